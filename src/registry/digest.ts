@@ -1,0 +1,49 @@
+import { createHash, type Hash } from 'node:crypto';
+import { RegistryError } from './errors.ts';
+
+declare const digestBrand: unique symbol;
+
+/** A content digest, `sha256:<hex>` or `sha512:<hex>` (image-spec, descriptor.md, "Digests"). */
+export type Digest = string & { readonly [digestBrand]: true };
+
+/** The digest algorithms of the specification that are in use. */
+export type DigestAlgorithm = 'sha256' | 'sha512';
+
+const pattern = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
+
+/** Tells whether `text` is a well-formed digest. */
+export function isDigest(text: string): text is Digest {
+  return pattern.test(text);
+}
+
+/** Parses a digest. @throws RegistryError INVALID_REFERENCE */
+export function parseDigest(text: string): Digest {
+  if (!isDigest(text)) {
+    throw new RegistryError({
+      code: 'INVALID_REFERENCE',
+      message: `"${text.slice(0, 150)}" is not a digest`,
+      hint: 'A digest is sha256: and 64 hexadecimal digits.',
+    });
+  }
+  return text;
+}
+
+/** The algorithm part of a digest. */
+export function digestAlgorithm(digest: Digest): DigestAlgorithm {
+  return digest.startsWith('sha512:') ? 'sha512' : 'sha256';
+}
+
+/** The hexadecimal part of a digest. */
+export function digestHex(digest: Digest): string {
+  return digest.slice(digest.indexOf(':') + 1);
+}
+
+/** The sha256 digest of some bytes in memory. */
+export function digestOf(bytes: Uint8Array | string): Digest {
+  return finishDigest(createHash('sha256').update(bytes));
+}
+
+/** Ends a sha256 hash and gives it as a digest. */
+export function finishDigest(hash: Hash): Digest {
+  return `sha256:${hash.digest('hex')}` as Digest;
+}

@@ -1,0 +1,36 @@
+import type { Readable } from 'node:stream';
+
+/** One HTTP request below the registry protocol. */
+export interface HttpRequest {
+  readonly method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly url: URL;
+  /** Lower-case names. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Bytes, or a function that opens them afresh (it is called once a try). Needs `contentLength`. */
+  readonly body?: Buffer | (() => Readable);
+  /** Bytes of a streamed body. */
+  readonly contentLength?: number;
+  /** Token scopes that the request is known to need, such as `repository:vendor/driver:pull`. */
+  readonly scopes?: readonly string[];
+  /**
+   * Whether a failed try may be sent again by the retry layer. Default: true for GET, HEAD, DELETE and
+   * PUT with a Buffer; uploads with a stream have their own recovery.
+   */
+  readonly retriable?: boolean;
+  /** Milliseconds without a byte before the connection counts as dead. */
+  readonly idleTimeout?: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** An answer whose body has not been read. The body must be consumed or destroyed. */
+export interface HttpResponse {
+  readonly status: number;
+  /** Lower-case names; repeated headers joined as node:http does. */
+  readonly headers: Readonly<Record<string, string | undefined>>;
+  /** The URL that answered, after redirects: what a relative Location is resolved against. */
+  readonly url: URL;
+  readonly body: Readable;
+}
+
+/** Sends requests. Layers (user agent, log, retry, auth, redirects) wrap one another around the adapter. */
+export type Transport = (request: HttpRequest) => Promise<HttpResponse>;

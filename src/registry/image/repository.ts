@@ -1,0 +1,76 @@
+import type { Readable } from 'node:stream';
+import type { Digest } from '../digest.ts';
+import type { ChildDescriptor, Descriptor, Manifest, RawManifest } from '../manifest.ts';
+
+/** A tag, or the digest of a manifest. */
+export type Selector = { readonly tag: string } | { readonly digest: Digest };
+
+/** What every operation on a repository takes. */
+export interface OperationOptions {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** How a blob came to be in the destination. */
+export type BlobOutcome =
+  /** It was there before. */
+  | 'exists'
+  /** The registry linked it from another of its repositories. */
+  | 'mounted'
+  /** Its bytes were sent. */
+  | 'uploaded';
+
+/** Bytes of HTTP bodies of manifests and blobs, in this repository, so far. */
+export interface Traffic {
+  readonly bytesDown: number;
+  readonly bytesUp: number;
+}
+
+/**
+ * A place with manifests and blobs: one repository of a registry, or an OCI layout on disk.
+ * All content that comes out of it is verified against its digest.
+ */
+export interface ImageRepository {
+  /** For messages: `registry.example:5000/vendor/driver` or `oci:DIR`. */
+  readonly name: string;
+  /**
+   * Equal for repositories between which blobs can be linked without being transferred: the registry's
+   * origin, or the layout's directory.
+   */
+  readonly storage: string;
+  readonly traffic: Traffic;
+
+  /** Tag or digest to descriptor. @throws RegistryError NOT_FOUND only if it does not exist */
+  resolve(selector: Selector, options?: OperationOptions): Promise<Descriptor>;
+  /** Reads and parses a manifest, and verifies its digest. @throws RegistryError NOT_FOUND, INVALID_MANIFEST, DIGEST_MISMATCH, UNSUPPORTED_MEDIA_TYPE */
+  getManifest(selector: Selector, options?: OperationOptions): Promise<Manifest>;
+  /**
+   * Streams a blob. Broken connections are resumed. Content is provisional until the stream ends:
+   * one whose digest or size is not the promised one ends in an error (DIGEST_MISMATCH), never in `end`.
+   * @throws RegistryError BLOB_NOT_FOUND
+   */
+  openBlob(descriptor: Descriptor, options?: OperationOptions): Promise<Readable>;
+  hasBlob(descriptor: Descriptor, options?: OperationOptions): Promise<boolean>;
+  /**
+   * Stores a blob unless it is there. `open` gives its bytes from the start each time it is called:
+   * it is called again when an upload has to start over.
+   */
+  putBlob(descriptor: Descriptor, open: () => Readable, options?: OperationOptions): Promise<BlobOutcome>;
+  /** Brings a blob here from another repository: found, linked, or else streamed through, never stored on the way. */
+  copyBlob(descriptor: Descriptor, from: ImageRepository, options?: OperationOptions): Promise<BlobOutcome>;
+  /**
+   * Stores a manifest under its digest, and with `tag` (then last of all) under the tag.
+   * The registry's digest must be ours. @throws RegistryError DIGEST_MISMATCH
+   */
+  putManifest(manifest: RawManifest, options?: OperationOptions & { readonly tag?: string | undefined }): Promise<void>;
+  /** Deletes a manifest by digest. @throws RegistryError NOT_FOUND */
+  deleteManifest(digest: Digest, options?: OperationOptions): Promise<void>;
+  listTags(options?: OperationOptions): Promise<string[]>;
+  /** Releases connections. The repository must not be used afterwards. */
+  close(): Promise<void>;
+}
+
+/** A child of an index that was chosen, with its place in it. */
+export interface SelectedChild {
+  readonly descriptor: ChildDescriptor;
+  readonly index: number;
+}

@@ -1,0 +1,43 @@
+import type { Digest } from '../digest.ts';
+import type { TarEntryType } from '../tar/entry.ts';
+
+/** How a layer is compressed, told by its first bytes, never by its media type. */
+export type LayerCompression = 'gzip' | 'zstd' | 'none';
+
+/** Limits that keep a hostile layer from using up the machine. */
+export interface LayerLimits {
+  /** Bytes of tar that one layer may unpack to. */
+  readonly maxUncompressedBytes: number;
+  /** Entries of one layer. */
+  readonly maxEntries: number;
+}
+
+export const defaultLayerLimits: LayerLimits = {
+  maxUncompressedBytes: 64 * 1024 ** 3,
+  maxEntries: 2_000_000,
+};
+
+/** What the overlay needs to know of an entry: kept for every entry of every layer, so it is small. */
+export interface LayerEntry {
+  /** Position of the layer in the manifest, base = 0. */
+  readonly layer: number;
+  /** Position of the entry in the layer's tar. */
+  readonly index: number;
+  /** Cleaned, as in TarEntryHeader. */
+  readonly path: string;
+  readonly type: TarEntryType;
+  /** Symlink: the target as stored. Hard link: the target cleaned. */
+  readonly link?: string;
+}
+
+/** A layer blob that was written to a local file, complete and hashed. */
+export interface WrittenLayer {
+  readonly file: string;
+  readonly digest: Digest;
+  /** Bytes of the compressed blob. */
+  readonly size: number;
+  /** Digest of the uncompressed tar. */
+  readonly diffId: Digest;
+  /** Bytes of the uncompressed tar. */
+  readonly uncompressedSize: number;
+}

@@ -1,0 +1,47 @@
+/** What a tar entry is. Anything else is refused by the reader. */
+export type TarEntryType =
+  | 'file'
+  | 'hardlink'
+  | 'symlink'
+  | 'character-device'
+  | 'block-device'
+  | 'directory'
+  | 'fifo';
+
+/** An entry of a tar archive as Go's archive/tar (and so containerd and podman) sees it. */
+export interface TarEntryHeader {
+  /** Place in the archive, from 0; extension headers do not count. */
+  readonly index: number;
+  /** As stored. Bytes that are not UTF-8 become lone surrogates U+DC80 + (byte - 0x80), so that no two names coincide. */
+  readonly name: string;
+  /** `name` cleaned for comparison: no leading `/` or `./`, no `.`, no empty part, no trailing `/`; `''` is the root. Never contains `..`. */
+  readonly path: string;
+  readonly type: TarEntryType;
+  /** Bytes of content. 0 for all but files. */
+  readonly size: number;
+  /** Target of a link, as stored (same treatment of bytes as in `name`). */
+  readonly linkName: string;
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  readonly userName: string;
+  readonly groupName: string;
+  /** Seconds since the epoch, possibly with a fraction. */
+  readonly mtime: number;
+  readonly deviceMajor: number;
+  readonly deviceMinor: number;
+  /** PAX records that apply, values as raw bytes (extended attributes are binary). */
+  readonly pax: ReadonlyMap<string, Buffer>;
+}
+
+/** An entry while it is being read. `content` may be read once, before the next entry is asked for. */
+export interface TarEntry extends TarEntryHeader {
+  content(): AsyncIterable<Buffer>;
+}
+
+/** New content for an entry. */
+export interface Replacement {
+  /** Bytes. `open` must give exactly this many. */
+  readonly size: number;
+  open(): AsyncIterable<Buffer>;
+}
