@@ -1,5 +1,3 @@
-import type { HashAlgorithm } from '../hash.ts';
-
 /** How a module file is compressed on disk, told by its magic bytes. */
 export type ModuleCompression = 'none' | 'gzip' | 'xz' | 'zstd';
 
@@ -20,8 +18,10 @@ export interface ModuleSignature {
   readonly signer:
     | { readonly form: 'issuer-and-serial'; readonly issuer: string; readonly serialNumber: string }
     | { readonly form: 'key-identifier'; readonly keyIdentifier: string };
-  readonly hash: HashAlgorithm | string;
-  readonly keyAlgorithm: 'rsa' | 'ecdsa' | string;
+  /** As named in hash.ts, or the object identifier of one that we do not know. */
+  readonly hash: string;
+  /** `rsa`, `ecdsa`, or the object identifier of another. */
+  readonly keyAlgorithm: string;
 }
 
 /** Where the module ends and its signatures begin. */
