@@ -11,6 +11,8 @@ export type SignerErrorCode =
   | 'NOT_A_MODULE'
   /** A module that is cut short, or whose ELF structure, compression or signature trailer is damaged. */
   | 'DAMAGED_MODULE'
+  /** A compressed module or a key file that holds more than the limit. */
+  | 'LIMIT_EXCEEDED'
   /** A pattern or path matches no file of the image. */
   | 'FILE_NOT_IN_IMAGE'
   /** A pattern that cannot be understood. */
