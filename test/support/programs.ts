@@ -1,0 +1,214 @@
+import { accessSync, constants, readdirSync, statSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { env } from 'node:process';
+import { describe, test } from 'vitest';
+
+/** Where to look for a program, and how to get it. */
+interface ProgramSource {
+  /** Names of the file, the first that is found counts. Default: the program's own name. */
+  readonly names?: readonly string[];
+  /** An environment variable that holds its path. */
+  readonly variable?: string;
+  /** Folders to look in besides PATH; a `*` stands for any name. */
+  readonly folders?: readonly string[];
+  readonly hint: string;
+}
+
+const debian = (packageName: string): string => `Debian package ${packageName}`;
+const assets = 'npm run assets';
+
+/** The real programs that tests use. */
+const sources = {
+  'docker-registry': { hint: debian('docker-registry') },
+  distribution: { variable: 'KMM_SIGN_TEST_DISTRIBUTION', hint: assets },
+  zot: { variable: 'KMM_SIGN_TEST_ZOT', hint: assets },
+  conformance: { variable: 'KMM_SIGN_TEST_CONFORMANCE', hint: assets },
+  skopeo: { hint: debian('skopeo') },
+  umoci: { hint: debian('umoci') },
+  buildah: { hint: debian('buildah') },
+  'sign-file': {
+    variable: 'KMM_SIGN_TEST_SIGN_FILE',
+    folders: [
+      '/usr/lib/linux-kbuild-*/scripts',
+      '/usr/src/linux-headers-*/scripts',
+      '/usr/src/kernels/*/scripts',
+    ],
+    hint: debian('linux-kbuild-6.1'),
+  },
+  modinfo: { hint: debian('kmod') },
+  modprobe: { hint: debian('kmod') },
+  depmod: { hint: debian('kmod') },
+  openssl: { hint: debian('openssl') },
+  go: { folders: ['/usr/local/go/bin'], hint: 'Go 1.26 from go.dev' },
+  python3: { hint: debian('python3') },
+  gcc: { hint: debian('gcc') },
+  make: { hint: debian('make') },
+  tar: { hint: debian('tar') },
+  gzip: { hint: debian('gzip') },
+  xz: { hint: debian('xz-utils') },
+  zstd: { hint: debian('zstd') },
+  cpio: { hint: debian('cpio') },
+  bash: { hint: debian('bash') },
+  strace: { hint: debian('strace') },
+  unshare: { hint: debian('util-linux') },
+  zsh: { hint: debian('zsh') },
+  fish: { hint: debian('fish') },
+  'dpkg-deb': { hint: debian('dpkg') },
+  'apt-get': { hint: debian('apt') },
+  'qemu-system-x86_64': { hint: debian('qemu-system-x86') },
+  'virt-fw-vars': { hint: debian('python3-virt-firmware') },
+  sbsign: { hint: debian('sbsigntool') },
+  mkfs: { names: ['mkfs.vfat'], hint: debian('dosfstools') },
+  mcopy: { hint: debian('mtools') },
+} satisfies Record<string, ProgramSource>;
+
+export type ProgramName = keyof typeof sources;
+
+/** Paths of programs that were found. */
+export type ProgramPaths<Name extends ProgramName = ProgramName> = Readonly<Record<Name, string>>;
+
+/** Missing programs are failures here, not skips: in CI, or with KMM_SIGN_TEST_REQUIRE_ALL=1. */
+export const requireAll = isSet(env['CI']) || isSet(env['KMM_SIGN_TEST_REQUIRE_ALL']);
+
+/** The cache of what `npm run assets` gets. */
+export const cacheDirectory = join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kmm-sign');
+
+function isSet(value: string | undefined): boolean {
+  return value !== undefined && value !== '' && value !== '0' && value !== 'false';
+}
+
+function isProgram(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch {
+    return false;
+  }
+}
+
+/** Expands one `*` in a folder's path, newest name first. */
+function expand(folder: string): string[] {
+  const parts = folder.split('/');
+  const star = parts.findIndex((part) => part.includes('*'));
+  const pattern = parts[star];
+  if (pattern === undefined) return [folder];
+  const parent = parts.slice(0, star).join('/');
+  const [prefix = '', suffix = ''] = pattern.split('*');
+  try {
+    return readdirSync(parent)
+      .filter((name) => name.startsWith(prefix) && name.endsWith(suffix))
+      .toSorted()
+      .toReversed()
+      .map((name) => [parent, name, ...parts.slice(star + 1)].join('/'));
+  } catch {
+    return [];
+  }
+}
+
+const found = new Map<ProgramName, string | undefined>();
+
+/** The path of a program, or undefined. */
+export function findProgram(name: ProgramName): string | undefined {
+  if (!found.has(name)) found.set(name, search(name));
+  return found.get(name);
+}
+
+function search(name: ProgramName): string | undefined {
+  const source: ProgramSource = sources[name];
+  const fromVariable = source.variable === undefined ? undefined : env[source.variable];
+  if (fromVariable !== undefined && fromVariable !== '')
+    return isProgram(fromVariable) ? fromVariable : undefined;
+  const folders = [
+    join(cacheDirectory, 'bin'),
+    ...(env['PATH'] ?? '').split(delimiter).filter((folder) => folder.startsWith('/')),
+    '/usr/local/sbin',
+    '/usr/sbin',
+    '/sbin',
+    ...(source.folders ?? []).flatMap(expand),
+  ];
+  return (source.names ?? [name])
+    .flatMap((file) => folders.map((folder) => join(folder, file)))
+    .find(isProgram);
+}
+
+/** The path of a program. @throws Error that says where it comes from */
+export function requireProgram(name: ProgramName): string {
+  const path = findProgram(name);
+  if (path === undefined) throw new Error(`${name} is missing (${sources[name].hint})`);
+  return path;
+}
+
+function findAll<Name extends ProgramName>(
+  names: readonly Name[],
+): { paths: ProgramPaths<Name>; missing: string | undefined } {
+  const missing = names.filter((name) => findProgram(name) === undefined);
+  // A skipped suite is collected all the same: its functions see names in place of paths, and do not run.
+  const paths = Object.fromEntries(
+    names.map((name) => [name, findProgram(name) ?? name]),
+  ) as ProgramPaths<Name>;
+  return {
+    paths,
+    missing:
+      missing.length === 0
+        ? undefined
+        : missing.map((name) => `${name} is missing: ${sources[name].hint}`).join('; '),
+  };
+}
+
+/**
+ * A suite that needs real programs. `define` gets their paths. Where one is missing the suite is skipped
+ * with the reason in its title, and fails where everything is required.
+ */
+export function describeWith<Name extends ProgramName>(
+  names: readonly Name[],
+  title: string,
+  define: (paths: ProgramPaths<Name>) => void,
+): void {
+  const { paths, missing } = findAll(names);
+  if (missing === undefined) {
+    describe(title, () => define(paths));
+  } else if (requireAll) {
+    describe(title, () => failFor(missing));
+  } else {
+    describe.skip(`${title} [${missing}]`, () => define(paths));
+  }
+}
+
+/** A test that needs real programs; see describeWith. */
+export function testWith<Name extends ProgramName>(
+  names: readonly Name[],
+  title: string,
+  run: (paths: ProgramPaths<Name>) => Promise<void> | void,
+  timeout?: number,
+): void {
+  const { paths, missing } = findAll(names);
+  if (missing === undefined) {
+    test(title, () => run(paths), timeout);
+  } else if (requireAll) {
+    describe(title, () => failFor(missing));
+  } else {
+    test.skip(`${title} [${missing}]`, () => run(paths));
+  }
+}
+
+/**
+ * A test that needs something other than a program: root, KVM, a kernel feature. `reason` undefined means
+ * that it is there.
+ */
+export function testUnless(
+  reason: string | undefined,
+  title: string,
+  run: () => Promise<void> | void,
+  timeout?: number,
+): void {
+  if (reason === undefined) test(title, run, timeout);
+  else if (requireAll) describe(title, () => failFor(reason));
+  else test.skip(`${title} [${reason}]`, run);
+}
+
+function failFor(missing: string): void {
+  test('has the parts that it needs', () => {
+    throw new Error(missing);
+  });
+}
