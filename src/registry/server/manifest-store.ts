@@ -1,0 +1,89 @@
+import { join } from 'node:path';
+import { isDigest, type Digest } from '../digest.ts';
+import {
+  fileSize,
+  listFolder,
+  readSmallFile,
+  removeFile,
+  writeAtomically,
+  type StorageLayout,
+} from './storage.ts';
+
+/** A manifest as stored. */
+export interface StoredManifest {
+  readonly mediaType: string;
+  readonly bytes: Buffer;
+}
+
+/** Manifests, tags and referrers of the repositories. One file holds a manifest: its media type, a line end, its bytes. */
+export class ManifestStore {
+  readonly #layout: StorageLayout;
+
+  constructor(layout: StorageLayout) {
+    this.#layout = layout;
+  }
+
+  async read(repository: string, digest: Digest): Promise<StoredManifest | undefined> {
+    const file = await readSmallFile(this.#layout.manifestFile(repository, digest));
+    const end = file?.indexOf('\n') ?? -1;
+    if (file === undefined || end === -1) return undefined;
+    return { mediaType: file.toString('utf8', 0, end), bytes: file.subarray(end + 1) };
+  }
+
+  async has(repository: string, digest: Digest): Promise<boolean> {
+    return (await fileSize(this.#layout.manifestFile(repository, digest))) !== undefined;
+  }
+
+  async write(repository: string, digest: Digest, { mediaType, bytes }: StoredManifest): Promise<void> {
+    const content = Buffer.concat([Buffer.from(`${mediaType}\n`), bytes]);
+    await writeAtomically(this.#layout, this.#layout.manifestFile(repository, digest), content);
+  }
+
+  /** Removes a manifest with the tags that name it. False: it was not there. */
+  async remove(repository: string, digest: Digest): Promise<boolean> {
+    if (!(await this.has(repository, digest))) return false;
+    for (const tag of await this.tags(repository)) {
+      if ((await this.resolveTag(repository, tag)) === digest) await this.removeTag(repository, tag);
+    }
+    return removeFile(this.#layout.manifestFile(repository, digest));
+  }
+
+  async resolveTag(repository: string, tag: string): Promise<Digest | undefined> {
+    const text = (await readSmallFile(join(this.#layout.tagFolder(repository), tag)))?.toString('utf8');
+    return text !== undefined && isDigest(text) ? text : undefined;
+  }
+
+  async writeTag(repository: string, tag: string, digest: Digest): Promise<void> {
+    await writeAtomically(this.#layout, join(this.#layout.tagFolder(repository), tag), digest);
+  }
+
+  async removeTag(repository: string, tag: string): Promise<boolean> {
+    return removeFile(join(this.#layout.tagFolder(repository), tag));
+  }
+
+  /** All tags, in the order of their bytes. */
+  async tags(repository: string): Promise<string[]> {
+    return (await listFolder(this.#layout.tagFolder(repository))).toSorted();
+  }
+
+  /** Remembers that `referrer` names `subject`, which need not be there. */
+  async addReferrer(repository: string, subject: Digest, referrer: Digest): Promise<void> {
+    await writeAtomically(this.#layout, join(this.#layout.referrerFolder(repository, subject), referrer), '');
+  }
+
+  async removeReferrer(repository: string, subject: Digest, referrer: Digest): Promise<void> {
+    await removeFile(join(this.#layout.referrerFolder(repository, subject), referrer));
+  }
+
+  /** Digests of the manifests that name `subject`, in the order of their bytes. */
+  async referrers(repository: string, subject: Digest): Promise<Digest[]> {
+    const names = await listFolder(this.#layout.referrerFolder(repository, subject));
+    return names.filter((name) => isDigest(name)).toSorted();
+  }
+
+  /** Tells whether anything was ever stored in a repository. */
+  async hasRepository(repository: string): Promise<boolean> {
+    const names = await listFolder(this.#layout.repositoryFolder(repository));
+    return names.some((name) => name.startsWith('_'));
+  }
+}

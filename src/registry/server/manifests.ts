@@ -1,0 +1,142 @@
+import { createHash } from 'node:crypto';
+import { digestAlgorithm, digestHex, digestOf, isDigest, type Digest } from '../digest.ts';
+import { methodNotAllowed, sendBytes, sendEmpty, type Exchange } from './exchange.ts';
+import { parseDocument, requiredBlobs, type ManifestDocument } from './manifest-document.ts';
+import { ProtocolError } from './protocol-error.ts';
+import { isTag } from './route.ts';
+import { fileSize } from './storage.ts';
+
+/** Bytes of the largest manifest; the specification asks for at least 4 MiB. */
+const maxManifestSize = 8 * 1024 * 1024;
+
+interface ManifestRoute {
+  readonly repository: string;
+  readonly reference: string;
+}
+
+/** Answers requests for a manifest by tag or digest. */
+export async function handleManifest(exchange: Exchange, route: ManifestRoute): Promise<void> {
+  switch (exchange.method) {
+    case 'GET':
+    case 'HEAD':
+      return sendManifest(exchange, route);
+    case 'PUT':
+      return storeManifest(exchange, route);
+    case 'DELETE':
+      return deleteManifest(exchange, route);
+    default:
+      throw methodNotAllowed('GET, HEAD, PUT, DELETE');
+  }
+}
+
+async function sendManifest(exchange: Exchange, { repository, reference }: ManifestRoute): Promise<void> {
+  const { manifests } = exchange;
+  const digest = isDigest(reference) ? reference : await resolveTag(exchange, { repository, reference });
+  const stored = digest === undefined ? undefined : await manifests.read(repository, digest);
+  if (digest === undefined || stored === undefined) throw manifestUnknown();
+  sendBytes(exchange, {
+    bytes: stored.bytes,
+    headers: { 'content-type': stored.mediaType, 'docker-content-digest': digest, etag: `"${digest}"` },
+  });
+}
+
+async function resolveTag(
+  exchange: Exchange,
+  { repository, reference }: ManifestRoute,
+): Promise<Digest | undefined> {
+  return isTag(reference) ? exchange.manifests.resolveTag(repository, reference) : undefined;
+}
+
+async function storeManifest(exchange: Exchange, { repository, reference }: ManifestRoute): Promise<void> {
+  const { request, response, manifests } = exchange;
+  if (!isDigest(reference) && !isTag(reference)) {
+    throw new ProtocolError({ status: 400, code: 'TAG_INVALID', message: 'the tag is not well formed' });
+  }
+  const bytes = await readManifest(exchange);
+  const digest = isDigest(reference) ? checkBytes(bytes, reference) : digestOf(bytes);
+  const { mediaType, document } = parseDocument(bytes, request.headers['content-type']);
+  await checkReferences(exchange, repository, document);
+  await manifests.write(repository, digest, { mediaType, bytes });
+  const subject = document.subject?.digest;
+  if (subject !== undefined) await manifests.addReferrer(repository, subject, digest);
+  if (!isDigest(reference)) await manifests.writeTag(repository, reference, digest);
+  sendEmpty(response, 201, {
+    location: `/v2/${repository}/manifests/${digest}`,
+    'docker-content-digest': digest,
+    ...(subject === undefined ? {} : { 'oci-subject': subject }),
+  });
+}
+
+async function readManifest({ request }: Exchange): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxManifestSize) {
+      throw new ProtocolError({
+        status: 413,
+        code: 'SIZE_INVALID',
+        message: `a manifest may have ${maxManifestSize} bytes`,
+        headers: { connection: 'close' },
+      });
+    }
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function checkBytes(bytes: Buffer, digest: Digest): Digest {
+  const actual = createHash(digestAlgorithm(digest)).update(bytes).digest('hex');
+  if (actual !== digestHex(digest)) {
+    throw new ProtocolError({
+      status: 400,
+      code: 'DIGEST_INVALID',
+      message: 'the manifest has another digest',
+    });
+  }
+  return digest;
+}
+
+/** What a manifest names must be there before it; the subject need not. */
+async function checkReferences(
+  exchange: Exchange,
+  repository: string,
+  document: ManifestDocument,
+): Promise<void> {
+  const { layout, manifests } = exchange;
+  for (const blob of new Set(requiredBlobs(document))) {
+    if ((await fileSize(layout.blobFile(repository, blob))) === undefined) throw referenceUnknown(blob);
+  }
+  for (const { digest } of document.manifests ?? []) {
+    if (!(await manifests.has(repository, digest))) throw referenceUnknown(digest);
+  }
+}
+
+async function deleteManifest(exchange: Exchange, { repository, reference }: ManifestRoute): Promise<void> {
+  const { response, manifests } = exchange;
+  if (!isDigest(reference)) {
+    if (!isTag(reference) || !(await manifests.removeTag(repository, reference))) throw manifestUnknown();
+    return sendEmpty(response, 202);
+  }
+  const stored = await manifests.read(repository, reference);
+  if (stored === undefined || !(await manifests.remove(repository, reference))) throw manifestUnknown();
+  const subject = parseDocument(stored.bytes, stored.mediaType).document.subject?.digest;
+  if (subject !== undefined) await manifests.removeReferrer(repository, subject, reference);
+  return sendEmpty(response, 202, { 'docker-content-digest': reference });
+}
+
+function manifestUnknown(): ProtocolError {
+  return new ProtocolError({
+    status: 404,
+    code: 'MANIFEST_UNKNOWN',
+    message: 'the manifest is not in this repository',
+  });
+}
+
+function referenceUnknown(digest: Digest): ProtocolError {
+  return new ProtocolError({
+    status: 404,
+    code: 'MANIFEST_BLOB_UNKNOWN',
+    message: `the manifest names ${digest}, which is not in this repository`,
+  });
+}

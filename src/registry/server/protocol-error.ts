@@ -1,0 +1,52 @@
+import type { ServerResponse } from 'node:http';
+import { KmmError } from '../../shared/errors.ts';
+
+/** Error codes of the distribution specification ("Error Codes"), and docker's for sizes and ranges. */
+export type ProtocolErrorCode =
+  | 'BLOB_UNKNOWN'
+  | 'BLOB_UPLOAD_INVALID'
+  | 'BLOB_UPLOAD_UNKNOWN'
+  | 'DIGEST_INVALID'
+  | 'MANIFEST_BLOB_UNKNOWN'
+  | 'MANIFEST_INVALID'
+  | 'MANIFEST_UNKNOWN'
+  | 'NAME_INVALID'
+  | 'NAME_UNKNOWN'
+  | 'RANGE_INVALID'
+  | 'SIZE_INVALID'
+  | 'TAG_INVALID'
+  | 'UNAUTHORIZED'
+  | 'UNSUPPORTED'
+  | 'UNKNOWN';
+
+/** How an error answer is described. */
+export interface ProtocolErrorDetails {
+  readonly status: number;
+  readonly code: ProtocolErrorCode;
+  readonly message: string;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** An answer of the registry that says what is wrong, in the specification's form. */
+export class ProtocolError extends KmmError<ProtocolErrorCode> {
+  override readonly name = 'ProtocolError';
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+
+  constructor({ status, code, message, headers }: ProtocolErrorDetails) {
+    super({ code, message });
+    this.status = status;
+    this.headers = headers ?? {};
+  }
+}
+
+/** Sends an error as the specification's JSON; HEAD gets the headers alone. */
+export function sendProtocolError(response: ServerResponse, error: ProtocolError): void {
+  const body = Buffer.from(JSON.stringify({ errors: [{ code: error.code, message: error.message }] }));
+  response.writeHead(error.status, {
+    ...error.headers,
+    'content-type': 'application/json',
+    'content-length': body.length,
+  });
+  response.end(response.req.method === 'HEAD' ? undefined : body);
+}

@@ -1,0 +1,200 @@
+import {
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
+import type { Logger } from '../../shared/log.ts';
+import { silentLogger } from '../../shared/log.ts';
+import { RegistryError } from '../errors.ts';
+import { createAuthenticate, type Authenticate, type BasicAuthentication } from './basic-authentication.ts';
+import { handleBlob } from './blobs.ts';
+import { methodNotAllowed, sendEmpty, type Exchange, type RegistryContext } from './exchange.ts';
+import { handleReferrers, handleTags } from './listings.ts';
+import { ManifestStore } from './manifest-store.ts';
+import { handleManifest } from './manifests.ts';
+import { ProtocolError, sendProtocolError } from './protocol-error.ts';
+import { parseRoute } from './route.ts';
+import { isFileError, prepareStorage, storageLayout } from './storage.ts';
+import { UploadSessions } from './upload-session.ts';
+import { handleUpload, handleUploads } from './uploads.ts';
+
+/** Milliseconds without a byte after which a connection is given up. A whole upload may take as long as it likes. */
+const idleTimeout = 5 * 60 * 1000;
+
+export interface StartRegistryOptions {
+  /** The folder that holds everything. It is made if it is not there; one registry at a time may use it. */
+  readonly root: string;
+  /** @default '127.0.0.1' */
+  readonly host?: string | undefined;
+  /** 0 takes any free port. @default 0 */
+  readonly port?: number | undefined;
+  /** PEM. @default plain HTTP */
+  readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
+  /** @default everybody may do everything */
+  readonly basicAuth?: BasicAuthentication | undefined;
+  /** @default silent */
+  readonly logger?: Logger | undefined;
+}
+
+/** A registry that runs in this process. */
+export interface RunningRegistry {
+  /** `http://127.0.0.1:5000` */
+  readonly url: string;
+  /** As references name it: `127.0.0.1:5000`. */
+  readonly address: string;
+  readonly port: number;
+  /** Breaks connections off, forgets unfinished uploads, frees the port. */
+  close(): Promise<void>;
+}
+
+/**
+ * Starts the embedded registry: distribution-spec 1.1 (pull, push, content discovery, content management) on
+ * files under `root`.
+ * @throws RegistryError INVALID_CONFIGURATION (folder, password file, certificate), NETWORK (address in use)
+ */
+export async function startRegistry(options: StartRegistryOptions): Promise<RunningRegistry> {
+  const { root, host = '127.0.0.1', port = 0, tls, basicAuth, logger = silentLogger } = options;
+  const layout = storageLayout(root);
+  const authenticate = await createAuthenticate(basicAuth);
+  await prepareStorage(layout).catch((error: unknown) => {
+    throw cannotUse(root, error);
+  });
+  const sessions = new UploadSessions(layout);
+  const context: RegistryContext = { layout, manifests: new ManifestStore(layout), sessions, logger };
+  const server = await createListener(tls, (request, response) => {
+    void answer({ context, authenticate, request, response });
+  });
+  const bound = await listen(server, { host, port });
+  const address = `${host.includes(':') ? `[${host}]` : host}:${bound}`;
+  return {
+    url: `${tls === undefined ? 'http' : 'https'}://${address}`,
+    address,
+    port: bound,
+    close: async () => {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+      await sessions.close();
+    },
+  };
+}
+
+async function createListener(tls: StartRegistryOptions['tls'], listener: RequestListener): Promise<Server> {
+  const server = tls === undefined ? createServer(listener) : await createTlsListener(tls, listener);
+  server.requestTimeout = 0;
+  server.timeout = idleTimeout;
+  return server;
+}
+
+async function createTlsListener(
+  tls: NonNullable<StartRegistryOptions['tls']>,
+  listener: RequestListener,
+): Promise<Server> {
+  const https = await import('node:https');
+  try {
+    return https.createServer({ cert: tls.cert, key: tls.key }, listener);
+  } catch (error) {
+    throw new RegistryError({
+      code: 'INVALID_CONFIGURATION',
+      message: 'The certificate and key for TLS cannot be used',
+      hint: 'Give a certificate and the private key that belongs to it, both as PEM.',
+      facts: { reason: error instanceof Error ? error.message : undefined },
+    });
+  }
+}
+
+function listen(server: Server, { host, port }: { host: string; port: number }): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', (error) => {
+      reject(
+        new RegistryError({
+          code: 'NETWORK',
+          message: `The registry cannot listen on ${host}:${port} (${error.message})`,
+          hint: 'Choose another address or port; port 0 takes any free one.',
+          facts: { host, port },
+        }),
+      );
+    });
+    server.listen({ host, port }, () => {
+      const address = server.address();
+      resolve(typeof address === 'object' && address !== null ? address.port : port);
+    });
+  });
+}
+
+interface AnswerOptions {
+  readonly context: RegistryContext;
+  readonly authenticate: Authenticate;
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+async function answer({ context, authenticate, request, response }: AnswerOptions): Promise<void> {
+  const { logger } = context;
+  response.setHeader('docker-distribution-api-version', 'registry/2.0');
+  const { method = 'GET', url = '/' } = request;
+  const { pathname, query } = splitTarget(url);
+  try {
+    await authenticate(request.headers.authorization);
+    await dispatch({ ...context, request, response, method, query }, pathname);
+    logger.debug('request', { method, path: pathname, status: response.statusCode });
+  } catch (error) {
+    const problem = toProtocolError(error);
+    if (problem.status >= 500 && !request.destroyed) {
+      logger.error('request failed', { method, path: pathname, reason: describe(error) });
+    } else {
+      logger.debug('request refused', { method, path: pathname, status: problem.status });
+    }
+    if (response.headersSent) response.destroy();
+    else sendProtocolError(response, problem);
+  }
+}
+
+function splitTarget(target: string): { pathname: string; query: URLSearchParams } {
+  const mark = target.indexOf('?');
+  if (mark === -1) return { pathname: target, query: new URLSearchParams() };
+  return { pathname: target.slice(0, mark), query: new URLSearchParams(target.slice(mark + 1)) };
+}
+
+async function dispatch(exchange: Exchange, pathname: string): Promise<void> {
+  const route = parseRoute(pathname);
+  switch (route.kind) {
+    case 'base':
+      if (exchange.method !== 'GET' && exchange.method !== 'HEAD') throw methodNotAllowed('GET, HEAD');
+      return sendEmpty(exchange.response, 200);
+    case 'blob':
+      return handleBlob(exchange, route);
+    case 'uploads':
+      return handleUploads(exchange, route.repository);
+    case 'upload':
+      return handleUpload(exchange, route);
+    case 'manifest':
+      return handleManifest(exchange, route);
+    case 'tags':
+      return handleTags(exchange, route.repository);
+    case 'referrers':
+      return handleReferrers(exchange, route);
+  }
+}
+
+function toProtocolError(error: unknown): ProtocolError {
+  if (error instanceof ProtocolError) return error;
+  const full = isFileError(error, 'ENOSPC') || isFileError(error, 'EDQUOT');
+  const message = full ? "the registry's disk is full" : 'the registry failed';
+  return new ProtocolError({ status: full ? 507 : 500, code: 'UNKNOWN', message });
+}
+
+function describe(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+function cannotUse(root: string, error: unknown): RegistryError {
+  return new RegistryError({
+    code: 'INVALID_CONFIGURATION',
+    message: `The registry cannot keep its files in ${root}: ${describe(error)}`,
+    hint: 'Name a folder that can be written.',
+    facts: { path: root },
+  });
+}

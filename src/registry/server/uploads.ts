@@ -1,0 +1,129 @@
+import type { Digest } from '../digest.ts';
+import { parseChunkRange } from './byte-range.ts';
+import { methodNotAllowed, sendEmpty, type Exchange } from './exchange.ts';
+import { ProtocolError } from './protocol-error.ts';
+import { checkDigest, checkName, uploadUnknown } from './route.ts';
+import { commitBlob, linkBlob } from './storage.ts';
+import type { UploadSession } from './upload-session.ts';
+
+/** Answers POST on uploads: a mount, a whole blob in one request, or a new session. */
+export async function handleUploads(exchange: Exchange, repository: string): Promise<void> {
+  const { response, query, layout, sessions } = exchange;
+  if (exchange.method !== 'POST') throw methodNotAllowed('POST');
+  const mount = query.get('mount');
+  if (mount !== null) {
+    const digest = checkDigest(mount);
+    const from = query.get('from');
+    if (from !== null) checkName(from);
+    // Every client may read every repository, so where the blob comes from does not matter.
+    if (await linkBlob(layout, { repository, digest })) return sendCreated(exchange, repository, digest);
+  }
+  const digest = query.get('digest');
+  const wanted = digest === null ? undefined : checkDigest(digest);
+  const session = await sessions.start(repository);
+  if (wanted !== undefined) return session.exclusively(() => finish(exchange, session, wanted));
+  return sendEmpty(response, 202, progressHeaders(session));
+}
+
+/** Answers requests on an upload session: PATCH a chunk, PUT the end, GET how far it is, DELETE. */
+export async function handleUpload(
+  exchange: Exchange,
+  { repository, session: id }: { readonly repository: string; readonly session: string },
+): Promise<void> {
+  const { response, query, sessions } = exchange;
+  const session = sessions.find(repository, id);
+  if (session === undefined) throw uploadUnknown();
+  await session.exclusively(async () => {
+    if (sessions.find(repository, id) === undefined) throw uploadUnknown();
+    switch (exchange.method) {
+      case 'GET':
+        return sendEmpty(response, 204, progressHeaders(session));
+      case 'PATCH':
+        await receive(exchange, session);
+        return sendEmpty(response, 202, progressHeaders(session));
+      case 'PUT':
+        return finish(exchange, session, checkDigest(query.get('digest') ?? ''));
+      case 'DELETE':
+        sessions.remove(session);
+        await session.cancel();
+        return sendEmpty(response, 204);
+      default:
+        throw methodNotAllowed('GET, PATCH, PUT, DELETE');
+    }
+  });
+}
+
+/** Takes a request's body in, at the place that its Content-Range names. */
+async function receive({ request }: Exchange, session: UploadSession): Promise<void> {
+  const header = request.headers['content-range'];
+  const start = session.size;
+  const range = header === undefined ? undefined : parseChunkRange(header);
+  if (header !== undefined && range === undefined) {
+    throw new ProtocolError({
+      status: 400,
+      code: 'BLOB_UPLOAD_INVALID',
+      message: 'Content-Range must be start-end',
+    });
+  }
+  if (range !== undefined && range.start !== start) {
+    throw new ProtocolError({
+      status: 416,
+      code: 'RANGE_INVALID',
+      message: `the next chunk begins at ${start}`,
+      headers: progressHeaders(session),
+    });
+  }
+  const length = request.headers['content-length'];
+  const promised = range === undefined ? undefined : range.end - range.start + 1;
+  if (promised !== undefined && length !== undefined && Number(length) !== promised) {
+    throw new ProtocolError({
+      status: 400,
+      code: 'SIZE_INVALID',
+      message: 'Content-Range and Content-Length differ',
+    });
+  }
+  await session.append(request);
+  if (promised !== undefined && session.size !== start + promised) {
+    throw new ProtocolError({
+      status: 400,
+      code: 'SIZE_INVALID',
+      message: 'the chunk is not as long as its Content-Range',
+    });
+  }
+}
+
+/** Ends an upload with what the request's body still holds. A wrong digest ends it too. */
+async function finish(exchange: Exchange, session: UploadSession, digest: Digest): Promise<void> {
+  const { layout, sessions } = exchange;
+  await receive(exchange, session);
+  sessions.remove(session);
+  try {
+    if (!(await session.finish(digest))) {
+      throw new ProtocolError({
+        status: 400,
+        code: 'DIGEST_INVALID',
+        message: 'the bytes have another digest',
+      });
+    }
+    await commitBlob(layout, { upload: session.file, repository: session.repository, digest });
+  } catch (error) {
+    await session.cancel();
+    throw error;
+  }
+  sendCreated(exchange, session.repository, digest);
+}
+
+function sendCreated({ response }: Exchange, repository: string, digest: Digest): void {
+  sendEmpty(response, 201, {
+    location: `/v2/${repository}/blobs/${digest}`,
+    'docker-content-digest': digest,
+  });
+}
+
+function progressHeaders(session: UploadSession): Record<string, string> {
+  return {
+    location: `/v2/${session.repository}/blobs/uploads/${session.id}`,
+    range: `0-${Math.max(session.size - 1, 0)}`,
+    'docker-upload-uuid': session.id,
+  };
+}
