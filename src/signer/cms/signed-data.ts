@@ -1,0 +1,54 @@
+import type { X509Certificate } from 'node:crypto';
+import { SignerError } from '../errors.ts';
+import type { HashAlgorithm } from '../hash.ts';
+import type { SignerIdentifierForm } from '../keys/signer.ts';
+import { hashAlgorithmIdentifier, oid, signatureAlgorithmIdentifier } from './algorithms.ts';
+import { certificateFields } from './certificate-fields.ts';
+import { der, derObjectIdentifier, derTag } from './der.ts';
+
+/** What goes into a SignedData. */
+export interface SignedDataOptions {
+  readonly certificate: X509Certificate;
+  readonly identifierForm: SignerIdentifierForm;
+  readonly keyAlgorithm: 'rsa' | 'ecdsa';
+  readonly hash: HashAlgorithm;
+  readonly signature: Uint8Array;
+}
+
+/**
+ * Encodes a CMS SignedData (RFC 5652 section 5) as the kernel tree's sign-file has it: detached, no
+ * certificates, no attributes, one signer. @throws SignerError INVALID_CERTIFICATE
+ */
+export function encodeSignedData(options: SignedDataOptions): Buffer {
+  const version = der(derTag.integer, Buffer.from([options.identifierForm === 'key-identifier' ? 3 : 1]));
+  const hash = hashAlgorithmIdentifier(options.hash);
+  const signerInfo = der(
+    derTag.sequence,
+    version,
+    signerIdentifier(options),
+    hash,
+    signatureAlgorithmIdentifier(options.keyAlgorithm, options.hash),
+    der(derTag.octetString, options.signature),
+  );
+  const signedData = der(
+    derTag.sequence,
+    version,
+    der(derTag.set, hash),
+    der(derTag.sequence, derObjectIdentifier(oid.data)),
+    der(derTag.set, signerInfo),
+  );
+  return der(derTag.sequence, derObjectIdentifier(oid.signedData), der(0xa0, signedData));
+}
+
+function signerIdentifier({ certificate, identifierForm }: SignedDataOptions): Buffer {
+  const { issuer, serialNumber, subjectKeyIdentifier } = certificateFields(certificate);
+  if (identifierForm === 'issuer-and-serial') return der(derTag.sequence, issuer, serialNumber);
+  if (subjectKeyIdentifier === null) {
+    throw new SignerError({
+      code: 'INVALID_CERTIFICATE',
+      message: `The certificate of "${certificate.subject.replaceAll('\n', ', ')}" has no subject key identifier to name it by`,
+      hint: 'Name the signer by issuer and serial number, or use a certificate with that extension.',
+    });
+  }
+  return der(0x80, subjectKeyIdentifier);
+}

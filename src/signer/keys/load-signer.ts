@@ -1,0 +1,61 @@
+import type { X509Certificate } from 'node:crypto';
+import { SignerError } from '../errors.ts';
+import { certificateFingerprint, loadCertificates, parseCertificates } from './certificates.ts';
+import { createLocalKey } from './local-key.ts';
+import { type PassphraseProvider, passphraseFrom } from './passphrase.ts';
+import { type KeyMaterial, parseKeyMaterial } from './private-key.ts';
+import { readReference, type SecretReader } from './reference.ts';
+import type { Signer } from './signer.ts';
+import { signerWarnings } from './warnings.ts';
+
+export interface LoadSignerOptions {
+  /** A path, `env://NAME` or `k8s://NAMESPACE/SECRET[/KEY]`. */
+  readonly key: string;
+  /** The same; may be left out when the key file holds the certificate too (PKCS #12, or PEM with both). */
+  readonly certificate?: string | undefined;
+  /** Asked when the key is encrypted. @default KMM_SIGN_PASSWORD or KBUILD_SIGN_PIN of `env` */
+  readonly passphrase?: PassphraseProvider | undefined;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** For `k8s://` references. */
+  readonly readSecret?: SecretReader | undefined;
+}
+
+/**
+ * Loads a key and its certificate and checks that they are a pair.
+ * @throws SignerError INVALID_KEY, INVALID_CERTIFICATE, WRONG_PASSPHRASE, KEY_CERTIFICATE_MISMATCH
+ */
+export async function loadSigner(options: LoadSignerOptions): Promise<Signer> {
+  const passphrase = options.passphrase ?? passphraseFrom({ env: options.env });
+  const bytes = await readReference(options.key, 'key', options);
+  const material = await parseKeyMaterial(bytes, options.key, passphrase);
+  const key = createLocalKey(material.privateKey, options.key);
+  const certificate = await findCertificate(options, bytes, material);
+  if (!certificate.checkPrivateKey(material.privateKey)) {
+    throw new SignerError({
+      code: 'KEY_CERTIFICATE_MISMATCH',
+      message: `The key ${options.key} does not belong to the certificate ${options.certificate ?? 'beside it'}`,
+      hint: 'Give the private key that the certificate was made for.',
+      facts: { key: options.key, certificate: options.certificate },
+    });
+  }
+  return {
+    key,
+    certificate,
+    fingerprint: certificateFingerprint(certificate),
+    warnings: signerWarnings(key, certificate),
+  };
+}
+
+async function findCertificate(
+  options: LoadSignerOptions,
+  keyFile: Buffer,
+  material: KeyMaterial,
+): Promise<X509Certificate> {
+  if (options.certificate !== undefined) return (await loadCertificates(options.certificate, options))[0];
+  return parseCertificates(material.certificate ?? withoutDer(keyFile), options.key)[0];
+}
+
+/** Only PEM can hold a key and a certificate; a DER key is not a certificate. */
+function withoutDer(keyFile: Buffer): Buffer {
+  return keyFile[0] === 0x30 ? Buffer.alloc(0) : keyFile;
+}

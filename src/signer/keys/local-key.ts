@@ -1,0 +1,54 @@
+import { constants, type KeyObject, privateEncrypt } from 'node:crypto';
+import { digestInfo } from '../cms/algorithms.ts';
+import { SignerError } from '../errors.ts';
+import type { SigningKey } from './signer.ts';
+
+const curveBits: Readonly<Record<string, 256 | 384>> = { prime256v1: 256, secp384r1: 384 };
+
+/** Makes a signing key of a private key in memory. @throws SignerError INVALID_KEY */
+export function createLocalKey(privateKey: KeyObject, name: string): SigningKey {
+  const details = privateKey.asymmetricKeyDetails ?? {};
+  if (privateKey.asymmetricKeyType === 'rsa') return createRsaKey(privateKey, details.modulusLength ?? 0);
+  if (privateKey.asymmetricKeyType === 'ec') {
+    const bits = curveBits[details.namedCurve ?? ''];
+    if (bits !== undefined) return createEcdsaKey(privateKey, bits);
+    throw unsupported(name, `an elliptic curve key on ${details.namedCurve ?? 'an unnamed curve'}`);
+  }
+  throw unsupported(name, `of the type ${privateKey.asymmetricKeyType ?? 'unknown'}`);
+}
+
+function createRsaKey(privateKey: KeyObject, bits: number): SigningKey {
+  return {
+    algorithm: 'rsa',
+    bits,
+    async signDigest(hash, digest) {
+      // What node:crypto calls encrypting with the private key is RSASSA-PKCS1-v1_5 over a ready DigestInfo.
+      return privateEncrypt(
+        { key: privateKey, padding: constants.RSA_PKCS1_PADDING },
+        digestInfo(hash, digest),
+      );
+    },
+  };
+}
+
+function createEcdsaKey(privateKey: KeyObject, bits: 256 | 384): SigningKey {
+  return {
+    algorithm: 'ecdsa',
+    bits,
+    async signDigest(_hash, digest) {
+      // node:crypto signs only what it has hashed itself. This signs deterministically (RFC 6979) too.
+      const { p256, p384 } = await import('@noble/curves/nist.js');
+      const curve = bits === 256 ? p256 : p384;
+      const scalar = Buffer.from(privateKey.export({ format: 'jwk' }).d ?? '', 'base64url');
+      return Buffer.from(curve.sign(digest, scalar, { prehash: false, lowS: false, format: 'der' }));
+    },
+  };
+}
+
+function unsupported(name: string, what: string): SignerError {
+  return new SignerError({
+    code: 'INVALID_KEY',
+    message: `The key ${name} is ${what}, which no kernel accepts for modules`,
+    hint: 'Use RSA with 2048 to 4096 bits, which every kernel accepts.',
+  });
+}

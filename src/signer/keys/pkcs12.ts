@@ -1,0 +1,66 @@
+import { createPrivateKey } from 'node:crypto';
+import forge from 'node-forge';
+import { SignerError } from '../errors.ts';
+import { type KeyMaterial, wrongPassphrase } from './private-key.ts';
+
+/**
+ * Reads a PKCS #12 container (RFC 7292) that holds one private key. Imported only when needed: node-forge
+ * is large. @throws SignerError INVALID_KEY, WRONG_PASSPHRASE
+ */
+export function readPkcs12(bytes: Buffer, name: string, passphrase: string | undefined): KeyMaterial {
+  const container = open(bytes, name, passphrase);
+  const bags = container.safeContents.flatMap(({ safeBags }) => safeBags);
+  const keys = bags.filter(
+    ({ type }) => type === forge.pki.oids.pkcs8ShroudedKeyBag || type === forge.pki.oids.keyBag,
+  );
+  const [key] = keys;
+  if (key === undefined || keys.length > 1) {
+    throw new SignerError({
+      code: 'INVALID_KEY',
+      message: `${name} holds ${keys.length} private keys, not one`,
+    });
+  }
+  const privateKey = createPrivateKey({ key: keyDer(key, name), format: 'der', type: 'pkcs8' });
+  const identifier = localKeyIdentifier(key);
+  const certificates = bags.filter(({ type }) => type === forge.pki.oids.certBag);
+  const own = certificates.find((bag) => identifier !== undefined && localKeyIdentifier(bag) === identifier);
+  const certificate = own ?? certificates[0];
+  return { privateKey, certificate: certificate === undefined ? null : certificateDer(certificate) };
+}
+
+function open(bytes: Buffer, name: string, passphrase: string | undefined): forge.pkcs12.Pkcs12Pfx {
+  try {
+    const asn1 = forge.asn1.fromDer(bytes.toString('binary'));
+    return forge.pkcs12.pkcs12FromAsn1(asn1, passphrase ?? '');
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : '';
+    if (/password|MAC could not be verified|decrypt/i.test(reason)) throw wrongPassphrase(name);
+    throw new SignerError({
+      code: 'INVALID_KEY',
+      message: `The PKCS #12 container ${name} cannot be read`,
+      hint: 'Convert it with: openssl pkcs12 -in FILE -nodes',
+    });
+  }
+}
+
+function keyDer(bag: forge.pkcs12.Bag, name: string): Buffer {
+  // Bags with a key that node-forge does not know (elliptic curves) come as ASN.1.
+  const asn1 = bag.key ? forge.pki.wrapRsaPrivateKey(forge.pki.privateKeyToAsn1(bag.key)) : bag.asn1;
+  if (!asn1)
+    throw new SignerError({ code: 'INVALID_KEY', message: `The private key in ${name} cannot be read` });
+  return toBuffer(asn1);
+}
+
+function certificateDer(bag: forge.pkcs12.Bag): Buffer | null {
+  const asn1 = bag.cert ? forge.pki.certificateToAsn1(bag.cert) : bag.asn1;
+  return asn1 ? toBuffer(asn1) : null;
+}
+
+function localKeyIdentifier(bag: forge.pkcs12.Bag): string | undefined {
+  const attributes: { readonly localKeyId?: readonly string[] } = bag.attributes ?? {};
+  return attributes.localKeyId?.[0];
+}
+
+function toBuffer(asn1: forge.asn1.Asn1): Buffer {
+  return Buffer.from(forge.asn1.toDer(asn1).getBytes(), 'binary');
+}

@@ -1,0 +1,133 @@
+import { open } from 'node:fs/promises';
+import { SignerError, type SignerErrorCode } from '../errors.ts';
+
+/** Reads the data of a Kubernetes Secret. The signer floor knows no Kubernetes; the caller supplies this. */
+export interface SecretReader {
+  /** The decoded values of a Secret by key. */
+  read(namespace: string, name: string): Promise<Readonly<Record<string, Uint8Array>>>;
+}
+
+/** Where references lead to. */
+export interface ReferenceSources {
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** For `k8s://`; without one such references are refused. */
+  readonly readSecret?: SecretReader | undefined;
+}
+
+/** What a reference stands for: it decides on error codes and on the keys of a Secret that are tried. */
+export type ReferenceKind = 'key' | 'certificate';
+
+/** As KMM names them in its Secrets, and as kubernetes.io/tls does. */
+const secretKeys: Record<ReferenceKind, readonly string[]> = {
+  key: ['key', 'tls.key'],
+  certificate: ['cert', 'tls.crt'],
+};
+const errorCodes: Record<ReferenceKind, SignerErrorCode> = {
+  key: 'INVALID_KEY',
+  certificate: 'INVALID_CERTIFICATE',
+};
+/** Keys and certificate bundles are kilobytes. */
+const maxFileBytes = 4 * 1024 * 1024;
+
+/**
+ * Reads what a key or certificate reference names: a path, `env://NAME`, or
+ * `k8s://NAMESPACE/SECRET[/KEY]`. @throws SignerError INVALID_KEY, INVALID_CERTIFICATE, LIMIT_EXCEEDED
+ */
+export async function readReference(
+  reference: string,
+  kind: ReferenceKind,
+  sources: ReferenceSources,
+): Promise<Buffer> {
+  if (reference.startsWith('env://')) return readVariable(reference.slice('env://'.length), kind, sources);
+  if (reference.startsWith('k8s://')) return readSecretKey(reference, kind, sources);
+  if (/^(?!file:)[a-z][a-z0-9+.-]+:(?:\/\/|[a-z-]+=)/i.test(reference)) {
+    throw new SignerError({
+      code: errorCodes[kind],
+      message: `The ${kind} "${scheme(reference)}…" is of a kind that is not supported`,
+      hint: 'Use a file, env://NAME or k8s://NAMESPACE/SECRET[/KEY].',
+    });
+  }
+  return readFileOf(reference.replace(/^file:\/\//, ''), kind);
+}
+
+/** Reads a whole file of at most 4 MiB. @throws SignerError INVALID_KEY, INVALID_CERTIFICATE, LIMIT_EXCEEDED */
+export async function readFileOf(path: string, kind: ReferenceKind): Promise<Buffer> {
+  try {
+    await using file = await open(path, 'r');
+    const chunks: Buffer[] = [];
+    let length = 0;
+    // A pipe from a shell's <(command) has no size, so the limit counts what was read.
+    for await (const chunk of file.createReadStream({ autoClose: false })) {
+      if (!(chunk instanceof Buffer)) continue;
+      length += chunk.length;
+      if (length > maxFileBytes) throw tooLarge(path, kind);
+      chunks.push(chunk);
+    }
+    return Buffer.concat(chunks);
+  } catch (error) {
+    if (error instanceof SignerError) throw error;
+    const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
+    throw new SignerError({
+      code: errorCodes[kind],
+      message: `The ${kind} file ${path} cannot be read (${reason})`,
+      facts: { path, reason },
+    });
+  }
+}
+
+function readVariable(name: string, kind: ReferenceKind, { env }: ReferenceSources): Buffer {
+  const value = env[name];
+  if (value === undefined || value === '') {
+    throw new SignerError({
+      code: errorCodes[kind],
+      message: `The environment variable ${name} that should hold the ${kind} is not set`,
+      facts: { variable: name },
+    });
+  }
+  // DER does not fit into a variable, so it comes in base64; PEM comes as it is.
+  return value.includes('-----BEGIN') ? Buffer.from(value) : Buffer.from(value, 'base64');
+}
+
+async function readSecretKey(
+  reference: string,
+  kind: ReferenceKind,
+  sources: ReferenceSources,
+): Promise<Buffer> {
+  const [namespace, name, key, ...rest] = reference.slice('k8s://'.length).split('/');
+  if (!namespace || !name || key === '' || rest.length > 0) {
+    throw new SignerError({
+      code: errorCodes[kind],
+      message: `"${reference}" does not name a Secret`,
+      hint: 'The form is k8s://NAMESPACE/SECRET or k8s://NAMESPACE/SECRET/KEY.',
+    });
+  }
+  if (sources.readSecret === undefined) {
+    throw new SignerError({
+      code: errorCodes[kind],
+      message: `"${reference}" cannot be read without access to Kubernetes`,
+    });
+  }
+  const values = await sources.readSecret.read(namespace, name);
+  const wanted = key === undefined ? secretKeys[kind] : [key];
+  for (const candidate of wanted) {
+    const value = Object.hasOwn(values, candidate) ? values[candidate] : undefined;
+    if (value !== undefined) return Buffer.from(value);
+  }
+  throw new SignerError({
+    code: errorCodes[kind],
+    message: `The Secret ${namespace}/${name} has no key ${wanted.join(' or ')}`,
+    facts: { namespace, secret: name, keys: Object.keys(values) },
+  });
+}
+
+function scheme(reference: string): string {
+  return reference.slice(0, reference.indexOf(':') + 1);
+}
+
+function tooLarge(path: string, kind: ReferenceKind): SignerError {
+  return new SignerError({
+    code: 'LIMIT_EXCEEDED',
+    message: `The ${kind} file ${path} is larger than ${maxFileBytes} bytes`,
+    facts: { path },
+  });
+}
