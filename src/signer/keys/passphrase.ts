@@ -1,4 +1,5 @@
 import { Secret } from '../../shared/secret.ts';
+import { SignerError } from '../errors.ts';
 import { readFileOf } from './reference.ts';
 
 /** Gives the passphrase of an encrypted key; asked only when one is needed. */
@@ -21,4 +22,13 @@ export function passphraseFrom(sources: {
     const value = name === undefined ? undefined : sources.env[name];
     return value === undefined ? undefined : new Secret(value);
   };
+}
+
+/** The error for a passphrase that does not open the key. */
+export function wrongPassphrase(name: string): SignerError {
+  return new SignerError({
+    code: 'WRONG_PASSPHRASE',
+    message: `The passphrase does not open ${name}`,
+    hint: 'The passphrase comes from a file, KMM_SIGN_PASSWORD or KBUILD_SIGN_PIN, in this order.',
+  });
 }

@@ -1,7 +1,8 @@
 import { createPrivateKey } from 'node:crypto';
 import forge from 'node-forge';
 import { SignerError } from '../errors.ts';
-import { type KeyMaterial, wrongPassphrase } from './private-key.ts';
+import type { KeyMaterial } from './key-material.ts';
+import { wrongPassphrase } from './passphrase.ts';
 
 /**
  * Reads a PKCS #12 container (RFC 7292) that holds one private key. Imported only when needed: node-forge

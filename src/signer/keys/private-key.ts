@@ -1,13 +1,8 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { SignerError } from '../errors.ts';
+import type { KeyMaterial } from './key-material.ts';
 import { detectKeyFormat, type KeyFormat } from './key-format.ts';
-import type { PassphraseProvider } from './passphrase.ts';
-
-/** A private key and, from a container that holds one, its certificate in DER. */
-export interface KeyMaterial {
-  readonly privateKey: KeyObject;
-  readonly certificate: Buffer | null;
-}
+import { type PassphraseProvider, wrongPassphrase } from './passphrase.ts';
 
 /**
  * Reads a private key: PEM or DER, PKCS #1, PKCS #8, SEC 1, encrypted or not, or PKCS #12.
@@ -65,13 +60,4 @@ function parse(
       facts: { reason },
     });
   }
-}
-
-/** The error for a passphrase that does not open the key. */
-export function wrongPassphrase(name: string): SignerError {
-  return new SignerError({
-    code: 'WRONG_PASSPHRASE',
-    message: `The passphrase does not open ${name}`,
-    hint: 'The passphrase comes from a file, KMM_SIGN_PASSWORD or KBUILD_SIGN_PIN, in this order.',
-  });
 }

@@ -1,6 +1,6 @@
 import { DerError, readDerHeader } from '../cms/der.ts';
-import { SignerError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
+import { damagedModule } from './module-errors.ts';
 import type { ModuleLayout } from './module.ts';
 
 /** What the kernel looks for at the end of a module (include/linux/module_signature.h). */
@@ -50,7 +50,7 @@ export async function readSignedLayout(source: ByteSource): Promise<SignedLayout
     const found = await readLastSignature(source, end);
     if (found === null) break;
     signatures += 1;
-    if (signatures > maxSignatures) throw damaged(`more than ${maxSignatures} signatures are appended`);
+    if (signatures > maxSignatures) throw damagedModule(`more than ${maxSignatures} signatures are appended`);
     last ??= found;
     end = found.start;
   }
@@ -67,11 +67,11 @@ async function readLastSignature(
   const tailStart = Math.max(0, end - tailLength);
   const tail = await source.read(tailStart, end - tailStart);
   if (tail.length < magic.length || !tail.subarray(-magic.length).equals(magic)) return null;
-  if (tail.length < trailerLength) throw damaged('the signature trailer is cut short');
+  if (tail.length < trailerLength) throw damagedModule('the signature trailer is cut short');
   const length = readStruct(tail.subarray(-trailerLength, -magic.length));
   const start = end - trailerLength - length;
   if (length > maxSignatureLength || start < 0)
-    throw damaged('the signature trailer gives an impossible length');
+    throw damagedModule('the signature trailer gives an impossible length');
   const signature =
     start >= tailStart
       ? tail.subarray(start - tailStart, start - tailStart + length)
@@ -82,9 +82,9 @@ async function readLastSignature(
 
 /** Reads struct module_signature: for PKCS #7 everything but the type and the length is zero. */
 function readStruct(struct: Buffer): number {
-  if (struct[2] !== idTypePkcs7) throw damaged('the signature trailer is not of the PKCS #7 type');
+  if (struct[2] !== idTypePkcs7) throw damagedModule('the signature trailer is not of the PKCS #7 type');
   if (struct.subarray(0, 8).some((octet, position) => position !== 2 && octet !== 0)) {
-    throw damaged('the signature trailer has a value where there must be none');
+    throw damagedModule('the signature trailer has a value where there must be none');
   }
   return struct.readUInt32BE(8);
 }
@@ -97,9 +97,5 @@ function checkSignatureLength(signature: Buffer): void {
   } catch (error) {
     if (!(error instanceof DerError)) throw error;
   }
-  throw damaged('the appended signature is not a CMS of the length that its trailer gives');
-}
-
-function damaged(what: string): SignerError {
-  return new SignerError({ code: 'DAMAGED_MODULE', message: `The module is damaged: ${what}` });
+  throw damagedModule('the appended signature is not a CMS of the length that its trailer gives');
 }

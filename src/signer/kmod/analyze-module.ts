@@ -1,0 +1,79 @@
+import type { X509Certificate } from 'node:crypto';
+import { SignerError } from '../errors.ts';
+import type { HashAlgorithm } from '../hash.ts';
+import type { ByteSource } from './byte-source.ts';
+import { detectModuleCompression, unpackModule } from './compression.ts';
+import { ContentDigests } from './content-digest.ts';
+import { sliceSource } from './file-source.ts';
+import type { ModuleCompression, ModuleInfo, ModuleLayout } from './module.ts';
+import { readModuleInfo } from './module-info.ts';
+import { readModuleLayout } from './trailer.ts';
+import { type ModuleVerdict, verifyModule } from './verify-module.ts';
+
+export interface AnalyzeOptions {
+  /** The digest algorithm that the module will be signed with. */
+  readonly hash: HashAlgorithm;
+  /** Bytes that a compressed module may unpack to. @default 1 GiB */
+  readonly maxBytes?: number | undefined;
+  /** Certificates that count as trusted. @default none */
+  readonly certificates?: readonly X509Certificate[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Everything that signing needs to know of a module file. */
+export interface ModuleAnalysis {
+  readonly compression: ModuleCompression;
+  readonly info: ModuleInfo;
+  readonly layout: ModuleLayout;
+  /** The file's bytes, unpacked, with the signatures that it has. */
+  readonly module: ByteSource;
+  /** The same without signatures: what is signed, and precedes the new signature. */
+  readonly content: ByteSource;
+  /** Digest of `content`, by the algorithm that was asked for. */
+  readonly contentDigest: Buffer;
+  /** What a kernel that trusts the given certificates says of it now. */
+  readonly verdict: ModuleVerdict;
+}
+
+/**
+ * Reads a module file of any compression: a few reads at random, then at most one pass over the bytes for
+ * all digests. Null when it is no kernel module.
+ * @throws SignerError DAMAGED_MODULE, LIMIT_EXCEEDED, PROGRAM_FAILED
+ */
+export async function analyzeModule(
+  source: ByteSource,
+  options: AnalyzeOptions,
+): Promise<ModuleAnalysis | null> {
+  const compression = detectModuleCompression(await source.read(0, 6));
+  const module = await unpackModule(source, {
+    compression,
+    maxBytes: options.maxBytes,
+    signal: options.signal,
+  });
+  const layout = await readModuleLayout(module);
+  const content = sliceSource(module, 0, layout.contentSize);
+  const info = await readModuleInfo(content);
+  if (info === null) return null;
+  const digests = new ContentDigests(module);
+  const own = { hash: options.hash, size: layout.contentSize };
+  if (layout.signatures > 0) await digests.prepare([own, { hash: options.hash, size: layout.signedSize }]);
+  const verdict = await verifyModule(module, options.certificates ?? [], { digests });
+  const contentDigest = await digests.get(own.hash, own.size);
+  return { compression, info, layout, module, content, contentDigest, verdict };
+}
+
+/** The same for a file that was asked for by name. @throws SignerError NOT_A_MODULE besides */
+export async function analyzeNamedModule(
+  source: ByteSource,
+  path: string,
+  options: AnalyzeOptions,
+): Promise<ModuleAnalysis> {
+  const analysis = await analyzeModule(source, options);
+  if (analysis !== null) return analysis;
+  throw new SignerError({
+    code: 'NOT_A_MODULE',
+    message: `${path} is not a kernel module`,
+    hint: 'A kernel module is an ELF relocatable file with a .modinfo section.',
+    facts: { path },
+  });
+}

@@ -1,0 +1,111 @@
+import { promisify } from 'node:util';
+import {
+  constants,
+  gunzip,
+  gzip,
+  type ZlibOptions,
+  type ZstdOptions,
+  zstdCompress,
+  zstdDecompress,
+} from 'node:zlib';
+import { type ByteSource, bufferSource } from './byte-source.ts';
+import { damagedModule, moduleTooLarge } from './module-errors.ts';
+import type { ModuleCompression } from './module.ts';
+
+/** Larger than any module: what a hostile one may unpack to. */
+export const defaultMaxModuleBytes = 1024 ** 3;
+
+const suffix = /\.ko(?:\.gz|\.xz|\.zst)?$/;
+
+/** Whether a path ends as modules do: .ko, .ko.gz, .ko.xz or .ko.zst. */
+export function isModuleName(path: string): boolean {
+  return suffix.test(path);
+}
+
+const magics: readonly (readonly [ModuleCompression, Buffer])[] = [
+  ['gzip', Buffer.from([0x1f, 0x8b, 0x08])],
+  ['xz', Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00])],
+  ['zstd', Buffer.from([0x28, 0xb5, 0x2f, 0xfd])],
+];
+
+/** Tells a module file's compression by its first bytes (6 suffice). */
+export function detectModuleCompression(firstBytes: Buffer): ModuleCompression {
+  const found = magics.find(([, magic]) => firstBytes.subarray(0, magic.length).equals(magic));
+  return found?.[0] ?? 'none';
+}
+
+export interface UnpackOptions {
+  readonly compression: ModuleCompression;
+  /** @default 1 GiB */
+  readonly maxBytes?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Unpacks a module; one that is not compressed is given back as it is.
+ * @throws SignerError DAMAGED_MODULE, LIMIT_EXCEEDED; PROGRAM_FAILED without xz
+ */
+export async function unpackModule(source: ByteSource, options: UnpackOptions): Promise<ByteSource> {
+  const { compression, maxBytes = defaultMaxModuleBytes, signal } = options;
+  if (compression === 'none') return source;
+  const packed = await source.read(0, source.size);
+  return bufferSource(await decompress(packed, compression, maxBytes, signal));
+}
+
+async function decompress(
+  packed: Buffer,
+  compression: Exclude<ModuleCompression, 'none'>,
+  maxBytes: number,
+  signal: AbortSignal | undefined,
+): Promise<Buffer> {
+  if (compression === 'xz') {
+    const { xzDecompress } = await import('./xz.ts');
+    return xzDecompress(packed, { maxBytes, signal });
+  }
+  const decode = compression === 'gzip' ? promisify<Buffer, ZlibOptions, Buffer>(gunzip) : unzstd;
+  try {
+    return await decode(packed, { maxOutputLength: maxBytes, chunkSize: decodeChunk(packed.length) });
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE')
+      throw moduleTooLarge(maxBytes);
+    throw damagedModule(`its ${compression} data cannot be unpacked`);
+  }
+}
+
+const unzstd = promisify<Buffer, ZstdOptions, Buffer>(zstdDecompress);
+
+/** Large enough for most modules at one go, small enough to waste nothing. */
+function decodeChunk(packedLength: number): number {
+  return Math.min(Math.max(4 * packedLength, 16 * 1024), 1024 * 1024);
+}
+
+/**
+ * Packs a module so that the kernel and modprobe can read it: the same bytes each time.
+ * @throws SignerError PROGRAM_FAILED without xz
+ */
+export async function packModule(
+  bytes: Buffer,
+  compression: ModuleCompression,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<Buffer> {
+  switch (compression) {
+    case 'none':
+      return bytes;
+    case 'gzip':
+      return promisify<Buffer, ZlibOptions, Buffer>(gzip)(bytes, { level: 9 });
+    case 'zstd':
+      return promisify<Buffer, ZstdOptions, Buffer>(zstdCompress)(bytes, {
+        pledgedSrcSize: bytes.length,
+        // The kernel allocates the window; 2 MiB is what the levels for small files use anyway.
+        params: {
+          [constants.ZSTD_c_compressionLevel]: 12,
+          [constants.ZSTD_c_windowLog]: 21,
+          [constants.ZSTD_c_checksumFlag]: 1,
+        },
+      });
+    case 'xz': {
+      const { xzCompress } = await import('./xz.ts');
+      return xzCompress(bytes, { signal });
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import { type FileHandle, open } from 'node:fs/promises';
+import type { ByteSource } from './byte-source.ts';
+
+/** A range of a file; disposing closes the file if the source opened it. */
+export interface FileSource extends ByteSource, AsyncDisposable {}
+
+const chunkSize = 1024 * 1024;
+
+/** Reads a range of a file, by default all of it. A handle that is given stays the caller's. */
+export async function fileSource(
+  file: string | FileHandle,
+  range: { readonly start?: number; readonly size?: number } = {},
+): Promise<FileSource> {
+  const handle = typeof file === 'string' ? await open(file, 'r') : file;
+  const start = range.start ?? 0;
+  const size = range.size ?? (await handle.stat()).size - start;
+  return {
+    size,
+    read: (position, length) => readRange(handle, start + position, Math.min(length, size - position)),
+    async *stream(from = 0, to = size) {
+      const end = Math.min(to, size);
+      for (let at = from; at < end;) {
+        const chunk = await readRange(handle, start + at, Math.min(chunkSize, end - at));
+        if (chunk.length === 0) return;
+        yield chunk;
+        at += chunk.length;
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      if (typeof file === 'string') await handle.close();
+    },
+  };
+}
+
+async function readRange(handle: FileHandle, position: number, length: number): Promise<Buffer> {
+  if (length <= 0) return Buffer.alloc(0);
+  const buffer = Buffer.allocUnsafe(length);
+  let filled = 0;
+  while (filled < length) {
+    const { bytesRead } = await handle.read(buffer, filled, length - filled, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return buffer.subarray(0, filled);
+}
+
+/** A range of another source. */
+export function sliceSource(source: ByteSource, start: number, size: number): ByteSource {
+  return {
+    size,
+    read: (position, length) => source.read(start + position, Math.max(0, Math.min(length, size - position))),
+    stream: (from = 0, to = size) => source.stream(start + from, start + Math.min(to, size)),
+  };
+}
+
+/** Reads all of a source into memory. */
+export function readAll(source: ByteSource): Promise<Buffer> {
+  return source.read(0, source.size);
+}

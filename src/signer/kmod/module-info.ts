@@ -1,0 +1,71 @@
+import type { ByteSource } from './byte-source.ts';
+import { damagedModule } from './module-errors.ts';
+import { type ElfRelocatable, readElfRelocatable } from './elf.ts';
+import type { ModuleInfo } from './module.ts';
+
+/** Parameters and aliases of the largest modules take some 100 KiB. */
+const maxModinfoBytes = 16 * 1024 * 1024;
+
+/**
+ * Reads what a kernel module says of itself in its .modinfo section; null when the source is no kernel
+ * module. The source may end in signatures. @throws SignerError DAMAGED_MODULE
+ */
+export async function readModuleInfo(source: ByteSource): Promise<ModuleInfo | null> {
+  const elf = await readElfRelocatable(source);
+  const section = elf?.sections.find(({ name }) => name === '.modinfo');
+  if (!elf || section === undefined) return null;
+  if (section.size > maxModinfoBytes) throw damagedModule('its .modinfo section is too large');
+  const values = parseModinfo(await source.read(section.offset, section.size));
+  return {
+    name: values.get('name') ?? null,
+    version: values.get('version') ?? null,
+    vermagic: values.get('vermagic') ?? null,
+    srcversion: values.get('srcversion') ?? null,
+    depends: (values.get('depends') ?? '').split(',').filter((name) => name !== ''),
+    architecture: architectureOf(elf),
+  };
+}
+
+/** Splits `key=value` strings that end in NUL; of a repeated key the first counts, as in the kernel. */
+function parseModinfo(bytes: Buffer): Map<string, string> {
+  const values = new Map<string, string>();
+  for (const entry of bytes.toString('utf8').split('\0')) {
+    const equals = entry.indexOf('=');
+    if (equals < 1) continue;
+    const key = entry.slice(0, equals);
+    if (!values.has(key)) values.set(key, entry.slice(equals + 1));
+  }
+  return values;
+}
+
+/** Machine numbers of the gABI, with the names that `uname -m` gives. */
+const machines = new Map<number, string>([
+  [2, 'sparc'],
+  [3, 'i686'],
+  [4, 'm68k'],
+  [15, 'parisc'],
+  [20, 'ppc'],
+  [22, 's390x'],
+  [40, 'arm'],
+  [42, 'sh4'],
+  [43, 'sparc64'],
+  [50, 'ia64'],
+  [62, 'x86_64'],
+  [183, 'aarch64'],
+  [36902, 'alpha'],
+]);
+
+function architectureOf({ machine, is64Bit, littleEndian }: ElfRelocatable): string {
+  switch (machine) {
+    case 8:
+      return is64Bit ? 'mips64' : 'mips';
+    case 21:
+      return littleEndian ? 'ppc64le' : 'ppc64';
+    case 243:
+      return is64Bit ? 'riscv64' : 'riscv32';
+    case 258:
+      return is64Bit ? 'loongarch64' : 'loongarch32';
+    default:
+      return machines.get(machine) ?? `machine-${machine}`;
+  }
+}
