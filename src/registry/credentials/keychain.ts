@@ -1,0 +1,47 @@
+import type { Secret } from '../../shared/secret.ts';
+
+/** What a credential is wanted for. */
+export interface CredentialTarget {
+  /** As in a reference: `docker.io`, `registry.example:5000`. */
+  readonly registry: string;
+  /** Empty for what concerns the whole registry. */
+  readonly repository: string;
+}
+
+/** One way to log in. The source is for people: a file or variable, and the key in it. */
+export interface Credential {
+  readonly source: string;
+  readonly username?: string | undefined;
+  readonly password?: Secret<string> | undefined;
+  /** A refresh token, exchanged at the token server by POST. */
+  readonly identityToken?: Secret<string> | undefined;
+  /** Sent to the registry as a Bearer token, as it is. */
+  readonly registryToken?: Secret<string> | undefined;
+}
+
+/** Finds credentials. The best candidate comes first; an empty list means anonymous. */
+export interface Keychain {
+  /** @throws RegistryError INVALID_CONFIGURATION */
+  resolve(target: CredentialTarget): Promise<readonly Credential[]>;
+}
+
+/** Knows nobody. */
+export const anonymousKeychain: Keychain = { resolve: () => Promise.resolve([]) };
+
+/** Asks each keychain in turn; the candidates of the first that has any count. */
+export function firstOf(keychains: readonly Keychain[]): Keychain {
+  return {
+    async resolve(target) {
+      for (const keychain of keychains) {
+        const found = await keychain.resolve(target);
+        if (found.length > 0) return found;
+      }
+      return [];
+    },
+  };
+}
+
+/** Always answers with this credential. */
+export function fixedKeychain(credential: Credential): Keychain {
+  return { resolve: () => Promise.resolve([credential]) };
+}

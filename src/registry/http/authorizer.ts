@@ -1,0 +1,191 @@
+import type { Logger } from '../../shared/log.ts';
+import { Secret } from '../../shared/secret.ts';
+import type { Credential, Keychain } from '../credentials/keychain.ts';
+import { RegistryError } from '../errors.ts';
+import type { Challenge } from './challenge.ts';
+import { resolveRealm } from './realm.ts';
+import { readsOnly, scopeKey } from './scopes.ts';
+import { TokenCache } from './token-cache.ts';
+import { basicAuthorization, fetchToken, type Token } from './token.ts';
+import type { Transport } from './transport.ts';
+
+export interface AuthorizerOptions {
+  /** As in references: what credentials are looked up for. */
+  readonly registry: string;
+  /** The registry's origin at present. */
+  readonly origin: () => URL;
+  readonly keychain: Keychain;
+  readonly logger: Logger;
+  readonly now: () => number;
+  /** Sends requests to token servers. */
+  readonly send: Transport;
+}
+
+/** Where, and as what, a server wants to be answered. */
+export interface Demand {
+  readonly challenge: Challenge;
+  /** The URL that the challenge came from. */
+  readonly url: URL;
+}
+
+export interface AuthorizationRequest {
+  readonly demand: Demand;
+  readonly repository: string;
+  readonly scopes: readonly string[];
+  readonly signal: AbortSignal | undefined;
+  /** What was sent for this request already, and refused. */
+  readonly tried: Set<string>;
+  /** What was just refused. */
+  readonly refused: Authorization | null;
+}
+
+/** A value for the Authorization header. */
+export interface Authorization {
+  readonly header: Secret<string>;
+  readonly candidate: Credential | null;
+  readonly key: string;
+  readonly token: Token | null;
+}
+
+/** Turns challenges into Authorization headers, with the credentials of a keychain. */
+export class Authorizer {
+  readonly #options: AuthorizerOptions;
+  readonly #tokens: TokenCache;
+  readonly #credentials = new Map<string, Promise<readonly Credential[]>>();
+  readonly #winners = new Map<string, Credential | null>();
+  readonly #renewed = new WeakMap<Credential, Secret<string>>();
+  readonly #warned = new Set<string>();
+
+  constructor(options: AuthorizerOptions) {
+    this.#options = options;
+    this.#tokens = new TokenCache(options.now);
+  }
+
+  /** Remembers that a credential was good for a repository: it goes first from now on. */
+  accept(repository: string, { candidate }: Authorization): void {
+    this.#winners.set(repository, candidate);
+  }
+
+  /**
+   * The next thing to try, or null when everything was.
+   * @throws RegistryError UNAUTHORIZED when the token server refused all, UNSAFE_REDIRECT, NETWORK
+   */
+  async authorize(request: AuthorizationRequest): Promise<Authorization | null> {
+    const found = await this.#resolve(request.repository);
+    const isBearer = request.demand.challenge.scheme === 'bearer';
+    const rejected: Credential[] = [];
+    for (const candidate of this.#candidates(found, request, isBearer)) {
+      const key = this.#key(request, isBearer, candidate === null ? -1 : found.indexOf(candidate));
+      if (request.tried.has(key)) continue;
+      request.tried.add(key);
+      const authorization = await this.#try(request, candidate, key);
+      if (authorization !== null) {
+        if (candidate === null && found.length > 0) this.#warnAnonymous(request.repository, found);
+        return authorization;
+      }
+      if (candidate !== null) rejected.push(candidate);
+    }
+    if (rejected.length > 0) throw this.#refusedByTokenServer(request, rejected);
+    return null;
+  }
+
+  #resolve(repository: string): Promise<readonly Credential[]> {
+    const known = this.#credentials.get(repository);
+    if (known !== undefined) return known;
+    const found = this.#options.keychain.resolve({ registry: this.#options.registry, repository });
+    this.#credentials.set(repository, found);
+    return found;
+  }
+
+  /** The order to try: what worked before, the keychain's order, and nobody where only reading is asked. */
+  #candidates(
+    found: readonly Credential[],
+    request: AuthorizationRequest,
+    isBearer: boolean,
+  ): (Credential | null)[] {
+    const usable = found.filter(
+      (candidate) => isBearer || candidate.registryToken !== undefined || candidate.password !== undefined,
+    );
+    const anonymous = isBearer && (found.length === 0 || readsOnly(request.scopes)) ? [null] : [];
+    const all = [...usable, ...anonymous];
+    const winner = this.#winners.get(request.repository);
+    if (winner === undefined || !all.includes(winner) || (winner === null && !readsOnly(request.scopes)))
+      return all;
+    return [winner, ...all.filter((candidate) => candidate !== winner)];
+  }
+
+  #key({ demand, repository, scopes }: AuthorizationRequest, isBearer: boolean, index: number): string {
+    const { parameters } = demand.challenge;
+    const server = isBearer ? [parameters.get('realm'), parameters.get('service'), scopeKey(scopes)] : [];
+    return JSON.stringify([repository, index, ...server]);
+  }
+
+  async #try(
+    request: AuthorizationRequest,
+    candidate: Credential | null,
+    key: string,
+  ): Promise<Authorization | null> {
+    if (candidate?.registryToken !== undefined) {
+      return { header: bearer(candidate.registryToken), candidate, key, token: null };
+    }
+    if (request.demand.challenge.scheme === 'basic') {
+      const header = candidate === null ? null : basicAuthorization(candidate);
+      return header === null ? null : { header: new Secret(header), candidate, key, token: null };
+    }
+    const { refused } = request;
+    if (refused?.key === key && refused.token !== null) this.#tokens.drop(key, refused.token);
+    const token = await this.#tokens.obtain(key, () => this.#fetch(request, candidate), request.signal);
+    return token === null ? null : { header: bearer(token.value), candidate, key, token };
+  }
+
+  async #fetch(
+    { demand, scopes }: AuthorizationRequest,
+    candidate: Credential | null,
+  ): Promise<Token | null> {
+    const { parameters } = demand.challenge;
+    const identityToken =
+      candidate === null ? undefined : (this.#renewed.get(candidate) ?? candidate.identityToken);
+    const token = await fetchToken(
+      this.#options.send,
+      {
+        realm: resolveRealm(parameters.get('realm') ?? '', demand.url, this.#options.origin()),
+        service: parameters.get('service'),
+        scopes,
+        credential: candidate === null ? null : { ...candidate, identityToken },
+      },
+      this.#options.now,
+    );
+    if (candidate !== null && token?.refreshToken !== undefined && candidate.identityToken !== undefined) {
+      this.#renewed.set(candidate, token.refreshToken);
+    }
+    return token;
+  }
+
+  #warnAnonymous(repository: string, found: readonly Credential[]): void {
+    if (this.#warned.has(repository)) return;
+    this.#warned.add(repository);
+    this.#options.logger.warn('The credentials were refused, reading anonymously', {
+      registry: this.#options.registry,
+      repository,
+      sources: found.map(({ source }) => source),
+    });
+  }
+
+  #refusedByTokenServer(
+    { repository, demand }: AuthorizationRequest,
+    rejected: readonly Credential[],
+  ): RegistryError {
+    const { registry } = this.#options;
+    const sources = rejected.map(({ source }) => source);
+    return new RegistryError({
+      code: 'UNAUTHORIZED',
+      message: `The token server of ${registry} refused the credentials for ${repository === '' ? registry : `${registry}/${repository}`}`,
+      hint: `Check the credentials in ${sources.join(', ')}.`,
+      facts: { registry, repository, sources, url: `${demand.url.protocol}//${demand.url.host}` },
+    });
+  }
+}
+
+function bearer(token: Secret<string>): Secret<string> {
+  return new Secret(`Bearer ${token.reveal()}`);
+}

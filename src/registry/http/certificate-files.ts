@@ -1,0 +1,107 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { RegistryError } from '../errors.ts';
+
+/** What TLS needs beside the system's authorities; PEM. */
+export interface TlsMaterial {
+  readonly authorities: readonly string[];
+  readonly certificate?: string;
+  readonly key?: string;
+}
+
+export interface TlsMaterialSource {
+  readonly caFiles: readonly string[];
+  readonly clientCertificate?: { readonly certFile: string; readonly keyFile: string } | undefined;
+  /** The certs.d folders of this one registry, the first that exists counts. */
+  readonly certDirectories: readonly string[];
+}
+
+/** Where docker and containers keep certificates, by host and port (containers-certs.d(5)). */
+export function certificateDirectories(registry: string, homeDirectory: string): string[] {
+  return [
+    join(homeDirectory, '.config/containers/certs.d', registry),
+    join('/etc/containers/certs.d', registry),
+    join('/etc/docker/certs.d', registry),
+  ];
+}
+
+/** Reads certificates and keys. What was given by hand wins over certs.d. @throws RegistryError INVALID_CONFIGURATION */
+export async function readTlsMaterial(source: TlsMaterialSource): Promise<TlsMaterial> {
+  const folder = await firstFolder(source.certDirectories);
+  const explicit = await Promise.all(source.caFiles.map((file) => readPem(file, 'CERTIFICATE')));
+  const pair = source.clientCertificate ?? folder.clientCertificate;
+  return {
+    authorities: [
+      ...explicit,
+      ...(await Promise.all(folder.caFiles.map((file) => readPem(file, 'CERTIFICATE')))),
+    ],
+    ...(pair === undefined
+      ? {}
+      : {
+          certificate: await readPem(pair.certFile, 'CERTIFICATE'),
+          key: await readPem(pair.keyFile, 'PRIVATE KEY'),
+        }),
+  };
+}
+
+interface Folder {
+  readonly caFiles: readonly string[];
+  readonly clientCertificate?: { readonly certFile: string; readonly keyFile: string };
+}
+
+async function firstFolder(directories: readonly string[]): Promise<Folder> {
+  for (const directory of directories) {
+    const names = await namesIn(directory);
+    if (names !== null) return folderOf(directory, names);
+  }
+  return { caFiles: [] };
+}
+
+async function namesIn(directory: string): Promise<string[] | null> {
+  try {
+    return (await readdir(directory)).toSorted();
+  } catch {
+    // Absent or not ours to read: as if it were not there, as the other tools do.
+    return null;
+  }
+}
+
+function folderOf(directory: string, names: readonly string[]): Folder {
+  const caFiles = names.filter((name) => name.endsWith('.crt')).map((name) => join(directory, name));
+  for (const name of names) {
+    const partner = name.endsWith('.cert')
+      ? name.replace(/\.cert$/, '.key')
+      : name.endsWith('.key')
+        ? name.replace(/\.key$/, '.cert')
+        : null;
+    if (partner !== null && !names.includes(partner)) {
+      throw new RegistryError({
+        code: 'INVALID_CONFIGURATION',
+        message: `${join(directory, name)} has no ${partner} beside it`,
+        hint: 'A client certificate needs both files, NAME.cert and NAME.key.',
+        facts: { path: join(directory, name) },
+      });
+    }
+  }
+  const cert = names.find((name) => name.endsWith('.cert'));
+  if (cert === undefined) return { caFiles };
+  const certFile = join(directory, cert);
+  return { caFiles, clientCertificate: { certFile, keyFile: certFile.replace(/\.cert$/, '.key') } };
+}
+
+async function readPem(file: string, label: 'CERTIFICATE' | 'PRIVATE KEY'): Promise<string> {
+  const refuse = (problem: string): never => {
+    throw new RegistryError({
+      code: 'INVALID_CONFIGURATION',
+      message: `${file} ${problem}`,
+      hint: `Give a file in PEM with -----BEGIN ${label}-----.`,
+      facts: { path: file },
+    });
+  };
+  const text = await readFile(file, 'latin1').catch((error: NodeJS.ErrnoException) =>
+    refuse(`cannot be read (${error.code ?? 'unknown error'})`),
+  );
+  if (!new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text))
+    refuse(`holds no ${label.toLowerCase()} in PEM`);
+  return text;
+}

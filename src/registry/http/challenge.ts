@@ -1,0 +1,104 @@
+/** One challenge of a WWW-Authenticate header (RFC 9110, section 11.6.1). */
+export interface Challenge {
+  /** Lower case. */
+  readonly scheme: string;
+  /** Names in lower case. */
+  readonly parameters: ReadonlyMap<string, string>;
+}
+
+/** What is longer is not looked at: no registry needs it. */
+const maxHeaderLength = 16 * 1024;
+
+const tokenCharacter = /[!#$%&'*+\-.^_`|~0-9A-Za-z]/;
+const token68Character = /[-._~+/0-9A-Za-z=]/;
+
+/**
+ * Reads all challenges of a header, several schemes too. Never throws: what cannot be understood
+ * ends the reading, and the challenges before it count.
+ */
+export function parseChallenges(header: string): Challenge[] {
+  const challenges: Challenge[] = [];
+  const scanner = new Scanner(header.slice(0, maxHeaderLength));
+  let current: { scheme: string; parameters: Map<string, string> } | null = null;
+  for (;;) {
+    scanner.skipSeparators();
+    const word = scanner.takeWhile(tokenCharacter);
+    if (word === '') return challenges;
+    const parameter: { value: string } | null = current === null ? null : scanner.takeValue();
+    if (current !== null && parameter !== null) {
+      if (!current.parameters.has(word.toLowerCase()))
+        current.parameters.set(word.toLowerCase(), parameter.value);
+      continue;
+    }
+    current = { scheme: word.toLowerCase(), parameters: new Map() };
+    challenges.push(current);
+    scanner.skipToken68();
+  }
+}
+
+class Scanner {
+  readonly #text: string;
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+  }
+
+  #peek(): string {
+    return this.#text.charAt(this.#at);
+  }
+
+  takeWhile(pattern: RegExp): string {
+    const start = this.#at;
+    while (this.#at < this.#text.length && pattern.test(this.#peek())) this.#at++;
+    return this.#text.slice(start, this.#at);
+  }
+
+  #skipSpace(): void {
+    this.takeWhile(/[ \t]/);
+  }
+
+  skipSeparators(): void {
+    this.takeWhile(/[ \t,]/);
+  }
+
+  /** Takes `=value` or `="value"` after a name; null when the name stands alone (then it is a scheme). */
+  takeValue(): { value: string } | null {
+    const start = this.#at;
+    this.#skipSpace();
+    if (this.#peek() !== '=') {
+      this.#at = start;
+      return null;
+    }
+    this.#at++;
+    this.#skipSpace();
+    // Registries exist that write values with slashes and colons without quotes.
+    if (this.#peek() !== '"') return { value: this.takeWhile(/[^\s,"]/) };
+    return { value: this.#takeQuoted() };
+  }
+
+  #takeQuoted(): string {
+    let value = '';
+    for (this.#at++; this.#at < this.#text.length; this.#at++) {
+      const character = this.#peek();
+      if (character === '"') {
+        this.#at++;
+        return value;
+      }
+      if (character === '\\') this.#at++;
+      value += this.#peek();
+    }
+    return value;
+  }
+
+  /** Skips the opaque text that some schemes (Negotiate, NTLM) put where others have parameters. */
+  skipToken68(): void {
+    const start = this.#at;
+    this.#skipSpace();
+    this.takeWhile(token68Character);
+    const end = this.#at;
+    this.#skipSpace();
+    const isAlone = this.#at === this.#text.length || this.#peek() === ',';
+    if (end === start || !isAlone) this.#at = start;
+  }
+}

@@ -1,0 +1,109 @@
+import type { Readable } from 'node:stream';
+import type { Agent as HttpAgent, IncomingHttpHeaders, IncomingMessage } from 'node:http';
+import type { Agent as HttpsAgent } from 'node:https';
+import { networkError } from './network-error.ts';
+import { ResponseBody } from './response-body.ts';
+import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
+
+/** The connections that a request may use. */
+export interface AgentPair {
+  readonly http: HttpAgent;
+  readonly https: HttpsAgent;
+}
+
+export interface GotTransportOptions {
+  /** Chooses connections; may load certificates the first time. */
+  readonly agentsFor: (url: URL) => Promise<AgentPair>;
+  /** Milliseconds without a byte. */
+  readonly idleTimeout: number;
+}
+
+/** Milliseconds for each of name lookup, connection and TLS handshake. */
+const connectTimeout = 30_000;
+
+/**
+ * Sends requests with got, and does nothing else: no redirects, no retries, no decompression, every status
+ * is an answer. Its errors are RegistryError NETWORK, or the signal's reason.
+ */
+export function createGotTransport({ agentsFor, idleTimeout }: GotTransportOptions): Transport {
+  return async (request) => {
+    const [{ default: got }, agent] = await Promise.all([import('got'), agentsFor(request.url)]);
+    request.signal?.throwIfAborted();
+    const idle = request.idleTimeout ?? idleTimeout;
+    const stream = got.stream(request.url, {
+      method: request.method,
+      headers: headersOf(request),
+      ...bodyOf(request),
+      agent,
+      ...(request.signal === undefined ? {} : { signal: request.signal }),
+      timeout: {
+        lookup: connectTimeout,
+        connect: connectTimeout,
+        secureConnect: connectTimeout,
+        socket: idle,
+      },
+      retry: { limit: 0 },
+      throwHttpErrors: false,
+      followRedirect: false,
+      decompress: false,
+      strictContentLength: true,
+    });
+    return answerOf(request, stream, idle);
+  };
+}
+
+function headersOf({ headers, body, contentLength }: HttpRequest): Record<string, string> {
+  return {
+    ...headers,
+    'accept-encoding': 'identity',
+    ...(typeof body === 'function' && contentLength !== undefined
+      ? { 'content-length': String(contentLength) }
+      : {}),
+  };
+}
+
+function bodyOf({ method, body }: HttpRequest): { body?: Buffer | Readable } {
+  if (method === 'GET' || method === 'HEAD') return {};
+  // Without a body, got would wait for one to be written into its stream.
+  if (body === undefined) return { body: Buffer.alloc(0) };
+  return { body: typeof body === 'function' ? body() : body };
+}
+
+function answerOf(
+  { url, signal }: HttpRequest,
+  stream: GotStream,
+  idleTimeout: number,
+): Promise<HttpResponse> {
+  const convert = (error: unknown): Error =>
+    signal?.aborted === true ? abortReason(signal) : networkError(url, error);
+  return new Promise((resolve, reject) => {
+    const fail = (error: unknown): void => reject(convert(error));
+    stream.once('error', fail);
+    stream.once('response', (response: IncomingMessage) => {
+      stream.off('error', fail);
+      // From here on the body watches for silence: it knows when it is the consumer that is slow.
+      response.setTimeout(0);
+      resolve({
+        status: response.statusCode ?? 0,
+        headers: joined(response.headers),
+        url,
+        body: new ResponseBody(stream, { convert, idleTimeout }),
+      });
+    });
+  });
+}
+
+type GotStream = Readable;
+
+/** node:http gives set-cookie alone as a list. */
+function joined(headers: IncomingHttpHeaders): Record<string, string | undefined> {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]),
+  );
+}
+
+function abortReason(signal: AbortSignal): Error {
+  return signal.reason instanceof Error
+    ? signal.reason
+    : new DOMException('The operation was aborted', 'AbortError');
+}

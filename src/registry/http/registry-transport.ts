@@ -1,0 +1,123 @@
+import { homedir } from 'node:os';
+import { silentLogger } from '../../shared/log.ts';
+import type { Keychain } from '../credentials/keychain.ts';
+import { RegistryError } from '../errors.ts';
+import type { RegistryOptions } from '../options.ts';
+import { dockerHub } from '../reference.ts';
+import { createAgents } from './agents.ts';
+import { certificateDirectories, readTlsMaterial } from './certificate-files.ts';
+import { createGotTransport } from './got-transport.ts';
+import type { Transport } from './transport.ts';
+import { withAuthentication } from './with-authentication.ts';
+import { withLimit } from './with-limit.ts';
+import { withLog } from './with-log.ts';
+import { withPlainHttpFallback, type RegistryOrigin } from './with-plain-http-fallback.ts';
+import { withRedirects } from './with-redirects.ts';
+import { withRetry } from './with-retry.ts';
+import { withUserAgent } from './with-user-agent.ts';
+import { withWarnings } from './with-warnings.ts';
+
+/** Docker Hub's API is not where its name says. */
+const dockerHubApi = 'registry-1.docker.io';
+
+const defaults = {
+  idleTimeout: 60_000,
+  retries: 4,
+  retryDelay: 500,
+  maxRetryAfter: 120_000,
+  concurrency: 6,
+  userAgent: 'kmm-sign',
+};
+
+/** The way to one registry. */
+export interface RegistryTransport {
+  readonly transport: Transport;
+  /** `https://registry.example:5000`; for literal localhost the scheme is certain after the first request. */
+  origin(): string;
+  /** The URL of a path below `/v2/`, such as `vendor/driver/manifests/1.0`; a query is kept as it is. */
+  url(path: string): URL;
+  /** Closes the connections. */
+  close(): Promise<void>;
+}
+
+export interface RegistryTransportOptions {
+  /** Host and port as in a reference. */
+  readonly registry: string;
+  readonly credentials: Keychain;
+  readonly options: RegistryOptions;
+}
+
+/**
+ * Builds the chain of layers that requests to one registry go through. Retries are below authentication, so
+ * that token requests have them too and nothing is retried twice over; redirects are below retries, so that
+ * a retry starts at the registry again.
+ */
+export function createRegistryTransport({
+  registry,
+  credentials,
+  options,
+}: RegistryTransportOptions): RegistryTransport {
+  const logger = options.logger ?? silentLogger;
+  const settings = { ...defaults, ...defined(options) };
+  const origin: RegistryOrigin = { url: originOf(registry, options.plainHttp ?? false) };
+  const agents = createAgents({
+    registryHost: origin.url.hostname,
+    readTlsMaterial: () =>
+      readTlsMaterial({
+        caFiles: options.caFiles ?? [],
+        clientCertificate: options.clientCertificate,
+        certDirectories:
+          options.certDirectory === undefined
+            ? certificateDirectories(registry, homedir())
+            : [options.certDirectory],
+      }),
+    insecureSkipTlsVerify: options.insecureSkipTlsVerify ?? false,
+    environment: options.environment ?? process.env,
+  });
+
+  const adapter = createGotTransport({
+    agentsFor: (url) => agents.for(url),
+    idleTimeout: settings.idleTimeout,
+  });
+  const logged = withLog(withUserAgent(withLimit(adapter, settings.concurrency), settings.userAgent), logger);
+  const retried = withRetry(
+    withRedirects(logged, () => origin.url),
+    { ...settings, logger },
+  );
+  const authenticated = withAuthentication(retried, {
+    registry,
+    origin: () => origin.url,
+    keychain: credentials,
+    logger,
+    now: Date.now,
+  });
+  return {
+    transport: withPlainHttpFallback(withWarnings(authenticated, logger), origin, logger),
+    origin: () => origin.url.origin,
+    url: (path) => new URL(`/v2/${path}`, origin.url),
+    close: () => agents.close(),
+  };
+}
+
+function originOf(registry: string, plainHttp: boolean): URL {
+  const text = `${plainHttp ? 'http' : 'https'}://${registry === dockerHub ? dockerHubApi : registry}/`;
+  if (!URL.canParse(text)) {
+    throw new RegistryError({
+      code: 'INVALID_REFERENCE',
+      message: `${JSON.stringify(registry)} is not a registry's host and port`,
+      hint: 'Write it as registry.example:5000.',
+      facts: { registry },
+    });
+  }
+  return new URL(text);
+}
+
+/** An option that is given as undefined is as good as not given. */
+function defined(options: RegistryOptions): Partial<typeof defaults> {
+  const { idleTimeout, retries, retryDelay, maxRetryAfter, concurrency, userAgent } = options;
+  return Object.fromEntries(
+    Object.entries({ idleTimeout, retries, retryDelay, maxRetryAfter, concurrency, userAgent }).filter(
+      ([, value]) => value !== undefined,
+    ),
+  );
+}

@@ -1,0 +1,110 @@
+import * as z from 'zod/mini';
+import type { ErrorFacts } from '../../shared/errors.ts';
+import { RegistryError, type RegistryErrorCode } from '../errors.ts';
+import { printable } from './printable.ts';
+import { redactedUrl } from './redacted-url.ts';
+import { readAtMost } from './response-body.ts';
+import { parseRetryAfter } from './retry-delay.ts';
+import type { HttpResponse } from './transport.ts';
+
+/** What was being done when an answer came that is none. */
+export interface ResponseContext {
+  /** After "Cannot": `read the manifest vendor/driver:1.0`. */
+  readonly action: string;
+  /** What a 404 means. @default 'NOT_FOUND' */
+  readonly notFound?: 'NOT_FOUND' | 'BLOB_NOT_FOUND' | undefined;
+  /** Which repository, reference, digest. */
+  readonly facts?: ErrorFacts | undefined;
+}
+
+/** Bytes of an error body that are read. */
+const maxErrorBody = 64 * 1024;
+
+const errorsSchema = z.object({
+  errors: z.array(z.object({ code: z.optional(z.string()), message: z.optional(z.nullable(z.string())) })),
+});
+
+/** Hands on an answer whose status is one of `accepted`. @throws RegistryError otherwise, see `responseError` */
+export async function checkStatus(
+  response: HttpResponse,
+  accepted: readonly number[],
+  context: ResponseContext,
+): Promise<HttpResponse> {
+  if (accepted.includes(response.status)) return response;
+  throw await responseError(response, context);
+}
+
+/** Makes the error for an answer, out of its status and what the registry says in its body. Consumes the body. */
+export async function responseError(
+  response: HttpResponse,
+  context: ResponseContext,
+): Promise<RegistryError> {
+  const { status, url } = response;
+  const { codes, text } = await explanationOf(response);
+  const retryAfter = parseRetryAfter(response.headers['retry-after'], Date.now());
+  const code = errorCode(status, context);
+  return new RegistryError({
+    code,
+    message: `Cannot ${context.action}: ${url.host} answered ${[String(status), ...codes].join(' ')}${text === '' ? '' : ` (${text})`}`,
+    hint: hints[code],
+    facts: {
+      registry: url.host,
+      ...context.facts,
+      url: redactedUrl(url),
+      status,
+      ...(codes.length === 0 ? {} : { registryCodes: codes }),
+      ...(retryAfter === null ? {} : { retryAfterSeconds: Math.ceil(retryAfter / 1000) }),
+    },
+  });
+}
+
+const hints: Partial<Record<RegistryErrorCode, string>> = {
+  NOT_FOUND: 'Check the repository and tag.',
+  UNAUTHORIZED:
+    'Log in, or give credentials that may do this; a repository that does not exist can be answered so too.',
+  DENIED: 'Use credentials that may do this; a repository that does not exist can be answered so too.',
+  TOO_MANY_REQUESTS: 'Wait, then try again.',
+};
+
+function errorCode(status: number, { notFound = 'NOT_FOUND' }: ResponseContext): RegistryErrorCode {
+  switch (status) {
+    case 401:
+      return 'UNAUTHORIZED';
+    case 403:
+      return 'DENIED';
+    case 404:
+      return notFound;
+    case 429:
+      return 'TOO_MANY_REQUESTS';
+    default:
+      return 'UNEXPECTED_RESPONSE';
+  }
+}
+
+interface Explanation {
+  readonly codes: readonly string[];
+  readonly text: string;
+}
+
+async function explanationOf(response: HttpResponse): Promise<Explanation> {
+  let body: string;
+  try {
+    body = (await readAtMost(response.body, maxErrorBody)).bytes.toString('utf8');
+  } catch {
+    return { codes: [], text: '' };
+  }
+  const parsed = errorsSchema.safeParse(jsonOf(body));
+  // A page of HTML from some proxy says less than the status does.
+  if (!parsed.success) return { codes: [], text: /^\s*[<{[]/.test(body) ? '' : printable(body) };
+  const { errors } = parsed.data;
+  const codes = errors.flatMap(({ code = '' }) => (/^[A-Z][A-Z0-9_]{0,60}$/.test(code) ? [code] : []));
+  return { codes: [...new Set(codes)], text: printable(errors[0]?.message ?? '') };
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,149 @@
+import * as z from 'zod/mini';
+import { Secret } from '../../shared/secret.ts';
+import { RegistryError } from '../errors.ts';
+import type { Credential } from '../credentials/keychain.ts';
+import { redactedUrl } from './redacted-url.ts';
+import { discardBody, readAtMost } from './response-body.ts';
+import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
+
+/** A Bearer token with the time until which it is used. */
+export interface Token {
+  readonly value: Secret<string>;
+  /** Milliseconds since the epoch, by our clock. */
+  readonly expiresAt: number;
+  /** A new refresh token that takes the place of the one that was used. */
+  readonly refreshToken?: Secret<string>;
+}
+
+export interface TokenRequest {
+  /** Checked by `resolveRealm`. */
+  readonly realm: URL;
+  readonly service: string | undefined;
+  readonly scopes: readonly string[];
+  /** Null: ask as nobody. */
+  readonly credential: Credential | null;
+}
+
+/** Bytes of a token server's answer. */
+const maxTokenBody = 64 * 1024;
+/** Seconds that a token counts at least (distribution, token specification: "no less than 60"). */
+const minLifetime = 60;
+/** Milliseconds before its end that a token is renewed. */
+const renewalMargin = 10_000;
+const clientId = 'kmm-sign';
+
+const answerSchema = z.object({
+  token: z.optional(z.nullable(z.string())),
+  access_token: z.optional(z.nullable(z.string())),
+  expires_in: z.optional(z.nullable(z.number())),
+  issued_at: z.optional(z.nullable(z.string())),
+  refresh_token: z.optional(z.nullable(z.string())),
+});
+
+/**
+ * Gets a token (distribution, "Token Authentication"): by POST with a refresh token, else by GET.
+ * @returns null when the token server refuses the credential (401, 403)
+ * @throws RegistryError UNEXPECTED_RESPONSE, TOO_MANY_REQUESTS, NETWORK, UNSAFE_REDIRECT
+ */
+export async function fetchToken(
+  send: Transport,
+  request: TokenRequest,
+  now: () => number,
+): Promise<Token | null> {
+  const started = now();
+  const response = await ask(send, request);
+  if (response.status === 401 || response.status === 403) {
+    await discardBody(response);
+    return null;
+  }
+  if (response.status !== 200) {
+    await discardBody(response);
+    throw failure(request.realm, `it answered ${response.status}`, response.status);
+  }
+  return parseToken(await readAtMost(response.body, maxTokenBody), request.realm, started);
+}
+
+async function ask(send: Transport, request: TokenRequest): Promise<HttpResponse> {
+  if (request.credential?.identityToken === undefined) return send(getRequest(request));
+  const response = await send(postRequest(request, request.credential.identityToken));
+  // Token servers without the OAuth2 endpoint answer so.
+  if (response.status !== 404 && response.status !== 405) return response;
+  await discardBody(response);
+  return send(getRequest(request));
+}
+
+function getRequest({ realm, service, scopes, credential }: TokenRequest): HttpRequest {
+  const query: [string, string][] = [
+    ...(service === undefined ? [] : [['service', service] as [string, string]]),
+    ...scopes.map((scope): [string, string] => ['scope', scope]),
+    ...(credential?.username ? [['account', credential.username] as [string, string]] : []),
+  ];
+  const url = new URL(realm);
+  for (const [name, value] of query) url.searchParams.append(name, value);
+  const authorization = credential === null ? null : basicAuthorization(credential);
+  return { method: 'GET', url, headers: authorization === null ? {} : { authorization } };
+}
+
+function postRequest({ realm, service, scopes }: TokenRequest, refreshToken: Secret<string>): HttpRequest {
+  const form = new URLSearchParams({
+    grant_type: 'refresh_token',
+    ...(service === undefined ? {} : { service }),
+    ...(scopes.length === 0 ? {} : { scope: scopes.join(' ') }),
+    client_id: clientId,
+    refresh_token: refreshToken.reveal(),
+  });
+  return {
+    method: 'POST',
+    url: realm,
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    body: Buffer.from(form.toString()),
+    retriable: true,
+  };
+}
+
+/** The Basic scheme's header value (RFC 7617), or null for a credential without user name and password. */
+export function basicAuthorization({ username, password, identityToken }: Credential): string | null {
+  const secret = password ?? identityToken;
+  if (secret === undefined) return null;
+  const name = username ?? (password === undefined ? '<token>' : '');
+  return `Basic ${Buffer.from(`${name}:${secret.reveal()}`).toString('base64')}`;
+}
+
+function parseToken(body: { bytes: Buffer; complete: boolean }, realm: URL, started: number): Token {
+  if (!body.complete) throw failure(realm, `its answer is longer than ${maxTokenBody} bytes`);
+  const answer = answerSchema.safeParse(jsonOf(body.bytes));
+  const value = answer.success ? (answer.data.token ?? answer.data.access_token ?? '') : '';
+  // What does not fit a header would make the HTTP library quote it in an error.
+  if (!answer.success || !/^[\x21-\x7e]+$/.test(value)) throw failure(realm, 'its answer holds no token');
+  const { expires_in: seconds, issued_at: issuedAt, refresh_token: refreshToken } = answer.data;
+  return {
+    value: new Secret(value),
+    expiresAt: expiry(seconds ?? minLifetime, issuedAt ?? undefined, started),
+    ...(refreshToken ? { refreshToken: new Secret(refreshToken) } : {}),
+  };
+}
+
+function jsonOf(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    return undefined;
+  }
+}
+
+/** When to renew. A server's clock is believed only where it agrees with ours. */
+export function expiry(seconds: number, issuedAt: string | undefined, now: number): number {
+  const lifetime = Math.max(seconds, minLifetime) * 1000;
+  const issued = issuedAt === undefined ? Number.NaN : Date.parse(issuedAt);
+  const start = issued <= now && issued + lifetime > now ? issued : now;
+  return start + lifetime - renewalMargin;
+}
+
+function failure(realm: URL, problem: string, status?: number): RegistryError {
+  return new RegistryError({
+    code: status === 429 ? 'TOO_MANY_REQUESTS' : 'UNEXPECTED_RESPONSE',
+    message: `Cannot get a token from ${redactedUrl(realm)}: ${problem}`,
+    hint: status === 429 ? 'Wait, then try again.' : 'Ask whoever runs the registry about its token server.',
+    facts: { url: redactedUrl(realm), status },
+  });
+}

@@ -1,0 +1,124 @@
+import { parseChallenges } from './challenge.ts';
+import { Authorizer, type Authorization, type AuthorizerOptions, type Demand } from './authorizer.ts';
+import { discardBody } from './response-body.ts';
+import { mergeScopes, repositoryOf, scopeKey, scopesOf } from './scopes.ts';
+import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
+import { withoutCredentials } from './with-redirects.ts';
+
+/** Answers to challenges of one request: each credential once, and once more for a scope that was missing. */
+const maxRounds = 8;
+
+/**
+ * Answers the registry's challenges, and those of nobody else. What a challenge taught is used for later
+ * requests before they are refused.
+ */
+export function withAuthentication(inner: Transport, options: Omit<AuthorizerOptions, 'send'>): Transport {
+  const session = new Session(inner, options);
+  return (request) => session.send(request);
+}
+
+class Session {
+  readonly #inner: Transport;
+  readonly #origin: () => URL;
+  readonly #authorizer: Authorizer;
+  /** The last demand, by repository; '*' is the registry's latest. */
+  readonly #demands = new Map<string, Demand>();
+  /** What challenges asked for beyond what requests named. */
+  readonly #learned = new Map<string, readonly string[]>();
+
+  constructor(inner: Transport, options: Omit<AuthorizerOptions, 'send'>) {
+    this.#inner = inner;
+    this.#origin = options.origin;
+    this.#authorizer = new Authorizer({ ...options, send: inner });
+  }
+
+  async send(request: HttpRequest): Promise<HttpResponse> {
+    if (request.url.origin !== this.#origin().origin) return this.#inner(withAuthorization(request, null));
+    const repository = repositoryOf(request.url);
+    const tried = new Set<string>();
+    let used = await this.#beforehand(request, repository);
+    let response = await this.#inner(withAuthorization(request, used));
+    for (let round = 0; round < maxRounds && this.#isChallenge(response); round++) {
+      const next = await this.#answer({ request, response, repository, tried, refused: used });
+      if (next === null) return response;
+      await discardBody(response);
+      used = next;
+      response = await this.#inner(withAuthorization(request, used));
+    }
+    if (used !== null && response.status !== 401) this.#authorizer.accept(repository, used);
+    return response;
+  }
+
+  /** A 401 that came by way of a redirect from another host is that host's, and is left alone. */
+  #isChallenge(response: HttpResponse): boolean {
+    return response.status === 401 && response.url.origin === this.#origin().origin;
+  }
+
+  async #beforehand(request: HttpRequest, repository: string): Promise<Authorization | null> {
+    const demand = this.#demands.get(repository) ?? this.#demands.get('*');
+    if (demand === undefined) return null;
+    const asked = scopesOf(request);
+    const scopes = this.#learned.get(scopeKey(asked)) ?? asked;
+    const { signal } = request;
+    return this.#authorizer.authorize({
+      demand,
+      repository,
+      scopes,
+      signal,
+      tried: new Set(),
+      refused: null,
+    });
+  }
+
+  async #answer(context: AnswerContext): Promise<Authorization | null> {
+    const { request, response, repository, tried, refused } = context;
+    const challenge = preferred(response.headers['www-authenticate'] ?? '');
+    if (challenge === undefined) return null;
+    const demand = { challenge, url: response.url };
+    this.#demands.set(repository, demand);
+    this.#demands.set('*', demand);
+    const asked = scopesOf(request);
+    // The challenged scope goes first: some token servers read no further.
+    const scopes = mergeScopes([
+      challenge.parameters.get('scope') ?? '',
+      ...(this.#learned.get(scopeKey(asked)) ?? asked),
+    ]);
+    this.#learned.set(scopeKey(asked), scopes);
+    try {
+      return await this.#authorizer.authorize({
+        demand,
+        repository,
+        scopes,
+        signal: request.signal,
+        tried,
+        refused,
+      });
+    } catch (error) {
+      response.body.destroy();
+      throw error;
+    }
+  }
+}
+
+interface AnswerContext {
+  readonly request: HttpRequest;
+  readonly response: HttpResponse;
+  readonly repository: string;
+  readonly tried: Set<string>;
+  readonly refused: Authorization | null;
+}
+
+/** Bearer before Basic, whatever the order: it does not send the password to the registry. */
+function preferred(header: string): Demand['challenge'] | undefined {
+  const challenges = parseChallenges(header);
+  return (
+    challenges.find(({ scheme }) => scheme === 'bearer') ??
+    challenges.find(({ scheme }) => scheme === 'basic')
+  );
+}
+
+function withAuthorization(request: HttpRequest, authorization: Authorization | null): HttpRequest {
+  const headers = withoutCredentials(request.headers ?? {});
+  if (authorization !== null) headers.authorization = authorization.header.reveal();
+  return { ...request, headers };
+}

@@ -1,0 +1,70 @@
+import { RegistryError } from '../errors.ts';
+import { mayLeadTo } from './address.ts';
+import { redactedUrl } from './redacted-url.ts';
+import { discardBody } from './response-body.ts';
+import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
+
+/** Redirects of one request. */
+const maxRedirects = 10;
+
+const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
+/** What is for the first origin only. */
+const credentialHeaders: ReadonlySet<string> = new Set(['authorization', 'cookie', 'proxy-authorization']);
+
+/**
+ * Follows redirects of GET and HEAD. Credentials go to the first origin only, and once it was left they are
+ * gone for good. @throws RegistryError UNSAFE_REDIRECT
+ */
+export function withRedirects(inner: Transport, registry: () => URL): Transport {
+  const follow = async (request: HttpRequest, redirects: number): Promise<HttpResponse> => {
+    const response = await inner(request);
+    const location = response.headers.location;
+    const follows = request.method === 'GET' || request.method === 'HEAD';
+    if (!follows || !redirectStatuses.has(response.status) || location === undefined) return response;
+    await discardBody(response);
+    if (redirects === maxRedirects)
+      throw unsafe(request.url, request.url, `it redirects more than ${maxRedirects} times`);
+    return follow(nextHop(request, location, registry()), redirects + 1);
+  };
+  return (request) => follow(request, 0);
+}
+
+/** The request for the next hop. @throws RegistryError UNSAFE_REDIRECT */
+export function nextHop(request: HttpRequest, location: string, registry: URL): HttpRequest {
+  const target = URL.canParse(location, request.url) ? new URL(location, request.url) : null;
+  if (target === null) throw unsafe(request.url, request.url, 'it redirects to something that is not a URL');
+  checkTarget(request.url, target, registry);
+  const { scopes: _, ...rest } = request;
+  if (target.origin === request.url.origin) return { ...rest, url: target };
+  return { ...rest, url: target, headers: withoutCredentials(request.headers ?? {}) };
+}
+
+/** Refuses a place that no server may send us to. @throws RegistryError UNSAFE_REDIRECT */
+export function checkTarget(from: URL, target: URL, registry: URL): void {
+  if (target.protocol !== 'https:' && target.protocol !== 'http:') {
+    throw unsafe(from, target, 'only http and https are followed');
+  }
+  if (target.username !== '' || target.password !== '')
+    throw unsafe(from, target, 'it holds a user name or password');
+  if (from.protocol === 'https:' && target.protocol === 'http:') {
+    throw unsafe(from, target, 'the way leads from https to http');
+  }
+  if (!mayLeadTo(registry, target))
+    throw unsafe(from, target, 'the address is inside a private network or this machine');
+}
+
+/** Headers without what identifies us. */
+export function withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(headers).filter(([name]) => !credentialHeaders.has(name.toLowerCase())),
+  );
+}
+
+function unsafe(from: URL, target: URL, problem: string): RegistryError {
+  return new RegistryError({
+    code: 'UNSAFE_REDIRECT',
+    message: `${from.host} sends us to ${redactedUrl(target)}, which is refused: ${problem}`,
+    hint: "Check the registry's configuration of its external URL and storage redirects.",
+    facts: { url: redactedUrl(from), target: redactedUrl(target) },
+  });
+}

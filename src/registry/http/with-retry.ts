@@ -1,0 +1,96 @@
+import { setTimeout as sleepFor } from 'node:timers/promises';
+import type { Logger } from '../../shared/log.ts';
+import { isTransient } from './network-error.ts';
+import { redactedUrl } from './redacted-url.ts';
+import { discardBody } from './response-body.ts';
+import { parseRetryAfter, retryDelay } from './retry-delay.ts';
+import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
+
+/** Statuses that may be gone with the next try. */
+const transientStatuses: ReadonlySet<number> = new Set([408, 429, 499, 500, 502, 503, 504, 522]);
+
+export interface RetryOptions {
+  /** Further tries after the first. */
+  readonly retries: number;
+  /** Milliseconds before the first retry. */
+  readonly retryDelay: number;
+  /** Milliseconds. */
+  readonly maxRetryAfter: number;
+  readonly logger: Logger;
+  /** @default a timer */
+  readonly sleep?: (milliseconds: number, signal: AbortSignal | undefined) => Promise<void>;
+  /** @default Date.now */
+  readonly now?: () => number;
+}
+
+const sleepWithTimer = async (milliseconds: number, signal: AbortSignal | undefined): Promise<void> => {
+  await sleepFor(milliseconds, undefined, signal === undefined ? {} : { signal });
+};
+
+/**
+ * Sends again what failed for a reason that may pass. A host that asked for patience gets it from
+ * every request, not only from the one that was told. The last answer is handed on as it is.
+ */
+export function withRetry(inner: Transport, options: RetryOptions): Transport {
+  const { sleep = sleepWithTimer, now = Date.now, logger } = options;
+  const notBefore = new Map<string, number>();
+
+  const waitForHost = async ({ url, signal }: HttpRequest): Promise<void> => {
+    const wait = (notBefore.get(url.host) ?? 0) - now();
+    if (wait > 0) await sleep(wait, signal);
+  };
+
+  const next = async (request: HttpRequest, attempt: number): Promise<HttpResponse> => {
+    await waitForHost(request);
+    request.signal?.throwIfAborted();
+    const outcome = await tryOnce(inner, request);
+    const again = attempt < options.retries && isRetriable(request) && mayPass(outcome);
+    const delay = again
+      ? retryDelay({
+          attempt: attempt + 1,
+          base: options.retryDelay,
+          retryAfter:
+            'response' in outcome ? parseRetryAfter(outcome.response.headers['retry-after'], now()) : null,
+          maxRetryAfter: options.maxRetryAfter,
+          random: Math.random(),
+        })
+      : null;
+    if (delay === null) return settle(outcome);
+    notBefore.set(request.url.host, Math.max(notBefore.get(request.url.host) ?? 0, now() + delay));
+    logger.debug('Trying again', {
+      method: request.method,
+      url: redactedUrl(request.url),
+      reason: 'response' in outcome ? outcome.response.status : 'connection',
+      milliseconds: delay,
+    });
+    if ('response' in outcome) await discardBody(outcome.response);
+    return next(request, attempt + 1);
+  };
+
+  return (request) => next(request, 0);
+}
+
+type Outcome = { readonly response: HttpResponse } | { readonly error: unknown };
+
+async function tryOnce(inner: Transport, request: HttpRequest): Promise<Outcome> {
+  try {
+    return { response: await inner(request) };
+  } catch (error) {
+    return { error };
+  }
+}
+
+function settle(outcome: Outcome): HttpResponse {
+  if ('error' in outcome) throw outcome.error;
+  return outcome.response;
+}
+
+function mayPass(outcome: Outcome): boolean {
+  return 'error' in outcome ? isTransient(outcome.error) : transientStatuses.has(outcome.response.status);
+}
+
+function isRetriable({ method, body, retriable }: HttpRequest): boolean {
+  if (retriable !== undefined) return retriable;
+  if (method === 'PUT') return typeof body !== 'function';
+  return method === 'GET' || method === 'HEAD' || method === 'DELETE';
+}

@@ -1,0 +1,27 @@
+import type { Logger } from '../../shared/log.ts';
+import { printable } from './printable.ts';
+import type { Transport } from './transport.ts';
+
+/** Different warnings that are shown for one registry; the rest would be noise. */
+const maxWarnings = 20;
+
+/** Shows each `Warning: 299 - "…"` of a registry once (distribution-spec, "Warnings"). */
+export function withWarnings(inner: Transport, logger: Logger): Transport {
+  const seen = new Set<string>();
+  return async (request) => {
+    const response = await inner(request);
+    for (const text of warningsOf(response.headers.warning ?? '')) {
+      if (seen.has(text) || seen.size >= maxWarnings) continue;
+      seen.add(text);
+      logger.warn('The registry warns', { registry: response.url.host, warning: text });
+    }
+    return response;
+  };
+}
+
+/** The texts of the warnings with code 299. */
+export function warningsOf(header: string): string[] {
+  return [...header.matchAll(/299 +\S+ +"((?:[^"\\]|\\.)*)"/g)].map(([, text = '']) =>
+    printable(text.replaceAll(/\\(.)/g, '$1')),
+  );
+}
