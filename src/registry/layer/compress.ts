@@ -1,0 +1,104 @@
+import { availableParallelism } from 'node:os';
+import { pipeline } from 'node:stream';
+import { promisify } from 'node:util';
+import { constants, crc32, createZstdCompress, deflateRaw, type ZlibOptions } from 'node:zlib';
+import type { LayerCompression } from './layer.ts';
+import { chunkPieces, type Piece } from './pieces.ts';
+
+/** How a layer is to be compressed. */
+export interface CompressionOptions {
+  readonly compression: LayerCompression;
+  /** gzip 1 to 9 (default 6), zstd 1 to 22 (default 3). */
+  readonly level?: number | undefined;
+}
+
+const defaultLevels = { gzip: 6, zstd: 3 } as const;
+
+/** Raw bytes that one task compresses. Part of the format of our output: another value gives other bytes. */
+const pieceSize = 1024 * 1024;
+const windowSize = 32 * 1024;
+const deflateChunkSize = 512 * 1024;
+const zstdChunkSize = 256 * 1024;
+
+const deflateRawAsync = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw);
+
+/**
+ * Compresses a tar. gzip comes as one member without name and time, its pieces compressed in parallel; the bytes depend
+ * on the input and the level only, not on the number of processors or on timing.
+ */
+export function compressLayer(
+  tar: AsyncIterable<Buffer>,
+  options: CompressionOptions,
+): AsyncIterable<Buffer> {
+  switch (options.compression) {
+    case 'none':
+      return tar;
+    case 'gzip':
+      return gzip(tar, options.level ?? defaultLevels.gzip);
+    case 'zstd':
+      return zstd(tar, options.level ?? defaultLevels.zstd);
+  }
+}
+
+async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer> {
+  yield gzipHeader(level);
+  const inFlight: Promise<Buffer>[] = [];
+  let checksum = 0;
+  let size = 0;
+  let dictionary: Buffer | undefined;
+  try {
+    for await (const piece of chunkPieces(tar, pieceSize)) {
+      checksum = crc32(piece.bytes, checksum);
+      size += piece.bytes.length;
+      const task = deflatePiece(piece, level, dictionary);
+      // It is awaited in its turn; until then a failure must not count as unhandled.
+      task.catch(() => {});
+      inFlight.push(task);
+      dictionary = piece.bytes.subarray(-windowSize);
+      if (inFlight.length > availableParallelism()) yield* takeFirst(inFlight);
+    }
+    while (inFlight.length > 0) yield* takeFirst(inFlight);
+  } finally {
+    await Promise.allSettled(inFlight);
+  }
+  const trailer = Buffer.alloc(8);
+  trailer.writeUInt32LE(checksum, 0);
+  trailer.writeUInt32LE(size % 2 ** 32, 4);
+  yield trailer;
+}
+
+async function* takeFirst(inFlight: Promise<Buffer>[]): AsyncGenerator<Buffer> {
+  const first = inFlight.shift();
+  if (first !== undefined) yield await first;
+}
+
+function deflatePiece(
+  { bytes, last }: Piece,
+  level: number,
+  dictionary: Buffer | undefined,
+): Promise<Buffer> {
+  return deflateRawAsync(bytes, {
+    level,
+    chunkSize: deflateChunkSize,
+    finishFlush: last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
+    ...(dictionary === undefined ? {} : { dictionary }),
+  });
+}
+
+/** RFC 1952: no flags, no time, the operating system unknown. */
+function gzipHeader(level: number): Buffer {
+  const slowest = 2;
+  const fastest = 4;
+  const extraFlags = level === 9 ? slowest : level === 1 ? fastest : 0;
+  return Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, extraFlags, 0xff]);
+}
+
+async function* zstd(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer> {
+  const encoder = createZstdCompress({
+    chunkSize: zstdChunkSize,
+    params: { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1 },
+  });
+  // A failure of the tar destroys the encoder with its error, which the loop then throws.
+  pipeline(tar, encoder, () => {});
+  for await (const chunk of encoder) yield chunk;
+}

@@ -1,0 +1,78 @@
+import { Readable } from 'node:stream';
+
+/** A source of compressed bytes that can be looked into, read to its end, and left early. */
+export class LayerSource {
+  readonly #source: AsyncIterable<Buffer>;
+  readonly #iterator: AsyncIterator<Buffer>;
+  #pushedBack: Buffer | undefined;
+  #ended = false;
+  /** What the source failed with. */
+  failure: { readonly error: unknown } | undefined;
+  /** Bytes given by `next`. */
+  bytes = 0;
+
+  constructor(source: AsyncIterable<Buffer>) {
+    this.#source = source;
+    this.#iterator = source[Symbol.asyncIterator]();
+  }
+
+  /** The first `length` bytes, without consuming them; fewer when there are fewer. */
+  async peek(length: number): Promise<Buffer> {
+    const parts: Buffer[] = [];
+    let missing = length;
+    while (missing > 0) {
+      const chunk = await this.#pull();
+      if (chunk === undefined) break;
+      parts.push(chunk);
+      missing -= chunk.length;
+    }
+    this.#pushedBack = parts.length === 1 ? parts[0] : Buffer.concat(parts);
+    return (this.#pushedBack ?? Buffer.alloc(0)).subarray(0, length);
+  }
+
+  /** The next chunk, undefined at the end. */
+  async next(): Promise<Buffer | undefined> {
+    const chunk = this.#pushedBack ?? (await this.#pull());
+    this.#pushedBack = undefined;
+    this.bytes += chunk?.length ?? 0;
+    return chunk;
+  }
+
+  /** Reads what is left. Gives whether there was anything. Throws what the source failed with, also earlier. */
+  async drain(): Promise<boolean> {
+    let found = false;
+    if (this.failure !== undefined) throw this.failure.error;
+    for (;;) {
+      const chunk = await this.next();
+      if (chunk === undefined) return found;
+      if (chunk.length > 0) found = true;
+    }
+  }
+
+  /** Stops the source unless it has ended. Never throws: nobody is interested in it any more. */
+  async cancel(): Promise<void> {
+    if (this.#ended) return;
+    this.#ended = true;
+    // A pending read of a stream would otherwise be waited for.
+    if (this.#source instanceof Readable) this.#source.destroy();
+    try {
+      await this.#iterator.return?.();
+    } catch {
+      // The source complains that it was stopped.
+    }
+  }
+
+  async #pull(): Promise<Buffer | undefined> {
+    if (this.#ended) return undefined;
+    try {
+      const result = await this.#iterator.next();
+      if (result.done !== true) return result.value;
+      this.#ended = true;
+      return undefined;
+    } catch (error) {
+      this.#ended = true;
+      this.failure = { error };
+      throw error;
+    }
+  }
+}

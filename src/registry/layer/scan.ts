@@ -1,0 +1,120 @@
+import { createHash, type Hash } from 'node:crypto';
+import { finishDigest, type Digest } from '../digest.ts';
+import { RegistryError } from '../errors.ts';
+import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
+import { cleanPath } from '../tar/path.ts';
+import { readTar } from '../tar/reader.ts';
+import { decompressLayer } from './decompress.ts';
+import { defaultLayerLimits, type LayerCompression, type LayerEntry, type LayerLimits } from './layer.ts';
+
+/** What `scanLayer` takes. */
+export interface ScanLayerOptions {
+  /** The blob as stored. It is read to its end, so that it can verify its digest; an error destroys it. */
+  readonly source: AsyncIterable<Buffer>;
+  /** Position of the layer in the manifest, base = 0. */
+  readonly layer: number;
+  readonly limits?: LayerLimits | undefined;
+  /** Which files `onFile` is to see. Default: none. */
+  readonly wants?: ((path: string) => boolean) | undefined;
+  /** Sees a wanted file, whose content may be read until the promise is settled. Content is provisional until the scan is done. */
+  readonly onFile?: ((entry: TarEntry) => Promise<void> | void) | undefined;
+  /** Sees every directory entry. */
+  readonly onDirectory?: ((header: TarEntryHeader) => void) | undefined;
+  /** Whether to hash the tar. @default false */
+  readonly computeDiffId?: boolean | undefined;
+}
+
+/** What a layer holds. */
+export interface ScannedLayer {
+  readonly entries: LayerEntry[];
+  readonly compression: LayerCompression;
+  /** Only when it was asked for. */
+  readonly diffId?: Digest;
+  readonly uncompressedSize: number;
+}
+
+/** What is counted while a tar passes. */
+interface Meter {
+  bytes: number;
+  readonly hash: Hash | undefined;
+}
+
+/**
+ * Lists the entries of a layer, and shows the wanted files, in one pass over the blob.
+ * @throws RegistryError INVALID_LAYER, LIMIT_EXCEEDED; an error of the source (DIGEST_MISMATCH) goes before INVALID_LAYER
+ */
+export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer> {
+  const { source, limits = defaultLayerLimits, computeDiffId = false } = options;
+  const { compression, tar } = await decompressLayer(source, { limits });
+  const meter: Meter = { bytes: 0, hash: computeDiffId ? createHash('sha256') : undefined };
+  const metered = measure(tar, meter);
+  try {
+    const entries = await collectEntries(readTar(withoutReturn(metered), limits), options);
+    return {
+      entries,
+      compression,
+      ...(meter.hash === undefined ? {} : { diffId: finishDigest(meter.hash) }),
+      uncompressedSize: meter.bytes,
+    };
+  } catch (error) {
+    if (isInvalidLayer(error)) await drain(metered);
+    throw error;
+  } finally {
+    await metered.return(undefined);
+  }
+}
+
+async function collectEntries(
+  archive: AsyncIterable<TarEntry>,
+  options: ScanLayerOptions,
+): Promise<LayerEntry[]> {
+  const { layer, wants, onFile, onDirectory } = options;
+  const entries: LayerEntry[] = [];
+  for await (const entry of archive) {
+    entries.push(toLayerEntry(entry, layer));
+    if (entry.type === 'directory') onDirectory?.(entry);
+    if (onFile !== undefined && entry.type === 'file' && wants?.(entry.path) === true) await onFile(entry);
+  }
+  return entries;
+}
+
+function toLayerEntry({ index, path, type, linkName }: TarEntry, layer: number): LayerEntry {
+  if (type === 'symlink') return { layer, index, path, type, link: linkName };
+  if (type !== 'hardlink') return { layer, index, path, type };
+  const link = cleanPath(linkName);
+  if (link === undefined) {
+    throw new RegistryError({
+      code: 'INVALID_LAYER',
+      message: `The hard link ${JSON.stringify(path)} of the layer points to a path that contains ".."`,
+      facts: { path, index, layer },
+    });
+  }
+  return { layer, index, path, type, link };
+}
+
+async function* measure(tar: AsyncIterable<Buffer>, meter: Meter): AsyncGenerator<Buffer> {
+  for await (const chunk of tar) {
+    meter.bytes += chunk.length;
+    meter.hash?.update(chunk);
+    yield chunk;
+  }
+}
+
+/** The same bytes, without passing on that the reader went away: what is left can still be read. */
+function withoutReturn(source: AsyncIterator<Buffer>): AsyncIterable<Buffer> {
+  return { [Symbol.asyncIterator]: () => ({ next: () => source.next() }) };
+}
+
+/** Reads the rest of a damaged tar: bytes that are not those that were promised are the better explanation. */
+async function drain(tar: AsyncIterable<Buffer>): Promise<void> {
+  try {
+    for await (const chunk of tar) void chunk;
+  } catch (error) {
+    if (!isInvalidLayer(error) && !(error instanceof RegistryError && error.code === 'LIMIT_EXCEEDED'))
+      throw error;
+  }
+}
+
+function isInvalidLayer(error: unknown): boolean {
+  return error instanceof RegistryError && error.code === 'INVALID_LAYER';
+}

@@ -1,0 +1,101 @@
+const empty = Buffer.alloc(0);
+
+/** Reads an exact number of bytes at a time out of chunks of any size, as views where it can. */
+export class ByteCursor {
+  readonly #iterator: AsyncIterator<Buffer>;
+  #chunk: Buffer = empty;
+  #offset = 0;
+  #chunkStart = 0;
+
+  constructor(source: AsyncIterable<Buffer>) {
+    this.#iterator = source[Symbol.asyncIterator]();
+  }
+
+  /** Bytes consumed since the start. */
+  get position(): number {
+    return this.#chunkStart + this.#offset;
+  }
+
+  /** Where the present chunk begins, in bytes since the start. */
+  get chunkStart(): number {
+    return this.#chunkStart;
+  }
+
+  /** The next `length` bytes as a view, or undefined when they are not in the present chunk: then `read` has them. */
+  view(length: number): Buffer | undefined {
+    const end = this.#offset + length;
+    if (end > this.#chunk.length) return undefined;
+    const bytes = this.#chunk.subarray(this.#offset, end);
+    this.#offset = end;
+    return bytes;
+  }
+
+  /** The next `length` bytes; fewer when the source ends before. */
+  async read(length: number): Promise<Buffer> {
+    const present = this.view(length);
+    if (present !== undefined) return present;
+    const parts: Buffer[] = [];
+    let missing = length;
+    while (missing > 0) {
+      const part = await this.some(missing);
+      if (part === undefined) break;
+      parts.push(part);
+      missing -= part.length;
+    }
+    return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+  }
+
+  /** A view of at least one and at most `limit` of the next bytes, undefined at the end of the source. */
+  async some(limit: number): Promise<Buffer | undefined> {
+    if (this.#offset === this.#chunk.length && !(await this.#advance())) return undefined;
+    const end = Math.min(this.#offset + limit, this.#chunk.length);
+    const bytes = this.#chunk.subarray(this.#offset, end);
+    this.#offset = end;
+    return bytes;
+  }
+
+  /** Skips at most `length` bytes, to the end of the present chunk at most unless nothing is left in it. Gives how many; 0 at the end of the source. */
+  async skipSome(length: number): Promise<number> {
+    if (this.#offset === this.#chunk.length && !(await this.#advance())) return 0;
+    const count = Math.min(length, this.#chunk.length - this.#offset);
+    this.#offset += count;
+    return count;
+  }
+
+  /** Skips `length` bytes; gives how many there were. */
+  async skip(length: number): Promise<number> {
+    let missing = length;
+    while (missing > 0) {
+      const count = await this.skipSome(missing);
+      if (count === 0) break;
+      missing -= count;
+    }
+    return length - missing;
+  }
+
+  /** Skips as `skip` does when the bytes are in the present chunk. Tells whether it did. */
+  skipWithinChunk(length: number): boolean {
+    if (this.#offset + length > this.#chunk.length) return false;
+    this.#offset += length;
+    return true;
+  }
+
+  /** Tells the source that no more will be read. */
+  async close(): Promise<void> {
+    this.#chunkStart = this.position;
+    this.#chunk = empty;
+    this.#offset = 0;
+    await this.#iterator.return?.();
+  }
+
+  async #advance(): Promise<boolean> {
+    for (;;) {
+      const result = await this.#iterator.next();
+      this.#chunkStart += this.#chunk.length;
+      this.#offset = 0;
+      this.#chunk = result.done === true ? empty : result.value;
+      if (result.done === true) return false;
+      if (this.#chunk.length > 0) return true;
+    }
+  }
+}

@@ -1,0 +1,136 @@
+import { isUtf8 } from 'node:buffer';
+
+/** Bytes of a tar block: headers and padded content are counted in them. */
+export const blockSize = 512;
+
+const space = 0x20;
+const zeroDigit = 0x30;
+
+/** Bytes of padding after `size` bytes of content. */
+export function paddingOf(size: number): number {
+  return (blockSize - (size % blockSize)) % blockSize;
+}
+
+/** Decodes bytes without loss: what is not UTF-8 becomes lone surrogates, U+DC80 for the byte 0x80 and so on. */
+export function decodeText(bytes: Buffer): string {
+  if (isUtf8(bytes)) return bytes.toString('utf8');
+  let text = '';
+  let start = 0;
+  while (start < bytes.length) {
+    const length = characterLength(bytes, start);
+    text +=
+      length === 0
+        ? String.fromCharCode(0xdc00 + (bytes[start] ?? 0))
+        : bytes.toString('utf8', start, start + length);
+    start += Math.max(length, 1);
+  }
+  return text;
+}
+
+/** The inverse of {@link decodeText}. */
+export function encodeText(text: string): Buffer {
+  if (text.isWellFormed()) return Buffer.from(text, 'utf8');
+  const parts: Buffer[] = [];
+  for (const character of text) {
+    const code = character.codePointAt(0) ?? 0;
+    parts.push(code >= 0xdc80 && code <= 0xdcff ? Buffer.of(code - 0xdc00) : Buffer.from(character, 'utf8'));
+  }
+  return Buffer.concat(parts);
+}
+
+/** Bytes of the UTF-8 character at `start`, 0 when there is none. */
+function characterLength(bytes: Buffer, start: number): number {
+  for (let length = 1; length <= 4 && start + length <= bytes.length; length++) {
+    if (isUtf8(bytes.subarray(start, start + length))) return length;
+  }
+  return 0;
+}
+
+/** Decodes a field that ends at its first NUL, or at its end. */
+export function parseText(block: Buffer, start: number, end: number): string {
+  let stop = start;
+  let ascii = true;
+  for (; stop < end; stop++) {
+    const byte = block[stop] ?? 0;
+    if (byte === 0) break;
+    if (byte >= 0x80) ascii = false;
+  }
+  if (stop === start) return '';
+  return ascii ? block.toString('latin1', start, stop) : decodeText(block.subarray(start, stop));
+}
+
+/** Parses a numeric field: octal, or base-256 when its first bit is set. NaN when it is malformed, or does not fit in 64 bits. */
+export function parseNumber(block: Buffer, start: number, end: number): number {
+  return ((block[start] ?? 0) & 0x80) === 0 ? parseOctal(block, start, end) : parseBase256(block, start, end);
+}
+
+/** Parses an octal field with spaces and NULs around it. An empty one is 0. NaN when malformed. */
+export function parseOctal(block: Buffer, start: number, end: number): number {
+  let from = start;
+  let to = end;
+  while (from < to && isBlank(block[from])) from++;
+  while (to > from && isBlank(block[to - 1])) to--;
+  let value = 0;
+  for (let at = from; at < to; at++) {
+    const byte = block[at] ?? 0;
+    if (byte === 0) break;
+    const digit = byte - zeroDigit;
+    if (digit < 0 || digit > 7) return Number.NaN;
+    value = value * 8 + digit;
+  }
+  return value;
+}
+
+function isBlank(byte: number | undefined): boolean {
+  return byte === space || byte === 0;
+}
+
+function parseBase256(block: Buffer, start: number, end: number): number {
+  const bits = BigInt((end - start) * 8 - 1);
+  const value = BigInt.asIntN(Number(bits), BigInt(`0x${block.toString('hex', start, end)}`));
+  return value === BigInt.asIntN(64, value) ? Number(value) : Number.NaN;
+}
+
+/** Writes a number as octal digits with a final NUL, or as base-256 when it has too many digits. */
+export function writeNumber(block: Buffer, start: number, end: number, value: number): void {
+  const digits = end - start - 1;
+  if (value >= 0 && value < 8 ** digits) {
+    block.write(`${value.toString(8).padStart(digits, '0')}\0`, start, 'latin1');
+    return;
+  }
+  let rest = BigInt(value);
+  for (let at = end - 1; at >= start; at--) {
+    block[at] = Number(rest & 0xffn);
+    rest >>= 8n;
+  }
+  block[start] = (block[start] ?? 0) | 0x80;
+}
+
+const checksumStart = 148;
+const checksumEnd = 156;
+
+/** Tells whether the checksum of a header block is right, summed over unsigned or signed bytes. */
+export function hasValidChecksum(block: Buffer): boolean {
+  const stored = parseOctal(block, checksumStart, checksumEnd);
+  const { unsigned, high } = sumBytes(block);
+  return stored === unsigned || stored === unsigned - 256 * high;
+}
+
+/** Computes and stores the checksum of a header block. */
+export function writeChecksum(block: Buffer): void {
+  const { unsigned } = sumBytes(block);
+  block.write(`${unsigned.toString(8).padStart(6, '0')}\0 `, checksumStart, 'latin1');
+}
+
+/** The sum of a header's bytes with the checksum field as spaces, and how many of them have their top bit set. */
+function sumBytes(block: Buffer): { unsigned: number; high: number } {
+  let unsigned = space * (checksumEnd - checksumStart);
+  let high = 0;
+  for (let at = 0; at < blockSize; at++) {
+    if (at === checksumStart) at = checksumEnd;
+    const byte = block[at] ?? 0;
+    unsigned += byte;
+    high += byte >> 7;
+  }
+  return { unsigned, high };
+}

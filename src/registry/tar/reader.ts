@@ -1,0 +1,78 @@
+import { RegistryError } from '../errors.ts';
+import { ByteCursor } from './byte-cursor.ts';
+import type { TarEntry, TarEntryHeader } from './entry.ts';
+import { paddingOf } from './fields.ts';
+import { readHead } from './head.ts';
+
+/** Limits of an archive. */
+export interface TarLimits {
+  readonly maxEntries: number;
+}
+
+/** The part of an entry's content that has not been read. */
+interface Content {
+  remaining: number;
+  readonly header: TarEntryHeader;
+}
+
+/**
+ * Reads a tar archive as Go's archive/tar, and so containerd and podman, see it: stops at two zero blocks (or
+ * at the end of the source between entries) and then reads the source to its end, so that a digest over it is
+ * complete. Entries whose meaning readers dispute (sparse files, unknown types, `..`, negative sizes) are refused.
+ * @throws RegistryError INVALID_LAYER, LIMIT_EXCEEDED
+ */
+export async function* readTar(
+  source: AsyncIterable<Buffer>,
+  { maxEntries }: TarLimits,
+): AsyncGenerator<TarEntry> {
+  const cursor = new ByteCursor(source);
+  try {
+    for (let index = 0; ; index++) {
+      const header = await readHead(cursor, index);
+      if (header === undefined) break;
+      if (index >= maxEntries) throw tooManyEntries(maxEntries);
+      const content: Content = { remaining: header.size, header };
+      yield { ...header, content: () => readContent(cursor, content) };
+      await skipContent(cursor, content);
+    }
+    await cursor.skip(Number.POSITIVE_INFINITY);
+  } finally {
+    await cursor.close();
+  }
+}
+
+async function* readContent(cursor: ByteCursor, content: Content): AsyncGenerator<Buffer> {
+  while (content.remaining > 0) {
+    const chunk = await cursor.some(content.remaining);
+    if (chunk === undefined) throw truncated(content.header);
+    content.remaining -= chunk.length;
+    yield chunk;
+  }
+}
+
+async function skipContent(cursor: ByteCursor, content: Content): Promise<void> {
+  const { remaining, header } = content;
+  if (header.size === 0) return;
+  // Content that somebody still holds must not read what follows.
+  content.remaining = 0;
+  const padding = paddingOf(header.size);
+  if (cursor.skipWithinChunk(remaining + padding)) return;
+  if ((await cursor.skip(remaining)) < remaining) throw truncated(header);
+  await cursor.skip(padding);
+}
+
+function truncated({ index, path }: TarEntryHeader): RegistryError {
+  return new RegistryError({
+    code: 'INVALID_LAYER',
+    message: `The layer's tar archive ends in the middle of ${JSON.stringify(path)}`,
+    facts: { index, path },
+  });
+}
+
+function tooManyEntries(maxEntries: number): RegistryError {
+  return new RegistryError({
+    code: 'LIMIT_EXCEEDED',
+    message: `The layer's tar archive has more than ${maxEntries} entries`,
+    facts: { maxEntries },
+  });
+}

@@ -1,0 +1,142 @@
+import { RegistryError } from '../errors.ts';
+import { ByteCursor } from './byte-cursor.ts';
+import type { Replacement, TarEntryHeader } from './entry.ts';
+import { paddingOf } from './fields.ts';
+import { readHead } from './head.ts';
+import { resizeHead } from './resize-head.ts';
+
+/**
+ * Passes a tar archive through byte by byte (headers, padding, what follows the end), except that the entries
+ * in `replacements` (by index) get new content and a header that says its size.
+ * @throws RegistryError INVALID_LAYER also when an entry to replace is no file, or is not there
+ */
+export async function* rewriteTar(
+  source: AsyncIterable<Buffer>,
+  replacements: ReadonlyMap<number, Replacement>,
+): AsyncGenerator<Buffer> {
+  const tape = new Tape();
+  const cursor = new ByteCursor(tape.record(source));
+  let replaced = 0;
+  try {
+    for (let index = 0; ; index++) {
+      const start = cursor.position;
+      const header = await readHead(cursor, index);
+      if (header === undefined) break;
+      const replacement = replacements.get(index);
+      if (replacement !== undefined) {
+        replaced++;
+        yield* tape.take(start);
+        yield* replaceEntry(Buffer.concat(tape.take(cursor.position)), header, replacement);
+        await skipContent(cursor, header, tape);
+        tape.take(cursor.position);
+        continue;
+      }
+      let remaining = header.size + paddingOf(header.size);
+      while (remaining > 0 && !cursor.skipWithinChunk(remaining)) {
+        const count = await cursor.skipSome(remaining);
+        if (count === 0) break;
+        remaining -= count;
+        yield* tape.take(cursor.chunkStart);
+      }
+      yield* tape.take(cursor.chunkStart);
+    }
+    if (replaced !== replacements.size) throw missingEntry(replacements.size - replaced);
+    while ((await cursor.skipSome(Number.POSITIVE_INFINITY)) > 0) yield* tape.take(cursor.position);
+    yield* tape.take(cursor.position);
+  } finally {
+    await cursor.close();
+  }
+}
+
+/** Keeps the chunks of a source until it is known what becomes of them. */
+class Tape {
+  #chunks: Buffer[] = [];
+  #start = 0;
+
+  async *record(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+    for await (const chunk of source) {
+      this.#chunks.push(chunk);
+      yield chunk;
+    }
+  }
+
+  /** Takes what is before `position` off the tape. */
+  take(position: number): Buffer[] {
+    const taken: Buffer[] = [];
+    while (this.#start < position) {
+      const chunk = this.#chunks[0];
+      if (chunk === undefined) break;
+      const count = Math.min(chunk.length, position - this.#start);
+      if (count === chunk.length) this.#chunks.shift();
+      else this.#chunks[0] = chunk.subarray(count);
+      if (count > 0) taken.push(count === chunk.length ? chunk : chunk.subarray(0, count));
+      this.#start += count;
+    }
+    return taken;
+  }
+}
+
+async function* replaceEntry(
+  head: Buffer,
+  header: TarEntryHeader,
+  replacement: Replacement,
+): AsyncGenerator<Buffer> {
+  if (header.type !== 'file') {
+    throw new RegistryError({
+      code: 'INVALID_LAYER',
+      message: `The entry ${JSON.stringify(header.path)} of the layer is a ${header.type}, whose content cannot be replaced`,
+      facts: { index: header.index, path: header.path },
+    });
+  }
+  yield resizeHead(head, replacement.size);
+  yield* exactContent(replacement, header.path);
+}
+
+/** The content of a replacement and its padding. @throws RegistryError INVALID_LAYER when it has another size than it says */
+export async function* exactContent(replacement: Replacement, path: string): AsyncGenerator<Buffer> {
+  const { size } = replacement;
+  let written = 0;
+  for await (const chunk of replacement.open()) {
+    written += chunk.length;
+    if (written > size) break;
+    yield chunk;
+  }
+  if (written !== size) {
+    throw new RegistryError({
+      code: 'INVALID_LAYER',
+      message: `The new content of ${JSON.stringify(path)} does not have the ${size} bytes that it was said to have`,
+      facts: { path, size },
+    });
+  }
+  const padding = paddingOf(size);
+  if (padding > 0) yield Buffer.alloc(padding);
+}
+
+async function skipContent(
+  cursor: ByteCursor,
+  { size, path, index }: TarEntryHeader,
+  tape: Tape,
+): Promise<void> {
+  let remaining = size;
+  while (remaining > 0) {
+    const count = await cursor.skipSome(remaining);
+    if (count === 0) {
+      throw new RegistryError({
+        code: 'INVALID_LAYER',
+        message: `The layer's tar archive ends in the middle of ${JSON.stringify(path)}`,
+        facts: { index, path },
+      });
+    }
+    remaining -= count;
+    tape.take(cursor.position);
+  }
+  await cursor.skip(paddingOf(size));
+}
+
+function missingEntry(count: number): RegistryError {
+  return new RegistryError({
+    code: 'INVALID_LAYER',
+    message: `The layer ends before ${count} of the entries that are to be replaced`,
+    facts: { count },
+  });
+}
