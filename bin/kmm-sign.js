@@ -1,19 +1,46 @@
 #!/usr/bin/env node
 // Starts the program on a Node that is new enough: this one, or the one that the npm package `node` brings.
-import { spawnSync } from 'node:child_process';
+// This file itself runs on older ones.
+import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
+import * as module from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const oldest = 24;
+const program = new URL('../dist/cli.js', import.meta.url);
+const bundledNode = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
 
-if (Number(process.versions.node.split('.')[0]) >= oldest) {
-  await import('../dist/cli.js');
+if (!existsSync(program)) {
+  fail('the program has not been built', 'Run npm run build in its directory.');
+} else if (Number(process.versions.node.split('.')[0]) >= oldest) {
+  // Compiled code is kept beside the program; where that cannot be written, nothing happens.
+  module.enableCompileCache(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)));
+  await import(program.href);
+} else if (existsSync(bundledNode)) {
+  runWith(bundledNode);
 } else {
-  const bundled = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
-  if (!existsSync(bundled)) {
-    process.stderr.write(`kmm-sign: Node ${oldest} or newer is needed, this is ${process.version}\n`);
-    process.exit(1);
-  }
-  const { status } = spawnSync(bundled, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], { stdio: 'inherit' });
-  process.exitCode = status ?? 1;
+  fail(`Node ${oldest} or newer is needed, this is ${process.version}`, 'Install a newer Node, or run npm ci here.');
+}
+
+/** Runs this file with another Node, passes signals on to it, and ends as it does. */
+function runWith(node) {
+  // In a process group of its own: else a Ctrl-C would reach it twice, from the terminal and from here.
+  const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
+    stdio: 'inherit',
+    detached: true,
+  });
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  const passOn = (signal) => child.kill(signal);
+  for (const signal of signals) process.on(signal, passOn);
+  child.on('error', (error) => fail(error.message, `${node} could not be started.`));
+  child.on('exit', (code, signal) => {
+    for (const one of signals) process.off(one, passOn);
+    if (signal === null) process.exitCode = code;
+    else process.kill(process.pid, signal);
+  });
+}
+
+function fail(message, hint) {
+  process.stderr.write(`kmm-sign: ${message}\nhint: ${hint}\n`);
+  process.exitCode = 1;
 }

@@ -1,0 +1,86 @@
+import { usageError } from '../errors.ts';
+import { parseGoFlags, type GoFlags } from '../options/go-flags.ts';
+import type { RegistryFlags } from '../options/registry-flags.ts';
+import { findPullSecrets } from '../options/secret-directory.ts';
+import { table } from '../output/text.ts';
+import type { Session } from '../session.ts';
+
+const values: Readonly<Record<string, string>> = {
+  unsignedimage: 'image to sign',
+  signedimage: 'where the signed image goes; default the image to sign with "signed" behind it',
+  filestosign: 'absolute paths with colons between them; default every kernel module',
+  key: 'private key file',
+  cert: 'certificate file',
+  pullsecret: 'file with a pull secret',
+  secretdir: 'directory of pull secrets, searched in full',
+};
+
+const booleans: Readonly<Record<string, string>> = {
+  'no-push': 'plan only, write nothing',
+  insecure: 'push over plain HTTP',
+  'skip-tls-verify': 'accept any certificate when pushing',
+  'insecure-pull': 'pull over plain HTTP',
+  'skip-tls-verify-pull': 'accept any certificate when pulling',
+};
+
+/** Signs an image as told by the flags of KMM's signimage. */
+export async function compatSignimage(args: readonly string[], session: Session): Promise<void> {
+  const flags = parseGoFlags(args, { values: Object.keys(values), booleans: Object.keys(booleans) });
+  if (flags.help) return printHelp(session);
+  const source = needed(flags, 'unsignedimage');
+  const key = needed(flags, 'key');
+  const cert = needed(flags, 'cert');
+  const pullSecret = await pullSecrets(flags);
+  const { sign } = await import('./sign.ts');
+  await sign(
+    {
+      source,
+      destination: flags.values.get('signedimage') ?? `${source}signed`,
+      key,
+      cert,
+      file: (flags.values.get('filestosign') ?? '').split(':').filter((path) => path !== ''),
+      dryRun: flags.booleans.has('no-push'),
+      from: registryFlags(pullSecret, flags, '-pull'),
+      to: registryFlags(pullSecret, flags, ''),
+    },
+    session,
+  );
+}
+
+function needed(flags: GoFlags, name: string): string {
+  const value = flags.values.get(name);
+  if (value !== undefined && value !== '') return value;
+  throw usageError(`Flag -${name} is required`, 'See kmm-sign compat signimage -help.');
+}
+
+async function pullSecrets({ values: given }: GoFlags): Promise<string[]> {
+  const file = given.get('pullsecret');
+  const directory = given.get('secretdir');
+  const found = directory === undefined ? [] : await findPullSecrets(directory);
+  return file === undefined ? found : [file, ...found];
+}
+
+function registryFlags(pullSecret: readonly string[], flags: GoFlags, side: '' | '-pull'): RegistryFlags {
+  return {
+    authfile: undefined,
+    username: undefined,
+    passwordFile: undefined,
+    passwordStdin: false,
+    pullSecret,
+    anonymous: false,
+    plainHttp: flags.booleans.has(`insecure${side}`),
+    insecureSkipTlsVerify: flags.booleans.has(`skip-tls-verify${side}`),
+    caFile: [],
+    certFile: undefined,
+    keyFile: undefined,
+    certDir: undefined,
+  };
+}
+
+function printHelp(session: Session): void {
+  const rows = Object.entries({ ...values, ...booleans }).map(([name, text]) => [`  -${name}`, text]);
+  session.output({
+    json: () => ({ flags: { ...values, ...booleans } }),
+    text: () => `Usage: kmm-sign compat signimage FLAGS\n\n${table(rows)}`,
+  });
+}

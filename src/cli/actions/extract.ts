@@ -1,0 +1,34 @@
+import type { Platform } from '../../registry/platform.ts';
+import { extractModules } from '../../signer/extract-image.ts';
+import { openImage } from '../open-image.ts';
+import type { RegistryFlags } from '../options/registry-flags.ts';
+import { count, formatBytes, printable, table } from '../output/text.ts';
+import type { Session } from '../session.ts';
+
+export interface ExtractOptions {
+  readonly image: string;
+  readonly registry: RegistryFlags;
+  readonly directory: string;
+  readonly file: readonly string[];
+  readonly platform?: Platform | undefined;
+}
+
+/** Copies modules out of an image. */
+export async function extract(options: ExtractOptions, session: Session): Promise<void> {
+  await using image = await openImage(options.image, options.registry, session);
+  const { files } = await extractModules({
+    image,
+    files: options.file.length === 0 ? undefined : options.file,
+    platform: options.platform,
+    directory: options.directory,
+    signal: session.signal,
+  });
+  session.output({
+    json: () => ({ image: options.image, files }),
+    text: () =>
+      [
+        table(files.map(({ path, target, size }) => [printable(path), printable(target), formatBytes(size)])),
+        `Extracted ${count(files.length, 'file')}`,
+      ].join('\n'),
+  });
+}

@@ -1,0 +1,72 @@
+import { readFile } from 'node:fs/promises';
+import { startRegistry, type StartRegistryOptions } from '../../registry/server/server.ts';
+import { usageError } from '../errors.ts';
+import type { Session } from '../session.ts';
+
+export interface ServeRegistryOptions {
+  readonly directory: string;
+  readonly listen: string;
+  readonly htpasswd?: string | undefined;
+  readonly tlsCertFile?: string | undefined;
+  readonly tlsKeyFile?: string | undefined;
+}
+
+/** Runs the embedded registry until the session is told to stop, which is how it is meant to end. */
+export async function serveRegistry(options: ServeRegistryOptions, session: Session): Promise<void> {
+  const { host, port } = parseListenAddress(options.listen);
+  const registry = await startRegistry({
+    root: options.directory,
+    host,
+    port,
+    tls: await readTls(options),
+    basicAuth: options.htpasswd === undefined ? undefined : { htpasswd: options.htpasswd },
+    logger: session.logger,
+  });
+  try {
+    session.output({
+      json: () => ({
+        url: registry.url,
+        address: registry.address,
+        port: registry.port,
+        root: options.directory,
+      }),
+      text: () => `Listening on ${registry.url}, serving ${options.directory}`,
+    });
+    await stopped(session.signal);
+  } finally {
+    await registry.close();
+  }
+}
+
+/** Reads `HOST:PORT`, `[::1]:PORT` or `:PORT`. */
+function parseListenAddress(text: string): { host: string; port: number } {
+  const [, bracketed, plain = '', digits = ''] =
+    /^(?:\[([\da-fA-F:.]+)\]|([^:[\]]*)):(\d{1,5})$/.exec(text) ?? [];
+  const port = digits === '' ? Number.NaN : Number(digits);
+  if (!(port <= 65_535)) {
+    throw usageError(
+      `"${text}" is no address to listen on`,
+      'Write HOST:PORT, such as 127.0.0.1:5000 or [::1]:5000.',
+    );
+  }
+  return { host: bracketed ?? (plain === '' ? '127.0.0.1' : plain), port };
+}
+
+async function readTls({
+  tlsCertFile,
+  tlsKeyFile,
+}: ServeRegistryOptions): Promise<StartRegistryOptions['tls']> {
+  if (tlsCertFile === undefined && tlsKeyFile === undefined) return undefined;
+  if (tlsCertFile === undefined || tlsKeyFile === undefined) {
+    throw usageError('Options --tls-cert-file and --tls-key-file belong together', 'Give both, or neither.');
+  }
+  const [cert, key] = await Promise.all([readFile(tlsCertFile), readFile(tlsKeyFile)]);
+  return { cert, key };
+}
+
+function stopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}

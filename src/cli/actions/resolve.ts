@@ -1,0 +1,51 @@
+import { RegistryError } from '../../registry/errors.ts';
+import type { Descriptor } from '../../registry/manifest.ts';
+import { formatPlatform, matchesPlatform, type Platform } from '../../registry/platform.ts';
+import { openImage, type OpenImage } from '../open-image.ts';
+import type { RegistryFlags } from '../options/registry-flags.ts';
+import { writeDigestFile } from '../output/digest-file.ts';
+import type { Session } from '../session.ts';
+
+export interface ResolveOptions {
+  readonly image: string;
+  readonly registry: RegistryFlags;
+  readonly platform?: Platform | undefined;
+  readonly fullReference?: boolean | undefined;
+  readonly digestFile?: string | undefined;
+}
+
+/** Prints the digest that an image's name stands for. */
+export async function resolve(options: ResolveOptions, session: Session): Promise<void> {
+  await using image = await openImage(options.image, options.registry, session);
+  const { repository, selector } = image;
+  const { platform } = options;
+  const { signal } = session;
+  const { digest, mediaType, size } =
+    platform === undefined
+      ? await repository.resolve(selector, { signal })
+      : await resolvePlatform(image, platform, signal);
+  await writeDigestFile(options.digestFile, digest);
+  const reference = `${repository.name}@${digest}`;
+  session.output({
+    json: () => ({ image: options.image, reference, digest, mediaType, size }),
+    text: () => (options.fullReference === true ? reference : digest),
+  });
+}
+
+async function resolvePlatform(
+  { repository, selector }: OpenImage,
+  platform: Platform,
+  signal: AbortSignal,
+): Promise<Descriptor> {
+  const manifest = await repository.getManifest(selector, { signal });
+  if (manifest.kind === 'image') return { ...manifest.raw, size: manifest.raw.bytes.length };
+  const child = manifest.manifests.find(
+    (one) => one.platform !== undefined && matchesPlatform(platform, one.platform),
+  );
+  if (child !== undefined) return child;
+  throw new RegistryError({
+    code: 'PLATFORM_NOT_FOUND',
+    message: `The index ${manifest.raw.digest} in ${repository.name} has no image for ${formatPlatform(platform)}`,
+    facts: { repository: repository.name, digest: manifest.raw.digest, platform: formatPlatform(platform) },
+  });
+}

@@ -1,0 +1,101 @@
+import type { Platform } from '../../registry/platform.ts';
+import type { HashAlgorithm } from '../../signer/hash.ts';
+import { loadSigner } from '../../signer/keys/load-signer.ts';
+import { passphraseFrom } from '../../signer/keys/passphrase.ts';
+import type { ExistingSignaturePolicy, SignMode } from '../../signer/report.ts';
+import { signImage, type SignImageOptions } from '../../signer/sign-image.ts';
+import { usageError } from '../errors.ts';
+import { createSecretReader } from '../kubernetes/secret-reader.ts';
+import { openDestination, openImage } from '../open-image.ts';
+import type { RegistryFlags } from '../options/registry-flags.ts';
+import { writeDigestFile } from '../output/digest-file.ts';
+import { signReportText } from '../output/sign-report.ts';
+import type { Session } from '../session.ts';
+
+export interface SignOptions {
+  readonly source: string;
+  readonly destination: string;
+  readonly from: RegistryFlags;
+  readonly to: RegistryFlags;
+  readonly key: string;
+  readonly cert?: string | undefined;
+  readonly passphraseFile?: string | undefined;
+  readonly file?: readonly string[] | undefined;
+  readonly allowUnmatched?: boolean | undefined;
+  readonly hash?: HashAlgorithm | undefined;
+  readonly keyIdentifier?: boolean | undefined;
+  readonly mode?: SignMode | undefined;
+  readonly existing?: ExistingSignaturePolicy | undefined;
+  readonly platform?: readonly Platform[] | undefined;
+  readonly dryRun?: boolean | undefined;
+  readonly trustAnnotations?: boolean | undefined;
+  readonly readBack?: boolean | undefined;
+  readonly compressionLevel?: number | undefined;
+  readonly signFile?: string | undefined;
+  readonly sourceDateEpoch?: number | undefined;
+  readonly digestFile?: string | undefined;
+}
+
+/** Publishes an image with its modules signed, and prints the report. */
+export async function sign(options: SignOptions, session: Session): Promise<void> {
+  // The key comes first: a wrong one is found out before anything is downloaded.
+  const signer = await loadSigner({
+    key: options.key,
+    certificate: options.cert,
+    passphrase: passphraseFrom({ env: session.environment, file: options.passphraseFile }),
+    env: session.environment,
+    readSecret: createSecretReader(session),
+  });
+  for (const warning of signer.warnings) session.logger.warn(warning);
+  await using source = await openImage(options.source, options.from, session);
+  await using destination = await openDestination(options.destination, options.to, session);
+  const report = await signImage({ source, destination, signer, ...signingOptions(options, session) });
+  for (const warning of report.warnings) if (!signer.warnings.includes(warning)) session.logger.warn(warning);
+  await writeDigestFile(options.digestFile, report.digest);
+  session.output({ json: () => report, text: () => signReportText(report, destination.repository.name) });
+}
+
+type SigningOptions = Omit<SignImageOptions, 'source' | 'destination' | 'signer'>;
+
+function signingOptions(options: SignOptions, session: Session): SigningOptions {
+  return {
+    hash: options.hash,
+    identifierForm: options.keyIdentifier === true ? 'key-identifier' : 'issuer-and-serial',
+    files: nonEmpty(options.file),
+    allowUnmatched: options.allowUnmatched,
+    mode: options.mode,
+    existing: options.existing,
+    platforms: nonEmpty(options.platform),
+    dryRun: options.dryRun,
+    trustAnnotations: options.trustAnnotations,
+    readBack: options.readBack,
+    compressionLevel: options.compressionLevel,
+    signFile: externalSignFile(options),
+    sourceDateEpoch: options.sourceDateEpoch ?? environmentEpoch(session.environment),
+    onProgress: session.progress.report,
+    signal: session.signal,
+  };
+}
+
+function nonEmpty<T>(values: readonly T[] | undefined): readonly T[] | undefined {
+  return values === undefined || values.length === 0 ? undefined : values;
+}
+
+function externalSignFile({ signFile, key, cert }: SignOptions): SignImageOptions['signFile'] {
+  if (signFile === undefined) return undefined;
+  if (cert === undefined || [key, cert].some((reference) => /^(?:env|k8s):\/\//.test(reference))) {
+    throw usageError(
+      'Option --sign-file needs the key and the certificate as files',
+      'Give --key FILE and --cert FILE.',
+    );
+  }
+  return { program: signFile, key, certificate: cert };
+}
+
+/** SOURCE_DATE_EPOCH is a convention of its own (reproducible-builds.org). */
+function environmentEpoch(environment: NodeJS.ProcessEnv): number | undefined {
+  const text = environment['SOURCE_DATE_EPOCH'];
+  if (text === undefined || text === '') return undefined;
+  if (!/^\d{1,12}$/.test(text)) throw usageError('SOURCE_DATE_EPOCH is not a number of seconds');
+  return Number(text);
+}

@@ -1,0 +1,38 @@
+import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import { hashAlgorithms } from '../../signer/hash.ts';
+import type { Runtime } from '../runtime.ts';
+
+/** `kmm-sign sign-file`. */
+export function addSignFile(root: CommandUnknownOpts, runtime: Runtime): void {
+  root
+    .command('sign-file')
+    .summary('sign kernel modules on this machine')
+    .description(
+      'Signs module files. With --key and --cert, every argument is a module. Without, the arguments are those of ' +
+        "the kernel tree's scripts/sign-file: [-dpk] HASH KEY CERT MODULE [DEST].",
+    )
+    .argument('<arguments...>', 'MODULE…, or HASH KEY CERT MODULE [DEST]')
+    .option('--key <key>', 'the private key: a file or env://NAME')
+    .option('--cert <certificate>', "the key's certificate")
+    .option(
+      '--passphrase-file <file>',
+      'file with the passphrase of the key; else KMM_SIGN_PASSWORD or KBUILD_SIGN_PIN',
+    )
+    .addOption(
+      new Option('--hash <algorithm>', 'digest algorithm').choices(hashAlgorithms).default('sha256' as const),
+    )
+    .option('-k, --key-identifier', 'name the signer by key identifier')
+    .option('-p, --save-signature', 'also write the signature alone, as MODULE.p7s')
+    .option('-d, --detached', 'write the signature alone and leave the module as it is')
+    .addOption(
+      new Option('--existing <policy>', 'what to do with a module that carries another signature')
+        .choices(['replace', 'keep', 'fail'] as const)
+        .default('replace' as const),
+    )
+    .action((files, options) =>
+      runtime.perform(async (session) => {
+        const { signFiles } = await import('../actions/sign-file.ts');
+        return signFiles(files, options, session);
+      }),
+    );
+}

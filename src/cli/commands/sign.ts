@@ -1,0 +1,72 @@
+import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import { hashAlgorithms } from '../../signer/hash.ts';
+import { required } from '../errors.ts';
+import { certificateOption, keyOption, passphraseFileOption } from '../options/key-options.ts';
+import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
+import { fileOption, platformsOption, wholeNumber } from '../options/values.ts';
+import type { Runtime } from '../runtime.ts';
+
+const latestEpoch = 253_402_300_799;
+
+/** `kmm-sign sign SOURCE DESTINATION`. */
+export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
+  const command = root
+    .command('sign')
+    .summary('publish an image with its kernel modules signed')
+    .description(
+      'Publishes SOURCE as DESTINATION with its kernel modules signed. Only the layers that hold modules are read ' +
+        'and written. The destination tag moves last, after the result was verified.',
+    )
+    .argument('<source>', 'the image to sign')
+    .argument('<destination>', 'where the signed image goes')
+    .addOption(keyOption())
+    .addOption(certificateOption())
+    .addOption(passphraseFileOption())
+    .addOption(fileOption('sign only this absolute path or glob; repeatable; default every kernel module'))
+    .option('--allow-unmatched', 'a --file that matches nothing is no error')
+    .addOption(
+      new Option('--hash <algorithm>', 'digest algorithm').choices(hashAlgorithms).default('sha256' as const),
+    )
+    .option('--key-identifier', 'name the signer by key identifier, as sign-file -k does')
+    .addOption(
+      new Option('--mode <mode>', 'rewrite the layers in place, or append one layer')
+        .choices(['rewrite', 'append'] as const)
+        .default('rewrite' as const),
+    )
+    .addOption(
+      new Option('--existing <policy>', 'what to do with modules that carry another signature')
+        .choices(['replace', 'keep', 'fail'] as const)
+        .default('replace' as const),
+    )
+    .addOption(platformsOption('of an index, sign only this platform; repeatable; default all with modules'))
+    .option('--dry-run', 'print the plan and write nothing')
+    .option('--trust-annotations', 'believe a destination whose annotations say that it is this result')
+    .option('--read-back', 'download what was pushed once more and verify that')
+    .addOption(
+      new Option('--compression-level <level>', 'of written layers: gzip 1 to 9, zstd 1 to 19').argParser(
+        wholeNumber(1, 19),
+      ),
+    )
+    .option('--sign-file <program>', "sign with the kernel tree's sign-file at this path")
+    .addOption(
+      new Option(
+        '--source-date-epoch <seconds>',
+        'time of what is created; default SOURCE_DATE_EPOCH, else 0',
+      ).argParser(wholeNumber(0, latestEpoch)),
+    )
+    .option('--digest-file <file>', 'also write the digest of the result to a file, without a newline');
+  addRegistryFlags(command, ['from', 'to']);
+  command.addHelpText(
+    'after',
+    '\nEvery registry option also has a --from-… form for SOURCE and a --to-… form for DESTINATION.',
+  );
+  command.action((source, destination, options, self) =>
+    runtime.perform(async (session) => {
+      const key = required(options.key, '--key');
+      const { sign } = await import('../actions/sign.ts');
+      const from = readRegistryFlags(self, 'from');
+      const to = readRegistryFlags(self, 'to');
+      return sign({ ...options, source, destination, key, from, to }, session);
+    }),
+  );
+}

@@ -1,0 +1,28 @@
+import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
+
+/** A command as completion and documentation see it. */
+export interface CommandNode {
+  /** From the root: `compat signimage`; empty for the root itself. */
+  readonly path: string;
+  readonly summary: string;
+  readonly command: CommandUnknownOpts;
+  readonly options: readonly Option[];
+  readonly children: readonly CommandNode[];
+}
+
+/** Reads the tree of commands. */
+export function commandTree(command: CommandUnknownOpts, parent?: string): CommandNode {
+  const path = parent === undefined ? '' : `${parent} ${command.name()}`.trim();
+  return {
+    path,
+    summary: command.summary() || command.description(),
+    command,
+    options: command.options,
+    children: command.commands.map((child) => commandTree(child, path)),
+  };
+}
+
+/** A node and all below it, in order. */
+export function flattenTree(node: CommandNode): CommandNode[] {
+  return [node, ...node.children.flatMap(flattenTree)];
+}

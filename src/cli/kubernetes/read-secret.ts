@@ -1,0 +1,118 @@
+import { readFile } from 'node:fs/promises';
+import { request, type RequestOptions } from 'node:https';
+import { text as readAll } from 'node:stream/consumers';
+import * as z from 'zod/mini';
+import { CliError } from '../errors.ts';
+
+/** Where a pod finds its service account (Kubernetes, "Accessing the API from within a Pod"). */
+const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
+const requestTimeout = 30_000;
+/** A Secret is at most 1 MiB; in JSON and base64 it is larger. */
+const maxAnswerBytes = 4 * 1024 * 1024;
+
+/** Names as Kubernetes allows them: nothing that could lead a URL or a command line elsewhere. */
+const namePattern = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
+
+const secretSchema = z.object({ data: z.optional(z.record(z.string(), z.string())) });
+
+export interface ReadSecretOptions {
+  readonly namespace: string;
+  readonly name: string;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Reads a Secret: within a pod as its service account, elsewhere as `kubectl` is set up.
+ * @throws CliError SECRET_UNREADABLE
+ */
+export async function readSecret(options: ReadSecretOptions): Promise<Record<string, Uint8Array>> {
+  if (![options.namespace, options.name].every((name) => namePattern.test(name))) {
+    throw unreadable(options, 'that is not a name that Kubernetes allows');
+  }
+  const host = options.environment['KUBERNETES_SERVICE_HOST'];
+  const answer = host === undefined ? await askKubectl(options) : await askServer(options, host);
+  return parseSecret(answer, options);
+}
+
+async function askServer(options: ReadSecretOptions, host: string): Promise<string> {
+  const { namespace, name, environment, signal } = options;
+  try {
+    const [token, ca] = await Promise.all([
+      readFile(`${serviceAccountDirectory}/token`, 'utf8'),
+      readFile(`${serviceAccountDirectory}/ca.crt`, 'utf8'),
+    ]);
+    return await get({
+      host,
+      port: environment['KUBERNETES_SERVICE_PORT'] ?? '443',
+      path: `/api/v1/namespaces/${namespace}/secrets/${name}`,
+      ca,
+      signal,
+      headers: { accept: 'application/json', authorization: `Bearer ${token.trim()}` },
+      timeout: requestTimeout,
+    });
+  } catch (error) {
+    throw unreadable(options, error instanceof Error ? error.message : 'the API server did not answer');
+  }
+}
+
+function get(options: RequestOptions): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const sent = request(options, (response) => {
+      if (response.statusCode !== 200) {
+        response.destroy();
+        return reject(new Error(`the API server answered ${response.statusCode}`));
+      }
+      let size = 0;
+      response.on('data', (chunk: Buffer) => {
+        size += chunk.length;
+        if (size > maxAnswerBytes) response.destroy(new Error('the answer is too large'));
+      });
+      readAll(response).then(resolve, reject);
+    });
+    sent.on('timeout', () => sent.destroy(new Error('the API server did not answer in time')));
+    sent.on('error', reject);
+    sent.end();
+  });
+}
+
+async function askKubectl(options: ReadSecretOptions): Promise<string> {
+  const { execa } = await import('execa');
+  const result = await execa(
+    'kubectl',
+    ['get', 'secret', options.name, '-n', options.namespace, '-o', 'json'],
+    {
+      cancelSignal: options.signal,
+      maxBuffer: maxAnswerBytes,
+      timeout: requestTimeout,
+      stdin: 'ignore',
+      reject: false,
+    },
+  );
+  if (result.exitCode === 0) return result.stdout;
+  throw unreadable(options, result.code === 'ENOENT' ? 'kubectl is not installed' : 'kubectl failed');
+}
+
+function parseSecret(answer: string, options: ReadSecretOptions): Record<string, Uint8Array> {
+  const parsed = secretSchema.safeParse(parseJson(answer));
+  if (!parsed.success) throw unreadable(options, 'the answer is not a Secret');
+  const entries = Object.entries(parsed.data.data ?? {});
+  return Object.fromEntries(entries.map(([key, value]) => [key, Buffer.from(value, 'base64')]));
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function unreadable({ namespace, name }: ReadSecretOptions, reason: string): CliError {
+  return new CliError({
+    code: 'SECRET_UNREADABLE',
+    message: `The Secret ${namespace}/${name} cannot be read: ${reason}`,
+    hint: 'Within a pod its service account must be allowed to get the Secret; elsewhere kubectl must be.',
+    facts: { namespace, secret: name },
+  });
+}

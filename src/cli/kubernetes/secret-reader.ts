@@ -1,0 +1,12 @@
+import type { SecretReader } from '../../signer/keys/reference.ts';
+import type { Session } from '../session.ts';
+
+/** Reads Secrets for `k8s://` references. What that takes is loaded when a Secret is read. */
+export function createSecretReader(session: Session): SecretReader {
+  return {
+    async read(namespace, name) {
+      const { readSecret } = await import('./read-secret.ts');
+      return readSecret({ namespace, name, environment: session.environment, signal: session.signal });
+    },
+  };
+}

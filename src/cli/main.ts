@@ -1,0 +1,10 @@
+import { version } from './version.ts';
+
+// The answer that needs nothing else comes before everything else is loaded.
+const args = process.argv.slice(2);
+if (args.length === 1 && args[0] === '--version') {
+  process.stdout.write(`${version}\n`);
+} else {
+  const { runProcess } = await import('./process.ts');
+  await runProcess(args);
+}

@@ -1,0 +1,48 @@
+import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import { verbosities, type LogFormat, type Verbosity } from '../output/logger.ts';
+import { parseDuration } from './values.ts';
+
+/** What every command understands. */
+export interface GlobalOptions {
+  readonly format: 'text' | 'json';
+  readonly quiet: boolean;
+  /** False when `--no-tty` forbids bars and colours. */
+  readonly tty: boolean;
+  readonly verbosity: Verbosity;
+  readonly logFormat: LogFormat;
+  /** Milliseconds. */
+  readonly timeout: number | undefined;
+}
+
+/** Adds the options that every command understands to the root command. */
+export function addGlobalOptions(root: CommandUnknownOpts): void {
+  root
+    .addOption(
+      new Option('--format <format>', 'what goes to stdout').choices(['text', 'json']).default('text'),
+    )
+    .addOption(new Option('-q, --quiet', 'no progress and no warnings on stderr').default(false))
+    .addOption(new Option('--no-tty', 'plain lines on stderr, also on a terminal'))
+    .addOption(
+      new Option('-v, --verbosity <level>', 'how much is logged').choices([...verbosities]).default('warn'),
+    )
+    .addOption(
+      new Option('--log-format <format>', 'what goes to stderr').choices(['text', 'json']).default('text'),
+    )
+    .addOption(
+      new Option('--timeout <duration>', 'give up after this time, such as 10m').argParser(parseDuration),
+    );
+}
+
+/** Reads the options of `addGlobalOptions` from the root command. Their values were checked by its parsers. */
+export function readGlobalOptions(root: CommandUnknownOpts): GlobalOptions {
+  const verbosity = verbosities.find((level) => level === root.getOptionValue('verbosity'));
+  const timeout: unknown = root.getOptionValue('timeout');
+  return {
+    format: root.getOptionValue('format') === 'json' ? 'json' : 'text',
+    quiet: root.getOptionValue('quiet') === true,
+    tty: root.getOptionValue('tty') !== false,
+    verbosity: verbosity ?? 'warn',
+    logFormat: root.getOptionValue('logFormat') === 'json' ? 'json' : 'text',
+    timeout: typeof timeout === 'number' ? timeout : undefined,
+  };
+}

@@ -1,0 +1,57 @@
+import { usageError } from '../errors.ts';
+
+/** The flags that a program knows: those with a value, and those that are true or false. */
+export interface GoFlagSet {
+  readonly values: readonly string[];
+  readonly booleans: readonly string[];
+}
+
+/** What was found on a command line. */
+export interface GoFlags {
+  readonly values: ReadonlyMap<string, string>;
+  readonly booleans: ReadonlySet<string>;
+  readonly help: boolean;
+}
+
+const truths = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
+const falsehoods = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
+
+/**
+ * Reads a command line as Go's package `flag` does: one dash or two, `-flag value` and `-flag=value`,
+ * booleans only with `=`; the last one counts. @throws CliError USAGE
+ */
+export function parseGoFlags(args: readonly string[], known: GoFlagSet): GoFlags {
+  const values = new Map<string, string>();
+  const booleans = new Set<string>();
+  let help = false;
+  const rest = [...args];
+  for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
+    const { name, value } = splitFlag(argument);
+    if (known.booleans.includes(name)) {
+      if (parseBoolean(name, value ?? 'true')) booleans.add(name);
+      else booleans.delete(name);
+    } else if (known.values.includes(name)) {
+      const given = value ?? rest.shift();
+      if (given === undefined) throw usageError(`Flag -${name} needs a value`);
+      values.set(name, given);
+    } else if (name === 'h' || name === 'help') {
+      help = true;
+    } else {
+      throw usageError(`Flag -${name} is not known`, 'See kmm-sign compat signimage -help.');
+    }
+  }
+  return { values, booleans, help };
+}
+
+function splitFlag(argument: string): { name: string; value: string | undefined } {
+  const [, name, value] = /^--?([^-=][^=]*)(?:=(.*))?$/s.exec(argument) ?? [];
+  if (name === undefined)
+    throw usageError(`"${argument}" is not a flag`, 'See kmm-sign compat signimage -help.');
+  return { name, value };
+}
+
+function parseBoolean(name: string, text: string): boolean {
+  if (truths.has(text)) return true;
+  if (falsehoods.has(text)) return false;
+  throw usageError(`Flag -${name} is true or false, not "${text}"`);
+}

@@ -1,0 +1,140 @@
+import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
+import { collect } from './values.ts';
+
+/** Which end of a copy an option speaks of; none: both. */
+export type Side = 'from' | 'to';
+
+/** How a registry is reached, as the command line says it. */
+export interface RegistryFlags {
+  readonly authfile: string | undefined;
+  readonly username: string | undefined;
+  readonly passwordFile: string | undefined;
+  readonly passwordStdin: boolean;
+  readonly pullSecret: readonly string[];
+  readonly anonymous: boolean;
+  readonly plainHttp: boolean;
+  readonly insecureSkipTlsVerify: boolean;
+  readonly caFile: readonly string[];
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+  readonly certDir: string | undefined;
+}
+
+type Description = readonly [flags: string, description: string];
+
+const descriptions: readonly Description[] = [
+  ['authfile <file>', 'credentials in the form of docker or containers auth.json'],
+  ['username <name>', 'user name; its password comes from a file or stdin'],
+  ['password-file <file>', 'file that holds the password'],
+  ['password-stdin', 'read the password from stdin'],
+  ['pull-secret <file>', 'a Kubernetes pull secret (.dockerconfigjson, .dockercfg); repeatable'],
+  ['anonymous', 'use no credentials'],
+  ['plain-http', 'speak HTTP instead of HTTPS'],
+  ['insecure-skip-tls-verify', 'accept any certificate of the registry'],
+  ['ca-file <file>', 'authorities to trust besides those of the system; repeatable'],
+  ['cert-file <file>', 'certificate to show to the registry'],
+  ['key-file <file>', 'private key of --cert-file'],
+  ['cert-dir <directory>', 'directory of *.crt, *.cert and *.key files as in certs.d'],
+];
+
+/** Adds the registry options to a command, with `sides` also in their `--from-…` and `--to-…` forms. */
+export function addRegistryFlags(command: CommandUnknownOpts, sides: readonly Side[] = []): void {
+  for (const [flags, description] of descriptions) {
+    command.addOption(registryOption(`--${flags}`, description).helpGroup('Registry options:'));
+  }
+  for (const side of sides) {
+    const end = side === 'from' ? 'source' : 'destination';
+    for (const [flags, description] of descriptions) {
+      command.addOption(registryOption(`--${side}-${flags}`, `${end}: ${description}`).hideHelp());
+    }
+  }
+}
+
+/**
+ * Reads the registry options of a command for one side. An option of that side replaces the one for both;
+ * naming any credential for a side leaves the credentials for both aside.
+ */
+export function readRegistryFlags(command: CommandUnknownOpts, side?: Side): RegistryFlags {
+  const both = new FlagReader(command, '');
+  if (side === undefined) return { ...readCredentials(both), ...readConnection(both, both) };
+  const one = new FlagReader(command, side);
+  const credentials = readCredentials(one);
+  return {
+    ...(namesCredential(credentials) ? credentials : readCredentials(both)),
+    ...readConnection(one, both),
+  };
+}
+
+type CredentialFlags = Omit<RegistryFlags, keyof ConnectionFlags>;
+type ConnectionFlags = Pick<
+  RegistryFlags,
+  'plainHttp' | 'insecureSkipTlsVerify' | 'caFile' | 'certFile' | 'keyFile' | 'certDir'
+>;
+
+function readCredentials(reader: FlagReader): CredentialFlags {
+  return {
+    authfile: reader.text('authfile'),
+    username: reader.text('username'),
+    passwordFile: reader.text('passwordFile'),
+    passwordStdin: reader.flag('passwordStdin'),
+    pullSecret: reader.list('pullSecret'),
+    anonymous: reader.flag('anonymous'),
+  };
+}
+
+function namesCredential(flags: CredentialFlags): boolean {
+  return Object.values(flags).some((value) =>
+    Array.isArray(value) ? value.length > 0 : value !== undefined && value !== false,
+  );
+}
+
+function readConnection(one: FlagReader, both: FlagReader): ConnectionFlags {
+  const certFile = one.text('certFile');
+  // A certificate and its key belong together: they come from the same side.
+  const pair = certFile === undefined ? both : one;
+  return {
+    plainHttp: one.flag('plainHttp') || both.flag('plainHttp'),
+    insecureSkipTlsVerify: one.flag('insecureSkipTlsVerify') || both.flag('insecureSkipTlsVerify'),
+    caFile: one.list('caFile').length > 0 ? one.list('caFile') : both.list('caFile'),
+    certFile: pair.text('certFile'),
+    keyFile: pair.text('keyFile'),
+    certDir: one.text('certDir') ?? both.text('certDir'),
+  };
+}
+
+function registryOption(flags: string, description: string): Option {
+  const option = new Option(flags, description);
+  const repeatable = /pull-secret|ca-file/.test(flags);
+  return repeatable ? option.argParser(collect).default([], 'none') : option;
+}
+
+/** Reads parsed values by name, with the prefix of a side. */
+class FlagReader {
+  readonly #command: CommandUnknownOpts;
+  readonly #side: string;
+
+  constructor(command: CommandUnknownOpts, side: Side | '') {
+    this.#command = command;
+    this.#side = side;
+  }
+
+  text(name: string): string | undefined {
+    const value = this.#value(name);
+    return typeof value === 'string' ? value : undefined;
+  }
+
+  flag(name: string): boolean {
+    return this.#value(name) === true;
+  }
+
+  list(name: string): string[] {
+    const value = this.#value(name);
+    return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+  }
+
+  #value(name: string): unknown {
+    const attribute =
+      this.#side === '' ? name : `${this.#side}${name.charAt(0).toUpperCase()}${name.slice(1)}`;
+    return this.#command.getOptionValue(attribute);
+  }
+}

@@ -1,0 +1,52 @@
+import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
+import { parsePlatform, type Platform } from '../../registry/platform.ts';
+
+const millisecondsPerUnit: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+const longestTimer = 2 ** 31 - 1;
+
+/** Reads `90s`, `10m`, `1h30m` as milliseconds. @throws InvalidArgumentError */
+export function parseDuration(text: string): number {
+  if (!/^(?:\d+(?:\.\d+)?(?:ms|s|m|h))+$/.test(text)) {
+    throw new InvalidArgumentError('A duration is a number with a unit, such as 90s, 10m or 1h30m.');
+  }
+  let total = 0;
+  for (const [, amount, unit] of text.matchAll(/([\d.]+)(ms|s|m|h)/g)) {
+    total += Number(amount) * (millisecondsPerUnit[unit ?? ''] ?? Number.NaN);
+  }
+  if (!(total >= 1 && total <= longestTimer))
+    throw new InvalidArgumentError('It must be between 1ms and 24 days.');
+  return Math.round(total);
+}
+
+/** Makes a parser of whole numbers within bounds. */
+export function wholeNumber(least: number, most: number): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= least && value <= most)) {
+      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+    }
+    return value;
+  };
+}
+
+/** Collects the values of an option that may be given several times. Such options default to an empty list. */
+export function collect(value: string, previous: readonly string[]): string[] {
+  return [...previous, value];
+}
+
+/** `--file PATTERN`, repeatable. */
+export function fileOption(description: string) {
+  return new Option('--file <pattern>', description).argParser(collect).default([] as string[], 'none');
+}
+
+/** `--platform OS/ARCH`, repeatable. */
+export function platformsOption(description: string) {
+  return new Option('--platform <platform>', description)
+    .argParser((text: string, previous: readonly Platform[]) => [...previous, parsePlatform(text)])
+    .default([] as Platform[], 'none');
+}
+
+/** `--platform OS/ARCH`, once. */
+export function platformOption(description: string) {
+  return new Option('--platform <platform>', description).argParser(parsePlatform);
+}

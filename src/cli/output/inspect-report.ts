@@ -1,0 +1,65 @@
+import type { InspectReport, ModuleReport } from '../../signer/report.ts';
+import { count, formatBytes, printable, shortDigest, table } from './text.ts';
+
+/** What `verify` prints for people: a line for every module, and one for all. */
+export function verifyReportText(report: InspectReport): string {
+  const lines = platformLines(report, (module) => [
+    module.state,
+    printable(module.path),
+    printable(module.problem ?? signatureText(module)),
+  ]);
+  const modules = report.platforms.flatMap((platform) => platform.modules);
+  const trusted = modules.filter(({ state }) => state === 'trusted').length;
+  lines.push(
+    modules.length === 0
+      ? 'No kernel module was found'
+      : `${trusted} of ${count(modules.length, 'module')} trusted`,
+  );
+  return lines.join('\n');
+}
+
+/** What `inspect` prints for people. */
+export function inspectReportText(report: InspectReport): string {
+  const heading = ['STATE', 'PATH', 'SIZE', 'LAYER', 'NAME', 'KERNEL', 'SIGNATURE'];
+  const lines = platformLines(report, inspectRow, heading);
+  const modules = report.platforms.flatMap((platform) => platform.modules);
+  if (modules.length === 0) lines.push('No kernel module was found');
+  return lines.join('\n');
+}
+
+function platformLines(
+  report: InspectReport,
+  row: (module: ModuleReport) => string[],
+  heading?: string[],
+): string[] {
+  const lines: string[] = [];
+  for (const { platform, digest, modules } of report.platforms) {
+    if (report.platforms.length > 1)
+      lines.push(`Platform ${printable(platform ?? 'unknown')} (${shortDigest(digest)})`);
+    if (modules.length > 0)
+      lines.push(table([...(heading === undefined ? [] : [heading]), ...modules.map(row)]));
+  }
+  return lines;
+}
+
+function inspectRow(module: ModuleReport): string[] {
+  return [
+    module.state === 'untrusted' ? 'signed' : module.state,
+    printable(module.path),
+    formatBytes(module.size),
+    shortDigest(module.layer),
+    printable(module.info?.name ?? '-'),
+    printable(module.info?.vermagic?.split(' ')[0] ?? '-'),
+    printable(signatureText(module)),
+  ];
+}
+
+function signatureText({ signature, signatures }: ModuleReport): string {
+  if (signature === null) return '-';
+  const signer =
+    signature.signer.form === 'issuer-and-serial'
+      ? `${signature.signer.issuer} serial ${signature.signer.serialNumber}`
+      : `key ${signature.signer.keyIdentifier}`;
+  const stacked = signatures > 1 ? `, the last of ${signatures}` : '';
+  return `${signature.keyAlgorithm} ${signature.hash} by ${signer.replaceAll('\n', ', ')}${stacked}`;
+}

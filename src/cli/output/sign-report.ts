@@ -1,0 +1,61 @@
+import type { SignedModuleReport, SignedPlatformReport, SignReport } from '../../signer/report.ts';
+import { count, formatBytes, printable, shortDigest, table } from './text.ts';
+
+/** What `sign` prints for people. The last line is the result's reference, when there is one. */
+export function signReportText(report: SignReport, repository: string): string {
+  const lines = report.platforms.flatMap((platform) => platformLines(platform, report));
+  for (const { digest, reason } of report.droppedChildren) {
+    lines.push(`Left out ${shortDigest(digest)}: ${printable(reason)}`);
+  }
+  lines.push(summary(report));
+  if (report.digest !== null) lines.push(`${repository}@${report.digest}`);
+  return lines.join('\n');
+}
+
+function platformLines(platform: SignedPlatformReport, report: SignReport): string[] {
+  const lines: string[] = [];
+  if (report.platforms.length > 1) lines.push(`Platform ${platform.platform ?? 'unknown'}`);
+  if (platform.modules.length > 0)
+    lines.push(table(platform.modules.map((module) => moduleRow(module, report))));
+  for (const { from, to, size } of platform.layers) {
+    const before = from === null ? 'new layer' : `layer ${shortDigest(from)}`;
+    lines.push(`${before} → ${to === null ? 'to be written' : shortDigest(to)} (${formatBytes(size)})`);
+  }
+  return lines;
+}
+
+function moduleRow(module: SignedModuleReport, report: SignReport): string[] {
+  const growth = module.sizeAfter - module.sizeBefore;
+  const action = report.status === 'planned' ? plannedAction(module) : module.action;
+  return [
+    action,
+    printable(module.path),
+    `${formatBytes(module.sizeBefore)}${growth === 0 ? '' : ` ${growth > 0 ? '+' : ''}${growth} B`}`,
+  ];
+}
+
+function plannedAction({ action }: SignedModuleReport): string {
+  switch (action) {
+    case 'signed':
+      return 'would sign';
+    case 'replaced':
+      return 'would replace';
+    case 'unchanged':
+    case 'kept':
+      return action;
+  }
+}
+
+function summary(report: SignReport): string {
+  const modules = report.platforms.flatMap((platform) => platform.modules);
+  const written = modules.filter(({ action }) => action === 'signed' || action === 'replaced').length;
+  const traffic = `${formatBytes(report.bytesDown)} down, ${formatBytes(report.bytesUp)} up`;
+  switch (report.status) {
+    case 'planned':
+      return `Plan: ${written} of ${count(modules.length, 'module')} to sign with ${report.hash}; ${traffic} so far; nothing was written`;
+    case 'unchanged':
+      return `Unchanged: ${count(modules.length, 'module')} carry this signature already; ${traffic}`;
+    case 'signed':
+      return `Signed ${written} of ${count(modules.length, 'module')} with ${report.hash}; ${traffic}`;
+  }
+}

@@ -1,0 +1,49 @@
+/** Bytes for people: `512 B`, `3.4 MB` (powers of ten, as registries count). */
+export function formatBytes(bytes: number): string {
+  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+/** The first digits of a digest, enough for a person to tell two apart. */
+export function shortDigest(digest: string): string {
+  const colon = digest.indexOf(':');
+  return digest.slice(0, colon + 13);
+}
+
+/** `1 module`, `2 modules`. */
+export function count(amount: number, noun: string): string {
+  return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
+}
+
+/** Takes control characters out of text that came from an image or a registry, so that it cannot drive a terminal. */
+export function printable(text: string): string {
+  return text.replace(
+    /\p{Cc}/gu,
+    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  );
+}
+
+/** Lines up columns with two spaces between them; the last column is not padded. */
+export function table(rows: readonly (readonly string[])[]): string {
+  const widths: number[] = [];
+  for (const row of rows) {
+    row.forEach((cell, column) => {
+      widths[column] = Math.max(widths[column] ?? 0, cell.length);
+    });
+  }
+  return rows.map((row) => tableLine(row, widths)).join('\n');
+}
+
+function tableLine(row: readonly string[], widths: readonly number[]): string {
+  const last = row.length - 1;
+  return row
+    .map((cell, column) => (column === last ? cell : cell.padEnd(widths[column] ?? 0)))
+    .join('  ')
+    .trimEnd();
+}

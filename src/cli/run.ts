@@ -1,0 +1,82 @@
+import { CommanderError } from '@commander-js/extra-typings';
+import { CliError, usageError } from './errors.ts';
+import { exitCodes, type ExitCode } from './exit-codes.ts';
+import { describeError, formatError } from './output/errors.ts';
+import { buildProgram } from './program.ts';
+import { Runtime } from './runtime.ts';
+
+/** Runs the program with its arguments and gives the exit code. Nothing is thrown. */
+export async function run(args: readonly string[], interruption: AbortSignal): Promise<ExitCode> {
+  const runtime = new Runtime(interruption);
+  try {
+    await buildProgram(runtime).parseAsync(protectCompatArguments(args), { from: 'user' });
+    return runtime.exitCode;
+  } catch (error) {
+    return report(error, runtime, args);
+  } finally {
+    runtime.end();
+  }
+}
+
+/**
+ * The flags of `compat signimage` have one dash, as Go programs have them; behind `--` they are left
+ * for that command to read.
+ */
+function protectCompatArguments(args: readonly string[]): string[] {
+  if (args[0] !== 'compat' || args[1] !== 'signimage' || args[2] === '--') return [...args];
+  return ['compat', 'signimage', '--', ...args.slice(2)];
+}
+
+function report(thrown: unknown, runtime: Runtime, args: readonly string[]): ExitCode {
+  if (thrown instanceof CommanderError) {
+    if (thrown.exitCode === 0) return exitCodes.done;
+    // Help that nobody asked for: there was no command. It has been printed.
+    if (thrown.code === 'commander.help') return exitCodes.usage;
+  }
+  const error = describeError(translate(thrown, runtime));
+  runtime.session?.progress.clear();
+  process.stderr.write(`${formatError(error, wantsJson(runtime, args) ? 'json' : 'text')}\n`);
+  if (
+    runtime.session?.options.verbosity === 'debug' &&
+    thrown instanceof Error &&
+    error.code === 'UNEXPECTED'
+  ) {
+    process.stderr.write(`${thrown.stack ?? ''}\n`);
+  }
+  return error.exitCode;
+}
+
+/** What lies behind an error: a run that was stopped fails in many ways, for one reason. */
+function translate(thrown: unknown, runtime: Runtime): unknown {
+  if (runtime.stopped === 'interrupted') {
+    return new CliError({
+      code: 'INTERRUPTED',
+      message: 'Interrupted',
+      hint: 'The same command can simply be run again.',
+    });
+  }
+  if (runtime.stopped === 'timeout') {
+    return new CliError({
+      code: 'TIMEOUT',
+      message: 'The time that --timeout allows is over',
+      hint: 'Allow more with --timeout.',
+    });
+  }
+  if (thrown instanceof CommanderError) {
+    const [message = '', ...hints] = thrown.message.replace(/^error: /, '').split('\n');
+    const sentence = `${message.charAt(0).toUpperCase()}${message.slice(1)}`;
+    return usageError(sentence, hints.join(' ').replace(/^\(|\)$/g, '') || 'See kmm-sign --help.');
+  }
+  return thrown;
+}
+
+/** Arguments that could not be parsed may still have asked for JSON. */
+function wantsJson(runtime: Runtime, args: readonly string[]): boolean {
+  if (runtime.session !== null) {
+    return runtime.session.options.format === 'json' || runtime.session.options.logFormat === 'json';
+  }
+  return args.some(
+    (arg, at) =>
+      /^--(?:log-)?format=json$/.test(arg) || (/^--(?:log-)?format$/.test(arg) && args[at + 1] === 'json'),
+  );
+}
