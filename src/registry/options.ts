@@ -3,7 +3,7 @@ import type { Secret } from '../shared/secret.ts';
 
 /** Where credentials for a registry come from. */
 export interface CredentialSource {
-  /** An auth file that is used in place of all the usual ones; it must exist. */
+  /** An auth file that is looked at before the usual ones; it must exist. */
   readonly authfile?: string | undefined;
   /** A user name and password given by hand: they win over everything else. */
   readonly explicit?: { readonly username: string; readonly password: Secret<string> } | undefined;

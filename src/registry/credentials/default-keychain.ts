@@ -1,0 +1,60 @@
+import { join } from 'node:path';
+import { silentLogger, type Logger } from '../../shared/log.ts';
+import type { CredentialSource } from '../options.ts';
+import { parseAuthConfig } from './auth-config.ts';
+import { authConfigKeychain, authFileKeychain, type HelperContext } from './auth-file-keychain.ts';
+import { anonymousKeychain, firstOf, fixedKeychain, type Keychain } from './keychain.ts';
+import { pullSecretKeychain } from './pull-secret.ts';
+
+export interface DefaultKeychainOptions extends CredentialSource {
+  /** The variables named below are read from it, and credential helpers get a part of it. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly homeDirectory: string;
+  readonly logger?: Logger | undefined;
+}
+
+/**
+ * The keychain that people expect. The first place that knows the registry counts: options (user name and
+ * password, auth file, pull secrets), REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG, DOCKER_CONFIG, the containers
+ * auth.json, ~/.docker/config.json, ~/.dockercfg. Files are read when they are first needed.
+ */
+export function createDefaultKeychain(options: DefaultKeychainOptions): Keychain {
+  if (options.anonymous === true) return anonymousKeychain;
+  const { env, homeDirectory } = options;
+  const context: HelperContext = { environment: env, logger: options.logger ?? silentLogger };
+  const file = (path: string, required = false): Keychain => authFileKeychain({ path, required, ...context });
+  return firstOf([
+    ...optionKeychains(options, file),
+    ...(env.REGISTRY_AUTH_FILE ? [file(env.REGISTRY_AUTH_FILE, true)] : []),
+    ...(env.DOCKER_AUTH_CONFIG ? [inlineKeychain(env.DOCKER_AUTH_CONFIG, context)] : []),
+    ...(env.DOCKER_CONFIG ? [file(join(env.DOCKER_CONFIG, 'config.json'))] : []),
+    ...(env.XDG_RUNTIME_DIR ? [file(join(env.XDG_RUNTIME_DIR, 'containers/auth.json'))] : []),
+    file(join(env.XDG_CONFIG_HOME || join(homeDirectory, '.config'), 'containers/auth.json')),
+    ...(env.DOCKER_CONFIG ? [] : [file(join(homeDirectory, '.docker/config.json'))]),
+    authFileKeychain({
+      path: join(homeDirectory, '.dockercfg'),
+      required: false,
+      form: 'dockercfg',
+      ...context,
+    }),
+  ]);
+}
+
+function optionKeychains(
+  options: DefaultKeychainOptions,
+  file: (path: string, required: boolean) => Keychain,
+): Keychain[] {
+  const { explicit, authfile, pullSecrets = [] } = options;
+  return [
+    ...(explicit === undefined ? [] : [fixedKeychain({ source: 'the options', ...explicit })]),
+    ...(authfile === undefined ? [] : [file(authfile, true)]),
+    ...(pullSecrets.length === 0 ? [] : [pullSecretKeychain(pullSecrets)]),
+  ];
+}
+
+function inlineKeychain(json: string, context: HelperContext): Keychain {
+  return {
+    resolve: async (target) =>
+      authConfigKeychain(parseAuthConfig(json, 'DOCKER_AUTH_CONFIG'), context).resolve(target),
+  };
+}

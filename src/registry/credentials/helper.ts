@@ -1,0 +1,90 @@
+import * as z from 'zod/mini';
+import type { Logger } from '../../shared/log.ts';
+import { Secret } from '../../shared/secret.ts';
+import { RegistryError } from '../errors.ts';
+import { printable } from '../http/printable.ts';
+import type { Credential } from './keychain.ts';
+
+export interface HelperRequest {
+  /** The part after `docker-credential-`. */
+  readonly helper: string;
+  readonly server: string;
+  /** Where the helper was named. */
+  readonly source: string;
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly logger: Logger;
+}
+
+/** Milliseconds; some helpers ask a person or a cloud. */
+const timeout = 60_000;
+/** Characters of a helper's answer. */
+const maxAnswer = 64 * 1024;
+
+/** What helpers need of our environment; nothing else is theirs to see. */
+const allowedVariables =
+  /^(?:PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR|TERM|DISPLAY|WAYLAND_DISPLAY|XDG_.*|DBUS_SESSION_BUS_ADDRESS|GNUPGHOME|GPG_TTY|PASSWORD_STORE_.*|DOCKER_CONFIG|SSL_CERT_FILE|SSL_CERT_DIR|(?:https?|no|all)_proxy|AWS_.*|AMAZON_.*|GOOGLE_.*|CLOUDSDK_.*|AZURE_.*|SYSTEMROOT|APPDATA|LOCALAPPDATA|USERPROFILE)$/i;
+
+const answerSchema = z.object({ Username: z.string(), Secret: z.string() });
+/** The protocol's words for "nothing stored" (docker-credential-helpers, credentials/error.go). */
+const notFound = 'credentials not found in native keychain';
+
+/**
+ * Asks a credential helper (docker-credential-helpers protocol).
+ * @returns null when it knows nothing, or is not installed, which is warned of
+ * @throws RegistryError INVALID_CONFIGURATION when it fails
+ */
+export async function askHelper(request: HelperRequest): Promise<Credential | null> {
+  const { helper, server, source, environment, logger } = request;
+  if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(helper))
+    throw failed(request, 'its name is not the name of a program');
+  const program = `docker-credential-${helper}`;
+  const { execa } = await import('execa');
+  const result = await execa(program, ['get'], {
+    input: server,
+    env: Object.fromEntries(Object.entries(environment).filter(([name]) => allowedVariables.test(name))),
+    extendEnv: false,
+    timeout,
+    maxBuffer: maxAnswer,
+    reject: false,
+  });
+  if (result.code === 'ENOENT') {
+    logger.warn('A credential helper is not installed, going on without', { helper: program, source });
+    return null;
+  }
+  if (result.timedOut) throw failed(request, `it did not answer within ${timeout / 1000} seconds`);
+  if (result.failed) {
+    if (result.stdout.trim() === notFound) return null;
+    throw failed(
+      request,
+      printable(result.stdout) || `it ended with ${result.exitCode ?? result.signal ?? 'an error'}`,
+    );
+  }
+  return credentialOf(request, result.stdout);
+}
+
+function credentialOf(request: HelperRequest, stdout: string): Credential | null {
+  const answer = answerSchema.safeParse(jsonOf(stdout));
+  if (!answer.success) throw failed(request, 'its answer is not what the protocol asks for');
+  const { Username: username, Secret: secret } = answer.data;
+  if (secret === '') return null;
+  const source = `docker-credential-${request.helper} (${request.server}, named in ${request.source})`;
+  if (username === '<token>') return { source, identityToken: new Secret(secret) };
+  return { source, username, password: new Secret(secret) };
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function failed({ helper, server, source }: HelperRequest, problem: string): RegistryError {
+  return new RegistryError({
+    code: 'INVALID_CONFIGURATION',
+    message: `The credential helper ${JSON.stringify(helper.slice(0, 60))} gave nothing for ${server}: ${problem}`,
+    hint: `Check the helper, or take it out of ${source}.`,
+    facts: { path: source, helper, server },
+  });
+}

@@ -1,0 +1,69 @@
+import { stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import {
+  authConfigOf,
+  invalidConfiguration,
+  parseAuthConfig,
+  type AuthConfig,
+  type AuthConfigForm,
+} from './auth-config.ts';
+import { readText } from './auth-file-keychain.ts';
+import type { Keychain } from './keychain.ts';
+import { bestFirst, matchServerKey } from './server-key.ts';
+
+/** The keys of the two types of secret, which are the names of its files where one is mounted. */
+const forms: readonly (readonly [string, AuthConfigForm])[] = [
+  ['.dockerconfigjson', 'config'],
+  ['.dockercfg', 'dockercfg'],
+  ['config.json', 'config'],
+];
+
+/**
+ * A keychain of Kubernetes pull secrets, as files or as folders where a secret is mounted. As the kubelet does,
+ * it gives every entry that fits, hosts may hold globs; the most specific comes first.
+ */
+export function pullSecretKeychain(paths: readonly string[]): Keychain {
+  let configs: Promise<AuthConfig[]> | undefined;
+  return {
+    async resolve(target) {
+      configs ??= Promise.all(paths.map(readPullSecret));
+      return keychainOf(await configs).resolve(target);
+    },
+  };
+}
+
+/** A keychain of pull secrets that are in memory: the parsed `.dockerconfigjson` or `.dockercfg`. */
+export function pullSecretObjectKeychain(
+  secrets: readonly { readonly name: string; readonly form: AuthConfigForm; readonly value: unknown }[],
+): Keychain {
+  return keychainOf(secrets.map(({ name, form, value }) => authConfigOf(value, name, form)));
+}
+
+function keychainOf(configs: readonly AuthConfig[]): Keychain {
+  const entries = configs.flatMap((config) => config.entries);
+  return {
+    resolve: (target) =>
+      Promise.resolve(
+        bestFirst(entries, ({ key }) => matchServerKey(key, target, true)).map(
+          ({ credential }) => credential,
+        ),
+      ),
+  };
+}
+
+async function readPullSecret(path: string): Promise<AuthConfig> {
+  const isFolder = await stat(path).then(
+    (stats) => stats.isDirectory(),
+    () => false,
+  );
+  const candidates = isFolder ? forms.map(([name]) => join(path, name)) : [path];
+  for (const file of candidates) {
+    const text = await readText(file, !isFolder);
+    if (text !== null) return parseAuthConfig(text, file, formOf(file));
+  }
+  throw invalidConfiguration(path, 'holds no .dockerconfigjson and no .dockercfg');
+}
+
+function formOf(file: string): AuthConfigForm {
+  return forms.find(([name]) => name === basename(file))?.[1] ?? 'config';
+}
