@@ -2,7 +2,7 @@ import { RegistryError } from '../registry/errors.ts';
 import type { ImageRepository, Selector } from '../registry/image/repository.ts';
 import { parseImageLocation, type ImageLocationReference } from '../registry/image-location.ts';
 import { openRepository } from '../registry/open-repository.ts';
-import type { ImageLocation } from '../signer/sign-image.ts';
+import type { ImageLocation } from '../signer/inspect-image.ts';
 import { usageError } from './errors.ts';
 import { registryOptions } from './options/registry-options.ts';
 import type { RegistryFlags } from './options/registry-flags.ts';

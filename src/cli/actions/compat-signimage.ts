@@ -1,6 +1,6 @@
 import { usageError } from '../errors.ts';
 import { parseGoFlags, type GoFlags } from '../options/go-flags.ts';
-import type { RegistryFlags } from '../options/registry-flags.ts';
+import { noRegistryFlags, type RegistryFlags } from '../options/registry-flags.ts';
 import { findPullSecrets } from '../options/secret-directory.ts';
 import { table } from '../output/text.ts';
 import type { Session } from '../session.ts';
@@ -62,18 +62,10 @@ async function pullSecrets({ values: given }: GoFlags): Promise<string[]> {
 
 function registryFlags(pullSecret: readonly string[], flags: GoFlags, side: '' | '-pull'): RegistryFlags {
   return {
-    authfile: undefined,
-    username: undefined,
-    passwordFile: undefined,
-    passwordStdin: false,
+    ...noRegistryFlags,
     pullSecret,
-    anonymous: false,
     plainHttp: flags.booleans.has(`insecure${side}`),
     insecureSkipTlsVerify: flags.booleans.has(`skip-tls-verify${side}`),
-    caFile: [],
-    certFile: undefined,
-    keyFile: undefined,
-    certDir: undefined,
   };
 }
 

@@ -10,13 +10,13 @@ export function addKeygen(root: CommandUnknownOpts, runtime: Runtime): void {
     .command('keygen')
     .summary('make a key and a certificate fit for MOK enrolment')
     .description(
-      'Makes a private key (PKCS#8 PEM, mode 0600) and a certificate for it, as PEM and as DER for mokutil.',
+      'Makes an RSA key (signing_key.key: PKCS#8 PEM, mode 0600) and a certificate for it (signing_key.pem, and signing_key.der for mokutil).',
     )
     .option('-o, --output <directory>', 'where the files go', '.')
     .addOption(
-      new Option('--algorithm <algorithm>', 'kind of key')
-        .choices(['rsa-2048', 'rsa-3072', 'rsa-4096', 'ecdsa-p256', 'ecdsa-p384'] as const)
-        .default('rsa-4096' as const),
+      new Option('--bits <bits>', 'length of the RSA key')
+        .choices(['2048', '3072', '4096'] as const)
+        .default('4096' as const),
     )
     .option('--common-name <name>', 'name in the certificate', 'Kernel module signing key')
     .addOption(

@@ -9,7 +9,7 @@ export function addSignFile(root: CommandUnknownOpts, runtime: Runtime): void {
     .summary('sign kernel modules on this machine')
     .description(
       'Signs module files. With --key and --cert, every argument is a module. Without, the arguments are those of ' +
-        "the kernel tree's scripts/sign-file: [-dpk] HASH KEY CERT MODULE [DEST].",
+        "the kernel tree's scripts/sign-file: [-dpk] HASH KEY CERT MODULE [DEST], or -s CMS HASH CERT MODULE [DEST].",
     )
     .argument('<arguments...>', 'MODULE…, or HASH KEY CERT MODULE [DEST]')
     .option('--key <key>', 'the private key: a file or env://NAME')
@@ -23,6 +23,10 @@ export function addSignFile(root: CommandUnknownOpts, runtime: Runtime): void {
     )
     .option('-k, --key-identifier', 'name the signer by key identifier')
     .option('-p, --save-signature', 'also write the signature alone, as MODULE.p7s')
+    .option(
+      '-s, --raw-signature <file>',
+      'attach this ready-made CMS; HASH CERT MODULE [DEST] follow, or MODULE',
+    )
     .option('-d, --detached', 'write the signature alone and leave the module as it is')
     .addOption(
       new Option('--existing <policy>', 'what to do with a module that carries another signature')

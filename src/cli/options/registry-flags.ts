@@ -20,6 +20,22 @@ export interface RegistryFlags {
   readonly certDir: string | undefined;
 }
 
+/** Nothing said: the usual credentials, HTTPS, the system's authorities. */
+export const noRegistryFlags: RegistryFlags = {
+  authfile: undefined,
+  username: undefined,
+  passwordFile: undefined,
+  passwordStdin: false,
+  pullSecret: [],
+  anonymous: false,
+  plainHttp: false,
+  insecureSkipTlsVerify: false,
+  caFile: [],
+  certFile: undefined,
+  keyFile: undefined,
+  certDir: undefined,
+};
+
 type Description = readonly [flags: string, description: string];
 
 const descriptions: readonly Description[] = [

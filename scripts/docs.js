@@ -1,0 +1,19 @@
+// Writes docs/cli.md from the tree of commands. With --check it only tells whether the file is fresh.
+import { readFile, writeFile } from 'node:fs/promises';
+import { format } from './docs-format.js';
+import { commandTree, flattenTree } from '../src/cli/completion/tree.ts';
+import { exitCodeMeanings, exitCodes } from '../src/cli/exit-codes.ts';
+import { environmentVariable } from '../src/cli/options/environment.ts';
+import { buildProgram } from '../src/cli/program.ts';
+import { Runtime } from '../src/cli/runtime.ts';
+
+const file = new URL('../docs/cli.md', import.meta.url);
+const tree = commandTree(buildProgram(new Runtime(new AbortController().signal)));
+const text = format({ commands: flattenTree(tree), exitCodes, exitCodeMeanings, environmentVariable });
+
+if (!process.argv.includes('--check')) {
+  await writeFile(file, text);
+} else if ((await readFile(file, 'utf8')) !== text) {
+  process.stderr.write('docs/cli.md is not fresh: run npm run docs\n');
+  process.exitCode = 1;
+}

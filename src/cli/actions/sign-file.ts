@@ -1,0 +1,101 @@
+import { hashAlgorithms, type HashAlgorithm } from '../../signer/hash.ts';
+import { loadSigner } from '../../signer/keys/load-signer.ts';
+import { passphraseFrom } from '../../signer/keys/passphrase.ts';
+import type { ExistingSignaturePolicy } from '../../signer/report.ts';
+import { signLocalModule, type SignatureOrigin, type SignedLocalModule } from '../../signer/sign-file.ts';
+import { usageError } from '../errors.ts';
+import { createSecretReader } from '../kubernetes/secret-reader.ts';
+import { table } from '../output/text.ts';
+import type { Session } from '../session.ts';
+
+export interface SignFileOptions {
+  readonly key?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly passphraseFile?: string | undefined;
+  readonly hash: HashAlgorithm;
+  readonly keyIdentifier?: boolean | undefined;
+  readonly saveSignature?: boolean | undefined;
+  readonly detached?: boolean | undefined;
+  readonly rawSignature?: string | undefined;
+  readonly existing: ExistingSignaturePolicy;
+}
+
+/** What is to be done, whichever way it was said. */
+interface Task {
+  readonly hash: HashAlgorithm;
+  readonly key: string | undefined;
+  readonly cert: string | undefined;
+  readonly modules: readonly string[];
+  readonly destination?: string | undefined;
+}
+
+const usage =
+  'Write sign-file --key KEY --cert CERT MODULE…, or sign-file [-dpk] HASH KEY CERT MODULE [DEST].';
+
+/** Signs module files: as options say, or as the positional arguments of scripts/sign-file do, then silently. */
+export async function signFiles(
+  args: readonly string[],
+  options: SignFileOptions,
+  session: Session,
+): Promise<void> {
+  const positional = options.key === undefined && isHash(args[0]);
+  const task = positional ? positionalTask(args, options) : optionTask(args, options);
+  const origin = await signatureOrigin(task, options, session);
+  const signed: SignedLocalModule[] = [];
+  for (const path of task.modules) {
+    signed.push(
+      await signLocalModule({
+        path,
+        destination: task.destination,
+        origin,
+        hash: task.hash,
+        existing: options.existing,
+        detached: detachedForm(options),
+        signal: session.signal,
+      }),
+    );
+  }
+  session.output({
+    json: () => ({ modules: signed }),
+    text: () => (positional ? '' : table(signed.map(({ action, destination }) => [action, destination]))),
+  });
+}
+
+function optionTask(modules: readonly string[], { hash, key, cert }: SignFileOptions): Task {
+  return { hash, key, cert, modules };
+}
+
+function positionalTask([hash, ...rest]: readonly string[], { rawSignature }: SignFileOptions): Task {
+  const [key, cert, path, destination, ...more] = rawSignature === undefined ? rest : [undefined, ...rest];
+  if (!isHash(hash) || cert === undefined || path === undefined || more.length > 0) {
+    throw usageError('The arguments are not those of sign-file', usage);
+  }
+  return { hash, key, cert, modules: [path], destination };
+}
+
+async function signatureOrigin(
+  task: Task,
+  options: SignFileOptions,
+  session: Session,
+): Promise<SignatureOrigin> {
+  if (options.rawSignature !== undefined) return { rawSignature: options.rawSignature };
+  if (task.key === undefined) throw usageError('Option --key is required', usage);
+  const signer = await loadSigner({
+    key: task.key,
+    certificate: task.cert,
+    passphrase: passphraseFrom({ env: session.environment, file: options.passphraseFile }),
+    env: session.environment,
+    readSecret: createSecretReader(session),
+  });
+  for (const warning of signer.warnings) session.logger.warn(warning);
+  return { signer, identifierForm: options.keyIdentifier === true ? 'key-identifier' : 'issuer-and-serial' };
+}
+
+function detachedForm({ detached, saveSignature }: SignFileOptions): 'no' | 'instead' | 'too' {
+  if (detached === true) return 'instead';
+  return saveSignature === true ? 'too' : 'no';
+}
+
+function isHash(text: string | undefined): text is HashAlgorithm {
+  return hashAlgorithms.some((hash) => hash === text);
+}

@@ -1,0 +1,62 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Descriptor } from '../../registry/manifest.ts';
+import { extractModules } from '../../signer/extract-image.ts';
+import type { ImageLocation } from '../../signer/inspect-image.ts';
+
+/** The text that ends a signed module (kernel, include/linux/module_signature.h). */
+const signatureMarker = '~Module signature appended~\n';
+
+/** A layer before and after. */
+export interface LayerComparison {
+  readonly from: string;
+  readonly to: string;
+  readonly same: boolean;
+  /** Bytes of the blob after. */
+  readonly size: number;
+}
+
+/** The module before and after. */
+export interface ModuleComparison {
+  readonly sizeBefore: number;
+  readonly sizeAfter: number;
+}
+
+/** Compares layers; only the last, which holds the module, may have changed. */
+export function compareLayers(
+  before: readonly Descriptor[],
+  after: readonly Descriptor[],
+): LayerComparison[] {
+  expect(before.length === after.length, 'the image has as many layers as before');
+  return after.map(({ digest, size }, at) => {
+    const from = before[at]?.digest ?? '';
+    const same = from === digest;
+    expect(same === at < after.length - 1, `layer ${at + 1} is ${same ? 'changed' : 'the same'}`);
+    return { from, to: digest, same, size };
+  });
+}
+
+/** Takes the module out of the signed image: it must be the original with a signature behind it. */
+export async function compareModules(options: {
+  readonly image: ImageLocation;
+  readonly original: Buffer;
+  readonly directory: string;
+  readonly signal: AbortSignal;
+}): Promise<ModuleComparison> {
+  const { image, original, directory, signal } = options;
+  const { files } = await extractModules({ image, directory: join(directory, 'extracted'), signal });
+  const signed = await readFile(files[0]?.target ?? '');
+  expect(signed.subarray(0, original.length).equals(original), "the module's own bytes are unchanged");
+  expect(signed.toString('latin1').endsWith(signatureMarker), 'a signature stands at the end of the module');
+  return { sizeBefore: original.length, sizeAfter: signed.length };
+}
+
+/** Ends the demonstration unless something that it claims holds. */
+export function expect(holds: boolean, claim: string): void {
+  if (!holds) throw broken(claim);
+}
+
+/** The error for a claim of the demonstration that does not hold. */
+export function broken(claim: string): Error {
+  return new Error(`The demonstration does not hold: it is not true that ${claim}`);
+}

@@ -1,0 +1,86 @@
+import { createCipheriv } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
+import { gzipSync } from 'node:zlib';
+import { pack } from 'tar-stream';
+import { digestOf } from '../../registry/digest.ts';
+import type { ImageRepository } from '../../registry/image/repository.ts';
+import type { Descriptor } from '../../registry/manifest.ts';
+import { ociMediaTypes } from '../../registry/media-types.ts';
+
+/** Where the module lies in the demonstration's image. */
+export const demoModulePath = '/lib/modules/6.1.0-56-amd64/extra/hello.ko';
+
+interface File {
+  readonly name: string;
+  readonly content: Buffer;
+}
+
+/** Bytes of the file that stands for the rest of a vendor's image. */
+const toolkitSize = 6_000_000;
+
+/**
+ * Pushes an image of three layers with a kernel module in the last, as a vendor might have made it.
+ * The same module gives the same image. Gives its layers, base first.
+ */
+export async function pushVendorImage(options: {
+  readonly repository: ImageRepository;
+  readonly tag: string;
+  readonly module: Buffer;
+  readonly signal: AbortSignal;
+}): Promise<readonly Descriptor[]> {
+  const { repository, tag, module, signal } = options;
+  const contents: readonly File[][] = [
+    [{ name: 'usr/share/vendor/toolkit.bin', content: noise(toolkitSize) }],
+    [{ name: 'etc/vendor/driver.conf', content: Buffer.from('whom=world\n') }],
+    [{ name: demoModulePath.slice(1), content: module }],
+  ];
+  const tars = await Promise.all(contents.map(packFiles));
+  const layers: Descriptor[] = [];
+  for (const tar of tars)
+    layers.push(await push(repository, ociMediaTypes.layerGzip, gzipSync(tar, { level: 1 }), signal));
+  const config = await push(repository, ociMediaTypes.config, configuration(tars), signal);
+  const bytes = json({ schemaVersion: 2, mediaType: ociMediaTypes.manifest, config, layers });
+  await repository.putManifest(
+    { mediaType: ociMediaTypes.manifest, digest: digestOf(bytes), bytes },
+    { tag, signal },
+  );
+  return layers;
+}
+
+function packFiles(files: readonly File[]): Promise<Buffer> {
+  const archive = pack();
+  for (const { name, content } of files) archive.entry({ name, mode: 0o644, mtime: new Date(0) }, content);
+  archive.finalize();
+  return buffer(archive);
+}
+
+function configuration(tars: readonly Buffer[]): Buffer {
+  return json({
+    architecture: 'amd64',
+    os: 'linux',
+    config: { Labels: { vendor: 'kmm-sign demo' } },
+    rootfs: { type: 'layers', diff_ids: tars.map((tar) => digestOf(tar)) },
+  });
+}
+
+async function push(
+  repository: ImageRepository,
+  mediaType: string,
+  bytes: Buffer,
+  signal: AbortSignal,
+): Promise<Descriptor> {
+  const descriptor = { mediaType, digest: digestOf(bytes), size: bytes.length };
+  await repository.putBlob(descriptor, () => Readable.from([bytes]), { signal });
+  return descriptor;
+}
+
+function json(value: unknown): Buffer {
+  return Buffer.from(JSON.stringify(value));
+}
+
+/** Bytes that do not compress, always the same ones: a key stream of a key that is no secret. */
+function noise(size: number): Buffer {
+  const key = Buffer.alloc(32, 'demo');
+  return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(size));
+}
