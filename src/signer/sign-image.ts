@@ -1,55 +1,160 @@
-import type { ImageRepository, Selector } from '../registry/image/repository.ts';
-import type { Platform } from '../registry/platform.ts';
-import type { HashAlgorithm } from './hash.ts';
-import type { Signer, SignerIdentifierForm } from './keys/signer.ts';
-import type { ExistingSignaturePolicy, ProgressListener, SignMode, SignReport } from './report.ts';
+import { RegistryError } from '../registry/errors.ts';
+import type { Manifest } from '../registry/manifest.ts';
+import { digestOptions } from './image/annotations.ts';
+import { buildTree, type BuildOptions } from './image/build.ts';
+import { findEarlierResult } from './image/earlier-result.ts';
+import { requireMatches } from './image/matches.ts';
+import { imagesOf, isChanged, planTree, type PlanNode, type PlanOptions } from './image/plan-tree.ts';
+import { publishTree } from './image/publish.ts';
+import { readBackLayers } from './image/read-back.ts';
+import { earlierReport, plannedReport, signedReport, type ReportBasis } from './image/sign-report.ts';
+import { Spool } from './image/spool.ts';
+import { platformNotFound } from './image/walk.ts';
+import { hashWarnings } from './keys/warnings.ts';
+import type { SignReport } from './report.ts';
+import { resolveSignOptions, type ResolvedSignOptions, type SignImageOptions } from './sign-options.ts';
 
-/** An image: a place and a name in it. */
-export interface ImageLocation {
-  readonly repository: ImageRepository;
-  readonly selector: Selector;
-}
-
-export interface SignImageOptions {
-  readonly source: ImageLocation;
-  /** `tag` undefined: the result is stored by digest only. */
-  readonly destination: { readonly repository: ImageRepository; readonly tag?: string | undefined };
-  readonly signer: Signer;
-  /** @default 'sha256' */
-  readonly hash?: HashAlgorithm | undefined;
-  /** @default 'issuer-and-serial' */
-  readonly identifierForm?: SignerIdentifierForm | undefined;
-  /** Absolute paths or globs. @default every kernel module */
-  readonly files?: readonly string[] | undefined;
-  /** @default false */
-  readonly allowUnmatched?: boolean | undefined;
-  /** @default 'rewrite' */
-  readonly mode?: SignMode | undefined;
-  /** @default 'replace' */
-  readonly existing?: ExistingSignaturePolicy | undefined;
-  /** @default every platform with modules */
-  readonly platforms?: readonly Platform[] | undefined;
-  /** Plan only, write nothing. @default false */
-  readonly dryRun?: boolean | undefined;
-  /** Believe the annotations of a destination that says it is this result. @default false */
-  readonly trustAnnotations?: boolean | undefined;
-  /** Download what was pushed once more and verify that. @default false */
-  readonly readBack?: boolean | undefined;
-  /** Compression level of written layers: gzip 1 to 9, zstd 1 to 19. @default 1 for gzip, 3 for zstd */
-  readonly compressionLevel?: number | undefined;
-  /** Sign with the kernel tree's program at this path instead of our own code. Needs key and certificate as files. */
-  readonly signFile?: { readonly program: string; readonly key: string; readonly certificate: string } | undefined;
-  /** Seconds since the epoch for what is created (history entry, appended directories). @default 0 */
-  readonly sourceDateEpoch?: number | undefined;
-  /** Where temporary files go. @default the system's directory for them */
-  readonly temporaryDirectory?: string | undefined;
-  readonly onProgress?: ProgressListener | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
+export type { ImageLocation } from './inspect-image.ts';
+export type { SignImageOptions } from './sign-options.ts';
 
 /**
  * Publishes an image with its kernel modules signed. The destination tag moves last, after the result
  * was verified; whatever fails before leaves it as it was.
  * @throws RegistryError, SignerError
  */
-export type SignImage = (options: SignImageOptions) => Promise<SignReport>;
+export async function signImage(options: SignImageOptions): Promise<SignReport> {
+  const resolved = resolveSignOptions(options);
+  const { source, onProgress, signal } = resolved;
+  const manifest = await source.repository.getManifest(source.selector, { signal });
+  onProgress?.({ type: 'resolved', image: source.repository.name, digest: manifest.raw.digest });
+  const basis = reportBasis(resolved, manifest);
+  const earlier = await earlierResult(resolved, manifest);
+  if (earlier !== null) return earlierReport(earlier, basis);
+  await using spool = await Spool.create(resolved.temporaryDirectory);
+  await using disposables = new AsyncDisposableStack();
+  const plan = await makePlan(manifest, resolved, { spool, disposables });
+  if (resolved.dryRun) return plannedReport(plan, basis);
+  const built = await buildTree(plan, buildOptions(resolved, { spool, disposables }));
+  const tag = resolved.destination.tag;
+  if (!isChanged(plan) && tag !== undefined && (await isTagged(resolved, tag, manifest))) {
+    return signedReport(built, { ...basis, plan, status: 'unchanged' });
+  }
+  await publishTree(built, {
+    source: source.repository,
+    destination: resolved.destination.repository,
+    tag,
+    beforeTag: resolved.readBack ? () => readBackLayers(built, resolved) : undefined,
+    onProgress,
+    signal,
+  });
+  return signedReport(built, { ...basis, plan, status: 'signed' });
+}
+
+interface Resources {
+  readonly spool: Spool;
+  readonly disposables: AsyncDisposableStack;
+}
+
+async function makePlan(
+  manifest: Manifest,
+  options: ResolvedSignOptions,
+  resources: Resources,
+): Promise<PlanNode> {
+  const { source, patterns, platforms, allowUnmatched, mode, dryRun } = options;
+  const planOptions: PlanOptions = {
+    ...options,
+    ...resources,
+    repository: source.repository,
+    signing: options,
+    keepLayers: mode === 'rewrite' && !dryRun,
+  };
+  const plan = await planTree(manifest, planOptions);
+  const images = imagesOf(plan);
+  if (images.length === 0 && platforms !== undefined) throw platformNotFound(platforms, source.repository);
+  if (!allowUnmatched) {
+    requireMatches(
+      patterns,
+      images.map(({ scan }) => scan),
+      source.repository.name,
+    );
+  }
+  return plan;
+}
+
+function buildOptions(options: ResolvedSignOptions, resources: Resources): BuildOptions {
+  return { ...options, ...resources, signing: options, facts: signingFacts(options) };
+}
+
+async function earlierResult(options: ResolvedSignOptions, source: Manifest) {
+  const { destination, signer, hash } = options;
+  if (destination.tag === undefined) return null;
+  return findEarlierResult({
+    ...options,
+    repository: destination.repository,
+    tag: destination.tag,
+    sourceRepository: options.source.repository,
+    source,
+    certificates: [signer.certificate],
+    facts: signingFacts(options),
+    hash,
+  });
+}
+
+async function isTagged(
+  { destination, signal }: ResolvedSignOptions,
+  tag: string,
+  manifest: Manifest,
+): Promise<boolean> {
+  try {
+    return (await destination.repository.resolve({ tag }, { signal })).digest === manifest.raw.digest;
+  } catch (error) {
+    if (error instanceof RegistryError && error.code === 'NOT_FOUND') return false;
+    throw error;
+  }
+}
+
+/** What all annotations of one run have in common. */
+function signingFacts(options: ResolvedSignOptions): BuildOptions['facts'] {
+  const { source, signer, hash, patterns, platforms, mode, identifierForm, existing } = options;
+  const { repository, selector } = source;
+  const isLayout = repository.name.startsWith('oci:');
+  const name =
+    'tag' in selector ? `${repository.name}:${selector.tag}` : `${repository.name}@${selector.digest}`;
+  return {
+    baseName: isLayout ? null : name,
+    certificateFingerprint: signer.fingerprint,
+    hash,
+    optionsDigest: digestOptions({
+      files: patterns === null ? null : patterns.map(({ text }) => text).toSorted(),
+      platforms: platforms ?? null,
+      mode,
+      identifierForm,
+      existing,
+    }),
+  };
+}
+
+function reportBasis(options: ResolvedSignOptions, manifest: Manifest): ReportBasis {
+  const { source, destination, signer, hash, mode } = options;
+  const repositories = new Set([source.repository, destination.repository]);
+  const before = [...repositories].map(({ traffic }) => traffic);
+  const sum = (field: 'bytesDown' | 'bytesUp') => () =>
+    [...repositories].reduce(
+      (total, { traffic }, index) => total + traffic[field] - (before[index]?.[field] ?? 0),
+      0,
+    );
+  return {
+    source: source.repository.name,
+    sourceDigest: manifest.raw.digest,
+    destination:
+      destination.tag === undefined
+        ? destination.repository.name
+        : `${destination.repository.name}:${destination.tag}`,
+    mode,
+    hash,
+    certificateFingerprint: signer.fingerprint,
+    warnings: [...signer.warnings, ...hashWarnings(signer.key, hash)],
+    bytesDown: sum('bytesDown'),
+    bytesUp: sum('bytesUp'),
+  };
+}

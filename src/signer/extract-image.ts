@@ -1,0 +1,99 @@
+import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Platform } from '../registry/platform.ts';
+import type { TarEntry } from '../registry/tar/entry.ts';
+import { SignerError } from './errors.ts';
+import { requireMatches } from './image/matches.ts';
+import { scanImage } from './image/scan.ts';
+import { Spool } from './image/spool.ts';
+import { platformImages } from './image/walk.ts';
+import type { ImageLocation } from './inspect-image.ts';
+import type { ByteSource } from './kmod/byte-source.ts';
+import { parseFilePattern } from './patterns.ts';
+import type { ProgressListener } from './report.ts';
+
+export interface ExtractModulesOptions {
+  readonly image: ImageLocation;
+  /** Where the files go, below the path that they have in the image. It is made when it is missing. */
+  readonly directory: string;
+  /** Absolute paths or globs. @default every kernel module */
+  readonly files?: readonly string[] | undefined;
+  /** @default the only one */
+  readonly platform?: Platform | undefined;
+  /** Where temporary files go. @default the system's directory for them */
+  readonly temporaryDirectory?: string | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A file that was written. */
+export interface ExtractedFile {
+  /** Absolute path in the image. */
+  readonly path: string;
+  /** Path of the local file. */
+  readonly target: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
+export interface ExtractReport {
+  readonly files: readonly ExtractedFile[];
+}
+
+/**
+ * Writes modules of an image to a directory, as they are. Nothing is written until all of them have been
+ * read and verified. @throws RegistryError, SignerError
+ */
+export async function extractModules(options: ExtractModulesOptions): Promise<ExtractReport> {
+  const { image, directory, files, platform, temporaryDirectory, onProgress, signal } = options;
+  const { repository } = image;
+  const patterns = files === undefined ? null : files.map(parseFilePattern);
+  const manifest = await repository.getManifest(image.selector, { signal });
+  const platforms = platform === undefined ? undefined : [platform];
+  const [first, ...others] = await platformImages(manifest, { repository, platforms, signal });
+  if (first === undefined || others.length > 0) throw ambiguous(repository.name, others.length + 1);
+  await using spool = await Spool.create(temporaryDirectory);
+  const scan = await scanImage({
+    repository,
+    manifest: first.manifest,
+    patterns,
+    capture: async (entry: TarEntry) => spool.keep(await spool.present(entry)),
+    onProgress,
+    signal,
+  });
+  requireMatches(patterns, [scan], repository.name);
+  const extracted: ExtractedFile[] = [];
+  for (const { path, header, captured } of scan.files) {
+    const target = join(directory, path);
+    await writeFile(target, captured, header.mode);
+    extracted.push({ path, target, size: captured.size });
+  }
+  return { files: extracted };
+}
+
+async function writeFile(target: string, content: ByteSource, mode: number): Promise<void> {
+  await mkdir(dirname(target), { recursive: true });
+  const unfinished = `${target}.part`;
+  try {
+    const file = await open(unfinished, 'wx', 0o600);
+    try {
+      for await (const chunk of content.stream()) await file.writeFile(chunk);
+    } finally {
+      await file.close();
+    }
+    await chmod(unfinished, mode & 0o777);
+    await rename(unfinished, target);
+  } catch (error) {
+    await rm(unfinished, { force: true });
+    throw error;
+  }
+}
+
+function ambiguous(image: string, count: number): SignerError {
+  return new SignerError({
+    code: 'FILE_NOT_IN_IMAGE',
+    message: count === 0 ? `${image} holds no image to extract from` : `${image} is for ${count} platforms`,
+    hint: 'Name one of them with --platform.',
+    facts: { image },
+  });
+}

@@ -1,0 +1,184 @@
+import { updateImageConfig } from '../../registry/image/config.ts';
+import { updateManifest } from '../../registry/image/update-manifest.ts';
+import { replaceChildren, type ChildReplacement } from '../../registry/image/update-index.ts';
+import type { Descriptor, ImageManifest, Manifest, RawManifest } from '../../registry/manifest.ts';
+import { layerMediaType } from '../../registry/media-types.ts';
+import type { ProgressListener, SignMode } from '../report.ts';
+import { signingAnnotations, type SigningFacts } from './annotations.ts';
+import { writeAppendedLayer } from './append-layer.ts';
+import { changes, signModules, type ModuleSigning, type SignedModule } from './plan.ts';
+import { imagesOf, isChanged, type ImagePlan, type PlanNode } from './plan-tree.ts';
+import { proveLayer } from './prove.ts';
+import type { Spool } from './spool.ts';
+import { rewriteLayer, type LayerWriting, type NewLayer } from './write-layer.ts';
+
+/** A layer that was written, with its place in the image. */
+export interface BuiltLayer {
+  readonly layer: NewLayer;
+  readonly descriptor: Descriptor;
+  /** The layer that it takes the place of; null when appended. */
+  readonly replaces: Descriptor | null;
+  /** Cleaned paths of the modules that were signed in it. */
+  readonly paths: ReadonlySet<string>;
+}
+
+/** An image with its modules signed, proved and ready to be published. */
+export interface BuiltImage {
+  readonly type: 'image';
+  readonly plan: ImagePlan;
+  readonly signed: readonly SignedModule[];
+  readonly raw: RawManifest;
+  readonly config: { readonly descriptor: Descriptor; readonly bytes: Buffer };
+  readonly layers: readonly BuiltLayer[];
+}
+
+/** What is to be published for a manifest. */
+export type BuiltNode =
+  | BuiltImage
+  | {
+      readonly type: 'kept';
+      readonly raw: RawManifest;
+      readonly manifest: Manifest;
+      readonly plan?: ImagePlan;
+    }
+  | { readonly type: 'index'; readonly raw: RawManifest; readonly children: readonly BuiltNode[] };
+
+export interface BuildOptions extends LayerWriting {
+  readonly signing: ModuleSigning;
+  readonly mode: SignMode;
+  readonly facts: Omit<SigningFacts, 'baseDigest'>;
+  readonly sourceDateEpoch: number;
+  readonly spool: Spool;
+  /** Takes every layer that is written, to be disposed of in the end. */
+  readonly disposables: AsyncDisposableStack;
+  readonly onProgress?: ProgressListener | undefined;
+}
+
+/** Signs, writes and proves everything that changes, and makes the new manifests. @throws SignerError, RegistryError */
+export async function buildTree(node: PlanNode, options: BuildOptions): Promise<BuiltNode> {
+  if (node.type === 'kept') return { type: 'kept', raw: node.manifest.raw, manifest: node.manifest };
+  if (node.type === 'image') {
+    if (isChanged(node)) return buildImage(node, options);
+    return { type: 'kept', raw: node.manifest.raw, manifest: node.manifest, plan: node };
+  }
+  const children: BuiltNode[] = [];
+  const replacements = new Map<number, ChildReplacement>();
+  for (const [index, child] of node.children.entries()) {
+    if (child.node === undefined) {
+      replacements.set(index, 'drop');
+      continue;
+    }
+    const built = await buildTree(child.node, options);
+    children.push(built);
+    if (built.type !== 'kept')
+      replacements.set(index, { digest: built.raw.digest, size: built.raw.bytes.length });
+  }
+  const modulesSigned = imagesOf(node).flatMap((image) => image.modules.filter(changes)).length;
+  const facts = { ...options.facts, baseDigest: node.manifest.raw.digest };
+  const raw = replaceChildren(node.manifest, replacements, signingAnnotations(facts, modulesSigned));
+  return { type: 'index', raw, children };
+}
+
+async function buildImage(plan: ImagePlan, options: BuildOptions): Promise<BuiltImage> {
+  const { onProgress, signing, spool } = options;
+  const total = plan.modules.filter(changes).length;
+  let done = 0;
+  const signed = await signModules(plan.modules, {
+    ...signing,
+    spool,
+    onSigned: ({ found }) => onProgress?.({ type: 'module-signed', path: found.path, done: ++done, total }),
+  });
+  const layers =
+    options.mode === 'append' ? [await append(plan, signed, options)] : await rewrite(plan, signed, options);
+  const facts = { ...options.facts, baseDigest: plan.manifest.raw.digest };
+  const annotations = signingAnnotations(facts, signed.length);
+  const config = updateImageConfig(plan.config, {
+    diffIds: diffIds(plan.manifest, plan.config.diffIds, layers),
+    ...(options.mode === 'append'
+      ? { appended: { createdBy: 'kmm-sign sign', created: options.sourceDateEpoch } }
+      : {}),
+    ...(plan.manifest.family === 'docker' ? { labels: annotations } : {}),
+  });
+  const raw = updateManifest(plan.manifest, {
+    config: config.descriptor,
+    layers: descriptors(plan.manifest, layers),
+    ...(plan.manifest.family === 'oci' ? { annotations } : {}),
+  });
+  return { type: 'image', plan, signed, raw, config, layers };
+}
+
+async function rewrite(
+  plan: ImagePlan,
+  signed: readonly SignedModule[],
+  options: BuildOptions,
+): Promise<BuiltLayer[]> {
+  const layers: BuiltLayer[] = [];
+  for (const [index, modules] of Map.groupBy(signed, ({ found }) => found.layer)) {
+    const replaces = plan.manifest.layers[index];
+    if (replaces === undefined || plan.layerStore === undefined) throw new RangeError(`no layer ${index}`);
+    const replacements = new Map(modules.map(({ found, replacement }) => [found.header.index, replacement]));
+    const layer = options.disposables.use(
+      await rewriteLayer(plan.layerStore.open(index), replacements, options),
+    );
+    const { digest, size } = layer.written;
+    const descriptor = { ...replaces, digest, size };
+    const paths = new Set(modules.map(({ found }) => found.header.path));
+    await prove(layer, paths, options);
+    layers.push({ layer, descriptor, replaces, paths });
+  }
+  return layers;
+}
+
+async function append(
+  plan: ImagePlan,
+  signed: readonly SignedModule[],
+  options: BuildOptions,
+): Promise<BuiltLayer> {
+  const { directories } = plan.scan;
+  const layer = options.disposables.use(
+    await writeAppendedLayer({ ...options, modules: signed, directories }),
+  );
+  const { digest, size } = layer.written;
+  const descriptor = { mediaType: layerMediaType(plan.manifest.family, layer.compression), digest, size };
+  const paths = new Set(signed.map(({ found }) => (found.file.names[0] ?? found.file.path).slice(1)));
+  await prove(layer, paths, options);
+  return { layer, descriptor, replaces: null, paths };
+}
+
+async function prove(layer: NewLayer, paths: ReadonlySet<string>, options: BuildOptions): Promise<void> {
+  const { signing, temporaryDirectory, onProgress } = options;
+  const { certificate } = signing.signer;
+  const modules = await proveLayer(layer.open(), {
+    paths,
+    certificate,
+    hash: signing.hash,
+    temporaryDirectory,
+  });
+  onProgress?.({ type: 'layer-written', digest: layer.written.digest, size: layer.written.size });
+  onProgress?.({ type: 'verified', modules });
+}
+
+function descriptors(manifest: ImageManifest, layers: readonly BuiltLayer[]): Descriptor[] {
+  const replaced = manifest.layers.map(
+    (original) => layers.find(({ replaces }) => replaces === original)?.descriptor ?? original,
+  );
+  return [
+    ...replaced,
+    ...layers.filter(({ replaces }) => replaces === null).map(({ descriptor }) => descriptor),
+  ];
+}
+
+function diffIds(
+  manifest: ImageManifest,
+  before: readonly string[],
+  layers: readonly BuiltLayer[],
+): string[] {
+  const replaced = manifest.layers.map((original, index) => {
+    const layer = layers.find(({ replaces }) => replaces === original);
+    return layer?.layer.written.diffId ?? before[index] ?? '';
+  });
+  return [
+    ...replaced,
+    ...layers.filter(({ replaces }) => replaces === null).map(({ layer }) => layer.written.diffId),
+  ];
+}

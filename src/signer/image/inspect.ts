@@ -1,0 +1,113 @@
+import type { X509Certificate } from 'node:crypto';
+import type { ImageRepository } from '../../registry/image/repository.ts';
+import type { ImageManifest } from '../../registry/manifest.ts';
+import { formatPlatform } from '../../registry/platform.ts';
+import type { TarEntry } from '../../registry/tar/entry.ts';
+import { SignerError } from '../errors.ts';
+import { analyzeModule } from '../kmod/analyze-module.ts';
+import type { ModuleState } from '../kmod/module.ts';
+import type { FilePattern } from '../patterns.ts';
+import type { InspectedPlatformReport, ModuleReport, ProgressListener } from '../report.ts';
+import { scanImage, type FoundFile, type ScanResult } from './scan.ts';
+import { Spool } from './spool.ts';
+import type { PlatformImage } from './walk.ts';
+
+/** What can be told of a module from its bytes alone. */
+export type ModuleFacts = Omit<ModuleReport, 'path' | 'otherNames' | 'layer'>;
+
+export interface InspectOptions {
+  readonly repository: ImageRepository;
+  readonly certificates: readonly X509Certificate[];
+  readonly patterns: readonly FilePattern[] | null;
+  readonly temporaryDirectory?: string | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One platform's image with a verdict on each module. */
+export interface InspectedImage extends InspectedPlatformReport {
+  readonly scan: ScanResult<ModuleFacts>;
+}
+
+/** Reads an image and judges every module that was asked for. @throws RegistryError, SignerError */
+export async function inspectPlatform(
+  { manifest, platform }: PlatformImage,
+  options: InspectOptions,
+): Promise<InspectedImage> {
+  const { repository, certificates, patterns, temporaryDirectory, onProgress, signal } = options;
+  const name = platform === undefined ? null : formatPlatform(platform);
+  onProgress?.({ type: 'platform', platform: name, digest: manifest.raw.digest });
+  await using spool = await Spool.create(temporaryDirectory);
+  const scan = await scanImage({
+    repository,
+    manifest,
+    patterns,
+    capture: (entry) => judge(entry, spool, certificates),
+    onProgress,
+    signal,
+  });
+  return {
+    platform: name,
+    digest: manifest.raw.digest,
+    modules: scan.files.flatMap((found) => report(found, manifest)),
+    scan,
+  };
+}
+
+async function judge(
+  entry: TarEntry,
+  spool: Spool,
+  certificates: readonly X509Certificate[],
+): Promise<ModuleFacts> {
+  const { size } = entry;
+  try {
+    const analysis = await analyzeModule(await spool.present(entry), { hash: 'sha256', certificates });
+    if (analysis === null) return noModule(size, 'unsigned', null);
+    const { compression, info, layout, verdict } = analysis;
+    const { state, signature, certificateFingerprint, problem } = verdict;
+    return {
+      size,
+      compression,
+      info,
+      state,
+      signature,
+      signatures: layout.signatures,
+      certificateFingerprint,
+      problem,
+    };
+  } catch (error) {
+    if (!(error instanceof SignerError)) throw error;
+    return noModule(size, 'damaged', error.message);
+  }
+}
+
+function noModule(size: number, state: ModuleState, problem: string | null): ModuleFacts {
+  return {
+    size,
+    compression: 'none',
+    info: null,
+    state,
+    signature: null,
+    signatures: 0,
+    certificateFingerprint: null,
+    problem,
+  };
+}
+
+/** A file that is no module is left out, unless it was asked for by its name. */
+function report(
+  { file, path, explicit, layer, captured }: FoundFile<ModuleFacts>,
+  manifest: ImageManifest,
+): ModuleReport[] {
+  if (captured.info === null && captured.state !== 'damaged') {
+    if (!explicit) return [];
+    throw new SignerError({
+      code: 'NOT_A_MODULE',
+      message: `${path} is not a kernel module`,
+      facts: { path },
+    });
+  }
+  const digest = manifest.layers[layer]?.digest;
+  if (digest === undefined) throw new RangeError(`no layer ${layer}`);
+  return [{ path, otherNames: file.names.filter((name) => name !== path), layer: digest, ...captured }];
+}

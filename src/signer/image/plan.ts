@@ -1,0 +1,116 @@
+import type { Replacement } from '../../registry/tar/entry.ts';
+import { SignerError } from '../errors.ts';
+import type { HashAlgorithm } from '../hash.ts';
+import type { Signer, SignerIdentifierForm } from '../keys/signer.ts';
+import { sliceSource } from '../kmod/file-source.ts';
+import { packModule } from '../kmod/compression.ts';
+import { createModuleSignature } from '../kmod/module-signature.ts';
+import type { ExistingSignaturePolicy, SignAction } from '../report.ts';
+import { runSignFile, type SignFileProgramOptions } from '../sign-file-program.ts';
+import { requireModule, type Prepared, type PreparedModule } from './prepare.ts';
+import type { FoundFile } from './scan.ts';
+import type { Spool } from './spool.ts';
+
+/** The kernel tree's program, to sign with instead of our own code. */
+export type ExternalSignFile = Pick<SignFileProgramOptions, 'program' | 'key' | 'certificate' | 'passphrase'>;
+
+/** How modules are to be signed. */
+export interface ModuleSigning {
+  readonly signer: Signer;
+  readonly hash: HashAlgorithm;
+  readonly identifierForm: SignerIdentifierForm;
+  readonly existing: ExistingSignaturePolicy;
+  readonly signFile?: ExternalSignFile | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A module of the image and what becomes of it. */
+export interface PlannedModule {
+  readonly found: FoundFile<Prepared>;
+  readonly module: PreparedModule;
+  readonly action: SignAction;
+}
+
+/** A planned module with its new content. */
+export interface SignedModule extends PlannedModule {
+  readonly replacement: Replacement;
+}
+
+/** Decides what to do with each file that was asked for. @throws SignerError NOT_A_MODULE, DAMAGED_MODULE, ALREADY_SIGNED */
+export function planModules(files: readonly FoundFile<Prepared>[], signing: ModuleSigning): PlannedModule[] {
+  const planned: PlannedModule[] = [];
+  for (const found of files) {
+    const module = requireModule(found.captured, found.path);
+    planned.push({ found, module, action: decide(module, found.path, signing) });
+  }
+  return planned;
+}
+
+function decide({ layout, verdict }: PreparedModule, path: string, signing: ModuleSigning): SignAction {
+  if (layout.signatures === 0) return 'signed';
+  if (verdict.state === 'trusted' && verdict.signature?.hash === signing.hash) return 'unchanged';
+  switch (signing.existing) {
+    case 'replace':
+      return 'replaced';
+    case 'keep':
+      return 'kept';
+    case 'fail':
+      throw new SignerError({
+        code: 'ALREADY_SIGNED',
+        message: `${path} carries a signature already`,
+        hint: 'Use --existing replace to sign it anew, or --existing keep to leave it.',
+        facts: { path },
+      });
+  }
+}
+
+/** Whether a planned module gets new bytes. */
+export function changes({ action }: PlannedModule): boolean {
+  return action === 'signed' || action === 'replaced';
+}
+
+/** Signs the modules that change. `onSigned` is called as each is done. */
+export async function signModules(
+  planned: readonly PlannedModule[],
+  options: ModuleSigning & { readonly spool: Spool; readonly onSigned?: (module: PlannedModule) => void },
+): Promise<SignedModule[]> {
+  const { spool, onSigned, signal } = options;
+  return Promise.all(
+    planned.filter(changes).map(async (plan): Promise<SignedModule> => {
+      signal?.throwIfAborted();
+      const signature = await signatureOf(plan.module, options);
+      const replacement = await replace(plan.module, signature, spool);
+      onSigned?.(plan);
+      return { ...plan, replacement };
+    }),
+  );
+}
+
+async function signatureOf(
+  { contentDigest, layout, unpacked }: PreparedModule,
+  options: ModuleSigning,
+): Promise<Buffer> {
+  const { signer, hash, identifierForm, signFile, signal } = options;
+  if (signFile === undefined) {
+    return createModuleSignature({ signer, hash, identifierForm, digest: contentDigest });
+  }
+  const content = sliceSource(unpacked, 0, layout.contentSize);
+  return runSignFile({ ...signFile, hash, identifierForm, content, signal });
+}
+
+async function replace(module: PreparedModule, signature: Buffer, spool: Spool): Promise<Replacement> {
+  const { unpacked, compression } = module;
+  const { contentSize } = module.layout;
+  if (compression === 'none') {
+    return {
+      size: contentSize + signature.length,
+      async *open() {
+        yield* unpacked.stream(0, contentSize);
+        yield signature;
+      },
+    };
+  }
+  const signed = Buffer.concat([await unpacked.read(0, contentSize), signature]);
+  const packed = await spool.store(await packModule(signed, compression));
+  return { size: packed.size, open: () => packed.stream() };
+}

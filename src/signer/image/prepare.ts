@@ -1,0 +1,70 @@
+import type { X509Certificate } from 'node:crypto';
+import type { TarEntry } from '../../registry/tar/entry.ts';
+import { SignerError } from '../errors.ts';
+import type { HashAlgorithm } from '../hash.ts';
+import { analyzeModule } from '../kmod/analyze-module.ts';
+import type { ByteSource } from '../kmod/byte-source.ts';
+import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../kmod/module.ts';
+import type { ModuleVerdict } from '../kmod/verify-module.ts';
+import type { Spool } from './spool.ts';
+
+/** A file as captured for signing: what it is, and where its unpacked bytes are. */
+export interface PreparedModule {
+  /** Bytes of the file in the image, compressed or not. */
+  readonly size: number;
+  readonly compression: ModuleCompression;
+  readonly info: ModuleInfo;
+  readonly layout: ModuleLayout;
+  /** Of the unpacked module without signatures, by the algorithm that it is to be signed with. */
+  readonly contentDigest: Buffer;
+  /** What the signature that it has is worth, if our certificate is trusted. */
+  readonly verdict: ModuleVerdict;
+  /** The unpacked module with the signatures that it has, in the spool. */
+  readonly unpacked: ByteSource;
+}
+
+/** What was captured of a file: the module, or why it is none. Raised only if the file was asked for. */
+export type Prepared = { readonly module: PreparedModule } | { readonly error: unknown };
+
+export interface PrepareOptions {
+  readonly spool: Spool;
+  readonly hash: HashAlgorithm;
+  readonly certificate: X509Certificate;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Captures a file that may have to be signed. */
+export async function prepareModule(entry: TarEntry, options: PrepareOptions): Promise<Prepared> {
+  const { spool, hash, certificate, signal } = options;
+  const content = await spool.present(entry);
+  try {
+    const analysis = await analyzeModule(content, { hash, certificates: [certificate], signal });
+    if (analysis === null) return { error: notAModule(entry.path) };
+    const { compression, info, layout, contentDigest, verdict } = analysis;
+    const unpacked = await spool.keep(analysis.module);
+    return { module: { size: entry.size, compression, info, layout, contentDigest, verdict, unpacked } };
+  } catch (error) {
+    return { error };
+  }
+}
+
+/** The module, or the error with the path that the file was asked for by. @throws SignerError */
+export function requireModule(prepared: Prepared, path: string): PreparedModule {
+  if ('module' in prepared) return prepared.module;
+  const { error } = prepared;
+  if (!(error instanceof SignerError)) throw error;
+  throw new SignerError({
+    code: error.code,
+    message: error.code === 'NOT_A_MODULE' ? `${path} is not a kernel module` : `${path}: ${error.message}`,
+    hint: error.hint,
+    facts: { ...error.facts, path },
+  });
+}
+
+function notAModule(path: string): SignerError {
+  return new SignerError({
+    code: 'NOT_A_MODULE',
+    message: `/${path} is not a kernel module`,
+    hint: 'A kernel module is a relocatable ELF file with a .modinfo section, possibly compressed.',
+  });
+}

@@ -1,0 +1,114 @@
+import { Readable } from 'node:stream';
+import pLimit from 'p-limit';
+import { RegistryError } from '../../registry/errors.ts';
+import type { ImageRepository } from '../../registry/image/repository.ts';
+import type { Descriptor, Manifest, RawManifest } from '../../registry/manifest.ts';
+import { isNonDistributableLayerType } from '../../registry/media-types.ts';
+import type { ProgressListener } from '../report.ts';
+import type { BuiltImage, BuiltNode } from './build.ts';
+
+/** Transfers under way at once. */
+const concurrency = 4;
+
+export interface PublishOptions {
+  readonly source: ImageRepository;
+  readonly destination: ImageRepository;
+  /** undefined: the result is stored by digest only. */
+  readonly tag: string | undefined;
+  /** Runs after everything was stored and before the tag moves. */
+  readonly beforeTag?: (() => Promise<void>) | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Stores what was built: blobs, then manifests by digest, children first; reads the top manifest back;
+ * and moves the tag last of all. @throws RegistryError
+ */
+export async function publishTree(node: BuiltNode, options: PublishOptions): Promise<void> {
+  const { destination, tag, onProgress, signal } = options;
+  await storeNode(node, options);
+  const stored = await destination.getManifest({ digest: node.raw.digest }, { signal });
+  if (!stored.raw.bytes.equals(node.raw.bytes)) {
+    throw new RegistryError({
+      code: 'DIGEST_MISMATCH',
+      message: `${destination.name} gives other bytes for ${node.raw.digest} than were stored; the tag was not moved`,
+      facts: { repository: destination.name, digest: node.raw.digest },
+    });
+  }
+  await options.beforeTag?.();
+  if (tag === undefined) return;
+  await destination.putManifest(node.raw, { tag, signal });
+  onProgress?.({ type: 'tagged', image: `${destination.name}:${tag}`, digest: node.raw.digest });
+}
+
+async function storeNode(node: BuiltNode, options: PublishOptions): Promise<void> {
+  switch (node.type) {
+    case 'kept':
+      return copyTree(node.manifest, options);
+    case 'image':
+      await storeBlobs(node, options);
+      break;
+    case 'index':
+      for (const child of node.children) await storeNode(child, options);
+      break;
+  }
+  await store(node.raw, options);
+}
+
+async function storeBlobs(image: BuiltImage, options: PublishOptions): Promise<void> {
+  const { destination, onProgress, signal } = options;
+  const limit = pLimit(concurrency);
+  const replaced = new Set(image.layers.map(({ replaces }) => replaces));
+  const unchanged = image.plan.manifest.layers.filter((descriptor) => !replaced.has(descriptor));
+  const uploads = image.layers.map(({ descriptor, layer }) => async () => {
+    const outcome = await destination.putBlob(descriptor, () => layer.open(), { signal });
+    onProgress?.({ type: 'blob', digest: descriptor.digest, outcome, size: descriptor.size });
+  });
+  const config = async () => {
+    const { descriptor, bytes } = image.config;
+    await destination.putBlob(descriptor, () => Readable.from([bytes]), { signal });
+  };
+  await settleAll([...uploads, config, ...copies(unchanged, options)].map((task) => limit(task)));
+}
+
+/** Brings an unchanged manifest and everything below it to the destination. */
+async function copyTree(manifest: Manifest, options: PublishOptions): Promise<void> {
+  const { source, destination, signal } = options;
+  if (isSamePlace(source, destination)) return;
+  if (manifest.kind === 'index') {
+    for (const { digest } of manifest.manifests) {
+      await copyTree(await source.getManifest({ digest }, { signal }), options);
+    }
+  } else {
+    const limit = pLimit(concurrency);
+    await settleAll(copies([...manifest.layers, manifest.config], options).map((task) => limit(task)));
+  }
+  await store(manifest.raw, options);
+}
+
+function copies(descriptors: readonly Descriptor[], options: PublishOptions): (() => Promise<void>)[] {
+  const { source, destination, onProgress, signal } = options;
+  if (isSamePlace(source, destination)) return [];
+  const distinct = new Map(descriptors.map((descriptor) => [descriptor.digest, descriptor]));
+  return [...distinct.values()]
+    .filter(({ mediaType }) => !isNonDistributableLayerType(mediaType))
+    .map((descriptor) => async () => {
+      const outcome = await destination.copyBlob(descriptor, source, { signal });
+      onProgress?.({ type: 'blob', digest: descriptor.digest, outcome, size: descriptor.size });
+    });
+}
+
+async function store(raw: RawManifest, { destination, signal }: PublishOptions): Promise<void> {
+  await destination.putManifest(raw, { signal });
+}
+
+function isSamePlace(source: ImageRepository, destination: ImageRepository): boolean {
+  return source.name === destination.name && source.storage === destination.storage;
+}
+
+/** Waits until every task has ended, then fails if one did: nothing goes on behind an error. */
+async function settleAll(tasks: readonly Promise<void>[]): Promise<void> {
+  const results = await Promise.allSettled(tasks);
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}

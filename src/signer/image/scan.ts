@@ -1,0 +1,190 @@
+import type { ImageRepository } from '../../registry/image/repository.ts';
+import { defaultLayerLimits, type LayerLimits } from '../../registry/layer/layer.ts';
+import { Overlay, type OverlayFile } from '../../registry/layer/overlay.ts';
+import { scanLayer } from '../../registry/layer/scan-layer.ts';
+import type { ImageManifest } from '../../registry/manifest.ts';
+import { isNonDistributableLayerType } from '../../registry/media-types.ts';
+import type { TarEntry, TarEntryHeader } from '../../registry/tar/entry.ts';
+import type { FilePattern } from '../patterns.ts';
+import type { ProgressListener } from '../report.ts';
+import { createSelection, type SelectedFile } from './selection.ts';
+import type { LayerStore } from './layer-store.ts';
+
+/** How to look through an image for files. */
+export interface ScanOptions<T> {
+  readonly repository: ImageRepository;
+  readonly manifest: ImageManifest;
+  /** null: every kernel module. */
+  readonly patterns: readonly FilePattern[] | null;
+  /**
+   * Called for every file that may turn out to be asked for, while its layer streams by. The bytes are
+   * provisional, and a container may not see the file: what it returns is used only once both are known.
+   */
+  readonly capture: (entry: TarEntry) => Promise<T>;
+  /** Keeps a copy of each layer's blob for writing it anew. */
+  readonly layerStore?: LayerStore | undefined;
+  readonly limits?: LayerLimits | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A file that was asked for and that a container would see. */
+export interface FoundFile<T> extends SelectedFile {
+  readonly header: TarEntryHeader;
+  /** Position of its layer in the manifest. */
+  readonly layer: number;
+  readonly captured: T;
+}
+
+export interface ScanResult<T> {
+  /** Sorted by path. */
+  readonly files: readonly FoundFile<T>[];
+  /** Patterns that match nothing. */
+  readonly unmatched: readonly FilePattern[];
+  /** Of visible directories in the layers that were read. */
+  readonly directories: ReadonlyMap<string, TarEntryHeader>;
+  readonly layersRead: number;
+  /** Bytes of the blobs of the layers that were read. */
+  readonly layerBytesRead: number;
+  readonly warnings: readonly string[];
+}
+
+interface Captured<T> {
+  readonly header: TarEntryHeader;
+  readonly value: T;
+}
+
+/**
+ * Reads an image's layers from the top down until every asked-for path is decided, and gives the files
+ * that a container would see there. Blobs are verified before anything is given back.
+ * @throws RegistryError, SignerError
+ */
+export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<T>> {
+  const { manifest, patterns, onProgress } = options;
+  const overlay = new Overlay({ layers: manifest.layers.length });
+  const selection = createSelection(patterns);
+  const captures = new Map<string, Captured<T>>();
+  const directories = new DirectoryHeaders();
+  const warnings: string[] = [];
+  let layersRead = 0;
+  let layerBytesRead = 0;
+  for (let layer = manifest.layers.length - 1; layer >= 0; layer--) {
+    const descriptor = manifest.layers[layer];
+    if (descriptor === undefined) continue;
+    if (isNonDistributableLayerType(descriptor.mediaType)) {
+      warnings.push(`layer ${descriptor.digest} is not distributable and was not read`);
+      overlay.addLayer(layer, []);
+      continue;
+    }
+    const entries = await readLayer({
+      ...options,
+      layer,
+      wants: (path) => selection.mayWant(path),
+      onFile: async (entry) => {
+        captures.set(key(layer, entry.index), { header: entry, value: await options.capture(entry) });
+      },
+      onDirectory: (header) => directories.add(layer, header),
+    });
+    overlay.addLayer(layer, entries);
+    layersRead++;
+    layerBytesRead += descriptor.size;
+    onProgress?.({
+      type: 'layer-read',
+      digest: descriptor.digest,
+      done: layersRead,
+      total: manifest.layers.length,
+    });
+    if (layer > 0 && selection.isDecided(overlay)) break;
+  }
+  const { files, unmatched } = selection.select(overlay);
+  await captureMissing({ ...options, files, captures });
+  return {
+    files: files.map((selected) => found(selected, captures)),
+    unmatched,
+    directories: directories.visible(overlay),
+    layersRead,
+    layerBytesRead,
+    warnings,
+  };
+}
+
+function key(layer: number, index: number): string {
+  return `${layer}:${index}`;
+}
+
+function found<T>(selected: SelectedFile, captures: ReadonlyMap<string, Captured<T>>): FoundFile<T> {
+  const { layer, index } = selected.file.entry;
+  const captured = captures.get(key(layer, index));
+  if (captured === undefined)
+    throw new Error(`entry ${index} of layer ${layer} vanished between two readings`);
+  return { ...selected, header: captured.header, layer, captured: captured.value };
+}
+
+interface ReadLayerOptions<T> extends ScanOptions<T> {
+  readonly layer: number;
+  readonly wants: (path: string) => boolean;
+  readonly onFile: (entry: TarEntry) => Promise<void>;
+  readonly onDirectory?: (header: TarEntryHeader) => void;
+}
+
+async function readLayer<T>(options: ReadLayerOptions<T>) {
+  const { repository, manifest, layer, layerStore, signal } = options;
+  const descriptor = manifest.layers[layer];
+  if (descriptor === undefined) throw new RangeError(`no layer ${layer}`);
+  const blob = await repository.openBlob(descriptor, { signal });
+  const source = layerStore === undefined ? blob : layerStore.keep(layer, blob);
+  const { entries } = await scanLayer({
+    source,
+    layer,
+    limits: options.limits ?? defaultLayerLimits,
+    wants: options.wants,
+    onFile: options.onFile,
+    onDirectory: options.onDirectory,
+  });
+  return entries;
+}
+
+/** Files reached through a link of another name were not captured on the way: their layers are read once more. */
+async function captureMissing<T>(
+  options: ScanOptions<T> & { files: readonly SelectedFile[]; captures: Map<string, Captured<T>> },
+): Promise<void> {
+  const { files, captures, manifest } = options;
+  const missing = new Map<number, Map<number, OverlayFile>>();
+  for (const { file } of files) {
+    const { layer, index } = file.entry;
+    if (captures.has(key(layer, index))) continue;
+    missing.set(layer, (missing.get(layer) ?? new Map<number, OverlayFile>()).set(index, file));
+  }
+  for (const [layer, entries] of missing) {
+    const paths = new Set([...entries.values()].map((file) => file.entry.path));
+    await readLayer({
+      ...options,
+      manifest,
+      layerStore: undefined,
+      layer,
+      wants: (path) => paths.has(path),
+      onFile: async (entry) => {
+        if (!entries.has(entry.index)) return;
+        captures.set(key(layer, entry.index), { header: entry, value: await options.capture(entry) });
+      },
+    });
+  }
+}
+
+/** Headers of directory entries, so that an appended layer can repeat a directory as it is. */
+class DirectoryHeaders {
+  readonly #headers = new Map<string, TarEntryHeader>();
+
+  add(layer: number, header: TarEntryHeader): void {
+    this.#headers.set(key(layer, header.index), header);
+  }
+
+  visible(overlay: Overlay): Map<string, TarEntryHeader> {
+    const visible = new Map<string, TarEntryHeader>();
+    for (const { path, entry } of overlay.directories()) {
+      const header = this.#headers.get(key(entry.layer, entry.index));
+      if (header !== undefined) visible.set(path, header);
+    }
+    return visible;
+  }
+}

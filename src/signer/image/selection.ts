@@ -1,0 +1,125 @@
+import type { Overlay, OverlayFile } from '../../registry/layer/overlay.ts';
+import { SignerError } from '../errors.ts';
+import { isModuleName } from '../kmod/compression.ts';
+import { rebasePattern, type FilePattern } from '../patterns.ts';
+
+/** A file that was asked for. */
+export interface SelectedFile {
+  readonly file: OverlayFile;
+  /** The name by which it was asked for, or its own. */
+  readonly path: string;
+  /** Asked for by its exact path, so that it has to be a module whatever its name. */
+  readonly explicit: boolean;
+}
+
+export interface SelectionResult {
+  /** Sorted by path, each file once. */
+  readonly files: readonly SelectedFile[];
+  readonly unmatched: readonly FilePattern[];
+}
+
+/** Decides which files of an image are meant. */
+export interface Selection {
+  /** Whether a file entry of this (cleaned, relative) path could be meant. May say yes too often. */
+  mayWant(path: string): boolean;
+  /** Whether lower layers can change nothing any more. */
+  isDecided(overlay: Overlay): boolean;
+  /** To be called when decided, or when all layers were added. @throws SignerError NOT_A_MODULE */
+  select(overlay: Overlay): SelectionResult;
+}
+
+/** The selection for patterns; null selects every kernel module. */
+export function createSelection(patterns: readonly FilePattern[] | null): Selection {
+  if (patterns === null) return everyModule;
+  const exact = patterns.flatMap((pattern) => (pattern.exact === null ? [] : [pattern.exact]));
+  const onlyExact = exact.length === patterns.length;
+  const names = new Set(exact.map(baseName));
+  const waiting = new Set(exact);
+  const seen = new Set<string>();
+  return {
+    mayWant(path) {
+      const name = baseName(path);
+      if (names.has(name)) seen.add(name);
+      return names.has(name) || (!onlyExact && isModuleName(path));
+    },
+    isDecided(overlay) {
+      if (!onlyExact) return false;
+      for (const path of waiting) {
+        if (!seen.has(baseName(path)) || overlay.resolve(path).state === 'undecided') return false;
+      }
+      return true;
+    },
+    select: (overlay) => selectPatterns(patterns, overlay),
+  };
+}
+
+const everyModule: Selection = {
+  mayWant: isModuleName,
+  isDecided: () => false,
+  select(overlay) {
+    const files = new Map<string, SelectedFile>();
+    for (const file of overlay.files()) {
+      if (file.names.some(isModuleName))
+        files.set(entryKey(file), { file, path: file.path, explicit: false });
+    }
+    for (const { path, file } of overlay.symlinks(isModuleName)) {
+      if (!files.has(entryKey(file))) files.set(entryKey(file), { file, path, explicit: false });
+    }
+    return { files: sorted(files.values()), unmatched: [] };
+  },
+};
+
+function selectPatterns(patterns: readonly FilePattern[], overlay: Overlay): SelectionResult {
+  const files = new Map<string, SelectedFile>();
+  const unmatched: FilePattern[] = [];
+  for (const pattern of patterns) {
+    const matches = pattern.exact === null ? matchGlob(pattern, overlay) : matchExact(pattern.exact, overlay);
+    if (matches.length === 0) unmatched.push(pattern);
+    for (const match of matches) {
+      if (match.explicit || !files.has(entryKey(match.file))) files.set(entryKey(match.file), match);
+    }
+  }
+  return { files: sorted(files.values()), unmatched };
+}
+
+function matchExact(path: string, overlay: Overlay): SelectedFile[] {
+  const resolution = overlay.resolve(path);
+  switch (resolution.state) {
+    case 'file':
+      return [{ file: resolution.file, path, explicit: true }];
+    case 'other':
+      throw new SignerError({
+        code: 'NOT_A_MODULE',
+        message: `${path} is no regular file in the image, but a ${resolution.type}`,
+        facts: { path, type: resolution.type },
+      });
+    case 'absent':
+    case 'undecided':
+      return [];
+  }
+}
+
+/** Modules that a glob matches, under any of their names and any spelling of the glob's directory. */
+function matchGlob(pattern: FilePattern, overlay: Overlay): SelectedFile[] {
+  const base = overlay.realDirectory(pattern.base);
+  if (base === null) return [];
+  const real = base === pattern.base ? pattern : rebasePattern(pattern, base);
+  const matches: SelectedFile[] = [];
+  for (const file of overlay.files()) {
+    const name = file.names.find((candidate) => isModuleName(candidate) && real.matches(candidate));
+    if (name !== undefined) matches.push({ file, path: name, explicit: false });
+  }
+  return matches;
+}
+
+function sorted(files: Iterable<SelectedFile>): SelectedFile[] {
+  return [...files].toSorted((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+function entryKey({ entry }: OverlayFile): string {
+  return `${entry.layer}:${entry.index}`;
+}
+
+function baseName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}

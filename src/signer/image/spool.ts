@@ -1,0 +1,78 @@
+import { createTemporaryFile, type TemporaryFile } from '../../shared/temporary-file.ts';
+import type { TarEntry } from '../../registry/tar/entry.ts';
+import { bufferSource, type ByteSource } from '../kmod/byte-source.ts';
+import { fileSource } from '../kmod/file-source.ts';
+
+/** Files up to this many bytes are looked at in memory, larger ones in the spool only. */
+const inMemoryLimit = 16 * 1024 * 1024;
+
+/** One temporary file that takes the modules of an image, one behind the other, so that memory stays small. */
+export class Spool implements AsyncDisposable {
+  readonly #file: TemporaryFile;
+  #end = 0;
+
+  private constructor(file: TemporaryFile) {
+    this.#file = file;
+  }
+
+  static async create(directory?: string): Promise<Spool> {
+    return new Spool(await createTemporaryFile(directory));
+  }
+
+  /** Stores bytes and gives them back as a range of the file. */
+  async store(bytes: Buffer): Promise<ByteSource> {
+    const start = this.#reserve(bytes.length);
+    await this.#write(bytes, start);
+    return fileSource(this.#file.handle, { start, size: bytes.length });
+  }
+
+  /**
+   * The content of a tar entry, to be used before the next entry is read: in memory when it is small,
+   * else stored.
+   */
+  async present(entry: TarEntry): Promise<ByteSource> {
+    if (entry.size > inMemoryLimit) return this.#storeEntry(entry);
+    const bytes = Buffer.allocUnsafe(entry.size);
+    let at = 0;
+    for await (const chunk of entry.content()) at += chunk.copy(bytes, at);
+    return bufferSource(bytes);
+  }
+
+  /** Stores what is not stored yet. */
+  async keep(source: ByteSource): Promise<ByteSource> {
+    return source.size > inMemoryLimit ? source : this.store(await source.read(0, source.size));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file[Symbol.asyncDispose]();
+  }
+
+  async #storeEntry(entry: TarEntry): Promise<ByteSource> {
+    const start = this.#reserve(entry.size);
+    let at = start;
+    for await (const chunk of entry.content()) {
+      await this.#write(chunk, at);
+      at += chunk.length;
+    }
+    return fileSource(this.#file.handle, { start, size: entry.size });
+  }
+
+  #reserve(size: number): number {
+    const start = this.#end;
+    this.#end += size;
+    return start;
+  }
+
+  async #write(bytes: Buffer, position: number): Promise<void> {
+    let done = 0;
+    while (done < bytes.length) {
+      const { bytesWritten } = await this.#file.handle.write(
+        bytes,
+        done,
+        bytes.length - done,
+        position + done,
+      );
+      done += bytesWritten;
+    }
+  }
+}
