@@ -45,6 +45,8 @@ export interface PlanOptions {
   readonly spool: Spool;
   /** Keep the blobs of layers, since they will be written anew. */
   readonly keepLayers: boolean;
+  /** Takes what lives as long as the run. */
+  readonly disposables: AsyncDisposableStack;
   readonly temporaryDirectory: string | undefined;
   readonly onProgress: ProgressListener | undefined;
   readonly signal: AbortSignal | undefined;
@@ -116,7 +118,9 @@ async function planImage(
   if (!isAskedFor(platform, platforms)) return { type: 'kept', manifest };
   const name = platform === undefined ? null : formatPlatform(platform);
   onProgress?.({ type: 'platform', platform: name, digest: manifest.raw.digest });
-  const layerStore = options.keepLayers ? new LayerStore(options.temporaryDirectory) : undefined;
+  const layerStore = options.keepLayers
+    ? options.disposables.use(new LayerStore(options.temporaryDirectory))
+    : undefined;
   const scan = await scanImage({
     repository,
     manifest,
