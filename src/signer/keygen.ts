@@ -1,0 +1,104 @@
+import { X509Certificate } from 'node:crypto';
+import { access } from 'node:fs/promises';
+import type { Secret } from '../shared/secret.ts';
+import { SignerError } from './errors.ts';
+import { certificateFingerprint } from './keys/certificates.ts';
+import { createSelfSigned } from './keys/self-signed.ts';
+import { fileError, writeFileAtomically } from './write-file.ts';
+
+export interface GenerateKeyPairOptions {
+  /** Common name of the certificate, up to 64 characters. */
+  readonly commonName: string;
+  readonly organization?: string | undefined;
+  /** Length of the RSA modulus: 2048, 3072 or 4096, what kernels accept. @default 4096 */
+  readonly bits?: number | undefined;
+  /** How long the certificate is valid; kernels do not check it. @default 3650 */
+  readonly days?: number | undefined;
+  /** Where the key goes: PEM, PKCS #8, mode 0600. */
+  readonly key: string;
+  /** Where the certificate goes, in PEM. */
+  readonly certificate: string;
+  /** Where the certificate goes in DER, the form that mokutil takes. */
+  readonly certificateDer?: string | undefined;
+  /** Encrypts the key. */
+  readonly passphrase?: Secret<string> | undefined;
+  /** Replace files that are there. @default false */
+  readonly force?: boolean | undefined;
+}
+
+export interface GeneratedKeyPair {
+  /** SHA-256 over the certificate's DER. */
+  readonly fingerprint: string;
+  readonly certificate: X509Certificate;
+}
+
+const allowedBits = [2048, 3072, 4096];
+const day = 24 * 60 * 60 * 1000;
+/** X.520 bounds a common name. */
+const maxNameLength = 64;
+
+/**
+ * Makes a key and a self-signed certificate fit to be enrolled as a Machine Owner Key.
+ * @throws SignerError INVALID_KEY for a length that kernels do not accept, INVALID_CERTIFICATE for a name
+ * or validity that no certificate can hold, FILE_ERROR
+ */
+export async function generateKeyPair(options: GenerateKeyPairOptions): Promise<GeneratedKeyPair> {
+  const { commonName, organization, bits = 4096, days = 3650, force = false } = options;
+  checkOptions(commonName, organization, bits, days);
+  const files = [options.key, options.certificate, options.certificateDer].filter(
+    (path) => path !== undefined,
+  );
+  if (!force) await Promise.all(files.map(refuseExisting));
+  const notBefore = new Date();
+  const notAfter = new Date(notBefore.getTime() + days * day);
+  const made = await createSelfSigned({ commonName, organization, bits, notBefore, notAfter });
+  const certificate = new X509Certificate(made.certificate);
+  const encryption = options.passphrase && { cipher: 'aes-256-cbc', passphrase: options.passphrase.reveal() };
+  const key = made.privateKey.export({ format: 'pem', type: 'pkcs8', ...encryption });
+  await writeFileAtomically(options.key, [Buffer.from(key)], { mode: 0o600, overwrite: force });
+  const open = { mode: 0o644, overwrite: force };
+  await writeFileAtomically(options.certificate, [Buffer.from(certificate.toString())], open);
+  if (options.certificateDer !== undefined) {
+    await writeFileAtomically(options.certificateDer, [made.certificate], open);
+  }
+  return { fingerprint: certificateFingerprint(certificate), certificate };
+}
+
+function checkOptions(
+  commonName: string,
+  organization: string | undefined,
+  bits: number,
+  days: number,
+): void {
+  if (!allowedBits.includes(bits)) {
+    throw new SignerError({
+      code: 'INVALID_KEY',
+      message: `An RSA key of ${bits} bits is not accepted by kernels for modules`,
+      hint: `Use ${allowedBits.join(', ')} bits.`,
+    });
+  }
+  for (const name of [commonName, organization ?? commonName]) {
+    if (name.trim() === '' || name.length > maxNameLength || /\p{Cc}/u.test(name)) {
+      throw new SignerError({
+        code: 'INVALID_CERTIFICATE',
+        message: `A name in a certificate has 1 to ${maxNameLength} printable characters`,
+      });
+    }
+  }
+  // 36500 days keep the year at four digits.
+  if (!Number.isInteger(days) || days < 1 || days > 36_500) {
+    throw new SignerError({
+      code: 'INVALID_CERTIFICATE',
+      message: `A certificate cannot be valid for ${days} days`,
+    });
+  }
+}
+
+async function refuseExisting(path: string): Promise<void> {
+  try {
+    await access(path);
+  } catch {
+    return;
+  }
+  throw fileError('written', path, Object.assign(new Error('exists'), { code: 'EEXIST' }));
+}

@@ -1,0 +1,44 @@
+import { SignerError } from '../errors.ts';
+import type { ExistingSignaturePolicy, SignAction } from '../report.ts';
+import type { ModuleAnalysis } from './analyze-module.ts';
+import type { ModuleSignatureOptions } from './module-signature.ts';
+
+/**
+ * Decides what signing means for a module that was analyzed with the signer's certificate as trusted.
+ * A module with exactly the wanted signature is left alone whatever the policy.
+ * @throws SignerError ALREADY_SIGNED
+ */
+export function decideSignAction(
+  analysis: Pick<ModuleAnalysis, 'layout' | 'verdict'>,
+  { policy, path, ...wanted }: ModuleSignatureOptions & { policy: ExistingSignaturePolicy; path: string },
+): SignAction {
+  if (analysis.layout.signatures === 0) return 'signed';
+  if (hasWantedSignature(analysis, wanted)) return 'unchanged';
+  switch (policy) {
+    case 'replace':
+      return 'replaced';
+    case 'keep':
+      return 'kept';
+    case 'fail':
+      throw new SignerError({
+        code: 'ALREADY_SIGNED',
+        message: `${path} carries a signature already`,
+        hint: 'Earlier signatures can be replaced or kept: --existing replace, --existing keep.',
+        facts: { path },
+      });
+  }
+}
+
+/** One signature, valid, by this certificate, with this digest algorithm and naming its signer in this form. */
+function hasWantedSignature(
+  { verdict, layout }: Pick<ModuleAnalysis, 'layout' | 'verdict'>,
+  { signer, hash, identifierForm }: ModuleSignatureOptions,
+): boolean {
+  return (
+    layout.signatures === 1 &&
+    verdict.state === 'trusted' &&
+    verdict.certificateFingerprint === signer.fingerprint &&
+    verdict.signature?.hash === hash &&
+    verdict.signature.signer.form === identifierForm
+  );
+}

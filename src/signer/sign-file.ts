@@ -1,0 +1,140 @@
+import { readFile, realpath, stat } from 'node:fs/promises';
+import { DerError } from './cms/der.ts';
+import { parseSignedData } from './cms/parse-signed-data.ts';
+import { SignerError } from './errors.ts';
+import type { HashAlgorithm } from './hash.ts';
+import type { Signer, SignerIdentifierForm } from './keys/signer.ts';
+import { analyzeNamedModule, type ModuleAnalysis } from './kmod/analyze-module.ts';
+import type { ByteSource } from './kmod/byte-source.ts';
+import { packModule } from './kmod/compression.ts';
+import { fileSource } from './kmod/file-source.ts';
+import { createDetachedSignature } from './kmod/module-signature.ts';
+import { decideSignAction } from './kmod/sign-action.ts';
+import { encodeTrailer } from './kmod/trailer.ts';
+import type { ExistingSignaturePolicy, SignAction } from './report.ts';
+import { fileError, writeFileAtomically } from './write-file.ts';
+
+/** Where the signature comes from. */
+export type SignatureOrigin =
+  | { readonly signer: Signer; readonly identifierForm: SignerIdentifierForm }
+  /** A ready-made CMS in DER, as with `sign-file -s`. */
+  | { readonly rawSignature: string };
+
+export interface SignLocalModuleOptions {
+  readonly path: string;
+  /** Where the signed module goes. @default `path` itself */
+  readonly destination?: string | undefined;
+  readonly origin: SignatureOrigin;
+  readonly hash: HashAlgorithm;
+  /** @default 'replace' */
+  readonly existing?: ExistingSignaturePolicy | undefined;
+  /**
+   * `instead` writes the CMS alone as `PATH.p7s` and leaves the module as it is (`sign-file -d`); `too`
+   * writes it besides (`sign-file -p`). @default 'no'
+   */
+  readonly detached?: 'no' | 'instead' | 'too' | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface SignedLocalModule {
+  readonly path: string;
+  readonly destination: string;
+  readonly action: SignAction;
+  /** Bytes of the file before and after. */
+  readonly sizeBefore: number;
+  readonly sizeAfter: number;
+}
+
+/**
+ * Signs a kernel module on disk, compressed or not, as the kernel tree's sign-file does; the file appears
+ * whole or not at all, with its mode kept.
+ * @throws SignerError NOT_A_MODULE, DAMAGED_MODULE, ALREADY_SIGNED, FILE_ERROR
+ */
+export async function signLocalModule(options: SignLocalModuleOptions): Promise<SignedLocalModule> {
+  const { path, origin, hash, existing = 'replace', signal } = options;
+  const destination = options.destination ?? path;
+  await using file = await openModule(path);
+  const certificates = 'signer' in origin ? [origin.signer.certificate] : [];
+  const analysis = await analyzeNamedModule(file.source, path, { hash, certificates, signal });
+  const action = decideAction(analysis, options, existing);
+  const done = { path, destination, action, sizeBefore: file.source.size };
+  if (action === 'unchanged' || action === 'kept') {
+    if (destination !== path) await write(destination, [file.source], file.mode);
+    return { ...done, sizeAfter: file.source.size };
+  }
+  const cms = await makeSignature(options, analysis);
+  if (options.detached === 'instead' || options.detached === 'too') {
+    await writeFileAtomically(`${path}.p7s`, [cms], { mode: 0o644, overwrite: true });
+  }
+  if (options.detached === 'instead') return { ...done, sizeAfter: file.source.size };
+  const contents = await pack(analysis, [cms, encodeTrailer(cms.length)], signal);
+  await write(destination, contents, file.mode);
+  return { ...done, sizeAfter: contents.reduce((sum, part) => sum + sizeOf(part), 0) };
+}
+
+function decideAction(
+  analysis: ModuleAnalysis,
+  { origin, hash, path }: SignLocalModuleOptions,
+  policy: ExistingSignaturePolicy,
+): SignAction {
+  if ('signer' in origin) return decideSignAction(analysis, { ...origin, hash, policy, path });
+  // Whose a ready-made signature is, nobody knows: it can only replace.
+  return analysis.layout.signatures === 0 ? 'signed' : 'replaced';
+}
+
+async function makeSignature(
+  { origin, hash }: SignLocalModuleOptions,
+  analysis: ModuleAnalysis,
+): Promise<Buffer> {
+  if ('signer' in origin) return createDetachedSignature({ ...origin, hash, digest: analysis.contentDigest });
+  const cms = await readSmallFile(origin.rawSignature);
+  try {
+    parseSignedData(cms);
+  } catch (error) {
+    if (!(error instanceof DerError)) throw error;
+    throw new SignerError({
+      code: 'FILE_ERROR',
+      message: `${origin.rawSignature} is not a CMS signature in DER: ${error.message}`,
+      facts: { path: origin.rawSignature },
+    });
+  }
+  return cms;
+}
+
+async function pack(
+  { compression, content }: ModuleAnalysis,
+  appended: readonly Buffer[],
+  signal: AbortSignal | undefined,
+): Promise<readonly (Buffer | ByteSource)[]> {
+  if (compression === 'none') return [content, ...appended];
+  const signed = Buffer.concat([await content.read(0, content.size), ...appended]);
+  return [await packModule(signed, compression, { signal })];
+}
+
+async function openModule(path: string): Promise<AsyncDisposable & { source: ByteSource; mode: number }> {
+  try {
+    const { mode } = await stat(path);
+    const source = await fileSource(path);
+    return { source, mode: mode & 0o7777, [Symbol.asyncDispose]: () => source[Symbol.asyncDispose]() };
+  } catch (error) {
+    throw fileError('read', path, error);
+  }
+}
+
+async function readSmallFile(path: string): Promise<Buffer> {
+  try {
+    return await readFile(path);
+  } catch (error) {
+    throw fileError('read', path, error);
+  }
+}
+
+/** Writes through a symbolic link, so that the link stays one. */
+async function write(path: string, contents: readonly (Buffer | ByteSource)[], mode: number): Promise<void> {
+  const target = await realpath(path).catch(() => path);
+  await writeFileAtomically(target, contents, { mode, overwrite: true });
+}
+
+function sizeOf(part: Buffer | ByteSource): number {
+  return part instanceof Uint8Array ? part.length : part.size;
+}
