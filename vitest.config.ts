@@ -1,10 +1,20 @@
-import { defineConfig } from 'vitest/config';
+import { env } from 'node:process';
+import { configDefaults, defineConfig } from 'vitest/config';
+
+/** A file for the results as JSON, which `.ci/run` counts. */
+const report = env['KMM_SIGN_TEST_REPORT'];
+
+/** Tests that boot a virtual machine take minutes: `npm run test:secure-boot`. */
+const bootsMachines = env['KMM_SIGN_TEST_SECURE_BOOT'] === '1';
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts'],
-    testTimeout: 30_000,
-    hookTimeout: 120_000,
+    include: bootsMachines ? ['test/secure-boot/**/*.test.ts'] : ['test/**/*.test.ts'],
+    exclude: bootsMachines ? configDefaults.exclude : [...configDefaults.exclude, 'test/secure-boot/**'],
+    testTimeout: 60_000,
+    hookTimeout: 180_000,
     pool: 'forks',
+    maxWorkers: 2,
+    ...(report === undefined ? {} : { reporters: ['default', 'json'], outputFile: { json: report } }),
   },
 });

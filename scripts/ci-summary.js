@@ -1,0 +1,39 @@
+// Adds up what `.ci/run` did and prints the closing line:
+//
+//     node scripts/ci-summary.js FOLDER
+//
+// FOLDER holds vitest's reports (*.json), and one empty file NAME.passed or NAME.failed for each other step.
+// Nothing may fail, and nothing may be skipped.
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { argv } from 'node:process';
+
+const folder = argv[2] ?? '.';
+const total = { passed: 0, failed: 0, skipped: 0 };
+
+function addReport(file) {
+  const { testResults = [] } = JSON.parse(readFileSync(file, 'utf8'));
+  for (const { name, status, message, assertionResults = [] } of testResults) {
+    const failed = assertionResults.filter((result) => result.status === 'failed');
+    for (const { fullName } of failed) console.log(`failed: ${fullName}`);
+    const skipped = assertionResults.filter((result) => !['passed', 'failed'].includes(result.status));
+    for (const { fullName } of skipped) console.log(`skipped: ${fullName}`);
+    total.passed += assertionResults.filter((result) => result.status === 'passed').length;
+    total.skipped += skipped.length;
+    // A file that cannot even be loaded has no results, and is one failure.
+    const broken = status === 'failed' && failed.length === 0;
+    if (broken) console.log(`failed: ${name}: ${message}`);
+    total.failed += failed.length + (broken ? 1 : 0);
+  }
+}
+
+for (const name of readdirSync(folder).toSorted()) {
+  if (name.endsWith('.json')) addReport(join(folder, name));
+  if (name.endsWith('.passed')) total.passed += 1;
+  if (name.endsWith('.failed')) {
+    console.log(`failed: step ${name.slice(0, -'.failed'.length)}`);
+    total.failed += 1;
+  }
+}
+console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+process.exitCode = total.passed > 0 && total.failed === 0 && total.skipped === 0 ? 0 : 1;

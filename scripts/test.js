@@ -1,0 +1,24 @@
+// Runs the tests on the Node that the project brings, whatever Node npm itself runs on.
+//
+//     node scripts/test.js [--secure-boot] [vitest's arguments...]
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { delimiter, dirname } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const bundled = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
+const vitest = fileURLToPath(new URL('../node_modules/vitest/vitest.mjs', import.meta.url));
+const node = existsSync(bundled) ? bundled : process.execPath;
+
+const args = process.argv.slice(2).filter((argument) => argument !== '--secure-boot');
+const secureBoot = args.length < process.argv.length - 2;
+const { status, error } = spawnSync(node, [vitest, 'run', ...args], {
+  stdio: 'inherit',
+  env: {
+    ...process.env,
+    PATH: `${dirname(node)}${delimiter}${process.env.PATH ?? ''}`,
+    ...(secureBoot ? { KMM_SIGN_TEST_SECURE_BOOT: '1' } : {}),
+  },
+});
+if (error) console.error(error.message);
+process.exitCode = status ?? 1;
