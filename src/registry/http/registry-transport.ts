@@ -33,11 +33,11 @@ const defaults = {
 export interface RegistryTransport {
   readonly transport: Transport;
   /** `https://registry.example:5000`; for literal localhost the scheme is certain after the first request. */
-  origin(): string;
+  readonly origin: () => string;
   /** The URL of a path below `/v2/`, such as `vendor/driver/manifests/1.0`; a query is kept as it is. */
-  url(path: string): URL;
+  readonly url: (path: string) => URL;
   /** Closes the connections. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 export interface RegistryTransportOptions {
