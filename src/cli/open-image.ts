@@ -1,7 +1,6 @@
-import { RegistryError } from '../registry/errors.ts';
-import type { ImageRepository, Selector } from '../registry/image/repository.ts';
-import { parseImageLocation, type ImageLocationReference } from '../registry/image-location.ts';
-import { openRepository } from '../registry/open-repository.ts';
+import type { ImageRepository } from '../registry/image/repository.ts';
+import { parseImageLocation } from '../registry/image-location.ts';
+import { openRepository, selectorOf } from '../registry/open-repository.ts';
 import type { ImageLocation } from '../signer/inspect-image.ts';
 import { usageError } from './errors.ts';
 import { registryOptions } from './options/registry-options.ts';
@@ -21,9 +20,10 @@ export interface OpenDestination extends AsyncDisposable {
 export async function openImage(text: string, flags: RegistryFlags, session: Session): Promise<OpenImage> {
   const location = parseImageLocation(text);
   const repository = await openRepository(location, await registryOptions(flags, session));
+  session.progress.watch(repository);
   return {
     repository,
-    selector: selectorOf(location, text),
+    selector: await selectorOf(location, repository),
     [Symbol.asyncDispose]: () => repository.close(),
   };
 }
@@ -43,16 +43,6 @@ export async function openDestination(
     );
   }
   const repository = await openRepository(location, await registryOptions(flags, session));
+  session.progress.watch(repository);
   return { repository, tag, [Symbol.asyncDispose]: () => repository.close() };
-}
-
-function selectorOf(location: ImageLocationReference, text: string): Selector {
-  const { tag, digest } = location.kind === 'registry' ? location.reference : location;
-  if (digest !== undefined) return { digest };
-  if (tag !== undefined) return { tag };
-  throw new RegistryError({
-    code: 'INVALID_REFERENCE',
-    message: `"${text}" names neither a tag nor a digest`,
-    hint: 'Write oci:DIR:TAG or oci:DIR@sha256:….',
-  });
 }

@@ -34,7 +34,7 @@ function report(thrown: unknown, runtime: Runtime, args: readonly string[]): Exi
     if (thrown.code === 'commander.help') return exitCodes.usage;
   }
   const error = describeError(translate(thrown, runtime));
-  runtime.session?.progress.clear();
+  runtime.session?.progress.end();
   process.stderr.write(`${formatError(error, wantsJson(runtime, args) ? 'json' : 'text')}\n`);
   if (
     runtime.session?.options.verbosity === 'debug' &&

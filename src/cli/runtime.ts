@@ -42,7 +42,7 @@ export class Runtime {
         (await Promise.race([work(session), overdue(session.signal, stuck.signal)])) ?? exitCodes.done;
     } finally {
       stuck.abort();
-      session.progress.clear();
+      session.progress.end();
     }
   }
 

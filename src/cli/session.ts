@@ -41,7 +41,7 @@ export function createSession(options: GlobalOptions, signal: AbortSignal): Sess
     }),
     signal,
     output({ json, text }) {
-      progress.clear();
+      progress.end();
       if (options.format === 'json')
         return void process.stdout.write(`${JSON.stringify({ schemaVersion, ...json() })}\n`);
       const lines = text();

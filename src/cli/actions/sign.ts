@@ -1,7 +1,7 @@
 import type { Platform } from '../../registry/platform.ts';
 import type { HashAlgorithm } from '../../signer/hash.ts';
 import { loadSigner } from '../../signer/keys/load-signer.ts';
-import { passphraseFrom } from '../../signer/keys/passphrase.ts';
+import { passphraseFrom, type PassphraseProvider } from '../../signer/keys/passphrase.ts';
 import type { ExistingSignaturePolicy, SignMode } from '../../signer/report.ts';
 import { signImage, type SignImageOptions } from '../../signer/sign-image.ts';
 import { usageError } from '../errors.ts';
@@ -39,23 +39,31 @@ export interface SignOptions {
 /** Publishes an image with its modules signed, and prints the report. */
 export async function sign(options: SignOptions, session: Session): Promise<void> {
   // The key comes first: a wrong one is found out before anything is downloaded.
+  const passphrase = passphraseFrom({ env: session.environment, file: options.passphraseFile });
   const signer = await loadSigner({
     key: options.key,
     certificate: options.cert,
-    passphrase: passphraseFrom({ env: session.environment, file: options.passphraseFile }),
+    passphrase,
     env: session.environment,
     readSecret: createSecretReader(session),
   });
   for (const warning of signer.warnings) session.logger.warn(warning);
   await using source = await openImage(options.source, options.from, session);
   await using destination = await openDestination(options.destination, options.to, session);
-  const report = await signImage({ source, destination, signer, ...signingOptions(options, session) });
+  const signFile = await externalSignFile(options, passphrase);
+  const report = await signImage({
+    source,
+    destination,
+    signer,
+    signFile,
+    ...signingOptions(options, session),
+  });
   for (const warning of report.warnings) if (!signer.warnings.includes(warning)) session.logger.warn(warning);
   await writeDigestFile(options.digestFile, report.digest);
   session.output({ json: () => report, text: () => signReportText(report, destination.repository.name) });
 }
 
-type SigningOptions = Omit<SignImageOptions, 'source' | 'destination' | 'signer'>;
+type SigningOptions = Omit<SignImageOptions, 'source' | 'destination' | 'signer' | 'signFile'>;
 
 function signingOptions(options: SignOptions, session: Session): SigningOptions {
   return {
@@ -70,7 +78,6 @@ function signingOptions(options: SignOptions, session: Session): SigningOptions 
     trustAnnotations: options.trustAnnotations,
     readBack: options.readBack,
     compressionLevel: options.compressionLevel,
-    signFile: externalSignFile(options),
     sourceDateEpoch: options.sourceDateEpoch ?? environmentEpoch(session.environment),
     onProgress: session.progress.report,
     signal: session.signal,
@@ -81,7 +88,10 @@ function nonEmpty<T>(values: readonly T[] | undefined): readonly T[] | undefined
   return values === undefined || values.length === 0 ? undefined : values;
 }
 
-function externalSignFile({ signFile, key, cert }: SignOptions): SignImageOptions['signFile'] {
+async function externalSignFile(
+  { signFile, key, cert }: SignOptions,
+  passphrase: PassphraseProvider,
+): Promise<SignImageOptions['signFile']> {
   if (signFile === undefined) return undefined;
   if (cert === undefined || [key, cert].some((reference) => /^(?:env|k8s):\/\//.test(reference))) {
     throw usageError(
@@ -89,7 +99,7 @@ function externalSignFile({ signFile, key, cert }: SignOptions): SignImageOption
       'Give --key FILE and --cert FILE.',
     );
   }
-  return { program: signFile, key, certificate: cert };
+  return { program: signFile, key, certificate: cert, passphrase: await passphrase() };
 }
 
 /** SOURCE_DATE_EPOCH is a convention of its own (reproducible-builds.org). */

@@ -40,20 +40,15 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   expect(before.worst === 'unsigned', 'the module is unsigned before');
 
   const started = performance.now();
-  const report = await signImage({
-    source,
-    destination,
-    signer,
-    signal,
-    onProgress: session.progress.report,
-  });
+  const signing = { source, destination, signer, files: [demoModulePath], signal };
+  const report = await signImage({ ...signing, onProgress: session.progress.report });
   const seconds = (performance.now() - started) / 1000;
   expect(report.status === 'signed' && report.digest !== null, 'the image is signed');
 
   const signed = { repository: destination.repository, selector: { tag: '1.0' } };
   const after = await verifyImage({ image: signed, certificates, signal });
   expect(after.worst === 'trusted', 'the module is trusted after');
-  const again = await signImage({ source, destination, signer, signal });
+  const again = await signImage(signing);
   expect(again.status === 'unchanged' && again.digest === report.digest, 'signing again changes nothing');
 
   const manifest = await destination.repository.getManifest({ tag: '1.0' }, { signal });

@@ -11,9 +11,7 @@ export function describeProgress(event: ProgressEvent): string | null {
         ? null
         : `Platform ${printable(event.platform)} (${shortDigest(event.digest)})`;
     case 'layer-read':
-      return event.done < event.total
-        ? null
-        : `Read layer ${shortDigest(event.digest)} (${formatBytes(event.total)})`;
+      return `Read layer ${shortDigest(event.digest)} (${event.done} of ${event.total})`;
     case 'module-found':
       return null;
     case 'module-signed':

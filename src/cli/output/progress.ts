@@ -1,3 +1,4 @@
+import type { Traffic } from '../../registry/image/repository.ts';
 import type { ProgressEvent, ProgressListener } from '../../signer/report.ts';
 import type { LogFormat } from './logger.ts';
 import { describeProgress } from './progress-lines.ts';
@@ -7,10 +8,12 @@ import { formatBytes } from './text.ts';
 export interface Progress {
   /** Takes an event. */
   readonly report: ProgressListener;
+  /** Lets the bar show how many bytes go to and from a repository. */
+  watch(repository: { readonly traffic: Traffic }): void;
   /** Writes a line that stays, above the bar if there is one. */
   line(text: string): void;
-  /** Takes the bar away. */
-  clear(): void;
+  /** Takes the bar away, for good. */
+  end(): void;
 }
 
 /** Where progress goes, and how. */
@@ -23,7 +26,7 @@ export interface ProgressOptions {
   readonly format: LogFormat;
 }
 
-const millisecondsBetweenFrames = 80;
+const millisecondsBetweenFrames = 120;
 const barWidth = 24;
 
 /** Makes a progress display: a bar on a terminal, plain lines elsewhere. */
@@ -35,36 +38,44 @@ export function createProgress({ stream, live, silent, format }: ProgressOptions
   };
   return {
     line,
-    clear: () => bar?.clear(),
+    watch: (repository) => bar?.watch(repository),
+    end: () => bar?.end(),
     report(event) {
       bar?.update(event);
-      const description = silent ? null : describeProgress(event);
-      if (description === null) return;
-      if (format === 'text') line(description);
-      else
+      if (silent) return;
+      if (format === 'text') {
+        const description = describeProgress(event);
+        if (description !== null) line(description);
+      } else {
         line(JSON.stringify({ time: new Date().toISOString(), level: 'info', message: 'Progress', event }));
+      }
     },
   };
 }
 
-/** One line at the bottom of the terminal: how much of the layers has been read. */
+/** One line at the bottom of the terminal: what is being done, how far it is, and how many bytes have moved. */
 class Bar {
   readonly #stream: ProgressOptions['stream'];
-  readonly #layers = new Map<string, { done: number; total: number }>();
+  readonly #repositories = new Set<{ readonly traffic: Traffic }>();
+  #timer: NodeJS.Timeout | undefined;
   #visible = false;
-  #drawnAt = 0;
+  #label = 'Looking at the image';
+  #done = 0;
+  #total = 0;
 
   constructor(stream: ProgressOptions['stream']) {
     this.#stream = stream;
   }
 
+  watch(repository: { readonly traffic: Traffic }): void {
+    this.#repositories.add(repository);
+    this.#timer ??= setInterval(() => this.#draw(), millisecondsBetweenFrames).unref();
+  }
+
   update(event: ProgressEvent): void {
-    if (event.type !== 'layer-read') return;
-    this.#layers.set(event.digest, { done: event.done, total: event.total });
-    const now = performance.now();
-    if (now - this.#drawnAt < millisecondsBetweenFrames) return;
-    this.#drawnAt = now;
-    this.#draw();
+    if (event.type === 'layer-read') this.#set('Reading layers', event.done, event.total);
+    else if (event.type === 'module-signed') this.#set('Signing', event.done, event.total);
+    else if (event.type === 'layer-written' || event.type === 'blob') this.#set('Writing', 0, 0);
   }
 
   clear(): void {
@@ -73,17 +84,32 @@ class Bar {
     this.#stream.write('\r\u001B[2K');
   }
 
+  end(): void {
+    clearInterval(this.#timer);
+    this.clear();
+  }
+
+  #set(label: string, done: number, total: number): void {
+    this.#label = label;
+    this.#done = done;
+    this.#total = total;
+  }
+
   #draw(): void {
-    let done = 0;
-    let total = 0;
-    for (const layer of this.#layers.values()) {
-      done += layer.done;
-      total += layer.total;
+    let down = 0;
+    let up = 0;
+    for (const { traffic } of this.#repositories) {
+      down += traffic.bytesDown;
+      up += traffic.bytesUp;
     }
-    const filled = total === 0 ? 0 : Math.min(barWidth, Math.round((done / total) * barWidth));
-    const bar = `${'#'.repeat(filled)}${'.'.repeat(barWidth - filled)}`;
-    const text = `Reading layers [${bar}] ${formatBytes(done)} of ${formatBytes(total)}`;
+    const text = `${this.#label}${this.#gauge()}  ${formatBytes(down)} down, ${formatBytes(up)} up`;
     this.#visible = true;
     this.#stream.write(`\r\u001B[2K${text.slice(0, Math.max(1, (this.#stream.columns ?? 80) - 1))}`);
+  }
+
+  #gauge(): string {
+    if (this.#total === 0) return '';
+    const filled = Math.min(barWidth, Math.round((this.#done / this.#total) * barWidth));
+    return ` [${'#'.repeat(filled)}${'.'.repeat(barWidth - filled)}] ${this.#done} of ${this.#total}`;
   }
 }
