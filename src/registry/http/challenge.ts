@@ -10,7 +10,7 @@ export interface Challenge {
 const maxHeaderLength = 16 * 1024;
 
 const tokenCharacter = /[!#$%&'*+\-.^_`|~0-9A-Za-z]/;
-const token68Character = /[-._~+/0-9A-Za-z=]/;
+const token68Character = /[-._~+/0-9A-Za-z]/;
 
 /**
  * Reads all challenges of a header, several schemes too. Never throws: what cannot be understood
@@ -96,6 +96,7 @@ class Scanner {
     const start = this.#at;
     this.#skipSpace();
     this.takeWhile(token68Character);
+    this.takeWhile(/=/);
     const end = this.#at;
     this.#skipSpace();
     const isAlone = this.#at === this.#text.length || this.#peek() === ',';

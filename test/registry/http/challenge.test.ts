@@ -1,0 +1,107 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { parseChallenges } from '../../../src/registry/http/challenge.ts';
+
+const read = (header: string): [string, Record<string, string>][] =>
+  parseChallenges(header).map(({ scheme, parameters }) => [scheme, Object.fromEntries(parameters)]);
+
+describe('parseChallenges', () => {
+  it.each<[string, string, [string, Record<string, string>][]]>([
+    [
+      'the challenge of a registry',
+      'Bearer realm="https://auth.example/token",service="registry.example",scope="repository:a/b:pull,push"',
+      [
+        [
+          'bearer',
+          {
+            realm: 'https://auth.example/token',
+            service: 'registry.example',
+            scope: 'repository:a/b:pull,push',
+          },
+        ],
+      ],
+    ],
+    // RFC 9110, section 11.6.1 has this example.
+    [
+      'the example of the RFC',
+      'Basic realm="simple", Newauth realm="apps", type=1, title="Login to \\"apps\\""',
+      [
+        ['basic', { realm: 'simple' }],
+        ['newauth', { realm: 'apps', type: '1', title: 'Login to "apps"' }],
+      ],
+    ],
+    [
+      'several schemes, one without parameters',
+      'Negotiate, Basic realm="x"',
+      [
+        ['negotiate', {}],
+        ['basic', { realm: 'x' }],
+      ],
+    ],
+    [
+      'a scheme with an opaque token',
+      'NTLM TlRMTVNTUAAC==, Bearer realm=/t',
+      [
+        ['ntlm', {}],
+        ['bearer', { realm: '/t' }],
+      ],
+    ],
+    [
+      'values without quotes',
+      'Bearer realm=https://a.example/t?x=1,service=s',
+      [['bearer', { realm: 'https://a.example/t?x=1', service: 's' }]],
+    ],
+    ['names in capitals', 'BEARER Realm="x", SERVICE="y"', [['bearer', { realm: 'x', service: 'y' }]]],
+    [
+      'space around the equals sign',
+      'Bearer realm = "x" , service ="y"',
+      [['bearer', { realm: 'x', service: 'y' }]],
+    ],
+    [
+      'commas in quotes',
+      'Bearer scope="a:b:pull,push a:c:pull",realm="x"',
+      [['bearer', { scope: 'a:b:pull,push a:c:pull', realm: 'x' }]],
+    ],
+    ['the first of two equal parameters', 'Bearer realm="x",realm="y"', [['bearer', { realm: 'x' }]]],
+    ['a quote that never ends', 'Bearer realm="x', [['bearer', { realm: 'x' }]]],
+    ['nothing', '', []],
+    ['nonsense', '"""', []],
+  ])('reads %s', (_, header, challenges) => {
+    expect(read(header)).toEqual(challenges);
+  });
+
+  const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,8}$/);
+  const value = fc.string({ unit: fc.constantFrom('a', ' ', ',', '=', '"', '\\', '/', ':'), maxLength: 12 });
+
+  it('gives back whatever was quoted', () => {
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(name, { minLength: 1, maxLength: 4 }),
+        fc.array(value, { minLength: 4, maxLength: 4 }),
+        (names, values) => {
+          const quoted = names.map(
+            (key, index) => `${key}="${(values[index] ?? '').replaceAll(/["\\]/g, '\\$&')}"`,
+          );
+          const [challenge] = read(`Bearer ${quoted.join(', ')}`);
+          expect(challenge).toEqual([
+            'bearer',
+            Object.fromEntries(names.map((key, index) => [key, values[index]])),
+          ]);
+        },
+      ),
+    );
+  });
+
+  it('never throws and never hangs', () => {
+    const nasty = fc.string({
+      unit: fc.constantFrom('Bearer', ' ', ',', '=', '"', '\\', 'a', '\0', 'é'),
+      maxLength: 60,
+    });
+    fc.assert(
+      fc.property(nasty, (header) => {
+        expect(parseChallenges(header).length).toBeLessThanOrEqual(header.length);
+      }),
+      { numRuns: 3000 },
+    );
+  });
+});
