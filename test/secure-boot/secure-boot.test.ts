@@ -1,0 +1,130 @@
+import { execFileSync } from 'node:child_process';
+import { createHash, X509Certificate } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import type { HashAlgorithm } from '../../src/signer/hash.ts';
+import { generateKeyPair } from '../../src/signer/keygen.ts';
+import { loadSigner } from '../../src/signer/keys/load-signer.ts';
+import type { Signer, SignerIdentifierForm } from '../../src/signer/keys/signer.ts';
+import { packModule } from '../../src/signer/kmod/compression.ts';
+import { createModuleSignature } from '../../src/signer/kmod/module-signature.ts';
+import { describeWith } from '../support/programs.ts';
+import { type LoadResult, loadUnderSecureBoot } from './load-under-secure-boot.ts';
+
+const hello = readFileSync(join(import.meta.dirname, '../../fixtures/hello/hello.ko'));
+
+interface Wanted {
+  readonly signer: Signer;
+  readonly hash?: HashAlgorithm;
+  readonly identifierForm?: SignerIdentifierForm;
+}
+
+async function signed({
+  signer,
+  hash = 'sha256',
+  identifierForm = 'issuer-and-serial',
+}: Wanted): Promise<Buffer> {
+  const digest = createHash(hash).update(hello).digest();
+  return Buffer.concat([hello, await createModuleSignature({ signer, hash, identifierForm, digest })]);
+}
+
+describeWith(
+  ['qemu-system-x86_64', 'apt-get', 'dpkg-deb', 'openssl', 'xz', 'zstd', 'gzip'],
+  'a kernel under Secure Boot',
+  (programs) => {
+    let directory: string;
+    let results: Map<string, LoadResult>;
+
+    beforeAll(async () => {
+      directory = mkdtempSync(join(tmpdir(), 'kmm-sign-test-'));
+      const [small, large, stranger] = await Promise.all([
+        makeSigner('small', 2048),
+        makeSigner('large', 4096),
+        makeSigner('stranger', 2048),
+      ]);
+      const elliptic = await makeEllipticSigner();
+      const good = await signed({ signer: small });
+      const tampered = Buffer.from(good);
+      tampered.write('K', tampered.indexOf('license=GPL'));
+      const unpackers = { xz: programs.xz, gzip: programs.gzip, zstd: programs.zstd };
+      const repacked = (['xz', 'gzip', 'zstd'] as const).map(async (compression) => ({
+        name: `packed with ${compression}`,
+        bytes: execFileSync(unpackers[compression], ['-dc'], { input: await packModule(good, compression) }),
+      }));
+      const modules = [
+        { name: 'RSA-2048 sha256', bytes: good },
+        { name: 'RSA-4096 sha256', bytes: await signed({ signer: large }) },
+        { name: 'RSA-4096 sha512', bytes: await signed({ signer: large, hash: 'sha512' }) },
+        { name: 'RSA-2048 sha384', bytes: await signed({ signer: small, hash: 'sha384' }) },
+        { name: 'key identifier', bytes: await signed({ signer: small, identifierForm: 'key-identifier' }) },
+        ...(await Promise.all(repacked)),
+        { name: 'unsigned', bytes: hello },
+        { name: 'tampered', bytes: tampered },
+        { name: 'not enrolled', bytes: await signed({ signer: stranger }) },
+        { name: 'cut short', bytes: good.subarray(0, -1) },
+        { name: 'ECDSA', bytes: await signed({ signer: elliptic, hash: 'sha384' }) },
+      ];
+      const certificates = [small, large, elliptic].map(({ certificate }) => certificate);
+      const loaded = await loadUnderSecureBoot({ modules, certificates });
+      results = new Map(loaded.map((result) => [result.name, result]));
+    }, 600_000);
+    afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+    async function makeSigner(name: string, bits: number): Promise<Signer> {
+      const files = { key: join(directory, `${name}.key`), certificate: join(directory, `${name}.pem`) };
+      await generateKeyPair({ commonName: `Secure Boot ${name}`, bits, ...files });
+      return loadSigner({ ...files, env: {} });
+    }
+
+    async function makeEllipticSigner(): Promise<Signer> {
+      const files = { key: join(directory, 'elliptic.key'), certificate: join(directory, 'elliptic.pem') };
+      const curve = [
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-384',
+        '-nodes',
+        '-subj',
+        '/CN=elliptic',
+      ];
+      execFileSync(
+        programs.openssl,
+        ['req', '-x509', ...curve, '-keyout', files.key, '-out', files.certificate],
+        {
+          stdio: 'ignore',
+        },
+      );
+      expect(new X509Certificate(readFileSync(files.certificate)).publicKey.asymmetricKeyType).toBe('ec');
+      return loadSigner({ ...files, env: {} });
+    }
+
+    test.each([
+      'RSA-2048 sha256',
+      'RSA-4096 sha256',
+      'RSA-4096 sha512',
+      'RSA-2048 sha384',
+      'key identifier',
+      'packed with xz',
+      'packed with gzip',
+      'packed with zstd',
+    ])('loads a module signed by an enrolled key: %s', (name) => {
+      // Out of tree, and not the E of an unsigned module.
+      expect(results.get(name)).toMatchObject({ loaded: true, error: null, taint: 'O' });
+      expect(results.get(name)?.log).toContain('hello: greetings, world');
+    });
+
+    test.each([
+      ['unsigned', 'Loading of unsigned module is rejected'],
+      ['not enrolled', 'Loading of module with unavailable key is rejected'],
+      ['cut short', 'Loading of unsigned module is rejected'],
+      ['tampered', ''],
+      // Debian 12's kernel is built without ECDSA: the key is not even loaded.
+      ['ECDSA', 'Loading of module with un'],
+    ])('refuses a module: %s', (name, message) => {
+      expect(results.get(name)).toMatchObject({ loaded: false, error: 'EKEYREJECTED' });
+      expect(results.get(name)?.log).toContain(message);
+    });
+  },
+);
