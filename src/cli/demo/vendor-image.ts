@@ -50,9 +50,19 @@ export async function pushVendorImage(options: {
 
 function packFiles(files: readonly File[]): Promise<Buffer> {
   const archive = pack();
-  for (const { name, content } of files) archive.entry({ name, mode: 0o644, mtime: new Date(0) }, content);
+  const mtime = new Date(0);
+  for (const file of files) {
+    for (const name of parentsOf(file.name)) archive.entry({ name, type: 'directory', mode: 0o755, mtime });
+    archive.entry({ name: file.name, mode: 0o644, mtime }, file.content);
+  }
   archive.finalize();
   return buffer(archive);
+}
+
+/** `a/b/c` lies in `a` and `a/b`. Layers name the directories that they hold. */
+function parentsOf(name: string): string[] {
+  const parts = name.split('/').slice(0, -1);
+  return parts.map((_, at) => parts.slice(0, at + 1).join('/'));
 }
 
 function configuration(tars: readonly Buffer[]): Buffer {
