@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { Agent as HttpAgent, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Agent as HttpsAgent } from 'node:https';
 import { networkError } from './network-error.ts';
@@ -30,10 +30,11 @@ export function createGotTransport({ agentsFor, idleTimeout }: GotTransportOptio
     const [{ default: got }, agent] = await Promise.all([import('got'), agentsFor(request.url)]);
     request.signal?.throwIfAborted();
     const idle = request.idleTimeout ?? idleTimeout;
+    const body = bodyOf(request);
     const stream = got.stream(request.url, {
       method: request.method,
       headers: headersOf(request),
-      ...bodyOf(request),
+      ...(body === undefined ? {} : { body }),
       agent,
       ...(request.signal === undefined ? {} : { signal: request.signal }),
       timeout: {
@@ -48,7 +49,7 @@ export function createGotTransport({ agentsFor, idleTimeout }: GotTransportOptio
       decompress: false,
       strictContentLength: true,
     });
-    return answerOf(request, stream, idle);
+    return answerOf({ stream, body, request, idleTimeout: idle });
   };
 }
 
@@ -62,25 +63,34 @@ function headersOf({ headers, body, contentLength }: HttpRequest): Record<string
   };
 }
 
-function bodyOf({ method, body }: HttpRequest): { body?: Buffer | Readable } {
-  if (method === 'GET' || method === 'HEAD') return {};
+function bodyOf({ method, body }: HttpRequest): Buffer | Readable | undefined {
+  if (method === 'GET' || method === 'HEAD') return undefined;
   // Without a body, got would wait for one to be written into its stream.
-  if (body === undefined) return { body: Buffer.alloc(0) };
-  return { body: typeof body === 'function' ? body() : body };
+  return typeof body === 'function' ? body() : (body ?? Buffer.alloc(0));
 }
 
-function answerOf(
-  { url, signal }: HttpRequest,
-  stream: GotStream,
-  idleTimeout: number,
-): Promise<HttpResponse> {
+interface Exchange {
+  readonly stream: Readable;
+  readonly body: Buffer | Readable | undefined;
+  readonly request: HttpRequest;
+  readonly idleTimeout: number;
+}
+
+function answerOf({ stream, body, request, idleTimeout }: Exchange): Promise<HttpResponse> {
+  const { url, signal } = request;
+  let sourceError: Error | undefined;
+  if (body instanceof Readable) {
+    // What breaks while our own bytes are read is no failure of the network, and is passed on as it is.
+    body.once('error', (error) => {
+      sourceError = error;
+    });
+    stream.once('close', () => body.destroy());
+  }
   const convert = (error: unknown): Error =>
-    signal?.aborted === true ? abortReason(signal) : networkError(url, error);
+    signal?.aborted === true ? abortReason(signal) : (sourceError ?? networkError(url, error));
   return new Promise((resolve, reject) => {
-    const fail = (error: unknown): void => reject(convert(error));
-    stream.once('error', fail);
+    stream.on('error', (error) => reject(convert(error)));
     stream.once('response', (response: IncomingMessage) => {
-      stream.off('error', fail);
       // From here on the body watches for silence: it knows when it is the consumer that is slow.
       response.setTimeout(0);
       resolve({
@@ -92,8 +102,6 @@ function answerOf(
     });
   });
 }
-
-type GotStream = Readable;
 
 /** node:http gives set-cookie alone as a list. */
 function joined(headers: IncomingHttpHeaders): Record<string, string | undefined> {

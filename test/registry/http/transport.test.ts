@@ -122,6 +122,10 @@ async function* breakOff(): AsyncGenerator<string> {
   throw new Error('disk');
 }
 
+async function* endless(): AsyncGenerator<Buffer> {
+  for (;;) yield Promise.resolve(Buffer.alloc(65_536));
+}
+
 function brokenBody(): Readable {
   return Readable.from(breakOff());
 }
@@ -164,7 +168,7 @@ describe('a body', () => {
     expect(error).toMatchObject({ code: 'NETWORK', facts: { reason: 'ETIMEDOUT' } });
   });
 
-  it('of an upload that fails to be read ends the request', async () => {
+  it('of an upload that fails to be read ends the request with its own error', async () => {
     await using server = await startServer((request, response) =>
       request.resume().once('end', () => response.end()),
     );
@@ -172,7 +176,20 @@ describe('a body', () => {
     const error = await rejection(
       client.transport({ method: 'PUT', url: client.url('x'), body: brokenBody, contentLength: 4 }),
     );
-    expect(error).toMatchObject({ name: 'RegistryError', code: 'NETWORK' });
+    expect(error).toMatchObject({ message: 'disk' });
+  });
+
+  it('of an upload is closed when the server answers before it was read', async () => {
+    await using server = await startServer((_, response) =>
+      response.writeHead(413, { connection: 'close' }).end(),
+    );
+    await using client = connect(server.host, { plainHttp: true });
+    const source = Readable.from(endless());
+    const closed = once(source, 'close');
+    const put = { method: 'PUT', url: client.url('x'), body: () => source, contentLength: 1e12 } as const;
+    await client.transport(put).then(text, () => {});
+    await closed;
+    expect(source.destroyed).toBe(true);
   });
 
   it('is ended by its signal', async () => {
