@@ -61,7 +61,10 @@ export interface ImageRepository {
    * Stores a manifest under its digest, and with `tag` (then last of all) under the tag.
    * The registry's digest must be ours. @throws RegistryError DIGEST_MISMATCH
    */
-  putManifest(manifest: RawManifest, options?: OperationOptions & { readonly tag?: string | undefined }): Promise<void>;
+  putManifest(
+    manifest: RawManifest,
+    options?: OperationOptions & { readonly tag?: string | undefined },
+  ): Promise<void>;
   /** Deletes a manifest by digest. @throws RegistryError NOT_FOUND */
   deleteManifest(digest: Digest, options?: OperationOptions): Promise<void>;
   listTags(options?: OperationOptions): Promise<string[]>;

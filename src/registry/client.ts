@@ -1,0 +1,67 @@
+import { anonymousKeychain, type Keychain } from './credentials/keychain.ts';
+import { createRegistryTransport, type RegistryTransport } from './http/registry-transport.ts';
+import { RemoteRepository } from './image/remote-repository.ts';
+import type { ImageRepository } from './image/repository.ts';
+import type { RegistryOptions } from './options.ts';
+import type { Reference } from './reference.ts';
+
+/** How registries are reached, and with which credentials. */
+export interface RegistryClientOptions extends RegistryOptions {
+  /** Finds credentials. @default what `credentials` describes */
+  readonly keychain?: Keychain | undefined;
+}
+
+/**
+ * Reaches any number of registries. Repositories of one registry share connections and tokens.
+ *
+ * ```ts
+ * const client = new RegistryClient();
+ * const repository = client.repository(parseReference('registry.example/vendor/driver'));
+ * const { digest } = await repository.resolve({ tag: '1.0' });
+ * await client.close();
+ * ```
+ */
+export class RegistryClient {
+  readonly #options: RegistryClientOptions;
+  readonly #keychain: Keychain;
+  readonly #connections = new Map<string, RegistryTransport>();
+
+  constructor(options: RegistryClientOptions = {}) {
+    this.#options = options;
+    this.#keychain = options.keychain ?? anonymousKeychain;
+  }
+
+  /**
+   * Opens a repository; nothing is sent until it is used. Closing it leaves the client open, unless
+   * `closesClient`. @throws RegistryError INVALID_REFERENCE
+   */
+  repository(
+    { registry, repository }: Pick<Reference, 'registry' | 'repository'>,
+    { closesClient = false }: { readonly closesClient?: boolean } = {},
+  ): ImageRepository {
+    const onClose = closesClient ? () => this.close() : undefined;
+    return new RemoteRepository({ connection: this.#connection(registry), registry, repository, onClose });
+  }
+
+  /** Closes all connections. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#connections.values()].map((connection) => connection.close()));
+    this.#connections.clear();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #connection(registry: string): RegistryTransport {
+    const known = this.#connections.get(registry);
+    if (known !== undefined) return known;
+    const connection = createRegistryTransport({
+      registry,
+      credentials: this.#keychain,
+      options: this.#options,
+    });
+    this.#connections.set(registry, connection);
+    return connection;
+  }
+}

@@ -1,0 +1,123 @@
+import { randomBytes } from 'node:crypto';
+import { constants } from 'node:fs';
+import { mkdir, open, readdir, realpath, rename, rm, type FileHandle } from 'node:fs/promises';
+import { basename, dirname, join, sep } from 'node:path';
+import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
+import { RegistryError, type RegistryErrorCode } from '../errors.ts';
+
+/** Where a layout keeps a blob (image-spec, image-layout.md, "Blobs"). */
+export function blobPath(digest: Digest): string {
+  return join('blobs', digestAlgorithm(digest), digestHex(digest));
+}
+
+/** Tells whether an error of the file system says that there is no such file. */
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
+}
+
+/**
+ * Opens a file of a layout for reading. Symbolic links that lead out of the layout are refused, and so is
+ * what is not a regular file. @throws RegistryError INVALID_MANIFEST, system errors such as ENOENT
+ */
+export async function openLayoutFile(directory: string, path: string): Promise<FileHandle> {
+  const root = await realpath(directory);
+  const target = await realpath(join(root, path));
+  if (!target.startsWith(root.endsWith(sep) ? root : root + sep)) {
+    throw layoutError('INVALID_MANIFEST', directory, `${path} leads out of the layout`);
+  }
+  // Without O_NONBLOCK a named pipe would hold up the open.
+  const file = await open(target, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+  const status = await file.stat();
+  if (status.isFile()) return file;
+  await file.close();
+  throw layoutError('INVALID_MANIFEST', directory, `${path} is not a regular file`);
+}
+
+/** Reads a small file of a layout. @throws RegistryError LIMIT_EXCEEDED, INVALID_MANIFEST, system errors such as ENOENT */
+export async function readLayoutFile(directory: string, path: string, limit: number): Promise<Buffer> {
+  const file = await openLayoutFile(directory, path);
+  try {
+    const { size } = await file.stat();
+    if (size > limit) throw layoutError('LIMIT_EXCEEDED', directory, `${path} has more than ${limit} bytes`);
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Writes a file of a layout so that it is there whole or not at all: under another name in the same folder
+ * first, renamed when `write` has succeeded.
+ */
+export async function writeLayoutFile(
+  directory: string,
+  path: string,
+  write: (file: FileHandle) => Promise<void>,
+): Promise<void> {
+  const target = join(directory, path);
+  await makeFolder(directory, dirname(path));
+  const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`);
+  try {
+    const file = await open(temporary, 'wx', 0o644);
+    try {
+      await write(file);
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, target);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+}
+
+/** Removes a file of a layout; tells whether it was there. */
+export async function removeLayoutFile(directory: string, path: string): Promise<boolean> {
+  try {
+    await checkFolder(directory, dirname(path));
+    await rm(join(directory, path));
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
+/** Tells whether a directory is missing or empty, so that a layout may be made there. */
+export async function isVacant(directory: string): Promise<boolean> {
+  try {
+    return (await readdir(directory)).length === 0;
+  } catch (error) {
+    if (isMissing(error)) return true;
+    throw error;
+  }
+}
+
+/** Describes what is wrong with a layout. */
+export function layoutError(
+  code: RegistryErrorCode,
+  directory: string,
+  problem: string,
+  hint?: string,
+): RegistryError {
+  return new RegistryError({
+    code,
+    message: `oci:${directory}: ${problem}`,
+    hint,
+    facts: { repository: `oci:${directory}` },
+  });
+}
+
+async function makeFolder(directory: string, path: string): Promise<void> {
+  await mkdir(join(directory, path), { recursive: true });
+  await checkFolder(directory, path);
+}
+
+/** Nothing is written through a symbolic link that leads out of the layout. */
+async function checkFolder(directory: string, path: string): Promise<void> {
+  const root = await realpath(directory);
+  const folder = await realpath(join(root, path));
+  if (folder !== root && !folder.startsWith(root.endsWith(sep) ? root : root + sep)) {
+    throw layoutError('INVALID_MANIFEST', directory, `${path} leads out of the layout`);
+  }
+}

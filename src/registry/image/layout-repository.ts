@@ -1,0 +1,217 @@
+import { createHash } from 'node:crypto';
+import type { FileHandle } from 'node:fs/promises';
+import { resolve } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import pLimit from 'p-limit';
+import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
+import type { Descriptor, Manifest, RawManifest } from '../manifest.ts';
+import { maxManifestSize } from '../manifest/json.ts';
+import { parseManifest } from '../manifest/parse-manifest.ts';
+import { BlobStream, digestMismatch } from '../transfer/blob-stream.ts';
+import { deferredStream } from './deferred-stream.ts';
+import {
+  blobPath,
+  isMissing,
+  layoutError,
+  openLayoutFile,
+  readLayoutFile,
+  removeLayoutFile,
+  writeLayoutFile,
+} from './layout-files.ts';
+import { addToIndex, createLayout, readLayoutIndex, removeFromIndex, tagOf } from './layout-index.ts';
+import type { BlobOutcome, ImageRepository, OperationOptions, Selector, Traffic } from './repository.ts';
+
+/** Bytes read from the disk at a time. */
+const readSize = 1024 * 1024;
+
+/** An OCI image layout on disk (image-spec, image-layout.md). It is made by the first write. */
+export class LayoutRepository implements ImageRepository {
+  readonly name: string;
+  readonly storage: string;
+  /** Nothing goes over HTTP. */
+  readonly traffic: Traffic = { bytesDown: 0, bytesUp: 0 };
+  readonly #directory: string;
+  /** index.json is read, changed and written by one at a time. */
+  readonly #exclusive = pLimit(1);
+
+  constructor(directory: string) {
+    this.#directory = directory;
+    this.storage = resolve(directory);
+    this.name = `oci:${directory}`;
+  }
+
+  async resolve(selector: Selector): Promise<Descriptor> {
+    const index = await readLayoutIndex(this.#directory);
+    const entries = index.manifests.filter((entry) =>
+      'digest' in selector ? entry.digest === selector.digest : tagOf(entry) === selector.tag,
+    );
+    const [entry] = entries;
+    if (entry === undefined) {
+      if ('digest' in selector) return this.#describe(selector.digest);
+      throw layoutError('NOT_FOUND', this.#directory, `there is no tag "${selector.tag}"`);
+    }
+    if (entries.some(({ digest }) => digest !== entry.digest)) {
+      throw layoutError(
+        'INVALID_MANIFEST',
+        this.#directory,
+        `index.json gives the tag "${tagOf(entry)}" to several images`,
+      );
+    }
+    return { mediaType: entry.mediaType, digest: entry.digest, size: entry.size };
+  }
+
+  /** The image of a layout that holds a single one. @throws RegistryError NOT_FOUND, INVALID_REFERENCE */
+  async onlyImage(): Promise<Selector> {
+    const { manifests } = await readLayoutIndex(this.#directory);
+    const [digest, ...others] = new Set(manifests.map((entry) => entry.digest));
+    if (digest === undefined) throw layoutError('NOT_FOUND', this.#directory, 'the layout holds no image');
+    if (others.length === 0) return { digest };
+    const hint = `Name a tag, as in oci:${this.#directory}:TAG.`;
+    throw layoutError(
+      'INVALID_REFERENCE',
+      this.#directory,
+      `the layout holds ${others.length + 1} images`,
+      hint,
+    );
+  }
+
+  async getManifest(selector: Selector): Promise<Manifest> {
+    const { mediaType, digest, size } = await this.resolve(selector);
+    const bytes = await this.#readManifest(digest);
+    const place = { mediaType, digest, size };
+    if (bytes.length !== size)
+      throw digestMismatch(place, this.name, `has not the ${size} bytes of its descriptor`);
+    if (hashOf(digest, bytes) !== digestHex(digest)) {
+      throw digestMismatch(place, this.name, 'has other bytes than its digest says');
+    }
+    return parseManifest({ mediaType, digest, bytes });
+  }
+
+  async openBlob(descriptor: Descriptor, { signal }: OperationOptions = {}): Promise<Readable> {
+    return BlobStream.open({
+      descriptor,
+      place: this.name,
+      resumes: false,
+      signal,
+      open: async (start) => {
+        const file = await this.#openBlobFile(descriptor);
+        return { body: file.createReadStream({ start, highWaterMark: readSize }), start };
+      },
+    });
+  }
+
+  async hasBlob({ digest, size }: Descriptor): Promise<boolean> {
+    try {
+      const file = await openLayoutFile(this.#directory, blobPath(digest));
+      const status = await file.stat();
+      await file.close();
+      return status.size === size;
+    } catch (error) {
+      if (isMissing(error)) return false;
+      throw error;
+    }
+  }
+
+  async putBlob(
+    descriptor: Descriptor,
+    open: () => Readable,
+    { signal }: OperationOptions = {},
+  ): Promise<BlobOutcome> {
+    await this.#create();
+    if (await this.hasBlob(descriptor)) return 'exists';
+    const verified = deferredStream(() =>
+      BlobStream.open({
+        descriptor,
+        place: this.name,
+        resumes: false,
+        signal,
+        open: () => Promise.resolve({ body: open(), start: 0 }),
+      }),
+    );
+    await writeLayoutFile(this.#directory, blobPath(descriptor.digest), (file) =>
+      pipeline(
+        verified,
+        file.createWriteStream({ autoClose: false }),
+        signal === undefined ? {} : { signal },
+      ),
+    );
+    return 'uploaded';
+  }
+
+  copyBlob(
+    descriptor: Descriptor,
+    from: ImageRepository,
+    options: OperationOptions = {},
+  ): Promise<BlobOutcome> {
+    return this.putBlob(descriptor, () => deferredStream(() => from.openBlob(descriptor, options)), options);
+  }
+
+  async putManifest(
+    manifest: RawManifest,
+    { tag, signal }: OperationOptions & { readonly tag?: string | undefined } = {},
+  ): Promise<void> {
+    const { mediaType, digest, bytes } = manifest;
+    await this.putBlob({ mediaType, digest, size: bytes.length }, () => Readable.from([bytes]), { signal });
+    await this.#exclusive(() => addToIndex(this.#directory, manifest, tag));
+  }
+
+  async deleteManifest(digest: Digest): Promise<void> {
+    await this.#exclusive(() => removeFromIndex(this.#directory, digest));
+    if (!(await removeLayoutFile(this.#directory, blobPath(digest)))) throw this.#notFound(digest);
+  }
+
+  async listTags(): Promise<string[]> {
+    const { manifests } = await readLayoutIndex(this.#directory);
+    return [...new Set(manifests.flatMap((entry) => tagOf(entry) ?? []))];
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  #create(): Promise<void> {
+    return this.#exclusive(() => createLayout(this.#directory));
+  }
+
+  /** A manifest that is only named by another one. */
+  async #describe(digest: Digest): Promise<Descriptor> {
+    const bytes = await this.#readManifest(digest);
+    const { raw } = parseManifest({ mediaType: '', digest, bytes });
+    return { mediaType: raw.mediaType, digest, size: bytes.length };
+  }
+
+  async #readManifest(digest: Digest): Promise<Buffer> {
+    try {
+      return await readLayoutFile(this.#directory, blobPath(digest), maxManifestSize);
+    } catch (error) {
+      throw isMissing(error) ? this.#notFound(digest) : error;
+    }
+  }
+
+  async #openBlobFile(descriptor: Descriptor): Promise<FileHandle> {
+    try {
+      const file = await openLayoutFile(this.#directory, blobPath(descriptor.digest));
+      const { size } = await file.stat();
+      if (size === descriptor.size) return file;
+      await file.close();
+      throw digestMismatch(
+        descriptor,
+        this.name,
+        `has ${size} bytes in place of the ${descriptor.size} of its descriptor`,
+      );
+    } catch (error) {
+      if (isMissing(error))
+        throw layoutError('BLOB_NOT_FOUND', this.#directory, `there is no blob ${descriptor.digest}`);
+      throw error;
+    }
+  }
+
+  #notFound(digest: Digest): Error {
+    return layoutError('NOT_FOUND', this.#directory, `there is no manifest ${digest}`);
+  }
+}
+
+function hashOf(digest: Digest, bytes: Buffer): string {
+  return createHash(digestAlgorithm(digest)).update(bytes).digest('hex');
+}

@@ -1,0 +1,118 @@
+import type { Readable } from 'node:stream';
+import type { Digest } from '../digest.ts';
+import type { Descriptor, Manifest, RawManifest } from '../manifest.ts';
+import { parseManifest } from '../manifest/parse-manifest.ts';
+import { downloadBlob } from '../transfer/download.ts';
+import type { Endpoint, RegistryConnection } from '../transfer/endpoint.ts';
+import { deleteManifest, fetchManifest, pushManifest, resolveManifest } from '../transfer/manifests.ts';
+import { listTags } from '../transfer/tags.ts';
+import { hasBlob, uploadBlob } from '../transfer/upload.ts';
+import { deferredStream } from './deferred-stream.ts';
+import type { BlobOutcome, ImageRepository, OperationOptions, Selector, Traffic } from './repository.ts';
+
+/** What a repository of a registry is opened with. */
+export interface RemoteRepositoryOptions {
+  readonly connection: RegistryConnection;
+  /** As in a reference: `registry.example:5000`. */
+  readonly registry: string;
+  /** `vendor/driver` */
+  readonly repository: string;
+  /** Releases the connection, where nobody else uses it. */
+  readonly onClose?: (() => Promise<void>) | undefined;
+}
+
+/** A repository of a registry. */
+export class RemoteRepository implements ImageRepository {
+  readonly name: string;
+  readonly #endpoint: Endpoint;
+  readonly #onClose: (() => Promise<void>) | undefined;
+  #bytesDown = 0;
+  #bytesUp = 0;
+
+  constructor({ connection, registry, repository, onClose }: RemoteRepositoryOptions) {
+    this.name = `${registry}/${repository}`;
+    this.#onClose = onClose;
+    this.#endpoint = {
+      connection,
+      repository,
+      name: this.name,
+      onBytesDown: (count) => {
+        this.#bytesDown += count;
+      },
+      onBytesUp: (count) => {
+        this.#bytesUp += count;
+      },
+    };
+  }
+
+  get storage(): string {
+    return this.#endpoint.connection.origin();
+  }
+
+  get traffic(): Traffic {
+    return { bytesDown: this.#bytesDown, bytesUp: this.#bytesUp };
+  }
+
+  resolve(selector: Selector, { signal }: OperationOptions = {}): Promise<Descriptor> {
+    return resolveManifest(this.#endpoint, selector, signal);
+  }
+
+  async getManifest(selector: Selector, { signal }: OperationOptions = {}): Promise<Manifest> {
+    return parseManifest(await fetchManifest(this.#endpoint, selector, signal));
+  }
+
+  openBlob(descriptor: Descriptor, { signal }: OperationOptions = {}): Promise<Readable> {
+    return downloadBlob(this.#endpoint, descriptor, signal);
+  }
+
+  hasBlob(descriptor: Descriptor, { signal }: OperationOptions = {}): Promise<boolean> {
+    return hasBlob(this.#endpoint, descriptor, signal);
+  }
+
+  putBlob(
+    descriptor: Descriptor,
+    open: () => Readable,
+    { signal }: OperationOptions = {},
+  ): Promise<BlobOutcome> {
+    return uploadBlob({ endpoint: this.#endpoint, descriptor, open, signal });
+  }
+
+  copyBlob(
+    descriptor: Descriptor,
+    from: ImageRepository,
+    { signal }: OperationOptions = {},
+  ): Promise<BlobOutcome> {
+    return uploadBlob({
+      endpoint: this.#endpoint,
+      descriptor,
+      open: () => deferredStream(() => from.openBlob(descriptor, { signal })),
+      mountFrom: this.#mountSource(from),
+      signal,
+    });
+  }
+
+  putManifest(
+    manifest: RawManifest,
+    { tag, signal }: OperationOptions & { readonly tag?: string | undefined } = {},
+  ): Promise<void> {
+    return pushManifest(this.#endpoint, manifest, tag, signal);
+  }
+
+  deleteManifest(digest: Digest, { signal }: OperationOptions = {}): Promise<void> {
+    return deleteManifest(this.#endpoint, digest, signal);
+  }
+
+  listTags({ signal }: OperationOptions = {}): Promise<string[]> {
+    return listTags(this.#endpoint, signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#onClose?.();
+  }
+
+  #mountSource(from: ImageRepository): { readonly repository: string } | undefined {
+    if (!(from instanceof RemoteRepository) || from.storage !== this.storage || from.name === this.name)
+      return undefined;
+    return { repository: from.#endpoint.repository };
+  }
+}

@@ -1,0 +1,61 @@
+import { digestAlgorithm, isDigest, type Digest } from '../digest.ts';
+import { RegistryError } from '../errors.ts';
+import { discardBody, readAtMost } from '../http/response-body.ts';
+import { checkStatus, type ResponseContext } from '../http/response-error.ts';
+import type { HttpResponse } from '../http/transport.ts';
+import type { Endpoint } from './endpoint.ts';
+
+/** Reads a body whole. @throws RegistryError LIMIT_EXCEEDED when it has more than `limit` bytes */
+export async function readBody(
+  response: HttpResponse,
+  limit: number,
+  context: ResponseContext,
+): Promise<Buffer> {
+  const { bytes, complete } = await readAtMost(response.body, limit);
+  if (complete) return bytes;
+  response.body.destroy();
+  throw new RegistryError({
+    code: 'LIMIT_EXCEEDED',
+    message: `Cannot ${context.action}: the answer is larger than the limit of ${limit} bytes`,
+    facts: context.facts,
+  });
+}
+
+/** As checkStatus, for answers whose body is of no interest. */
+export async function checkEmpty(
+  response: HttpResponse,
+  accepted: readonly number[],
+  context: ResponseContext,
+): Promise<HttpResponse> {
+  await checkStatus(response, accepted, context);
+  await discardBody(response);
+  return response;
+}
+
+/** Content-Length as a number of bytes; undefined when it is missing or senseless. */
+export function contentLength(response: HttpResponse): number | undefined {
+  const text = response.headers['content-length'];
+  return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+/** The digest that an answer states. */
+export function statedDigest(response: HttpResponse): Digest | undefined {
+  const text = response.headers['docker-content-digest'];
+  return text !== undefined && isDigest(text) ? text : undefined;
+}
+
+/**
+ * Checks the digest under which a registry says it stored something. One in another algorithm cannot be
+ * compared: registries answer with their own favourite one. @throws RegistryError DIGEST_MISMATCH
+ */
+export function checkStoredDigest(response: HttpResponse, digest: Digest, { name }: Endpoint): void {
+  const stored = statedDigest(response);
+  if (stored === undefined || stored === digest || digestAlgorithm(stored) !== digestAlgorithm(digest))
+    return;
+  throw new RegistryError({
+    code: 'DIGEST_MISMATCH',
+    message: `${name} stored ${digest} under another digest, ${stored}`,
+    hint: 'The registry or a proxy before it changes content.',
+    facts: { digest, repository: name },
+  });
+}

@@ -1,0 +1,196 @@
+import { createHash, type Hash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import { digestAlgorithm, digestHex } from '../digest.ts';
+import { RegistryError } from '../errors.ts';
+import type { Descriptor } from '../manifest.ts';
+import { backOff, isTransient } from './retry.ts';
+
+/** Bytes that wait for the consumer before the source is paused. */
+const highWaterMark = 1024 * 1024;
+
+/** Bytes that a connection must bring to count as progress. */
+const worthwhileProgress = 1024 * 1024;
+
+/** New connections in a row without progress. */
+const maxFruitlessTries = 5;
+
+/** Bytes from a position to the end of a blob. */
+export interface BlobSource {
+  readonly body: Readable;
+  /** Position of the first byte: the one that was asked for, or 0 where the server cannot resume. */
+  readonly start: number;
+}
+
+/** How a blob is read. */
+export interface BlobStreamOptions {
+  readonly descriptor: Descriptor;
+  /** For messages: where the blob is. */
+  readonly place: string;
+  /** Opens the blob at a position; the signal ends with the stream. */
+  readonly open: (start: number, signal: AbortSignal) => Promise<BlobSource>;
+  /** Whether a source that ends early is opened again where it ended. @default true */
+  readonly resumes?: boolean | undefined;
+  /** Told of every byte that arrives. */
+  readonly onBytes?: ((count: number) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * A blob that is verified while it streams. It ends in `end` only after every byte came and the digest
+ * is right. When a connection breaks, it goes on from where it was.
+ */
+export class BlobStream extends Readable {
+  readonly #options: BlobStreamOptions;
+  readonly #hash: Hash;
+  readonly #closed = new AbortController();
+  #body: Readable | undefined;
+  /** Bytes delivered. */
+  #position = 0;
+  /** Bytes of the present connection that were delivered before. */
+  #skip = 0;
+  #progress = 0;
+  #fruitlessTries = 0;
+
+  private constructor(options: BlobStreamOptions) {
+    super({ highWaterMark });
+    this.#options = options;
+    this.#hash = createHash(digestAlgorithm(options.descriptor.digest));
+    options.signal?.addEventListener('abort', this.#abort, { once: true });
+  }
+
+  /** Opens a blob; rejects when its first byte cannot be had. @throws RegistryError what `open` throws */
+  static async open(options: BlobStreamOptions): Promise<BlobStream> {
+    options.signal?.throwIfAborted();
+    const stream = new BlobStream(options);
+    try {
+      await stream.#connect();
+    } catch (error) {
+      stream.destroy();
+      throw error;
+    }
+    return stream;
+  }
+
+  override _read(): void {
+    this.#body?.resume();
+  }
+
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    this.#options.signal?.removeEventListener('abort', this.#abort);
+    this.#closed.abort();
+    this.#dropBody();
+    callback(error);
+  }
+
+  readonly #abort = (): void => {
+    const reason: unknown = this.#options.signal?.reason;
+    this.destroy(reason instanceof Error ? reason : new Error('aborted', { cause: reason }));
+  };
+
+  async #connect(): Promise<void> {
+    const { body, start } = await this.#options.open(this.#position, this.#closed.signal);
+    if (this.destroyed) {
+      body.on('error', () => {}).destroy();
+      return;
+    }
+    this.#skip = this.#position - start;
+    this.#progress = 0;
+    this.#body = body;
+    body.on('data', (chunk: Buffer) => {
+      this.#take(chunk);
+    });
+    body.once('end', () => {
+      this.#finish(body, undefined);
+    });
+    body.once('error', (error) => {
+      this.#finish(body, error);
+    });
+    body.once('close', () => {
+      this.#finish(body, undefined);
+    });
+  }
+
+  #take(received: Buffer): void {
+    this.#options.onBytes?.(received.length);
+    const skipped = Math.min(this.#skip, received.length);
+    this.#skip -= skipped;
+    const chunk = skipped === 0 ? received : received.subarray(skipped);
+    if (chunk.length === 0) return;
+    this.#position += chunk.length;
+    this.#progress += chunk.length;
+    if (this.#position > this.#options.descriptor.size) {
+      this.#fail('holds more bytes than its descriptor says');
+      return;
+    }
+    this.#hash.update(chunk);
+    if (!this.push(chunk)) this.#body?.pause();
+  }
+
+  /** The source is over, whichever event says so first. */
+  #finish(body: Readable, error: Error | undefined): void {
+    if (body !== this.#body || this.destroyed) return;
+    this.#dropBody();
+    if (this.#position === this.#options.descriptor.size) this.#verify();
+    else if (error !== undefined && !isTransient(error)) this.destroy(error);
+    else if (this.#options.resumes === false) this.#fail('has fewer bytes than its descriptor says');
+    else void this.#resume(error);
+  }
+
+  #verify(): void {
+    if (this.#hash.digest('hex') === digestHex(this.#options.descriptor.digest)) this.push(null);
+    else this.#fail('has other bytes than its digest says');
+  }
+
+  async #resume(error: Error | undefined): Promise<void> {
+    let cause: unknown = error;
+    while (!this.destroyed) {
+      this.#fruitlessTries = this.#progress >= worthwhileProgress ? 0 : this.#fruitlessTries + 1;
+      if (this.#fruitlessTries > maxFruitlessTries) {
+        this.destroy(this.#brokenOff(cause));
+        return;
+      }
+      try {
+        if (this.#fruitlessTries > 0) await backOff(this.#fruitlessTries, this.#closed.signal);
+        await this.#connect();
+        return;
+      } catch (reason) {
+        this.#progress = 0;
+        cause = reason;
+        if (!isTransient(reason)) this.destroy(reason instanceof Error ? reason : this.#brokenOff(undefined));
+      }
+    }
+  }
+
+  #dropBody(): void {
+    const body = this.#body;
+    this.#body = undefined;
+    body?.removeAllListeners('data');
+    body?.on('error', () => {}).destroy();
+  }
+
+  #fail(problem: string): void {
+    const { descriptor, place } = this.#options;
+    this.destroy(digestMismatch(descriptor, place, problem));
+  }
+
+  #brokenOff(cause: unknown): RegistryError {
+    if (cause instanceof RegistryError) return cause;
+    const { descriptor, place } = this.#options;
+    return new RegistryError({
+      code: 'NETWORK',
+      message: `the blob ${descriptor.digest} of ${place} broke off after ${this.#position} of ${descriptor.size} bytes, again and again`,
+      hint: 'Try again; if it stays, the registry or a proxy before it cuts downloads short.',
+      facts: { digest: descriptor.digest, repository: place },
+    });
+  }
+}
+
+/** The error for bytes that are not the promised ones. */
+export function digestMismatch(descriptor: Descriptor, place: string, problem: string): RegistryError {
+  return new RegistryError({
+    code: 'DIGEST_MISMATCH',
+    message: `the blob ${descriptor.digest} of ${place} ${problem}`,
+    hint: 'The stored image is damaged or was tampered with; push it again from its source.',
+    facts: { digest: descriptor.digest, repository: place },
+  });
+}

@@ -1,0 +1,160 @@
+import { RegistryError } from '../errors.ts';
+import { discardBody } from '../http/response-body.ts';
+import type { HttpResponse } from '../http/transport.ts';
+import type { Descriptor } from '../manifest.ts';
+import { checkEmpty, checkStoredDigest } from './answer.ts';
+import { blobContext, send, type Endpoint } from './endpoint.ts';
+import { backOff, isTransient } from './retry.ts';
+import { uploadLocation, withDigest } from './upload-location.ts';
+import type { UploadSession } from './upload-session.ts';
+
+/** Tries in a row in which the registry takes no further byte. */
+const maxFruitlessTries = 4;
+
+/** What a chunked upload needs. */
+export interface ChunkedUpload {
+  readonly endpoint: Endpoint;
+  readonly descriptor: Descriptor;
+  readonly session: UploadSession;
+  readonly content: AsyncIterable<Buffer>;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** How far an upload is. */
+interface Progress {
+  readonly location: URL;
+  /** Bytes that the registry has. */
+  readonly offset: number;
+}
+
+/**
+ * Uploads a blob in chunks (distribution-spec, "Pushing a blob in chunks"). Each answer must show that the
+ * registry took the chunk: some drop all but the first one and report success.
+ */
+export async function uploadChunked(upload: ChunkedUpload): Promise<void> {
+  let progress: Progress = { location: upload.session.location, offset: 0 };
+  for await (const chunk of inChunks(upload.content, upload.session.chunkSize)) {
+    progress = await sendChunk(upload, chunk, progress);
+  }
+  const { endpoint, descriptor, signal } = upload;
+  const response = await send(endpoint, {
+    method: 'PUT',
+    url: withDigest(progress.location, descriptor.digest),
+    headers: { 'content-length': '0', 'content-type': 'application/octet-stream' },
+    actions: 'pull,push',
+    retriable: false,
+    signal,
+  });
+  await checkEmpty(response, [201, 204], blobContext(endpoint, descriptor.digest, 'finish the upload of'));
+  checkStoredDigest(response, descriptor.digest, endpoint);
+}
+
+/** Sends one chunk until the registry has all of it. */
+async function sendChunk(upload: ChunkedUpload, chunk: Buffer, from: Progress): Promise<Progress> {
+  const start = from.offset;
+  const end = start + chunk.length;
+  let progress = from;
+  let fruitlessTries = 0;
+  while (progress.offset < end) {
+    const next = await sendPart(upload, chunk.subarray(progress.offset - start), progress);
+    if (next.offset < progress.offset || next.offset > end) throw lost(upload, next.offset, progress.offset);
+    fruitlessTries = next.offset > progress.offset ? 0 : fruitlessTries + 1;
+    if (fruitlessTries >= maxFruitlessTries) throw lost(upload, next.offset, end);
+    progress = next;
+    if (fruitlessTries > 0) await backOff(fruitlessTries, upload.signal);
+  }
+  return progress;
+}
+
+/** One PATCH, and where it failed, a question how far the upload is. */
+async function sendPart(
+  upload: ChunkedUpload,
+  part: Buffer,
+  { location, offset }: Progress,
+): Promise<Progress> {
+  const { endpoint, descriptor, signal } = upload;
+  try {
+    const response = await send(endpoint, {
+      method: 'PATCH',
+      url: location,
+      headers: {
+        'content-type': 'application/octet-stream',
+        'content-length': String(part.length),
+        // Unlike HTTP's own Content-Range, the specification's has no unit and no total.
+        'content-range': `${offset}-${offset + part.length - 1}`,
+      },
+      body: part,
+      actions: 'pull,push',
+      retriable: false,
+      signal,
+    });
+    endpoint.onBytesUp(part.length);
+    if (response.status !== 416) {
+      await checkEmpty(response, [202], blobContext(endpoint, descriptor.digest, 'upload a part of'));
+      return progressOf(response, endpoint, offset + part.length);
+    }
+    await discardBody(response);
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (!isTransient(error)) throw error;
+  }
+  return askProgress(upload, location);
+}
+
+async function askProgress(
+  { endpoint, descriptor, signal }: ChunkedUpload,
+  location: URL,
+): Promise<Progress> {
+  const response = await send(endpoint, {
+    method: 'GET',
+    url: location,
+    actions: 'pull,push',
+    signal,
+  });
+  await checkEmpty(
+    response,
+    [204, 202, 200],
+    blobContext(endpoint, descriptor.digest, 'continue the upload of'),
+  );
+  const next = response.headers['location'] === undefined ? location : uploadLocation(response, endpoint);
+  return { location: next, offset: offsetOf(response) ?? 0 };
+}
+
+function progressOf(response: HttpResponse, endpoint: Endpoint, expected: number): Progress {
+  return { location: uploadLocation(response, endpoint), offset: offsetOf(response) ?? expected };
+}
+
+/** `Range: 0-N` means N + 1 bytes; `0-0` is what registries also say when they have none. */
+function offsetOf(response: HttpResponse): number | undefined {
+  const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(response.headers['range'] ?? '')?.[1];
+  if (last === undefined) return undefined;
+  return last === '0' ? 0 : Number(last) + 1;
+}
+
+/** Cuts a stream into pieces of exactly `size` bytes, but for the last. */
+async function* inChunks(content: AsyncIterable<Buffer>, size: number): AsyncGenerator<Buffer> {
+  let pieces: Buffer[] = [];
+  let length = 0;
+  for await (const received of content) {
+    let rest = received;
+    while (length + rest.length >= size) {
+      const head = rest.subarray(0, size - length);
+      rest = rest.subarray(head.length);
+      yield Buffer.concat([...pieces, head]);
+      pieces = [];
+      length = 0;
+    }
+    if (rest.length > 0) pieces.push(rest);
+    length += rest.length;
+  }
+  if (length > 0) yield Buffer.concat(pieces);
+}
+
+function lost({ endpoint, descriptor }: ChunkedUpload, has: number, sent: number): RegistryError {
+  return new RegistryError({
+    code: 'UNEXPECTED_RESPONSE',
+    message: `${endpoint.name} says that it has ${has} bytes of the blob ${descriptor.digest} where ${sent} were sent`,
+    hint: 'The registry loses parts of chunked uploads; check what a proxy before it allows for whole ones.',
+    facts: { digest: descriptor.digest, repository: endpoint.name },
+  });
+}

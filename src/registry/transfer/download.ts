@@ -1,0 +1,80 @@
+import type { Readable } from 'node:stream';
+import { RegistryError } from '../errors.ts';
+import type { HttpResponse } from '../http/transport.ts';
+import type { Descriptor } from '../manifest.ts';
+import { checkStatus } from '../http/response-error.ts';
+import { contentLength } from './answer.ts';
+import { BlobStream, digestMismatch, type BlobSource } from './blob-stream.ts';
+import { blobContext, endpointUrl, send, type Endpoint } from './endpoint.ts';
+
+/**
+ * Downloads a blob. A connection that breaks is resumed with Range, by a request to the registry itself
+ * (a signed URL that it redirected to may have expired).
+ * @throws RegistryError BLOB_NOT_FOUND, DIGEST_MISMATCH
+ */
+export function downloadBlob(
+  endpoint: Endpoint,
+  descriptor: Descriptor,
+  signal: AbortSignal | undefined,
+): Promise<Readable> {
+  return BlobStream.open({
+    descriptor,
+    place: endpoint.name,
+    open: (start, closed) => openAt(endpoint, descriptor, start, closed),
+    onBytes: endpoint.onBytesDown,
+    signal,
+  });
+}
+
+async function openAt(
+  endpoint: Endpoint,
+  descriptor: Descriptor,
+  start: number,
+  signal: AbortSignal,
+): Promise<BlobSource> {
+  const response = await send(endpoint, {
+    method: 'GET',
+    url: endpointUrl(endpoint, `blobs/${descriptor.digest}`),
+    headers: start === 0 ? {} : { range: `bytes=${start}-` },
+    actions: 'pull',
+    signal,
+  });
+  const statuses = start === 0 ? [200] : [200, 206];
+  await checkStatus(response, statuses, blobContext(endpoint, descriptor.digest, 'read'));
+  const problem = problemOf(response, descriptor, start);
+  if (problem !== undefined) {
+    response.body.destroy();
+    throw problem === wrongRange
+      ? unexpected(endpoint, descriptor)
+      : digestMismatch(descriptor, endpoint.name, problem);
+  }
+  return { body: response.body, start: response.status === 206 ? start : 0 };
+}
+
+const wrongRange = Symbol('another range than the one that was asked for');
+
+function problemOf(
+  response: HttpResponse,
+  { size }: Descriptor,
+  start: number,
+): string | typeof wrongRange | undefined {
+  const length = contentLength(response);
+  if (response.status === 206) {
+    return isWantedRange(response.headers['content-range'], start, size) ? undefined : wrongRange;
+  }
+  if (length === undefined || length === size) return undefined;
+  return `has ${length} bytes in place of the ${size} of its descriptor`;
+}
+
+function isWantedRange(header: string | undefined, start: number, size: number): boolean {
+  return header === `bytes ${start}-${size - 1}/${size}` || header === `bytes ${start}-${size - 1}/*`;
+}
+
+function unexpected(endpoint: Endpoint, { digest }: Descriptor): RegistryError {
+  return new RegistryError({
+    code: 'UNEXPECTED_RESPONSE',
+    message: `${endpoint.name} continued the blob ${digest} at another place than was asked for`,
+    hint: 'The registry or a proxy before it does not handle Range requests.',
+    facts: { digest, repository: endpoint.name },
+  });
+}

@@ -1,0 +1,158 @@
+import { createHash } from 'node:crypto';
+import { digestAlgorithm, digestHex, digestOf, type Digest } from '../digest.ts';
+import { RegistryError } from '../errors.ts';
+import { discardBody } from '../http/response-body.ts';
+import { checkStatus, type ResponseContext } from '../http/response-error.ts';
+import type { HttpResponse } from '../http/transport.ts';
+import type { Selector } from '../image/repository.ts';
+import type { Descriptor, RawManifest } from '../manifest.ts';
+import { maxManifestSize } from '../manifest/json.ts';
+import { parseManifest } from '../manifest/parse-manifest.ts';
+import { isImageManifestType, isIndexType, manifestAccept, normalizeMediaType } from '../media-types.ts';
+import { checkEmpty, checkStoredDigest, contentLength, readBody, statedDigest } from './answer.ts';
+import { endpointUrl, send, type Actions, type Endpoint } from './endpoint.ts';
+
+/** Statuses of registries that do not answer HEAD for manifests. */
+const headRefused: ReadonlySet<number> = new Set([400, 405, 501]);
+
+/**
+ * Tag or digest to descriptor, by HEAD; by GET where the answer to HEAD does not say all.
+ * @throws RegistryError NOT_FOUND only when the registry says 404
+ */
+export async function resolveManifest(
+  endpoint: Endpoint,
+  selector: Selector,
+  signal: AbortSignal | undefined,
+): Promise<Descriptor> {
+  const head = await headManifest(endpoint, selector, 'pull', signal);
+  if (head !== undefined) return head;
+  const { raw } = parseManifest(await fetchManifest(endpoint, selector, signal));
+  return { mediaType: raw.mediaType, digest: raw.digest, size: raw.bytes.length };
+}
+
+/** Gets a manifest; its digest is computed over the bytes, and compared where one was asked for. */
+export async function fetchManifest(
+  endpoint: Endpoint,
+  selector: Selector,
+  signal: AbortSignal | undefined,
+): Promise<RawManifest> {
+  const response = await requestManifest(endpoint, 'GET', selector, 'pull', signal);
+  const context = contextOf(endpoint, selector, 'read');
+  await checkStatus(response, [200], context);
+  const bytes = await readBody(response, maxManifestSize, context);
+  endpoint.onBytesDown(bytes.length);
+  return {
+    mediaType: normalizeMediaType(response.headers['content-type']),
+    digest: 'digest' in selector ? verified(endpoint, selector.digest, bytes) : digestOf(bytes),
+    bytes,
+  };
+}
+
+/**
+ * Stores a manifest under a tag, or else under its digest. What is there already is not sent again:
+ * registries with immutable tags refuse even the same manifest.
+ */
+export async function pushManifest(
+  endpoint: Endpoint,
+  { mediaType, digest, bytes }: RawManifest,
+  tag: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const selector = tag === undefined ? { digest } : { tag };
+  if (await isThere(endpoint, selector, digest, signal)) return;
+  const response = await send(endpoint, {
+    method: 'PUT',
+    url: manifestUrl(endpoint, selector),
+    headers: { 'content-type': mediaType },
+    body: bytes,
+    actions: 'pull,push',
+    signal,
+  });
+  endpoint.onBytesUp(bytes.length);
+  await checkEmpty(response, [201, 200, 202], contextOf(endpoint, selector, 'store'));
+  checkStoredDigest(response, digest, endpoint);
+}
+
+/** Deletes a manifest by digest. @throws RegistryError NOT_FOUND */
+export async function deleteManifest(
+  endpoint: Endpoint,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const selector = { digest };
+  const response = await send(endpoint, {
+    method: 'DELETE',
+    url: manifestUrl(endpoint, selector),
+    actions: 'delete',
+    signal,
+  });
+  await checkEmpty(response, [202, 200, 204], contextOf(endpoint, selector, 'delete'));
+}
+
+async function isThere(
+  endpoint: Endpoint,
+  selector: Selector,
+  digest: Digest,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  try {
+    return (await headManifest(endpoint, selector, 'pull,push', signal))?.digest === digest;
+  } catch (error) {
+    if (error instanceof RegistryError && error.code === 'NOT_FOUND') return false;
+    throw error;
+  }
+}
+
+/** What HEAD says; undefined when it does not say enough. */
+async function headManifest(
+  endpoint: Endpoint,
+  selector: Selector,
+  actions: Actions,
+  signal: AbortSignal | undefined,
+): Promise<Descriptor | undefined> {
+  const response = await requestManifest(endpoint, 'HEAD', selector, actions, signal);
+  if (headRefused.has(response.status)) {
+    await discardBody(response);
+    return undefined;
+  }
+  await checkEmpty(response, [200], contextOf(endpoint, selector, 'find'));
+  const mediaType = normalizeMediaType(response.headers['content-type']);
+  const size = contentLength(response);
+  const digest = statedDigest(response);
+  if (digest === undefined || size === undefined) return undefined;
+  if (!isImageManifestType(mediaType) && !isIndexType(mediaType)) return undefined;
+  if ('digest' in selector && selector.digest !== digest) return undefined;
+  return { mediaType, digest, size };
+}
+
+function requestManifest(
+  endpoint: Endpoint,
+  method: 'GET' | 'HEAD',
+  selector: Selector,
+  actions: Actions,
+  signal: AbortSignal | undefined,
+): Promise<HttpResponse> {
+  const headers = { accept: manifestAccept };
+  return send(endpoint, { method, url: manifestUrl(endpoint, selector), headers, actions, signal });
+}
+
+function manifestUrl(endpoint: Endpoint, selector: Selector): URL {
+  return endpointUrl(endpoint, `manifests/${'digest' in selector ? selector.digest : selector.tag}`);
+}
+
+function contextOf({ name }: Endpoint, selector: Selector, verb: string): ResponseContext {
+  return {
+    action: `${verb} the manifest ${'digest' in selector ? `${name}@${selector.digest}` : `${name}:${selector.tag}`}`,
+    facts: { repository: name, ...selector },
+  };
+}
+
+function verified({ name }: Endpoint, digest: Digest, bytes: Buffer): Digest {
+  if (createHash(digestAlgorithm(digest)).update(bytes).digest('hex') === digestHex(digest)) return digest;
+  throw new RegistryError({
+    code: 'DIGEST_MISMATCH',
+    message: `${name} gave other bytes for the manifest ${digest} than its digest says`,
+    hint: 'The stored image is damaged or was tampered with; push it again from its source.',
+    facts: { repository: name, digest },
+  });
+}

@@ -1,0 +1,67 @@
+import * as z from 'zod/mini';
+import { RegistryError } from '../errors.ts';
+import { checkStatus, type ResponseContext } from '../http/response-error.ts';
+import { maxManifestSize, parseJsonObject } from '../manifest/json.ts';
+import { readBody } from './answer.ts';
+import { endpointUrl, send, type Endpoint } from './endpoint.ts';
+
+/** Tags asked for at a time. */
+const pageSize = 1000;
+
+/** Pages of one listing: more is a registry that leads in circles. */
+const maxPages = 10_000;
+
+const answerSchema = z.object({ tags: z.nullable(z.array(z.string())) });
+
+/** Lists the tags of a repository, all pages of it (distribution-spec, "Listing tags"). @throws RegistryError NOT_FOUND */
+export async function listTags(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<string[]> {
+  const tags = new Set<string>();
+  const context = { action: `list the tags of ${endpoint.name}`, facts: { repository: endpoint.name } };
+  let url: URL | undefined = endpointUrl(endpoint, `tags/list?n=${pageSize}`);
+  for (let page = 0; url !== undefined; page += 1) {
+    if (page === maxPages) throw unexpected(context, `the list has more than ${maxPages} pages`);
+    const response = await send(endpoint, { method: 'GET', url, actions: 'pull', signal });
+    await checkStatus(response, [200], context);
+    const answer = answerSchema.safeParse(
+      parseAnswer(await readBody(response, maxManifestSize, context), context),
+    );
+    if (!answer.success) throw unexpected(context, 'the answer is not a list of tags');
+    const before = tags.size;
+    for (const tag of answer.data.tags ?? []) tags.add(tag);
+    // A page without a new tag, yet with a successor, is a circle.
+    url =
+      tags.size === before ? undefined : nextPage(response.headers['link'], response.url, endpoint, context);
+  }
+  return [...tags];
+}
+
+function parseAnswer(bytes: Buffer, context: ResponseContext): unknown {
+  try {
+    return parseJsonObject(bytes, 'the list of tags');
+  } catch {
+    throw unexpected(context, 'the answer is not a list of tags');
+  }
+}
+
+/** The target of `Link: <…>; rel="next"` (RFC 8288), which must be on the registry itself. */
+function nextPage(
+  link: string | undefined,
+  base: URL,
+  endpoint: Endpoint,
+  context: ResponseContext,
+): URL | undefined {
+  const target = /<([^<>]*)>\s*;[^,]*\brel="?next"?/i.exec(link ?? '')?.[1];
+  if (target === undefined) return undefined;
+  const url = URL.parse(target, base);
+  if (url === null) throw unexpected(context, 'the link to the next page is not a URL');
+  if (url.origin === endpoint.connection.origin()) return url;
+  throw new RegistryError({
+    code: 'UNSAFE_REDIRECT',
+    message: `Cannot ${context.action}: the next page is on another host, ${url.host}`,
+    facts: context.facts,
+  });
+}
+
+function unexpected({ action, facts }: ResponseContext, problem: string): RegistryError {
+  return new RegistryError({ code: 'UNEXPECTED_RESPONSE', message: `Cannot ${action}: ${problem}`, facts });
+}

@@ -1,0 +1,151 @@
+import type { Readable } from 'node:stream';
+import { RegistryError } from '../errors.ts';
+import type { BlobOutcome } from '../image/repository.ts';
+import type { Descriptor } from '../manifest.ts';
+import { checkEmpty, checkStoredDigest, contentLength } from './answer.ts';
+import { uploadChunked } from './chunked-upload.ts';
+import { blobContext, endpointUrl, send, type Actions, type Endpoint } from './endpoint.ts';
+import { backOff, isTransient } from './retry.ts';
+import { withDigest } from './upload-location.ts';
+import {
+  cancelSession,
+  mountBlob,
+  openSession,
+  type MountSource,
+  type UploadSession,
+} from './upload-session.ts';
+import { UploadContent } from './upload-content.ts';
+
+/** Tries of a whole upload, each from the question whether the blob is there. */
+const maxTries = 4;
+
+/** Statuses by which registries and proxies refuse a blob in one piece: chunks may get through. */
+const wholeRefused: ReadonlySet<unknown> = new Set([400, 405, 411, 413, 415, 416, 501]);
+
+/** What to upload. */
+export interface BlobUpload {
+  readonly endpoint: Endpoint;
+  readonly descriptor: Descriptor;
+  /** Gives the bytes from the start, each time it is called. */
+  readonly open: () => Readable;
+  readonly mountFrom?: MountSource | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Tells whether a repository holds a blob. @throws RegistryError for every answer but yes and no */
+export async function hasBlob(
+  endpoint: Endpoint,
+  descriptor: Descriptor,
+  signal: AbortSignal | undefined,
+  actions: Actions = 'pull',
+): Promise<boolean> {
+  const response = await send(endpoint, {
+    method: 'HEAD',
+    url: endpointUrl(endpoint, `blobs/${descriptor.digest}`),
+    actions,
+    signal,
+  });
+  await checkEmpty(response, [200, 404], blobContext(endpoint, descriptor.digest, 'look for'));
+  if (response.status === 404) return false;
+  const length = contentLength(response);
+  return length === undefined || length === descriptor.size;
+}
+
+/**
+ * Brings a blob into a repository: found there, linked, sent in one piece, or else in chunks. What fails
+ * for a reason that may pass is tried again from the start.
+ */
+export async function uploadBlob(upload: BlobUpload): Promise<BlobOutcome> {
+  const { endpoint, descriptor, signal } = upload;
+  const attempts = new UploadAttempts(upload);
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      if (await hasBlob(endpoint, descriptor, signal, 'pull,push')) return 'exists';
+      return await attempts.run();
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (attempt === maxTries || !attempts.mayTryAgain(error)) throw error;
+      await backOff(attempt, signal);
+    }
+  }
+}
+
+/** The tries of one upload, and what is learnt from one for the next. */
+class UploadAttempts {
+  readonly #upload: BlobUpload;
+  #mountFrom: MountSource | undefined;
+  #chunked = false;
+  #brokenConnections = 0;
+  #contentFailed = false;
+
+  constructor(upload: BlobUpload) {
+    this.#upload = upload;
+    this.#mountFrom = upload.mountFrom;
+  }
+
+  async run(): Promise<BlobOutcome> {
+    const session = await this.#openSession();
+    if (session === 'mounted') return 'mounted';
+    const { endpoint, descriptor, open, signal } = this.#upload;
+    const content = new UploadContent(descriptor, open, endpoint.onBytesUp);
+    try {
+      if (this.#chunked) {
+        await uploadChunked({ endpoint, descriptor, session, content: content.bytes(), signal });
+      } else {
+        await uploadWhole(this.#upload, session, content);
+      }
+      return 'uploaded';
+    } catch (error) {
+      await cancelSession(endpoint, session);
+      this.#contentFailed = content.error !== undefined;
+      throw content.error ?? error;
+    } finally {
+      content.close();
+    }
+  }
+
+  /** Learns from a failure; tells whether another try makes sense. */
+  mayTryAgain(error: unknown): boolean {
+    if (this.#contentFailed) return false;
+    if (isTransient(error)) {
+      this.#brokenConnections += 1;
+      // A proxy that limits the size of requests may just hang up.
+      if (this.#brokenConnections > 1) this.#chunked = true;
+      return true;
+    }
+    if (this.#chunked || !(error instanceof RegistryError)) return false;
+    this.#chunked = wholeRefused.has(error.facts['status']);
+    return this.#chunked;
+  }
+
+  async #openSession(): Promise<UploadSession | 'mounted'> {
+    const { endpoint, descriptor, signal } = this.#upload;
+    const from = this.#mountFrom;
+    this.#mountFrom = undefined;
+    if (from !== undefined) {
+      const result = await mountBlob(endpoint, descriptor.digest, from, signal);
+      if (result !== 'refused') return result;
+    }
+    return openSession(endpoint, descriptor.digest, signal);
+  }
+}
+
+async function uploadWhole(
+  upload: BlobUpload,
+  session: UploadSession,
+  content: UploadContent,
+): Promise<void> {
+  const { endpoint, descriptor, signal } = upload;
+  const response = await send(endpoint, {
+    method: 'PUT',
+    url: withDigest(session.location, descriptor.digest),
+    headers: { 'content-type': 'application/octet-stream' },
+    body: () => content.stream(),
+    contentLength: descriptor.size,
+    actions: 'pull,push',
+    retriable: false,
+    signal,
+  });
+  await checkEmpty(response, [201, 200, 204], blobContext(endpoint, descriptor.digest, 'upload'));
+  checkStoredDigest(response, descriptor.digest, endpoint);
+}
