@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import pLimit from 'p-limit';
 import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
 import type { Descriptor, Manifest, RawManifest } from '../manifest.ts';
@@ -129,13 +128,7 @@ export class LayoutRepository implements ImageRepository {
         open: () => Promise.resolve({ body: open(), start: 0 }),
       }),
     );
-    await writeLayoutFile(this.#directory, blobPath(descriptor.digest), (file) =>
-      pipeline(
-        verified,
-        file.createWriteStream({ autoClose: false }),
-        signal === undefined ? {} : { signal },
-      ),
-    );
+    await writeLayoutFile(this.#directory, blobPath(descriptor.digest), (file) => file.writeFile(verified));
     return 'uploaded';
   }
 
