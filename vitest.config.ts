@@ -11,6 +11,7 @@ export default defineConfig({
   test: {
     include: bootsMachines ? ['test/secure-boot/**/*.test.ts'] : ['test/**/*.test.ts'],
     exclude: bootsMachines ? configDefaults.exclude : [...configDefaults.exclude, 'test/secure-boot/**'],
+    globalSetup: ['test/cli/build-program.ts'],
     testTimeout: 60_000,
     hookTimeout: 180_000,
     pool: 'forks',

@@ -1,11 +1,14 @@
 // Bundles the programs and the library into dist/, with shared and lazily loaded chunks.
 import { existsSync } from 'node:fs';
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const entryPoints = { cli: 'src/cli/main.ts', index: 'src/index.ts' };
-await rm('dist', { recursive: true, force: true });
-await build({
+const { metafile } = await build({
+  absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
+  metafile: true,
   entryPoints: Object.fromEntries(Object.entries(entryPoints).filter(([, file]) => existsSync(file))),
   outdir: 'dist',
   bundle: true,
@@ -22,3 +25,11 @@ await build({
   // Some dependencies are CommonJS and reach for built-in modules with require().
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
 });
+
+// What an earlier build left goes last: a program that is running may still load it.
+const made = new Set(Object.keys(metafile.outputs).map((file) => basename(file)));
+const directory = new URL('../dist/', import.meta.url);
+for (const { name } of await readdir(directory, { withFileTypes: true })) {
+  if (!made.has(name) && name !== '.compile-cache')
+    await rm(new URL(name, directory), { recursive: true, force: true });
+}

@@ -1,5 +1,7 @@
 import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { collect } from './values.ts';
+import { collect, wholeNumber } from './values.ts';
+
+const mostRetries = 100;
 
 /** Which end of a copy an option speaks of; none: both. */
 export type Side = 'from' | 'to';
@@ -18,6 +20,7 @@ export interface RegistryFlags {
   readonly certFile: string | undefined;
   readonly keyFile: string | undefined;
   readonly certDir: string | undefined;
+  readonly retries: number | undefined;
 }
 
 /** Nothing said: the usual credentials, HTTPS, the system's authorities. */
@@ -34,6 +37,7 @@ export const noRegistryFlags: RegistryFlags = {
   certFile: undefined,
   keyFile: undefined,
   certDir: undefined,
+  retries: undefined,
 };
 
 type Description = readonly [flags: string, description: string];
@@ -51,6 +55,7 @@ const descriptions: readonly Description[] = [
   ['cert-file <file>', 'certificate to show to the registry'],
   ['key-file <file>', 'private key of --cert-file'],
   ['cert-dir <directory>', 'directory of *.crt, *.cert and *.key files as in certs.d'],
+  ['retries <count>', 'further tries of a request that failed for a reason that may pass; default 4'],
 ];
 
 /** Adds the registry options to a command, with `sides` also in their `--from-…` and `--to-…` forms. */
@@ -84,7 +89,7 @@ export function readRegistryFlags(command: CommandUnknownOpts, side?: Side): Reg
 type CredentialFlags = Omit<RegistryFlags, keyof ConnectionFlags>;
 type ConnectionFlags = Pick<
   RegistryFlags,
-  'plainHttp' | 'insecureSkipTlsVerify' | 'caFile' | 'certFile' | 'keyFile' | 'certDir'
+  'plainHttp' | 'insecureSkipTlsVerify' | 'caFile' | 'certFile' | 'keyFile' | 'certDir' | 'retries'
 >;
 
 function readCredentials(reader: FlagReader): CredentialFlags {
@@ -115,13 +120,14 @@ function readConnection(one: FlagReader, both: FlagReader): ConnectionFlags {
     certFile: pair.text('certFile'),
     keyFile: pair.text('keyFile'),
     certDir: one.text('certDir') ?? both.text('certDir'),
+    retries: one.number('retries') ?? both.number('retries'),
   };
 }
 
 function registryOption(flags: string, description: string): Option {
   const option = new Option(flags, description);
-  const repeatable = /pull-secret|ca-file/.test(flags);
-  return repeatable ? option.argParser(collect).default([], 'none') : option;
+  if (/pull-secret|ca-file/.test(flags)) return option.argParser(collect).default([], 'none');
+  return flags.includes('retries') ? option.argParser(wholeNumber(0, mostRetries)) : option;
 }
 
 /** Reads parsed values by name, with the prefix of a side. */
@@ -137,6 +143,11 @@ class FlagReader {
   text(name: string): string | undefined {
     const value = this.#value(name);
     return typeof value === 'string' ? value : undefined;
+  }
+
+  number(name: string): number | undefined {
+    const value = this.#value(name);
+    return typeof value === 'number' ? value : undefined;
   }
 
   flag(name: string): boolean {

@@ -16,6 +16,7 @@ export async function registryOptions(flags: RegistryFlags, session: Session): P
     caFiles: flags.caFile,
     clientCertificate: clientCertificate(flags),
     certDirectory: flags.certDir,
+    retries: flags.retries,
     logger: session.logger,
     userAgent: `kmm-sign/${version}`,
     environment: session.environment,
