@@ -28,6 +28,8 @@ export class OverlayTree {
   readonly #doubtfulNames = new Set<string>();
   /** Something at an unknown place hides all that layers below this one gave to a directory. */
   #doubtfulBelow = -1;
+  /** The latest layer with an entry of unknown place: its whiteouts may spare more than the tree shows. */
+  #unplacedIn = -1;
 
   /** @param complete whether the first entry is of the lowest layer */
   constructor({ complete }: { readonly complete: boolean }) {
@@ -36,7 +38,10 @@ export class OverlayTree {
 
   /** Where a path leads, symbolic links followed. */
   walk(path: string, { followLast }: { readonly followLast: boolean }): WalkResult {
-    return walkPath({ root: this.root, path, followLast, isDoubtful: this.#isDoubtful });
+    const result = walkPath({ root: this.root, path, followLast, isDoubtful: this.#isDoubtful });
+    // An entry of unknown place may have made directories on its way, wherever links led it.
+    const isDoubtful = result.state === 'absent' && this.#unplacedIn >= 0;
+    return isDoubtful ? { state: 'undecided', rest: [] } : result;
   }
 
   /** Extracts the next entry. @throws RegistryError INVALID_LAYER */
@@ -62,6 +67,7 @@ export class OverlayTree {
     const { layer } = entry;
     const parent = this.#findParent(entry, parentPath, true);
     if (parent === undefined) {
+      this.#unplacedIn = layer;
       this.#doubtfulNames.add(name);
       if (entry.type === 'hardlink') this.#doubtfulNames.add(lastName(entry.link ?? ''));
       return;
@@ -108,16 +114,17 @@ export class OverlayTree {
 
   #hide(entry: LayerEntry, parentPath: string, name: string): void {
     const { layer } = entry;
-    const parent = this.#findParent(entry, parentPath, false);
     const hidden = name.slice(whiteoutPrefix.length);
-    if (name === opaqueName) {
-      if (parent !== undefined) hideLowerLayers(parent.directory, layer);
-      else if (!this.root.complete) this.#doubtfulBelow = Math.max(this.#doubtfulBelow, layer);
+    if (hidden === '' || hidden === '.' || hidden === '..') throw refused(entry, 'is a whiteout of nothing');
+    const parent = this.#findParent(entry, parentPath, false);
+    if (parent === undefined || this.#unplacedIn === layer) {
+      if (this.root.complete) return;
+      if (name === opaqueName) this.#doubtfulBelow = Math.max(this.#doubtfulBelow, layer);
+      else this.#doubtfulNames.add(hidden);
       return;
     }
-    if (hidden === '' || hidden === '.' || hidden === '..') throw refused(entry, 'is a whiteout of nothing');
-    if (parent === undefined) {
-      if (!this.root.complete) this.#doubtfulNames.add(hidden);
+    if (name === opaqueName) {
+      hideLowerLayers(parent.directory, layer);
       return;
     }
     const { children, complete } = parent.directory;

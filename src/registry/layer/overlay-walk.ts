@@ -26,7 +26,7 @@ export type WalkResult =
   /** `behindLink`: a symbolic link at the path's end leads nowhere. */
   | { readonly state: 'absent'; readonly behindLink: boolean }
   | { readonly state: 'circle' }
-  /** A file of the layer itself is in the way of a directory. */
+  /** A file is in the way of a directory. */
   | { readonly state: 'blocked' }
   /** `rest`: the names after the one that could not be decided. */
   | { readonly state: 'undecided'; readonly rest: readonly string[] };
@@ -48,7 +48,7 @@ export function walkPath(options: WalkOptions): WalkResult {
     let binding = directory.children.get(name);
     if (isDoubtful(name, binding)) return { state: 'undecided', rest: waiting.toReversed() };
     if (createFor !== undefined) {
-      if (isBlocked(binding, createFor)) return { state: 'blocked' };
+      if (isBlocked(binding, createFor, links > 0)) return { state: 'blocked' };
       binding = makeDirectory(directory, name, binding, createFor);
     }
     if (binding === undefined && directory.complete) return { state: 'absent', behindLink };
@@ -77,9 +77,12 @@ function namesOf(path: string): string[] {
   return path.split('/').filter((name) => name !== '' && name !== '.');
 }
 
-/** Extraction over a lower layer's file hides it; over one of the same layer it fails. */
-function isBlocked(binding: Binding | undefined, layer: number): boolean {
-  if (binding === undefined || binding.layer < layer) return false;
+/**
+ * Runtimes disagree about an entry below a lower layer's file: containerd's extraction onto one directory fails,
+ * overlayfs shows a directory instead of the file. We do as overlayfs, unless a link led there.
+ */
+function isBlocked(binding: Binding | undefined, layer: number, behindLink: boolean): boolean {
+  if (binding === undefined || (binding.layer < layer && !behindLink)) return false;
   const { type } = binding.node;
   return type !== 'directory' && type !== 'symlink' && type !== 'whiteout' && type !== 'unknown';
 }

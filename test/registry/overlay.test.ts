@@ -1,0 +1,271 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Overlay, type Resolution } from '../../src/registry/layer/overlay.ts';
+import { anyPath, anyStack, layerOf } from '../support/tar-stacks.ts';
+
+function addFromTop(layers: readonly (readonly string[])[], count = layers.length): Overlay {
+  const overlay = new Overlay({ layers: layers.length });
+  for (let added = 0; added < count; added++) {
+    const layer = layers.length - 1 - added;
+    overlay.addLayer(layer, layerOf(layer, layers[layer] ?? []));
+  }
+  return overlay;
+}
+
+/** Visible files with the layer and place of their content: `/path 1:0`. */
+function filesOf(overlay: Overlay): string[] {
+  return [...overlay.files()]
+    .flatMap(({ names, entry }) => names.map((name) => `${name} ${entry.layer}:${entry.index}`))
+    .toSorted();
+}
+
+function describeResolution(resolution: Resolution): string {
+  switch (resolution.state) {
+    case 'file':
+      return `${resolution.file.entry.layer}:${resolution.file.entry.index}`;
+    case 'other':
+      return resolution.type;
+    case 'absent':
+    case 'undecided':
+      return resolution.state;
+  }
+}
+
+function resolveOrRefuse(overlay: Overlay, wanted: string): string {
+  try {
+    const resolution = overlay.resolve(wanted);
+    return resolution.state === 'file'
+      ? `${resolution.file.path} ${describeResolution(resolution)}`
+      : describeResolution(resolution);
+  } catch {
+    return 'refused';
+  }
+}
+
+describe('the files that a container sees', () => {
+  test.each<[string, string[][], string[]]>([
+    ['of one layer', [['a/', 'a/b', 'c']], ['/a/b 0:1', '/c 0:2']],
+    ['of an upper layer replace those of a lower', [['a'], ['a']], ['/a 1:0']],
+    ['are the last of those with the same name', [['a', 'a']], ['/a 0:1']],
+    ['do not need entries for their directories', [['a/b/c']], ['/a/b/c 0:0']],
+    ['are gone after a whiteout', [['a', 'b'], ['.wh.a']], ['/b 0:1']],
+    ['are gone with their directory', [['d/', 'd/x', 'd/y/z'], ['.wh.d']], []],
+    ['stay when the whiteout is of their own layer', [['a'], ['a', '.wh.a']], ['/a 1:0']],
+    ['stay when the whiteout comes first', [['a'], ['.wh.a', 'a']], ['/a 1:1']],
+    ['come back in a layer above the whiteout', [['d/x'], ['.wh.d'], ['d/y']], ['/d/y 2:0']],
+    [
+      'of a touched directory stay, those from below go',
+      [
+        ['d/x', 'd/y'],
+        ['d/y', '.wh.d'],
+      ],
+      ['/d/y 1:0'],
+    ],
+    [
+      'are hidden by an opaque directory',
+      [
+        ['d/x', 'd/e/y', 'f'],
+        ['d/', 'd/.wh..wh..opq'],
+      ],
+      ['/f 0:2'],
+    ],
+    [
+      'beside an opaque marker stay',
+      [['d/x'], ['d/', 'd/y', 'd/.wh..wh..opq', 'd/z']],
+      ['/d/y 1:1', '/d/z 1:3'],
+    ],
+    [
+      'of the root can be hidden, too',
+      [
+        ['a', 'b/c'],
+        ['.wh..wh..opq', 'd'],
+      ],
+      ['/d 1:1'],
+    ],
+    ['are gone when a file replaces the directory', [['d/x'], ['d']], ['/d 1:0']],
+    ['are gone when a link replaces the directory', [['d/x'], ['d -> e']], []],
+    ['stay when the directory comes again', [['d/', 'd/x'], ['d/']], ['/d/x 0:1']],
+    [
+      'follow a link of a parent directory',
+      [['usr/lib/a', 'lib -> usr/lib'], ['lib/b']],
+      ['/usr/lib/a 0:0', '/usr/lib/b 1:0'],
+    ],
+    ['are replaced through a link', [['usr/lib/a', 'lib -> usr/lib'], ['lib/a']], ['/usr/lib/a 1:0']],
+    ['are hidden through a link', [['usr/lib/a', 'lib -> usr/lib'], ['lib/.wh.a']], []],
+    [
+      'are separate when a directory replaces the link',
+      [
+        ['usr/lib/a', 'lib -> usr/lib'],
+        ['lib/', 'lib/b'],
+      ],
+      ['/lib/b 1:1', '/usr/lib/a 0:0'],
+    ],
+    [
+      'follow a link that would leave the root',
+      [['l -> ../../../d', 'd/a'], ['l/b']],
+      ['/d/a 0:1', '/d/b 1:0'],
+    ],
+    ['follow an absolute link within the root', [['x/l -> /d', 'd/'], ['x/l/b']], ['/d/b 1:0']],
+    ['follow a link to what does not exist yet', [['l -> new/dir'], ['l/b']], ['/new/dir/b 1:0']],
+    ['are a whiteout of something that is not there', [['a'], ['.wh.b', 'c/.wh.d']], ['/a 0:0']],
+    ['replace a file of a lower layer that was a parent', [['a'], ['a/b']], ['/a/b 1:0']],
+  ])('%s', (_, layers, expected) => {
+    expect(filesOf(addFromTop(layers))).toEqual(expected);
+  });
+
+  test('with several names are one file, called by the name of its entry', () => {
+    const overlay = addFromTop([['b', 'dir/c => b'], ['a => dir/c']]);
+    expect([...overlay.files()]).toEqual([
+      { path: '/b', names: ['/a', '/b', '/dir/c'], entry: expect.objectContaining({ layer: 0, index: 0 }) },
+    ]);
+  });
+
+  test('are called by a remaining name when that of the entry is gone', () => {
+    const overlay = addFromTop([['b', 'd => b', 'c => b'], ['.wh.b']]);
+    expect([...overlay.files()].map(({ path, names }) => [path, names])).toEqual([['/c', ['/c', '/d']]]);
+  });
+
+  test('keep the content of a hard link whose other name is replaced', () => {
+    expect(filesOf(addFromTop([['a', 'b => a'], ['a']]))).toEqual(['/a 1:0', '/b 0:0']);
+  });
+});
+
+describe('what no runtime could extract is refused', () => {
+  test.each<[string, string[][]]>([
+    ['a hard link to nothing', [['a => b']]],
+    ['a hard link to itself', [['a'], ['a => a']]],
+    ['a hard link to a directory', [['d/', 'a => d']]],
+    ['a hard link to what a whiteout removed', [['b'], ['.wh.b', 'a => b']]],
+    ['an entry below a file of the same layer', [['a', 'a/b']]],
+    ['an entry below links in a circle', [['a -> b', 'b -> a', 'a/x']]],
+    ['a whiteout of its own directory', [['d/.wh..']]],
+    ['a whiteout of the directory above', [['d/.wh...']]],
+    ['a whiteout without a name', [['.wh.']]],
+    ['a path longer than Linux allows', [['d/'.repeat(2048) + 'f']]],
+  ])('%s', (_, layers) => {
+    const overlay = addFromTop(layers);
+    expect(() => filesOf(overlay)).toThrow(expect.objectContaining({ code: 'INVALID_LAYER' }));
+  });
+});
+
+describe('resolving a path', () => {
+  const directories = ['usr/', 'usr/lib/', 'usr/lib/modules/'];
+  const links = ['abs -> /usr/lib/modules/x.ko', 'chain -> abs', 'dangling -> nowhere/x', 'a -> b', 'b -> a'];
+  const overlay = addFromTop([
+    [...directories, 'usr/lib/modules/x.ko', 'lib -> usr/lib', 'bin/', '!pipe', ...links, 'up -> ../../..'],
+  ]);
+
+  test.each([
+    ['/usr/lib/modules/x.ko', '0:3'],
+    ['/lib/modules/x.ko', '0:3'],
+    ['lib//modules/./x.ko', '0:3'],
+    ['/bin/../lib/modules/x.ko', '0:3'],
+    ['/../../lib/modules/x.ko', '0:3'],
+    ['/up/lib/modules/x.ko', '0:3'],
+    ['/chain', '0:3'],
+    ['/pipe', 'fifo'],
+    ['/lib', 'directory'],
+    ['/', 'directory'],
+    ['/dangling', 'symlink'],
+    ['/a', 'symlink'],
+    ['/dangling/y', 'absent'],
+    ['/lib/y', 'absent'],
+    ['/pipe/y', 'absent'],
+    ['/usr/lib/modules/x.ko/y', 'absent'],
+  ])('%s is %s', (path, expected) => {
+    expect(describeResolution(overlay.resolve(path))).toBe(expected);
+  });
+
+  test('gives the physical path of a file, not the one asked for', () => {
+    expect(overlay.resolve('/lib/modules/x.ko')).toMatchObject({
+      file: { path: '/usr/lib/modules/x.ko', names: ['/usr/lib/modules/x.ko'] },
+    });
+  });
+
+  test('lists the links that lead to files', () => {
+    const leading = overlay.symlinks((path) => path !== '/chain');
+    expect(leading.map(({ path, file }) => [path, file.path])).toEqual([['/abs', '/usr/lib/modules/x.ko']]);
+  });
+
+  test('gives the physical path of a directory', () => {
+    expect(overlay.realDirectory('/lib/modules')).toBe('/usr/lib/modules');
+    expect(overlay.realDirectory('/')).toBe('/');
+    expect(overlay.realDirectory('/chain')).toBeNull();
+    expect(overlay.realDirectory('/nowhere')).toBeNull();
+  });
+});
+
+describe('before all layers are read', () => {
+  const modules = ['opt/', 'opt/m/', 'opt/m/x.ko'];
+
+  test.each<[string, string[], string, string]>([
+    ['a file whose directories all have entries is decided', modules, '/opt/m/x.ko', '2:2'],
+    ['a file whose directory has no entry is not', ['opt/m/x.ko'], '/opt/m/x.ko', 'undecided'],
+    ['another file of a directory is not', modules, '/opt/m/y.ko', 'undecided'],
+    ['another file of an opaque directory is', [...modules, 'opt/m/.wh..wh..opq'], '/opt/m/y.ko', 'absent'],
+    ['a file below a removed name is', ['.wh.opt'], '/opt/m/x.ko', 'absent'],
+    [
+      'a file in a directory that replaces a removed one is',
+      ['.wh.opt', 'opt/', 'opt/x'],
+      '/opt/y',
+      'absent',
+    ],
+    ['a file with an unplaced namesake is not', [...modules, 'srv/x.ko'], '/opt/m/x.ko', 'undecided'],
+    [
+      'a file with an unplaced namesake of its directory is not',
+      [...modules, 'srv/opt -> /etc'],
+      '/opt/m/x.ko',
+      'undecided',
+    ],
+    [
+      'a file with an unplaced whiteout of its name is not',
+      [...modules, 'srv/.wh.x.ko'],
+      '/opt/m/x.ko',
+      'undecided',
+    ],
+    [
+      'a file of the same layer as an unplaced opaque marker is',
+      [...modules, 'srv/.wh..wh..opq'],
+      '/opt/m/x.ko',
+      '2:2',
+    ],
+    ['a hard link to a file in sight is', [...modules, 'l => opt/m/x.ko'], '/l', '2:2'],
+    ['a hard link to a file out of sight is not', [...modules, 'l => opt/m/y.ko'], '/l', 'undecided'],
+    ['a link to a file in sight is', [...modules, 'l -> opt/m/x.ko'], '/l', '2:2'],
+    ['a link to a file out of sight is not', ['l -> opt/m/x.ko'], '/l', 'undecided'],
+    ['a directory in sight is', modules, '/opt/m', 'directory'],
+  ])('%s', (_, top, path, expected) => {
+    expect(describeResolution(addFromTop([[], [], top], 1).resolve(path))).toBe(expected);
+  });
+
+  test('a file below an unplaced opaque marker of a higher layer is not decided', () => {
+    const overlay = addFromTop([[], modules, ['srv/.wh..wh..opq']], 2);
+    expect(describeResolution(overlay.resolve('/opt/m/x.ko'))).toBe('undecided');
+  });
+
+  test('an entry in a directory that an unplaced one may have replaced may be anywhere', () => {
+    const overlay = addFromTop([[], ['usr/', 'usr/x.ko', 'opt/', 'srv/opt -> ../usr'], ['opt/x.ko']], 2);
+    expect(describeResolution(overlay.resolve('/usr/x.ko'))).toBe('undecided');
+  });
+
+  test('listing all files is an error of the caller', () => {
+    expect(() => filesOf(addFromTop([[], modules], 1))).toThrow(RangeError);
+  });
+
+  test('whatever is decided stays so when the lower layers come', () => {
+    const decided: string[] = [];
+    fc.assert(
+      fc.property(anyStack, anyPath, (layers, wanted) => {
+        const final = resolveOrRefuse(addFromTop(layers), wanted);
+        fc.pre(final !== 'refused');
+        for (let count = 1; count < layers.length; count++) {
+          const early = resolveOrRefuse(addFromTop(layers, count), wanted);
+          if (early !== 'undecided') decided.push(early);
+          expect(early === 'undecided' || early === final, `${early} became ${final}`).toBe(true);
+        }
+      }),
+      { numRuns: 20_000, maxSkipsPerRun: 1000 },
+    );
+    expect(decided.filter((state) => state.startsWith('/')).length).toBeGreaterThan(100);
+  });
+});
