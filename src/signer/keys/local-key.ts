@@ -1,6 +1,7 @@
-import { constants, type KeyObject, privateEncrypt } from 'node:crypto';
+import type { KeyObject } from 'node:crypto';
 import { digestInfo } from '../cms/algorithms.ts';
 import { SignerError } from '../errors.ts';
+import { RsaPool } from './rsa-pool.ts';
 import type { SigningKey } from './signer.ts';
 
 const curveBits: Readonly<Record<string, 256 | 384>> = { prime256v1: 256, secp384r1: 384 };
@@ -18,16 +19,11 @@ export function createLocalKey(privateKey: KeyObject, name: string): SigningKey 
 }
 
 function createRsaKey(privateKey: KeyObject, bits: number): SigningKey {
+  const pool = new RsaPool(privateKey);
   return {
     algorithm: 'rsa',
     bits,
-    async signDigest(hash, digest) {
-      // What node:crypto calls encrypting with the private key is RSASSA-PKCS1-v1_5 over a ready DigestInfo.
-      return privateEncrypt(
-        { key: privateKey, padding: constants.RSA_PKCS1_PADDING },
-        digestInfo(hash, digest),
-      );
-    },
+    signDigest: (hash, digest) => pool.sign(digestInfo(hash, digest)),
   };
 }
 

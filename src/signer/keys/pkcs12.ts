@@ -32,7 +32,9 @@ export function readPkcs12(bytes: Buffer, name: string, passphrase: string | und
 function open(bytes: Buffer, name: string, passphrase: string | undefined): forge.pkcs12.Pkcs12Pfx {
   try {
     const asn1 = forge.asn1.fromDer(bytes.toString('binary'));
-    return forge.pkcs12.pkcs12FromAsn1(asn1, passphrase ?? '');
+    return /^[\x20-\x7e]*$/.test(passphrase ?? '')
+      ? forge.pkcs12.pkcs12FromAsn1(asn1, passphrase ?? '')
+      : openBeyondAscii(asn1, passphrase ?? '');
   } catch (error) {
     const reason = error instanceof Error ? error.message : '';
     if (/password|MAC could not be verified|decrypt/i.test(reason)) throw wrongPassphrase(name);
@@ -41,6 +43,20 @@ function open(bytes: Buffer, name: string, passphrase: string | undefined): forg
       message: `The PKCS #12 container ${name} cannot be read`,
       hint: 'Convert it with: openssl pkcs12 -in FILE -nodes',
     });
+  }
+}
+
+/**
+ * The scheme of today (PBES2) takes a passphrase in UTF-8, the one of old in UTF-16. node-forge leaves the
+ * former to its caller, but then its check of the container's MAC, which has UTF-16 always, cannot fit: it is
+ * left out. A wrong passphrase shows when decrypting.
+ */
+function openBeyondAscii(asn1: forge.asn1.Asn1, passphrase: string): forge.pkcs12.Pkcs12Pfx {
+  try {
+    return forge.pkcs12.pkcs12FromAsn1(asn1, passphrase);
+  } catch {
+    const withoutMac = { ...asn1, value: Array.isArray(asn1.value) ? asn1.value.slice(0, 2) : asn1.value };
+    return forge.pkcs12.pkcs12FromAsn1(withoutMac, forge.util.encodeUtf8(passphrase));
   }
 }
 

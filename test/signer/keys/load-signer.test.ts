@@ -1,0 +1,387 @@
+import { execFileSync } from 'node:child_process';
+import { createHash, publicDecrypt, verify } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Secret } from '../../../src/shared/secret.ts';
+import { loadCertificates } from '../../../src/signer/keys/certificates.ts';
+import { loadSigner, type LoadSignerOptions } from '../../../src/signer/keys/load-signer.ts';
+import { passphraseFrom } from '../../../src/signer/keys/passphrase.ts';
+import { hashWarnings } from '../../../src/signer/keys/warnings.ts';
+import { describeWith } from '../../support/programs.ts';
+
+const passphrase = 'correct horse – bättery';
+let directory: string;
+const at = (name: string): string => join(directory, name);
+const load = (options: Partial<LoadSignerOptions>) =>
+  loadSigner({ key: at('rsa.pem'), certificate: at('rsa.crt'), env: {}, ...options });
+
+beforeAll(() => {
+  directory = mkdtempSync(join(tmpdir(), 'kmm-sign-test-'));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
+  const run = (...options: string[]) =>
+    execFileSync(openssl, options, {
+      cwd: directory,
+      env: { ...process.env, PASS: passphrase },
+      stdio: 'pipe',
+    });
+  const certify = (key: string, certificate: string, ...options: string[]) =>
+    run(
+      'req',
+      '-x509',
+      '-new',
+      '-key',
+      key,
+      '-subj',
+      `/CN=${certificate}`,
+      '-days',
+      '30',
+      '-out',
+      certificate,
+      ...options,
+    );
+
+  beforeAll(() => {
+    run('genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048', '-out', 'rsa.pem');
+    certify('rsa.pem', 'rsa.crt');
+    for (const curve of ['P-256', 'P-384', 'P-521']) {
+      run('genpkey', '-algorithm', 'EC', '-pkeyopt', `ec_paramgen_curve:${curve}`, '-out', `${curve}.pem`);
+      certify(`${curve}.pem`, `${curve}.crt`);
+    }
+    run('genpkey', '-algorithm', 'ED25519', '-out', 'ed25519.pem');
+    certify('ed25519.pem', 'ed25519.crt');
+  });
+
+  describe('RSA', () => {
+    test.each<[string, string[]]>([
+      ['PKCS #8 in PEM', ['pkcs8', '-topk8', '-nocrypt', '-in', 'rsa.pem', '-out', 'key']],
+      ['PKCS #8 in DER', ['pkcs8', '-topk8', '-nocrypt', '-in', 'rsa.pem', '-outform', 'DER', '-out', 'key']],
+      ['PKCS #1 in PEM', ['rsa', '-traditional', '-in', 'rsa.pem', '-out', 'key']],
+      ['PKCS #1 in DER', ['rsa', '-traditional', '-in', 'rsa.pem', '-outform', 'DER', '-out', 'key']],
+    ])('%s', async (_, options) => {
+      run(...options);
+      const { key, certificate, fingerprint, warnings } = await load({ key: at('key') });
+      expect(key).toMatchObject({ algorithm: 'rsa', bits: 2048 });
+      const digest = createHash('sha384').update('module').digest();
+      const signature = await key.signDigest('sha384', digest);
+      expect(verify('sha384', Buffer.from('module'), certificate.publicKey, signature)).toBe(true);
+      const printed = run('x509', '-in', 'rsa.crt', '-noout', '-fingerprint', '-sha256').toString();
+      expect(printed.replaceAll(':', '').toLowerCase()).toContain(fingerprint);
+      expect(warnings).toEqual([]);
+    });
+
+    const encrypted: [string, string[]][] = [
+      ['PKCS #8, PBES2', ['pkcs8', '-topk8', '-in', 'rsa.pem', '-passout', 'env:PASS', '-out', 'locked']],
+      [
+        'PKCS #8 in DER',
+        ['pkcs8', '-topk8', '-in', 'rsa.pem', '-passout', 'env:PASS', '-outform', 'DER', '-out', 'locked'],
+      ],
+      [
+        'PKCS #8, scrypt',
+        ['pkcs8', '-topk8', '-scrypt', '-in', 'rsa.pem', '-passout', 'env:PASS', '-out', 'locked'],
+      ],
+      [
+        'traditional PEM',
+        ['rsa', '-traditional', '-aes256', '-in', 'rsa.pem', '-passout', 'env:PASS', '-out', 'locked'],
+      ],
+      [
+        'PKCS #12',
+        [
+          'pkcs12',
+          '-export',
+          '-inkey',
+          'rsa.pem',
+          '-in',
+          'rsa.crt',
+          '-passout',
+          'env:PASS',
+          '-out',
+          'locked',
+        ],
+      ],
+      [
+        'PKCS #12 of old',
+        [
+          'pkcs12',
+          '-export',
+          '-legacy',
+          '-inkey',
+          'rsa.pem',
+          '-in',
+          'rsa.crt',
+          '-passout',
+          'env:PASS',
+          '-out',
+          'locked',
+        ],
+      ],
+    ];
+    describe.each(encrypted)('encrypted: %s', (_, options) => {
+      beforeAll(() => void run(...options));
+
+      test.each(['KMM_SIGN_PASSWORD', 'KBUILD_SIGN_PIN'])('opens with %s', async (variable) => {
+        const { key, certificate } = await load({ key: at('locked'), env: { [variable]: passphrase } });
+        const signature = await key.signDigest('sha256', createHash('sha256').update('module').digest());
+        expect(verify('sha256', Buffer.from('module'), certificate.publicKey, signature)).toBe(true);
+      });
+
+      test('says that the passphrase is wrong, and does not repeat it', async () => {
+        const attempt = load({ key: at('locked'), env: { KMM_SIGN_PASSWORD: 'incorrect donkey' } });
+        const error: unknown = await attempt.catch((thrown: unknown) => thrown);
+        expect(error).toMatchObject({ code: 'WRONG_PASSPHRASE' });
+        expect(inspect(error, { depth: 10 })).not.toContain('donkey');
+      });
+
+      test('says that there is no passphrase', async () => {
+        await expect(load({ key: at('locked') })).rejects.toMatchObject({ code: 'WRONG_PASSPHRASE' });
+      });
+    });
+
+    test('a passphrase file counts before the environment, its line end does not', async () => {
+      run('pkcs8', '-topk8', '-in', 'rsa.pem', '-passout', 'env:PASS', '-out', 'locked');
+      writeFileSync(at('passphrase'), `${passphrase}\n`);
+      const provider = passphraseFrom({ env: { KMM_SIGN_PASSWORD: 'wrong' }, file: at('passphrase') });
+      await expect(load({ key: at('locked'), passphrase: provider })).resolves.toBeDefined();
+    });
+
+    test('PKCS #12 brings its certificate, bytes unchanged', async () => {
+      run(
+        'pkcs12',
+        '-export',
+        '-inkey',
+        'rsa.pem',
+        '-in',
+        'rsa.crt',
+        '-passout',
+        'env:PASS',
+        '-out',
+        'both.p12',
+      );
+      const { certificate } = await loadSigner({
+        key: at('both.p12'),
+        env: {},
+        passphrase: async () => new Secret(passphrase),
+      });
+      const [expected] = await loadCertificates(at('rsa.crt'));
+      expect(certificate.raw.equals(expected.raw)).toBe(true);
+    });
+
+    test('one PEM file may hold both, in any order', async () => {
+      writeFileSync(
+        at('both.pem'),
+        Buffer.concat([readFileSync(at('rsa.crt')), readFileSync(at('rsa.pem'))]),
+      );
+      await expect(loadSigner({ key: at('both.pem'), env: {} })).resolves.toMatchObject({
+        key: { bits: 2048 },
+      });
+    });
+
+    test('many signatures at once are each of their own digest', async () => {
+      const { key, certificate } = await load({});
+      const digests = Array.from({ length: 300 }, (_, index) =>
+        createHash('sha256').update(`${index}`).digest(),
+      );
+      const signatures = await Promise.all(digests.map((digest) => key.signDigest('sha256', digest)));
+      const signed = signatures.map((signature) =>
+        publicDecrypt(certificate.publicKey, signature).subarray(-32),
+      );
+      expect(signed).toEqual(digests);
+    });
+  });
+
+  describe('elliptic curves', () => {
+    describe.each(['P-256', 'P-384'])('%s', (curve) => {
+      test.each<[string, string[]]>([
+        ['PKCS #8', ['pkcs8', '-topk8', '-nocrypt', '-in', `${curve}.pem`, '-out', 'ec']],
+        ['SEC 1', ['ec', '-in', `${curve}.pem`, '-out', 'ec']],
+        ['SEC 1 in DER', ['ec', '-in', `${curve}.pem`, '-outform', 'DER', '-out', 'ec']],
+      ])('%s', async (_, options) => {
+        run(...options);
+        const { key, certificate, warnings } = await load({ key: at('ec'), certificate: at(`${curve}.crt`) });
+        const digest = createHash('sha512').update('module').digest();
+        const signature = await key.signDigest('sha512', digest);
+        expect(verify('sha512', Buffer.from('module'), certificate.publicKey, signature)).toBe(true);
+        // The same each time, as RSA is.
+        expect((await key.signDigest('sha512', digest)).equals(signature)).toBe(true);
+        expect(warnings).toEqual([expect.stringContaining('ECDSA')]);
+        expect(hashWarnings(key, 'sha256')).toHaveLength(1);
+        expect(hashWarnings(key, 'sha384')).toEqual([]);
+      });
+    });
+
+    test('PKCS #12 with a curve', async () => {
+      run(
+        'pkcs12',
+        '-export',
+        '-inkey',
+        'P-384.pem',
+        '-in',
+        'P-384.crt',
+        '-passout',
+        'env:PASS',
+        '-out',
+        'ec.p12',
+      );
+      const options = { key: at('ec.p12'), certificate: undefined, env: { KMM_SIGN_PASSWORD: passphrase } };
+      expect(await load(options)).toMatchObject({ key: { algorithm: 'ecdsa', bits: 384 } });
+    });
+  });
+
+  describe('what is refused', () => {
+    test.each(['P-521', 'ed25519'])('a key that no module can be signed with: %s', async (name) => {
+      const attempt = load({ key: at(`${name}.pem`), certificate: at(`${name}.crt`) });
+      await expect(attempt).rejects.toMatchObject({ code: 'INVALID_KEY' });
+    });
+
+    test('a key of another certificate', async () => {
+      await expect(load({ key: at('P-256.pem') })).rejects.toMatchObject({
+        code: 'KEY_CERTIFICATE_MISMATCH',
+      });
+    });
+
+    test.each<[string, Partial<LoadSignerOptions>, string]>([
+      ['a key file that is missing', { key: '/nowhere.pem' }, 'INVALID_KEY'],
+      ['a certificate that is missing', { certificate: '/nowhere.crt' }, 'INVALID_CERTIFICATE'],
+      ['a variable that is not set', { key: 'env://NOTHING' }, 'INVALID_KEY'],
+      ['a scheme that is not known', { key: 'awskms:///alias/x' }, 'INVALID_KEY'],
+      ['a token', { key: 'pkcs11:token=x;object=y' }, 'INVALID_KEY'],
+      ['a Secret without Kubernetes', { key: 'k8s://namespace/secret' }, 'INVALID_KEY'],
+    ])('%s', async (_, options, code) => {
+      await expect(load(options)).rejects.toMatchObject({ code });
+    });
+
+    test('a certificate in place of the key, and the other way round', async () => {
+      await expect(load({ key: at('rsa.crt') })).rejects.toMatchObject({ code: 'INVALID_KEY' });
+      await expect(load({ certificate: at('rsa.pem') })).rejects.toMatchObject({
+        code: 'INVALID_CERTIFICATE',
+      });
+    });
+
+    test('a file without end', async () => {
+      await expect(load({ key: '/dev/zero' })).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+    });
+
+    test('a key that is damaged, without its contents in the message', async () => {
+      const pem = readFileSync(at('rsa.pem'), 'utf8');
+      writeFileSync(at('damaged.pem'), pem.replace(/\n[A-Za-z0-9+/]{10}/, '\nAAAAAAAAAA'));
+      const error: unknown = await load({ key: at('damaged.pem') }).catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject({ code: 'INVALID_KEY' });
+      expect(inspect(error, { depth: 10 })).not.toContain(pem.slice(100, 140));
+    });
+  });
+
+  describe('references', () => {
+    test('env:// holds PEM, or DER in base64', async () => {
+      run('x509', '-in', 'rsa.crt', '-outform', 'DER', '-out', 'rsa.der');
+      const env = {
+        KEY: readFileSync(at('rsa.pem'), 'utf8'),
+        CERT: readFileSync(at('rsa.der')).toString('base64'),
+      };
+      await expect(load({ key: 'env://KEY', certificate: 'env://CERT', env })).resolves.toBeDefined();
+    });
+
+    test.each([
+      ['as KMM names them', 'k8s://kmm/signing', 'k8s://kmm/signing', { key: 'rsa.pem', cert: 'rsa.crt' }],
+      [
+        'as TLS Secrets name them',
+        'k8s://kmm/signing',
+        'k8s://kmm/signing',
+        { 'tls.key': 'rsa.pem', 'tls.crt': 'rsa.crt' },
+      ],
+      ['by name', 'k8s://kmm/signing/k', 'k8s://kmm/signing/c', { k: 'rsa.pem', c: 'rsa.crt' }],
+    ])('k8s:// finds the values of a Secret %s', async (_, key, certificate, values) => {
+      const asked: string[] = [];
+      const readSecret = {
+        async read(namespace: string, name: string) {
+          asked.push(`${namespace}/${name}`);
+          return Object.fromEntries(
+            Object.entries(values).map(([entry, file]) => [entry, readFileSync(at(file))]),
+          );
+        },
+      };
+      await expect(load({ key, certificate, readSecret })).resolves.toBeDefined();
+      expect(asked).toEqual(['kmm/signing', 'kmm/signing']);
+    });
+
+    test('a Secret without the key tells which keys it has', async () => {
+      const readSecret = { read: async () => ({ other: Buffer.from('private') }) };
+      const attempt = load({ key: 'k8s://kmm/signing', readSecret });
+      await expect(attempt).rejects.toMatchObject({ code: 'INVALID_KEY', facts: { keys: ['other'] } });
+    });
+  });
+
+  describe('warnings', () => {
+    test.each<[string, string[], RegExp]>([
+      ['no digitalSignature', ['-addext', 'keyUsage=critical,keyCertSign'], /digitalSignature/],
+      [
+        'expired',
+        ['-not_before', '20200101000000Z', '-not_after', '20200201000000Z'],
+        /expired on 2020-02-01/,
+      ],
+      [
+        'not yet valid',
+        ['-not_before', '20900101000000Z', '-not_after', '20910101000000Z'],
+        /before 2090-01-01/,
+      ],
+    ])('%s', async (name, options, expected) => {
+      const dates = options[0] === '-not_before';
+      if (dates) {
+        // `openssl req` of 3.0 has no such options; `openssl ca` sets dates.
+        writeFileSync(
+          at('ca.cnf'),
+          '[ca]\ndefault_ca=d\n[d]\ndatabase=index\nrand_serial=yes\nnew_certs_dir=.\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\n',
+        );
+        writeFileSync(at('index'), '');
+        run('req', '-new', '-key', 'rsa.pem', '-subj', `/CN=${name}`, '-out', 'request');
+        const [, from = '', , to = ''] = options;
+        run(
+          'ca',
+          '-config',
+          'ca.cnf',
+          '-selfsign',
+          '-keyfile',
+          'rsa.pem',
+          '-in',
+          'request',
+          '-batch',
+          '-notext',
+          '-startdate',
+          from,
+          '-enddate',
+          to,
+          '-out',
+          'warned.crt',
+        );
+      } else {
+        certify('rsa.pem', 'warned.crt', ...options);
+      }
+      const { warnings } = await load({ certificate: at('warned.crt') });
+      expect(warnings).toEqual([expect.stringMatching(expected)]);
+    });
+
+    test.each([1024, 5120])('RSA with %i bits', async (bits) => {
+      run('genpkey', '-algorithm', 'RSA', '-pkeyopt', `rsa_keygen_bits:${bits}`, '-out', 'odd.pem');
+      certify('odd.pem', 'odd.crt');
+      const { warnings } = await load({ key: at('odd.pem'), certificate: at('odd.crt') });
+      expect(warnings).toEqual([expect.stringContaining(`${bits} bits`)]);
+    });
+  });
+
+  test('a bundle gives all its certificates', async () => {
+    writeFileSync(
+      at('bundle'),
+      ['rsa', 'P-256', 'ed25519'].map((name) => readFileSync(at(`${name}.crt`), 'utf8')).join('text\n'),
+    );
+    const certificates = await loadCertificates(at('bundle'));
+    expect(certificates.map(({ subject }) => subject)).toEqual([
+      'CN=rsa.crt',
+      'CN=P-256.crt',
+      'CN=ed25519.crt',
+    ]);
+  });
+});
