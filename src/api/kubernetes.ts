@@ -1,0 +1,73 @@
+import type {
+  V1Affinity,
+  V1EnvVar,
+  V1LocalObjectReference,
+  V1ResourceRequirements,
+  V1Toleration,
+  V1Volume,
+  V1VolumeMount,
+} from '@kubernetes/client-node';
+import { z } from 'zod';
+
+/**
+ * A part of Kubernetes' own API inside our resources. Only what we read is checked here; the rest is kept
+ * as it is, so that fields of any Kubernetes version work, and checked by the API server where it is used.
+ */
+function kubernetes<T>(shape: z.ZodRawShape): z.ZodType<T> {
+  return z.looseObject(shape) as unknown as z.ZodType<T>;
+}
+
+const quantity = z.union([z.int(), z.string()]).meta({ 'x-kubernetes-int-or-string': true });
+
+/** The name of a Secret or ConfigMap in the same namespace. */
+export const localObjectReference: z.ZodType<V1LocalObjectReference> = z.object({
+  name: z.string().describe('Name of the object, in the namespace of the work that uses it.'),
+});
+
+/** Required labels, by equality. */
+export const labelMap = z.record(z.string(), z.string());
+
+/** A container's environment variable. */
+export const envVar = kubernetes<V1EnvVar>({ name: z.string(), value: z.string().optional() });
+
+/** Where a container sees a volume. */
+export const volumeMount = kubernetes<V1VolumeMount>({ name: z.string(), mountPath: z.string() });
+
+/** A pod's volume. */
+export const volume = kubernetes<V1Volume>({
+  name: z.string(),
+  hostPath: z.looseObject({ path: z.string() }).optional(),
+});
+
+/** A container's requests and limits. */
+export const resourceRequirements = kubernetes<V1ResourceRequirements>({
+  limits: z.record(z.string(), quantity).optional(),
+  requests: z.record(z.string(), quantity).optional(),
+});
+
+/** A taint that pods stand. */
+export const toleration: z.ZodType<V1Toleration> = z.object({
+  key: z.string().exactOptional(),
+  operator: z.string().exactOptional(),
+  value: z.string().exactOptional(),
+  effect: z.string().exactOptional(),
+  tolerationSeconds: z.int().exactOptional(),
+});
+
+/** A pod's affinities. */
+export const affinity = kubernetes<V1Affinity>({});
+
+/** A condition as metav1.Condition has it. */
+export const condition = z.object({
+  type: z.string().describe('Ready, Progressing, Degraded, or a condition that names one problem.'),
+  status: z.enum(['True', 'False', 'Unknown']),
+  reason: z.string().describe('A word in CamelCase, for programs.'),
+  message: z.string().describe('A sentence, for people.'),
+  lastTransitionTime: z.string().meta({ format: 'date-time' }),
+  observedGeneration: z.int().optional(),
+});
+
+/** The conditions of a resource. */
+export const conditions = z
+  .array(condition)
+  .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['type'] });

@@ -1,0 +1,28 @@
+import { z } from 'zod';
+import { objectMeta, parseResource, type ResourceKind } from '../resource.ts';
+import { moduleSpec } from './spec.ts';
+import { moduleStatus } from './status.ts';
+
+/** `kmm.sigs.x-k8s.io/v1beta1`, Module. */
+export const moduleKind = {
+  group: 'kmm.sigs.x-k8s.io',
+  version: 'v1beta1',
+  kind: 'Module',
+} as const satisfies ResourceKind;
+
+/** A kernel module for the nodes of this cluster. */
+export const moduleResource = z.object({
+  apiVersion: z.literal('kmm.sigs.x-k8s.io/v1beta1'),
+  kind: z.literal('Module'),
+  metadata: objectMeta,
+  spec: moduleSpec,
+  status: moduleStatus.optional(),
+});
+
+/** A kernel module for the nodes of this cluster. */
+export type Module = z.output<typeof moduleResource>;
+
+/** Reads a Module. @throws ApiError INVALID_RESOURCE */
+export function parseModule(value: unknown): Module {
+  return parseResource(moduleResource, moduleKind.kind, value);
+}

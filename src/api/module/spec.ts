@@ -1,0 +1,115 @@
+import { z } from 'zod';
+import {
+  envVar,
+  labelMap,
+  localObjectReference,
+  resourceRequirements,
+  toleration,
+  volume,
+  volumeMount,
+} from '../kubernetes.ts';
+import { kernelMapping, mappingDefaults } from './kernel-mapping.ts';
+import { modprobe } from './modprobe.ts';
+
+const imagePullPolicy = z
+  .string()
+  .optional()
+  .describe('Always, IfNotPresent or Never. Images are pinned by digest, so IfNotPresent is enough.');
+
+const moduleLoaderContainer = z
+  .object({
+    ...mappingDefaults,
+    imagePullPolicy,
+    version: z
+      .string()
+      .optional()
+      .describe('Turns on ordered upgrades: only nodes labelled with this version get the module.'),
+    modprobe,
+    kernelMappings: z
+      .array(kernelMapping)
+      .min(1)
+      .describe('Which image goes with which kernel. The first entry that matches counts.'),
+  })
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule:
+          '(has(self.containerImage) && size(self.containerImage) > 0) || ' +
+          'self.kernelMappings.all(m, has(m.containerImage) && size(m.containerImage) > 0)',
+        message: 'containerImage must be set at the container or at every mapping',
+      },
+      {
+        rule: '(has(self.version) && size(self.version) > 0) == (has(oldSelf.version) && size(oldSelf.version) > 0)',
+        message: 'cannot update to or from an empty version; please delete the Module and create it again',
+      },
+      {
+        rule:
+          '!(has(self.inTreeModuleToRemove) && size(self.inTreeModuleToRemove) > 0) || !has(self.inTreeModulesToRemove) ' +
+          '|| size(self.inTreeModulesToRemove) == 0',
+        message: 'inTreeModuleToRemove and inTreeModulesToRemove are mutually exclusive',
+      },
+    ],
+  });
+
+const operandContainer = z.object({
+  image: z.string(),
+  imagePullPolicy,
+  command: z.array(z.string()).optional(),
+  args: z.array(z.string()).optional(),
+  env: z.array(envVar).optional(),
+  resources: resourceRequirements.optional(),
+  volumeMounts: z.array(volumeMount).optional(),
+});
+
+const operand = {
+  container: operandContainer,
+  initContainer: operandContainer.optional().describe('Runs before the container.'),
+  serviceAccountName: z.string().optional(),
+  volumes: z.array(volume).optional(),
+  automountServiceAccountToken: z.boolean().optional(),
+};
+
+const deviceClass = z.looseObject({ name: z.string() });
+
+/** What a Module asks for. */
+export const moduleSpec = z
+  .object({
+    moduleLoader: z
+      .object({
+        container: moduleLoaderContainer,
+        serviceAccountName: z
+          .string()
+          .optional()
+          .describe('ServiceAccount of the pods that load the module.'),
+      })
+      .optional()
+      .describe('Loads the kernel module. May be absent where only a device plugin is wanted.'),
+    devicePlugin: z
+      .object(operand)
+      .optional()
+      .describe('A device plugin for nodes where the module is loaded.'),
+    dra: z
+      .object({ ...operand, driverName: z.string(), deviceClasses: z.array(deviceClass).optional() })
+      .optional()
+      .describe('A driver for dynamic resource allocation. Accepted, not acted on yet.'),
+    imageRepoSecret: localObjectReference
+      .optional()
+      .describe('Pull secret for the images, and for building and signing them.'),
+    selector: labelMap.describe('Nodes that get the module.'),
+    tolerations: z.array(toleration).optional().describe('Taints of nodes that get the module all the same.'),
+    imageRebuildTriggerGeneration: z.int().optional().describe('Change this number to build and sign anew.'),
+  })
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule: '!(has(self.dra) && has(self.devicePlugin))',
+        message: 'spec.dra and spec.devicePlugin are mutually exclusive',
+      },
+    ],
+  });
+
+/** What a Module asks for, with defaults filled in. */
+export type ModuleSpec = z.output<typeof moduleSpec>;
+export type ModuleLoader = NonNullable<ModuleSpec['moduleLoader']>;
+export type ModuleLoaderContainer = ModuleLoader['container'];
+export type DevicePlugin = NonNullable<ModuleSpec['devicePlugin']>;

@@ -1,0 +1,93 @@
+import { z } from 'zod';
+import { conditions } from './kubernetes.ts';
+import { objectMeta, parseResource } from './resource.ts';
+
+/** Both vocabularies of KMM: up to 2.3, and since 2.4. */
+const verification = {
+  verificationStatus: z.enum(['True', 'False', 'Success', 'Failure', 'InProgress']),
+  verificationStage: z.enum(['Image', 'Build', 'Sign', 'Requeued', 'Done']),
+  statusReason: z.string().optional(),
+  lastTransitionTime: z.string().meta({ format: 'date-time' }),
+};
+
+/** What became of a preflight validation. The same in v1beta1 and v1beta2: each reads its own half. */
+export const preflightStatus = z.object({
+  observedGeneration: z.int().optional(),
+  conditions: conditions.optional(),
+  crStatuses: z
+    .record(z.string(), z.object(verification))
+    .optional()
+    .describe('As v1beta1 has it: by the name of the Module.'),
+  modules: z
+    .array(z.object({ name: z.string(), namespace: z.string(), ...verification }))
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['namespace', 'name'] })
+    .optional()
+    .describe('As v1beta2 has it: one entry for each Module.'),
+});
+
+const pushBuiltImage = z
+  .boolean()
+  .optional()
+  .describe('Keep what was built and signed for the check, under the name that the Module gives it.');
+
+const version = z.string().trim().min(1);
+
+/** Asks whether every Module would be ready for a kernel. */
+export const preflightValidationSpec = z.object({
+  kernelVersion: version.describe('The kernel to check, as uname -r gives it.'),
+  pushBuiltImage,
+});
+
+/** Asks the same for a release of OpenShift. */
+export const preflightValidationOcpSpec = z
+  .object({
+    releaseImage: version.optional().describe('The release image whose kernel is checked.'),
+    useRTKernel: z.boolean().optional().describe('Check the real-time kernel of the release.'),
+    kernelVersion: version.optional().describe('The kernel to check, in place of releaseImage.'),
+    dtkImage: z.string().optional().describe('The Driver Toolkit image for kernelVersion.'),
+    pushBuiltImage,
+  })
+  .meta({
+    'x-kubernetes-validations': [
+      {
+        rule: 'has(self.releaseImage) != has(self.kernelVersion)',
+        message: 'exactly one of releaseImage and kernelVersion must be set',
+      },
+    ],
+  })
+  .refine((spec) => (spec.releaseImage === undefined) !== (spec.kernelVersion === undefined), {
+    error: 'exactly one of releaseImage and kernelVersion must be set',
+  });
+
+const apiVersion = z.enum(['kmm.sigs.x-k8s.io/v1beta1', 'kmm.sigs.x-k8s.io/v1beta2']);
+
+/** Asks whether every Module would be ready for a kernel. */
+export const preflightValidation = z.object({
+  apiVersion,
+  kind: z.literal('PreflightValidation'),
+  metadata: objectMeta,
+  spec: preflightValidationSpec,
+  status: preflightStatus.optional(),
+});
+
+/** Asks whether every Module would be ready for a release of OpenShift. */
+export const preflightValidationOcp = z.object({
+  apiVersion,
+  kind: z.literal('PreflightValidationOCP'),
+  metadata: objectMeta,
+  spec: preflightValidationOcpSpec,
+  status: preflightStatus.optional(),
+});
+
+export type PreflightValidation = z.output<typeof preflightValidation>;
+export type PreflightValidationOcp = z.output<typeof preflightValidationOcp>;
+
+/** Reads a PreflightValidation of either version. @throws ApiError INVALID_RESOURCE */
+export function parsePreflightValidation(value: unknown): PreflightValidation {
+  return parseResource(preflightValidation, 'PreflightValidation', value);
+}
+
+/** Reads a PreflightValidationOCP of either version. @throws ApiError INVALID_RESOURCE */
+export function parsePreflightValidationOcp(value: unknown): PreflightValidationOcp {
+  return parseResource(preflightValidationOcp, 'PreflightValidationOCP', value);
+}

@@ -1,0 +1,17 @@
+import type { ManagedClusterModule } from '../managed-cluster-module.ts';
+import type { Findings } from '../violation.ts';
+import { checkModuleSpec } from './module-spec.ts';
+
+/** Checks a ManagedClusterModule: its Module, as the chosen clusters would have it. */
+export function checkManagedClusterModule(
+  resource: ManagedClusterModule,
+  previous?: ManagedClusterModule,
+): Findings {
+  return checkModuleSpec({
+    name: resource.metadata.name,
+    namespace: resource.spec.spokeNamespace,
+    spec: resource.spec.moduleSpec,
+    previous: previous?.spec.moduleSpec,
+    path: 'spec.moduleSpec',
+  });
+}

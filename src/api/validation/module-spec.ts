@@ -1,0 +1,71 @@
+import type { ModuleSpec } from '../module/spec.ts';
+import { nonEmpty } from '../resource.ts';
+import { mergeFindings, type Findings, type Violation } from '../violation.ts';
+import { checkKernelMappings } from './kernel-mappings.ts';
+import { checkModprobe } from './modprobe.ts';
+import { checkOperands } from './operands.ts';
+import { checkTolerations } from './tolerations.ts';
+
+/** A Module to check, or the one inside a ManagedClusterModule. */
+export interface ModuleSpecCheck {
+  readonly name: string;
+  readonly namespace: string;
+  readonly spec: ModuleSpec;
+  /** The spec before the update. */
+  readonly previous?: ModuleSpec | undefined;
+  /** Where the spec is in its resource. @default `spec` */
+  readonly path?: string;
+}
+
+/** Labels that administrators set by hand for ordered upgrades hold both names, with prefix and dots. */
+const maxVersionedNameLength = 40;
+
+/** Checks what the schema cannot say about a Module, with the rules of KMM's webhook. */
+export function checkModuleSpec({
+  name,
+  namespace,
+  spec,
+  previous,
+  path = 'spec',
+}: ModuleSpecCheck): Findings {
+  const container = spec.moduleLoader?.container;
+  const at = `${path}.moduleLoader.container`;
+  return mergeFindings(
+    container === undefined ? { errors: [], warnings: [] } : checkKernelMappings(container, at),
+    {
+      errors: [
+        ...(container === undefined ? [] : checkModprobe(container.modprobe, `${at}.modprobe`)),
+        ...checkVersion(versionOf(spec), name.length + namespace.length, `${at}.version`),
+        ...(previous === undefined ? [] : checkVersionChange(spec, previous, `${at}.version`)),
+        ...checkTolerations(spec.tolerations ?? [], `${path}.tolerations`),
+        ...checkOperands(spec, path),
+      ],
+      warnings: [],
+    },
+  );
+}
+
+function versionOf(spec: ModuleSpec): string | undefined {
+  return nonEmpty(spec.moduleLoader?.container.version);
+}
+
+function checkVersion(version: string | undefined, length: number, path: string): Violation[] {
+  if (version === undefined || length <= maxVersionedNameLength) return [];
+  return [
+    {
+      path,
+      message: `when version is set, name and namespace together may have ${maxVersionedNameLength} characters, not ${length}`,
+    },
+  ];
+}
+
+function checkVersionChange(spec: ModuleSpec, previous: ModuleSpec, path: string): Violation[] {
+  if (spec.moduleLoader === undefined || previous.moduleLoader === undefined) return [];
+  if ((versionOf(spec) === undefined) === (versionOf(previous) === undefined)) return [];
+  return [
+    {
+      path,
+      message: 'cannot update to or from an empty version; please delete the Module and create it again',
+    },
+  ];
+}

@@ -1,0 +1,33 @@
+/** One thing that is wrong with a resource, and where. */
+export interface Violation {
+  /** Path of the field, such as `spec.moduleLoader.container.kernelMappings[0].regexp`. */
+  readonly path: string;
+  readonly message: string;
+}
+
+/** What a look at a resource found. Errors refuse it, warnings are told to whoever applies it. */
+export interface Findings {
+  readonly errors: readonly Violation[];
+  readonly warnings: readonly Violation[];
+}
+
+/** Puts findings together, in order. */
+export function mergeFindings(...all: readonly Findings[]): Findings {
+  return {
+    errors: all.flatMap(({ errors }) => errors),
+    warnings: all.flatMap(({ warnings }) => warnings),
+  };
+}
+
+/** Writes a path as kubectl does: `a.b[0].c`. */
+export function formatPath(parts: readonly PropertyKey[]): string {
+  return parts
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .join('')
+    .replace(/^\./, '');
+}
+
+/** Writes a violation as one sentence. */
+export function formatViolation({ path, message }: Violation): string {
+  return `${path}: ${message}`;
+}
