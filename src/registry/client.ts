@@ -1,4 +1,6 @@
-import { anonymousKeychain, type Keychain } from './credentials/keychain.ts';
+import { homedir } from 'node:os';
+import { createDefaultKeychain } from './credentials/default-keychain.ts';
+import type { Keychain } from './credentials/keychain.ts';
 import { createRegistryTransport, type RegistryTransport } from './http/registry-transport.ts';
 import { RemoteRepository } from './image/remote-repository.ts';
 import type { ImageRepository } from './image/repository.ts';
@@ -28,7 +30,7 @@ export class RegistryClient {
 
   constructor(options: RegistryClientOptions = {}) {
     this.#options = options;
-    this.#keychain = options.keychain ?? anonymousKeychain;
+    this.#keychain = options.keychain ?? defaultKeychain(options);
   }
 
   /**
@@ -40,7 +42,14 @@ export class RegistryClient {
     { closesClient = false }: { readonly closesClient?: boolean } = {},
   ): ImageRepository {
     const onClose = closesClient ? () => this.close() : undefined;
-    return new RemoteRepository({ connection: this.#connection(registry), registry, repository, onClose });
+    const { retryDelay } = this.#options;
+    return new RemoteRepository({
+      connection: this.#connection(registry),
+      registry,
+      repository,
+      retryDelay,
+      onClose,
+    });
   }
 
   /** Closes all connections. */
@@ -64,4 +73,13 @@ export class RegistryClient {
     this.#connections.set(registry, connection);
     return connection;
   }
+}
+
+function defaultKeychain({ credentials, environment = process.env, logger }: RegistryOptions): Keychain {
+  return createDefaultKeychain({
+    ...credentials,
+    env: environment,
+    homeDirectory: environment['HOME'] ?? homedir(),
+    logger,
+  });
 }

@@ -17,6 +17,8 @@ export interface RemoteRepositoryOptions {
   readonly registry: string;
   /** `vendor/driver` */
   readonly repository: string;
+  /** Milliseconds before a transfer that broke off is taken up again; each further time doubles it. @default 500 */
+  readonly retryDelay?: number | undefined;
   /** Releases the connection, where nobody else uses it. */
   readonly onClose?: (() => Promise<void>) | undefined;
 }
@@ -29,13 +31,14 @@ export class RemoteRepository implements ImageRepository {
   #bytesDown = 0;
   #bytesUp = 0;
 
-  constructor({ connection, registry, repository, onClose }: RemoteRepositoryOptions) {
+  constructor({ connection, registry, repository, retryDelay = 500, onClose }: RemoteRepositoryOptions) {
     this.name = `${registry}/${repository}`;
     this.#onClose = onClose;
     this.#endpoint = {
       connection,
       repository,
       name: this.name,
+      retryDelay,
       onBytesDown: (count) => {
         this.#bytesDown += count;
       },

@@ -30,6 +30,8 @@ export interface BlobStreamOptions {
   readonly open: (start: number, signal: AbortSignal) => Promise<BlobSource>;
   /** Whether a source that ends early is opened again where it ended. @default true */
   readonly resumes?: boolean | undefined;
+  /** Milliseconds before it is opened again for the first time without progress. @default 0 */
+  readonly retryDelay?: number | undefined;
   /** Told of every byte that arrives. */
   readonly onBytes?: ((count: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -150,7 +152,7 @@ export class BlobStream extends Readable {
         return;
       }
       try {
-        if (this.#fruitlessTries > 0) await backOff(this.#fruitlessTries, this.#closed.signal);
+        if (this.#fruitlessTries > 0) await this.#backOff();
         await this.#connect();
         return;
       } catch (reason) {
@@ -159,6 +161,11 @@ export class BlobStream extends Readable {
         if (!isTransient(reason)) this.destroy(reason instanceof Error ? reason : this.#brokenOff(undefined));
       }
     }
+  }
+
+  #backOff(): Promise<void> {
+    const { retryDelay = 0 } = this.#options;
+    return backOff({ attempt: this.#fruitlessTries, delay: retryDelay, signal: this.#closed.signal });
   }
 
   #dropBody(): void {

@@ -61,7 +61,8 @@ async function sendChunk(upload: ChunkedUpload, chunk: Buffer, from: Progress): 
     fruitlessTries = next.offset > progress.offset ? 0 : fruitlessTries + 1;
     if (fruitlessTries >= maxFruitlessTries) throw lost(upload, next.offset, end);
     progress = next;
-    if (fruitlessTries > 0) await backOff(fruitlessTries, upload.signal);
+    if (fruitlessTries > 0)
+      await backOff({ attempt: fruitlessTries, delay: upload.endpoint.retryDelay, signal: upload.signal });
   }
   return progress;
 }

@@ -22,6 +22,7 @@ export function downloadBlob(
     place: endpoint.name,
     open: (start, closed) => openAt(endpoint, descriptor, start, closed),
     onBytes: endpoint.onBytesDown,
+    retryDelay: endpoint.retryDelay,
     signal,
   });
 }

@@ -18,6 +18,8 @@ export interface Endpoint {
   readonly repository: string;
   /** For messages: `registry.example:5000/vendor/driver`. */
   readonly name: string;
+  /** Milliseconds before a transfer is first tried again. */
+  readonly retryDelay: number;
   /** Told of bytes of bodies of manifests and blobs. */
   readonly onBytesDown: (count: number) => void;
   readonly onBytesUp: (count: number) => void;

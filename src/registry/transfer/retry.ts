@@ -4,8 +4,7 @@ import { isTransient as isTransientNetworkError } from '../http/network-error.ts
 
 const transientStatuses: ReadonlySet<unknown> = new Set([408, 429, 500, 502, 503, 504]);
 
-/** Milliseconds before the first new try; each further one doubles it. */
-const firstDelay = 250;
+/** Milliseconds between tries at the most. */
 const maxDelay = 10_000;
 
 /** Tells whether an error may pass by itself: a broken connection, or a server in trouble. */
@@ -16,12 +15,24 @@ export function isTransient(error: unknown): boolean {
   );
 }
 
-/** Waits before try number `attempt` (the first new one is 1). Ends at once with the signal's reason. */
-export async function backOff(attempt: number, signal: AbortSignal | undefined): Promise<void> {
+/** How long to wait before a new try: `delay` before the first, doubled by each further one. */
+export interface BackOff {
+  /** The first new try is 1. */
+  readonly attempt: number;
+  /** Milliseconds. */
+  readonly delay: number;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Waits before a new try. Ends at once with the signal's reason. */
+export async function backOff({ attempt, delay, signal }: BackOff): Promise<void> {
   signal?.throwIfAborted();
-  const delay = Math.min(firstDelay * 2 ** (attempt - 1), maxDelay);
   try {
-    await sleep(delay, undefined, signal === undefined ? {} : { signal });
+    await sleep(
+      Math.min(delay * 2 ** (attempt - 1), maxDelay),
+      undefined,
+      signal === undefined ? {} : { signal },
+    );
   } catch {
     signal?.throwIfAborted();
   }
