@@ -5,60 +5,75 @@ import { redactedUrl } from './redacted-url.ts';
 interface Explanation {
   readonly problem: string;
   readonly hint?: string;
+  /** Whether another try will fail in the same way. */
+  readonly lasting?: true;
 }
 
-const plainHttpServer: Explanation = {
+const broken: Explanation = { problem: 'the connection was broken' };
+const notTls: Explanation = {
   problem: 'the server does not speak TLS',
   hint: 'If the registry is served without TLS, use --plain-http.',
+  lasting: true,
 };
 const unknownAuthority: Explanation = {
   problem: 'its certificate is not signed by an authority that is trusted here',
   hint: "Give the authority's certificate with --ca-file.",
+  lasting: true,
 };
+const tlsFailure: Explanation = { problem: 'the TLS handshake failed', lasting: true };
 
 const explanations: Readonly<Record<string, Explanation>> = {
   ECONNREFUSED: {
     problem: 'the connection was refused',
     hint: 'Check the host and port, and that the registry runs.',
   },
-  ECONNRESET: { problem: 'the connection was broken' },
-  EPIPE: { problem: 'the connection was broken' },
-  ENOTFOUND: { problem: 'the host name does not exist', hint: 'Check the spelling of the registry.' },
+  ECONNRESET: broken,
+  EPIPE: broken,
+  ENOTFOUND: {
+    problem: 'the host name does not exist',
+    hint: 'Check the spelling of the registry.',
+    lasting: true,
+  },
   EAI_AGAIN: { problem: 'the host name cannot be resolved at present' },
   EHOSTUNREACH: { problem: 'there is no way to the host' },
   ENETUNREACH: { problem: 'there is no way to the network' },
   ETIMEDOUT: { problem: 'it did not answer in time' },
   ERR_HTTP_CONTENT_LENGTH_MISMATCH: { problem: 'the answer ended before it was complete' },
-  EPROTO: plainHttpServer,
-  ERR_SSL_WRONG_VERSION_NUMBER: plainHttpServer,
-  ERR_SSL_PACKET_LENGTH_TOO_LONG: plainHttpServer,
+  ERR_PROXY_TUNNEL: { problem: 'the proxy does not let us through', hint: 'Check HTTPS_PROXY and NO_PROXY.' },
+  EPROTO: tlsFailure,
+  ERR_SSL_WRONG_VERSION_NUMBER: notTls,
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: notTls,
+  ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: {
+    problem: 'it wants a client certificate',
+    hint: 'Give one with --cert-file and --key-file.',
+    lasting: true,
+  },
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
   UNABLE_TO_GET_ISSUER_CERT: unknownAuthority,
   UNABLE_TO_GET_ISSUER_CERT_LOCALLY: unknownAuthority,
   SELF_SIGNED_CERT_IN_CHAIN: unknownAuthority,
   DEPTH_ZERO_SELF_SIGNED_CERT: unknownAuthority,
-  CERT_HAS_EXPIRED: { problem: 'its certificate has expired' },
-  ERR_TLS_CERT_ALTNAME_INVALID: { problem: 'its certificate is for another host name' },
+  CERT_HAS_EXPIRED: { problem: 'its certificate has expired', lasting: true },
+  ERR_TLS_CERT_ALTNAME_INVALID: { problem: 'its certificate is for another host name', lasting: true },
 };
 
-/** Codes of a TLS client that got an answer which is not TLS. */
-const notTls = new Set(['EPROTO', 'ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG']);
-
-/** Failures that another try does not mend. */
-const lasting = new Set([
-  ...notTls,
-  ...Object.entries(explanations).flatMap(([code, explanation]) =>
-    explanation === unknownAuthority ? [code] : [],
-  ),
-  'CERT_HAS_EXPIRED',
-  'ERR_TLS_CERT_ALTNAME_INVALID',
-  'ENOTFOUND',
-]);
+function explain(code: string): Explanation {
+  const known = explanations[code];
+  if (known !== undefined) return known;
+  if (code.startsWith('ERR_SSL_')) return { ...tlsFailure, problem: `the TLS handshake failed (${code})` };
+  if (code.startsWith('HPE_')) return { problem: `its answer is not HTTP (${code})` };
+  return { problem: `the request failed (${code})` };
+}
 
 /** The part of a system or HTTP library error that may be shown. */
 function codeOf(error: unknown): string {
   if (typeof error !== 'object' || error === null || !('code' in error)) return 'UNKNOWN';
-  return typeof error.code === 'string' && /^[A-Z0-9_]{1,60}$/.test(error.code) ? error.code : 'UNKNOWN';
+  const { code } = error;
+  if (typeof code !== 'string' || !/^[A-Z0-9_]{1,60}$/.test(code)) return 'UNKNOWN';
+  // OpenSSL's reason makes the code only when nothing was being written at the time.
+  const reason = 'message' in error ? String(error.message) : '';
+  const isRecordError = /wrong version number|packet length too long/.test(reason);
+  return code === 'EPROTO' && isRecordError ? 'ERR_SSL_WRONG_VERSION_NUMBER' : code;
 }
 
 /**
@@ -67,7 +82,7 @@ function codeOf(error: unknown): string {
  */
 export function networkError(url: URL, error: unknown): RegistryError {
   const code = codeOf(error);
-  const { problem, hint } = explanations[code] ?? { problem: `the request failed (${code})` };
+  const { problem, hint } = explain(code);
   return new RegistryError({
     code: 'NETWORK',
     message: `Cannot talk to ${url.host}: ${problem}`,
@@ -76,14 +91,13 @@ export function networkError(url: URL, error: unknown): RegistryError {
   });
 }
 
-/** Tells whether a server answered a TLS handshake in plain text. */
+/** Tells whether a TLS client got an answer that is not TLS. */
 export function isPlainTextAnswer(error: unknown): boolean {
-  return error instanceof RegistryError && error.code === 'NETWORK' && notTls.has(String(error.facts.reason));
+  return explain(codeOf(error)) === notTls;
 }
 
 /** Tells whether another try may help. */
 export function isTransient(error: unknown): boolean {
-  return (
-    error instanceof RegistryError && error.code === 'NETWORK' && !lasting.has(String(error.facts.reason))
-  );
+  if (!(error instanceof RegistryError) || error.code !== 'NETWORK') return false;
+  return explain(String(error.facts.reason)).lasting !== true;
 }

@@ -23,9 +23,15 @@ export interface RetryOptions {
   readonly now?: () => number;
 }
 
-const sleepWithTimer = async (milliseconds: number, signal: AbortSignal | undefined): Promise<void> => {
-  await sleepFor(milliseconds, undefined, signal === undefined ? {} : { signal });
-};
+async function sleepWithTimer(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
+  try {
+    await sleepFor(milliseconds, undefined, signal === undefined ? {} : { signal });
+  } catch (error) {
+    // The caller's own reason, not the timer's.
+    signal?.throwIfAborted();
+    throw error;
+  }
+}
 
 /**
  * Sends again what failed for a reason that may pass. A host that asked for patience gets it from

@@ -111,7 +111,7 @@ describe('retries', () => {
     const error = await rejection(
       client.transport({ method: 'GET', url: client.url('x'), signal: controller.signal }),
     );
-    expect(error).toMatchObject({ message: expect.stringMatching(/enough|aborted/) });
+    expect(error).toMatchObject({ message: 'enough' });
     expect(server.seen).toHaveLength(1);
   });
 });
