@@ -7,7 +7,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const source = join(root, 'src');
 
 /** From the ground up. A folder knows itself and those before it. */
-const floors = ['shared', 'registry', 'signer', 'builder', 'controller', 'cli'];
+const floors = ['shared', 'registry', 'signer', 'api', 'builder', 'controller', 'cli'];
 
 const maxLines = 300;
 
@@ -29,15 +29,18 @@ interface SourceFile {
 /** Static imports, re-exports and dynamic imports of relative files; a type import binds floors as any other does. */
 const importPattern = /(?:\bfrom|\bimport)\s*\(?\s*(?<quote>['"])(?<specifier>\.{1,2}\/[^'"]+)\k<quote>/g;
 
+/** What the build puts in; not a source file. */
+const packageFile = '../package.json';
+
 function fromSource(path: string): string {
   return relative(source, path).split(sep).join('/');
 }
 
 function readSource(file: string): SourceFile {
   const text = readFileSync(file, 'utf8');
-  const imports = [...withoutComments(text).matchAll(importPattern)].map(({ groups }) =>
-    fromSource(join(dirname(file), groups?.['specifier'] ?? '')),
-  );
+  const imports = [...withoutComments(text).matchAll(importPattern)]
+    .map(({ groups }) => fromSource(join(dirname(file), groups?.['specifier'] ?? '')))
+    .filter((path) => path !== packageFile);
   return { path: fromSource(file), text, imports };
 }
 
