@@ -1,6 +1,6 @@
 // Bundles the programs and the library into dist/, with shared and lazily loaded chunks.
 import { existsSync } from 'node:fs';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -26,10 +26,13 @@ const { metafile } = await build({
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
 });
 
-// What an earlier build left goes last: a program that is running may still load it.
+// What earlier builds left goes, but not at once: a program that is running may still load it.
+const millisecondsToKeep = process.argv.includes('--clean') ? 0 : 10 * 60 * 1000;
 const made = new Set(Object.keys(metafile.outputs).map((file) => basename(file)));
 const directory = new URL('../dist/', import.meta.url);
-for (const { name } of await readdir(directory, { withFileTypes: true })) {
-  if (!made.has(name) && name !== '.compile-cache')
-    await rm(new URL(name, directory), { recursive: true, force: true });
+for (const name of await readdir(directory)) {
+  const file = new URL(name, directory);
+  if (made.has(name) || name === '.compile-cache') continue;
+  const { mtimeMs } = await stat(file);
+  if (Date.now() - mtimeMs >= millisecondsToKeep) await rm(file, { recursive: true, force: true });
 }

@@ -21,7 +21,14 @@ export async function startDemoRegistry(args: readonly string[] = []): Promise<D
   const directory = await mkdtemp(join(tmpdir(), 'kmm-sign-test-'));
   const demo = await runProgram(['demo', '--keep', directory, '--format', 'json']);
   if (demo.exitCode !== 0) throw new Error(`the demonstration failed: ${demo.stderr}`);
-  const server = startProgram(['registry', '--root', join(directory, 'registry'), '--listen', '127.0.0.1:0', ...args]);
+  const server = startProgram([
+    'registry',
+    '--root',
+    join(directory, 'registry'),
+    '--listen',
+    '127.0.0.1:0',
+    ...args,
+  ]);
   const address = await new Promise<string>((resolve, reject) => {
     let output = '';
     server.stdout?.on('data', (chunk: Buffer) => {

@@ -39,7 +39,8 @@ export async function runProgram(args: readonly string[], options: RunOptions = 
 
 /** Waits for a program that was started. */
 export async function finished(child: ChildProcess): Promise<Finished> {
-  if (child.stdout === null || child.stderr === null) throw new Error('the output of the program is not piped');
+  if (child.stdout === null || child.stderr === null)
+    throw new Error('the output of the program is not piped');
   const [stdout, stderr, [exitCode, signal]] = await Promise.all([
     text(child.stdout),
     text(child.stderr),
