@@ -39,7 +39,7 @@ async function sendBlob(
   if (range === 'unsatisfiable') {
     throw new ProtocolError({
       status: 416,
-      code: 'RANGE_INVALID',
+      code: 'SIZE_INVALID',
       message: 'the range lies outside the blob',
       headers: { 'content-range': `bytes */${size}` },
     });

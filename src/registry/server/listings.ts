@@ -1,5 +1,6 @@
 import type { Digest } from '../digest.ts';
 import { methodNotAllowed, sendBytes, type Exchange } from './exchange.ts';
+import { compareTags } from './manifest-store.ts';
 import { parseDocument } from './manifest-document.ts';
 import { ProtocolError } from './protocol-error.ts';
 
@@ -13,7 +14,9 @@ export async function handleTags(exchange: Exchange, repository: string): Promis
     throw new ProtocolError({ status: 404, code: 'NAME_UNKNOWN', message: 'there is no such repository' });
   }
   const last = query.get('last');
-  const after = (await manifests.tags(repository)).filter((tag) => last === null || tag > last);
+  const after = (await manifests.tags(repository)).filter(
+    (tag) => last === null || compareTags(tag, last) > 0,
+  );
   const limit = parseLimit(query.get('n'));
   const tags = after.slice(0, limit);
   const more = tags.length > 0 && tags.length < after.length;

@@ -15,6 +15,16 @@ export interface StoredManifest {
   readonly bytes: Buffer;
 }
 
+/** The specification's order of tags ("Listing Tags"): lexical, without regard to case; case decides between equals. */
+export function compareTags(one: string, other: string): number {
+  return compareText(one.toLowerCase(), other.toLowerCase()) || compareText(one, other);
+}
+
+function compareText(one: string, other: string): number {
+  if (one === other) return 0;
+  return one < other ? -1 : 1;
+}
+
 /** Manifests, tags and referrers of the repositories. One file holds a manifest: its media type, a line end, its bytes. */
 export class ManifestStore {
   readonly #layout: StorageLayout;
@@ -61,9 +71,9 @@ export class ManifestStore {
     return removeFile(join(this.#layout.tagFolder(repository), tag));
   }
 
-  /** All tags, in the order of their bytes. */
+  /** All tags, in the order of compareTags. */
   async tags(repository: string): Promise<string[]> {
-    return (await listFolder(this.#layout.tagFolder(repository))).toSorted();
+    return (await listFolder(this.#layout.tagFolder(repository))).toSorted(compareTags);
   }
 
   /** Remembers that `referrer` names `subject`, which need not be there. */

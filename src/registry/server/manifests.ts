@@ -50,7 +50,7 @@ async function resolveTag(
 async function storeManifest(exchange: Exchange, { repository, reference }: ManifestRoute): Promise<void> {
   const { request, response, manifests } = exchange;
   if (!isDigest(reference) && !isTag(reference)) {
-    throw new ProtocolError({ status: 400, code: 'TAG_INVALID', message: 'the tag is not well formed' });
+    throw new ProtocolError({ status: 400, code: 'MANIFEST_INVALID', message: 'the tag is not well formed' });
   }
   const bytes = await readManifest(exchange);
   const digest = isDigest(reference) ? checkBytes(bytes, reference) : digestOf(bytes);
@@ -70,14 +70,15 @@ async function storeManifest(exchange: Exchange, { repository, reference }: Mani
 async function readManifest({ request }: Exchange): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  // What is too much is left unread, so that the answer still finds its way.
+  const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
+  for await (const chunk of body) {
     size += chunk.length;
     if (size > maxManifestSize) {
       throw new ProtocolError({
         status: 413,
         code: 'SIZE_INVALID',
         message: `a manifest may have ${maxManifestSize} bytes`,
-        headers: { connection: 'close' },
       });
     }
     chunks.push(chunk);

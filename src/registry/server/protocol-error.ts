@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { KmmError } from '../../shared/errors.ts';
 
-/** Error codes of the distribution specification ("Error Codes"), and docker's for sizes and ranges. */
+/** Error codes of the distribution specification ("Error Codes"); UNKNOWN is for what is not the client's fault. */
 export type ProtocolErrorCode =
   | 'BLOB_UNKNOWN'
   | 'BLOB_UPLOAD_INVALID'
@@ -12,9 +12,7 @@ export type ProtocolErrorCode =
   | 'MANIFEST_UNKNOWN'
   | 'NAME_INVALID'
   | 'NAME_UNKNOWN'
-  | 'RANGE_INVALID'
   | 'SIZE_INVALID'
-  | 'TAG_INVALID'
   | 'UNAUTHORIZED'
   | 'UNSUPPORTED'
   | 'UNKNOWN';

@@ -68,7 +68,7 @@ async function receive({ request }: Exchange, session: UploadSession): Promise<v
   if (range !== undefined && range.start !== start) {
     throw new ProtocolError({
       status: 416,
-      code: 'RANGE_INVALID',
+      code: 'BLOB_UPLOAD_INVALID',
       message: `the next chunk begins at ${start}`,
       headers: progressHeaders(session),
     });

@@ -75,7 +75,7 @@ describe('a blob', () => {
       headers: { range: 'bytes=3000000-' },
     });
     expect(response.headers.get('content-range')).toBe('bytes */3000000');
-    expect(await errorOf(response)).toEqual([416, 'RANGE_INVALID']);
+    expect(await errorOf(response)).toEqual([416, 'SIZE_INVALID']);
   });
 
   test('is refused under a digest that is not its own, and leaves nothing', async () => {

@@ -114,8 +114,8 @@ describe('a manifest', () => {
     const base = repository('large');
     const document = await image(base, 'a layer', { annotations: { text: 'x'.repeat(4 * 1024 * 1024) } });
     await pushManifest(base, { reference: 'latest', type: mediaType.manifest, document });
-    const refused = await putRaw(base, ' '.repeat(9 * 1024 * 1024)).catch(() => undefined);
-    expect(refused?.status ?? 413).toBe(413);
+    const refused = await putRaw(base, ' '.repeat(20 * 1024 * 1024));
+    expect(await errorOf(refused)).toEqual([413, 'SIZE_INVALID']);
     expect((await fetch(`${base}/manifests/latest`, { method: 'HEAD' })).status).toBe(200);
   });
 
@@ -149,7 +149,7 @@ describe('tags', () => {
       ];
       next = link === undefined ? undefined : new URL(link, registry.url).href;
     }
-    expect(pages).toEqual([['V1', 'latest'], ['v1', 'v10'], ['v2']]);
+    expect(pages).toEqual([['latest', 'V1'], ['v1', 'v10'], ['v2']]);
     expect(await (await fetch(`${base}/tags/list?n=0`)).json()).toEqual({ name: 'paged', tags: [] });
   });
 
