@@ -1,11 +1,9 @@
 import type { PackedEntry } from '../../registry/tar/pack.ts';
-import { packLayer } from '../../registry/tar/pack.ts';
 import type { TarEntryHeader } from '../../registry/tar/entry.ts';
 import type { SignedModule } from './plan.ts';
-import { writeNewLayer, type LayerWriting, type NewLayer } from './write-layer.ts';
 
 /** What goes into an appended layer. */
-export interface AppendedLayerOptions extends LayerWriting {
+export interface AppendedLayerOptions {
   readonly modules: readonly SignedModule[];
   /** Headers of the image's directories, by absolute path. */
   readonly directories: ReadonlyMap<string, TarEntryHeader>;
@@ -14,17 +12,11 @@ export interface AppendedLayerOptions extends LayerWriting {
 }
 
 /**
- * Writes a layer with the signed modules and their parent directories, owner, mode, times and extended
- * attributes as they are in the image. Files with several names keep them.
+ * The entries of a layer with the signed modules and their parent directories: owner, mode, times and
+ * extended attributes as they are in the image, files with several names with all of them, parents before
+ * children.
  */
-export async function writeAppendedLayer(options: AppendedLayerOptions): Promise<NewLayer> {
-  return writeNewLayer(packLayer(appendedEntries(options)), 'gzip', options);
-}
-
-/** The entries in the order in which they are extracted: parents before children, sorted by path. */
-export function appendedEntries(
-  options: Pick<AppendedLayerOptions, 'modules' | 'directories' | 'sourceDateEpoch'>,
-): PackedEntry[] {
+export function appendedEntries(options: AppendedLayerOptions): PackedEntry[] {
   const entries: PackedEntry[] = [];
   const made = new Set<string>();
   for (const { found, replacement } of options.modules) {
@@ -52,7 +44,7 @@ function parents(path: string): string[] {
 
 function directoryEntry(
   path: string,
-  { directories, sourceDateEpoch }: Pick<AppendedLayerOptions, 'directories' | 'sourceDateEpoch'>,
+  { directories, sourceDateEpoch }: AppendedLayerOptions,
 ): { header: TarEntryHeader; path: string } {
   const name = path.slice(1);
   const header: TarEntryHeader = directories.get(path) ?? {

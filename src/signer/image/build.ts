@@ -5,12 +5,13 @@ import type { Descriptor, ImageManifest, Manifest, RawManifest } from '../../reg
 import { layerMediaType } from '../../registry/media-types.ts';
 import type { ProgressListener, SignMode } from '../report.ts';
 import { signingAnnotations, type SigningFacts } from './annotations.ts';
-import { writeAppendedLayer } from './append-layer.ts';
+import { packLayer } from '../../registry/tar/pack.ts';
+import { appendedEntries } from './append-layer.ts';
 import { changes, signModules, type ModuleSigning, type SignedModule } from './plan.ts';
 import { imagesOf, isChanged, type ImagePlan, type PlanNode } from './plan-tree.ts';
 import { proveLayer } from './prove.ts';
 import type { Spool } from './spool.ts';
-import { rewriteLayer, type LayerWriting, type NewLayer } from './write-layer.ts';
+import { rewriteLayer, writeNewLayer, type LayerWriting, type NewLayer } from './write-layer.ts';
 
 /** A layer that was written, with its place in the image. */
 export interface BuiltLayer {
@@ -18,8 +19,8 @@ export interface BuiltLayer {
   readonly descriptor: Descriptor;
   /** The layer that it takes the place of; null when appended. */
   readonly replaces: Descriptor | null;
-  /** Cleaned paths of the modules that were signed in it. */
-  readonly paths: ReadonlySet<string>;
+  /** Positions in its tar of the modules that were signed. */
+  readonly entries: ReadonlySet<number>;
 }
 
 /** An image with its modules signed, proved and ready to be published. */
@@ -122,9 +123,9 @@ async function rewrite(
     );
     const { digest, size } = layer.written;
     const descriptor = { ...replaces, digest, size };
-    const paths = new Set(modules.map(({ found }) => found.header.path));
-    await prove(layer, paths, options);
-    layers.push({ layer, descriptor, replaces, paths });
+    const entries = new Set(replacements.keys());
+    await prove(layer, entries, options);
+    layers.push({ layer, descriptor, replaces, entries });
   }
   return layers;
 }
@@ -134,22 +135,21 @@ async function append(
   signed: readonly SignedModule[],
   options: BuildOptions,
 ): Promise<BuiltLayer> {
-  const { directories } = plan.scan;
-  const layer = options.disposables.use(
-    await writeAppendedLayer({ ...options, modules: signed, directories }),
-  );
+  const { sourceDateEpoch, disposables } = options;
+  const packed = appendedEntries({ modules: signed, directories: plan.scan.directories, sourceDateEpoch });
+  const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', options));
   const { digest, size } = layer.written;
   const descriptor = { mediaType: layerMediaType(plan.manifest.family, layer.compression), digest, size };
-  const paths = new Set(signed.map(({ found }) => (found.file.names[0] ?? found.file.path).slice(1)));
-  await prove(layer, paths, options);
-  return { layer, descriptor, replaces: null, paths };
+  const entries = new Set(packed.flatMap(({ type }, index) => (type === 'file' ? [index] : [])));
+  await prove(layer, entries, options);
+  return { layer, descriptor, replaces: null, entries };
 }
 
-async function prove(layer: NewLayer, paths: ReadonlySet<string>, options: BuildOptions): Promise<void> {
+async function prove(layer: NewLayer, entries: ReadonlySet<number>, options: BuildOptions): Promise<void> {
   const { signing, temporaryDirectory, onProgress } = options;
   const { certificate } = signing.signer;
   const modules = await proveLayer(layer.open(), {
-    paths,
+    entries,
     certificate,
     hash: signing.hash,
     temporaryDirectory,

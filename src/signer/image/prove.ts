@@ -11,8 +11,8 @@ import { Spool } from './spool.ts';
 
 /** What a layer that is about to be published must hold. */
 export interface ProofOptions {
-  /** Cleaned paths of the modules that were signed, as they stand in the layer. */
-  readonly paths: ReadonlySet<string>;
+  /** Positions in the tar of the modules that were signed. */
+  readonly entries: ReadonlySet<number>;
   readonly certificate: X509Certificate;
   readonly hash: HashAlgorithm;
   readonly temporaryDirectory?: string | undefined;
@@ -25,21 +25,23 @@ export interface ProofOptions {
  */
 export async function proveLayer(blob: Readable, options: ProofOptions): Promise<number> {
   await using spool = await Spool.create(options.temporaryDirectory);
-  const verified = new Set<string>();
+  let verified = 0;
   await scanLayer({
     source: blob,
     layer: 0,
     limits: defaultLayerLimits,
-    wants: (path) => options.paths.has(path),
+    wants: () => true,
     onFile: async (entry) => {
+      if (!options.entries.has(entry.index)) return;
       await proveModule(entry, spool, options);
-      verified.add(entry.path);
+      verified += 1;
     },
   });
-  for (const path of options.paths) {
-    if (!verified.has(path)) throw failed(path, 'is missing from the layer that was written');
-  }
-  return verified.size;
+  if (verified === options.entries.size) return verified;
+  throw new SignerError({
+    code: 'VERIFICATION_FAILED',
+    message: `the layer that was written holds ${verified} of ${options.entries.size} signed modules; nothing was published`,
+  });
 }
 
 async function proveModule(

@@ -17,8 +17,8 @@ export async function readBackLayers(node: BuiltNode, options: ReadBackOptions):
   if (node.type === 'index') for (const child of node.children) await readBackLayers(child, options);
   if (node.type !== 'image') return;
   const { destination, signer, hash, temporaryDirectory, signal } = options;
-  for (const { descriptor, paths } of node.layers) {
+  for (const { descriptor, entries } of node.layers) {
     const blob = await destination.repository.openBlob(descriptor, { signal });
-    await proveLayer(blob, { paths, certificate: signer.certificate, hash, temporaryDirectory });
+    await proveLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });
   }
 }

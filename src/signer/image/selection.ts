@@ -59,8 +59,8 @@ const everyModule: Selection = {
   select(overlay) {
     const files = new Map<string, SelectedFile>();
     for (const file of overlay.files()) {
-      if (file.names.some(isModuleName))
-        files.set(entryKey(file), { file, path: file.path, explicit: false });
+      const path = isModuleName(file.path) ? file.path : file.names.find(isModuleName);
+      if (path !== undefined) files.set(entryKey(file), { file, path, explicit: false });
     }
     for (const { path, file } of overlay.symlinks(isModuleName)) {
       if (!files.has(entryKey(file))) files.set(entryKey(file), { file, path, explicit: false });
