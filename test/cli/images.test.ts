@@ -8,7 +8,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { demoModule, startDemoRegistry, type DemoRegistry } from './demo-registry.ts';
 import { finished, runProgram, startProgram, type RunOptions } from './run-program.ts';
-import { testWith } from '../support/programs.ts';
+import { describeWith } from '../support/programs.ts';
 
 const digestLine = /^\S+@(sha256:[0-9a-f]{64})$/;
 
@@ -178,7 +178,7 @@ describe('verify and inspect', () => {
   });
 });
 
-describe('resolve, exists and extract', () => {
+describe('resolve and exists', () => {
   test('resolve prints the digest, or the reference with --full-reference', async () => {
     const plain = await run(['resolve', vendor]);
     const full = await run(['resolve', vendor, '--full-reference']);
@@ -196,8 +196,10 @@ describe('resolve, exists and extract', () => {
   test('whatever keeps the registry from answering is not "no"', async () => {
     expect((await run(['exists', '127.0.0.1:1/vendor/driver'])).exitCode).toBe(5);
   });
+});
 
-  testWith(['modinfo'], 'extract writes the module as it is in the image', async ({ modinfo }) => {
+describeWith(['modinfo'], 'extract', ({ modinfo }) => {
+  test('writes the module as it is in the image', async () => {
     const target = join(directory, 'extracted');
     const { exitCode } = await run(['extract', signed, '-o', target]);
     expect(exitCode).toBe(0);

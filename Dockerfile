@@ -1,0 +1,26 @@
+# syntax=docker/dockerfile:1
+
+# Everything that building takes stays in this stage.
+FROM node:26-bookworm-slim AS build
+WORKDIR /src
+COPY package.json package-lock.json ./
+RUN npm ci --ignore-scripts
+COPY . .
+RUN node scripts/build.js --clean \
+ && rm -f dist/*.map dist/index.js \
+ && mkdir -p /out/app/fixtures \
+ && cp -r package.json bin dist LICENSE /out/app/ \
+ && cp -r fixtures/hello /out/app/fixtures/
+
+FROM debian:bookworm-slim
+RUN apt-get update \
+ && apt-get install -y --no-install-recommends ca-certificates xz-utils \
+ && rm -rf /var/lib/apt/lists/*
+COPY --from=build /usr/local/bin/node /usr/local/bin/node
+COPY --from=build /out/app /app
+RUN ln -s /app/bin/kmm-sign.js /usr/local/bin/kmm-sign
+# Nothing outside TMPDIR is written, so the root file system may be read-only; the user needs no entry in passwd.
+ENV HOME=/tmp
+USER 65532:65532
+WORKDIR /tmp
+ENTRYPOINT ["kmm-sign"]
