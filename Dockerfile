@@ -14,7 +14,7 @@ RUN node scripts/build.js --clean \
 
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates xz-utils \
+ && apt-get install -y --no-install-recommends ca-certificates libatomic1 libstdc++6 xz-utils \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /out/app /app
