@@ -10,12 +10,17 @@ export const kernelRelease = '6.1.0-56-amd64';
 
 const run = promisify(execFile);
 
+/** Where a package is, once it is in the cache. */
+export function unpackedPackagePath(name: string): string {
+  return join(cacheDirectory, 'debian', name);
+}
+
 /**
  * Downloads a Debian package and unpacks it in the cache; nothing is installed. The folder appears only
  * when it is complete, so tests that run at the same time do not disturb each other.
  */
 export async function unpackedPackage(name: string): Promise<string> {
-  const unpacked = join(cacheDirectory, 'debian', name);
+  const unpacked = unpackedPackagePath(name);
   const complete = join(unpacked, '.complete');
   if (existsSync(complete)) return unpacked;
   await mkdir(join(cacheDirectory, 'debian'), { recursive: true });

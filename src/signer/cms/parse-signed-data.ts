@@ -45,8 +45,8 @@ export function parseSignedData(bytes: Buffer): SignedData {
   expectType(contentInfo.takeAny(), oid.signedData);
   const signedData = new DerSequence(only(contentInfo.take(0xa0)));
   contentInfo.end();
-  readSmallInteger(signedData.take(derTag.integer));
-  signedData.take(derTag.set);
+  const version = readSmallInteger(signedData.take(derTag.integer));
+  new DerSequence(signedData.take(derTag.set), derTag.set).takeRest().forEach(algorithmOf);
   const content = new DerSequence(signedData.take(derTag.sequence));
   expectType(content.takeAny(), oid.data);
   const hasContent = content.takeIf(0xa0) !== undefined;
@@ -59,7 +59,7 @@ export function parseSignedData(bytes: Buffer): SignedData {
   if (infos.length > maxSigners || embedded.length > maxCertificates) {
     throw new DerError('too many signers or certificates');
   }
-  const [first, ...rest] = infos.map(parseSignerInfo);
+  const [first, ...rest] = infos.map((info) => parseSignerInfo(info, version));
   if (first === undefined) throw new DerError('there is no signer');
   return {
     hasContent,
@@ -68,10 +68,14 @@ export function parseSignedData(bytes: Buffer): SignedData {
   };
 }
 
-function parseSignerInfo(element: DerElement): SignerInfo {
+function parseSignerInfo(element: DerElement, messageVersion: number): SignerInfo {
   const info = new DerSequence(element);
-  readSmallInteger(info.take(derTag.integer));
+  const version = readSmallInteger(info.take(derTag.integer));
   const identifier = parseIdentifier(info.takeAny());
+  // The kernel wants the versions to agree with each other and with the form of the identifier.
+  if (version !== messageVersion || version !== (identifier.form === 'issuer-and-serial' ? 1 : 3)) {
+    throw new DerError('versions that contradict each other');
+  }
   const hash = algorithmOf(info.take(derTag.sequence));
   const hasSignedAttributes = info.takeIf(0xa0) !== undefined;
   const keyAlgorithm = algorithmOf(info.take(derTag.sequence));
