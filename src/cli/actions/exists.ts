@@ -1,6 +1,7 @@
 import { RegistryError } from '../../registry/errors.ts';
 import { exitCodes, type ExitCode } from '../exit-codes.ts';
-import { openImage, type OpenImage } from '../open-image.ts';
+import type { ImageLocation } from '../../signer/inspect-image.ts';
+import { Images } from '../open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import type { Session } from '../session.ts';
 
@@ -11,7 +12,8 @@ export interface ExistsOptions {
 
 /** Tells whether an image exists. Only "not found" counts as no; every other failure stays one. */
 export async function exists(options: ExistsOptions, session: Session): Promise<ExitCode> {
-  await using image = await openImage(options.image, options.registry, session);
+  await using images = new Images(session);
+  const image = await images.open(options.image, options.registry);
   const digest = await findDigest(image, session.signal);
   session.output({
     json: () => ({ image: options.image, exists: digest !== null, digest }),
@@ -20,7 +22,10 @@ export async function exists(options: ExistsOptions, session: Session): Promise<
   return digest === null ? exitCodes.imageNotFound : exitCodes.done;
 }
 
-async function findDigest({ repository, selector }: OpenImage, signal: AbortSignal): Promise<string | null> {
+async function findDigest(
+  { repository, selector }: ImageLocation,
+  signal: AbortSignal,
+): Promise<string | null> {
   try {
     return (await repository.resolve(selector, { signal })).digest;
   } catch (error) {

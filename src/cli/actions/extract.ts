@@ -1,6 +1,6 @@
 import type { Platform } from '../../registry/platform.ts';
 import { extractModules } from '../../signer/extract-image.ts';
-import { openImage } from '../open-image.ts';
+import { Images } from '../open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { count, formatBytes, printable, table } from '../output/text.ts';
 import type { Session } from '../session.ts';
@@ -15,7 +15,8 @@ export interface ExtractOptions {
 
 /** Copies modules out of an image. */
 export async function extract(options: ExtractOptions, session: Session): Promise<void> {
-  await using image = await openImage(options.image, options.registry, session);
+  await using images = new Images(session);
+  const image = await images.open(options.image, options.registry);
   const { files } = await extractModules({
     image,
     files: options.file.length === 0 ? undefined : options.file,

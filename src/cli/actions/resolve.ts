@@ -1,7 +1,8 @@
 import { RegistryError } from '../../registry/errors.ts';
 import type { Descriptor } from '../../registry/manifest.ts';
 import { formatPlatform, matchesPlatform, type Platform } from '../../registry/platform.ts';
-import { openImage, type OpenImage } from '../open-image.ts';
+import type { ImageLocation } from '../../signer/inspect-image.ts';
+import { Images } from '../open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { writeDigestFile } from '../output/digest-file.ts';
 import type { Session } from '../session.ts';
@@ -16,7 +17,8 @@ export interface ResolveOptions {
 
 /** Prints the digest that an image's name stands for. */
 export async function resolve(options: ResolveOptions, session: Session): Promise<void> {
-  await using image = await openImage(options.image, options.registry, session);
+  await using images = new Images(session);
+  const image = await images.open(options.image, options.registry);
   const { repository, selector } = image;
   const { platform } = options;
   const { signal } = session;
@@ -33,7 +35,7 @@ export async function resolve(options: ResolveOptions, session: Session): Promis
 }
 
 async function resolvePlatform(
-  { repository, selector }: OpenImage,
+  { repository, selector }: ImageLocation,
   platform: Platform,
   signal: AbortSignal,
 ): Promise<Descriptor> {

@@ -6,7 +6,7 @@ import type { ExistingSignaturePolicy, SignMode } from '../../signer/report.ts';
 import { signImage, type SignImageOptions } from '../../signer/sign-image.ts';
 import { usageError } from '../errors.ts';
 import { createSecretReader } from '../kubernetes/secret-reader.ts';
-import { openDestination, openImage } from '../open-image.ts';
+import { Images } from '../open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { writeDigestFile } from '../output/digest-file.ts';
 import { signReportText } from '../output/sign-report.ts';
@@ -48,8 +48,9 @@ export async function sign(options: SignOptions, session: Session): Promise<void
     readSecret: createSecretReader(session),
   });
   for (const warning of signer.warnings) session.logger.warn(warning);
-  await using source = await openImage(options.source, options.from, session);
-  await using destination = await openDestination(options.destination, options.to, session);
+  await using images = new Images(session);
+  const source = await images.open(options.source, options.from);
+  const destination = await images.openDestination(options.destination, options.to);
   const signFile = await externalSignFile(options, passphrase);
   const report = await signImage({
     source,

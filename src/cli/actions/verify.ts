@@ -2,7 +2,7 @@ import type { Platform } from '../../registry/platform.ts';
 import { verifyImage } from '../../signer/verify-image.ts';
 import { exitCodeOfState, type ExitCode } from '../exit-codes.ts';
 import { loadTrustedCertificates } from '../kubernetes/certificates.ts';
-import { openImage } from '../open-image.ts';
+import { Images } from '../open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { verifyReportText } from '../output/inspect-report.ts';
 import type { Session } from '../session.ts';
@@ -18,7 +18,8 @@ export interface VerifyOptions {
 /** Verifies every module of an image; the exit code is that of the worst. */
 export async function verify(options: VerifyOptions, session: Session): Promise<ExitCode> {
   const certificates = await loadTrustedCertificates(options.cert, session);
-  await using image = await openImage(options.image, options.registry, session);
+  await using images = new Images(session);
+  const image = await images.open(options.image, options.registry);
   const report = await verifyImage({
     image,
     certificates,

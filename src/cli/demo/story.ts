@@ -3,7 +3,7 @@ import { generateKeyPair } from '../../signer/keygen.ts';
 import { loadSigner } from '../../signer/keys/load-signer.ts';
 import { signImage } from '../../signer/sign-image.ts';
 import { verifyImage } from '../../signer/verify-image.ts';
-import { openDestination, openImage } from '../open-image.ts';
+import { Images } from '../open-image.ts';
 import { noRegistryFlags } from '../options/registry-flags.ts';
 import type { Session } from '../session.ts';
 import { broken, compareLayers, compareModules, expect } from './compare.ts';
@@ -27,8 +27,9 @@ export async function runDemo(options: DemoOptions): Promise<void> {
   const flags = { ...noRegistryFlags, plainHttp: true, anonymous: true };
   const sourceName = `${address}/vendor/driver:1.0`;
   const destinationName = `${address}/signed/driver:1.0`;
-  await using source = await openImage(sourceName, flags, session);
-  await using destination = await openDestination(destinationName, flags, session);
+  await using images = new Images(session);
+  const source = await images.open(sourceName, flags);
+  const destination = await images.openDestination(destinationName, flags);
   const layers = await pushVendorImage({ repository: source.repository, tag: '1.0', module, signal });
 
   const files = { key: join(directory, 'signing_key.key'), certificate: join(directory, 'signing_key.pem') };
