@@ -25,6 +25,8 @@ interface Progress {
   readonly location: URL;
   /** Bytes that the registry has. */
   readonly offset: number;
+  /** Why the last part did not get through. */
+  readonly error?: unknown;
 }
 
 /**
@@ -59,12 +61,15 @@ async function sendChunk(upload: ChunkedUpload, chunk: Buffer, from: Progress): 
     const next = await sendPart(upload, chunk.subarray(progress.offset - start), progress);
     if (next.offset < progress.offset || next.offset > end) throw lost(upload, next.offset, progress.offset);
     fruitlessTries = next.offset > progress.offset ? 0 : fruitlessTries + 1;
-    if (fruitlessTries >= maxFruitlessTries) throw lost(upload, next.offset, end);
+    if (fruitlessTries >= maxFruitlessTries) throw next.error ?? lost(upload, next.offset, end);
     progress = next;
-    if (fruitlessTries > 0)
-      await backOff({ attempt: fruitlessTries, delay: upload.endpoint.retryDelay, signal: upload.signal });
+    if (fruitlessTries > 0) await pause(upload, fruitlessTries, next.error);
   }
   return progress;
+}
+
+function pause({ endpoint, signal }: ChunkedUpload, attempt: number, error: unknown): Promise<void> {
+  return backOff({ attempt, delay: endpoint.retryDelay, signal, error });
 }
 
 /** One PATCH, and where it failed, a question how far the upload is. */
@@ -74,6 +79,7 @@ async function sendPart(
   { location, offset }: Progress,
 ): Promise<Progress> {
   const { endpoint, descriptor, signal } = upload;
+  let failure: unknown;
   try {
     const response = await send(endpoint, {
       method: 'PATCH',
@@ -92,14 +98,17 @@ async function sendPart(
     endpoint.onBytesUp(part.length);
     if (response.status !== 416) {
       await checkEmpty(response, [202], blobContext(endpoint, descriptor.digest, 'upload a part of'));
-      return progressOf(response, endpoint, offset + part.length);
+      const expected = offset + part.length;
+      const stated = expected === 1 ? expected : offsetOf(response);
+      return { location: nextLocation(response, endpoint, location), offset: stated ?? expected };
     }
     await discardBody(response);
   } catch (error) {
     signal?.throwIfAborted();
     if (!isTransient(error)) throw error;
+    failure = error;
   }
-  return askProgress(upload, location);
+  return { ...(await askProgress(upload, location)), error: failure };
 }
 
 async function askProgress(
@@ -117,12 +126,11 @@ async function askProgress(
     [204, 202, 200],
     blobContext(endpoint, descriptor.digest, 'continue the upload of'),
   );
-  const next = response.headers['location'] === undefined ? location : uploadLocation(response, endpoint);
-  return { location: next, offset: offsetOf(response) ?? 0 };
+  return { location: nextLocation(response, endpoint, location), offset: offsetOf(response) ?? 0 };
 }
 
-function progressOf(response: HttpResponse, endpoint: Endpoint, expected: number): Progress {
-  return { location: uploadLocation(response, endpoint), offset: offsetOf(response) ?? expected };
+function nextLocation(response: HttpResponse, endpoint: Endpoint, present: URL): URL {
+  return response.headers['location'] === undefined ? present : uploadLocation(response, endpoint);
 }
 
 /** `Range: 0-N` means N + 1 bytes; `0-0` is what registries also say when they have none. */

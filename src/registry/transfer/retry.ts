@@ -4,15 +4,23 @@ import { isTransient as isTransientNetworkError } from '../http/network-error.ts
 
 const transientStatuses: ReadonlySet<unknown> = new Set([408, 429, 500, 502, 503, 504]);
 
-/** Milliseconds between tries at the most. */
+/** Milliseconds between tries, as far as the registry does not ask for more. */
 const maxDelay = 10_000;
+
+/** Milliseconds of the longest wait that a registry may ask for; more ends the transfer. */
+const maxRetryAfter = 120_000;
 
 /** Tells whether an error may pass by itself: a broken connection, or a server in trouble. */
 export function isTransient(error: unknown): boolean {
-  return (
-    isTransientNetworkError(error) ||
-    (error instanceof RegistryError && transientStatuses.has(error.facts['status']))
-  );
+  if (isTransientNetworkError(error)) return true;
+  if (!(error instanceof RegistryError) || !transientStatuses.has(error.facts['status'])) return false;
+  return retryAfter(error) <= maxRetryAfter;
+}
+
+/** Milliseconds that a registry asked to wait. */
+function retryAfter(error: unknown): number {
+  const seconds = error instanceof RegistryError ? error.facts['retryAfterSeconds'] : undefined;
+  return typeof seconds === 'number' ? seconds * 1000 : 0;
 }
 
 /** How long to wait before a new try: `delay` before the first, doubled by each further one. */
@@ -22,17 +30,16 @@ export interface BackOff {
   /** Milliseconds. */
   readonly delay: number;
   readonly signal: AbortSignal | undefined;
+  /** Why a new try is needed: a registry may have asked for patience. */
+  readonly error?: unknown;
 }
 
 /** Waits before a new try. Ends at once with the signal's reason. */
-export async function backOff({ attempt, delay, signal }: BackOff): Promise<void> {
+export async function backOff({ attempt, delay, signal, error }: BackOff): Promise<void> {
   signal?.throwIfAborted();
+  const wait = Math.max(Math.min(delay * 2 ** (attempt - 1), maxDelay), retryAfter(error));
   try {
-    await sleep(
-      Math.min(delay * 2 ** (attempt - 1), maxDelay),
-      undefined,
-      signal === undefined ? {} : { signal },
-    );
+    await sleep(wait, undefined, signal === undefined ? {} : { signal });
   } catch {
     signal?.throwIfAborted();
   }

@@ -38,9 +38,6 @@ export class UploadContent {
   #pass(onBytes: (count: number) => void): Readable {
     this.close();
     const source = this.#open();
-    source.once('error', (error) => {
-      this.error ??= error;
-    });
     const { size } = this.#descriptor;
     let position = 0;
     const pass = new Transform({
@@ -55,6 +52,10 @@ export class UploadContent {
         if (position === size) callback();
         else callback((this.error ??= this.#wrongSize()));
       },
+    });
+    // When the upload lets go first, the source is torn down with it; that is not the source's fault.
+    source.once('error', (error) => {
+      if (!pass.destroyed) this.error ??= error;
     });
     this.#current = pass;
     pipeline(source, pass, () => {});
