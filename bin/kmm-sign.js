@@ -19,7 +19,10 @@ if (!existsSync(program)) {
 } else if (existsSync(bundledNode)) {
   runWith(bundledNode);
 } else {
-  fail(`Node ${oldest} or newer is needed, this is ${process.version}`, 'Install a newer Node, or run npm ci here.');
+  fail(
+    `Node ${oldest} or newer is needed, this is ${process.version}`,
+    'Install a newer Node, or run npm ci here.',
+  );
 }
 
 /** Runs this file with another Node, passes signals on to it, and ends as it does. */
