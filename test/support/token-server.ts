@@ -29,7 +29,7 @@ export interface TokenServerOptions {
 }
 
 /** A request for a token, as it came in. */
-export interface TokenServerRequest {
+interface TokenServerRequest {
   readonly method: string;
   readonly scopes: readonly string[];
   readonly service: string | null;

@@ -5,13 +5,13 @@ import type { Credential } from './keychain.ts';
 import { parseServerKey, type ServerKey } from './server-key.ts';
 
 /** An entry of `auths`. */
-export interface AuthEntry {
+interface AuthEntry {
   readonly key: ServerKey;
   readonly credential: Credential;
 }
 
 /** An entry of `credHelpers`. */
-export interface HelperEntry {
+interface HelperEntry {
   /** The key as it is written: the helper is asked for it. */
   readonly server: string;
   readonly key: ServerKey;

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
 import type { HttpResponse } from './transport.ts';
 
-/** Bytes that are read ahead of the consumer; large, so that decompression gets large chunks. */
-const readAhead = 1024 * 1024;
+/** Bytes that are read ahead of the consumer. */
+const readAhead = 256 * 1024;
 /** What of an answer that nobody wants is read so that its connection can be used again. */
 const maxDrainedBytes = 64 * 1024;
 

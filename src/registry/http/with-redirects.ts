@@ -40,7 +40,7 @@ export function nextHop(request: HttpRequest, location: string, registry: URL): 
 }
 
 /** Refuses a place that no server may send us to. @throws RegistryError UNSAFE_REDIRECT */
-export function checkTarget(from: URL, target: URL, registry: URL): void {
+function checkTarget(from: URL, target: URL, registry: URL): void {
   if (target.protocol !== 'https:' && target.protocol !== 'http:') {
     throw unsafe(from, target, 'only http and https are followed');
   }

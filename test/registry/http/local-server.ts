@@ -10,7 +10,7 @@ import type { Logger } from '../../../src/shared/log.ts';
 import { portOf } from '../../support/token-server.ts';
 
 /** What a server saw. */
-export interface SeenRequest {
+interface SeenRequest {
   readonly method: string;
   readonly path: string;
   readonly authorization: string | undefined;
