@@ -36,6 +36,8 @@ export interface DerHeader {
 
 // Four octets of length: 4 GiB, more than anything that is read here.
 const maxLengthOctets = 4;
+// Certificates and signatures have tens; a hostile file could hold half a million in a megabyte.
+const maxChildren = 1000;
 
 /**
  * Reads an element's header at the start of `bytes`, which may end before its contents do.
@@ -69,6 +71,7 @@ export function derChildren(parent: DerElement): DerElement[] {
   if ((parent.tag & 0x20) === 0) throw new DerError('an element that should hold others is primitive');
   const children: DerElement[] = [];
   for (let at = 0; at < parent.content.length;) {
+    if (children.length === maxChildren) throw new DerError('too many elements');
     const child = readFirst(parent.content.subarray(at));
     children.push(child);
     at += child.bytes.length;

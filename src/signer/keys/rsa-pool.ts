@@ -2,6 +2,7 @@ import { constants, type KeyObject, privateEncrypt } from 'node:crypto';
 import { availableParallelism } from 'node:os';
 import { setImmediate } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
+import { SignerError } from '../errors.ts';
 
 /** So many waiting signatures pay for starting a thread (some 30 ms of work). */
 const queueWorthThread = 64;
@@ -61,8 +62,14 @@ export class RsaPool {
   #signHere({ input, resolve, reject }: Task): void {
     try {
       resolve(privateEncrypt({ key: this.#key, padding: constants.RSA_PKCS1_PADDING }, input));
-    } catch (error) {
-      reject(error);
+    } catch {
+      reject(
+        new SignerError({
+          code: 'INVALID_KEY',
+          message: 'The RSA key cannot sign a digest of this length',
+          hint: 'Use an RSA key of 2048 to 4096 bits.',
+        }),
+      );
     }
   }
 

@@ -28,6 +28,8 @@ const extendedIndex = 0xffff;
 const maxSections = 200_000;
 /** Section names of that many sections. */
 const maxNameTable = 32 * 1024 * 1024;
+/** The names that matter are short; longer ones are cut. */
+const maxNameLength = 64;
 
 /** Whether a file begins as an ELF file does. */
 export function hasElfMagic(start: Buffer): boolean {
@@ -148,10 +150,12 @@ async function readNames(source: ByteSource, { nameIndex }: Header, sections: Ra
 }
 
 function nameAt(names: Buffer, offset: number): string {
-  const end = names.indexOf(0, offset);
-  if (offset >= names.length || end < 0) throw damagedModule('a section name lies outside the names');
-  // Names that are compared here are short; a long one is not copied for every section that shares it.
-  return names.toString('latin1', offset, Math.min(end, offset + 64));
+  // Looking no further keeps a table of one endless name from being searched for every section.
+  const start = names.subarray(offset, offset + maxNameLength);
+  const end = start.indexOf(0);
+  if (end >= 0) return start.toString('latin1', 0, end);
+  if (start.length < maxNameLength) throw damagedModule('a section name lies outside the names');
+  return start.toString('latin1');
 }
 
 /** Reads numbers in the file's own width and byte order. Positions are checked by the callers. */

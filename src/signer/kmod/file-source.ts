@@ -52,8 +52,3 @@ export function sliceSource(source: ByteSource, start: number, size: number): By
     stream: (from = 0, to = size) => source.stream(start + from, start + Math.min(to, size)),
   };
 }
-
-/** Reads all of a source into memory. */
-export function readAll(source: ByteSource): Promise<Buffer> {
-  return source.read(0, source.size);
-}

@@ -1,7 +1,7 @@
 import { encodeSignedData } from '../cms/signed-data.ts';
 import type { HashAlgorithm } from '../hash.ts';
 import type { Signer, SignerIdentifierForm } from '../keys/signer.ts';
-import { appendedLength, encodeTrailer } from './trailer.ts';
+import { encodeTrailer } from './trailer.ts';
 
 /** How a module is to be signed. */
 export interface ModuleSignatureOptions {
@@ -25,26 +25,12 @@ export async function createModuleSignature(
 export async function createDetachedSignature(
   options: ModuleSignatureOptions & { readonly digest: Buffer },
 ): Promise<Buffer> {
-  const { signer, hash, digest } = options;
-  return encode(options, await signer.key.signDigest(hash, digest));
-}
-
-/**
- * Bytes that `createModuleSignature` will return, known before signing for RSA; null for ECDSA, whose
- * signatures vary in length. @throws SignerError INVALID_CERTIFICATE
- */
-export function moduleSignatureSize(options: ModuleSignatureOptions): number | null {
-  const { algorithm, bits } = options.signer.key;
-  if (algorithm !== 'rsa') return null;
-  return appendedLength(encode(options, Buffer.alloc(Math.ceil(bits / 8))).length);
-}
-
-function encode({ signer, hash, identifierForm }: ModuleSignatureOptions, signature: Buffer): Buffer {
+  const { signer, hash, digest, identifierForm } = options;
   return encodeSignedData({
     certificate: signer.certificate,
     identifierForm,
     keyAlgorithm: signer.key.algorithm,
     hash,
-    signature,
+    signature: await signer.key.signDigest(hash, digest),
   });
 }

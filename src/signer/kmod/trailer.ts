@@ -14,7 +14,7 @@ const tailLength = 4096;
 /** A module that was signed on every build by a careless pipeline does not get near this. */
 const maxSignatures = 100;
 /** A CMS with a certificate chain is some kilobytes. */
-const maxSignatureLength = 1024 * 1024;
+const maxSignatureLength = 256 * 1024;
 
 /** The struct and the magic that follow a CMS of the given length. */
 export function encodeTrailer(signatureLength: number): Buffer {
@@ -22,11 +22,6 @@ export function encodeTrailer(signatureLength: number): Buffer {
   struct[2] = idTypePkcs7;
   struct.writeUInt32BE(signatureLength, 8);
   return Buffer.concat([struct, magic]);
-}
-
-/** Bytes that a CMS of the given length adds to a module. */
-export function appendedLength(signatureLength: number): number {
-  return signatureLength + trailerLength;
 }
 
 /** A module's layout with the bytes of its last signature. */

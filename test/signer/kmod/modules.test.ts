@@ -232,6 +232,27 @@ describe('what a module says of itself', () => {
     });
   });
 
+  test('with a table of one endless name for very many sections is read in bounded time', async () => {
+    const entry = 64;
+    const sections = 150_000;
+    const names = Buffer.alloc(16 * 1024 * 1024, 'x');
+    names[names.length - 1] = 0;
+    const elf = Buffer.concat([Buffer.alloc(64), names, Buffer.alloc(sections * entry)]);
+    elf.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+    elf.writeUInt16LE(1, 16);
+    elf.writeBigUInt64LE(BigInt(64 + names.length), 40);
+    elf.writeUInt16LE(entry, 58);
+    const table = 64 + names.length;
+    elf.writeBigUInt64LE(BigInt(sections), table + 32);
+    elf.writeUInt32LE(3, table + 4);
+    elf.writeBigUInt64LE(64n, table + 24);
+    // The first section serves as count, names and their own index; its size cannot be both.
+    expect(['read', 'refused']).toContain(await outcome(() => readModuleInfo(bufferSource(elf))));
+    elf.writeUInt16LE(0xff00, 60);
+    elf.writeBigUInt64LE(BigInt(names.length), table + 32);
+    expect(await readModuleInfo(bufferSource(elf))).toBeNull();
+  });
+
   test('with its number of sections in the first of them', async () => {
     const module = makeElf({ wide: true, little: true, machine: 62, modinfo: 'name=many\0', extended: true });
     expect(await readModuleInfo(bufferSource(module))).toMatchObject({ name: 'many' });
