@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs';
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import { createTemporaryFile, type TemporaryFile } from '../../shared/temporary-file.ts';
 
 /** Copies of layer blobs on disk, from the time they are read until they are written anew. */
@@ -12,8 +12,15 @@ export class LayerStore implements AsyncDisposable {
   }
 
   /** The same stream, with its bytes kept as they pass. */
-  keep(layer: number, blob: Readable): Readable {
-    return Readable.from(this.#copy(layer, blob), { objectMode: false, highWaterMark: 1024 * 1024 });
+  async *keep(layer: number, blob: Readable): AsyncGenerator<Buffer> {
+    // An error that comes before the loop below listens is not lost: the loop begins with it.
+    blob.on('error', () => {});
+    const file = await createTemporaryFile(this.#directory);
+    this.#files.set(layer, file);
+    for await (const chunk of blob as AsyncIterable<Buffer>) {
+      await file.handle.writeFile(chunk);
+      yield chunk;
+    }
   }
 
   /** Opens the copy of a layer's blob. */
@@ -34,14 +41,5 @@ export class LayerStore implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.retain(new Set());
-  }
-
-  async *#copy(layer: number, blob: Readable): AsyncGenerator<Buffer> {
-    const file = await createTemporaryFile(this.#directory);
-    this.#files.set(layer, file);
-    for await (const chunk of blob as AsyncIterable<Buffer>) {
-      await file.handle.write(chunk);
-      yield chunk;
-    }
   }
 }
