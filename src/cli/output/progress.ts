@@ -28,6 +28,8 @@ export interface ProgressOptions {
 
 const millisecondsBetweenFrames = 120;
 const barWidth = 24;
+/** For a terminal that does not say how wide it is. */
+const defaultColumns = 80;
 
 /** Makes a progress display: a bar on a terminal, plain lines elsewhere. */
 export function createProgress({ stream, live, silent, format }: ProgressOptions): Progress {
@@ -104,7 +106,7 @@ class Bar {
     }
     const text = `${this.#label}${this.#gauge()}  ${formatBytes(down)} down, ${formatBytes(up)} up`;
     this.#visible = true;
-    this.#stream.write(`\r\u001B[2K${text.slice(0, Math.max(1, (this.#stream.columns ?? 80) - 1))}`);
+    this.#stream.write(`\r\u001B[2K${text.slice(0, (this.#stream.columns || defaultColumns) - 1)}`);
   }
 
   #gauge(): string {

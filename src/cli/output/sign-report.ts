@@ -56,6 +56,8 @@ function summary(report: SignReport): string {
     case 'unchanged':
       return `Unchanged: ${count(modules.length, 'module')} carry this signature already; ${traffic}`;
     case 'signed':
+      if (written === 0)
+        return `Nothing to sign in ${count(modules.length, 'module')}, published as it was; ${traffic}`;
       return `Signed ${written} of ${count(modules.length, 'module')} with ${report.hash}; ${traffic}`;
   }
 }
