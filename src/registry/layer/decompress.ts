@@ -1,13 +1,9 @@
-import { createGunzip, createZstdDecompress } from 'node:zlib';
 import type { Transform } from 'node:stream';
+import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { RegistryError } from '../errors.ts';
+import { decodedChunks, outputBufferSize } from './decoded-chunks.ts';
 import { LayerSource } from './layer-source.ts';
 import type { LayerCompression, LayerLimits } from './layer.ts';
-
-/** Bytes of one output buffer: smaller ones cost a thread switch each, larger ones only memory. */
-const outputChunkSize = 256 * 1024;
-/** Bytes of compressed input that wait for the decoder. */
-const inputHighWaterMark = 256 * 1024;
 
 const magicLength = 4;
 const gzipMagic = 0x1f8b08;
@@ -76,11 +72,11 @@ async function* passThrough(source: LayerSource): AsyncGenerator<Buffer> {
 }
 
 async function* unpack(source: LayerSource, compression: 'gzip' | 'zstd'): AsyncGenerator<Buffer> {
-  const options = { chunkSize: outputChunkSize, writableHighWaterMark: inputHighWaterMark };
+  const options = { chunkSize: outputBufferSize, readableHighWaterMark: outputBufferSize };
   const decoder = compression === 'gzip' ? createGunzip(options) : createZstdDecompress(options);
   const feeding = feed(decoder, source);
   try {
-    for await (const chunk of decoder) yield chunk;
+    yield* decodedChunks(decoder);
     await feeding;
     // Zeros after the last member end Node's decoder without an error.
     if (decoder.bytesWritten < source.bytes || (await source.drain())) throw followedByOtherData(compression);

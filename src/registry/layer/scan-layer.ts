@@ -4,6 +4,7 @@ import { RegistryError } from '../errors.ts';
 import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
 import { cleanPath } from '../tar/path.ts';
 import { readTar } from '../tar/reader.ts';
+import { BufferRecycler } from './decoded-chunks.ts';
 import { decompressLayer } from './decompress.ts';
 import { defaultLayerLimits, type LayerCompression, type LayerEntry, type LayerLimits } from './layer.ts';
 
@@ -37,6 +38,7 @@ export interface ScannedLayer {
 interface Meter {
   bytes: number;
   readonly hash: Hash | undefined;
+  readonly recycler: BufferRecycler | undefined;
 }
 
 /**
@@ -46,10 +48,11 @@ interface Meter {
 export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer> {
   const { source, limits = defaultLayerLimits, computeDiffId = false } = options;
   const { compression, tar } = await decompressLayer(source, { limits });
-  const meter: Meter = { bytes: 0, hash: computeDiffId ? createHash('sha256') : undefined };
+  const recycler = compression === 'none' ? undefined : new BufferRecycler();
+  const meter: Meter = { bytes: 0, hash: computeDiffId ? createHash('sha256') : undefined, recycler };
   const metered = measure(tar, meter);
   try {
-    const entries = await collectEntries(readTar(withoutReturn(metered), limits), options);
+    const entries = await collectEntries(readTar(withoutReturn(metered), limits), options, recycler);
     return {
       entries,
       compression,
@@ -67,15 +70,29 @@ export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer
 async function collectEntries(
   archive: AsyncIterable<TarEntry>,
   options: ScanLayerOptions,
+  recycler: BufferRecycler | undefined,
 ): Promise<LayerEntry[]> {
   const { layer, wants, onFile, onDirectory } = options;
   const entries: LayerEntry[] = [];
   for await (const entry of archive) {
     entries.push(toLayerEntry(entry, layer));
     if (entry.type === 'directory') onDirectory?.(entry);
-    if (onFile !== undefined && entry.type === 'file' && wants?.(entry.path) === true) await onFile(entry);
+    if (onFile !== undefined && entry.type === 'file' && wants?.(entry.path) === true) {
+      await onFile({ ...entry, content: () => keepChunks(entry.content(), recycler) });
+    }
   }
   return entries;
+}
+
+/** What a file's reader got may be used for as long as it likes. */
+async function* keepChunks(
+  content: AsyncIterable<Buffer>,
+  recycler?: BufferRecycler,
+): AsyncGenerator<Buffer> {
+  for await (const chunk of content) {
+    recycler?.keep(chunk);
+    yield chunk;
+  }
 }
 
 function toLayerEntry({ index, path, type, linkName }: TarEntry, layer: number): LayerEntry {
@@ -94,6 +111,7 @@ function toLayerEntry({ index, path, type, linkName }: TarEntry, layer: number):
 
 async function* measure(tar: AsyncIterable<Buffer>, meter: Meter): AsyncGenerator<Buffer> {
   for await (const chunk of tar) {
+    meter.recycler?.next(chunk);
     meter.bytes += chunk.length;
     meter.hash?.update(chunk);
     yield chunk;

@@ -1,6 +1,9 @@
 const empty = Buffer.alloc(0);
 
-/** Reads an exact number of bytes at a time out of chunks of any size, as views where it can. */
+/**
+ * Reads an exact number of bytes at a time out of chunks of any size, as views where it can. It needs no chunk any
+ * more once it has asked for the next.
+ */
 export class ByteCursor {
   readonly #iterator: AsyncIterator<Buffer>;
   #chunk: Buffer = empty;
@@ -34,15 +37,14 @@ export class ByteCursor {
   async read(length: number): Promise<Buffer> {
     const present = this.view(length);
     if (present !== undefined) return present;
-    const parts: Buffer[] = [];
-    let missing = length;
-    while (missing > 0) {
-      const part = await this.some(missing);
+    const bytes = Buffer.allocUnsafe(length);
+    let filled = 0;
+    while (filled < length) {
+      const part = await this.some(length - filled);
       if (part === undefined) break;
-      parts.push(part);
-      missing -= part.length;
+      filled += part.copy(bytes, filled);
     }
-    return parts.length === 1 && parts[0] !== undefined ? parts[0] : Buffer.concat(parts);
+    return bytes.subarray(0, filled);
   }
 
   /** A view of at least one and at most `limit` of the next bytes, undefined at the end of the source. */
