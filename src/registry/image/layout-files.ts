@@ -108,9 +108,15 @@ export function layoutError(
   });
 }
 
+/** Makes a folder one level after the other, so that none is made beyond a link that leads out. */
 async function makeFolder(directory: string, path: string): Promise<void> {
-  await mkdir(join(directory, path), { recursive: true });
-  await checkFolder(directory, path);
+  await mkdir(directory, { recursive: true });
+  let folder = '.';
+  for (const part of path.split(sep)) {
+    folder = join(folder, part);
+    await mkdir(join(directory, folder), { recursive: true });
+    await checkFolder(directory, folder);
+  }
 }
 
 /** Nothing is written through a symbolic link that leads out of the layout. */
