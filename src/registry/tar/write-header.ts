@@ -1,6 +1,6 @@
 import type { TarEntryHeader, TarEntryType } from './entry.ts';
 import { blockSize, encodeText, paddingOf, writeChecksum, writeNumber } from './fields.ts';
-import { extendedAttributePrefix, formatPaxRecord, type PaxRecord } from './pax.ts';
+import { extendedAttributePrefix, formatPaxRecord, parsePaxTime, type PaxRecord } from './pax.ts';
 
 /** What a header says beside the metadata that is taken from an existing entry. */
 export interface HeaderContent {
@@ -54,12 +54,14 @@ export function encodeHeader(content: HeaderContent, metadata: Metadata): Buffer
   return records.length === 0 ? block : Buffer.concat([encodePaxHeader(records), block]);
 }
 
-/** The PAX record of the original keeps digits that a floating-point number cannot. */
 function writeTime(block: Buffer, { mtime, pax }: Metadata, records: PaxRecord[]): void {
   const fits = mtime >= 0 && mtime < 8 ** 11;
   writeNumber(block, 136, 148, fits ? Math.floor(mtime) : 0);
   if (fits && Number.isInteger(mtime)) return;
-  records.push({ key: 'mtime', value: pax.get('mtime') ?? Buffer.from(String(mtime), 'latin1') });
+  // The record of the original keeps digits that a floating-point number cannot.
+  const original = pax.get('mtime')?.toString('latin1') ?? '';
+  const text = parsePaxTime(original) === mtime ? original : String(mtime);
+  records.push({ key: 'mtime', value: Buffer.from(text, 'latin1') });
 }
 
 function encodePaxHeader(records: PaxRecord[]): Buffer {
