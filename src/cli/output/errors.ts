@@ -13,6 +13,8 @@ export interface ReportedError {
 
 /** Describes whatever was thrown. Only errors that the project made show more than their message. */
 export function describeError(error: unknown): ReportedError {
+  // What failed first is the reason; that tidying up failed too is not.
+  if (error instanceof SuppressedError) return describeError(error.suppressed);
   if (error instanceof KmmError) {
     return { ...error.toJSON(), exitCode: errorExitCodes[error.code] ?? exitCodes.unexpected };
   }
