@@ -176,7 +176,7 @@ const header: TarEntryHeader = {
   gid: 3_000_000,
   userName: 'usér',
   groupName: 'group',
-  mtime: 5_000_000_000.123_456_789,
+  mtime: Number('5000000000.123456789'),
   deviceMajor: 0,
   deviceMinor: 0,
   pax: new Map([

@@ -41,8 +41,8 @@ export function compressLayer(
 }
 
 async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer> {
-  yield gzipHeader(level);
-  const inFlight: Promise<Buffer>[] = [];
+  // The header comes out with the first piece: whoever stops before that would leave the tar unopened, and so never closed.
+  const inFlight: Promise<Buffer>[] = [Promise.resolve(gzipHeader(level))];
   let checksum = 0;
   let size = 0;
   let dictionary: Buffer | undefined;
