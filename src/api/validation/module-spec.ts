@@ -35,7 +35,7 @@ export function checkModuleSpec({
     {
       errors: [
         ...(container === undefined ? [] : checkModprobe(container.modprobe, `${at}.modprobe`)),
-        ...checkVersion(versionOf(spec), name.length + namespace.length, `${at}.version`),
+        ...(versionOf(spec) === undefined ? [] : checkVersionedName(name, namespace, `${at}.version`)),
         ...(previous === undefined ? [] : checkVersionChange(spec, previous, `${at}.version`)),
         ...checkTolerations(spec.tolerations ?? [], `${path}.tolerations`),
         ...checkOperands(spec, path),
@@ -49,13 +49,12 @@ function versionOf(spec: ModuleSpec): string | undefined {
   return nonEmpty(spec.moduleLoader?.container.version);
 }
 
-function checkVersion(version: string | undefined, length: number, path: string): Violation[] {
-  if (version === undefined || length <= maxVersionedNameLength) return [];
+function checkVersionedName(name: string, namespace: string, path: string): Violation[] {
+  const length = name.length + namespace.length;
+  const tooLong = `when version is set, name and namespace together may have ${maxVersionedNameLength} characters, not ${length}`;
   return [
-    {
-      path,
-      message: `when version is set, name and namespace together may have ${maxVersionedNameLength} characters, not ${length}`,
-    },
+    ...(length > maxVersionedNameLength ? [{ path, message: tooLong }] : []),
+    ...(name.includes('.') ? [{ path, message: 'when version is set, the name may have no dots' }] : []),
   ];
 }
 

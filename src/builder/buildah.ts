@@ -1,0 +1,158 @@
+import type { V1Container, V1EnvVar, V1Job, V1SecurityContext } from '@kubernetes/client-node';
+import type { RegistryTls } from '../api/module/registry-tls.ts';
+import { buildArguments } from './build-args.ts';
+import {
+  buildNodeSelector,
+  checkDriverToolkit,
+  contextDirectory,
+  dockerfileMount,
+  dockerfilePath,
+} from './build-context.ts';
+import type { BuildableTarget, Builder } from './builder.ts';
+import { makeJob } from './job.ts';
+import type { BuildFacts } from './job-facts.ts';
+import { buildHash } from './job-hash.ts';
+import {
+  buildSecretDirectory,
+  buildSecrets,
+  proxyEnvironment,
+  pullSecretFile,
+  scratch,
+  trustedCertificatesFile,
+  trustedCertificatesMount,
+  type Mount,
+} from './mounts.ts';
+import { layTemplates } from './overlay.ts';
+import type { BuildTarget } from './target.ts';
+
+const defaultImage = 'quay.io/buildah/stable:v1.40.1';
+const scratchDirectory = '/var/tmp/buildah';
+const credentialsDirectory = '/run/kmm-sign/credentials';
+
+/**
+ * The whole program of the container. It never changes: what users write arrives as arguments and in the
+ * environment, not as text of the script.
+ */
+const script = [
+  'set -eu',
+  'buildah build --iidfile "$SCRATCH/image" "$@"',
+  'if [ "$PUSH" = true ]; then',
+  '  buildah push --tls-verify="$PUSH_TLS_VERIFY" --digestfile "$SCRATCH/digest" "$(cat "$SCRATCH/image")" "docker://$IMAGE"',
+  '  cat "$SCRATCH/digest" > /dev/termination-log',
+  'fi',
+].join('\n');
+
+/** In a user namespace of its own the pod is root of nothing but itself, and may mount. */
+const insideUserNamespace: V1SecurityContext = {
+  runAsUser: 0,
+  capabilities: { add: ['SYS_ADMIN', 'MKNOD'] },
+  appArmorProfile: { type: 'Unconfined' },
+};
+
+/** Else Buildah makes the namespace itself, as the user of its image, with newuidmap. */
+const asUser: V1SecurityContext = {
+  runAsUser: 1000,
+  runAsGroup: 1000,
+  runAsNonRoot: true,
+  allowPrivilegeEscalation: true,
+  capabilities: { drop: ['ALL'], add: ['SETGID', 'SETUID'] },
+  seccompProfile: { type: 'Unconfined' },
+  appArmorProfile: { type: 'Unconfined' },
+};
+
+/** Builds with Buildah, without privileges on the node. */
+export const buildahBuilder: Builder = {
+  name: 'buildah',
+  defaultImage,
+  buildJob(target, facts): V1Job {
+    checkDriverToolkit(target, facts);
+    return makeJob({
+      kind: 'build',
+      target,
+      facts,
+      hash: buildHash(target, 'buildah', facts),
+      container: container(target, facts),
+      mounts: mounts(target.build, facts),
+      settings: layTemplates(facts.podTemplate, target.build.podTemplate),
+      nodeSelector: buildNodeSelector(target, facts),
+      tolerations: target.tolerations,
+      ...(facts.userNamespaces ? { hostUsers: false } : { securityContext: { fsGroup: 1000 } }),
+    });
+  },
+};
+
+function container(target: BuildableTarget, facts: BuildFacts): V1Container {
+  return {
+    name: 'buildah',
+    image: facts.image,
+    command: ['/bin/sh', '-c', script, 'buildah-build'],
+    args: buildahArguments(target, facts),
+    env: environment(target, facts),
+    securityContext: facts.userNamespaces ? insideUserNamespace : asUser,
+  };
+}
+
+function environment(target: BuildableTarget, facts: BuildFacts): V1EnvVar[] {
+  return [
+    { name: 'BUILDAH_ISOLATION', value: 'chroot' },
+    // In a user namespace overlay works, and is found; elsewhere copying is what works everywhere.
+    ...(facts.userNamespaces ? [] : [{ name: 'STORAGE_DRIVER', value: 'vfs' }]),
+    { name: 'SCRATCH', value: scratchDirectory },
+    { name: 'TMPDIR', value: scratchDirectory },
+    { name: 'PUSH', value: String(facts.push) },
+    { name: 'PUSH_TLS_VERIFY', value: String(verifiesTls(target.registryTls)) },
+    { name: 'IMAGE', value: target.build.image },
+    ...(facts.pullSecrets.length === 0
+      ? []
+      : [{ name: 'REGISTRY_AUTH_FILE', value: `${credentialsDirectory}/config.json` }]),
+    ...(facts.trustedCertificates === undefined
+      ? []
+      : [
+          { name: 'SSL_CERT_FILE', value: trustedCertificatesFile },
+          { name: 'SSL_CERT_DIR', value: '/etc/pki/tls/certs:/etc/ssl/certs' },
+        ]),
+    ...proxyEnvironment(facts.proxy),
+  ];
+}
+
+function mounts(build: BuildTarget, facts: BuildFacts): Mount[] {
+  // Buildah reads one file of credentials.
+  const [pullSecret] = facts.pullSecrets;
+  return [
+    dockerfileMount(build, facts),
+    scratch('scratch', scratchDirectory),
+    scratch('storage', facts.userNamespaces ? '/var/lib/containers' : '/home/build/.local/share/containers'),
+    ...(pullSecret === undefined
+      ? []
+      : [
+          pullSecretFile(pullSecret, {
+            volume: 'credentials',
+            directory: credentialsDirectory,
+            file: 'config.json',
+          }),
+        ]),
+    ...buildSecrets(build.secrets),
+    ...trustedCertificatesMount(facts.trustedCertificates),
+  ];
+}
+
+function buildahArguments(target: BuildableTarget, facts: BuildFacts): string[] {
+  return [
+    `--tls-verify=${verifiesTls(target.build.baseImageRegistryTls)}`,
+    `--platform=linux/${facts.architecture}`,
+    `--file=${dockerfilePath}`,
+    ...buildArguments(target, facts.driverToolkitImage).map(
+      ({ name, value }) => `--build-arg=${name}=${value}`,
+    ),
+    ...target.build.secrets.map((name) => {
+      const directory = buildSecretDirectory(name);
+      return `--volume=${directory}:${directory}:ro`;
+    }),
+    contextDirectory,
+  ];
+}
+
+/** Buildah knows one switch: without verification it speaks plain HTTP too. */
+function verifiesTls({ insecure, insecureSkipTLSVerify }: RegistryTls): boolean {
+  return insecure !== true && insecureSkipTLSVerify !== true;
+}

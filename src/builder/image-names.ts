@@ -1,0 +1,49 @@
+import { shortHash } from './names.ts';
+import { BuilderError } from './errors.ts';
+import type { ModuleName } from './labels.ts';
+
+/** Characters of a tag (distribution-spec, "Pulling manifests"). */
+const maxTagLength = 128;
+const defaultTag = 'latest';
+
+/**
+ * The name of the image between build and signature: `<image>:<tag>-<namespace>_<module>_kmm_unsigned`. Where
+ * the tag would be too long, its middle is a hash.
+ * @throws BuilderError INVALID_IMAGE when the final image is named by digest alone
+ */
+export function intermediateImage(image: string, module: ModuleName): string {
+  const { name, tag } = splitTag(image);
+  const suffix = '_kmm_unsigned';
+  const wanted = `${tag}-${module.namespace}_${module.name}${suffix}`;
+  if (wanted.length <= maxTagLength) return `${name}:${wanted}`;
+  const end = `-${shortHash([tag, module.namespace, module.name])}${suffix}`;
+  return `${name}:${wanted.slice(0, maxTagLength - end.length)}${end}`;
+}
+
+function splitTag(image: string): { name: string; tag: string } {
+  const at = image.indexOf('@');
+  const named = at === -1 ? image : image.slice(0, at);
+  const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
+  if (colon !== -1) return { name: named.slice(0, colon), tag: named.slice(colon + 1) };
+  if (at === -1) return { name: named, tag: defaultTag };
+  throw new BuilderError({
+    code: 'INVALID_IMAGE',
+    message: `${image} is named by its digest, so it cannot be the destination of a build`,
+    hint: 'Give containerImage a tag, such as ${KERNEL_FULL_VERSION}.',
+    facts: { image },
+  });
+}
+
+/** An image with another tag: `registry:5000/kaniko:v1@sha256:…` and `v2` give `registry:5000/kaniko:v2`. */
+export function withTag(image: string, tag: string): string {
+  const named = image.split('@', 1)[0] ?? image;
+  const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
+  return `${colon === -1 ? named : named.slice(0, colon)}:${tag}`;
+}
+
+/** An image pinned by its digest; a tag beside it is dropped. */
+export function withDigest(image: string, digest: string): string {
+  const named = image.split('@', 1)[0] ?? image;
+  const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
+  return `${colon === -1 ? named : named.slice(0, colon)}@${digest}`;
+}

@@ -1,0 +1,102 @@
+import type { V1EnvVar, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
+import type { ProxySettings, PullSecret, TrustedCertificates } from './job-facts.ts';
+
+/** A volume and where the container sees it. */
+export interface Mount {
+  readonly volume: V1Volume;
+  readonly mount: V1VolumeMount;
+}
+
+/** A key of a Secret or ConfigMap as a file of a read-only directory. */
+export interface FileMount {
+  /** Name of the volume. */
+  readonly volume: string;
+  /** Name of the Secret or ConfigMap. */
+  readonly source: string;
+  readonly key: string;
+  readonly directory: string;
+  readonly file: string;
+}
+
+/** Files that any user of the container may read: it has one. */
+const readable = 0o444;
+const certificatesDirectory = '/run/kmm-sign/authorities';
+
+/** Where the authorities of `trustedCertificatesMount` are. */
+export const trustedCertificatesFile = `${certificatesDirectory}/ca.crt`;
+
+/** One key of a Secret. */
+export function secretFile({ volume, source, key, directory, file }: FileMount): Mount {
+  return {
+    volume: {
+      name: volume,
+      secret: { secretName: source, items: [{ key, path: file }], defaultMode: readable },
+    },
+    mount: { name: volume, mountPath: directory, readOnly: true },
+  };
+}
+
+/** One key of a ConfigMap. */
+export function configMapFile({ volume, source, key, directory, file }: FileMount): Mount {
+  return {
+    volume: {
+      name: volume,
+      configMap: { name: source, items: [{ key, path: file }], defaultMode: readable },
+    },
+    mount: { name: volume, mountPath: directory, readOnly: true },
+  };
+}
+
+/** A directory to write to, gone with the pod. */
+export function scratch(name: string, directory: string): Mount {
+  return { volume: { name, emptyDir: {} }, mount: { name, mountPath: directory } };
+}
+
+/** Secrets of a build, each a directory below /run/secrets. Volumes are numbered: names may be too long or have dots. */
+export function buildSecrets(names: readonly string[]): Mount[] {
+  return names.map((secretName, index) => ({
+    volume: { name: `build-secret-${index}`, secret: { secretName } },
+    mount: { name: `build-secret-${index}`, mountPath: buildSecretDirectory(secretName), readOnly: true },
+  }));
+}
+
+/** Where a build sees a Secret. */
+export function buildSecretDirectory(name: string): string {
+  return `/run/secrets/${name}`;
+}
+
+/** A pull secret as a docker configuration file. */
+export function pullSecretFile(secret: PullSecret, mount: Omit<FileMount, 'source' | 'key'>): Mount {
+  return secretFile({ ...mount, source: secret.name, key: secret.key ?? '.dockerconfigjson' });
+}
+
+/** The authorities of registries. */
+export function trustedCertificatesMount(certificates: TrustedCertificates | undefined): Mount[] {
+  if (certificates === undefined) return [];
+  return [
+    configMapFile({
+      volume: 'authorities',
+      source: certificates.configMap,
+      key: certificates.key,
+      directory: certificatesDirectory,
+      file: 'ca.crt',
+    }),
+  ];
+}
+
+/** The environment of programs behind a proxy, in both spellings that are in use. */
+export function proxyEnvironment(proxy: ProxySettings | undefined): V1EnvVar[] {
+  const values: readonly (readonly [string, string | undefined])[] = [
+    ['HTTP_PROXY', proxy?.httpProxy],
+    ['HTTPS_PROXY', proxy?.httpsProxy],
+    ['NO_PROXY', proxy?.noProxy],
+  ];
+  return values.flatMap(([name, value]) =>
+    value === undefined
+      ? []
+      : [
+          { name, value },
+          { name: name.toLowerCase(), value },
+        ],
+  );
+}

@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto';
+import { isLabelValue, maxLabelLength } from '../api/validation/patterns.ts';
+
+/** Characters of a hash in names: 80 bits in base 32. */
+const hashLength = 16;
+const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+/** Tells a shortened label from one that is written out. */
+const hashMark = '__';
+const shortened = new RegExp(`${hashMark}[a-z2-7]{${hashLength}}$`);
+
+/** A value that JSON can write. */
+export type Json =
+  | string
+  | number
+  | boolean
+  | null
+  | undefined
+  | readonly Json[]
+  | { readonly [key: string]: Json };
+
+/** The hash of a value, 16 characters of a-z and 2-7. The order of an object's properties does not matter. */
+export function shortHash(value: Json): string {
+  const bytes = createHash('sha256').update(canonicalJson(value)).digest();
+  let bits = 0n;
+  for (const byte of bytes.subarray(0, (hashLength * 5) / 8)) bits = (bits << 8n) | BigInt(byte);
+  let text = '';
+  for (let index = 0; index < hashLength; index++) {
+    text = `${alphabet[Number(bits & 31n)] ?? ''}${text}`;
+    bits >>= 5n;
+  }
+  return text;
+}
+
+function canonicalJson(value: Json): string {
+  return JSON.stringify(value, (_key, inner: unknown) =>
+    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
+      ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
+      : inner,
+  );
+}
+
+/** What a name is made from. */
+export interface NameOptions {
+  /** What people should recognise, most important first. */
+  readonly readable: readonly string[];
+  /** All that tells the thing apart: different identities give different names. */
+  readonly identity: Json;
+  /** @default 63 */
+  readonly maxLength?: number;
+}
+
+/** A name for any object: lower case letters, digits and dashes, ending in the hash of the identity. */
+export function objectName({ readable, identity, maxLength = maxLabelLength }: NameOptions): string {
+  const hash = shortHash(identity);
+  const prefix = readable
+    .join('-')
+    .toLowerCase()
+    .replaceAll(/[^a-z0-9]+/g, '-')
+    .slice(0, maxLength - hashLength - 1)
+    .replaceAll(/^-+|-+$/g, '');
+  return prefix === '' ? hash : `${prefix}-${hash}`;
+}
+
+/**
+ * A text as the value of a label: as it is where that is allowed, else a readable prefix and a hash. A text
+ * that looks as if it ended in such a hash gets one too, so that different texts have different values.
+ */
+export function labelValue(text: string): string {
+  if (isLabelValue(text) && !shortened.test(text)) return text;
+  const hash = shortHash(text);
+  const prefix = text
+    .replaceAll(/[^A-Za-z0-9._-]+/g, '-')
+    .slice(0, maxLabelLength - hashLength - hashMark.length)
+    .replaceAll(/^[._-]+|[._-]+$/g, '');
+  return `${prefix === '' ? 'x' : prefix}${hashMark}${hash}`;
+}
+
+/** Characters that the longest of our labels leaves for namespace and name. */
+const maxStemLength = 41;
+
+/**
+ * `NAMESPACE.NAME` as it stands in the keys of node labels. Where it is too long, or the name has dots that
+ * would make keys ambiguous, a readable prefix and a hash, without a dot.
+ */
+export function labelStem(namespace: string, name: string): string {
+  const stem = `${namespace}.${name}`;
+  if (!name.includes('.') && stem.length <= maxStemLength) return stem;
+  return objectName({ readable: [namespace, name], identity: [namespace, name], maxLength: maxStemLength });
+}

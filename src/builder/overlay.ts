@@ -1,0 +1,49 @@
+import type { V1Affinity, V1ResourceRequirements, V1Toleration } from '@kubernetes/client-node';
+import type { PodTemplate } from '../api/module/pod-template.ts';
+
+/** Settings of a pod after the operator's defaults and the Module's settings were put together. */
+export interface PodSettings {
+  readonly labels: Record<string, string>;
+  readonly annotations: Record<string, string>;
+  readonly nodeSelector: Record<string, string>;
+  readonly tolerations: V1Toleration[];
+  readonly affinity?: V1Affinity;
+  readonly priorityClassName?: string;
+  readonly runtimeClassName?: string;
+  readonly schedulerName?: string;
+  readonly resources?: V1ResourceRequirements;
+  readonly activeDeadlineSeconds: number;
+}
+
+/** Seconds after which a Job is given up, where nobody says otherwise. */
+const defaultDeadline = 3600;
+
+/** Lays templates over each other: maps and lists grow, of other fields the last that is set counts. */
+export function layTemplates(...templates: readonly (PodTemplate | undefined)[]): PodSettings {
+  const given = templates.filter((template) => template !== undefined);
+  const last = <K extends keyof PodTemplate>(key: K): PodTemplate[K] | undefined =>
+    given.findLast((template) => template[key] !== undefined)?.[key];
+  const affinity = last('affinity');
+  const resources = last('resources');
+  const names = {
+    priorityClassName: last('priorityClassName'),
+    runtimeClassName: last('runtimeClassName'),
+    schedulerName: last('schedulerName'),
+  };
+  return {
+    labels: Object.assign({}, ...given.map(({ labels }) => labels)),
+    annotations: Object.assign({}, ...given.map(({ annotations }) => annotations)),
+    nodeSelector: Object.assign({}, ...given.map(({ nodeSelector }) => nodeSelector)),
+    tolerations: given.flatMap(({ tolerations }) => tolerations ?? []),
+    ...(affinity === undefined ? {} : { affinity }),
+    ...(resources === undefined ? {} : { resources }),
+    ...definedOnly(names),
+    activeDeadlineSeconds: last('activeDeadlineSeconds') ?? defaultDeadline,
+  };
+}
+
+function definedOnly(values: Readonly<Record<string, string | undefined>>): Record<string, string> {
+  const defined: Record<string, string> = {};
+  for (const [name, value] of Object.entries(values)) if (value !== undefined) defined[name] = value;
+  return defined;
+}

@@ -1,0 +1,27 @@
+import type { V1OwnerReference } from '@kubernetes/client-node';
+
+/** Namespace of the operator and its accounts, which may run privileged pods there. */
+export interface OperatorFacts {
+  readonly namespace: string;
+  readonly moduleLoaderServiceAccount: string;
+  readonly devicePluginServiceAccount: string;
+}
+
+/** What DaemonSets depend on besides the Module. */
+export interface DaemonSetFacts {
+  readonly operator: OperatorFacts;
+  readonly owner: V1OwnerReference;
+}
+
+/**
+ * The account of a DaemonSet's pods: the one that the Module names; else, in the operator's namespace, the
+ * operator's; else the namespace's default (undefined).
+ */
+export function serviceAccountOf(
+  named: string | undefined,
+  namespace: string,
+  operator: { readonly namespace: string; readonly account: string },
+): string | undefined {
+  if (named !== undefined && named !== '') return named;
+  return namespace === operator.namespace ? operator.account : undefined;
+}
