@@ -20,7 +20,9 @@ export interface Case {
   readonly before?: (subject: Subject) => readonly string[];
 }
 
-const program = fileURLToPath(new URL('../bin/kmm-sign.js', import.meta.url));
+/** The program; KMM_SIGN_BENCH_PROGRAM names another build of it. */
+const program =
+  process.env['KMM_SIGN_BENCH_PROGRAM'] ?? fileURLToPath(new URL('../bin/kmm-sign.js', import.meta.url));
 
 function kmmSign(subject: Subject, destination: string, ...options: readonly string[]): readonly string[] {
   const files = subject.files.flatMap((file) => ['--file', file]);

@@ -130,6 +130,8 @@ async function packDirectory(directory: string, file: string, copies: number): P
     '--group=0',
     '--numeric-owner',
     '--mtime=@1700000000',
+    // Otherwise a file that is packed again becomes a hard link to its first copy.
+    ...(copies > 1 ? ['--hard-dereference'] : []),
     ...Array.from({ length: copies }, () => content).flat(),
   ]);
   const packer = spawn('gzip', [copies > 1 ? '-1' : '-6', '--no-name']);
