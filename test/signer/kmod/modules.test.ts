@@ -253,6 +253,16 @@ describe('what a module says of itself', () => {
     expect(await readModuleInfo(bufferSource(elf))).toBeNull();
   });
 
+  test('with a section that reaches beyond the end is damaged', async () => {
+    const options = { wide: true, little: true, machine: 62, modinfo: 'name=long\0' };
+    const elf = makeElf(options);
+    const size = elf.length - 2 * 64 + 32;
+    elf.writeBigUInt64LE(BigInt(elf.length), size);
+    await expect(readModuleInfo(bufferSource(elf))).rejects.toMatchObject(damaged);
+    elf.writeBigUInt64LE(0xffff_ffff_ffff_fff0n, size);
+    await expect(readModuleInfo(bufferSource(elf))).rejects.toMatchObject(damaged);
+  });
+
   test('with its number of sections in the first of them', async () => {
     const module = makeElf({ wide: true, little: true, machine: 62, modinfo: 'name=many\0', extended: true });
     expect(await readModuleInfo(bufferSource(module))).toMatchObject({ name: 'many' });
@@ -326,6 +336,16 @@ describe('the verdict', () => {
       problem: null,
       signature: { hash: 'sha256', keyAlgorithm: 'rsa' },
     });
+  });
+
+  test('and the digest to sign come from one analysis, however many signatures there are', async () => {
+    const module = await append(await append(hello, stranger));
+    const analysis = await analyzeModule(bufferSource(module), {
+      hash: 'sha256',
+      certificates: [signer.certificate],
+    });
+    expect(analysis).toMatchObject({ verdict: { state: 'trusted' }, layout: { signatures: 2 } });
+    expect(analysis?.contentDigest.equals(createHash('sha256').update(hello).digest())).toBe(true);
   });
 
   test('on a module without a signature', async () => {
@@ -423,37 +443,52 @@ describe('the verdict', () => {
     });
 
     test('a leaf that only claims to be of the CA', async () => {
+      // Without key identifiers there is nothing but names to go by, until the signature is checked.
+      writeFileSync(join(directory, 'plain.cnf'), '[req]\ndistinguished_name=name\n[name]\n');
+      const plain = ['-config', 'plain.cnf', '-subj', '/CN=plain'];
       run(
         'req',
         '-x509',
         '-newkey',
         'rsa:2048',
         '-nodes',
-        '-subj',
-        '/CN=ca',
         '-keyout',
         'fake.key',
         '-out',
         'fake.pem',
+        ...plain,
       );
       run(
         'req',
         '-x509',
-        '-key',
-        'leaf.key',
-        '-subj',
-        '/CN=leaf',
+        '-newkey',
+        'rsa:2048',
+        '-nodes',
+        '-keyout',
+        'real.key',
         '-out',
-        'forged.pem',
-        '-CA',
-        'fake.pem',
-        '-CAkey',
-        'fake.key',
+        'real.pem',
+        ...plain,
       );
-      const module = signWith('-noattr', ...signedBy('forged', 'leaf'));
-      expect(await verifyModule(bufferSource(module), [readCertificate('ca.pem')])).toMatchObject({
-        state: 'untrusted',
+      const leaf = ['-key', 'leaf.key', '-config', 'plain.cnf', '-subj', '/CN=leaf'];
+      for (const issuer of ['fake', 'real']) {
+        run(
+          'req',
+          '-x509',
+          ...leaf,
+          '-out',
+          `${issuer}-leaf.pem`,
+          '-CA',
+          `${issuer}.pem`,
+          '-CAkey',
+          `${issuer}.key`,
+        );
+      }
+      const states = ['real', 'fake'].map(async (issuer) => {
+        const module = signWith('-noattr', ...signedBy(`${issuer}-leaf`, 'leaf'));
+        return (await verifyModule(bufferSource(module), [readCertificate('real.pem')])).state;
       });
+      expect(await Promise.all(states)).toEqual(['trusted', 'untrusted']);
     });
 
     test('garbage in place of the CMS', async () => {
