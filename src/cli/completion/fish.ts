@@ -1,4 +1,4 @@
-import type { CompletedCommand, CompletedOption } from './script.ts';
+import type { CompletedCommand, CompletedOption } from './completed-command.ts';
 
 /** A completion script for fish. */
 export function fishScript(commands: readonly CompletedCommand[]): string {

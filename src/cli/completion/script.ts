@@ -1,27 +1,9 @@
 import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { bashScript } from './bash.ts';
+import type { CompletedCommand, CompletedOption } from './completed-command.ts';
 import { fishScript } from './fish.ts';
 import { commandTree, flattenTree, type CommandNode } from './tree.ts';
 import { zshScript } from './zsh.ts';
-
-/** What a completion script knows of an option. */
-export interface CompletedOption {
-  /** Every spelling: `--format`, `-v`. */
-  readonly names: readonly string[];
-  readonly description: string;
-  /** What its value may be: `none` when it takes no value. */
-  readonly value: 'none' | 'file' | 'directory' | 'other' | readonly string[];
-}
-
-/** What a completion script knows of a command. */
-export interface CompletedCommand {
-  readonly path: string;
-  readonly summary: string;
-  readonly subcommands: readonly { readonly name: string; readonly summary: string }[];
-  /** Words that its argument may be. */
-  readonly choices: readonly string[];
-  readonly options: readonly CompletedOption[];
-}
 
 /** Writes the completion script for a shell from the tree of commands. */
 export function completionScript(root: CommandUnknownOpts, shell: 'bash' | 'zsh' | 'fish'): string {
