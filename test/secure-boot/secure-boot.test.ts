@@ -121,7 +121,7 @@ describeWith(
       ['cut short', 'Loading of unsigned module is rejected'],
       ['tampered', ''],
       // Debian 12's kernel is built without ECDSA: the key is not even loaded.
-      ['ECDSA', 'Loading of module with un'],
+      ['ECDSA', 'Loading of module with unavailable key is rejected'],
     ])('refuses a module: %s', (name, message) => {
       expect(results.get(name)).toMatchObject({ loaded: false, error: 'EKEYREJECTED' });
       expect(results.get(name)?.log).toContain(message);
