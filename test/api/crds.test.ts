@@ -65,25 +65,20 @@ describe('the CustomResourceDefinitions', () => {
 
   it.each(schemas)('of $name are structural', ({ schema }) => {
     for (const [path, inner] of walk(schema)) {
-      expect(
-        Object.keys(inner).filter((keyword) => !allowed.has(keyword)),
-        path,
-      ).toEqual([]);
+      expect([path, ...Object.keys(inner).filter((keyword) => !allowed.has(keyword))]).toEqual([path]);
       const isFree =
         inner['x-kubernetes-preserve-unknown-fields'] === true ||
         inner['x-kubernetes-int-or-string'] === true;
-      expect(typeof inner['type'] === 'string' || isFree, path).toBe(true);
-      expect('properties' in inner && 'additionalProperties' in inner, path).toBe(false);
+      expect([path, typeof inner['type'] === 'string' || isFree]).toEqual([path, true]);
+      expect([path, 'properties' in inner && 'additionalProperties' in inner]).toEqual([path, false]);
     }
   });
 
   it.each(schemas)('of $name say by what their list maps are keyed, with required keys', ({ schema }) => {
-    for (const [path, inner] of walk(schema)) {
+    for (const [, inner] of walk(schema)) {
       if (inner['x-kubernetes-list-type'] !== 'map') continue;
       const items = inner['items'] as { required: string[] };
-      expect(items.required, path).toEqual(
-        expect.arrayContaining(inner['x-kubernetes-list-map-keys'] as string[]),
-      );
+      expect(items.required).toEqual(expect.arrayContaining(inner['x-kubernetes-list-map-keys'] as string[]));
     }
   });
 
@@ -107,7 +102,7 @@ describe('the CustomResourceDefinitions', () => {
       '.spec.selector',
       '.status.kernels',
     ]) {
-      expect(paths.get(path)?.['description'], path).toEqual(expect.any(String));
+      expect([path, paths.get(path)?.['description']]).toEqual([path, expect.any(String)]);
     }
     expect(paths.get('.spec.moduleLoader.container.modprobe.dirName')?.['default']).toBe('/opt');
   });

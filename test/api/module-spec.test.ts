@@ -41,6 +41,16 @@ function warnings(container: object = {}, spec: object = {}): string[] {
 
 const at = 'spec.moduleLoader.container';
 
+function readWrong(): unknown {
+  return moduleWith({ modprobe: { parameters: 'a=1' } }, { selector: 5 });
+}
+
+/** What is said about an update. */
+function updateErrors(spec: Module['spec'], previous: Module['spec']): string[] {
+  const { errors: found } = checkModuleSpec({ name: 'driver', namespace: 'default', spec, previous });
+  return found.map(({ message }) => message);
+}
+
 describe('reading a Module', () => {
   it('looks for modules in /opt unless told otherwise', () => {
     expect(moduleWith().spec.moduleLoader?.container.modprobe.dirName).toBe('/opt');
@@ -67,9 +77,8 @@ describe('reading a Module', () => {
   });
 
   it('names every field that is wrong', () => {
-    const read = (): unknown => moduleWith({ modprobe: { parameters: 'a=1' } }, { selector: 5 });
-    expect(read).toThrow(ApiError);
-    expect(read).toThrow(/modprobe\.parameters: .*; spec\.selector: /);
+    expect(readWrong).toThrow(ApiError);
+    expect(readWrong).toThrow(/modprobe\.parameters: .*; spec\.selector: /);
   });
 
   it('tells which fields have no effect', () => {
@@ -168,17 +177,13 @@ describe('checking a Module', () => {
   });
 
   it('does not let a version come or go', () => {
-    const check = (spec: Module['spec'], previous: Module['spec']): string[] =>
-      checkModuleSpec({ name: 'driver', namespace: 'default', spec, previous }).errors.map(
-        ({ message }) => message,
-      );
     const [without, one, two] = [moduleWith(), moduleWith({ version: '1' }), moduleWith({ version: '2' })];
     const refusal = [
       'cannot update to or from an empty version; please delete the Module and create it again',
     ];
-    expect(check(one.spec, without.spec)).toEqual(refusal);
-    expect(check(without.spec, one.spec)).toEqual(refusal);
-    expect(check(two.spec, one.spec)).toEqual([]);
+    expect(updateErrors(one.spec, without.spec)).toEqual(refusal);
+    expect(updateErrors(without.spec, one.spec)).toEqual(refusal);
+    expect(updateErrors(two.spec, one.spec)).toEqual([]);
   });
 
   it('limits names only where administrators have to write them into labels', () => {
