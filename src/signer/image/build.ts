@@ -21,9 +21,11 @@ export interface BuiltLayer {
   readonly replaces: Descriptor | null;
   /** Positions in its tar of the modules that were signed. */
   readonly entries: ReadonlySet<number>;
+  /** Settles when its bytes were unpacked again and every module in them was verified; goes on beside the upload. */
+  readonly proof: Promise<void>;
 }
 
-/** An image with its modules signed, proved and ready to be published. */
+/** An image with its modules signed, ready to be published once its layers are proved. */
 export interface BuiltImage {
   readonly type: 'image';
   readonly plan: ImagePlan;
@@ -55,7 +57,7 @@ export interface BuildOptions extends LayerWriting {
   readonly onProgress?: ProgressListener | undefined;
 }
 
-/** Signs, writes and proves everything that changes, and makes the new manifests. @throws SignerError, RegistryError */
+/** Signs and writes everything that changes, begins to prove it, and makes the new manifests. @throws SignerError, RegistryError */
 export async function buildTree(node: PlanNode, options: BuildOptions): Promise<BuiltNode> {
   if (node.type === 'kept') return { type: 'kept', raw: node.manifest.raw, manifest: node.manifest };
   if (node.type === 'image') {
@@ -124,8 +126,7 @@ async function rewrite(
     const { digest, size } = layer.written;
     const descriptor = { ...replaces, digest, size };
     const entries = new Set(replacements.keys());
-    await prove(layer, entries, options);
-    layers.push({ layer, descriptor, replaces, entries });
+    layers.push({ layer, descriptor, replaces, entries, proof: prove(layer, entries, options) });
   }
   return layers;
 }
@@ -141,21 +142,28 @@ async function append(
   const { digest, size } = layer.written;
   const descriptor = { mediaType: layerMediaType(plan.manifest.family, layer.compression), digest, size };
   const entries = new Set(packed.flatMap(({ type }, index) => (type === 'file' ? [index] : [])));
-  await prove(layer, entries, options);
-  return { layer, descriptor, replaces: null, entries };
+  return { layer, descriptor, replaces: null, entries, proof: prove(layer, entries, options) };
 }
 
-async function prove(layer: NewLayer, entries: ReadonlySet<number>, options: BuildOptions): Promise<void> {
-  const { signing, temporaryDirectory, onProgress } = options;
+function prove(layer: NewLayer, entries: ReadonlySet<number>, options: BuildOptions): Promise<void> {
+  const { signing, temporaryDirectory, disposables, onProgress } = options;
   const { certificate } = signing.signer;
-  const modules = await proveLayer(layer.open(), {
+  const { digest, size } = layer.written;
+  onProgress?.({ type: 'layer-written', digest, size });
+  const proof = proveLayer(layer.open(), {
     entries,
     certificate,
     hash: signing.hash,
     temporaryDirectory,
-  });
-  onProgress?.({ type: 'layer-written', digest: layer.written.digest, size: layer.written.size });
-  onProgress?.({ type: 'verified', modules });
+  }).then((modules) => onProgress?.({ type: 'verified', modules }));
+  // Whoever publishes the layer waits for the proof; when nobody comes to that, its file has to outlive it.
+  disposables.defer(() =>
+    proof.then(
+      () => {},
+      () => {},
+    ),
+  );
+  return proof;
 }
 
 function descriptors(manifest: ImageManifest, layers: readonly BuiltLayer[]): Descriptor[] {

@@ -22,8 +22,8 @@ export interface PublishOptions {
 }
 
 /**
- * Stores what was built: blobs, then manifests by digest, children first; reads the top manifest back;
- * and moves the tag last of all. @throws RegistryError
+ * Stores what was built: blobs, and once they are proved, manifests by digest, children first; reads the
+ * top manifest back; and moves the tag last of all. @throws RegistryError, SignerError VERIFICATION_FAILED
  */
 export async function publishTree(node: BuiltNode, options: PublishOptions): Promise<void> {
   const { destination, tag, onProgress, signal } = options;
@@ -69,7 +69,8 @@ async function storeBlobs(image: BuiltImage, options: PublishOptions): Promise<v
     const { descriptor, bytes } = image.config;
     await destination.putBlob(descriptor, () => Readable.from([bytes]), { signal });
   };
-  await settleAll([...uploads, config, ...copies(unchanged, options)].map((task) => limit(task)));
+  const transfers = [...uploads, config, ...copies(unchanged, options)].map((task) => limit(task));
+  await settleAll([...transfers, ...image.layers.map(({ proof }) => proof)]);
 }
 
 /** Brings an unchanged manifest and everything below it to the destination. */
