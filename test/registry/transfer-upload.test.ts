@@ -228,6 +228,24 @@ describe('an upload', () => {
     expect(registry.log.at(-1)).toBe('DELETE blobs/uploads/2');
   });
 
+  test.each([
+    ['more than was sent', 100 * MiB],
+    ['less than before', 10],
+  ])('in chunks fails at once when the registry says that it has %s', async (_, last) => {
+    const { registry, error } = await upload(
+      chunksOnly(({ method, response, count }) => {
+        if (method !== 'PATCH' || count === 1) return false;
+        response.writeHead(202, { location: '/v2/vendor/driver/blobs/uploads/2', range: `0-${last}` }).end();
+        return true;
+      }),
+    );
+    expect(error).toMatchObject({
+      code: 'UNEXPECTED_RESPONSE',
+      message: expect.stringContaining(String(last + 1)),
+    });
+    expect(registry.log.filter((line) => line.startsWith('PATCH'))).toHaveLength(2);
+  });
+
   test('that breaks off starts over with the question whether the blob is there', async () => {
     const { registry, outcome } = await upload(({ method, response, count }) => {
       if (method !== 'PUT' || count !== 1) return false;
@@ -425,6 +443,16 @@ describe('a blob from another repository', () => {
     expect(outcome).toBe('uploaded');
     expect(stored?.equals(blob)).toBe(true);
     expect(requests.filter((line) => line.startsWith('POST'))).toEqual([asked]);
+  });
+
+  test('is asked for as a link only once, also when the upload in its place breaks off', async () => {
+    const { outcome, requests } = await mount(({ method, response, count }) => {
+      if (method !== 'PUT' || count !== 1) return false;
+      response.destroy();
+      return true;
+    });
+    expect(outcome).toBe('uploaded');
+    expect(requests.filter((line) => line.startsWith('POST'))).toEqual([asked, 'POST uploads/']);
   });
 
   test.each([400, 403, 404, 405, 500])(
