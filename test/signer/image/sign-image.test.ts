@@ -99,6 +99,13 @@ async function unpack(
   return { files, rootfs };
 }
 
+async function signedByKernelTree({ 'sign-file': signFile }: ProgramPaths<'sign-file'>): Promise<Buffer> {
+  const module = join(bench.folder, `oracle-${count}.ko`);
+  await writeFile(module, bench.hello);
+  await execa(signFile, ['sha256', bench.key.key, bench.key.certificate, module]);
+  return readFile(module);
+}
+
 describeWith(
   ['skopeo', 'umoci', 'sign-file', 'modinfo'],
   'an image whose modules were signed',
@@ -169,13 +176,6 @@ describeWith(
         expect(stdout).toBe('signing');
       });
     });
-
-    async function signedByKernelTree({ 'sign-file': signFile }: ProgramPaths<'sign-file'>): Promise<Buffer> {
-      const module = join(bench.folder, `oracle-${count}.ko`);
-      await writeFile(module, bench.hello);
-      await execa(signFile, ['sha256', bench.key.key, bench.key.certificate, module]);
-      return readFile(module);
-    }
 
     it('has the bytes that sign-file makes, when that is the program that signs', async () => {
       const { key, certificate } = bench.key;
