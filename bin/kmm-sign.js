@@ -4,6 +4,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import * as module from 'node:module';
+import { setFlagsFromString } from 'node:v8';
 import { fileURLToPath } from 'node:url';
 
 const oldest = 24;
@@ -13,6 +14,8 @@ const bundledNode = fileURLToPath(new URL('../node_modules/node/bin/node', impor
 if (!existsSync(program)) {
   fail('the program has not been built', 'Run npm run build in its directory.');
 } else if (Number(process.versions.node.split('.')[0]) >= oldest) {
+  // Most of what passes through is short-lived buffers: a young generation that grows only holds on to them.
+  setFlagsFromString('--semi-space-growth-factor=1');
   // Compiled code is kept beside the program; where that cannot be written, nothing happens.
   module.enableCompileCache(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)));
   await import(program.href);

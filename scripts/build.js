@@ -6,7 +6,23 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const entryPoints = { cli: 'src/cli/main.ts', index: 'src/index.ts' };
+// An import of node:http reads each of its properties, and one of them loads the whole of undici.
+const lazyHttp = {
+  name: 'lazy-http',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(?:node:)?https?$/ }, ({ path }) => ({
+      path: path.replace(/^(?:node:)?/, 'node:'),
+      namespace: 'built-in',
+    }));
+    onLoad({ filter: /.*/, namespace: 'built-in' }, ({ path }) => ({
+      contents: `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
+      loader: 'js',
+    }));
+  },
+};
+
 const { metafile } = await build({
+  plugins: [lazyHttp],
   absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
   metafile: true,
   entryPoints: Object.fromEntries(Object.entries(entryPoints).filter(([, file]) => existsSync(file))),

@@ -8,11 +8,11 @@ import { chunkPieces, type Piece } from './pieces.ts';
 /** How a layer is to be compressed. */
 export interface CompressionOptions {
   readonly compression: LayerCompression;
-  /** gzip 1 to 9 (default 6), zstd 1 to 22 (default 3). */
+  /** gzip 1 to 9 (default 1), zstd 1 to 22 (default 3). */
   readonly level?: number | undefined;
 }
 
-const defaultLevels = { gzip: 6, zstd: 3 } as const;
+const defaultLevels = { gzip: 1, zstd: 3 } as const;
 
 /** Raw bytes that one task compresses. Part of the format of our output: another value gives other bytes. */
 const pieceSize = 1024 * 1024;
@@ -54,7 +54,8 @@ async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
       // It is awaited in its turn; until then a failure must not count as unhandled.
       task.catch(() => {});
       inFlight.push(task);
-      dictionary = piece.bytes.subarray(-windowSize);
+      // A copy: the piece's memory may serve again before the next piece is there.
+      dictionary = Buffer.from(piece.bytes.subarray(-windowSize));
       if (inFlight.length > availableParallelism()) yield* takeFirst(inFlight);
     }
     while (inFlight.length > 0) yield* takeFirst(inFlight);
@@ -72,17 +73,19 @@ async function* takeFirst(inFlight: Promise<Buffer>[]): AsyncGenerator<Buffer> {
   if (first !== undefined) yield await first;
 }
 
-function deflatePiece(
-  { bytes, last }: Piece,
+async function deflatePiece(
+  { bytes, last, release }: Piece,
   level: number,
   dictionary: Buffer | undefined,
 ): Promise<Buffer> {
-  return deflateRawAsync(bytes, {
+  const deflated = await deflateRawAsync(bytes, {
     level,
     chunkSize: deflateChunkSize,
     finishFlush: last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
     ...(dictionary === undefined ? {} : { dictionary }),
   });
+  release();
+  return deflated;
 }
 
 /** RFC 1952: no flags, no time, the operating system unknown. */

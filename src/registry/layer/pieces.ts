@@ -3,18 +3,23 @@ export interface Piece {
   readonly bytes: Buffer;
   /** Nothing comes after it. */
   readonly last: boolean;
+  /** Gives the memory back for a later piece. To be called when nobody looks at `bytes` any more. */
+  readonly release: () => void;
 }
 
 /** Cuts a stream into pieces of exactly `size` bytes, the last one shorter, wherever its chunks end. There is always a last piece, perhaps empty. */
 export async function* chunkPieces(source: AsyncIterable<Buffer>, size: number): AsyncGenerator<Piece> {
-  let piece = Buffer.allocUnsafeSlow(size);
+  const free: Buffer[] = [];
+  const take = (): Buffer => free.pop() ?? Buffer.allocUnsafeSlow(size);
+  let piece = take();
   let filled = 0;
   for await (const chunk of source) {
     let offset = 0;
     while (offset < chunk.length) {
       if (filled === size) {
-        yield { bytes: piece, last: false };
-        piece = Buffer.allocUnsafeSlow(size);
+        const full = piece;
+        yield { bytes: full, last: false, release: () => void free.push(full) };
+        piece = take();
         filled = 0;
       }
       const count = chunk.copy(piece, filled, offset);
@@ -22,5 +27,5 @@ export async function* chunkPieces(source: AsyncIterable<Buffer>, size: number):
       offset += count;
     }
   }
-  yield { bytes: piece.subarray(0, filled), last: true };
+  yield { bytes: piece.subarray(0, filled), last: true, release: () => {} };
 }

@@ -1,10 +1,10 @@
 import type { Replacement } from '../../registry/tar/entry.ts';
-import { SignerError } from '../errors.ts';
 import type { HashAlgorithm } from '../hash.ts';
 import type { Signer, SignerIdentifierForm } from '../keys/signer.ts';
 import { sliceSource } from '../kmod/file-source.ts';
 import { packModule } from '../kmod/compression.ts';
 import { createModuleSignature } from '../kmod/module-signature.ts';
+import { decideSignAction } from '../kmod/sign-action.ts';
 import type { ExistingSignaturePolicy, SignAction } from '../report.ts';
 import { runSignFile, type SignFileProgramOptions } from '../sign-file-program.ts';
 import { requireModule, type Prepared, type PreparedModule } from './prepare.ts';
@@ -41,27 +41,10 @@ export function planModules(files: readonly FoundFile<Prepared>[], signing: Modu
   const planned: PlannedModule[] = [];
   for (const found of files) {
     const module = requireModule(found.captured, found.path);
-    planned.push({ found, module, action: decide(module, found.path, signing) });
+    const action = decideSignAction(module, { ...signing, policy: signing.existing, path: found.path });
+    planned.push({ found, module, action });
   }
   return planned;
-}
-
-function decide({ layout, verdict }: PreparedModule, path: string, signing: ModuleSigning): SignAction {
-  if (layout.signatures === 0) return 'signed';
-  if (verdict.state === 'trusted' && verdict.signature?.hash === signing.hash) return 'unchanged';
-  switch (signing.existing) {
-    case 'replace':
-      return 'replaced';
-    case 'keep':
-      return 'kept';
-    case 'fail':
-      throw new SignerError({
-        code: 'ALREADY_SIGNED',
-        message: `${path} carries a signature already`,
-        hint: 'Use --existing replace to sign it anew, or --existing keep to leave it.',
-        facts: { path },
-      });
-  }
 }
 
 /** Whether a planned module gets new bytes. */

@@ -6,10 +6,14 @@ import { fileSource } from '../kmod/file-source.ts';
 /** Files up to this many bytes are looked at in memory, larger ones in the spool only. */
 const inMemoryLimit = 16 * 1024 * 1024;
 
+/** Enough for most modules, so that the memory seldom has to be replaced by a larger one. */
+const minMemory = 2 * 1024 * 1024;
+
 /** One temporary file that takes the modules of an image, one behind the other, so that memory stays small. */
 export class Spool implements AsyncDisposable {
   readonly #file: TemporaryFile;
   #end = 0;
+  #memory = Buffer.alloc(0);
 
   private constructor(file: TemporaryFile) {
     this.#file = file;
@@ -27,12 +31,14 @@ export class Spool implements AsyncDisposable {
   }
 
   /**
-   * The content of a tar entry, to be used before the next entry is read: in memory when it is small,
-   * else stored.
+   * The content of a tar entry, to be used before the next entry is read: in memory that is used again for
+   * the next when it is small, else stored.
    */
   async present(entry: TarEntry): Promise<ByteSource> {
     if (entry.size > inMemoryLimit) return this.#storeEntry(entry);
-    const bytes = Buffer.allocUnsafe(entry.size);
+    if (this.#memory.length < entry.size)
+      this.#memory = Buffer.allocUnsafeSlow(Math.max(entry.size, minMemory));
+    const bytes = this.#memory.subarray(0, entry.size);
     let at = 0;
     for await (const chunk of entry.content()) at += chunk.copy(bytes, at);
     return bufferSource(bytes);
