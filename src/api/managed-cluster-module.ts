@@ -42,7 +42,8 @@ export const managedClusterModule = z.object({
   kind: z.literal('ManagedClusterModule'),
   metadata: objectMeta,
   spec: managedClusterModuleSpec,
-  status: managedClusterModuleStatus.optional(),
+  // Only we write it; one that cannot be read counts as absent, and is written anew.
+  status: managedClusterModuleStatus.optional().catch(undefined),
 });
 
 export type ManagedClusterModule = z.output<typeof managedClusterModule>;

@@ -67,7 +67,8 @@ export const preflightValidation = z.object({
   kind: z.literal('PreflightValidation'),
   metadata: objectMeta,
   spec: preflightValidationSpec,
-  status: preflightStatus.optional(),
+  // Only we write it; one that cannot be read counts as absent, and is written anew.
+  status: preflightStatus.optional().catch(undefined),
 });
 
 /** Asks whether every Module would be ready for a release of OpenShift. */
@@ -76,7 +77,8 @@ export const preflightValidationOcp = z.object({
   kind: z.literal('PreflightValidationOCP'),
   metadata: objectMeta,
   spec: preflightValidationOcpSpec,
-  status: preflightStatus.optional(),
+  // Only we write it; one that cannot be read counts as absent, and is written anew.
+  status: preflightStatus.optional().catch(undefined),
 });
 
 export type PreflightValidation = z.output<typeof preflightValidation>;

@@ -16,7 +16,8 @@ export const moduleResource = z.object({
   kind: z.literal('Module'),
   metadata: objectMeta,
   spec: moduleSpec,
-  status: moduleStatus.optional(),
+  // Only we write it; one that cannot be read counts as absent, and is written anew.
+  status: moduleStatus.optional().catch(undefined),
 });
 
 /** A kernel module for the nodes of this cluster. */

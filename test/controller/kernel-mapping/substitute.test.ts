@@ -59,7 +59,7 @@ describe('substitution', () => {
   it('leaves texts without a dollar sign alone, and never loops or fails in another way', () => {
     const unit = fc.constantFrom('$', '{', '}', ':', '-', '+', 'A', '_', ' ', '\n', 'é');
     fc.assert(
-      fc.property(fc.string({ unit }), (text) => {
+      fc.property(fc.string({ unit, size: 'medium' }), (text) => {
         expect(outcomeOf(text)).toMatch(
           text.includes('$') ? /^(?:expanded|closing brace expected)/ : /^unchanged$/,
         );
