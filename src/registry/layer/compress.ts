@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { pipeline } from 'node:stream';
+import type { Transform } from 'node:stream';
 import { promisify } from 'node:util';
 import { constants, crc32, createZstdCompress, deflateRaw, type ZlibOptions } from 'node:zlib';
 import type { LayerCompression } from './layer.ts';
@@ -102,6 +102,23 @@ async function* zstd(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
     params: { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1 },
   });
   // A failure of the tar destroys the encoder with its error, which the loop then throws.
-  pipeline(tar, encoder, () => {});
-  for await (const chunk of encoder) yield chunk;
+  const feeding = feed(tar, encoder).catch((error: unknown) => {
+    encoder.destroy(error instanceof Error ? error : new Error(String(error)));
+  });
+  try {
+    for await (const chunk of encoder) yield chunk;
+  } finally {
+    encoder.destroy();
+    await feeding;
+  }
+}
+
+/** Writes a tar chunk by chunk: the next one is asked for when the encoder is done with the one before. */
+async function feed(tar: AsyncIterable<Buffer>, encoder: Transform): Promise<void> {
+  for await (const chunk of tar) {
+    await new Promise<void>((resolve, reject) => {
+      encoder.write(chunk, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+  encoder.end();
 }

@@ -43,5 +43,6 @@ export interface TarEntry extends TarEntryHeader {
 export interface Replacement {
   /** Bytes. `open` must give exactly this many. */
   readonly size: number;
+  /** A chunk need not be valid any longer when the next one is asked for. */
   open(): AsyncIterable<Buffer>;
 }

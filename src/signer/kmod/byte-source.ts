@@ -4,7 +4,7 @@ export interface ByteSource {
   readonly size: number;
   /** Reads `length` bytes at `position`; fewer only past the end. */
   read(position: number, length: number): Promise<Buffer>;
-  /** Streams a range, by default everything. */
+  /** Streams a range, by default everything. A chunk is valid until the next one is asked for. */
   stream(start?: number, end?: number): AsyncIterable<Buffer>;
 }
 

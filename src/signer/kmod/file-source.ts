@@ -19,11 +19,12 @@ export async function fileSource(
     read: (position, length) => readRange(handle, start + position, Math.min(length, size - position)),
     async *stream(from = 0, to = size) {
       const end = Math.min(to, size);
+      const memory = Buffer.allocUnsafeSlow(Math.max(0, Math.min(chunkSize, end - from)));
       for (let at = from; at < end;) {
-        const chunk = await readRange(handle, start + at, Math.min(chunkSize, end - at));
-        if (chunk.length === 0) return;
-        yield chunk;
-        at += chunk.length;
+        const { bytesRead } = await handle.read(memory, 0, Math.min(chunkSize, end - at), start + at);
+        if (bytesRead === 0) return;
+        yield memory.subarray(0, bytesRead);
+        at += bytesRead;
       }
     },
     async [Symbol.asyncDispose]() {
