@@ -38,6 +38,7 @@ const allowed = new Set([
   'exclusiveMinimum',
   'format',
   'items',
+  'maxItems',
   'maximum',
   'minItems',
   'minLength',
@@ -81,6 +82,18 @@ describe('the CustomResourceDefinitions', () => {
       expect(items.required).toEqual(expect.arrayContaining(inner['x-kubernetes-list-map-keys'] as string[]));
     }
   });
+
+  it.each(schemas)(
+    'of $name bound the lists that rules run over, so that their cost has a bound',
+    ({ schema }) => {
+      for (const [path, inner] of walk(schema)) {
+        const items = inner['items'] as Schema | undefined;
+        const hasRules =
+          items !== undefined && [...walk(items)].some(([, one]) => 'x-kubernetes-validations' in one);
+        expect([path, !hasRules || typeof inner['maxItems'] === 'number']).toEqual([path, true]);
+      }
+    },
+  );
 
   it('give one stored version each, a status, and columns that explain', () => {
     for (const { spec } of customResourceDefinitions()) {

@@ -11,6 +11,9 @@ import {
 import { kernelMapping, mappingDefaults } from './kernel-mapping.ts';
 import { modprobe } from './modprobe.ts';
 
+/** The API server only runs rules over lists whose length has a bound. */
+const maxKernelMappings = 4096;
+
 const imagePullPolicy = z
   .string()
   .optional()
@@ -28,6 +31,7 @@ const moduleLoaderContainer = z
     kernelMappings: z
       .array(kernelMapping)
       .min(1)
+      .max(maxKernelMappings)
       .describe('Which image goes with which kernel. The first entry that matches counts.'),
   })
   .meta({
