@@ -11,8 +11,8 @@ export function checkBuild(
   path: string,
 ): Violation[] {
   if (container === undefined && mapping === undefined) return [];
-  const dockerfile = mapping?.dockerfileConfigMap?.name ?? container?.dockerfileConfigMap?.name;
-  if (nonEmpty(dockerfile) !== undefined) return [];
+  const names = [mapping, container].map((level) => nonEmpty(level?.dockerfileConfigMap?.name));
+  if (names.some((name) => name !== undefined)) return [];
   return [{ path: `${path}.dockerfileConfigMap`, message: 'missing here and at the container' }];
 }
 

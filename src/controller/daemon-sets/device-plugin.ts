@@ -2,7 +2,7 @@ import type { V1Container, V1DaemonSet, V1Volume } from '@kubernetes/client-node
 import type { DevicePlugin, ModuleSpec } from '../../api/module/spec.ts';
 import { nonEmpty } from '../../api/resource.ts';
 import { commonLabels, labelKeys, nodeLabels, type ModuleName } from '../../builder/labels.ts';
-import { objectName } from '../../builder/names.ts';
+import { labelValue, objectName } from '../../builder/names.ts';
 import { serviceAccountOf, type DaemonSetFacts } from './facts.ts';
 
 /** The role of device plugins in labels. */
@@ -32,7 +32,7 @@ export function devicePluginDaemonSet(
   const keys = nodeLabels(module);
   const versionLabel = version === undefined ? {} : { [keys.devicePluginVersion]: version };
   const selected = {
-    [labelKeys.moduleName]: commonLabels(module.name, '')[labelKeys.moduleName] ?? '',
+    [labelKeys.moduleName]: labelValue(module.name),
     [labelKeys.role]: devicePluginRole,
     ...versionLabel,
   };

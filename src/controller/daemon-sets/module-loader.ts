@@ -2,7 +2,7 @@ import type { V1Container, V1DaemonSet, V1Volume, V1VolumeMount } from '@kuberne
 import { nonEmpty } from '../../api/resource.ts';
 import { withDigest } from '../../builder/image-names.ts';
 import { commonLabels, kernelLabelValue, labelKeys, nodeLabels } from '../../builder/labels.ts';
-import { objectName } from '../../builder/names.ts';
+import { labelValue, objectName } from '../../builder/names.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
 import { serviceAccountOf, type DaemonSetFacts } from './facts.ts';
 import {
@@ -33,7 +33,7 @@ export function moduleLoaderDaemonSet(
   const { module, kernel, version } = target;
   const versionLabel = version === undefined ? {} : { [nodeLabels(module).moduleLoaderVersion]: version };
   const selected = {
-    [labelKeys.moduleName]: commonLabels(module.name, '')[labelKeys.moduleName] ?? '',
+    [labelKeys.moduleName]: labelValue(module.name),
     [labelKeys.kernel]: kernelLabelValue(kernel),
     [labelKeys.role]: moduleLoaderRole,
     ...versionLabel,

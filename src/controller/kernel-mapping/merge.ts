@@ -16,7 +16,7 @@ export function mergeBuild(container: Build | undefined, mapping: Build | undefi
   if (container === undefined || mapping === undefined) return mapping ?? container;
   const replaced = new Set(mapping.buildArgs?.map(({ name }) => name));
   return {
-    dockerfileConfigMap: mapping.dockerfileConfigMap ?? container.dockerfileConfigMap,
+    dockerfileConfigMap: named(mapping.dockerfileConfigMap) ?? container.dockerfileConfigMap,
     buildArgs: [
       ...(container.buildArgs ?? []).filter(({ name }) => !replaced.has(name)),
       ...(mapping.buildArgs ?? []),
@@ -37,8 +37,8 @@ export function mergeSign(container: Sign | undefined, mapping: Sign | undefined
   return {
     unsignedImage: nonEmpty(mapping.unsignedImage) ?? container.unsignedImage,
     unsignedImageRegistryTLS: mergeTls(container.unsignedImageRegistryTLS, mapping.unsignedImageRegistryTLS),
-    keySecret: mapping.keySecret ?? container.keySecret,
-    certSecret: mapping.certSecret ?? container.certSecret,
+    keySecret: named(mapping.keySecret) ?? container.keySecret,
+    certSecret: named(mapping.certSecret) ?? container.certSecret,
     filesToSign: [...new Set([...(container.filesToSign ?? []), ...(mapping.filesToSign ?? [])])],
     podTemplate: mergePodTemplate(container.podTemplate, mapping.podTemplate),
   };
@@ -67,6 +67,11 @@ function mergePodTemplate(
     nodeSelector: { ...container.nodeSelector, ...mapping.nodeSelector },
     tolerations: [...(container.tolerations ?? []), ...(mapping.tolerations ?? [])],
   };
+}
+
+/** A reference that names something. */
+function named<T extends { readonly name?: string }>(reference: T | undefined): T | undefined {
+  return nonEmpty(reference?.name) === undefined ? undefined : reference;
 }
 
 /** The fields that are set. */

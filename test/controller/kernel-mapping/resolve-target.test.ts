@@ -185,6 +185,23 @@ describe('merging container and mapping', () => {
     });
   });
 
+  it('counts references without a name as not set', () => {
+    const found = target({
+      build: { dockerfileConfigMap },
+      sign: keys,
+      kernelMappings: [
+        {
+          regexp: '.',
+          containerImage,
+          build: { dockerfileConfigMap: { name: '' } },
+          sign: { keySecret: { name: '' }, certSecret: { name: '' } },
+        },
+      ],
+    });
+    expect(found?.build?.dockerfileConfigMap).toBe('dockerfile');
+    expect(found?.sign).toMatchObject({ keySecret: 'key', certSecret: 'cert' });
+  });
+
   it.each([
     [{ inTreeModuleToRemove: 'a' }, {}, ['a']],
     [{ inTreeModulesToRemove: ['a', 'b'] }, {}, ['a', 'b']],
