@@ -86,7 +86,8 @@ async function makeSignature(
   { origin, hash }: SignLocalModuleOptions,
   analysis: ModuleAnalysis,
 ): Promise<Buffer> {
-  if ('signer' in origin) return createDetachedSignature({ ...origin, hash, digest: analysis.contentDigest });
+  if ('signer' in origin)
+    return createDetachedSignature({ ...origin, hash, digest: await analysis.contentDigest() });
   const cms = await readSmallFile(origin.rawSignature);
   try {
     parseSignedData(cms);

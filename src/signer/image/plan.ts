@@ -3,16 +3,21 @@ import type { HashAlgorithm } from '../hash.ts';
 import type { Signer, SignerIdentifierForm } from '../keys/signer.ts';
 import { sliceSource } from '../kmod/file-source.ts';
 import { packModule } from '../kmod/compression.ts';
+import { ContentDigests } from '../kmod/content-digest.ts';
 import { createModuleSignature } from '../kmod/module-signature.ts';
 import { decideSignAction } from '../kmod/sign-action.ts';
 import type { ExistingSignaturePolicy, SignAction } from '../report.ts';
 import { runSignFile, type SignFileProgramOptions } from '../sign-file-program.ts';
+import { ModuleMemory } from './module-memory.ts';
 import { requireModule, type Prepared, type PreparedModule } from './prepare.ts';
 import type { FoundFile } from './scan.ts';
 import type { Spool } from './spool.ts';
 
 /** The kernel tree's program, to sign with instead of our own code. */
 export type ExternalSignFile = Pick<SignFileProgramOptions, 'program' | 'key' | 'certificate' | 'passphrase'>;
+
+/** Modules up to this many bytes are signed in memory; of larger ones the digest is signed. */
+const inMemoryLimit = 4 * 1024 * 1024;
 
 /** How modules are to be signed. */
 export interface ModuleSigning {
@@ -57,11 +62,11 @@ export async function signModules(
   planned: readonly PlannedModule[],
   options: ModuleSigning & { readonly spool: Spool; readonly onSigned?: (module: PlannedModule) => void },
 ): Promise<SignedModule[]> {
-  const { spool, onSigned, signal } = options;
+  const { spool, onSigned } = options;
+  const memory = new ModuleMemory();
   return Promise.all(
     planned.filter(changes).map(async (plan): Promise<SignedModule> => {
-      signal?.throwIfAborted();
-      const signature = await signatureOf(plan.module, options);
+      const signature = await signatureOf(plan.module, memory, options);
       const replacement = await replace(plan.module, signature, spool);
       onSigned?.(plan);
       return { ...plan, replacement };
@@ -70,15 +75,25 @@ export async function signModules(
 }
 
 async function signatureOf(
-  { contentDigest, layout, unpacked }: PreparedModule,
+  { layout, unpacked }: PreparedModule,
+  memory: ModuleMemory,
   options: ModuleSigning,
 ): Promise<Buffer> {
-  const { signer, hash, identifierForm, signFile, signal } = options;
-  if (signFile === undefined) {
-    return createModuleSignature({ signer, hash, identifierForm, digest: contentDigest });
+  const { signFile, hash, identifierForm, signal } = options;
+  const { contentSize } = layout;
+  signal?.throwIfAborted();
+  if (signFile !== undefined) {
+    const content = sliceSource(unpacked, 0, contentSize);
+    return runSignFile({ ...signFile, hash, identifierForm, content, signal });
   }
-  const content = sliceSource(unpacked, 0, layout.contentSize);
-  return runSignFile({ ...signFile, hash, identifierForm, content, signal });
+  if (contentSize > inMemoryLimit) {
+    const digest = await new ContentDigests(unpacked).get(hash, contentSize);
+    return createModuleSignature({ ...options, digest });
+  }
+  return memory.lend(unpacked, contentSize, (content) => {
+    signal?.throwIfAborted();
+    return createModuleSignature({ ...options, content });
+  });
 }
 
 async function replace(module: PreparedModule, signature: Buffer, spool: Spool): Promise<Replacement> {

@@ -15,8 +15,6 @@ export interface PreparedModule {
   readonly compression: ModuleCompression;
   readonly info: ModuleInfo;
   readonly layout: ModuleLayout;
-  /** Of the unpacked module without signatures, by the algorithm that it is to be signed with. */
-  readonly contentDigest: Buffer;
   /** What the signature that it has is worth, if our certificate is trusted. */
   readonly verdict: ModuleVerdict;
   /** The unpacked module with the signatures that it has, in the spool. */
@@ -40,9 +38,9 @@ export async function prepareModule(entry: TarEntry, options: PrepareOptions): P
   try {
     const analysis = await analyzeModule(content, { hash, certificates: [certificate], signal });
     if (analysis === null) return { error: notAModule(entry.path) };
-    const { compression, info, layout, contentDigest, verdict } = analysis;
+    const { compression, info, layout, verdict } = analysis;
     const unpacked = await spool.keep(analysis.module);
-    return { module: { size: entry.size, compression, info, layout, contentDigest, verdict, unpacked } };
+    return { module: { size: entry.size, compression, info, layout, verdict, unpacked } };
   } catch (error) {
     return { error };
   }

@@ -1,7 +1,7 @@
-import type { KeyObject } from 'node:crypto';
+import { constants, type KeyObject, privateEncrypt, sign } from 'node:crypto';
+import { promisify } from 'node:util';
 import { digestInfo } from '../cms/algorithms.ts';
 import { SignerError } from '../errors.ts';
-import { RsaPool } from './rsa-pool.ts';
 import type { SigningKey } from './signer.ts';
 
 const curveBits: Readonly<Record<string, 256 | 384>> = { prime256v1: 256, secp384r1: 384 };
@@ -18,13 +18,29 @@ export function createLocalKey(privateKey: KeyObject, name: string): SigningKey 
   throw unsupported(name, `of the type ${privateKey.asymmetricKeyType ?? 'unknown'}`);
 }
 
+const signOnPool = promisify<string, Buffer, KeyObject, Buffer>(sign);
+
 function createRsaKey(privateKey: KeyObject, bits: number): SigningKey {
-  const pool = new RsaPool(privateKey);
   return {
     algorithm: 'rsa',
     bits,
-    signDigest: (hash, digest) => pool.sign(digestInfo(hash, digest)),
+    signDigest: (hash, digest) =>
+      Promise.resolve().then(() => signDigestInfo(privateKey, digestInfo(hash, digest))),
+    signContent: (hash, content) => signOnPool(hash, content, privateKey),
   };
+}
+
+/** PKCS #1 v1.5 over a ready DigestInfo, which node:crypto can do on the main thread only. */
+function signDigestInfo(key: KeyObject, input: Buffer): Buffer {
+  try {
+    return privateEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, input);
+  } catch {
+    throw new SignerError({
+      code: 'INVALID_KEY',
+      message: 'The RSA key cannot sign a digest of this length',
+      hint: 'Use an RSA key of 2048 to 4096 bits.',
+    });
+  }
 }
 
 function createEcdsaKey(privateKey: KeyObject, bits: 256 | 384): SigningKey {

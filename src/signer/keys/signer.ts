@@ -14,6 +14,8 @@ export interface SigningKey {
    * The key sees only the digest.
    */
   signDigest(hash: HashAlgorithm, digest: Buffer): Promise<Buffer>;
+  /** The same for the bytes themselves, where a key can hash and sign in one go beside the main thread. */
+  signContent?(hash: HashAlgorithm, content: Buffer): Promise<Buffer>;
 }
 
 /** A key with the certificate that belongs to it, checked to be a pair. */

@@ -30,7 +30,7 @@ export interface ModuleAnalysis {
   /** The same without signatures: what is signed, and precedes the new signature. */
   readonly content: ByteSource;
   /** Digest of `content`, by the algorithm that was asked for. */
-  readonly contentDigest: Buffer;
+  readonly contentDigest: () => Promise<Buffer>;
   /** What a kernel that trusts the given certificates says of it now. */
   readonly verdict: ModuleVerdict;
 }
@@ -56,10 +56,16 @@ export async function analyzeModule(
   if (info === null) return null;
   const digests = new ContentDigests(module);
   const own = { hash: options.hash, size: layout.contentSize };
-  if (layout.signatures > 0) await digests.prepare([own, { hash: options.hash, size: layout.signedSize }]);
   const verdict = await verifyModule(module, options.certificates ?? [], { digests });
-  const contentDigest = await digests.get(own.hash, own.size);
-  return { compression, info, layout, module, content, contentDigest, verdict };
+  return {
+    compression,
+    info,
+    layout,
+    module,
+    content,
+    contentDigest: () => digests.get(own.hash, own.size),
+    verdict,
+  };
 }
 
 /** The same for a file that was asked for by name. @throws SignerError NOT_A_MODULE besides */

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import type { ByteSource } from './byte-source.ts';
+import { type ByteSource, checkFilled } from './byte-source.ts';
 
 /** A range of a file; disposing closes the file if the source opened it. */
 export interface FileSource extends ByteSource, AsyncDisposable {}
@@ -17,6 +17,7 @@ export async function fileSource(
   return {
     size,
     read: (position, length) => readRange(handle, start + position, Math.min(length, size - position)),
+    readInto: async (memory, position) => checkFilled(await fill(handle, memory, start + position), memory),
     async *stream(from = 0, to = size) {
       const end = Math.min(to, size);
       const memory = Buffer.allocUnsafeSlow(Math.max(0, Math.min(chunkSize, end - from)));
@@ -36,13 +37,17 @@ export async function fileSource(
 async function readRange(handle: FileHandle, position: number, length: number): Promise<Buffer> {
   if (length <= 0) return Buffer.alloc(0);
   const buffer = Buffer.allocUnsafe(length);
+  return buffer.subarray(0, await fill(handle, buffer, position));
+}
+
+async function fill(handle: FileHandle, memory: Buffer, position: number): Promise<number> {
   let filled = 0;
-  while (filled < length) {
-    const { bytesRead } = await handle.read(buffer, filled, length - filled, position + filled);
+  while (filled < memory.length) {
+    const { bytesRead } = await handle.read(memory, filled, memory.length - filled, position + filled);
     if (bytesRead === 0) break;
     filled += bytesRead;
   }
-  return buffer.subarray(0, filled);
+  return filled;
 }
 
 /** A range of another source. */
@@ -50,6 +55,7 @@ export function sliceSource(source: ByteSource, start: number, size: number): By
   return {
     size,
     read: (position, length) => source.read(start + position, Math.max(0, Math.min(length, size - position))),
+    readInto: (memory, position) => source.readInto(memory, start + position),
     stream: (from = 0, to = size) => source.stream(start + from, start + Math.min(to, size)),
   };
 }

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { encodeSignedData } from '../cms/signed-data.ts';
 import type { HashAlgorithm } from '../hash.ts';
-import type { Signer, SignerIdentifierForm } from '../keys/signer.ts';
+import type { Signer, SignerIdentifierForm, SigningKey } from '../keys/signer.ts';
 import { encodeTrailer } from './trailer.ts';
 
 /** How a module is to be signed. */
@@ -10,12 +11,15 @@ export interface ModuleSignatureOptions {
   readonly identifierForm: SignerIdentifierForm;
 }
 
+/** A module without earlier signatures: its digest, or its bytes, not to be changed until they are signed. */
+export type SignedMessage = { readonly digest: Buffer } | { readonly content: Buffer };
+
 /**
- * Makes what is appended to a module: CMS, struct and magic. `digest` is that of the module's bytes
- * without earlier signatures. @throws SignerError INVALID_KEY, INVALID_CERTIFICATE
+ * Makes what is appended to a module: CMS, struct and magic.
+ * @throws SignerError INVALID_KEY, INVALID_CERTIFICATE
  */
 export async function createModuleSignature(
-  options: ModuleSignatureOptions & { readonly digest: Buffer },
+  options: ModuleSignatureOptions & SignedMessage,
 ): Promise<Buffer> {
   const cms = await createDetachedSignature(options);
   return Buffer.concat([cms, encodeTrailer(cms.length)]);
@@ -23,14 +27,20 @@ export async function createModuleSignature(
 
 /** Makes the CMS alone, what `sign-file -d` writes as MODULE.p7s. */
 export async function createDetachedSignature(
-  options: ModuleSignatureOptions & { readonly digest: Buffer },
+  options: ModuleSignatureOptions & SignedMessage,
 ): Promise<Buffer> {
-  const { signer, hash, digest, identifierForm } = options;
+  const { signer, hash, identifierForm } = options;
   return encodeSignedData({
     certificate: signer.certificate,
     identifierForm,
     keyAlgorithm: signer.key.algorithm,
     hash,
-    signature: await signer.key.signDigest(hash, digest),
+    signature: await signMessage(signer.key, hash, options),
   });
+}
+
+function signMessage(key: SigningKey, hash: HashAlgorithm, message: SignedMessage): Promise<Buffer> {
+  if ('digest' in message) return key.signDigest(hash, message.digest);
+  if (key.signContent !== undefined) return key.signContent(hash, message.content);
+  return key.signDigest(hash, createHash(hash).update(message.content).digest());
 }
