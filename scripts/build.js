@@ -6,11 +6,11 @@ import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const entryPoints = { cli: 'src/cli/main.ts', index: 'src/index.ts' };
-// An import of node:http reads each of its properties, and one of them loads the whole of undici.
-const lazyHttp = {
-  name: 'lazy-http',
+// An import of these reads each of their properties, and some of those load more than all the rest: undici, MIME types.
+const lazyBuiltIns = {
+  name: 'lazy-built-ins',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(?:node:)?https?$/ }, ({ path }) => ({
+    onResolve({ filter: /^(?:node:)?(?:https?|util)$/ }, ({ path }) => ({
       path: path.replace(/^(?:node:)?/, 'node:'),
       namespace: 'built-in',
     }));
@@ -22,7 +22,9 @@ const lazyHttp = {
 };
 
 const { metafile } = await build({
-  plugins: [lazyHttp],
+  plugins: [lazyBuiltIns],
+  // got asks whether a body is a form; the global would load undici, and no body of ours is one.
+  define: { FormData: 'WeakRef' },
   absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
   metafile: true,
   entryPoints: Object.fromEntries(Object.entries(entryPoints).filter(([, file]) => existsSync(file))),

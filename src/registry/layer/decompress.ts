@@ -6,6 +6,8 @@ import { LayerSource } from './layer-source.ts';
 import type { LayerCompression, LayerLimits } from './layer.ts';
 
 const magicLength = 4;
+/** Bytes that wait for the decoder, so that its thread need not wait for the main one. */
+const inputAhead = 1024 * 1024;
 const gzipMagic = 0x1f8b08;
 const zstdMagic = 0xfd2fb528;
 const zstdSkippableMagic = 0x184d2a50;
@@ -72,7 +74,11 @@ async function* passThrough(source: LayerSource): AsyncGenerator<Buffer> {
 }
 
 async function* unpack(source: LayerSource, compression: 'gzip' | 'zstd'): AsyncGenerator<Buffer> {
-  const options = { chunkSize: outputBufferSize, readableHighWaterMark: outputBufferSize };
+  const options = {
+    chunkSize: outputBufferSize,
+    readableHighWaterMark: outputBufferSize,
+    writableHighWaterMark: inputAhead,
+  };
   const decoder = compression === 'gzip' ? createGunzip(options) : createZstdDecompress(options);
   const feeding = feed(decoder, source);
   try {
