@@ -186,6 +186,17 @@ describe('resolve and exists', () => {
     expect(full.stdout).toBe(`${registry.address}/vendor/driver@${plain.stdout}`);
   });
 
+  test('resolve --platform gives an image of that platform, or says that there is none', async () => {
+    const { stdout } = await run(['resolve', vendor]);
+    expect(await run(['resolve', vendor, '--platform', 'linux/amd64'])).toMatchObject({
+      exitCode: 0,
+      stdout,
+    });
+    const other = await run(['resolve', vendor, '--platform', 'linux/arm64', '--format', 'json']);
+    expect(other).toMatchObject({ exitCode: 3, stdout: '' });
+    expect(JSON.parse(other.stderr)).toMatchObject({ error: { code: 'PLATFORM_NOT_FOUND' } });
+  });
+
   test('exists says yes with 0 and no with 3', async () => {
     expect(await run(['exists', vendor])).toMatchObject({ exitCode: 0, stdout: 'exists\n' });
     const missing = await run(['exists', `${registry.address}/vendor/driver:2.0`, '--format', 'json']);

@@ -1,13 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { digestOf } from '../../src/registry/digest.ts';
 import { parseImageConfig, updateImageConfig } from '../../src/registry/image/config.ts';
-import { selectChildren } from '../../src/registry/image/select-children.ts';
 import { replaceChildren } from '../../src/registry/image/update-index.ts';
 import { updateManifest } from '../../src/registry/image/update-manifest.ts';
 import type { ImageIndex, ImageManifest } from '../../src/registry/manifest.ts';
 import { dockerMediaTypes, ociMediaTypes } from '../../src/registry/media-types.ts';
 import { createRawManifest, parseManifest } from '../../src/registry/manifest/parse-manifest.ts';
-import { parsePlatform } from '../../src/registry/platform.ts';
 
 const digests = ['a', 'b', 'c', 'd'].map((text) => digestOf(text));
 const [first, second, third, fourth] = digests as [
@@ -85,22 +83,6 @@ describe('an index', () => {
       }),
     );
     expect(raw.digest).toBe(digestOf(raw.bytes));
-  });
-
-  test('gives all its images but no attestation when no platform is asked for', () => {
-    expect(selectChildren(parseIndex(document)).map((child) => child.index)).toEqual([0, 1]);
-  });
-
-  test('gives the child of a platform, with its place', () => {
-    expect(selectChildren(parseIndex(document), [parsePlatform('linux/arm64')])).toMatchObject([
-      { index: 1, descriptor: { digest: second } },
-    ]);
-  });
-
-  test('names what it has when it does not hold a platform', () => {
-    expect(() => selectChildren(parseIndex(document), [parsePlatform('linux/s390x')])).toThrow(
-      expect.objectContaining({ code: 'PLATFORM_NOT_FOUND', hint: 'It holds linux/amd64, linux/arm64/v8.' }),
-    );
   });
 
   test('that is a manifest list gets no annotations', () => {

@@ -1,6 +1,6 @@
-import { RegistryError } from '../../registry/errors.ts';
 import type { Descriptor } from '../../registry/manifest.ts';
-import { formatPlatform, matchesPlatform, type Platform } from '../../registry/platform.ts';
+import type { Platform } from '../../registry/platform.ts';
+import { platformImages, platformNotFound } from '../../signer/image/walk.ts';
 import type { ImageLocation } from '../../signer/inspect-image.ts';
 import { Images } from '../open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
@@ -40,14 +40,8 @@ async function resolvePlatform(
   signal: AbortSignal,
 ): Promise<Descriptor> {
   const manifest = await repository.getManifest(selector, { signal });
-  if (manifest.kind === 'image') return { ...manifest.raw, size: manifest.raw.bytes.length };
-  const child = manifest.manifests.find(
-    (one) => one.platform !== undefined && matchesPlatform(platform, one.platform),
-  );
-  if (child !== undefined) return child;
-  throw new RegistryError({
-    code: 'PLATFORM_NOT_FOUND',
-    message: `The index ${manifest.raw.digest} in ${repository.name} has no image for ${formatPlatform(platform)}`,
-    facts: { repository: repository.name, digest: manifest.raw.digest, platform: formatPlatform(platform) },
-  });
+  const [image] = await platformImages(manifest, { repository, platforms: [platform], signal });
+  if (image === undefined) throw platformNotFound([platform], repository);
+  const { raw } = image.manifest;
+  return { mediaType: raw.mediaType, digest: raw.digest, size: raw.bytes.length };
 }

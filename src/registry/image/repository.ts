@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Digest } from '../digest.ts';
-import type { ChildDescriptor, Descriptor, Manifest, RawManifest } from '../manifest.ts';
+import type { Descriptor, Manifest, RawManifest } from '../manifest.ts';
 
 /** A tag, or the digest of a manifest. */
 export type Selector = { readonly tag: string } | { readonly digest: Digest };
@@ -70,10 +70,4 @@ export interface ImageRepository {
   listTags(options?: OperationOptions): Promise<string[]>;
   /** Releases connections. The repository must not be used afterwards. */
   close(): Promise<void>;
-}
-
-/** A child of an index that was chosen, with its place in it. */
-export interface SelectedChild {
-  readonly descriptor: ChildDescriptor;
-  readonly index: number;
 }

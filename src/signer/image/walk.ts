@@ -36,6 +36,7 @@ export function platformNotFound(platforms: readonly Platform[], { name }: Image
   return new RegistryError({
     code: 'PLATFORM_NOT_FOUND',
     message: `${name} has no image for ${names.join(', ')}`,
+    hint: 'Leave --platform out for every platform that it has.',
     facts: { repository: name, platforms: names },
   });
 }
@@ -44,7 +45,7 @@ export function platformNotFound(platforms: readonly Platform[], { name }: Image
 export function isAskedFor(platform: Platform | undefined, asked: readonly Platform[] | undefined): boolean {
   return (
     asked === undefined ||
-    (platform !== undefined && asked.some((wanted) => matchesPlatform(platform, wanted)))
+    (platform !== undefined && asked.some((wanted) => matchesPlatform(wanted, platform)))
   );
 }
 

@@ -129,6 +129,13 @@ describe('an index', () => {
     expect(await states()).toEqual({ '/m/amd64.ko': 'trusted', '/m/arm64.ko': 'unsigned' });
   });
 
+  it('is signed for every variant of an architecture that is asked for without one', async () => {
+    const platform = { os: 'linux', architecture: 'arm', variant: 'v6' };
+    await storeIndex([child(await storeDriver(platform), { platform })], {}, '1.0');
+    await sign({ platforms: [{ os: 'linux', architecture: 'arm' }] });
+    expect(await states()).toEqual({ '/m/arm.ko': 'trusted' });
+  });
+
   it('loses attestations, which speak of the unsigned image, and says so', async () => {
     const amd64 = await storeDriver(platforms.amd64);
     const attestation = await storeAttestation(amd64);
