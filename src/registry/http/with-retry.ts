@@ -1,5 +1,6 @@
 import { setTimeout as sleepFor } from 'node:timers/promises';
 import type { Logger } from '../../shared/log.ts';
+import { RegistryError } from '../errors.ts';
 import { isTransient } from './network-error.ts';
 import { redactedUrl } from './redacted-url.ts';
 import { discardBody } from './response-body.ts';
@@ -40,6 +41,7 @@ async function sleepWithTimer(milliseconds: number, signal: AbortSignal | undefi
 export function withRetry(inner: Transport, options: RetryOptions): Transport {
   const { sleep = sleepWithTimer, now = Date.now, logger } = options;
   const notBefore = new Map<string, number>();
+  const announce = announcer(logger);
 
   const waitForHost = async ({ url, signal }: HttpRequest): Promise<void> => {
     const wait = (notBefore.get(url.host) ?? 0) - now();
@@ -63,12 +65,7 @@ export function withRetry(inner: Transport, options: RetryOptions): Transport {
       : null;
     if (delay === null) return settle(outcome);
     notBefore.set(request.url.host, Math.max(notBefore.get(request.url.host) ?? 0, now() + delay));
-    logger.debug('Trying again', {
-      method: request.method,
-      url: redactedUrl(request.url),
-      reason: 'response' in outcome ? outcome.response.status : 'connection',
-      milliseconds: delay,
-    });
+    announce(request, outcome, delay);
     if ('response' in outcome) await discardBody(outcome.response);
     return next(request, attempt + 1);
   };
@@ -77,6 +74,22 @@ export function withRetry(inner: Transport, options: RetryOptions): Transport {
 }
 
 type Outcome = { readonly response: HttpResponse } | { readonly error: unknown };
+
+/** Says that a request is tried again: for each host once as a warning, so that nobody wonders about the wait. */
+function announcer(logger: Logger): (request: HttpRequest, outcome: Outcome, delay: number) => void {
+  const warned = new Set<string>();
+  return ({ method, url }, outcome, delay) => {
+    const level = warned.has(url.host) ? 'debug' : 'warn';
+    warned.add(url.host);
+    const reason = reasonOf(outcome);
+    logger[level]('Trying again', { method, url: redactedUrl(url), reason, milliseconds: delay });
+  };
+}
+
+function reasonOf(outcome: Outcome): unknown {
+  if ('response' in outcome) return outcome.response.status;
+  return outcome.error instanceof RegistryError ? outcome.error.facts['reason'] : undefined;
+}
 
 async function tryOnce(inner: Transport, request: HttpRequest): Promise<Outcome> {
   try {

@@ -43,6 +43,17 @@ describe('retries', () => {
     expect(server.seen).toHaveLength(3);
   });
 
+  it('are said, as a warning for the first of a host only', async () => {
+    await using server = await startServer((_, response) => response.writeHead(503).end());
+    const logger = rememberingLogger();
+    await using client = connect(server.host, { retries: 2, plainHttp: true, logger });
+    await text(await client.transport({ method: 'GET', url: client.url('x') }));
+    expect(logger.lines.filter(({ message }) => message === 'Trying again')).toMatchObject([
+      { level: 'warn', fields: { method: 'GET', reason: 503 } },
+      { level: 'debug', fields: { method: 'GET', reason: 503 } },
+    ]);
+  });
+
   it.each([404, 400, 501])('are not made after a %i', async (status) => {
     await using server = await startServer((_, response) => response.writeHead(status).end());
     await using client = connect(server.host);
