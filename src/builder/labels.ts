@@ -18,12 +18,6 @@ export const labelKeys = {
   component: 'app.kubernetes.io/component',
 } as const;
 
-/** Annotation on a Module: a new value starts failed work anew. */
-export const retryAnnotation = 'kmm.sigs.x-k8s.io/retry';
-
-/** Annotation on a Module: `kaniko` or `buildah`, in place of the configured builder. */
-export const builderAnnotation = 'kmm.sigs.x-k8s.io/builder';
-
 /** What names a Module. */
 export interface ModuleName {
   readonly namespace: string;

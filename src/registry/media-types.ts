@@ -30,9 +30,6 @@ const schema1MediaTypes: ReadonlySet<string> = new Set([
 const nonDistributableLayer =
   /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.v1\.tar(?:\+(?:gzip|zstd))?|docker\.image\.rootfs\.foreign\.diff\.tar(?:\.(?:gzip|zstd))?)$/;
 
-const distributableLayer =
-  /^application\/vnd\.(?:oci\.image\.layer\.v1\.tar(?:\+(?:gzip|zstd))?|docker\.image\.rootfs\.diff\.tar(?:\.(?:gzip|zstd))?)$/;
-
 /** What a client that understands all of this sends as Accept when it asks for a manifest. */
 export const manifestAccept: string = [
   ociMediaTypes.index,
@@ -64,11 +61,6 @@ export function isSchema1Type(mediaType: string): boolean {
 /** Tells whether a media type is that of an image's configuration (and not of an artifact's). */
 export function isImageConfigType(mediaType: string): boolean {
   return mediaType === ociMediaTypes.config || mediaType === dockerMediaTypes.config;
-}
-
-/** Tells whether a media type is that of a file system layer, also of one that may not be distributed. */
-export function isLayerType(mediaType: string): boolean {
-  return distributableLayer.test(mediaType) || nonDistributableLayer.test(mediaType);
 }
 
 /** Tells whether a media type is that of a layer that lives outside the registry ("foreign"). */
