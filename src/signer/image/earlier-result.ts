@@ -1,8 +1,10 @@
-import { RegistryError } from '../../registry/errors.ts';
+import type { RegistryErrorCode } from '../../registry/errors.ts';
 import { isAttestation } from '../../registry/image/attestation.ts';
 import { labelsOf, readImageConfig } from '../../registry/image/config.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
 import type { ImageManifest, Manifest } from '../../registry/manifest.ts';
+import { KmmError } from '../../shared/errors.ts';
+import type { SignerErrorCode } from '../errors.ts';
 import type { HashAlgorithm } from '../hash.ts';
 import type { FilePattern } from '../patterns.ts';
 import type { SignMode } from '../report.ts';
@@ -31,42 +33,53 @@ export interface EarlierResult {
   readonly images: readonly InspectedImage[];
 }
 
+/** What a destination may hold that is no result of ours, or no longer whole: it is written anew. */
+const unusable: ReadonlySet<string> = new Set<RegistryErrorCode | SignerErrorCode>([
+  'NOT_FOUND',
+  'BLOB_NOT_FOUND',
+  'DIGEST_MISMATCH',
+  'INVALID_MANIFEST',
+  'UNSUPPORTED_MEDIA_TYPE',
+  'INVALID_LAYER',
+  'LIMIT_EXCEEDED',
+  'NOT_A_MODULE',
+]);
+
 /**
  * Tells whether the destination holds the result of signing this source in this way already: it says so,
  * it has the layers that it must have, and its modules carry our signature. null when not.
  */
 export async function findEarlierResult(options: EarlierResultOptions): Promise<EarlierResult | null> {
-  const { repository, tag, source, sourceRepository, trustAnnotations, signal } = options;
-  const manifest = await existing(repository, tag, signal);
-  if (manifest === null || manifest.raw.digest === source.raw.digest) return null;
-  if (!(await isResultOf(source, manifest, options))) return null;
-  if (trustAnnotations) return { manifest, images: [] };
+  const { repository, tag, source, signal } = options;
+  try {
+    const manifest = await repository.getManifest({ tag }, { signal });
+    if (manifest.raw.digest === source.raw.digest) return null;
+    if (!(await isResultOf(source, manifest, options))) return null;
+    const images = options.trustAnnotations ? [] : await inspectSigned(manifest, options);
+    return images === null ? null : { manifest, images };
+  } catch (error) {
+    if (error instanceof KmmError && unusable.has(error.code)) return null;
+    throw error;
+  }
+}
+
+/** The images below a result that are not the source's own; null unless every module is signed as it must be. */
+async function inspectSigned(
+  result: Manifest,
+  options: EarlierResultOptions,
+): Promise<InspectedImage[] | null> {
+  const { repository, source, sourceRepository, hash, signal } = options;
   const images: InspectedImage[] = [];
   const unchanged = await digestsBelow(source, { repository: sourceRepository, signal });
-  for (const image of await platformImages(manifest, { repository, signal })) {
+  for (const image of await platformImages(result, { repository, signal })) {
     if (unchanged.has(image.manifest.raw.digest)) continue;
     const inspected = await inspectPlatform(image, options);
     const { modules } = inspected;
-    const isSigned = modules.every(
-      ({ state, signature }) => state === 'trusted' && signature?.hash === options.hash,
-    );
+    const isSigned = modules.every(({ state, signature }) => state === 'trusted' && signature?.hash === hash);
     if (modules.length === 0 || !isSigned) return null;
     images.push(inspected);
   }
-  return { manifest, images };
-}
-
-async function existing(
-  repository: ImageRepository,
-  tag: string,
-  signal?: AbortSignal,
-): Promise<Manifest | null> {
-  try {
-    return await repository.getManifest({ tag }, { signal });
-  } catch (error) {
-    if (error instanceof RegistryError && error.code === 'NOT_FOUND') return null;
-    throw error;
-  }
+  return images;
 }
 
 async function isResultOf(

@@ -1,4 +1,4 @@
-import { lstat, mkdir, readdir, readFile, readlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { execa } from 'execa';
@@ -342,6 +342,23 @@ describe('signImage', () => {
     const { annotations } = await destination.getManifest({ tag: '1.0' });
     await storeImage(destination, { ...image, annotations: { ...annotations } }, '1.0');
     expect(await states()).toEqual({ '/m/a.ko': 'unsigned' });
+    expect(await signAgain()).toMatchObject({ status: 'signed', digest: first.digest });
+    expect(await states()).toEqual({ '/m/a.ko': 'trusted' });
+  });
+
+  it('writes anew what is damaged in the destination', async () => {
+    const image = { layers: [{ entries: withParents('m/a.ko', bench.hello) }] };
+    const first = await sign(image);
+    const manifest = await destination.getManifest({ tag: '1.0' });
+    if (manifest.kind !== 'image') throw new Error('no image');
+    const [layer] = manifest.layers;
+    const blobs = await readdir(bench.registry.storage, { recursive: true, withFileTypes: true });
+    const name = layer?.digest.slice('sha256:'.length) ?? '';
+    const files = blobs.filter(
+      (entry) => entry.isFile() && join(entry.parentPath, entry.name).includes(name),
+    );
+    expect(files.length).toBeGreaterThan(0);
+    await Promise.all(files.map((entry) => rm(join(entry.parentPath, entry.name))));
     expect(await signAgain()).toMatchObject({ status: 'signed', digest: first.digest });
     expect(await states()).toEqual({ '/m/a.ko': 'trusted' });
   });
