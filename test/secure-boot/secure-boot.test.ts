@@ -12,6 +12,7 @@ import { packModule } from '../../src/signer/kmod/compression.ts';
 import { createModuleSignature } from '../../src/signer/kmod/module-signature.ts';
 import { describeWith } from '../support/programs.ts';
 import { type LoadResult, loadUnderSecureBoot } from './load-under-secure-boot.ts';
+import { modulesOfSignedImages } from './signed-image.ts';
 
 const hello = readFileSync(join(import.meta.dirname, '../../fixtures/hello/hello.ko'));
 
@@ -30,6 +31,14 @@ async function signed({
   return Buffer.concat([hello, await createModuleSignature({ signer, hash, identifierForm, digest })]);
 }
 
+/** The module with another licence than the one that was signed. */
+function tamper(module: Buffer | undefined): Buffer {
+  if (module === undefined) throw new Error('the image has no such module');
+  const copy = Buffer.from(module);
+  copy.write('K', copy.indexOf('license=GPL'));
+  return copy;
+}
+
 describeWith(
   ['qemu-system-x86_64', 'apt-get', 'dpkg-deb', 'openssl', 'xz', 'zstd', 'gzip'],
   'a kernel under Secure Boot',
@@ -46,8 +55,14 @@ describeWith(
       ]);
       const elliptic = await makeEllipticSigner();
       const good = await signed({ signer: small });
-      const tampered = Buffer.from(good);
-      tampered.write('K', tampered.indexOf('license=GPL'));
+      const fromImages = await modulesOfSignedImages({
+        directory,
+        module: hello,
+        xz: programs.xz,
+        enrolled: small,
+        stranger,
+      });
+      const fromImage = new Map(fromImages.map(({ name, bytes }) => [name, bytes]));
       const unpackers = { xz: programs.xz, gzip: programs.gzip, zstd: programs.zstd };
       const repacked = (['xz', 'gzip', 'zstd'] as const).map(async (compression) => ({
         name: `packed with ${compression}`,
@@ -61,10 +76,15 @@ describeWith(
         { name: 'key identifier', bytes: await signed({ signer: small, identifierForm: 'key-identifier' }) },
         ...(await Promise.all(repacked)),
         { name: 'unsigned', bytes: hello },
-        { name: 'tampered', bytes: tampered },
+        { name: 'tampered', bytes: tamper(good) },
         { name: 'not enrolled', bytes: await signed({ signer: stranger }) },
         { name: 'cut short', bytes: good.subarray(0, -1) },
         { name: 'ECDSA', bytes: await signed({ signer: elliptic, hash: 'sha384' }) },
+        ...fromImages,
+        ...['rewrite: plain', 'append: packed'].map((name) => ({
+          name: `${name}, then tampered`,
+          bytes: tamper(fromImage.get(name)),
+        })),
       ];
       const certificates = [small, large, elliptic].map(({ certificate }) => certificate);
       const loaded = await loadUnderSecureBoot({ modules, certificates });
@@ -113,6 +133,26 @@ describeWith(
       // Out of tree, and not the E of an unsigned module.
       expect(results.get(name)).toMatchObject({ loaded: true, error: null, taint: 'O' });
       expect(results.get(name)?.log).toContain('hello: greetings, world');
+    });
+
+    test.each(['rewrite: plain', 'rewrite: packed', 'append: plain', 'append: packed'])(
+      'loads a module of an image that was signed in the registry: %s',
+      (name) => {
+        expect(results.get(name)).toMatchObject({ loaded: true, error: null, taint: 'O' });
+        expect(results.get(name)?.log).toContain('hello: greetings, world');
+      },
+    );
+
+    test.each([
+      ['source: plain', 'Loading of unsigned module is rejected'],
+      ['source: packed', 'Loading of unsigned module is rejected'],
+      ['stranger: plain', 'Loading of module with unavailable key is rejected'],
+      ['stranger: packed', 'Loading of module with unavailable key is rejected'],
+      ['rewrite: plain, then tampered', ''],
+      ['append: packed, then tampered', ''],
+    ])('refuses a module of an image: %s', (name, message) => {
+      expect(results.get(name)).toMatchObject({ loaded: false, error: 'EKEYREJECTED' });
+      expect(results.get(name)?.log).toContain(message);
     });
 
     test.each([
