@@ -1,5 +1,4 @@
 import { createHash, type Hash } from 'node:crypto';
-import { RegistryError } from './errors.ts';
 
 declare const digestBrand: unique symbol;
 
@@ -14,18 +13,6 @@ const pattern = /^(?:sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/;
 /** Tells whether `text` is a well-formed digest. */
 export function isDigest(text: string): text is Digest {
   return pattern.test(text);
-}
-
-/** Parses a digest. @throws RegistryError INVALID_REFERENCE */
-export function parseDigest(text: string): Digest {
-  if (!isDigest(text)) {
-    throw new RegistryError({
-      code: 'INVALID_REFERENCE',
-      message: `"${text.slice(0, 150)}" is not a digest`,
-      hint: 'A digest is sha256: and 64 hexadecimal digits.',
-    });
-  }
-  return text;
 }
 
 /** The algorithm part of a digest. */

@@ -43,11 +43,3 @@ export function parseImageLocation(text: string): ImageLocationReference {
     ...(digest === undefined ? {} : { digest }),
   };
 }
-
-/** Writes a location as `parseImageLocation` reads it. */
-export function formatLayoutLocation(
-  directory: string,
-  name: { tag?: string | undefined; digest?: Digest | undefined } = {},
-): string {
-  return `${scheme}${directory}${name.tag === undefined ? '' : `:${name.tag}`}${name.digest === undefined ? '' : `@${name.digest}`}`;
-}

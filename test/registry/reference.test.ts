@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RegistryError } from '../../src/registry/errors.ts';
-import { formatLayoutLocation, parseImageLocation } from '../../src/registry/image-location.ts';
+import { parseImageLocation } from '../../src/registry/image-location.ts';
 import { formatReference, parseReference, type Reference } from '../../src/registry/reference.ts';
 
 const hex = 'a3'.repeat(32);
@@ -152,6 +152,5 @@ describe('parseImageLocation', () => {
       kind: 'registry',
       reference: parseReference('r.example/d:1'),
     });
-    expect(formatLayoutLocation('dir', { tag: 'x' })).toBe('oci:dir:x');
   });
 });

@@ -175,38 +175,6 @@ export function describeWith<Name extends ProgramName>(
   }
 }
 
-/** A test that needs real programs; see describeWith. */
-export function testWith<Name extends ProgramName>(
-  names: readonly Name[],
-  title: string,
-  run: (paths: ProgramPaths<Name>) => Promise<void> | void,
-  timeout?: number,
-): void {
-  const { paths, missing } = findAll(names);
-  if (missing === undefined) {
-    test(title, () => run(paths), timeout);
-  } else if (requireAll) {
-    describe(title, () => failFor(missing));
-  } else {
-    test.skip(`${title} [${missing}]`, () => run(paths));
-  }
-}
-
-/**
- * A test that needs something other than a program: root, KVM, a kernel feature. `reason` undefined means
- * that it is there.
- */
-export function testUnless(
-  reason: string | undefined,
-  title: string,
-  run: () => Promise<void> | void,
-  timeout?: number,
-): void {
-  if (reason === undefined) test(title, run, timeout);
-  else if (requireAll) describe(title, () => failFor(reason));
-  else test.skip(`${title} [${reason}]`, run);
-}
-
 function failFor(missing: string): void {
   test('has the parts that it needs', () => {
     throw new Error(missing);

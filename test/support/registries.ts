@@ -102,14 +102,6 @@ export async function startTestRegistry(
 export const startDockerRegistry = (options?: TestRegistryOptions): Promise<TestRegistry> =>
   startTestRegistry('docker-registry', options);
 
-/** distribution v3. */
-export const startDistribution = (options?: TestRegistryOptions): Promise<TestRegistry> =>
-  startTestRegistry('distribution', options);
-
-/** zot, without extensions. It takes OCI manifests only. */
-export const startZot = (options?: TestRegistryOptions): Promise<TestRegistry> =>
-  startTestRegistry('zot', options);
-
 /** Our own, in this process. */
 export const startEmbedded = (options?: TestRegistryOptions): Promise<TestRegistry> =>
   startTestRegistry('embedded', options);

@@ -1,7 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import {
-  authConfigOf,
   invalidConfiguration,
   parseAuthConfig,
   type AuthConfig,
@@ -30,13 +29,6 @@ export function pullSecretKeychain(paths: readonly string[]): Keychain {
       return keychainOf(await configs).resolve(target);
     },
   };
-}
-
-/** A keychain of pull secrets that are in memory: the parsed `.dockerconfigjson` or `.dockercfg`. */
-export function pullSecretObjectKeychain(
-  secrets: readonly { readonly name: string; readonly form: AuthConfigForm; readonly value: unknown }[],
-): Keychain {
-  return keychainOf(secrets.map(({ name, form, value }) => authConfigOf(value, name, form)));
 }
 
 function keychainOf(configs: readonly AuthConfig[]): Keychain {

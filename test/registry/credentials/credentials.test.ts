@@ -11,10 +11,7 @@ import {
   type DefaultKeychainOptions,
 } from '../../../src/registry/credentials/default-keychain.ts';
 import type { Credential } from '../../../src/registry/credentials/keychain.ts';
-import {
-  pullSecretKeychain,
-  pullSecretObjectKeychain,
-} from '../../../src/registry/credentials/pull-secret.ts';
+import { pullSecretKeychain } from '../../../src/registry/credentials/pull-secret.ts';
 import { matchServerKey, parseServerKey } from '../../../src/registry/credentials/server-key.ts';
 import { Secret } from '../../../src/shared/secret.ts';
 import { rejection, rememberingLogger } from '../http/local-server.ts';
@@ -231,7 +228,7 @@ describe('pull secrets', () => {
       'r.example/vendor/driver': auth('driver:1'),
       'r.example/vendor/drive': auth('other:1'),
     };
-    const keychain = pullSecretObjectKeychain([{ name: 'secret', form: 'config', value: { auths } }]);
+    const keychain = pullSecretKeychain([await write('.dockerconfigjson', { auths })]);
     const found = await keychain.resolve({ registry: 'r.example', repository: 'vendor/driver' });
     expect(found.map(({ username }) => username)).toEqual(['driver', 'vendor', 'host', 'glob']);
   });
