@@ -43,9 +43,10 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
     .option('--trust-annotations', 'believe a destination whose annotations say that it is this result')
     .option('--read-back', 'download what was pushed once more and verify that')
     .addOption(
-      new Option('--compression-level <level>', 'of written layers: gzip 1 to 9, zstd 1 to 19').argParser(
-        wholeNumber(1, 19),
-      ),
+      new Option(
+        '--compression-level <level>',
+        'of written layers: gzip 1 to 9, default 1; zstd 1 to 19, default 3',
+      ).argParser(wholeNumber(1, 19)),
     )
     .option('--sign-file <program>', "sign with the kernel tree's sign-file at this path")
     .addOption(
