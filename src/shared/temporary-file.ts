@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
 import { access, open, rm, type FileHandle } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,19 +11,35 @@ export interface TemporaryFile extends AsyncDisposable {
   readonly handle: FileHandle;
 }
 
+/** open(2)'s O_TMPFILE, which Node does not name: the same on every Linux that Node runs on. */
+const withoutName = 0o20000000 | constants.O_DIRECTORY;
+
 /**
  * Makes an empty private file in `directory` (default: the system's for temporary files, so TMPDIR
  * counts). Where the system names open files in /proc, the file has no other name: nothing is left
  * behind even when the process is killed. Use with `await using`.
  */
 export async function createTemporaryFile(directory: string = tmpdir()): Promise<TemporaryFile> {
+  return (await createUnnamed(directory)) ?? createNamed(directory);
+}
+
+/** A file that never had a name; null where the system or the file system has no such thing. */
+async function createUnnamed(directory: string): Promise<TemporaryFile | null> {
+  if (process.platform !== 'linux') return null;
+  const handle = await open(directory, withoutName | constants.O_RDWR, 0o600).catch(() => null);
+  if (handle === null) return null;
+  const path = nameInProc(handle);
+  if (await exists(path)) return { path, handle, [Symbol.asyncDispose]: () => handle.close() };
+  await handle.close();
+  return null;
+}
+
+/** A file that has a name for a moment, or as long as it is there. */
+async function createNamed(directory: string): Promise<TemporaryFile> {
   const name = join(directory, `kmm-sign-${randomUUID()}`);
   const handle = await open(name, 'wx+', 0o600);
-  const unnamed = `/proc/self/fd/${handle.fd}`;
-  const canUnlink = await access(unnamed).then(
-    () => true,
-    () => false,
-  );
+  const unnamed = nameInProc(handle);
+  const canUnlink = await exists(unnamed);
   if (canUnlink) await rm(name);
   return {
     path: canUnlink ? unnamed : name,
@@ -32,4 +49,15 @@ export async function createTemporaryFile(directory: string = tmpdir()): Promise
       if (!canUnlink) await rm(name, { force: true });
     },
   };
+}
+
+function nameInProc(handle: FileHandle): string {
+  return `/proc/self/fd/${handle.fd}`;
+}
+
+function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }
