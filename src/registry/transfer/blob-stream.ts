@@ -64,8 +64,11 @@ export class BlobStream extends Readable {
   static async open(options: BlobStreamOptions): Promise<BlobStream> {
     options.signal?.throwIfAborted();
     const stream = new BlobStream(options);
+    // The signal may end it before anybody listens: whoever reads it later sees the error then.
+    stream.on('error', () => {});
     try {
       await stream.#connect();
+      options.signal?.throwIfAborted();
     } catch (error) {
       stream.destroy();
       throw error;
