@@ -157,12 +157,9 @@ function prove(layer: NewLayer, entries: ReadonlySet<number>, options: BuildOpti
     temporaryDirectory,
   }).then((modules) => onProgress?.({ type: 'verified', modules }));
   // Whoever publishes the layer waits for the proof; when nobody comes to that, its file has to outlive it.
-  disposables.defer(() =>
-    proof.then(
-      () => {},
-      () => {},
-    ),
-  );
+  disposables.defer(async () => {
+    await Promise.allSettled([proof]);
+  });
   return proof;
 }
 
