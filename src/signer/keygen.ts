@@ -82,6 +82,7 @@ function checkOptions(
       throw new SignerError({
         code: 'INVALID_CERTIFICATE',
         message: `A name in a certificate has 1 to ${maxNameLength} printable characters`,
+        hint: 'Choose another common name or organization.',
       });
     }
   }
@@ -90,6 +91,7 @@ function checkOptions(
     throw new SignerError({
       code: 'INVALID_CERTIFICATE',
       message: `A certificate cannot be valid for ${days} days`,
+      hint: 'Choose a whole number from 1 to 36500.',
     });
   }
 }

@@ -2,6 +2,7 @@ import type { Platform } from '../../registry/platform.ts';
 import { extractModules } from '../../signer/extract-image.ts';
 import { Images } from '../open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
+import { given } from '../options/values.ts';
 import { count, formatBytes, printable, table } from '../output/text.ts';
 import type { Session } from '../session.ts';
 
@@ -19,7 +20,7 @@ export async function extract(options: ExtractOptions, session: Session): Promis
   const image = await images.open(options.image, options.registry);
   const { files } = await extractModules({
     image,
-    files: options.file.length === 0 ? undefined : options.file,
+    files: given(options.file),
     platform: options.platform,
     directory: options.directory,
     signal: session.signal,

@@ -8,6 +8,7 @@ import { usageError } from '../errors.ts';
 import { createSecretReader } from '../kubernetes/secret-reader.ts';
 import { Images } from '../open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
+import { given } from '../options/values.ts';
 import { writeDigestFile } from '../output/digest-file.ts';
 import { signReportText } from '../output/sign-report.ts';
 import type { Session } from '../session.ts';
@@ -70,11 +71,11 @@ function signingOptions(options: SignOptions, session: Session): SigningOptions 
   return {
     hash: options.hash,
     identifierForm: options.keyIdentifier === true ? 'key-identifier' : 'issuer-and-serial',
-    files: nonEmpty(options.file),
+    files: given(options.file),
     allowUnmatched: options.allowUnmatched,
     mode: options.mode,
     existing: options.existing,
-    platforms: nonEmpty(options.platform),
+    platforms: given(options.platform),
     dryRun: options.dryRun,
     trustAnnotations: options.trustAnnotations,
     readBack: options.readBack,
@@ -83,10 +84,6 @@ function signingOptions(options: SignOptions, session: Session): SigningOptions 
     onProgress: session.progress.report,
     signal: session.signal,
   };
-}
-
-function nonEmpty<T>(values: readonly T[] | undefined): readonly T[] | undefined {
-  return values === undefined || values.length === 0 ? undefined : values;
 }
 
 async function externalSignFile(

@@ -34,6 +34,11 @@ export function collect(value: string, previous: readonly string[]): string[] {
   return [...previous, value];
 }
 
+/** The values of such an option; undefined when it was not given. */
+export function given<T>(values: readonly T[] | undefined): readonly T[] | undefined {
+  return values === undefined || values.length === 0 ? undefined : values;
+}
+
 /** `--file PATTERN`, repeatable. */
 export function fileOption(description: string) {
   return new Option('--file <pattern>', description).argParser(collect).default([] as string[], 'none');

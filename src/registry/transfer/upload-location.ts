@@ -15,6 +15,7 @@ export function uploadLocation(response: HttpResponse, endpoint: Endpoint): URL 
     throw new RegistryError({
       code: 'UNEXPECTED_RESPONSE',
       message: `${endpoint.name} opened an upload but did not say where it goes on`,
+      hint: 'The registry, or a proxy before it, leaves out the Location header.',
       facts: { repository: endpoint.name, status: response.status },
     });
   }

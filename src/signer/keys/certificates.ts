@@ -31,6 +31,7 @@ function parseCertificate(encoded: Buffer | string, name: string): X509Certifica
     throw new SignerError({
       code: 'INVALID_CERTIFICATE',
       message: `The certificate in ${name} cannot be read`,
+      hint: 'Give an X.509 certificate in PEM or DER; openssl x509 -in FILE -text shows whether it is one.',
     });
   }
 }

@@ -19,6 +19,7 @@ export function readPkcs12(bytes: Buffer, name: string, passphrase: string | und
     throw new SignerError({
       code: 'INVALID_KEY',
       message: `${name} holds ${keys.length} private keys, not one`,
+      hint: 'Export the one to sign with: openssl pkcs12 -export -inkey KEY -in CERTIFICATE.',
     });
   }
   const privateKey = createPrivateKey({ key: keyDer(key, name), format: 'der', type: 'pkcs8' });

@@ -57,6 +57,7 @@ function parse(
     throw new SignerError({
       code: 'INVALID_KEY',
       message: `The private key in ${name} cannot be read (${reason})`,
+      hint: 'Keys are read in PEM, DER and PKCS #12; openssl pkey -in FILE -noout shows whether it is one.',
       facts: { reason },
     });
   }

@@ -70,6 +70,7 @@ export async function readFileOf(path: string, kind: ReferenceKind): Promise<Buf
     throw new SignerError({
       code: errorCodes[kind],
       message: `The ${kind} file ${path} cannot be read (${reason})`,
+      hint: 'Check the path, and that this user may read the file.',
       facts: { path, reason },
     });
   }
@@ -81,6 +82,7 @@ function readVariable(name: string, kind: ReferenceKind, { env }: ReferenceSourc
     throw new SignerError({
       code: errorCodes[kind],
       message: `The environment variable ${name} that should hold the ${kind} is not set`,
+      hint: 'Set it to PEM, or to DER in base64.',
       facts: { variable: name },
     });
   }
@@ -105,6 +107,7 @@ async function readSecretKey(
     throw new SignerError({
       code: errorCodes[kind],
       message: `"${reference}" cannot be read without access to Kubernetes`,
+      hint: 'Give a file, or env://NAME.',
     });
   }
   const values = await sources.readSecret.read(namespace, name);
@@ -116,6 +119,7 @@ async function readSecretKey(
   throw new SignerError({
     code: errorCodes[kind],
     message: `The Secret ${namespace}/${name} has no key ${wanted.join(' or ')}`,
+    hint: 'Name the key: k8s://NAMESPACE/SECRET/KEY.',
     facts: { namespace, secret: name, keys: Object.keys(values) },
   });
 }
@@ -128,6 +132,7 @@ function tooLarge(path: string, kind: ReferenceKind): SignerError {
   return new SignerError({
     code: 'LIMIT_EXCEEDED',
     message: `The ${kind} file ${path} is larger than ${maxFileBytes} bytes`,
+    hint: `Check the path: no ${kind} is as large as that.`,
     facts: { path },
   });
 }
