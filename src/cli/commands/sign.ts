@@ -14,8 +14,8 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
     .command('sign')
     .summary('publish an image with its kernel modules signed')
     .description(
-      'Publishes SOURCE as DESTINATION with its kernel modules signed. Only the layers that hold modules are read ' +
-        'and written. The destination tag moves last, after the result was verified.',
+      'Publishes SOURCE as DESTINATION with its kernel modules signed. Only the layers that hold modules are ' +
+        'written, and layers below all --file paths are not even read. The destination tag moves last, after the result was verified.',
     )
     .argument('<source>', 'the image to sign')
     .argument('<destination>', 'where the signed image goes')
