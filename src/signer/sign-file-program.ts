@@ -1,10 +1,10 @@
 import type { Secret } from '../shared/secret.ts';
-import { createTemporaryFile } from '../shared/temporary-file.ts';
 import { SignerError } from './errors.ts';
 import type { HashAlgorithm } from './hash.ts';
 import type { SignerIdentifierForm } from './keys/signer.ts';
 import type { ByteSource } from './kmod/byte-source.ts';
 import { fileSource } from './kmod/file-source.ts';
+import { openTemporaryFile, usingTemporaryFiles } from './temporary-files.ts';
 
 export interface SignFileProgramOptions {
   /** Path of the kernel tree's sign-file. */
@@ -28,15 +28,16 @@ const timeout = 120_000;
 
 /**
  * Lets the kernel tree's sign-file sign a module, and returns what it appended: CMS, struct and magic.
- * @throws SignerError PROGRAM_FAILED
+ * @throws SignerError PROGRAM_FAILED, FILE_ERROR
  */
 export async function runSignFile(options: SignFileProgramOptions): Promise<Buffer> {
-  await using module = await createTemporaryFile(options.temporaryDirectory);
-  await using signed = await createTemporaryFile(options.temporaryDirectory);
-  await module.handle.writeFile(options.content.stream());
+  const { temporaryDirectory, content } = options;
+  await using module = await openTemporaryFile(temporaryDirectory);
+  await using signed = await openTemporaryFile(temporaryDirectory);
+  await usingTemporaryFiles(temporaryDirectory, () => module.handle.writeFile(content.stream()));
   await run(options, [module.path, signed.path].map(pathForOthers));
   const after = await fileSource(signed.handle);
-  return after.read(options.content.size, after.size - options.content.size);
+  return after.read(content.size, after.size - content.size);
 }
 
 /** A temporary file without a name is reached through this process, which is not "self" to the program. */

@@ -12,6 +12,8 @@ export interface RunOptions {
   readonly cwd?: string;
   /** The Node that runs it. */
   readonly node?: string;
+  /** A program with arguments that starts it, given Node and the rest as further arguments. */
+  readonly through?: readonly string[];
 }
 
 export interface Finished {
@@ -24,7 +26,8 @@ export interface Finished {
 /** Starts the program with an environment that holds nothing but what a test gives. */
 export function startProgram(args: readonly string[], options: RunOptions = {}): ChildProcess {
   const { PATH = '', TMPDIR } = process.env;
-  return spawn(options.node ?? process.execPath, [program, ...args], {
+  const words = [...(options.through ?? []), options.node ?? process.execPath, program, ...args];
+  return spawn(words[0] ?? '', words.slice(1), {
     env: { PATH, HOME: '/nonexistent', ...(TMPDIR === undefined ? {} : { TMPDIR }), ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });

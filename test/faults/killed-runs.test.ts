@@ -111,7 +111,7 @@ describeWith(['docker-registry', 'xz'], 'a run that is killed at any of its requ
           digest: undisturbed,
         });
       }
-      expect(new Set(states).difference(new Set([undefined, undisturbed]))).toEqual(new Set());
+      expect(states.filter((state) => state !== undefined && state !== undisturbed)).toEqual([]);
       // Most requests come before the tag moves.
       expect(states.indexOf(undefined)).toBe(0);
       expect(requests).toBeGreaterThan(10);

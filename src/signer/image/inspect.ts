@@ -54,6 +54,9 @@ export async function inspectPlatform(
   };
 }
 
+/** Errors that say something of the module, not of this machine: a full disk, a missing program. */
+const aboutModule: ReadonlySet<string> = new Set(['DAMAGED_MODULE', 'LIMIT_EXCEEDED']);
+
 async function judge(
   entry: TarEntry,
   spool: Spool,
@@ -76,7 +79,7 @@ async function judge(
       problem,
     };
   } catch (error) {
-    if (!(error instanceof SignerError)) throw error;
+    if (!(error instanceof SignerError) || !aboutModule.has(error.code)) throw error;
     return noModule(size, 'damaged', error.message);
   }
 }

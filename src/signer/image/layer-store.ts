@@ -1,6 +1,7 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { createTemporaryFile, type TemporaryFile } from '../../shared/temporary-file.ts';
+import type { TemporaryFile } from '../../shared/temporary-file.ts';
+import { openTemporaryFile, usingTemporaryFiles } from '../temporary-files.ts';
 
 /** Copies of layer blobs on disk, from the time they are read until they are written anew. */
 export class LayerStore implements AsyncDisposable {
@@ -11,14 +12,14 @@ export class LayerStore implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  /** The same stream, with its bytes kept as they pass. */
+  /** The same stream, with its bytes kept as they pass. @throws SignerError FILE_ERROR */
   async *keep(layer: number, blob: Readable): AsyncGenerator<Buffer> {
     // An error that comes before the loop below listens is not lost: the loop begins with it.
     blob.on('error', () => {});
-    const file = await createTemporaryFile(this.#directory);
+    const file = await openTemporaryFile(this.#directory);
     this.#files.set(layer, file);
     for await (const chunk of blob as AsyncIterable<Buffer>) {
-      await file.handle.writeFile(chunk);
+      await usingTemporaryFiles(this.#directory, () => file.handle.writeFile(chunk));
       yield chunk;
     }
   }

@@ -42,6 +42,8 @@ export async function prepareModule(entry: TarEntry, options: PrepareOptions): P
     const unpacked = await spool.keep(analysis.module);
     return { module: { size: entry.size, compression, info, layout, verdict, unpacked } };
   } catch (error) {
+    // A full disk says nothing of the module.
+    if (error instanceof SignerError && error.code === 'FILE_ERROR') throw error;
     return { error };
   }
 }

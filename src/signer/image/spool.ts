@@ -1,7 +1,8 @@
-import { createTemporaryFile, type TemporaryFile } from '../../shared/temporary-file.ts';
+import type { TemporaryFile } from '../../shared/temporary-file.ts';
 import type { TarEntry } from '../../registry/tar/entry.ts';
 import { bufferSource, type ByteSource } from '../kmod/byte-source.ts';
 import { fileSource } from '../kmod/file-source.ts';
+import { openTemporaryFile, usingTemporaryFiles } from '../temporary-files.ts';
 
 /** Files up to this many bytes are looked at in memory, larger ones in the spool only. */
 const inMemoryLimit = 16 * 1024 * 1024;
@@ -12,15 +13,18 @@ const minMemory = 2 * 1024 * 1024;
 /** One temporary file that takes the modules of an image, one behind the other, so that memory stays small. */
 export class Spool implements AsyncDisposable {
   readonly #file: TemporaryFile;
+  readonly #directory: string | undefined;
   #end = 0;
   #memory = Buffer.alloc(0);
 
-  private constructor(file: TemporaryFile) {
+  private constructor(file: TemporaryFile, directory: string | undefined) {
     this.#file = file;
+    this.#directory = directory;
   }
 
+  /** @throws SignerError FILE_ERROR, as do all its other functions */
   static async create(directory?: string): Promise<Spool> {
-    return new Spool(await createTemporaryFile(directory));
+    return new Spool(await openTemporaryFile(directory), directory);
   }
 
   /** Stores bytes and gives them back as a range of the file. */
@@ -69,7 +73,11 @@ export class Spool implements AsyncDisposable {
     return start;
   }
 
-  async #write(bytes: Buffer, position: number): Promise<void> {
+  #write(bytes: Buffer, position: number): Promise<void> {
+    return usingTemporaryFiles(this.#directory, () => this.#writeAll(bytes, position));
+  }
+
+  async #writeAll(bytes: Buffer, position: number): Promise<void> {
     let done = 0;
     while (done < bytes.length) {
       const { bytesWritten } = await this.#file.handle.write(

@@ -1,11 +1,12 @@
 import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
-import { createTemporaryFile, type TemporaryFile } from '../../shared/temporary-file.ts';
+import type { TemporaryFile } from '../../shared/temporary-file.ts';
 import { decompressLayer } from '../../registry/layer/decompress.ts';
 import { defaultLayerLimits, type LayerCompression, type WrittenLayer } from '../../registry/layer/layer.ts';
 import { writeLayer } from '../../registry/layer/write-layer.ts';
 import type { Replacement } from '../../registry/tar/entry.ts';
 import { rewriteTar } from '../../registry/tar/rewriter.ts';
+import { openTemporaryFile, usingTemporaryFiles } from '../temporary-files.ts';
 
 /** A new layer, in a temporary file. */
 export interface NewLayer extends AsyncDisposable {
@@ -32,15 +33,17 @@ export async function rewriteLayer(
   return writeNewLayer(rewriteTar(tar, replacements), compression, options);
 }
 
-/** Writes a tar stream as a layer blob into a temporary file. */
+/** Writes a tar stream as a layer blob into a temporary file. @throws SignerError FILE_ERROR */
 export async function writeNewLayer(
   tar: AsyncIterable<Buffer>,
   compression: LayerCompression,
   { compressionLevel, temporaryDirectory, signal }: LayerWriting,
 ): Promise<NewLayer> {
-  const file = await createTemporaryFile(temporaryDirectory);
+  const file = await openTemporaryFile(temporaryDirectory);
   try {
-    const written = await writeLayer({ tar, compression, level: compressionLevel, file: file.path, signal });
+    const written = await usingTemporaryFiles(temporaryDirectory, () =>
+      writeLayer({ tar, compression, level: compressionLevel, file: file.path, signal }),
+    );
     return newLayer(file, written, compression);
   } catch (error) {
     await file[Symbol.asyncDispose]();
