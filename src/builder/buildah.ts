@@ -1,17 +1,10 @@
 import type { V1Container, V1EnvVar, V1Job, V1SecurityContext } from '@kubernetes/client-node';
 import type { RegistryTls } from '../api/module/registry-tls.ts';
 import { buildArguments } from './build-args.ts';
-import {
-  buildNodeSelector,
-  checkDriverToolkit,
-  contextDirectory,
-  dockerfileMount,
-  dockerfilePath,
-} from './build-context.ts';
+import { contextDirectory, dockerfileMount, dockerfilePath } from './build-context.ts';
+import { makeBuildJob } from './build-job.ts';
 import type { BuildableTarget, Builder } from './builder.ts';
-import { makeJob } from './job.ts';
 import type { BuildFacts } from './job-facts.ts';
-import { buildHash } from './job-hash.ts';
 import {
   buildSecretDirectory,
   buildSecrets,
@@ -22,7 +15,6 @@ import {
   trustedCertificatesMount,
   type Mount,
 } from './mounts.ts';
-import { layTemplates } from './overlay.ts';
 import type { BuildTarget } from './target.ts';
 
 const defaultImage = 'quay.io/buildah/stable:v1.40.1';
@@ -65,18 +57,13 @@ export const buildahBuilder: Builder = {
   name: 'buildah',
   defaultImage,
   buildJob(target, facts): V1Job {
-    checkDriverToolkit(target, facts);
-    return makeJob({
-      kind: 'build',
+    return makeBuildJob({
+      builder: 'buildah',
       target,
       facts,
-      hash: buildHash(target, 'buildah', facts),
       container: container(target, facts),
       mounts: mounts(target.build, facts),
-      settings: layTemplates(facts.podTemplate, target.build.podTemplate),
-      nodeSelector: buildNodeSelector(target, facts),
-      tolerations: target.tolerations,
-      ...(facts.userNamespaces ? { hostUsers: false } : { securityContext: { fsGroup: 1000 } }),
+      securityContext: { fsGroup: 1000 },
     });
   },
 };

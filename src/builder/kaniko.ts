@@ -1,17 +1,11 @@
 import type { V1Container, V1Job, V1SecurityContext } from '@kubernetes/client-node';
 import { buildArguments } from './build-args.ts';
-import {
-  buildNodeSelector,
-  checkDriverToolkit,
-  contextDirectory,
-  dockerfileMount,
-  dockerfilePath,
-} from './build-context.ts';
+import { contextDirectory, dockerfileMount, dockerfilePath } from './build-context.ts';
+import { makeBuildJob } from './build-job.ts';
 import type { BuildableTarget, Builder } from './builder.ts';
 import { withTag } from './image-names.ts';
-import { makeJob, terminationLog } from './job.ts';
+import { terminationLog } from './job.ts';
 import type { BuildFacts } from './job-facts.ts';
-import { buildHash } from './job-hash.ts';
 import {
   buildSecrets,
   proxyEnvironment,
@@ -20,7 +14,6 @@ import {
   trustedCertificatesMount,
   type Mount,
 } from './mounts.ts';
-import { layTemplates } from './overlay.ts';
 import type { BuildTarget } from './target.ts';
 
 /** The fork of Kaniko that is kept up. */
@@ -56,18 +49,12 @@ export const kanikoBuilder: Builder = {
   name: 'kaniko',
   defaultImage,
   buildJob(target, facts): V1Job {
-    checkDriverToolkit(target, facts);
-    return makeJob({
-      kind: 'build',
+    return makeBuildJob({
+      builder: 'kaniko',
       target,
       facts,
-      hash: buildHash(target, 'kaniko', facts),
       container: container(target, facts),
       mounts: mounts(target.build, facts),
-      settings: layTemplates(facts.podTemplate, target.build.podTemplate),
-      nodeSelector: buildNodeSelector(target, facts),
-      tolerations: target.tolerations,
-      ...(facts.userNamespaces ? { hostUsers: false } : {}),
     });
   },
 };
