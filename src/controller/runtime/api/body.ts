@@ -1,0 +1,91 @@
+import type { IncomingMessage } from 'node:http';
+import { ApiError } from '../errors.ts';
+
+/** A page of 500 objects of 100 KiB each stays below; a larger answer is none that we asked for. */
+const maxBodyBytes = 64 * 1024 * 1024;
+/** etcd holds objects of 1.5 MiB by default, and the API server none above 3 MiB. */
+const maxLineBytes = 16 * 1024 * 1024;
+
+const newline = 0x0a;
+
+/** Reads an answer's JSON. @throws ApiError UNEXPECTED_RESPONSE, NETWORK, TIMEOUT */
+export async function readJson(response: IncomingMessage, path: string, timeout: number): Promise<unknown> {
+  const timer = setTimeout(() => response.destroy(timedOut(path)), timeout);
+  try {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      size += chunk.length;
+      if (size > maxBodyBytes) throw unexpected(path, 'is too large');
+      chunks.push(chunk);
+    }
+    return parse(Buffer.concat(chunks), path);
+  } catch (error) {
+    throw asApiError(error, path);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Reads an answer of one JSON document per line, and tells of each sign of life. @throws ApiError UNEXPECTED_RESPONSE, NETWORK */
+export async function* readJsonLines(
+  response: IncomingMessage,
+  path: string,
+  onChunk: () => void,
+): AsyncGenerator {
+  let pending: Buffer[] = [];
+  let size = 0;
+  try {
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      onChunk();
+      let start = 0;
+      for (let end = chunk.indexOf(newline); end >= 0; end = chunk.indexOf(newline, start)) {
+        pending.push(chunk.subarray(start, end));
+        const line = Buffer.concat(pending);
+        pending = [];
+        size = 0;
+        start = end + 1;
+        if (line.length > 0) yield parse(line, path);
+      }
+      if (start === chunk.length) continue;
+      pending.push(chunk.subarray(start));
+      size += chunk.length - start;
+      if (size > maxLineBytes) throw unexpected(path, 'has too long a line');
+    }
+  } catch (error) {
+    throw asApiError(error, path);
+  }
+}
+
+function parse(bytes: Buffer, path: string): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'));
+  } catch {
+    throw unexpected(path, 'is not JSON');
+  }
+}
+
+function asApiError(error: unknown, path: string): unknown {
+  if (error instanceof ApiError || (error instanceof Error && error.name === 'AbortError')) return error;
+  return new ApiError({
+    code: 'NETWORK',
+    message: `The answer to ${path} broke off: ${error instanceof Error ? error.message : 'unknown reason'}`,
+    facts: { path },
+  });
+}
+
+function timedOut(path: string): ApiError {
+  return new ApiError({
+    code: 'TIMEOUT',
+    message: `The answer to ${path} did not end in time`,
+    facts: { path },
+  });
+}
+
+function unexpected(path: string, what: string): ApiError {
+  return new ApiError({
+    code: 'UNEXPECTED_RESPONSE',
+    message: `The answer to ${path} ${what}`,
+    facts: { path },
+  });
+}

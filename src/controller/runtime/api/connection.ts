@@ -1,0 +1,133 @@
+import type { IncomingMessage } from 'node:http';
+import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
+import { request as httpRequest } from 'node:http';
+import type { KubeConfig } from '@kubernetes/client-node';
+import { ApiError } from '../errors.ts';
+
+/** One request, before authentication. */
+export interface ConnectionRequest {
+  readonly method: string;
+  /** With the query. */
+  readonly path: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body?: string | undefined;
+  /** Ends the request and the answer's stream. */
+  readonly signal?: AbortSignal | undefined;
+  /** Milliseconds until the head of the answer must be there. */
+  readonly timeout: number;
+}
+
+/** A way to the API server: sends requests with the credentials of a kubeconfig. */
+export interface Connection {
+  /** The host, for messages and metrics. */
+  readonly host: string;
+  /** Sends a request. The answer's body is still to be read. @throws ApiError NETWORK, TIMEOUT */
+  send(request: ConnectionRequest): Promise<IncomingMessage>;
+  /** Closes idle connections. */
+  close(): void;
+}
+
+/** Milliseconds after which TCP asks whether the other side still lives. */
+const keepAliveDelay = 30_000;
+
+/**
+ * A connection to the kubeconfig's current cluster. Tokens and certificates are asked for at each request, so
+ * that those which change are followed.
+ * @throws ApiError INVALID_CONFIGURATION
+ */
+export function createConnection(config: KubeConfig): Connection {
+  const cluster = config.getCurrentCluster();
+  if (cluster === null || !URL.canParse(cluster.server)) {
+    throw new ApiError({
+      code: 'INVALID_CONFIGURATION',
+      message: 'The kubeconfig names no API server',
+      hint: 'Set KUBECONFIG to a file with a current context, or run within a pod.',
+    });
+  }
+  const server = new URL(cluster.server);
+  const agent = new HttpsAgent({ keepAlive: true, keepAliveMsecs: keepAliveDelay });
+  const viaProxy = cluster.proxyUrl !== undefined || server.protocol === 'http:';
+  const prefix = server.pathname.replace(/\/$/, '');
+
+  async function attempt(request: ConnectionRequest): Promise<IncomingMessage> {
+    const options: RequestOptions = {};
+    await config.applyToHTTPSOptions(options);
+    return exchange(server, request, {
+      ...options,
+      // Proxies are the kubeconfig's affair; without one, connections are kept.
+      ...(viaProxy ? {} : { agent }),
+      path: `${prefix}${request.path}`,
+      method: request.method,
+      headers: { ...flatHeaders(options.headers), ...request.headers },
+    });
+  }
+
+  return {
+    host: server.host,
+    async send(request) {
+      try {
+        return await attempt(request);
+      } catch (error) {
+        // A kept connection may have been closed by the other side; nothing was received on it.
+        if (!(error instanceof StaleConnection)) throw toApiError(error, request, server);
+      }
+      return attempt(request).catch((error: unknown) => {
+        throw toApiError(error, request, server);
+      });
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+class StaleConnection extends Error {}
+class HeadTimeout extends Error {}
+
+function exchange(
+  server: URL,
+  request: ConnectionRequest,
+  options: RequestOptions,
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    request.signal?.throwIfAborted();
+    const start = server.protocol === 'http:' ? httpRequest : httpsRequest;
+    const sent = start(server, {
+      ...options,
+      ...(request.signal === undefined ? {} : { signal: request.signal }),
+    });
+    const timer = setTimeout(() => sent.destroy(new HeadTimeout()), request.timeout);
+    sent.once('response', (response) => {
+      clearTimeout(timer);
+      resolve(response);
+    });
+    sent.on('error', (error: NodeJS.ErrnoException) => {
+      clearTimeout(timer);
+      const isStale = sent.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE');
+      reject(isStale ? new StaleConnection(error.message) : error);
+    });
+    sent.once('close', () => clearTimeout(timer));
+    sent.end(request.body);
+  });
+}
+
+function flatHeaders(headers: RequestOptions['headers']): Record<string, string> {
+  if (headers === undefined || Array.isArray(headers)) return {};
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name, String(value)]));
+}
+
+function toApiError(error: unknown, request: ConnectionRequest, server: URL): unknown {
+  if (request.signal?.aborted === true) return request.signal.reason;
+  const facts = { method: request.method, path: request.path, server: server.host };
+  if (error instanceof HeadTimeout) {
+    return new ApiError({
+      code: 'TIMEOUT',
+      message: `The API server ${server.host} did not answer ${request.method} ${request.path} in time`,
+      facts,
+    });
+  }
+  return new ApiError({
+    code: 'NETWORK',
+    message: `The API server ${server.host} cannot be reached: ${error instanceof Error ? error.message : 'unknown reason'}`,
+    hint: 'See whether the API server runs and the kubeconfig names it.',
+    facts,
+  });
+}

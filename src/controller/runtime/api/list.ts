@@ -1,0 +1,82 @@
+import * as z from 'zod';
+import { ApiError } from '../errors.ts';
+import type { KubernetesObject } from '../object-key.ts';
+import { pathOf, type Resource } from '../resource.ts';
+import { asObject, type ApiClient, type CallOptions } from './client.ts';
+
+/** Objects in one answer. */
+const defaultPageSize = 500;
+
+const listSchema = z.looseObject({
+  metadata: z.looseObject({ resourceVersion: z.string().optional(), continue: z.string().optional() }),
+  items: z.array(z.unknown()).nullish(),
+});
+
+/** Which objects. */
+export interface Selection {
+  /** Without it: of all namespaces. */
+  readonly namespace?: string | undefined;
+  readonly labelSelector?: string | undefined;
+  readonly fieldSelector?: string | undefined;
+}
+
+export interface ListOptions extends Selection, CallOptions {
+  /** @default 500 */
+  readonly pageSize?: number | undefined;
+}
+
+/** Some of the objects, and from where a watch goes on. */
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** The same on every page: that of the whole list. */
+  readonly resourceVersion: string;
+}
+
+/** Lists objects page by page. @throws ApiError GONE when the pages' snapshot is no longer there, and others */
+export async function* listPages<T extends KubernetesObject>(
+  client: ApiClient,
+  resource: Resource<T>,
+  options: ListOptions = {},
+): AsyncGenerator<Page<T>> {
+  const path = pathOf(resource, { namespace: options.namespace });
+  let next: string | undefined;
+  do {
+    const answer = await client.request({
+      method: 'GET',
+      path,
+      query: {
+        limit: options.pageSize ?? defaultPageSize,
+        continue: next,
+        labelSelector: options.labelSelector,
+        fieldSelector: options.fieldSelector,
+      },
+      signal: options.signal,
+      timeout: options.timeout,
+    });
+    const parsed = listSchema.safeParse(answer);
+    if (!parsed.success) {
+      throw new ApiError({
+        code: 'UNEXPECTED_RESPONSE',
+        message: `The answer to ${path} is no list`,
+        facts: { path },
+      });
+    }
+    const { metadata, items } = parsed.data;
+    yield {
+      items: (items ?? []).map((item) => asObject(resource, item, path)),
+      resourceVersion: metadata.resourceVersion ?? '',
+    };
+    next = metadata.continue === '' ? undefined : metadata.continue;
+  } while (next !== undefined);
+}
+
+/** Lists all objects at once. For few; a cache takes pages. */
+export async function listAll<T extends KubernetesObject>(
+  client: ApiClient,
+  resource: Resource<T>,
+  options: ListOptions = {},
+): Promise<T[]> {
+  const all: T[] = [];
+  for await (const { items } of listPages(client, resource, options)) all.push(...items);
+  return all;
+}

@@ -1,0 +1,102 @@
+import * as z from 'zod';
+import { ApiError } from '../errors.ts';
+import type { KubernetesObject } from '../object-key.ts';
+import { pathOf, type Resource } from '../resource.ts';
+import { readJsonLines } from './body.ts';
+import { asObject, type ApiClient } from './client.ts';
+import type { Selection } from './list.ts';
+import { errorFromStatus } from './status.ts';
+
+const eventSchema = z.object({
+  type: z.enum(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']),
+  object: z.unknown(),
+});
+
+const bookmarkSchema = z.looseObject({ metadata: z.looseObject({ resourceVersion: z.string() }) });
+
+/** What a watch tells. A bookmark has only a resource version: up to it, everything was told. */
+export type WatchEvent<T> =
+  | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: T }
+  | { readonly type: 'BOOKMARK'; readonly resourceVersion: string };
+
+export interface WatchOptions extends Selection {
+  /** Events after this one. */
+  readonly resourceVersion: string;
+  /** The API server ends the watch after so many seconds. */
+  readonly timeoutSeconds: number;
+  /** Milliseconds without a byte, bookmarks included, after which the watch counts as dead. */
+  readonly idleTimeout: number;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Watches objects until the API server ends it.
+ * @throws ApiError GONE when the resource version is too old; TIMEOUT when nothing is heard any more; and others
+ */
+export async function* watch<T extends KubernetesObject>(
+  client: ApiClient,
+  resource: Resource<T>,
+  options: WatchOptions,
+): AsyncGenerator<WatchEvent<T>> {
+  const path = pathOf(resource, { namespace: options.namespace });
+  const response = await client.open({
+    method: 'GET',
+    path,
+    query: {
+      watch: true,
+      allowWatchBookmarks: true,
+      resourceVersion: options.resourceVersion,
+      timeoutSeconds: options.timeoutSeconds,
+      labelSelector: options.labelSelector,
+      fieldSelector: options.fieldSelector,
+    },
+    signal: options.signal,
+  });
+  const dead = new ApiError({
+    code: 'TIMEOUT',
+    message: `The watch of ${path} was silent for too long`,
+    facts: { path },
+  });
+  const watchdog = setTimeout(() => response.destroy(dead), options.idleTimeout);
+  try {
+    for await (const line of readJsonLines(response, path, () => watchdog.refresh())) {
+      yield parseEvent(resource, line, path);
+    }
+  } finally {
+    clearTimeout(watchdog);
+    response.destroy();
+  }
+}
+
+function parseEvent<T extends KubernetesObject>(
+  resource: Resource<T>,
+  line: unknown,
+  path: string,
+): WatchEvent<T> {
+  const parsed = eventSchema.safeParse(line);
+  if (!parsed.success) throw unexpected(path);
+  const { type, object } = parsed.data;
+  switch (type) {
+    case 'ERROR': {
+      throw errorFromStatus({ method: 'WATCH', path, body: object });
+    }
+    case 'BOOKMARK': {
+      const bookmark = bookmarkSchema.safeParse(object);
+      if (!bookmark.success) throw unexpected(path);
+      return { type, resourceVersion: bookmark.data.metadata.resourceVersion };
+    }
+    case 'ADDED':
+    case 'MODIFIED':
+    case 'DELETED': {
+      return { type, object: asObject(resource, object, path) };
+    }
+  }
+}
+
+function unexpected(path: string): ApiError {
+  return new ApiError({
+    code: 'UNEXPECTED_RESPONSE',
+    message: `The watch of ${path} told something that is no event`,
+    facts: { path },
+  });
+}

@@ -1,0 +1,162 @@
+import { silentLogger, type Logger } from '../../../shared/log.ts';
+import type { ApiClient } from '../api/client.ts';
+import type { Selection } from '../api/list.ts';
+import type { BackoffLimits } from '../backoff.ts';
+import { formatKey, keyOf, parseKey, type KubernetesObject, type ObjectKey } from '../object-key.ts';
+import type { Resource } from '../resource.ts';
+import { runListWatch } from './list-watch.ts';
+import { Store, type IndexFunction } from './store.ts';
+
+/** What became of an object. Reconcilers look at the key only: events may be merged. */
+export type CacheEvent<P> =
+  | { readonly type: 'added'; readonly key: ObjectKey; readonly object: P }
+  | { readonly type: 'updated'; readonly key: ObjectKey; readonly object: P; readonly previous: P }
+  | { readonly type: 'deleted'; readonly key: ObjectKey; readonly previous: P };
+
+export type CacheHandler<P> = (event: CacheEvent<P>) => void;
+
+export interface InformerOptions<T extends KubernetesObject, P> {
+  readonly client: ApiClient;
+  readonly resource: Resource<T>;
+  /** What is kept of an object: as little as is used. */
+  readonly project: (object: T) => P;
+  readonly selection?: Selection | undefined;
+  readonly indexes?: Readonly<Record<string, IndexFunction<P>>> | undefined;
+  readonly log?: Logger | undefined;
+  /** As ListWatchOptions has them. */
+  readonly watchSeconds?: number | undefined;
+  readonly idleTimeout?: number | undefined;
+  readonly backoff?: BackoffLimits | undefined;
+}
+
+/** A copy of a cluster's objects of one kind, reduced to what is used, that follows the cluster. */
+export class Informer<T extends KubernetesObject, P> {
+  readonly #options: InformerOptions<T, P>;
+  readonly #store: Store<P>;
+  readonly #handlers = new Set<CacheHandler<P>>();
+  readonly #synced = Promise.withResolvers<void>();
+  readonly #log: Logger;
+  #hasSynced = false;
+  /** Keys that the list under way has not told yet. */
+  #unseen = new Set<string>();
+
+  constructor(options: InformerOptions<T, P>) {
+    this.#options = options;
+    this.#store = new Store(options.indexes);
+    this.#log = options.log ?? silentLogger;
+  }
+
+  /** Whether a first list is complete. */
+  get hasSynced(): boolean {
+    return this.#hasSynced;
+  }
+
+  get size(): number {
+    return this.#store.size;
+  }
+
+  get(key: ObjectKey): P | undefined {
+    return this.#store.get(formatKey(key))?.value;
+  }
+
+  list(): P[] {
+    return this.#store.values();
+  }
+
+  /** @throws Error when there is no such index */
+  byIndex(name: string, value: string): P[] {
+    return this.#store.byIndex(name, value);
+  }
+
+  /** Tells a handler of what is there and of every change. Gives the function that ends it. */
+  onEvent(handler: CacheHandler<P>): () => void {
+    this.#handlers.add(handler);
+    for (const text of this.#store.keys()) {
+      const entry = this.#store.get(text);
+      if (entry !== undefined) this.#tell(handler, { type: 'added', key: entry.key, object: entry.value });
+    }
+    return () => this.#handlers.delete(handler);
+  }
+
+  /** Waits for the first complete list. Rejects when the signal is aborted. */
+  async waitForSync(signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const aborted = Promise.withResolvers<never>();
+    const abort = (): void => aborted.reject(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      await Promise.race([this.#synced.promise, aborted.promise]);
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Follows the cluster until the signal is aborted. */
+  async run(signal: AbortSignal): Promise<void> {
+    const { client, resource, selection = {}, watchSeconds, idleTimeout, backoff } = this.#options;
+    await runListWatch<T>(
+      {
+        client,
+        resource,
+        selection,
+        log: this.#log,
+        watchSeconds,
+        idleTimeout,
+        backoff,
+        sink: {
+          listStarted: () => {
+            this.#unseen = new Set(this.#store.keys());
+          },
+          listed: (object) => this.#put(object),
+          listEnded: () => this.#endList(),
+          changed: (object) => this.#put(object),
+          deleted: (object) => this.#remove(formatKey(keyOf(object))),
+        },
+      },
+      signal,
+    );
+  }
+
+  #put(object: T): void {
+    const key = keyOf(object);
+    const text = formatKey(key);
+    this.#unseen.delete(text);
+    const { resourceVersion } = object.metadata;
+    const before = this.#store.get(text);
+    if (before !== undefined && before.resourceVersion === resourceVersion) return;
+    const value = this.#options.project(object);
+    this.#store.set(key, value, resourceVersion);
+    this.#tellAll(
+      before === undefined
+        ? { type: 'added', key, object: value }
+        : { type: 'updated', key, object: value, previous: before.value },
+    );
+  }
+
+  #remove(text: string): void {
+    const before = this.#store.get(text);
+    if (before === undefined) return;
+    this.#store.delete(text);
+    this.#tellAll({ type: 'deleted', key: parseKey(text), previous: before.value });
+  }
+
+  #endList(): void {
+    for (const text of this.#unseen) this.#remove(text);
+    this.#unseen.clear();
+    this.#hasSynced = true;
+    this.#synced.resolve();
+  }
+
+  #tellAll(event: CacheEvent<P>): void {
+    for (const handler of this.#handlers) this.#tell(handler, event);
+  }
+
+  /** A handler's error is its own: the cache goes on. */
+  #tell(handler: CacheHandler<P>, event: CacheEvent<P>): void {
+    try {
+      handler(event);
+    } catch (error) {
+      this.#log.error('cache handler failed', { resource: this.#options.resource.plural, error });
+    }
+  }
+}

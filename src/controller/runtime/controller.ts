@@ -1,0 +1,135 @@
+import { performance } from 'node:perf_hooks';
+import { silentLogger, type Logger } from '../../shared/log.ts';
+import type { CacheEvent, Informer } from './cache/informer.ts';
+import { TerminalError } from './errors.ts';
+import type { ControllerMetrics } from './metrics.ts';
+import { formatKey, type KubernetesObject, type ObjectKey } from './object-key.ts';
+import { WorkQueue, type WorkQueueOptions } from './work-queue.ts';
+
+/** What a reconciler wants next. */
+export interface ReconcileResult {
+  /** Milliseconds until the key comes again without any change. */
+  readonly requeueAfter?: number | undefined;
+}
+
+/**
+ * Brings the world of one object to where it should be. It sees no event: it reads everything, and may be
+ * called at any time. An error makes it come again later, a TerminalError only after a change.
+ */
+export type Reconcile = (
+  key: ObjectKey,
+  context: { readonly signal: AbortSignal; readonly log: Logger },
+) => Promise<ReconcileResult>;
+
+export interface ControllerOptions {
+  readonly name: string;
+  readonly reconcile: Reconcile;
+  /** Keys worked on at a time. @default 1 */
+  readonly maxConcurrent?: number | undefined;
+  readonly backoff?: WorkQueueOptions['backoff'];
+  readonly log?: Logger | undefined;
+  readonly metrics?: ControllerMetrics | undefined;
+}
+
+export interface RunOptions {
+  /** Stops gracefully: what is begun is ended, nothing is begun. */
+  readonly signal: AbortSignal;
+  /** Stops at once, as when leadership is lost: reconcilers see it as their signal. */
+  readonly abort?: AbortSignal | undefined;
+  /** Milliseconds that begun work has to end after `signal`, before it is aborted. @default 20000 */
+  readonly gracePeriod?: number | undefined;
+}
+
+const defaultGracePeriod = 20_000;
+
+/** Calls a reconciler for each key that needs it. */
+export class Controller {
+  readonly #options: ControllerOptions;
+  readonly #queue: WorkQueue;
+  readonly #log: Logger;
+  readonly #sources: ((signal: AbortSignal) => Promise<void>)[] = [];
+
+  constructor(options: ControllerOptions) {
+    this.#options = options;
+    this.#log = options.log ?? silentLogger;
+    this.#queue = new WorkQueue({ backoff: options.backoff, observer: options.metrics?.queue });
+    options.metrics?.follow(this.#queue);
+  }
+
+  /** Asks for a key to be reconciled. */
+  enqueue(key: ObjectKey): void {
+    this.#queue.add(key);
+  }
+
+  /** Reconciles what the events of a cache concern; by default the object itself. Work begins when the cache is complete. */
+  watch<T extends KubernetesObject, P>(
+    informer: Informer<T, P>,
+    map: (event: CacheEvent<P>) => readonly ObjectKey[] = ({ key }) => [key],
+  ): void {
+    informer.onEvent((event) => {
+      for (const key of map(event)) this.#queue.add(key);
+    });
+    this.#sources.push((signal) => informer.waitForSync(signal));
+  }
+
+  /** Works until it is stopped and the work that was begun has ended. */
+  async run({ signal, abort, gracePeriod = defaultGracePeriod }: RunOptions): Promise<void> {
+    const expired = new AbortController();
+    const work = AbortSignal.any(abort === undefined ? [expired.signal] : [expired.signal, abort]);
+    const stop = AbortSignal.any(abort === undefined ? [signal] : [signal, abort]);
+    let grace: NodeJS.Timeout | undefined;
+    const onStop = (): void => {
+      this.#queue.stop();
+      grace = setTimeout(() => expired.abort(), gracePeriod);
+    };
+    if (stop.aborted) onStop();
+    else stop.addEventListener('abort', onStop, { once: true });
+    try {
+      await Promise.all(this.#sources.map((synced) => synced(stop)));
+      const { maxConcurrent = 1 } = this.#options;
+      await Promise.all(Array.from({ length: maxConcurrent }, () => this.#work(work)));
+    } catch (error) {
+      if (!stop.aborted) throw error;
+    } finally {
+      clearTimeout(grace);
+      stop.removeEventListener('abort', onStop);
+    }
+  }
+
+  async #work(signal: AbortSignal): Promise<void> {
+    for (;;) {
+      const key = await this.#queue.take();
+      if (key === undefined) return;
+      try {
+        await this.#reconcile(key, signal);
+      } finally {
+        this.#queue.done(key);
+      }
+    }
+  }
+
+  async #reconcile(key: ObjectKey, signal: AbortSignal): Promise<void> {
+    const { name, reconcile, metrics } = this.#options;
+    const fields = { controller: name, object: formatKey(key) };
+    const started = performance.now();
+    metrics?.started();
+    try {
+      const { requeueAfter } = await reconcile(key, { signal, log: this.#log });
+      this.#queue.forget(key);
+      if (requeueAfter !== undefined) this.#queue.addAfter(key, requeueAfter);
+      metrics?.ended(requeueAfter === undefined ? 'success' : 'requeue_after', seconds(started));
+    } catch (error) {
+      const isTerminal = error instanceof TerminalError;
+      metrics?.ended(isTerminal ? 'terminal' : 'error', seconds(started));
+      // What was aborted has not failed.
+      if (signal.aborted) return;
+      if (isTerminal) this.#queue.forget(key);
+      else this.#queue.retry(key);
+      this.#log.error('reconcile failed', { ...fields, terminal: isTerminal, error });
+    }
+  }
+}
+
+function seconds(since: number): number {
+  return (performance.now() - since) / 1000;
+}

@@ -1,0 +1,166 @@
+import { performance } from 'node:perf_hooks';
+import { randomUUID } from 'node:crypto';
+import { silentLogger, type Logger } from '../../shared/log.ts';
+import type { ApiClient } from './api/client.ts';
+import { microTime } from './leader/lease.ts';
+import type { KubernetesObject } from './object-key.ts';
+import { apiVersionOf, type Resource } from './resource.ts';
+
+/** events.k8s.io/v1 Event, as far as it is used. */
+export interface KubernetesEvent extends KubernetesObject {
+  readonly eventTime: string;
+  readonly reportingController: string;
+  readonly reportingInstance: string;
+  readonly action: string;
+  readonly reason: string;
+  readonly type: 'Normal' | 'Warning';
+  readonly note: string;
+  readonly regarding: Readonly<Record<string, string | undefined>>;
+  readonly series?: { readonly count: number; readonly lastObservedTime: string };
+}
+
+export const events: Resource<KubernetesEvent> = {
+  group: 'events.k8s.io',
+  version: 'v1',
+  plural: 'events',
+  kind: 'Event',
+  namespaced: true,
+};
+
+/** What happened to an object. */
+export interface Happening<T extends KubernetesObject> {
+  readonly resource: Resource<T>;
+  readonly object: T;
+  readonly type: 'Normal' | 'Warning';
+  /** A word in CamelCase, for programs: why. */
+  readonly reason: string;
+  /** A word in CamelCase: what was done or tried. */
+  readonly action: string;
+  /** A sentence, for people. Longer than 1024 characters, it is cut. */
+  readonly note: string;
+}
+
+export interface EventRecorderOptions {
+  readonly client: ApiClient;
+  /** For example `kmm.sigs.x-k8s.io/operator`. */
+  readonly controller: string;
+  /** For example the pod's name. */
+  readonly instance: string;
+  readonly log?: Logger | undefined;
+}
+
+interface Series {
+  readonly event: KubernetesEvent;
+  readonly since: number;
+  /** Happenings so far, and as the API server knows them. */
+  count: number;
+  written: number;
+  writing: boolean;
+}
+
+const maxNoteLength = 1024;
+/** Milliseconds after which the same happening is a new event. The API server keeps events for an hour. */
+const seriesDuration = 30 * 60_000;
+/** Series remembered; the oldest are forgotten. */
+const maxSeries = 2048;
+
+/** Tells of happenings as Events. The same one again only raises a count. Never throws, and nobody waits for it. */
+export class EventRecorder {
+  readonly #options: EventRecorderOptions;
+  readonly #log: Logger;
+  readonly #series = new Map<string, Series>();
+  readonly #pending = new Set<Promise<void>>();
+
+  constructor(options: EventRecorderOptions) {
+    this.#options = options;
+    this.#log = options.log ?? silentLogger;
+  }
+
+  record<T extends KubernetesObject>(happening: Happening<T>): void {
+    const { object, type, reason, action, note } = happening;
+    const id = JSON.stringify([object.metadata.uid, type, reason, action, note]);
+    const known = this.#series.get(id);
+    if (known !== undefined && performance.now() - known.since < seriesDuration) {
+      known.count += 1;
+      this.#write(id, known);
+      return;
+    }
+    const series = {
+      event: this.#event(happening),
+      since: performance.now(),
+      count: 1,
+      written: 0,
+      writing: false,
+    };
+    this.#series.delete(id);
+    this.#series.set(id, series);
+    const [oldest] = this.#series.keys();
+    if (this.#series.size > maxSeries && oldest !== undefined) this.#series.delete(oldest);
+    this.#write(id, series);
+  }
+
+  /** Waits until what was recorded is written. */
+  async flush(): Promise<void> {
+    while (this.#pending.size > 0) await Promise.all(this.#pending);
+  }
+
+  /** One write of a series at a time; what comes meanwhile goes into the next one. */
+  #write(id: string, series: Series): void {
+    if (series.writing) return;
+    series.writing = true;
+    const writing = this.#writeAll(series).then((written) => {
+      series.writing = false;
+      this.#pending.delete(writing);
+      // It may be gone, or never have come: the next happening begins anew.
+      if (!written && this.#series.get(id) === series) this.#series.delete(id);
+      return undefined;
+    });
+    this.#pending.add(writing);
+  }
+
+  async #writeAll(series: Series): Promise<boolean> {
+    const { client } = this.#options;
+    const { event } = series;
+    try {
+      while (series.written < series.count) {
+        const { count } = series;
+        if (series.written === 0) {
+          await client.create(events, event);
+          series.written = 1;
+        } else {
+          const { namespace, name } = event.metadata;
+          const patch = { series: { count, lastObservedTime: microTime() } };
+          await client.patch(events, { namespace, name }, patch);
+          series.written = count;
+        }
+      }
+      return true;
+    } catch (error) {
+      // Events inform; work does not depend on them.
+      this.#log.warn('event could not be written', { reason: event.reason, error });
+      return false;
+    }
+  }
+
+  #event<T extends KubernetesObject>({ resource, object, ...rest }: Happening<T>): KubernetesEvent {
+    const { controller, instance } = this.#options;
+    const { name, namespace, uid, resourceVersion } = object.metadata;
+    return {
+      // The API server wants events of cluster-scoped objects in this namespace.
+      metadata: { name: `${name.slice(0, 200)}.${randomUUID()}`, namespace: namespace ?? 'default' },
+      eventTime: microTime(),
+      reportingController: controller,
+      reportingInstance: instance,
+      regarding: {
+        apiVersion: apiVersionOf(resource),
+        kind: resource.kind,
+        namespace,
+        name,
+        uid,
+        resourceVersion,
+      },
+      ...rest,
+      note: rest.note.slice(0, maxNoteLength),
+    };
+  }
+}

@@ -1,0 +1,181 @@
+import { performance } from 'node:perf_hooks';
+import { silentLogger, type Logger } from '../../../shared/log.ts';
+import type { ApiClient } from '../api/client.ts';
+import { pause, withJitter } from '../backoff.ts';
+import { isApiError } from '../errors.ts';
+import type { ObjectKey } from '../object-key.ts';
+import { heldBy, leases, released, type Lease } from './lease.ts';
+
+export interface LeaderElectionOptions {
+  readonly client: ApiClient;
+  /** The Lease. */
+  readonly lease: ObjectKey;
+  /** Unique among all candidates, ever: a restarted process is another one. */
+  readonly identity: string;
+  /** Milliseconds for which the others wait after the last renewal that they saw. Whole seconds. @default 15000 */
+  readonly leaseDuration?: number | undefined;
+  /** Milliseconds after which a leader that could not renew stops. Below leaseDuration. @default 10000 */
+  readonly renewDeadline?: number | undefined;
+  /** Milliseconds between attempts. @default 2000 */
+  readonly retryPeriod?: number | undefined;
+  readonly log?: Logger | undefined;
+  readonly onChange?: ((isLeader: boolean) => void) | undefined;
+}
+
+/** How leading ended. */
+export type LeadershipEnd = 'stopped' | 'lost';
+
+/**
+ * Lets one of several processes lead. All times are those of this process's monotonic clock; clocks of
+ * different machines are never compared. A leader counts its time from before a renewal was sent and the others
+ * theirs from when they saw it, so its time is over before theirs.
+ */
+export class LeaderElection {
+  readonly #options: LeaderElectionOptions;
+  readonly #leaseDuration: number;
+  readonly #renewDeadline: number;
+  readonly #retryPeriod: number;
+  readonly #log: Logger;
+  /** The lease as last seen, and since when it has looked like that. */
+  #observed: { lease: Lease; since: number } | undefined;
+  /** Until when we may lead. */
+  #validUntil = 0;
+  #leading = false;
+
+  /** @throws RangeError when the times do not go together */
+  constructor(options: LeaderElectionOptions) {
+    this.#options = options;
+    this.#leaseDuration = options.leaseDuration ?? 15_000;
+    this.#renewDeadline = options.renewDeadline ?? 10_000;
+    this.#retryPeriod = options.retryPeriod ?? 2000;
+    this.#log = options.log ?? silentLogger;
+    if (this.#leaseDuration % 1000 !== 0 || this.#renewDeadline >= this.#leaseDuration) {
+      throw new RangeError('leaseDuration must be whole seconds, and above renewDeadline');
+    }
+  }
+
+  /** Whether this process leads at this very moment. True also only within the deadline when a timer comes late. */
+  get isLeader(): boolean {
+    return this.#leading && performance.now() < this.#validUntil;
+  }
+
+  /**
+   * Waits to be the leader, then calls `lead` once. Its `stop` asks it to end its work, its `lost` says that
+   * another may lead already: it must write nothing more. The lease is given back when `lead` has returned.
+   * @throws what `lead` throws
+   */
+  async run(
+    lead: (signals: { readonly stop: AbortSignal; readonly lost: AbortSignal }) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<LeadershipEnd> {
+    while (!(await this.#attempt())) {
+      await pause(withJitter(this.#retryPeriod), signal);
+      if (signal.aborted) return 'stopped';
+    }
+    const lost = new AbortController();
+    const ended = new AbortController();
+    this.#setLeading(true);
+    const renewing = this.#renewUntil(ended.signal, lost);
+    try {
+      await lead({ stop: AbortSignal.any([signal, lost.signal]), lost: lost.signal });
+    } finally {
+      ended.abort();
+      await renewing;
+      if (this.isLeader) await this.#release();
+      this.#setLeading(false);
+    }
+    return lost.signal.aborted ? 'lost' : 'stopped';
+  }
+
+  async #renewUntil(ended: AbortSignal, lost: AbortController): Promise<void> {
+    const lose = (): void => {
+      if (lost.signal.aborted || ended.aborted) return;
+      this.#setLeading(false);
+      this.#log.error('leadership lost', { identity: this.#options.identity });
+      lost.abort(new Error('leadership lost'));
+    };
+    let deadline = setTimeout(lose, this.#validUntil - performance.now());
+    while (!ended.aborted && !lost.signal.aborted) {
+      await pause(this.#retryPeriod, AbortSignal.any([ended, lost.signal]));
+      if (ended.aborted || lost.signal.aborted) break;
+      const expires = this.#validUntil;
+      const renewed = await this.#attempt();
+      // A renewal that came too late is none: work may have been stopped, or should have been.
+      if (performance.now() >= expires || this.#isHeldByOther()) lose();
+      else if (renewed) {
+        clearTimeout(deadline);
+        deadline = setTimeout(lose, this.#validUntil - performance.now());
+      }
+    }
+    clearTimeout(deadline);
+  }
+
+  /** Takes or renews the lease. False: another holds it, or the API server did not answer. */
+  async #attempt(): Promise<boolean> {
+    const started = performance.now();
+    try {
+      const held = await this.#write(started);
+      if (held === undefined) return false;
+      this.#observed = { lease: held, since: started };
+      this.#validUntil = started + this.#renewDeadline;
+      return true;
+    } catch (error) {
+      // Another was faster; its lease is seen at the next attempt.
+      if (!isApiError(error, 'CONFLICT', 'ALREADY_EXISTS')) {
+        this.#log.warn('lease could not be renewed', { identity: this.#options.identity, error });
+      }
+      return false;
+    }
+  }
+
+  async #write(started: number): Promise<Lease | undefined> {
+    const { client, lease: key, identity } = this.#options;
+    const call = { timeout: Math.max(1000, this.#renewDeadline / 2) };
+    const seconds = this.#leaseDuration / 1000;
+    const current = await client.get(leases, key, call).catch((error: unknown) => {
+      if (isApiError(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    });
+    if (current === undefined) {
+      const { namespace, name } = key;
+      return client.create(leases, heldBy({ metadata: { namespace, name } }, identity, seconds), call);
+    }
+    this.#observe(current);
+    if (!this.#mayTake(current, started)) return undefined;
+    return client.replace(leases, heldBy(current, identity, seconds), call);
+  }
+
+  #observe(lease: Lease): void {
+    if (this.#observed?.lease.metadata.resourceVersion === lease.metadata.resourceVersion) return;
+    this.#observed = { lease, since: performance.now() };
+  }
+
+  #mayTake({ spec = {} }: Lease, now: number): boolean {
+    const { holderIdentity = '', leaseDurationSeconds = this.#leaseDuration / 1000 } = spec;
+    if (holderIdentity === '' || holderIdentity === this.#options.identity) return true;
+    const since = this.#observed?.since ?? now;
+    return now - since >= leaseDurationSeconds * 1000;
+  }
+
+  #isHeldByOther(): boolean {
+    return this.#observed?.lease.spec?.holderIdentity !== this.#options.identity;
+  }
+
+  async #release(): Promise<void> {
+    const lease = this.#observed?.lease;
+    if (lease === undefined) return;
+    try {
+      await this.#options.client.replace(leases, released(lease), { timeout: this.#retryPeriod });
+    } catch (error) {
+      // The others wait for its end instead.
+      this.#log.warn('lease could not be released', { identity: this.#options.identity, error });
+    }
+  }
+
+  #setLeading(leading: boolean): void {
+    if (this.#leading === leading) return;
+    this.#leading = leading;
+    this.#log.info(leading ? 'started leading' : 'stopped leading', { identity: this.#options.identity });
+    this.#options.onChange?.(leading);
+  }
+}

@@ -1,0 +1,81 @@
+import { createServer, type ServerResponse } from 'node:http';
+import { once } from 'node:events';
+import type { Registry } from 'prom-client';
+
+/** One thing that must be so. False or an error: it is not. */
+export type HealthCheck = () => boolean | Promise<boolean>;
+
+export interface OperatorServerOptions {
+  /** @default all addresses */
+  readonly host?: string | undefined;
+  /** 0: any. */
+  readonly port: number;
+  /** Whether the process should go on living. */
+  readonly healthz?: Readonly<Record<string, HealthCheck>> | undefined;
+  /** Whether the process can do its work. */
+  readonly readyz?: Readonly<Record<string, HealthCheck>> | undefined;
+  /** Served at /metrics. */
+  readonly metrics?: Registry | undefined;
+}
+
+export interface OperatorServer extends AsyncDisposable {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Serves /healthz, /readyz and /metrics, each if it is given. */
+export async function startOperatorServer(options: OperatorServerOptions): Promise<OperatorServer> {
+  const server = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://operator');
+    const isRead = request.method === 'GET' || request.method === 'HEAD';
+    void answer(isRead ? pathname : '', options, response).catch(() => {
+      if (!response.headersSent) send(response, 500, 'failed\n');
+    });
+  });
+  server.listen(options.port, options.host);
+  await once(server, 'listening');
+  const address = server.address();
+  const close = async (): Promise<void> => {
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+  };
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : options.port,
+    close,
+    [Symbol.asyncDispose]: close,
+  };
+}
+
+async function answer(path: string, options: OperatorServerOptions, response: ServerResponse): Promise<void> {
+  const { healthz, readyz, metrics } = options;
+  if (path === '/metrics' && metrics !== undefined) {
+    return send(response, 200, await metrics.metrics(), metrics.contentType);
+  }
+  const checks = path === '/healthz' ? healthz : path === '/readyz' ? readyz : undefined;
+  if (checks === undefined) return send(response, 404, 'not found\n');
+  const results = await Promise.all(
+    Object.entries(checks).map(async ([name, check]) => ({ name, ok: await passes(check) })),
+  );
+  const failed = results.filter(({ ok }) => !ok);
+  if (failed.length === 0) return send(response, 200, 'ok\n');
+  send(response, 500, results.map(({ name, ok }) => `[${ok ? '+' : '-'}]${name}\n`).join(''));
+}
+
+async function passes(check: HealthCheck): Promise<boolean> {
+  try {
+    return await check();
+  } catch {
+    return false;
+  }
+}
+
+function send(
+  response: ServerResponse,
+  status: number,
+  body: string,
+  type = 'text/plain; charset=utf-8',
+): void {
+  response.writeHead(status, { 'content-type': type, 'x-content-type-options': 'nosniff' }).end(body);
+}

@@ -1,0 +1,153 @@
+import { performance } from 'node:perf_hooks';
+import { backoffDelay, type BackoffLimits } from './backoff.ts';
+import { formatKey, parseKey, type ObjectKey } from './object-key.ts';
+
+/** What a queue tells, for metrics. Times in seconds. */
+export interface QueueObserver {
+  added(): void;
+  retried(): void;
+  /** An item left the queue after so many seconds in it. */
+  taken(waited: number): void;
+  /** Work on an item is done after so many seconds. */
+  worked(took: number): void;
+}
+
+export interface WorkQueueOptions {
+  /** Waits after failures. @default 5 ms, doubled up to 1000 s */
+  readonly backoff?: BackoffLimits | undefined;
+  readonly observer?: QueueObserver | undefined;
+}
+
+const defaultBackoff = { first: 5, limit: 1_000_000 };
+/** setTimeout counts in 32 bits. Milliseconds. */
+const longestTimer = 2_147_483_647;
+
+/**
+ * Keys that wait for work. A key is there once however often it was added; one that is added while it is
+ * worked on comes again after that, so no key is worked on twice at a time.
+ */
+export class WorkQueue {
+  readonly #backoff: BackoffLimits;
+  readonly #observer: QueueObserver | undefined;
+  /** In the order of work, with the time of addition. */
+  readonly #ready = new Map<string, number>();
+  /** Being worked on, with the time of the start. */
+  readonly #active = new Map<string, number>();
+  /** Added while worked on. */
+  readonly #again = new Set<string>();
+  readonly #delayed = new Map<string, { timer: NodeJS.Timeout; at: number }>();
+  readonly #failures = new Map<string, number>();
+  readonly #takers: ((key: ObjectKey | undefined) => void)[] = [];
+  #stopped = false;
+
+  constructor({ backoff = defaultBackoff, observer }: WorkQueueOptions = {}) {
+    this.#backoff = backoff;
+    this.#observer = observer;
+  }
+
+  /** Keys that wait for a worker. */
+  get depth(): number {
+    return this.#ready.size;
+  }
+
+  /** Seconds that each key under work has taken until now. */
+  get activeSeconds(): number[] {
+    const now = performance.now();
+    return Array.from(this.#active.values(), (started) => (now - started) / 1000);
+  }
+
+  /** Adds a key, at once. */
+  add(key: ObjectKey): void {
+    this.#add(formatKey(key));
+  }
+
+  /** Adds a key after so many milliseconds. The earliest of several counts. */
+  addAfter(key: ObjectKey, milliseconds: number): void {
+    if (this.#stopped) return;
+    const text = formatKey(key);
+    if (milliseconds <= 0) return this.#add(text);
+    const delay = Math.min(milliseconds, longestTimer);
+    const at = performance.now() + delay;
+    const planned = this.#delayed.get(text);
+    if (planned !== undefined && planned.at <= at) return;
+    clearTimeout(planned?.timer);
+    this.#delayed.set(text, { timer: setTimeout(() => this.#add(text), delay), at });
+  }
+
+  /** Adds a key whose work failed: after a wait that grows with each failure in a row. */
+  retry(key: ObjectKey): void {
+    const text = formatKey(key);
+    const failures = this.failures(key) + 1;
+    this.#failures.set(text, failures);
+    this.#observer?.retried();
+    this.addAfter(key, backoffDelay(failures, this.#backoff));
+  }
+
+  /** The key's failures in a row. */
+  failures(key: ObjectKey): number {
+    return this.#failures.get(formatKey(key)) ?? 0;
+  }
+
+  /** Forgets the key's failures. */
+  forget(key: ObjectKey): void {
+    this.#failures.delete(formatKey(key));
+  }
+
+  /** Waits for a key. `done` must be called for it. Undefined: the queue was stopped. */
+  take(): Promise<ObjectKey | undefined> {
+    return new Promise((resolve) => {
+      this.#takers.push(resolve);
+      this.#serve();
+    });
+  }
+
+  /** Work on a key has ended. */
+  done(key: ObjectKey): void {
+    const text = formatKey(key);
+    const started = this.#active.get(text);
+    if (started === undefined) return;
+    this.#active.delete(text);
+    this.#observer?.worked((performance.now() - started) / 1000);
+    if (this.#again.delete(text)) this.#add(text);
+  }
+
+  /** Gives out nothing more; whoever waits for a key gets none. */
+  stop(): void {
+    this.#stopped = true;
+    for (const { timer } of this.#delayed.values()) clearTimeout(timer);
+    this.#delayed.clear();
+    this.#ready.clear();
+    this.#again.clear();
+    for (const taker of this.#takers.splice(0)) taker(undefined);
+  }
+
+  #add(text: string): void {
+    if (this.#stopped) return;
+    clearTimeout(this.#delayed.get(text)?.timer);
+    this.#delayed.delete(text);
+    if (this.#ready.has(text) || this.#again.has(text)) return;
+    this.#observer?.added();
+    if (this.#active.has(text)) {
+      this.#again.add(text);
+      return;
+    }
+    this.#ready.set(text, performance.now());
+    this.#serve();
+  }
+
+  #serve(): void {
+    if (this.#stopped) {
+      for (const taker of this.#takers.splice(0)) taker(undefined);
+      return;
+    }
+    for (const [text, since] of this.#ready) {
+      const taker = this.#takers.shift();
+      if (taker === undefined) return;
+      const now = performance.now();
+      this.#ready.delete(text);
+      this.#active.set(text, now);
+      this.#observer?.taken((now - since) / 1000);
+      taker(parseKey(text));
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import { Registry } from 'prom-client';
+import { describe, expect, it } from 'vitest';
+import { Controller } from '../../../src/controller/runtime/controller.ts';
+import { TerminalError } from '../../../src/controller/runtime/errors.ts';
+import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
+import type { ObjectKey } from '../../../src/controller/runtime/object-key.ts';
+
+const backoff = { first: 1, limit: 4 };
+
+/** Counts calls, and stops the controller at the last. */
+function counted(last: number, stop: AbortController): () => number {
+  let calls = 0;
+  return () => {
+    calls += 1;
+    if (calls === last) stop.abort();
+    return calls;
+  };
+}
+
+describe('a controller', () => {
+  it('comes again after an error and after requeueAfter', async () => {
+    const stop = new AbortController();
+    const count = counted(4, stop);
+    const controller = new Controller({
+      name: 'test',
+      backoff,
+      reconcile: async () => {
+        const call = count();
+        if (call < 3) throw new Error('not yet');
+        return call === 3 ? { requeueAfter: 1 } : {};
+      },
+    });
+    controller.enqueue({ name: 'one' });
+    await controller.run({ signal: stop.signal });
+    expect(count()).toBe(5);
+  });
+
+  it('does not come again after a TerminalError, and counts under the names of controller-runtime', async () => {
+    const registry = new Registry();
+    const metrics = createRuntimeMetrics(registry).controller('test', 1);
+    const stop = new AbortController();
+    const seen: string[] = [];
+    const controller = new Controller({
+      name: 'test',
+      backoff,
+      metrics,
+      reconcile: async ({ name }) => {
+        seen.push(name);
+        if (name === 'hopeless') throw new TerminalError('the name is wrong');
+        if (seen.length === 2) throw new Error('once');
+        if (seen.length === 3) stop.abort();
+        return {};
+      },
+    });
+    controller.enqueue({ name: 'hopeless' });
+    controller.enqueue({ name: 'good' });
+    await controller.run({ signal: stop.signal });
+    expect(seen).toEqual(['hopeless', 'good', 'good']);
+    const text = await registry.metrics();
+    expect(text).toContain('controller_runtime_reconcile_total{controller="test",result="error"} 2');
+    expect(text).toContain('controller_runtime_reconcile_total{controller="test",result="success"} 1');
+    expect(text).toContain('controller_runtime_terminal_reconcile_errors_total{controller="test"} 1');
+    expect(text).toContain('workqueue_retries_total{name="test",controller="test"} 1');
+    expect(text).toContain('workqueue_depth{name="test",controller="test"} 0');
+    expect(text).toContain('controller_runtime_active_workers{controller="test"} 0');
+  });
+
+  it('works on as many keys at a time as it may, never twice on one', async () => {
+    const stop = new AbortController();
+    const active = new Set<string>();
+    const gates = new Map<string, PromiseWithResolvers<void>>();
+    const started: string[] = [];
+    let most = 0;
+    const reconcile = async ({ name }: ObjectKey) => {
+      expect(active.has(name)).toBe(false);
+      active.add(name);
+      most = Math.max(most, active.size);
+      started.push(name);
+      if (started.length === 2) for (const gate of gates.values()) gate.resolve();
+      const gate = Promise.withResolvers<void>();
+      gates.set(name, gate);
+      if (started.length >= 2) gate.resolve();
+      await gate.promise;
+      active.delete(name);
+      if (started.length === 4) stop.abort();
+      return {};
+    };
+    const controller = new Controller({ name: 'test', maxConcurrent: 2, reconcile });
+    for (const name of ['a', 'b', 'c', 'd', 'a']) controller.enqueue({ name });
+    await controller.run({ signal: stop.signal });
+    expect([most, started]).toEqual([2, ['a', 'b', 'c', 'd']]);
+  });
+
+  it('ends what it began when it is stopped, and aborts it when it must', async () => {
+    for (const how of ['signal', 'abort'] as const) {
+      const [stop, abort] = [new AbortController(), new AbortController()];
+      const events: string[] = [];
+      const controller = new Controller({
+        name: 'test',
+        reconcile: async (_key, { signal }) => {
+          (how === 'signal' ? stop : abort).abort();
+          events.push(`aborted: ${signal.aborted}`);
+          await Promise.resolve();
+          events.push('ended');
+          return {};
+        },
+      });
+      controller.enqueue({ name: 'one' });
+      controller.enqueue({ name: 'two' });
+      await controller.run({ signal: stop.signal, abort: abort.signal });
+      expect(events).toEqual([`aborted: ${how === 'abort'}`, 'ended']);
+    }
+  });
+});

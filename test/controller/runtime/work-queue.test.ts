@@ -1,0 +1,93 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { WorkQueue } from '../../../src/controller/runtime/work-queue.ts';
+
+const key = (name: string) => ({ namespace: 'a', name });
+
+/** Takes without waiting for what is not there. */
+async function takeReady(queue: WorkQueue, count: number): Promise<string[]> {
+  const names: string[] = [];
+  for (let taken = 0; taken < count; taken += 1) names.push((await queue.take())?.name ?? 'stopped');
+  return names;
+}
+
+describe('the work queue', () => {
+  beforeEach(() => vi.useFakeTimers());
+  afterEach(() => vi.useRealTimers());
+
+  it('gives keys in the order in which they came, each once', async () => {
+    const queue = new WorkQueue();
+    for (const name of ['one', 'two', 'one', 'three', 'two']) queue.add(key(name));
+    expect(queue.depth).toBe(3);
+    expect(await takeReady(queue, 3)).toEqual(['one', 'two', 'three']);
+    expect(queue.depth).toBe(0);
+  });
+
+  it('tells namespaces apart', async () => {
+    const queue = new WorkQueue();
+    queue.add({ namespace: 'a', name: 'x' });
+    queue.add({ namespace: 'b', name: 'x' });
+    queue.add({ name: 'x' });
+    expect([await queue.take(), await queue.take(), await queue.take()]).toEqual([
+      { namespace: 'a', name: 'x' },
+      { namespace: 'b', name: 'x' },
+      { name: 'x' },
+    ]);
+  });
+
+  it('gives a key that is worked on to nobody else, and gives it again after that', async () => {
+    const queue = new WorkQueue();
+    queue.add(key('one'));
+    await queue.take();
+    queue.add(key('one'));
+    queue.add(key('one'));
+    expect(queue.depth).toBe(0);
+    queue.done(key('one'));
+    expect(await takeReady(queue, 1)).toEqual(['one']);
+    queue.done(key('one'));
+    expect(queue.depth).toBe(0);
+  });
+
+  it('doubles the wait with each failure of a key, up to the limit, until it is forgotten', async () => {
+    const queue = new WorkQueue({ backoff: { first: 100, limit: 350 } });
+    for (const wait of [100, 200, 350, 350]) {
+      queue.retry(key('one'));
+      await vi.advanceTimersByTimeAsync(wait - 1);
+      expect([wait, queue.depth]).toEqual([wait, 0]);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(await takeReady(queue, 1)).toEqual(['one']);
+      queue.done(key('one'));
+    }
+    queue.forget(key('one'));
+    queue.retry(key('one'));
+    await vi.advanceTimersByTimeAsync(100);
+    expect(queue.depth).toBe(1);
+  });
+
+  it('takes the earliest of several delays, and an addition at once ends them', async () => {
+    const queue = new WorkQueue();
+    queue.addAfter(key('one'), 1000);
+    queue.addAfter(key('one'), 500);
+    queue.addAfter(key('one'), 2000);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(await takeReady(queue, 1)).toEqual(['one']);
+    queue.done(key('one'));
+    queue.addAfter(key('one'), 500);
+    queue.add(key('one'));
+    expect(await takeReady(queue, 1)).toEqual(['one']);
+    queue.done(key('one'));
+    await vi.advanceTimersByTimeAsync(5000);
+    expect(queue.depth).toBe(0);
+  });
+
+  it('lets those go who wait when it is stopped, and keeps no timer', async () => {
+    const queue = new WorkQueue();
+    const waiting = queue.take();
+    queue.addAfter(key('one'), 1000);
+    queue.stop();
+    expect(await waiting).toBeUndefined();
+    expect(await queue.take()).toBeUndefined();
+    expect(vi.getTimerCount()).toBe(0);
+    queue.add(key('one'));
+    expect(queue.depth).toBe(0);
+  });
+});
