@@ -3,6 +3,7 @@
 //     npm run assets [NAME...]
 //
 // Each is a Go module of a fixed version and checksum, built with Go. A part that is there is left alone.
+// The API server and its etcd are used from KUBEBUILDER_ASSETS where that names a folder that has both.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
@@ -30,9 +31,23 @@ const parts = {
     sum: 'h1:MGYx4v+mUV+V2Vs7/dauGK+GdBJYD1Jkn8bHdyqs6/s=',
     build: ['test', '-c', '.'],
   },
+  // These two do not build on their own: their go.mod files point to neighbours that their archives lack.
+  etcd: { version: 'v3.7.3', within: 'assets/etcd', build: ['build', 'go.etcd.io/etcd/server/v3'] },
+  'kube-apiserver': {
+    version: 'v1.34.0',
+    within: 'assets/kubernetes',
+    // As the release has it: without a version, the server calls itself v0.0.0 and refuses its own defaults.
+    build: [
+      'build',
+      '-ldflags',
+      '-s -w -X k8s.io/component-base/version.gitVersion=v1.34.0 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34',
+      'k8s.io/kubernetes/cmd/kube-apiserver',
+    ],
+  },
 };
 
-const bin = join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'kmm-sign', 'bin');
+const cache = join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'kmm-sign');
+const clusterParts = Object.keys(parts).filter((name) => parts[name].within);
 
 /** Runs go and gives its standard output; its messages go to ours. */
 function go(args, cwd) {
@@ -48,17 +63,33 @@ function go(args, cwd) {
   return stdout;
 }
 
+/** The folder with a module's source, which has the checksum that it should have. */
+function download({ module, version, sum }, folder) {
+  const source = JSON.parse(go(['mod', 'download', '-json', `${module}@${version}`], folder));
+  if (source.Sum !== sum) throw new Error(`${module}@${version} has the checksum ${source.Sum}, not ${sum}`);
+  return source.Dir;
+}
+
+/** Gets one part, and gives its path. */
+function get(name, part) {
+  const given = env.KUBEBUILDER_ASSETS;
+  if (part.within && given && clusterParts.every((one) => existsSync(join(given, one))))
+    return join(given, name);
+  return buildPart(name, part);
+}
+
 /** Builds one part, and gives its path. */
-function get(name, { module, version, sum, build: [verb, ...options] }) {
-  const program = join(bin, `${name}@${version}`);
+function buildPart(name, part) {
+  const bin = part.within ? join(cache, 'kubebuilder', 'bin') : join(cache, 'bin');
+  const [verb, ...options] = part.build;
+  mkdirSync(bin, { recursive: true });
+  const program = join(bin, `${name}@${part.version}`);
   if (!existsSync(program)) {
     const folder = mkdtempSync(join(tmpdir(), 'kmm-sign-assets-'));
     try {
-      const source = JSON.parse(go(['mod', 'download', '-json', `${module}@${version}`], folder));
-      if (source.Sum !== sum)
-        throw new Error(`${module}@${version} has the checksum ${source.Sum}, not ${sum}`);
       const built = `${program}.${process.pid}`;
-      go([verb, '-trimpath', '-o', built, ...options], source.Dir);
+      const source = part.within ? join(import.meta.dirname, part.within) : download(part, folder);
+      go([verb, '-trimpath', '-o', built, ...options], source);
       renameSync(built, program);
     } finally {
       rmSync(folder, { recursive: true, force: true });
@@ -71,7 +102,6 @@ function get(name, { module, version, sum, build: [verb, ...options] }) {
   return program;
 }
 
-mkdirSync(bin, { recursive: true });
 const names = argv.length > 2 ? argv.slice(2) : Object.keys(parts);
 for (const name of names) {
   try {

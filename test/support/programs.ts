@@ -18,12 +18,23 @@ interface ProgramSource {
 const debian = (packageName: string): string => `Debian package ${packageName}`;
 const assets = 'npm run assets';
 
+/** The cache of what `npm run assets` gets. */
+export const cacheDirectory = join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kmm-sign');
+
+/** Where the API server and its etcd are: together in one folder, as envtest has them. */
+const clusterFolders: readonly string[] = [
+  ...(env['KUBEBUILDER_ASSETS'] ? [env['KUBEBUILDER_ASSETS']] : []),
+  join(cacheDirectory, 'kubebuilder', 'bin'),
+];
+
 /** The real programs that tests use. */
 const sources = {
   'docker-registry': { hint: debian('docker-registry') },
   distribution: { variable: 'KMM_SIGN_TEST_DISTRIBUTION', hint: assets },
   zot: { variable: 'KMM_SIGN_TEST_ZOT', hint: assets },
   conformance: { variable: 'KMM_SIGN_TEST_CONFORMANCE', hint: assets },
+  etcd: { folders: clusterFolders, hint: assets },
+  'kube-apiserver': { folders: clusterFolders, hint: assets },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
   buildah: { hint: debian('buildah') },
@@ -70,9 +81,6 @@ export type ProgramPaths<Name extends ProgramName = ProgramName> = Readonly<Reco
 
 /** Missing programs are failures here, not skips: in CI, or with KMM_SIGN_TEST_REQUIRE_ALL=1. */
 export const requireAll = isSet(env['CI']) || isSet(env['KMM_SIGN_TEST_REQUIRE_ALL']);
-
-/** The cache of what `npm run assets` gets. */
-export const cacheDirectory = join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kmm-sign');
 
 function isSet(value: string | undefined): boolean {
   return value !== undefined && value !== '' && value !== '0' && value !== 'false';

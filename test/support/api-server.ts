@@ -1,0 +1,173 @@
+import { execFile } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type { KubeConfig } from '@kubernetes/client-node';
+import { stringify } from 'yaml';
+import { ApiClient } from '../../src/controller/runtime/api/client.ts';
+import { createConnection } from '../../src/controller/runtime/api/connection.ts';
+import { loadConfig } from '../../src/controller/runtime/api/load-config.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createAuthority } from './certificates.ts';
+import { freePort, startProcess, type RunningProcess } from './processes.ts';
+import { requireProgram } from './programs.ts';
+
+/** The real programs that an API server takes. */
+export const apiServerPrograms = ['etcd', 'kube-apiserver', 'openssl'] as const;
+
+/** Milliseconds that a server may take to be ready. */
+const startLimit = 120_000;
+const token = 'token-of-the-tests';
+
+/** A real kube-apiserver with an etcd of its own. Nothing runs pods, and no controller runs. */
+export interface ApiServer extends AsyncDisposable {
+  readonly port: number;
+  /** Path of a file that lets its user do everything. */
+  readonly kubeconfig: string;
+  /** A client that may do everything, of the port given. @default the server's own */
+  client(port?: number, fieldManager?: string): Promise<ApiClient>;
+  /** Ends the server as a crash does. */
+  kill(): Promise<void>;
+  /** Starts it again, on the same port with the same data. */
+  start(): Promise<void>;
+  /** Throws the history away that a watch could go on from. */
+  compact(): Promise<void>;
+}
+
+/** Starts etcd and kube-apiserver on 127.0.0.1. */
+export async function startApiServer(): Promise<ApiServer> {
+  const directory = await createTemporaryDirectory();
+  const [port, etcdPort, peerPort] = [await freePort(), await freePort(), await freePort()];
+  const at = (name: string): string => join(directory.path, name);
+  const etcd = startProcess(
+    requireProgram('etcd'),
+    [
+      ['--name=test', `--data-dir=${at('etcd')}`, '--unsafe-no-fsync', '--log-level=warn'],
+      [
+        `--listen-client-urls=http://127.0.0.1:${etcdPort}`,
+        `--advertise-client-urls=http://127.0.0.1:${etcdPort}`,
+      ],
+      [
+        `--listen-peer-urls=http://127.0.0.1:${peerPort}`,
+        `--initial-advertise-peer-urls=http://127.0.0.1:${peerPort}`,
+      ],
+      [`--initial-cluster=test=http://127.0.0.1:${peerPort}`],
+    ].flat(),
+    { log: at('etcd.out') },
+  );
+  const args = await serverArguments(at, port, etcdPort);
+  await writeKubeconfig(at('kubeconfig'), at('certificates/ca.crt'), port);
+  let server: RunningProcess | undefined;
+
+  const api: ApiServer = {
+    port,
+    kubeconfig: at('kubeconfig'),
+    async client(of = port, fieldManager = 'test') {
+      const config = await loadConfig(at('kubeconfig'));
+      moveTo(config, of);
+      return new ApiClient({
+        connection: createConnection(config),
+        fieldManager,
+        userAgent: 'kmm-sign-tests',
+      });
+    },
+    async kill() {
+      await server?.stop('SIGKILL');
+    },
+    async start() {
+      server = startProcess(requireProgram('kube-apiserver'), args, { log: at('apiserver.out') });
+      await waitUntilReady(await api.client(), server);
+    },
+    async compact() {
+      const key = Buffer.from('/').toString('base64');
+      const { revision } = await askEtcd(etcdPort, 'range', { key });
+      await askEtcd(etcdPort, 'compaction', { revision, physical: true });
+    },
+    async [Symbol.asyncDispose]() {
+      await server?.stop('SIGKILL');
+      await etcd.stop('SIGKILL');
+      await directory[Symbol.asyncDispose]();
+    },
+  };
+  try {
+    await api.start();
+  } catch (error) {
+    await api[Symbol.asyncDispose]();
+    throw error;
+  }
+  return api;
+}
+
+/** Asks etcd's gateway, and gives the header of its answer. */
+async function askEtcd(port: number, path: string, body: object): Promise<{ revision: string }> {
+  const response = await fetch(`http://127.0.0.1:${port}/v3/kv/${path}`, {
+    method: 'POST',
+    body: JSON.stringify(body),
+  });
+  if (!response.ok) throw new Error(`etcd answered ${response.status} to ${path}`);
+  const { header } = (await response.json()) as { header: { revision: string } };
+  return header;
+}
+
+async function serverArguments(
+  at: (name: string) => string,
+  port: number,
+  etcdPort: number,
+): Promise<string[]> {
+  const authority = await createAuthority(at('certificates'));
+  const tls = await authority.issueServer('apiserver');
+  const key = at('service-accounts.key');
+  await promisify(execFile)(requireProgram('openssl'), [
+    'genpkey',
+    '-algorithm',
+    'RSA',
+    '-pkeyopt',
+    'rsa_keygen_bits:2048',
+    '-out',
+    key,
+  ]);
+  await writeFile(at('tokens'), `${token},admin,admin,"system:masters"\n`, { mode: 0o600 });
+  return [
+    ['--bind-address=127.0.0.1', `--secure-port=${port}`, `--etcd-servers=http://127.0.0.1:${etcdPort}`],
+    [`--tls-cert-file=${tls.certificate}`, `--tls-private-key-file=${tls.key}`],
+    [`--token-auth-file=${at('tokens')}`, '--authorization-mode=RBAC', '--allow-privileged=true'],
+    ['--service-account-issuer=https://kubernetes.default.svc', `--service-account-key-file=${key}`],
+    [`--service-account-signing-key-file=${key}`, '--service-cluster-ip-range=10.96.0.0/16'],
+    ['--disable-admission-plugins=ServiceAccount', '--endpoint-reconciler-type=none'],
+    ['--etcd-compaction-interval=0', `--cert-dir=${at('apiserver')}`],
+  ].flat();
+}
+
+async function writeKubeconfig(file: string, authority: string, port: number): Promise<void> {
+  const cluster = { server: `https://127.0.0.1:${port}`, 'certificate-authority': authority };
+  const config = {
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'test', cluster }],
+    users: [{ name: 'admin', user: { token } }],
+    contexts: [{ name: 'test', context: { cluster: 'test', user: 'admin' } }],
+    'current-context': 'test',
+  };
+  await writeFile(file, stringify(config), { mode: 0o600 });
+}
+
+function moveTo(config: KubeConfig, port: number): void {
+  config.clusters = config.clusters.map((cluster) => ({ ...cluster, server: `https://127.0.0.1:${port}` }));
+}
+
+async function waitUntilReady(client: ApiClient, server: RunningProcess): Promise<void> {
+  const limit = AbortSignal.timeout(startLimit);
+  for (;;) {
+    try {
+      const response = await client.open({ method: 'GET', path: '/readyz', timeout: 2000 });
+      response.resume();
+      return;
+    } catch (error) {
+      if (server.exited || limit.aborted) {
+        throw new Error(`the API server did not start: ${server.output()}`, { cause: error });
+      }
+      await sleep(100);
+    }
+  }
+}
