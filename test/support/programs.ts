@@ -10,6 +10,8 @@ interface ProgramSource {
   readonly names?: readonly string[];
   /** An environment variable that holds its path. */
   readonly variable?: string;
+  /** The one folder where it is, whatever PATH has. */
+  readonly folder?: string;
   /** Folders to look in besides PATH; a `*` stands for any name. */
   readonly folders?: readonly string[];
   readonly hint: string;
@@ -21,11 +23,11 @@ const assets = 'npm run assets';
 /** The cache of what `npm run assets` gets. */
 export const cacheDirectory = join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kmm-sign');
 
-/** Where the API server and its etcd are: together in one folder, as envtest has them. */
-const clusterFolders: readonly string[] = [
-  ...(env['KUBEBUILDER_ASSETS'] ? [env['KUBEBUILDER_ASSETS']] : []),
-  join(cacheDirectory, 'kubebuilder', 'bin'),
-];
+/** Where the API server and its etcd are: in one folder, KUBEBUILDER_ASSETS if that has both. */
+const given = env['KUBEBUILDER_ASSETS'] ?? '';
+const clusterFolder = ['etcd', 'kube-apiserver'].every((name) => isProgram(join(given, name)))
+  ? given
+  : join(cacheDirectory, 'kubebuilder', 'bin');
 
 /** The real programs that tests use. */
 const sources = {
@@ -33,8 +35,8 @@ const sources = {
   distribution: { variable: 'KMM_SIGN_TEST_DISTRIBUTION', hint: assets },
   zot: { variable: 'KMM_SIGN_TEST_ZOT', hint: assets },
   conformance: { variable: 'KMM_SIGN_TEST_CONFORMANCE', hint: assets },
-  etcd: { folders: clusterFolders, hint: assets },
-  'kube-apiserver': { folders: clusterFolders, hint: assets },
+  etcd: { folder: clusterFolder, hint: assets },
+  'kube-apiserver': { folder: clusterFolder, hint: assets },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
   buildah: { hint: debian('buildah') },
@@ -127,6 +129,10 @@ function search(name: ProgramName): string | undefined {
   const fromVariable = source.variable === undefined ? undefined : env[source.variable];
   if (fromVariable !== undefined && fromVariable !== '')
     return isProgram(fromVariable) ? fromVariable : undefined;
+  if (source.folder !== undefined) {
+    const path = join(source.folder, name);
+    return isProgram(path) ? path : undefined;
+  }
   const folders = [
     join(cacheDirectory, 'bin'),
     ...(env['PATH'] ?? '').split(delimiter).filter((folder) => folder.startsWith('/')),

@@ -58,7 +58,12 @@ export function createConnection(config: KubeConfig): Connection {
       ...(viaProxy ? {} : { agent }),
       path: `${prefix}${request.path}`,
       method: request.method,
-      headers: { ...flatHeaders(options.headers), ...request.headers },
+      headers: {
+        ...flatHeaders(options.headers),
+        ...request.headers,
+        // Node states no length for the body of a DELETE; unstated, it would be taken for the next request.
+        ...(request.body === undefined ? {} : { 'content-length': Buffer.byteLength(request.body) }),
+      },
     });
   }
 

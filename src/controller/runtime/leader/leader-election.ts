@@ -68,9 +68,9 @@ export class LeaderElection {
     lead: (signals: { readonly stop: AbortSignal; readonly lost: AbortSignal }) => Promise<void>,
     signal: AbortSignal,
   ): Promise<LeadershipEnd> {
-    while (!(await this.#attempt())) {
-      await pause(withJitter(this.#retryPeriod), signal);
+    while (signal.aborted || !(await this.#attempt())) {
       if (signal.aborted) return 'stopped';
+      await pause(withJitter(this.#retryPeriod), signal);
     }
     const lost = new AbortController();
     const ended = new AbortController();
