@@ -124,7 +124,7 @@ describeWith(apiServerPrograms, 'the cache', () => {
     await end();
   });
 
-  it('hears nothing of a silent watch, ends it, and goes on', async () => {
+  it('ends a watch that is silent for too long', async () => {
     const namespace = await inNamespace('silence');
     const { metadata } = await client.create(configMaps, configMap('first', 'a', namespace));
     const silent = watch(client, configMaps, {
