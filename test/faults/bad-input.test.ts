@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { mkdtemp, readdir, rm, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -9,6 +10,7 @@ import type { Descriptor } from '../../src/registry/manifest.ts';
 import { dockerMediaTypes, ociMediaTypes } from '../../src/registry/media-types.ts';
 import { runProgram, type Finished } from '../cli/run-program.ts';
 import { storeBlob, storeImage, storeManifest } from '../support/images.ts';
+import { describeWith } from '../support/programs.ts';
 import { startEmbedded, type TestRegistry } from '../support/registries.ts';
 import { createTestKey, helloModule, type TestKey } from '../support/signing.ts';
 import { endOfArchive, entryBlocks, headerBlock } from '../support/tar-blocks.ts';
@@ -66,12 +68,12 @@ interface Outcome extends Finished {
 }
 
 /** Signs what is in a layout; gives what the program said, and what it left. */
-async function signFrom(layout: string, tag = '1.0'): Promise<Outcome> {
+async function signFrom(layout: string, tag = '1.0', certificate = key.certificate): Promise<Outcome> {
   const temporary = await mkdtemp(join(folder, 'tmp-'));
   const result = await runProgram(
     [
       ['sign', `oci:${layout}:1.0`, `${registry.host}/signed/driver:${tag}`],
-      ['--plain-http', '--format', 'json', '--quiet', '--key', key.key, '--cert', key.certificate],
+      ['--plain-http', '--format', 'json', '--quiet', '--key', key.key, '--cert', certificate],
     ].flat(),
     { env: { TMPDIR: temporary } },
   );
@@ -225,5 +227,36 @@ describe('a manifest', () => {
     const layout = await layoutWithManifest(ociMediaTypes.manifest, {});
     const { exitCode, left } = await signFrom(layout, 'no-media-type');
     expect([exitCode, left]).toEqual([0, []]);
+  });
+});
+
+describeWith(['openssl'], 'a certificate that has expired', ({ openssl }) => {
+  test('is a warning: kernels load what it signed', async () => {
+    const cwd = await mkdtemp(join(folder, 'ca-'));
+    const settings = [
+      'database=index',
+      'rand_serial=yes',
+      'new_certs_dir=.',
+      'default_md=sha256',
+      'policy=p',
+    ];
+    const sections = ['[ca]', 'default_ca=d', '[d]', ...settings, '[p]', 'commonName=supplied', ''];
+    await writeFile(join(cwd, 'ca.cnf'), sections.join('\n'));
+    await writeFile(join(cwd, 'index'), '');
+    const run = (...args: readonly string[]) => execFileSync(openssl, args, { cwd, stdio: 'ignore' });
+    run('req', '-new', '-key', key.key, '-subj', '/CN=expired', '-out', 'request');
+    const dates = ['-startdate', '20200101000000Z', '-enddate', '20200201000000Z'];
+    const files = ['-keyfile', key.key, '-in', 'request', '-out', 'expired.pem'];
+    run('ca', '-config', 'ca.cnf', '-selfsign', '-batch', '-notext', ...files, ...dates);
+    const certificate = join(cwd, 'expired.pem');
+    const { directory } = await layoutWith(sound, ociMediaTypes.layerTar);
+    const { exitCode, stdout, left } = await signFrom(directory, 'expired', certificate);
+    expect([exitCode, left]).toEqual([0, []]);
+    expect(JSON.parse(stdout)).toMatchObject({
+      status: 'signed',
+      warnings: [expect.stringContaining('expired on 2020-02-01')],
+    });
+    const image = `${registry.host}/signed/driver:expired`;
+    expect((await runProgram(['verify', image, '--plain-http', '--cert', certificate])).exitCode).toBe(0);
   });
 });
