@@ -12,6 +12,12 @@ import { readAhead } from './read-ahead.ts';
 import { createSelection, type SelectedFile } from './selection.ts';
 import type { LayerStore } from './layer-store.ts';
 
+/**
+ * Bytes of a blob whose half says something of the layer: of smaller ones it has passed before the first
+ * entry was unpacked, and the layer below would often be begun for nothing.
+ */
+const largeLayer = 16 * 1024 * 1024;
+
 /** How to look through an image for files. */
 export interface ScanOptions<T> {
   readonly repository: ImageRepository;
@@ -148,7 +154,8 @@ async function readLayer<T>(options: ReadLayerOptions<T>) {
   if (descriptor === undefined) throw new RangeError(`no layer ${layer}`);
   const blob = await repository.openBlob(descriptor, { signal });
   const kept = layerStore === undefined ? blob : layerStore.keep(layer, blob);
-  const source = onHalfway === undefined ? kept : noticingHalf(kept, descriptor.size, onHalfway);
+  const tells = onHalfway !== undefined && descriptor.size >= largeLayer;
+  const source = tells ? noticingHalf(kept, descriptor.size, onHalfway) : kept;
   const { entries } = await scanLayer({
     source,
     layer,
