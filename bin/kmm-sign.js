@@ -1,7 +1,6 @@
 #!/usr/bin/env node
 // Starts the program on a Node that is new enough: this one, or the one that the npm package `node` brings.
 // This file itself runs on older ones.
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import * as module from 'node:module';
 import { setFlagsFromString } from 'node:v8';
@@ -22,7 +21,7 @@ if (!existsSync(program)) {
   module.enableCompileCache(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)));
   await import(program.href);
 } else if (existsSync(bundledNode)) {
-  runWith(bundledNode);
+  await runWith(bundledNode);
 } else {
   fail(
     `Node ${oldest} or newer is needed, this is ${process.version}`,
@@ -31,7 +30,8 @@ if (!existsSync(program)) {
 }
 
 /** Runs this file with another Node, passes signals on to it, and ends as it does. */
-function runWith(node) {
+async function runWith(node) {
+  const { spawn } = await import('node:child_process');
   // In a process group of its own: else a Ctrl-C would reach it twice, from the terminal and from here.
   const child = spawn(node, [fileURLToPath(import.meta.url), ...process.argv.slice(2)], {
     stdio: 'inherit',

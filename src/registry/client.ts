@@ -42,12 +42,13 @@ export class RegistryClient {
     { closesClient = false }: { readonly closesClient?: boolean } = {},
   ): ImageRepository {
     const onClose = closesClient ? () => this.close() : undefined;
-    const { retryDelay } = this.#options;
+    const { retryDelay, logger } = this.#options;
     return new RemoteRepository({
       connection: this.#connection(registry),
       registry,
       repository,
       retryDelay,
+      logger,
       onClose,
     });
   }

@@ -9,7 +9,7 @@ import { publishTree } from './image/publish.ts';
 import { readBackLayers } from './image/read-back.ts';
 import { earlierReport, plannedReport, signedReport, type ReportBasis } from './image/sign-report.ts';
 import { Spool } from './image/spool.ts';
-import { platformNotFound } from './image/walk.ts';
+import { requirePlatforms } from './image/walk.ts';
 import { hashWarnings } from './keys/warnings.ts';
 import type { SignReport } from './report.ts';
 import { resolveSignOptions, type ResolvedSignOptions, type SignImageOptions } from './sign-options.ts';
@@ -70,7 +70,7 @@ async function makePlan(
   };
   const plan = await planTree(manifest, planOptions);
   const images = imagesOf(plan);
-  if (images.length === 0 && platforms !== undefined) throw platformNotFound(platforms, source.repository);
+  requirePlatforms(images, { platforms, repository: source.repository });
   if (!allowUnmatched) {
     requireMatches(
       patterns,

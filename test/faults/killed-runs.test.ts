@@ -90,11 +90,11 @@ describeWith(['docker-registry', 'xz'], 'a run that is killed at any of its requ
   }
 
   test.each([
-    ['SIGKILL', { exitCode: null, signal: 'SIGKILL' }],
-    ['SIGINT', { exitCode: 130, signal: null }],
+    ['SIGKILL', { exitCode: null, signal: 'SIGKILL' }, ''],
+    ['SIGINT', { exitCode: 130, signal: null }, 'Interrupted'],
   ] as const)(
     '%s',
-    async (signal, end) => {
+    async (signal, end, message) => {
       expect(undisturbed).toMatch(/^sha256:/);
       const states: (string | undefined)[] = [];
       for (let position = 0; position < requests; position += 1) {
@@ -105,7 +105,7 @@ describeWith(['docker-registry', 'xz'], 'a run that is killed at any of its requ
         const again = await sign(run);
         expect({ position, killed, left, again, digest: await digestOf(run) }).toMatchObject({
           position,
-          killed: { ...end, stderr: expect.stringContaining('Interrupted') },
+          killed: { ...end, stderr: expect.stringContaining(message) },
           left: [],
           again: { exitCode: 0 },
           digest: undisturbed,

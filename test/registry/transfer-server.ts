@@ -6,6 +6,7 @@ import { fixedKeychain } from '../../src/registry/credentials/keychain.ts';
 import { digestOf } from '../../src/registry/digest.ts';
 import { RemoteRepository } from '../../src/registry/image/remote-repository.ts';
 import type { Descriptor } from '../../src/registry/manifest.ts';
+import type { Logger } from '../../src/shared/log.ts';
 import { Secret } from '../../src/shared/secret.ts';
 import { startServer, type LocalServer } from './http/local-server.ts';
 
@@ -33,7 +34,7 @@ export function startExchange(answer: (exchange: Exchange) => void): Promise<Loc
 }
 
 /** Opens `vendor/driver` in a registry that speaks plain HTTP, with a user name and password. */
-export function openRemote(host: string, repository = 'vendor/driver'): RemoteRepository {
+export function openRemote(host: string, repository = 'vendor/driver', logger?: Logger): RemoteRepository {
   const credentials = fixedKeychain({ source: 'test', username: 'tester', password: new Secret('secret') });
   const options = { plainHttp: true, retryDelay: 1, retries: 1, environment: {} };
   const connection = createRegistryTransport({ registry: host, credentials, options });
@@ -42,6 +43,7 @@ export function openRemote(host: string, repository = 'vendor/driver'): RemoteRe
     registry: host,
     repository,
     retryDelay: 1,
+    logger,
     onClose: () => connection.close(),
   });
 }

@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import type { BlobOutcome } from '../../src/registry/image/repository.ts';
 import { uploadLocation, withDigest } from '../../src/registry/transfer/upload-location.ts';
 import type { LocalServer } from './http/local-server.ts';
-import { rejection } from './http/local-server.ts';
+import { rememberingLogger, rejection } from './http/local-server.ts';
 import { describeBlob, noise, openRemote, startExchange, type Exchange } from './transfer-server.ts';
 
 const blob = noise(9_000_000);
@@ -116,6 +116,7 @@ const locate = (location: string | undefined, origin = 'https://registry.example
     repository: 'a',
     name: 'registry.example/a',
     retryDelay: 0,
+    onRetry: () => {},
     onBytesDown: () => {},
     onBytesUp: () => {},
   };
@@ -275,6 +276,31 @@ describe('an upload', () => {
     const repository = openRemote(running.host);
     expect(await repository.putBlob(descriptor, open)).toBe('exists');
     await repository.close();
+  });
+
+  test('that is tried again says so, once as a warning', async () => {
+    const registry = new UploadServer(({ method, count, response }) => {
+      if (method !== 'PUT' || count > 2) return false;
+      response.writeHead(503).end();
+      return true;
+    });
+    await using server = await startExchange(registry.answer);
+    const logger = rememberingLogger();
+    const repository = openRemote(server.host, 'vendor/driver', logger);
+    expect(await repository.putBlob(descriptor, open)).toBe('uploaded');
+    await repository.close();
+    expect(logger.lines).toMatchObject([
+      {
+        level: 'warn',
+        message: 'Trying a transfer again',
+        fields: { repository: repository.name, reason: 503 },
+      },
+      {
+        level: 'debug',
+        message: 'Trying a transfer again',
+        fields: { repository: repository.name, reason: 503 },
+      },
+    ]);
   });
 
   test.each([500, 503, 429])('that is answered with %i every time fails in the end', async (status) => {

@@ -56,7 +56,12 @@ export interface RecordedRequest {
 }
 
 /** Chooses a fault for a request, or none. `position` counts from 0 since the last reset. */
-export type ChooseFault = (request: { position: number; method: string; path: string }) => Fault | undefined;
+export type ChooseFault = (request: {
+  position: number;
+  method: string;
+  path: string;
+  headers: IncomingMessage['headers'];
+}) => Fault | undefined;
 
 /** A proxy in front of a registry that records what passes, and breaks what it is told to. */
 export interface FaultProxy extends AsyncDisposable {
@@ -88,7 +93,7 @@ export async function startFaultProxy({
   };
   const server = createServer((request, response) => {
     const { method = 'GET', url: path = '/', headers } = request;
-    const fault = state.choose({ position: state.requests.length, method, path });
+    const fault = state.choose({ position: state.requests.length, method, path, headers });
     const record = { method, path, headers, status: 0, bytesDown: 0, bytesUp: 0, fault };
     state.requests.push(record);
     void pass({ target, request, response, record, fault }).catch(() => response.destroy());

@@ -1,6 +1,6 @@
 import type { Descriptor } from '../../registry/manifest.ts';
 import type { Platform } from '../../registry/platform.ts';
-import { platformImages, platformNotFound } from '../../signer/image/walk.ts';
+import { platformImages } from '../../signer/image/walk.ts';
 import type { ImageLocation } from '../../signer/inspect-image.ts';
 import { Images } from '../open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
@@ -41,7 +41,7 @@ async function resolvePlatform(
 ): Promise<Descriptor> {
   const manifest = await repository.getManifest(selector, { signal });
   const [image] = await platformImages(manifest, { repository, platforms: [platform], signal });
-  if (image === undefined) throw platformNotFound([platform], repository);
+  if (image === undefined) throw new RangeError('an asked-for platform without an image is an error');
   const { raw } = image.manifest;
   return { mediaType: raw.mediaType, digest: raw.digest, size: raw.bytes.length };
 }

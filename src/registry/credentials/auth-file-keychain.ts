@@ -30,7 +30,7 @@ const absent: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EIS
 export function authFileKeychain(options: AuthFileOptions): Keychain {
   let keychain: Promise<Keychain | null> | undefined;
   const read = async (): Promise<Keychain | null> => {
-    const text = await readText(options.path, options.required);
+    const text = await readText(options.path, options);
     return text === null
       ? null
       : authConfigKeychain(parseAuthConfig(text, options.path, options.form), options);
@@ -44,7 +44,10 @@ export function authFileKeychain(options: AuthFileOptions): Keychain {
 }
 
 /** Reads a file; null when there is none. @throws RegistryError INVALID_CONFIGURATION */
-export async function readText(path: string, required: boolean): Promise<string | null> {
+export async function readText(
+  path: string,
+  { required }: { readonly required: boolean },
+): Promise<string | null> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {

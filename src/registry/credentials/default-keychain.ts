@@ -22,10 +22,11 @@ export function createDefaultKeychain(options: DefaultKeychainOptions): Keychain
   if (options.anonymous === true) return anonymousKeychain;
   const { env, homeDirectory } = options;
   const context: HelperContext = { environment: env, logger: options.logger ?? silentLogger };
-  const file = (path: string, required = false): Keychain => authFileKeychain({ path, required, ...context });
+  const file = (path: string): Keychain => authFileKeychain({ path, required: false, ...context });
+  const requiredFile = (path: string): Keychain => authFileKeychain({ path, required: true, ...context });
   return firstOf([
-    ...optionKeychains(options, file),
-    ...(env.REGISTRY_AUTH_FILE ? [file(env.REGISTRY_AUTH_FILE, true)] : []),
+    ...optionKeychains(options, requiredFile),
+    ...(env.REGISTRY_AUTH_FILE ? [requiredFile(env.REGISTRY_AUTH_FILE)] : []),
     ...(env.DOCKER_AUTH_CONFIG ? [inlineKeychain(env.DOCKER_AUTH_CONFIG, context)] : []),
     ...(env.DOCKER_CONFIG ? [file(join(env.DOCKER_CONFIG, 'config.json'))] : []),
     ...(env.XDG_RUNTIME_DIR ? [file(join(env.XDG_RUNTIME_DIR, 'containers/auth.json'))] : []),
@@ -42,12 +43,12 @@ export function createDefaultKeychain(options: DefaultKeychainOptions): Keychain
 
 function optionKeychains(
   options: DefaultKeychainOptions,
-  file: (path: string, required: boolean) => Keychain,
+  requiredFile: (path: string) => Keychain,
 ): Keychain[] {
   const { explicit, authfile, pullSecrets = [] } = options;
   return [
     ...(explicit === undefined ? [] : [fixedKeychain({ source: 'the options', ...explicit })]),
-    ...(authfile === undefined ? [] : [file(authfile, true)]),
+    ...(authfile === undefined ? [] : [requiredFile(authfile)]),
     ...(pullSecrets.length === 0 ? [] : [pullSecretKeychain(pullSecrets)]),
   ];
 }

@@ -36,7 +36,7 @@ function keychainOf(configs: readonly AuthConfig[]): Keychain {
   return {
     resolve: (target) =>
       Promise.resolve(
-        bestFirst(entries, ({ key }) => matchServerKey(key, target, true)).map(
+        bestFirst(entries, ({ key }) => matchServerKey(key, target, { globs: true })).map(
           ({ credential }) => credential,
         ),
       ),
@@ -50,7 +50,7 @@ async function readPullSecret(path: string): Promise<AuthConfig> {
   );
   const candidates = isFolder ? forms.map(([name]) => join(path, name)) : [path];
   for (const file of candidates) {
-    const text = await readText(file, !isFolder);
+    const text = await readText(file, { required: !isFolder });
     if (text !== null) return parseAuthConfig(text, file, formOf(file));
   }
   throw invalidConfiguration(path, 'holds no .dockerconfigjson and no .dockercfg');

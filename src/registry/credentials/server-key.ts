@@ -37,7 +37,11 @@ function foldHost(host: string): string {
  * How well a key fits a target: the number of its path segments, or null when it does not fit.
  * With `globs`, labels of its host may hold `*` and `?`, as in Kubernetes pull secrets.
  */
-export function matchServerKey(key: ServerKey, target: CredentialTarget, globs = false): number | null {
+export function matchServerKey(
+  key: ServerKey,
+  target: CredentialTarget,
+  { globs = false }: { readonly globs?: boolean } = {},
+): number | null {
   const host = foldHost(target.registry);
   if (key.host !== host && !(globs && matchesHost(key.host, host))) return null;
   const path = target.repository.split('/');

@@ -1,9 +1,11 @@
 import type { Readable } from 'node:stream';
+import { silentLogger, type Logger } from '../../shared/log.ts';
 import type { Digest } from '../digest.ts';
 import type { Descriptor, Manifest, RawManifest } from '../manifest.ts';
 import { parseManifest } from '../manifest/parse-manifest.ts';
 import { downloadBlob } from '../transfer/download.ts';
 import type { Endpoint, RegistryConnection } from '../transfer/endpoint.ts';
+import { announceRetries } from '../transfer/announce-retries.ts';
 import { deleteManifest, fetchManifest, pushManifest, resolveManifest } from '../transfer/manifests.ts';
 import { listTags } from '../transfer/tags.ts';
 import { hasBlob, uploadBlob } from '../transfer/upload.ts';
@@ -19,6 +21,8 @@ export interface RemoteRepositoryOptions {
   readonly repository: string;
   /** Milliseconds before a transfer that broke off is taken up again; each further time doubles it. @default 500 */
   readonly retryDelay?: number | undefined;
+  /** Warned when a transfer is tried again. @default silent */
+  readonly logger?: Logger | undefined;
   /** Releases the connection, where nobody else uses it. */
   readonly onClose?: (() => Promise<void>) | undefined;
 }
@@ -31,7 +35,14 @@ export class RemoteRepository implements ImageRepository {
   #bytesDown = 0;
   #bytesUp = 0;
 
-  constructor({ connection, registry, repository, retryDelay = 500, onClose }: RemoteRepositoryOptions) {
+  constructor({
+    connection,
+    registry,
+    repository,
+    retryDelay = 500,
+    logger = silentLogger,
+    onClose,
+  }: RemoteRepositoryOptions) {
     this.name = `${registry}/${repository}`;
     this.#onClose = onClose;
     this.#endpoint = {
@@ -39,6 +50,7 @@ export class RemoteRepository implements ImageRepository {
       repository,
       name: this.name,
       retryDelay,
+      onRetry: announceRetries(logger, this.name),
       onBytesDown: (count) => {
         this.#bytesDown += count;
       },

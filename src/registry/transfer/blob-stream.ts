@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { digestAlgorithm, digestHex } from '../digest.ts';
 import { RegistryError } from '../errors.ts';
 import type { Descriptor } from '../manifest.ts';
-import { backOff, isTransient } from './retry.ts';
+import { backOff, isTransient, type RetryListener } from './retry.ts';
 
 /** Bytes that wait for the consumer before the source is paused. */
 const highWaterMark = 1024 * 1024;
@@ -32,6 +32,8 @@ export interface BlobStreamOptions {
   readonly resumes?: boolean | undefined;
   /** Milliseconds before it is opened again for the first time without progress. @default 0 */
   readonly retryDelay?: number | undefined;
+  /** Told when it is opened again after a wait. */
+  readonly onRetry?: RetryListener | undefined;
   /** Told of every byte that arrives. */
   readonly onBytes?: ((count: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -155,7 +157,7 @@ export class BlobStream extends Readable {
         return;
       }
       try {
-        if (this.#fruitlessTries > 0) await this.#backOff();
+        if (this.#fruitlessTries > 0) await this.#backOff(cause);
         await this.#connect();
         return;
       } catch (reason) {
@@ -166,9 +168,15 @@ export class BlobStream extends Readable {
     }
   }
 
-  #backOff(): Promise<void> {
-    const { retryDelay = 0 } = this.#options;
-    return backOff({ attempt: this.#fruitlessTries, delay: retryDelay, signal: this.#closed.signal });
+  #backOff(error: unknown): Promise<void> {
+    const { retryDelay = 0, onRetry = () => {} } = this.#options;
+    return backOff({
+      attempt: this.#fruitlessTries,
+      delay: retryDelay,
+      signal: this.#closed.signal,
+      error,
+      onRetry,
+    });
   }
 
   #dropBody(): void {

@@ -69,7 +69,7 @@ async function sendChunk(upload: ChunkedUpload, chunk: Buffer, from: Progress): 
 }
 
 function pause({ endpoint, signal }: ChunkedUpload, attempt: number, error: unknown): Promise<void> {
-  return backOff({ attempt, delay: endpoint.retryDelay, signal, error });
+  return backOff({ attempt, delay: endpoint.retryDelay, signal, error, onRetry: endpoint.onRetry });
 }
 
 /** One PATCH, and where it failed, a question how far the upload is. */

@@ -23,6 +23,7 @@ export function downloadBlob(
     open: (start, closed) => openAt(endpoint, descriptor, start, closed),
     onBytes: endpoint.onBytesDown,
     retryDelay: endpoint.retryDelay,
+    onRetry: endpoint.onRetry,
     signal,
   });
 }

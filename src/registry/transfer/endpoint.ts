@@ -1,5 +1,6 @@
 import type { Digest } from '../digest.ts';
 import type { ResponseContext } from '../http/response-error.ts';
+import type { RetryListener } from './retry.ts';
 import type { HttpRequest, HttpResponse, Transport } from '../http/transport.ts';
 
 /** The way to a registry: what `createRegistryTransport` makes. */
@@ -20,6 +21,8 @@ export interface Endpoint {
   readonly name: string;
   /** Milliseconds before a transfer is first tried again. */
   readonly retryDelay: number;
+  /** Told when a transfer is tried again. */
+  readonly onRetry: RetryListener;
   /** Told of bytes of bodies of manifests and blobs. */
   readonly onBytesDown: (count: number) => void;
   readonly onBytesUp: (count: number) => void;

@@ -23,6 +23,9 @@ function retryAfter(error: unknown): number {
   return typeof seconds === 'number' ? seconds * 1000 : 0;
 }
 
+/** Hears why a transfer is tried again, and after how many milliseconds. */
+export type RetryListener = (error: unknown, milliseconds: number) => void;
+
 /** How long to wait before a new try: `delay` before the first, doubled by each further one. */
 export interface BackOff {
   /** The first new try is 1. */
@@ -32,12 +35,15 @@ export interface BackOff {
   readonly signal: AbortSignal | undefined;
   /** Why a new try is needed: a registry may have asked for patience. */
   readonly error?: unknown;
+  /** Told of the wait before it begins. */
+  readonly onRetry: RetryListener;
 }
 
 /** Waits before a new try. Ends at once with the signal's reason. */
-export async function backOff({ attempt, delay, signal, error }: BackOff): Promise<void> {
+export async function backOff({ attempt, delay, signal, error, onRetry }: BackOff): Promise<void> {
   signal?.throwIfAborted();
   const wait = Math.max(Math.min(delay * 2 ** (attempt - 1), maxDelay), retryAfter(error));
+  onRetry(error, wait);
   try {
     await sleep(wait, undefined, signal === undefined ? {} : { signal });
   } catch {

@@ -65,7 +65,7 @@ export async function uploadBlob(upload: BlobUpload): Promise<BlobOutcome> {
     } catch (error) {
       signal?.throwIfAborted();
       if (attempt === maxTries || !attempts.mayTryAgain(error)) throw error;
-      await backOff({ attempt, delay: endpoint.retryDelay, signal, error });
+      await backOff({ attempt, delay: endpoint.retryDelay, signal, error, onRetry: endpoint.onRetry });
     }
   }
 }

@@ -17,7 +17,8 @@ import { isAskedFor } from './walk.ts';
 export interface ImagePlan {
   readonly type: 'image';
   readonly manifest: ImageManifest;
-  readonly platform: string | null;
+  /** undefined when neither the index nor the configuration says. */
+  readonly platform: Platform | undefined;
   readonly config: ImageConfig;
   readonly scan: ScanResult<Prepared>;
   readonly modules: readonly PlannedModule[];
@@ -134,5 +135,5 @@ async function planImage(
   for (const { path } of scan.files) onProgress?.({ type: 'module-found', path });
   const modules = planModules(scan.files, signing);
   await layerStore?.retain(new Set(modules.filter(changes).map(({ found }) => found.layer)));
-  return { type: 'image', manifest, platform: name, config, scan, modules, layerStore };
+  return { type: 'image', manifest, platform, config, scan, modules, layerStore };
 }

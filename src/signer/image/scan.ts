@@ -1,3 +1,4 @@
+import pLimit from 'p-limit';
 import type { ImageRepository } from '../../registry/image/repository.ts';
 import { defaultLayerLimits, type LayerLimits } from '../../registry/layer/layer.ts';
 import { Overlay, type OverlayFile } from '../../registry/layer/overlay.ts';
@@ -7,8 +8,15 @@ import { isNonDistributableLayerType } from '../../registry/media-types.ts';
 import type { TarEntry, TarEntryHeader } from '../../registry/tar/entry.ts';
 import type { FilePattern } from '../patterns.ts';
 import type { ProgressListener } from '../report.ts';
+import { readAhead } from './read-ahead.ts';
 import { createSelection, type SelectedFile } from './selection.ts';
 import type { LayerStore } from './layer-store.ts';
+
+/**
+ * Bytes of a blob whose half says something of the layer: of smaller ones it has passed before the first
+ * entry was unpacked, and the layer below would often be begun for nothing.
+ */
+const largeLayer = 16 * 1024 * 1024;
 
 /** How to look through an image for files. */
 export interface ScanOptions<T> {
@@ -68,24 +76,36 @@ export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<
   const warnings: string[] = [];
   let layersRead = 0;
   let layerBytesRead = 0;
-  for (let layer = manifest.layers.length - 1; layer >= 0; layer--) {
-    const descriptor = manifest.layers[layer];
-    if (descriptor === undefined) continue;
-    if (isNonDistributableLayerType(descriptor.mediaType)) {
+  // Captures of two layers would get in each other's way in the memory that they use again and again.
+  const oneAtATime = pLimit(1);
+  const layers = manifest.layers.map((descriptor, layer) => ({ descriptor, layer })).toReversed();
+  const readings = readAhead(layers, {
+    read: async ({ descriptor, layer }, { signal, onHalfway }) => {
+      if (isNonDistributableLayerType(descriptor.mediaType)) return null;
+      return readLayer({
+        ...options,
+        signal,
+        layer,
+        onHalfway,
+        wants: (path) => selection.mayWant(path),
+        onFile: async (entry) => {
+          const value = await oneAtATime(() => options.capture(entry));
+          captures.set(key(layer, entry.index), { header: entry, value });
+        },
+        onDirectory: (header) => directories.add(layer, header),
+      });
+    },
+    needsAll: selection.needsAllLayers,
+    seemsToNeedMore: () => selection.seemsToNeedMore(),
+    signal: options.signal,
+  });
+  for await (const { item, result: entries } of readings) {
+    const { descriptor, layer } = item;
+    overlay.addLayer(layer, entries ?? []);
+    if (entries === null) {
       warnings.push(`layer ${descriptor.digest} is not distributable and was not read`);
-      overlay.addLayer(layer, []);
       continue;
     }
-    const entries = await readLayer({
-      ...options,
-      layer,
-      wants: (path) => selection.mayWant(path),
-      onFile: async (entry) => {
-        captures.set(key(layer, entry.index), { header: entry, value: await options.capture(entry) });
-      },
-      onDirectory: (header) => directories.add(layer, header),
-    });
-    overlay.addLayer(layer, entries);
     layersRead++;
     layerBytesRead += descriptor.size;
     onProgress?.({
@@ -125,14 +145,17 @@ interface ReadLayerOptions<T> extends ScanOptions<T> {
   readonly wants: (path: string) => boolean;
   readonly onFile: (entry: TarEntry) => Promise<void>;
   readonly onDirectory?: (header: TarEntryHeader) => void;
+  readonly onHalfway?: () => void;
 }
 
 async function readLayer<T>(options: ReadLayerOptions<T>) {
-  const { repository, manifest, layer, layerStore, signal } = options;
+  const { repository, manifest, layer, layerStore, onHalfway, signal } = options;
   const descriptor = manifest.layers[layer];
   if (descriptor === undefined) throw new RangeError(`no layer ${layer}`);
   const blob = await repository.openBlob(descriptor, { signal });
-  const source = layerStore === undefined ? blob : layerStore.keep(layer, blob);
+  const kept = layerStore === undefined ? blob : layerStore.keep(layer, blob);
+  const tells = onHalfway !== undefined && descriptor.size >= largeLayer;
+  const source = tells ? noticingHalf(kept, descriptor.size, onHalfway) : kept;
   const { entries } = await scanLayer({
     source,
     layer,
@@ -142,6 +165,21 @@ async function readLayer<T>(options: ReadLayerOptions<T>) {
     onDirectory: options.onDirectory,
   });
   return entries;
+}
+
+/** The same bytes; calls back once, when half of them have passed. */
+async function* noticingHalf(
+  source: AsyncIterable<Buffer>,
+  size: number,
+  onHalfway: () => void,
+): AsyncGenerator<Buffer> {
+  let passed = 0;
+  for await (const chunk of source) {
+    const before = passed;
+    passed += chunk.length;
+    if (before * 2 < size && passed * 2 >= size) onHalfway();
+    yield chunk;
+  }
 }
 
 /** Files reached through a link of another name were not captured on the way: their layers are read once more. */

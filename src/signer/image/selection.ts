@@ -22,6 +22,10 @@ export interface SelectionResult {
 export interface Selection {
   /** Whether a file entry of this (cleaned, relative) path could be meant. May say yes too often. */
   mayWant(path: string): boolean;
+  /** Whether what is meant cannot be known before all layers were read. */
+  readonly needsAllLayers: boolean;
+  /** Whether nothing that is meant has come by yet. */
+  seemsToNeedMore(): boolean;
   /** Whether lower layers can change nothing any more. */
   isDecided(overlay: Overlay): boolean;
   /** To be called when decided, or when all layers were added. @throws SignerError NOT_A_MODULE */
@@ -37,6 +41,8 @@ export function createSelection(patterns: readonly FilePattern[] | null): Select
   const waiting = new Set(exact);
   const seen = new Set<string>();
   return {
+    needsAllLayers: !onlyExact,
+    seemsToNeedMore: () => seen.size === 0,
     mayWant(path) {
       const name = baseName(path);
       if (names.has(name)) seen.add(name);
@@ -54,6 +60,8 @@ export function createSelection(patterns: readonly FilePattern[] | null): Select
 }
 
 const everyModule: Selection = {
+  needsAllLayers: true,
+  seemsToNeedMore: () => true,
   mayWant: isModuleName,
   isDecided: () => false,
   select(overlay) {

@@ -1,5 +1,6 @@
 import type { Digest } from '../../registry/digest.ts';
 import { isAttestation } from '../../registry/image/attestation.ts';
+import { formatPlatform } from '../../registry/platform.ts';
 import type { HashAlgorithm } from '../hash.ts';
 import type {
   ChangedLayerReport,
@@ -132,7 +133,7 @@ function builtPlatforms(node: BuiltNode): SignedPlatformReport[] {
 
 function platformReport(plan: ImagePlan, sizes: ReadonlyMap<PlannedModule['found'], number> = new Map()) {
   return {
-    platform: plan.platform,
+    platform: plan.platform === undefined ? null : formatPlatform(plan.platform),
     sourceDigest: plan.manifest.raw.digest,
     modules: plan.modules.flatMap((planned) => moduleReport(planned, plan, sizes.get(planned.found))),
     layersRead: plan.scan.layersRead,

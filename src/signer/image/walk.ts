@@ -25,15 +25,20 @@ export interface WalkOptions {
  */
 export async function platformImages(manifest: Manifest, options: WalkOptions): Promise<PlatformImage[]> {
   const images = await collect(manifest, undefined, options);
-  if (images.length === 0 && options.platforms !== undefined)
-    throw platformNotFound(options.platforms, options.repository);
+  requirePlatforms(images, options);
   return images;
 }
 
-/** The error for platforms of which there is no image. */
-export function platformNotFound(platforms: readonly Platform[], { name }: ImageRepository): RegistryError {
-  const names = platforms.map(formatPlatform);
-  return new RegistryError({
+/** Makes sure that there is an image for every platform that was asked for. @throws RegistryError PLATFORM_NOT_FOUND */
+export function requirePlatforms(
+  images: readonly Pick<PlatformImage, 'platform'>[],
+  { platforms = [], repository: { name } }: WalkOptions,
+): void {
+  const names = platforms
+    .filter((wanted) => !images.some(({ platform }) => isAskedFor(platform, [wanted])))
+    .map(formatPlatform);
+  if (names.length === 0) return;
+  throw new RegistryError({
     code: 'PLATFORM_NOT_FOUND',
     message: `${name} has no image for ${names.join(', ')}`,
     hint: 'Leave --platform out for every platform that it has.',

@@ -243,7 +243,9 @@ describe('pull secrets', () => {
     ['*.example', 'r.example:5000', false],
     ['*', 'localhost', true],
   ])('with the host %s fit %s: %s', (pattern, registry, fits) => {
-    expect(matchServerKey(parseServerKey(pattern), { registry, repository: 'a' }, true) !== null).toBe(fits);
+    expect(
+      matchServerKey(parseServerKey(pattern), { registry, repository: 'a' }, { globs: true }) !== null,
+    ).toBe(fits);
     expect(matchServerKey(parseServerKey(pattern), { registry, repository: 'a' })).toBeNull();
   });
 

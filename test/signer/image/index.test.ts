@@ -124,6 +124,11 @@ describe('an index', () => {
       {},
       '1.0',
     );
+    const missing = { os: 'linux', architecture: 's390x' };
+    await expect(sign({ platforms: [platforms.amd64, missing] })).rejects.toMatchObject({
+      code: 'PLATFORM_NOT_FOUND',
+      facts: { platforms: ['linux/s390x'] },
+    });
     await sign({ platforms: [platforms.amd64] });
     expect((await result()).manifests[1]).toMatchObject({ digest: arm64.digest });
     expect(await states()).toEqual({ '/m/amd64.ko': 'trusted', '/m/arm64.ko': 'unsigned' });
