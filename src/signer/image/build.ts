@@ -83,6 +83,7 @@ export async function buildTree(node: PlanNode, options: BuildOptions): Promise<
 }
 
 async function buildImage(plan: ImagePlan, options: BuildOptions): Promise<BuiltImage> {
+  const { manifest } = plan;
   const { onProgress, signing, spool } = options;
   const total = plan.modules.filter(changes).length;
   let done = 0;
@@ -96,7 +97,7 @@ async function buildImage(plan: ImagePlan, options: BuildOptions): Promise<Built
   const facts = { ...options.facts, baseDigest: plan.manifest.raw.digest };
   const annotations = signingAnnotations(facts, signed.length);
   const config = updateImageConfig(plan.config, {
-    diffIds: diffIds(plan.manifest, plan.config.diffIds, layers),
+    diffIds: withNewLayers(manifest, plan.config.diffIds, layers, ({ layer }) => layer.written.diffId),
     ...(options.mode === 'append'
       ? { appended: { createdBy: 'kmm-sign sign', created: options.sourceDateEpoch } }
       : {}),
@@ -104,7 +105,7 @@ async function buildImage(plan: ImagePlan, options: BuildOptions): Promise<Built
   });
   const raw = updateManifest(plan.manifest, {
     config: config.descriptor,
-    layers: descriptors(plan.manifest, layers),
+    layers: withNewLayers(manifest, manifest.layers, layers, ({ descriptor }) => descriptor),
     ...(plan.manifest.family === 'oci' ? { annotations } : {}),
   });
   return { type: 'image', plan, signed, raw, config, layers };
@@ -156,34 +157,25 @@ function prove(layer: NewLayer, entries: ReadonlySet<number>, options: BuildOpti
     hash: signing.hash,
     temporaryDirectory,
   }).then((modules) => onProgress?.({ type: 'verified', modules }));
-  // Whoever publishes the layer waits for the proof; when nobody comes to that, its file has to outlive it.
+  // It is awaited when the layer is published; until then a failure must not count as unhandled.
+  proof.catch(() => {});
+  // When nobody comes to that, its file has to outlive it.
   disposables.defer(async () => {
     await Promise.allSettled([proof]);
   });
   return proof;
 }
 
-function descriptors(manifest: ImageManifest, layers: readonly BuiltLayer[]): Descriptor[] {
-  const replaced = manifest.layers.map(
-    (original) => layers.find(({ replaces }) => replaces === original)?.descriptor ?? original,
-  );
-  return [
-    ...replaced,
-    ...layers.filter(({ replaces }) => replaces === null).map(({ descriptor }) => descriptor),
-  ];
-}
-
-function diffIds(
+/** What belongs to the image's layers, with the value of a new layer in the place of the one that it replaces, or on top. */
+function withNewLayers<T>(
   manifest: ImageManifest,
-  before: readonly string[],
+  before: readonly T[],
   layers: readonly BuiltLayer[],
-): string[] {
-  const replaced = manifest.layers.map((original, index) => {
-    const layer = layers.find(({ replaces }) => replaces === original);
-    return layer?.layer.written.diffId ?? before[index] ?? '';
+  value: (layer: BuiltLayer) => T,
+): T[] {
+  const replaced = before.map((original, index) => {
+    const layer = layers.find(({ replaces }) => replaces === manifest.layers[index]);
+    return layer === undefined ? original : value(layer);
   });
-  return [
-    ...replaced,
-    ...layers.filter(({ replaces }) => replaces === null).map(({ layer }) => layer.written.diffId),
-  ];
+  return [...replaced, ...layers.filter(({ replaces }) => replaces === null).map(value)];
 }
