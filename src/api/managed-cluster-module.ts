@@ -48,7 +48,7 @@ export const managedClusterModule = z.object({
 
 export type ManagedClusterModule = z.output<typeof managedClusterModule>;
 
-/** Reads a ManagedClusterModule. @throws ApiError INVALID_RESOURCE */
+/** Reads a ManagedClusterModule. @throws ResourceError INVALID_RESOURCE */
 export function parseManagedClusterModule(value: unknown): ManagedClusterModule {
   return parseResource(managedClusterModule, 'ManagedClusterModule', value);
 }

@@ -84,12 +84,12 @@ export const preflightValidationOcp = z.object({
 export type PreflightValidation = z.output<typeof preflightValidation>;
 export type PreflightValidationOcp = z.output<typeof preflightValidationOcp>;
 
-/** Reads a PreflightValidation of either version. @throws ApiError INVALID_RESOURCE */
+/** Reads a PreflightValidation of either version. @throws ResourceError INVALID_RESOURCE */
 export function parsePreflightValidation(value: unknown): PreflightValidation {
   return parseResource(preflightValidation, 'PreflightValidation', value);
 }
 
-/** Reads a PreflightValidationOCP of either version. @throws ApiError INVALID_RESOURCE */
+/** Reads a PreflightValidationOCP of either version. @throws ResourceError INVALID_RESOURCE */
 export function parsePreflightValidationOcp(value: unknown): PreflightValidationOcp {
   return parseResource(preflightValidationOcp, 'PreflightValidationOCP', value);
 }

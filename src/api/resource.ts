@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ApiError } from './errors.ts';
+import { ResourceError } from './errors.ts';
 import { formatPath, formatViolation } from './violation.ts';
 
 /** What of Kubernetes' ObjectMeta is used. Other fields are kept. */
@@ -25,7 +25,7 @@ export interface ResourceKind {
 /**
  * Reads an object as a resource of a kind. Nulls count as absent: the API server drops them too, and
  * Go clients write them for empty fields. Unknown fields are dropped, missing ones get their defaults.
- * @throws ApiError INVALID_RESOURCE that names every field that is wrong
+ * @throws ResourceError INVALID_RESOURCE that names every field that is wrong
  */
 export function parseResource<T extends z.ZodType>(schema: T, kind: string, value: unknown): z.output<T> {
   const result = schema.safeParse(withoutNulls(value));
@@ -33,7 +33,7 @@ export function parseResource<T extends z.ZodType>(schema: T, kind: string, valu
   const violations = result.error.issues.map(({ path, message }) =>
     formatViolation({ path: formatPath(path), message }),
   );
-  throw new ApiError({
+  throw new ResourceError({
     code: 'INVALID_RESOURCE',
     message: `This is not a valid ${kind}: ${violations.join('; ')}`,
     hint: `See kubectl explain ${kind.toLowerCase()}.`,

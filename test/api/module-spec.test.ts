@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ApiError } from '../../src/api/errors.ts';
+import { ResourceError } from '../../src/api/errors.ts';
 import { parseModule, type Module } from '../../src/api/module/module.ts';
 import { findFieldsNotActedOn } from '../../src/api/module/not-acted-on.ts';
 import { checkModuleSpec } from '../../src/api/validation/module-spec.ts';
@@ -77,7 +77,7 @@ describe('reading a Module', () => {
   });
 
   it('names every field that is wrong', () => {
-    expect(readWrong).toThrow(ApiError);
+    expect(readWrong).toThrow(ResourceError);
     expect(readWrong).toThrow(/modprobe\.parameters: .*; spec\.selector: /);
   });
 

@@ -23,7 +23,7 @@ export const moduleResource = z.object({
 /** A kernel module for the nodes of this cluster. */
 export type Module = z.output<typeof moduleResource>;
 
-/** Reads a Module. @throws ApiError INVALID_RESOURCE */
+/** Reads a Module. @throws ResourceError INVALID_RESOURCE */
 export function parseModule(value: unknown): Module {
   return parseResource(moduleResource, moduleKind.kind, value);
 }
