@@ -32,10 +32,11 @@ export function buildNodeSelector(
 /** @throws BuilderError DRIVER_TOOLKIT_MISSING when the Dockerfile needs an image that is not known */
 export function checkDriverToolkit(target: ModuleTarget, facts: BuildFacts): void {
   if (facts.driverToolkitImage !== undefined || !needsDriverToolkit(facts.dockerfile)) return;
+  const missing = facts.driverToolkitMissing ?? [target.kernel.release];
   throw new BuilderError({
     code: 'DRIVER_TOOLKIT_MISSING',
-    message: `The Dockerfile asks for ${driverToolkitArgument}, and no Driver Toolkit image is known for kernel ${target.kernel.release}`,
-    hint: 'Add an entry to the Driver Toolkit table of the configuration, or name the image in the Dockerfile.',
-    facts: { kernel: target.kernel.release },
+    message: `The Dockerfile asks for ${driverToolkitArgument}, and no Driver Toolkit image is known for ${missing.join(' or ')}`,
+    hint: "Add that entry to driverToolkit.images in the operator's configuration, or name the image in the Dockerfile.",
+    facts: { kernel: target.kernel.release, missing },
   });
 }

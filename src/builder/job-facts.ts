@@ -50,6 +50,8 @@ export interface BuildFacts extends JobFacts {
   readonly architecture: string;
   /** Image for DTK_AUTO, where the Dockerfile uses it. */
   readonly driverToolkitImage?: string;
+  /** Entries of the Driver Toolkit table that would have helped. */
+  readonly driverToolkitMissing?: readonly string[];
   /** The cluster gives pods user namespaces. */
   readonly userNamespaces: boolean;
   /** False: only see whether it builds. */

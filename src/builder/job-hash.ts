@@ -5,6 +5,14 @@ import { shortHash, type Json } from './names.ts';
 import type { ModuleTarget } from './target.ts';
 
 /**
+ * The hash of what a user says about a build, and of nothing else: where it differs from that of an image that
+ * stands, the image is to be built anew. A new version of the operator or of a builder changes nothing.
+ */
+export function buildInputsHash(target: ModuleTarget, dockerfile: string): string {
+  return shortHash(userInputs(target, dockerfile));
+}
+
+/**
  * The hash of all that a build depends on. The same hash means the same work: asked for twice, it is the same
  * Job. A change of any input starts anew.
  */
@@ -12,15 +20,11 @@ export function buildHash(target: ModuleTarget, builder: string, facts: BuildFac
   const { build } = target;
   return shortHash({
     ...common(target, facts),
+    ...userInputs(target, facts.dockerfile),
     kind: 'build',
     builder,
-    destination: build?.image,
-    buildArgs: build?.buildArgs.map(({ name, value }) => [name, value]),
-    secrets: build?.secrets,
-    baseImageRegistryTls: { ...build?.baseImageRegistryTls },
     kanikoTag: build?.kanikoTag,
     selector: build?.selector,
-    dockerfile: sha256(facts.dockerfile),
     driverToolkit: needsDriverToolkit(facts.dockerfile) ? facts.driverToolkitImage : undefined,
     push: facts.push,
     architecture: facts.architecture,
@@ -42,6 +46,18 @@ export function signHash(target: ModuleTarget, facts: SignFacts): string {
     certSecret: sign?.certSecret,
     certificate: facts.certificateFingerprint,
   });
+}
+
+function userInputs({ build, ...target }: ModuleTarget, dockerfile: string): Record<string, Json> {
+  return {
+    kernel: target.kernel.release,
+    destination: build?.image,
+    buildArgs: build?.buildArgs.map(({ name, value }) => [name, value]),
+    secrets: build?.secrets,
+    baseImageRegistryTls: { ...build?.baseImageRegistryTls },
+    dockerfile: sha256(dockerfile),
+    trigger: target.imageRebuildTriggerGeneration,
+  };
 }
 
 function common(target: ModuleTarget, facts: JobFacts): Record<string, Json> {

@@ -25,6 +25,7 @@ const kernelStatus = z.object({
   image: z.string().optional().describe('The image that the mapping gives.'),
   digest: z.string().optional().describe('Digest of what runs on nodes.'),
   unsignedDigest: z.string().optional().describe('Digest of the image before it was signed.'),
+  inputs: z.string().optional().describe('Hash of what the Module says about the build of that image.'),
   phase: z.enum(kernelPhases),
   reason: z.string().optional().describe('A word in CamelCase, for programs.'),
   message: z.string().optional().describe('A sentence for people, with the line that failed.'),

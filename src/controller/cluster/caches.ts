@@ -39,6 +39,7 @@ export interface CachedModule {
 
 /** What the operator knows of its cluster. */
 export interface ClusterCaches {
+  /** Index `uid`. */
   readonly modules: Informer<CustomResource, CachedModule>;
   readonly nodes: Informer<Node, NodeFacts>;
   /** Index `owner`: UID of the controlling owner. */
@@ -55,7 +56,11 @@ export function createCaches(client: ApiClient, log: Logger): ClusterCaches {
     options: Omit<InformerOptions<T, P>, 'client' | 'log'>,
   ): Informer<T, P> => new Informer({ ...options, client, log });
   return {
-    modules: informer({ resource: modules, project: projectModule }),
+    modules: informer({
+      resource: modules,
+      project: projectModule,
+      indexes: { uid: ({ metadata }) => [metadata.uid ?? ''] },
+    }),
     nodes: informer({ resource: nodes, project: projectNode }),
     jobs: informer({
       resource: jobs,

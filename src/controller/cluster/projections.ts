@@ -59,7 +59,7 @@ export interface PodFacts {
   readonly ready: boolean;
   readonly phase: string;
   readonly deleting: boolean;
-  /** Why its container does not start, such as `ImagePullBackOff`. */
+  /** Why it does not start, such as `ImagePullBackOff` or `Unschedulable`. */
   readonly waiting: PodProblem | undefined;
   readonly terminated: PodEnd | undefined;
 }
@@ -130,6 +130,9 @@ export function projectPod(pod: Pod): PodFacts {
   const { metadata, spec, status } = pod;
   const [container] = status?.containerStatuses ?? [];
   const { waiting, terminated } = container?.state ?? {};
+  const unscheduled = status?.conditions?.find(
+    ({ type, status: value }) => type === 'PodScheduled' && value === 'False',
+  );
   return {
     key: keyOf(pod),
     uid: metadata.uid ?? '',
@@ -140,13 +143,17 @@ export function projectPod(pod: Pod): PodFacts {
       status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') ?? false,
     phase: status?.phase ?? 'Unknown',
     deleting: metadata.deletionTimestamp !== undefined,
-    waiting: waiting && { reason: waiting.reason ?? '', message: waiting.message ?? '' },
+    waiting: waiting ? problem(waiting) : unscheduled && problem(unscheduled),
     terminated: terminated && {
       exitCode: terminated.exitCode,
       reason: terminated.reason ?? '',
       message: terminated.message ?? '',
     },
   };
+}
+
+function problem({ reason = '', message = '' }: { reason?: string; message?: string }): PodProblem {
+  return { reason, message };
 }
 
 function controllerOf({ ownerReferences }: FullMetadata): string | undefined {

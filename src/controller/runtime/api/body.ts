@@ -10,6 +10,11 @@ const newline = 0x0a;
 
 /** Reads an answer's JSON. @throws ApiError UNEXPECTED_RESPONSE, NETWORK, TIMEOUT */
 export async function readJson(response: IncomingMessage, path: string, timeout: number): Promise<unknown> {
+  return parse(await readAll(response, path, timeout), path);
+}
+
+/** Reads an answer to its end. @throws ApiError UNEXPECTED_RESPONSE, NETWORK, TIMEOUT */
+export async function readAll(response: IncomingMessage, path: string, timeout: number): Promise<Buffer> {
   const timer = setTimeout(() => response.destroy(timedOut(path)), timeout);
   try {
     const chunks: Buffer[] = [];
@@ -19,7 +24,7 @@ export async function readJson(response: IncomingMessage, path: string, timeout:
       if (size > maxBodyBytes) throw unexpected(path, 'is too large');
       chunks.push(chunk);
     }
-    return parse(Buffer.concat(chunks), path);
+    return Buffer.concat(chunks);
   } catch (error) {
     throw asApiError(error, path);
   } finally {

@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { ApiError } from '../errors.ts';
 import { objectSchema, type KubernetesObject, type ObjectKey } from '../object-key.ts';
 import { apiVersionOf, pathOf, type Resource } from '../resource.ts';
-import { readJson } from './body.ts';
+import { readAll, readJson } from './body.ts';
 import type { Connection } from './connection.ts';
 import { errorFromStatus } from './status.ts';
 
@@ -174,6 +174,12 @@ export class ApiClient {
   async request(request: RawRequest): Promise<unknown> {
     const response = await this.open(request);
     return readJson(response, request.path, request.timeout ?? defaultTimeout);
+  }
+
+  /** Sends a request and gives its text, such as a log. */
+  async requestText(request: RawRequest): Promise<string> {
+    const response = await this.open(request);
+    return (await readAll(response, request.path, request.timeout ?? defaultTimeout)).toString();
   }
 
   /** Sends a request and gives its answer, still to be read, if it is a success. */

@@ -1,0 +1,79 @@
+import { findDockerfile, type PullSecret } from '../../builder/job-facts.ts';
+import type { BuildTarget, SignTarget } from '../../builder/target.ts';
+import type { PullSecretContent } from '../references/projections.ts';
+import { PipelineError } from './errors.ts';
+import type { PipelineRequest } from './request.ts';
+import type { PipelineServices, SigningCertificate } from './services.ts';
+
+/** Pull secrets: for ourselves and for Jobs. */
+export interface Credentials {
+  readonly contents: readonly PullSecretContent[];
+  readonly names: readonly PullSecret[];
+}
+
+/**
+ * The pull secrets of a Module: the one that it names, else those of its pods' ServiceAccount.
+ * @throws PipelineError PULL_SECRET_MISSING, or what reading throws
+ */
+export async function findCredentials(
+  { references }: PipelineServices,
+  { target, namespace }: PipelineRequest,
+): Promise<Credentials> {
+  const named = target.imageRepoSecret;
+  const account = { namespace, name: target.serviceAccountName ?? 'default' };
+  const names =
+    named === undefined ? ((await references.serviceAccountPullSecrets(account)) ?? []) : [named];
+  const found = await Promise.all(
+    names.map(async (name) => ({ name, content: await references.pullSecret({ namespace, name }) })),
+  );
+  // As the kubelet does: of an account's secrets those that are not there are left out.
+  const present = found.flatMap(({ name, content }) => (content === undefined ? [] : [{ name, content }]));
+  if (named !== undefined && present.length === 0) {
+    throw new PipelineError({
+      code: 'PULL_SECRET_MISSING',
+      message: `The pull secret ${namespace}/${named}, which imageRepoSecret names, does not exist`,
+      hint: 'Create it with kubectl create secret docker-registry, or remove imageRepoSecret.',
+      facts: { namespace, secret: named },
+    });
+  }
+  return {
+    contents: present.map(({ content }) => content),
+    names: present.map(({ name, content }) => ({ name, key: content.key })),
+  };
+}
+
+/** @throws PipelineError DOCKERFILE_MISSING, or what reading throws */
+export async function findDockerfileOf(
+  { references }: PipelineServices,
+  { namespace }: PipelineRequest,
+  { dockerfileConfigMap: name }: BuildTarget,
+): Promise<{ readonly key: string; readonly text: string }> {
+  const data = await references.dockerfile({ namespace, name });
+  const dockerfile = findDockerfile(data);
+  if (dockerfile !== undefined) return dockerfile;
+  throw new PipelineError({
+    code: 'DOCKERFILE_MISSING',
+    message:
+      data === undefined
+        ? `The ConfigMap ${namespace}/${name}, which build.dockerfileConfigMap names, does not exist`
+        : `The ConfigMap ${namespace}/${name} has no key "dockerfile"`,
+    hint: 'Create it with the Dockerfile under the key "dockerfile".',
+    facts: { namespace, configMap: name },
+  });
+}
+
+/** @throws PipelineError CERTIFICATE_SECRET_MISSING, or what reading throws */
+export async function findCertificate(
+  { references }: PipelineServices,
+  { namespace }: PipelineRequest,
+  { certSecret: name }: SignTarget,
+): Promise<SigningCertificate> {
+  const certificate = await references.certificate({ namespace, name });
+  if (certificate !== undefined) return certificate;
+  throw new PipelineError({
+    code: 'CERTIFICATE_SECRET_MISSING',
+    message: `The Secret ${namespace}/${name}, which sign.certSecret names, does not exist`,
+    hint: 'Create it with the certificate under the key "cert".',
+    facts: { namespace, secret: name },
+  });
+}

@@ -1,0 +1,23 @@
+import type { V1OwnerReference } from '@kubernetes/client-node';
+import type { BuilderName } from '../../builder/builder.ts';
+import type { ModuleTarget } from '../../builder/target.ts';
+import type { EarlierState } from './image-state.ts';
+
+/** An image that is wanted. */
+export interface PipelineRequest {
+  readonly target: ModuleTarget;
+  /** Where Jobs run, and where the Secrets and ConfigMaps are that the target names. */
+  readonly namespace: string;
+  /** Who Jobs belong to. */
+  readonly owner: V1OwnerReference;
+  /** GOARCH of the nodes that will run the image. */
+  readonly architectures: readonly string[];
+  /** `status.nodeInfo.osImage` of those nodes. */
+  readonly osImages: readonly string[];
+  /** In place of the configured one. */
+  readonly builder?: BuilderName | undefined;
+  /** The value of the retry annotation. */
+  readonly retry?: string | undefined;
+  /** What was persisted about the image. */
+  readonly earlier?: EarlierState | undefined;
+}

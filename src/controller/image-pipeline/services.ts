@@ -1,0 +1,55 @@
+import type { X509Certificate } from 'node:crypto';
+import type { PodTemplate } from '../../api/module/pod-template.ts';
+import type { BuilderName } from '../../builder/builder.ts';
+import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
+import type { ProxySettings, TrustedCertificates } from '../../builder/job-facts.ts';
+import type { Logger } from '../../shared/log.ts';
+import type { ClusterCaches } from '../cluster/caches.ts';
+import type { ImageRegistry } from '../images/image-registry.ts';
+import type { ReferenceCache } from '../references/reference-cache.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+
+/** What the operator's configuration says about building and signing. */
+export interface PipelineSettings {
+  readonly builder: BuilderName;
+  /** Image of the builder. @default the builder's own */
+  readonly builderImage?: string | undefined;
+  /** The cluster gives pods user namespaces. */
+  readonly userNamespaces: boolean;
+  /** Image that holds `kmm-sign`. */
+  readonly signImage: string;
+  readonly buildPodTemplate?: PodTemplate | undefined;
+  readonly signPodTemplate?: PodTemplate | undefined;
+  /** Jobs tried again after the first failed. */
+  readonly backoffLimit: number;
+  /** Milliseconds before the second try; doubled before each further one. */
+  readonly backoff: number;
+  /** Milliseconds for which Jobs that succeeded are kept. */
+  readonly gcDelay: number;
+  readonly trustedCertificates?: TrustedCertificates | undefined;
+  readonly proxy?: ProxySettings | undefined;
+  /** Driver Toolkit images as they are known at this moment. */
+  readonly driverToolkit: () => DriverToolkitTable;
+}
+
+/** What the pipeline works with. */
+export interface PipelineServices {
+  readonly client: ApiClient;
+  readonly caches: Pick<ClusterCaches, 'jobs' | 'pods'>;
+  readonly references: Pick<
+    ReferenceCache,
+    'dockerfile' | 'certificate' | 'pullSecret' | 'serviceAccountPullSecrets'
+  >;
+  readonly images: Pick<ImageRegistry, 'resolve' | 'verify' | 'forget'>;
+  readonly settings: PipelineSettings;
+  readonly log: Logger;
+  /** Milliseconds since 1970, by the clock that the API server's times are compared with. @default Date.now */
+  readonly now?: (() => number) | undefined;
+}
+
+/** A certificate that images must be signed with. */
+export interface SigningCertificate {
+  readonly certificates: readonly X509Certificate[];
+  /** SHA-256, in hexadecimal. */
+  readonly fingerprint: string;
+}

@@ -1,0 +1,50 @@
+import type { SignFacts } from '../../builder/job-facts.ts';
+import { signJob } from '../../builder/sign-job.ts';
+import type { SignTarget } from '../../builder/target.ts';
+import type { Credentials } from './inputs.ts';
+import { progressJob, type JobProgress } from './job-progress.ts';
+import type { PipelineRequest } from './request.ts';
+import type { PipelineServices, SigningCertificate } from './services.ts';
+
+/** An image by tag, and the digest that the tag had. */
+export interface SignSource {
+  readonly image: string;
+  readonly digest: string;
+}
+
+export interface SignStep {
+  readonly sign: SignTarget;
+  readonly source: SignSource;
+  readonly certificate: SigningCertificate;
+  readonly credentials: Credentials;
+  readonly signal: AbortSignal;
+}
+
+/** Signs an image by a Job. */
+export function progressSignature(
+  services: PipelineServices,
+  request: PipelineRequest,
+  { sign, source, certificate, credentials, signal }: SignStep,
+): Promise<JobProgress> {
+  const { settings } = services;
+  const { target, namespace, owner } = request;
+  const facts: Omit<SignFacts, 'attempt'> = {
+    namespace,
+    owner,
+    image: settings.signImage,
+    pullSecrets: credentials.names,
+    ...(settings.trustedCertificates && { trustedCertificates: settings.trustedCertificates }),
+    ...(settings.proxy && { proxy: settings.proxy }),
+    ...(settings.signPodTemplate && { podTemplate: settings.signPodTemplate }),
+    ...(request.retry === undefined ? {} : { retry: request.retry }),
+    sourceDigest: source.digest,
+    certificateFingerprint: certificate.fingerprint,
+  };
+  const signed = { ...target, sign: { ...sign, unsignedImage: source.image } };
+  return progressJob(services, {
+    namespace,
+    jobOf: (attempt) => signJob(signed, { ...facts, attempt }),
+    earlier: request.earlier,
+    signal,
+  });
+}

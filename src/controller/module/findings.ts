@@ -1,0 +1,118 @@
+import { findFieldsNotActedOn, type FieldFacts } from '../../api/module/not-acted-on.ts';
+import { parseKernel } from '../../builder/kernel.ts';
+import { findIdleMappings } from '../kernel-mapping/find-mapping.ts';
+import type { Finding } from './conditions.ts';
+import type { KernelResult } from './kernel-result.ts';
+import type { NamedModule } from './named-module.ts';
+import type { SelectedNodes } from './node-groups.ts';
+
+/** How many nodes should have something, and how many have it. */
+export interface Rollout {
+  readonly desired: number;
+  readonly available: number;
+}
+
+export interface FindingsQuery {
+  readonly module: NamedModule;
+  readonly selected: SelectedNodes;
+  readonly results: readonly KernelResult[];
+  readonly loader: Rollout;
+  readonly devicePlugin: Rollout | undefined;
+  readonly fieldFacts: FieldFacts;
+}
+
+/** What there is to say of a Module: whether it is ready, under way or broken, and what of it has no effect. */
+export function findingsOf(query: FindingsQuery): Finding[] {
+  return [ready(query), progressing(query), degraded(query), ...unused(query)];
+}
+
+/** What there is to say of a Module that cannot be read. */
+export function findingsOfInvalid(problem: string): Finding[] {
+  const because = { reason: 'InvalidModule', message: problem };
+  return [
+    { type: 'Ready', status: 'False', ...because },
+    { type: 'Progressing', status: 'False', ...because },
+    { type: 'Degraded', status: 'True', ...because },
+  ];
+}
+
+function ready(query: FindingsQuery): Finding {
+  const because = (status: 'True' | 'False', reason: string, message: string): Finding => ({
+    type: 'Ready',
+    status,
+    reason,
+    message,
+  });
+  const { results, selected, loader, devicePlugin } = query;
+  const failed = results.find(({ state }) => state.phase === 'Failed');
+  if (failed !== undefined) return because('False', failed.state.reason, sentence(failed));
+  const pending = results.find(({ state }) => state.phase !== 'Ready');
+  if (pending !== undefined) return because('False', pending.state.reason, sentence(pending));
+  if (selected.groups.length === 0) return because('True', 'NoNodes', 'No node matches the selector');
+  if (loader.available < loader.desired) {
+    return because('False', 'Loading', `${loader.available} of ${loader.desired} nodes have the module`);
+  }
+  if (devicePlugin !== undefined && devicePlugin.available < devicePlugin.desired) {
+    const { available, desired } = devicePlugin;
+    return because('False', 'StartingDevicePlugin', `${available} of ${desired} nodes have the device plugin`);
+  }
+  return because('True', 'Loaded', `${loader.desired} of ${loader.desired} nodes have the module`);
+}
+
+function progressing({ results, loader, devicePlugin }: FindingsQuery): Finding {
+  const working = results.filter(({ state }) => state.phase !== 'Ready' && state.phase !== 'Failed');
+  const [first] = working;
+  const type = 'Progressing';
+  if (first !== undefined) {
+    return { type, status: 'True', reason: first.state.reason, message: withOthers(first, working.length) };
+  }
+  const rollouts = devicePlugin === undefined ? [loader] : [loader, devicePlugin];
+  const isRollingOut = rollouts.some(({ available, desired }) => available < desired);
+  return isRollingOut
+    ? { type, status: 'True', reason: 'RollingOut', message: 'Pods are being started on nodes' }
+    : { type, status: 'False', reason: 'Settled', message: 'There is nothing to do' };
+}
+
+function degraded({ results }: FindingsQuery): Finding {
+  const failed = results.filter(({ state, error }) => state.phase === 'Failed' || error !== undefined);
+  const [first] = failed;
+  return first === undefined
+    ? { type: 'Degraded', status: 'False', reason: 'AsExpected', message: 'Nothing has failed' }
+    : { type: 'Degraded', status: 'True', reason: first.state.reason, message: withOthers(first, failed.length) };
+}
+
+function unused({ module, selected, fieldFacts }: FindingsQuery): Finding[] {
+  const fields = findFieldsNotActedOn(module.spec, fieldFacts);
+  const kernels = selected.kernels.map(({ release }) => parseKernel(release));
+  const idle = findIdleMappings(module.spec.moduleLoader?.container.kernelMappings ?? [], kernels);
+  return [
+    ...(fields.length === 0
+      ? []
+      : [
+          {
+            type: 'FieldsNotActedOn',
+            status: 'True' as const,
+            reason: 'NotSupported',
+            message: fields.map(({ path, reason }) => `${path}: ${reason}`).join('; '),
+          },
+        ]),
+    ...(idle.length === 0
+      ? []
+      : [
+          {
+            type: 'IdleKernelMappings',
+            status: 'True' as const,
+            reason: idle[0]?.reason ?? '',
+            message: idle.map(({ message }) => message).join('; '),
+          },
+        ]),
+  ];
+}
+
+function sentence({ group, state }: KernelResult): string {
+  return `Kernel ${group.kernel.release}: ${state.message}`;
+}
+
+function withOthers(first: KernelResult, count: number): string {
+  return count === 1 ? sentence(first) : `${sentence(first)} (and ${count - 1} more kernels)`;
+}

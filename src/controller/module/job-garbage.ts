@@ -1,0 +1,69 @@
+import { kernelLabelValue } from '../../builder/labels.ts';
+import type { JobFacts } from '../cluster/projections.ts';
+import { jobs } from '../cluster/resources.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import { isApiError } from '../runtime/errors.ts';
+
+/** What is known of the work for one kernel. */
+export interface KernelWork {
+  readonly kernel: { readonly release: string; readonly version: string };
+  /** Jobs of the present inputs; undefined: not known. */
+  readonly jobs: readonly string[] | undefined;
+  /** The image is ready, and that has been persisted. */
+  readonly settled: boolean;
+}
+
+export interface JobGarbageQuery {
+  readonly owned: readonly JobFacts[];
+  readonly work: readonly KernelWork[];
+  /** Milliseconds for which Jobs that succeeded are kept. */
+  readonly gcDelay: number;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
+/** Jobs that can go, and milliseconds until the next one can. */
+export interface JobGarbage {
+  readonly garbage: readonly JobFacts[];
+  readonly nextAfter: number | undefined;
+}
+
+/**
+ * Finds the Jobs that are no longer needed: those of inputs that have changed, of kernels that are gone, and, some
+ * time after they succeeded, those whose result is persisted.
+ */
+export function findJobGarbage({ owned, work, gcDelay, now }: JobGarbageQuery): JobGarbage {
+  const byKernel = new Map(work.map((one) => [kernelLabelValue(one.kernel), one]));
+  const due = owned
+    .filter(({ deleting }) => !deleting)
+    .flatMap((job) => {
+      const at = goesAt(job, byKernel.get(job.kernel ?? ''), gcDelay);
+      return at === undefined ? [] : [{ job, at }];
+    });
+  const later = due.filter(({ at }) => at > now).map(({ at }) => at - now);
+  return {
+    garbage: due.filter(({ at }) => at <= now).map(({ job }) => job),
+    nextAfter: later.length === 0 ? undefined : Math.min(...later),
+  };
+}
+
+/** When a Job can go, in milliseconds since 1970; undefined: not as things are. */
+function goesAt(job: JobFacts, work: KernelWork | undefined, gcDelay: number): number | undefined {
+  if (work !== undefined && work.jobs === undefined) return undefined;
+  const isCurrent = work?.jobs?.includes(job.key.name) ?? false;
+  if (isCurrent && (work?.settled !== true || job.state === 'active')) return undefined;
+  return job.state === 'succeeded' ? Date.parse(job.ended ?? '') + gcDelay : 0;
+}
+
+/** Deletes Jobs, these very ones, with their pods. */
+export async function deleteJobs(
+  client: ApiClient,
+  garbage: readonly JobFacts[],
+  signal: AbortSignal,
+): Promise<void> {
+  for (const { key, uid } of garbage) {
+    await client.delete(jobs, key, { uid, signal }).catch((error: unknown) => {
+      if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
+    });
+  }
+}

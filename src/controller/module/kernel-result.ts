@@ -1,0 +1,118 @@
+import type { V1OwnerReference } from '@kubernetes/client-node';
+import type { Module } from '../../api/module/module.ts';
+import { builderNames, type BuilderName } from '../../builder/builder.ts';
+import { BuilderError } from '../../builder/errors.ts';
+import type { ModuleTarget } from '../../builder/target.ts';
+import { KmmError } from '../../shared/errors.ts';
+import { PipelineError } from '../image-pipeline/errors.ts';
+import type { ImageState } from '../image-pipeline/image-state.ts';
+import { advanceImage } from '../image-pipeline/pipeline.ts';
+import type { PipelineServices } from '../image-pipeline/services.ts';
+import { MappingError } from '../kernel-mapping/errors.ts';
+import { resolveTarget } from '../kernel-mapping/resolve-target.ts';
+import { ReferenceError } from '../references/errors.ts';
+import { moduleNameOf, type NamedModule } from './named-module.ts';
+import type { NodeGroup } from './node-groups.ts';
+
+/** Annotations of ours on Modules. */
+export const moduleAnnotations = {
+  /** A new value starts failed work anew. */
+  retry: 'kmm.sigs.x-k8s.io/retry',
+  /** `kaniko` or `buildah`, in place of the configured one. */
+  builder: 'kmm.sigs.x-k8s.io/builder',
+} as const;
+
+/** A kernel that a mapping is for. */
+export interface WantedKernel {
+  readonly group: NodeGroup;
+  /** Or why there is none. */
+  readonly target: ModuleTarget | KmmError;
+}
+
+/** What became of a kernel. */
+export interface KernelResult extends WantedKernel {
+  readonly state: ImageState;
+  /** Jobs of the present inputs; undefined: not known, since looking failed. */
+  readonly jobs: readonly string[] | undefined;
+  /** Why to come again soon. */
+  readonly error: unknown;
+}
+
+/** The kernels that a Module's mappings are for. One that cannot be resolved does not hold up the others. */
+export function wantedKernels(module: NamedModule, groups: readonly NodeGroup[]): WantedKernel[] {
+  return groups.flatMap((group) => {
+    try {
+      const target = resolveTarget({ module: moduleNameOf(module), spec: module.spec, kernel: group.kernel });
+      return target === undefined ? [] : [{ group, target }];
+    } catch (error) {
+      if (error instanceof KmmError) return [{ group, target: error }];
+      throw error;
+    }
+  });
+}
+
+/** Brings a kernel's image nearer to being ready. Never throws: what goes wrong is the kernel's own affair. */
+export async function advanceKernel(
+  services: PipelineServices,
+  { module, owner, wanted }: { module: NamedModule; owner: V1OwnerReference; wanted: WantedKernel },
+  signal: AbortSignal,
+): Promise<KernelResult> {
+  const { group, target } = wanted;
+  const earlier = module.status?.kernels?.find(({ kernelVersion }) => kernelVersion === group.kernel.release);
+  if (target instanceof KmmError) return failedResult(wanted, target, earlier);
+  try {
+    const { state, jobs } = await advanceImage(
+      services,
+      {
+        target,
+        namespace: target.module.namespace,
+        owner,
+        architectures: group.architectures,
+        osImages: group.osImages,
+        builder: builderOf(module),
+        retry: module.metadata.annotations?.[moduleAnnotations.retry],
+        earlier,
+      },
+      signal,
+    );
+    return { ...wanted, state, jobs, error: undefined };
+  } catch (error) {
+    return failedResult(wanted, error, earlier);
+  }
+}
+
+function builderOf({ metadata }: Module): BuilderName | undefined {
+  const asked = metadata.annotations?.[moduleAnnotations.builder];
+  return builderNames.find((name) => name === asked);
+}
+
+function failedResult(
+  wanted: WantedKernel,
+  error: unknown,
+  earlier: Partial<ImageState> | undefined,
+): KernelResult {
+  // Somebody has to change something, and that is watched; of all else, repetition may be the cure.
+  const isTheirs = [MappingError, PipelineError, BuilderError, ReferenceError].some((kind) => error instanceof kind);
+  const state: ImageState = {
+    phase: isTheirs ? 'Failed' : 'Checking',
+    reason: error instanceof KmmError ? reasonOf(error.code) : 'InternalError',
+    message: describe(error),
+    job: earlier?.job,
+    attempts: earlier?.attempts,
+    inputs: earlier?.inputs,
+    unsignedDigest: earlier?.unsignedDigest,
+  };
+  return { ...wanted, state, jobs: undefined, error: isTheirs ? undefined : error };
+}
+
+function describe(error: unknown): string {
+  if (!(error instanceof KmmError)) return 'The operator failed; its log says why';
+  return error.hint === undefined ? error.message : `${error.message}. ${error.hint}`;
+}
+
+/** `NOT_FOUND` as a reason: `NotFound`. */
+function reasonOf(code: string): string {
+  return code
+    .toLowerCase()
+    .replaceAll(/(?:^|_)([a-z0-9])/g, (_match, letter: string) => letter.toUpperCase());
+}

@@ -1,0 +1,59 @@
+import type { CacheEvent } from '../runtime/cache/informer.ts';
+import { Controller, type ControllerOptions } from '../runtime/controller.ts';
+import type { ObjectKey } from '../runtime/object-key.ts';
+import { labelKeys } from '../../builder/labels.ts';
+import type { ClusterCaches } from '../cluster/caches.ts';
+import type { NodeFacts, PodFacts } from '../cluster/projections.ts';
+import { matches } from './node-groups.ts';
+import { ModuleReconciler, type ModuleServices } from './reconcile.ts';
+
+/** The Module controller: what its work is, and which events start it. */
+export function createModuleController(
+  services: ModuleServices,
+  options: Pick<ControllerOptions, 'maxConcurrent' | 'metrics' | 'backoff'> = {},
+): Controller {
+  const reconciler = new ModuleReconciler(services);
+  const { caches, references, log } = services;
+  const controller = new Controller({
+    ...options,
+    name: 'module',
+    log,
+    reconcile: (key, { signal }) => reconciler.reconcile(key, signal),
+  });
+  const owners = (uid: string | undefined): ObjectKey[] =>
+    uid === undefined ? [] : caches.modules.byIndex('uid', uid).map(({ key }) => key);
+  controller.watch(caches.modules);
+  controller.watch(caches.nodes, (event) => modulesOfNode(caches, event));
+  controller.watch(caches.jobs, (event) => owners(current(event).ownerUid));
+  controller.watch(caches.daemonSets, (event) => owners(current(event).ownerUid));
+  controller.watch(caches.pods, (event) => owners(jobOwner(caches, current(event))));
+  references.onChange((users) => {
+    for (const user of users) controller.enqueue(user);
+  });
+  return controller;
+}
+
+function current<P>(event: CacheEvent<P>): P {
+  return event.type === 'deleted' ? event.previous : event.object;
+}
+
+/** The owner of the Job that a pod works for. Other pods show in the status of their DaemonSet. */
+function jobOwner(caches: ClusterCaches, { key, labels, ownerName }: PodFacts): string | undefined {
+  if (labels[labelKeys.jobType] === undefined || ownerName === undefined) return undefined;
+  return caches.jobs.get({ namespace: key.namespace, name: ownerName })?.ownerUid;
+}
+
+/** Modules that select a node, or did before its labels changed. */
+function modulesOfNode({ modules }: ClusterCaches, event: CacheEvent<NodeFacts>): ObjectKey[] {
+  if (event.type === 'updated' && !isRelevant(event.previous, event.object)) return [];
+  const nodes = event.type === 'updated' ? [event.previous, event.object] : [current(event)];
+  return modules
+    .list()
+    .filter(({ module }) => nodes.some(({ labels }) => matches(module?.spec.selector ?? {}, labels)))
+    .map(({ key }) => key);
+}
+
+/** Nodes tell of themselves all the time; little of it matters. */
+function isRelevant(before: NodeFacts, after: NodeFacts): boolean {
+  return JSON.stringify(before) !== JSON.stringify(after);
+}

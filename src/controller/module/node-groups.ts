@@ -1,0 +1,85 @@
+import type { V1Taint, V1Toleration } from '@kubernetes/client-node';
+import { parseKernel, type Kernel } from '../../builder/kernel.ts';
+import type { NodeFacts } from '../cluster/projections.ts';
+
+/** Nodes that run one kernel. */
+export interface NodeGroup {
+  readonly kernel: Kernel;
+  /** GOARCH, sorted. */
+  readonly architectures: readonly string[];
+  readonly osImages: readonly string[];
+  /** Nodes that may get the module. */
+  readonly nodes: readonly NodeFacts[];
+}
+
+/** The nodes of a Module. */
+export interface SelectedNodes {
+  /** By kernel, of the nodes that may get the module. */
+  readonly groups: readonly NodeGroup[];
+  /** Kernels of all nodes that the selector finds, those with taints too: what runs there stays. */
+  readonly kernels: readonly Kernel[];
+}
+
+export interface NodeSelection {
+  readonly selector: Readonly<Record<string, string>>;
+  readonly tolerations: readonly V1Toleration[];
+}
+
+/** Finds the nodes of a Module and groups them by kernel, in the order of their names. */
+export function selectNodes(nodes: readonly NodeFacts[], { selector, tolerations }: NodeSelection): SelectedNodes {
+  const selected = nodes.filter(({ labels, kernelRelease }) => kernelRelease !== '' && matches(selector, labels));
+  const groups = new Map<string, NodeFacts[]>();
+  for (const node of selected) {
+    if (!node.taints.every((taint) => stands(taint, tolerations))) continue;
+    const group = groups.get(node.kernelRelease);
+    if (group === undefined) groups.set(node.kernelRelease, [node]);
+    else group.push(node);
+  }
+  return {
+    groups: [...groups].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([release, group]) => groupOf(release, group)),
+    kernels: distinct(selected.map(({ kernelRelease }) => kernelRelease)).map(parseKernel),
+  };
+}
+
+/** Whether a node has all labels of a selector. */
+export function matches(
+  selector: Readonly<Record<string, string>>,
+  labels: Readonly<Record<string, string>>,
+): boolean {
+  return Object.entries(selector).every(([key, value]) => labels[key] === value);
+}
+
+function groupOf(release: string, nodes: readonly NodeFacts[]): NodeGroup {
+  return {
+    kernel: parseKernel(release),
+    architectures: distinct(nodes.map(({ architecture }) => architecture)),
+    osImages: distinct(nodes.map(({ osImage }) => osImage)),
+    nodes,
+  };
+}
+
+/** What the DaemonSet controller lets its pods stand without being asked. */
+const toleratedByDaemonSets = new Set([
+  'node.kubernetes.io/not-ready',
+  'node.kubernetes.io/unreachable',
+  'node.kubernetes.io/disk-pressure',
+  'node.kubernetes.io/memory-pressure',
+  'node.kubernetes.io/pid-pressure',
+  'node.kubernetes.io/unschedulable',
+]);
+
+/** Whether pods stand a taint (Kubernetes, "Taints and Tolerations"). */
+function stands(taint: V1Taint, tolerations: readonly V1Toleration[]): boolean {
+  if (taint.effect === 'PreferNoSchedule' || toleratedByDaemonSets.has(taint.key)) return true;
+  return tolerations.some((toleration) => tolerates(toleration, taint));
+}
+
+function tolerates({ key, operator = 'Equal', value = '', effect }: V1Toleration, taint: V1Taint): boolean {
+  if (effect !== undefined && effect !== '' && effect !== taint.effect) return false;
+  if (key === undefined || key === '') return operator === 'Exists';
+  return key === taint.key && (operator === 'Exists' || value === (taint.value ?? ''));
+}
+
+function distinct(values: readonly string[]): string[] {
+  return [...new Set(values)].toSorted();
+}

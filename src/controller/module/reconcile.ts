@@ -1,0 +1,214 @@
+import type { V1OwnerReference } from '@kubernetes/client-node';
+import type { ModuleStatus } from '../../api/module/status.ts';
+import { kernelLabelValue, labelKeys } from '../../builder/labels.ts';
+import type { CachedModule, ClusterCaches } from '../cluster/caches.ts';
+import { modules } from '../cluster/resources.ts';
+import { devicePluginRole } from '../daemon-sets/device-plugin.ts';
+import type { OperatorFacts } from '../daemon-sets/facts.ts';
+import { moduleLoaderRole } from '../daemon-sets/module-loader.ts';
+import type { PipelineServices } from '../image-pipeline/services.ts';
+import { findMapping } from '../kernel-mapping/find-mapping.ts';
+import type { ReferenceCache } from '../references/reference-cache.ts';
+import type { ReconcileResult } from '../runtime/controller.ts';
+import type { EventRecorder } from '../runtime/event-recorder.ts';
+import type { ObjectKey } from '../runtime/object-key.ts';
+import { DaemonSetSync } from './daemon-set-sync.ts';
+import { findingsOf, findingsOfInvalid, type Rollout } from './findings.ts';
+import { deleteJobs, findJobGarbage } from './job-garbage.ts';
+import { kernelEvents } from './kernel-events.ts';
+import { advanceKernel, wantedKernels, type KernelResult } from './kernel-result.ts';
+import type { NamedModule } from './named-module.ts';
+import { selectNodes, type SelectedNodes } from './node-groups.ts';
+import { referencesOf } from './references.ts';
+import { moduleStatusOf } from './status.ts';
+
+/** What the Module reconciler works with. */
+export interface ModuleServices extends PipelineServices {
+  readonly caches: ClusterCaches;
+  readonly references: ReferenceCache;
+  readonly events: EventRecorder;
+  readonly operator: OperatorFacts;
+}
+
+/** Brings Modules to where they should be. */
+export class ModuleReconciler {
+  readonly #services: ModuleServices;
+  readonly #daemonSets: DaemonSetSync;
+
+  constructor(services: ModuleServices) {
+    this.#services = services;
+    this.#daemonSets = new DaemonSetSync(services.client, services.caches);
+  }
+
+  /** @throws AggregateError when a kernel's work failed for a reason that may pass: come again */
+  async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
+    const cached = this.#services.caches.modules.get(key);
+    if (cached === undefined || cached.metadata.deletionTimestamp !== undefined) {
+      // What it owns is collected with it.
+      this.#services.references.use(key, []);
+      return {};
+    }
+    const { module } = cached;
+    if (module === undefined) return this.#reportInvalid(cached, signal);
+    return this.#reconcileModule(named(cached, module), signal);
+  }
+
+  async #reconcileModule(module: NamedModule, signal: AbortSignal): Promise<ReconcileResult> {
+    const { caches, references, settings, now = Date.now } = this.#services;
+    const { spec, metadata } = module;
+    const selected = selectNodes(caches.nodes.list(), {
+      selector: spec.selector,
+      tolerations: spec.tolerations ?? [],
+    });
+    const wanted = wantedKernels(module, selected.groups);
+    references.use(metadata, referencesOf(metadata.namespace, wanted));
+    const owner = ownerOf(module);
+    const results = await Promise.all(
+      wanted.map((one) => advanceKernel(this.#services, { module, owner, wanted: one }, signal)),
+    );
+    await this.#daemonSets.sync(
+      {
+        module,
+        results,
+        mappedKernels: mappedKernels(module, selected),
+        surroundings: { operator: this.#services.operator, owner },
+      },
+      signal,
+    );
+    this.#tell(module, results);
+    const isPersisted = await this.#writeStatus(module, this.#statusOf(module, selected, results), signal);
+    const { garbage, nextAfter } = findJobGarbage({
+      owned: caches.jobs.byIndex('owner', metadata.uid),
+      work: results.map(({ group, jobs, state }) => ({
+        kernel: group.kernel,
+        jobs,
+        settled: isPersisted && state.phase === 'Ready',
+      })),
+      gcDelay: settings.gcDelay,
+      now: now(),
+    });
+    await deleteJobs(this.#services.client, garbage, signal);
+    throwErrors(results);
+    return { requeueAfter: soonest([nextAfter, ...results.map(({ state }) => state.requeueAfter)]) };
+  }
+
+  #statusOf(module: NamedModule, selected: SelectedNodes, results: readonly KernelResult[]): ModuleStatus {
+    const { caches, settings, now = Date.now } = this.#services;
+    const owned = caches.daemonSets.byIndex('owner', module.metadata.uid);
+    const available = (role: string): number =>
+      owned
+        .filter(({ labels }) => labels[labelKeys.role] === role)
+        .reduce((sum, one) => sum + one.available, 0);
+    const nodes = selected.groups.reduce((sum, group) => sum + group.nodes.length, 0);
+    const mapped = results.reduce((sum, { group }) => sum + group.nodes.length, 0);
+    const loader: Rollout = { desired: mapped, available: available(moduleLoaderRole) };
+    const devicePlugin: Rollout | undefined =
+      module.spec.devicePlugin === undefined
+        ? undefined
+        : {
+            desired: module.spec.moduleLoader === undefined ? nodes : mapped,
+            available: available(devicePluginRole),
+          };
+    const fieldFacts = { builder: settings.builder };
+    return moduleStatusOf({
+      module,
+      findings: findingsOf({ module, selected, results, loader, devicePlugin, fieldFacts }),
+      results,
+      nodes,
+      loader,
+      devicePlugin,
+      now: new Date(now()).toISOString(),
+    });
+  }
+
+  #tell(module: NamedModule, results: readonly KernelResult[]): void {
+    for (const result of results) {
+      const earlier = module.status?.kernels?.find(
+        ({ kernelVersion }) => kernelVersion === result.group.kernel.release,
+      );
+      for (const event of kernelEvents(result, earlier)) {
+        this.#services.events.record({ resource: modules, object: module, ...event });
+      }
+    }
+  }
+
+  /** @returns whether the API server had this status already */
+  async #writeStatus(module: NamedModule, status: ModuleStatus, signal: AbortSignal): Promise<boolean> {
+    if (JSON.stringify(sorted(status)) === JSON.stringify(sorted(module.status))) return true;
+    await this.#apply(module.metadata, status, signal);
+    return false;
+  }
+
+  async #reportInvalid({ metadata, problem }: CachedModule, signal: AbortSignal): Promise<ReconcileResult> {
+    const conditions = findingsOfInvalid(problem ?? '').map((finding) => ({
+      ...finding,
+      lastTransitionTime: metadata.creationTimestamp ?? new Date(0).toISOString(),
+    }));
+    await this.#apply(metadata, { observedGeneration: metadata.generation, conditions }, signal);
+    return {};
+  }
+
+  async #apply(metadata: ObjectKey, status: ModuleStatus, signal: AbortSignal): Promise<void> {
+    const { namespace, name } = metadata;
+    const object = { metadata: { namespace, name }, status };
+    await this.#services.client.apply(modules, object, { subresource: 'status', force: true, signal });
+  }
+}
+
+function named({ metadata }: CachedModule, module: NonNullable<CachedModule['module']>): NamedModule {
+  const { namespace = '', uid = '' } = metadata;
+  return { ...module, metadata: { ...module.metadata, namespace, uid } };
+}
+
+function ownerOf({ metadata }: NamedModule): V1OwnerReference {
+  return {
+    apiVersion: 'kmm.sigs.x-k8s.io/v1beta1',
+    kind: 'Module',
+    name: metadata.name,
+    uid: metadata.uid,
+    controller: true,
+    blockOwnerDeletion: true,
+  };
+}
+
+/** Label values of the kernels of all selected nodes that a mapping is for. */
+function mappedKernels({ spec }: NamedModule, { kernels }: SelectedNodes): string[] {
+  const mappings = spec.moduleLoader?.container.kernelMappings ?? [];
+  return kernels.filter((kernel) => isMapped(mappings, kernel)).map(kernelLabelValue);
+}
+
+/** A mapping that cannot be read says nothing: what runs stays. */
+function isMapped(
+  mappings: Parameters<typeof findMapping>[0],
+  kernel: Parameters<typeof findMapping>[1],
+): boolean {
+  try {
+    return findMapping(mappings, kernel) !== undefined;
+  } catch {
+    return true;
+  }
+}
+
+function throwErrors(results: readonly KernelResult[]): void {
+  const errors = results.flatMap(({ error }) => (error === undefined ? [] : [error]));
+  const [first, ...others] = errors;
+  if (first === undefined) return;
+  throw others.length === 0 ? first : new AggregateError(errors, 'several kernels failed');
+}
+
+function soonest(pauses: readonly (number | undefined)[]): number | undefined {
+  const given = pauses.filter((pause) => pause !== undefined);
+  return given.length === 0 ? undefined : Math.min(...given);
+}
+
+/** A copy whose properties are in order and none undefined, for comparing. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([, property]) => property !== undefined)
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, property]) => [name, sorted(property)]),
+  );
+}

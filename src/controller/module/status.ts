@@ -1,0 +1,70 @@
+import type { KernelStatus, ModuleStatus } from '../../api/module/status.ts';
+import type { Module } from '../../api/module/module.ts';
+import { KmmError } from '../../shared/errors.ts';
+import { toConditions, type Finding } from './conditions.ts';
+import type { Rollout } from './findings.ts';
+import type { KernelResult } from './kernel-result.ts';
+
+/** What a status is made from. */
+export interface StatusQuery {
+  readonly module: Module;
+  readonly findings: readonly Finding[];
+  readonly results: readonly KernelResult[];
+  /** Nodes that may get the module. */
+  readonly nodes: number;
+  readonly loader: Rollout;
+  readonly devicePlugin: Rollout | undefined;
+  /** RFC 3339. */
+  readonly now: string;
+}
+
+/** The status of a Module. Times are carried over where nothing changed, so that equal states give equal texts. */
+export function moduleStatusOf(query: StatusQuery): ModuleStatus {
+  const { module, findings, results, nodes, loader, devicePlugin, now } = query;
+  const { generation } = module.metadata;
+  const counters = ({ desired, available }: Rollout) => ({
+    nodesMatchingSelectorNumber: nodes,
+    desiredNumber: desired,
+    availableNumber: available,
+  });
+  return {
+    observedGeneration: generation,
+    conditions: toConditions(findings, { earlier: module.status?.conditions, generation, now }),
+    moduleLoader: counters(loader),
+    devicePlugin: devicePlugin && counters(devicePlugin),
+    imageRebuildTriggerGeneration: module.spec.imageRebuildTriggerGeneration,
+    kernels: results.flatMap((result) => kernelStatuses(result, module.status?.kernels ?? [], now)),
+  };
+}
+
+/** One entry for each architecture: nodes of several may run kernels of one name. */
+function kernelStatuses(
+  { group, target, state }: KernelResult,
+  earlier: readonly KernelStatus[],
+  now: string,
+): KernelStatus[] {
+  return group.architectures.map((architecture) => {
+    const kernelVersion = group.kernel.release;
+    const before = earlier.find((one) => one.kernelVersion === kernelVersion && one.architecture === architecture);
+    const { phase, reason, message, digest, unsignedDigest, inputs, job, attempts } = state;
+    const isSame = before?.phase === phase && before.reason === reason;
+    const isWorking = phase !== 'Ready' && phase !== 'Failed';
+    const wasWorking = before !== undefined && before.phase !== 'Ready' && before.phase !== 'Failed';
+    return {
+      kernelVersion,
+      architecture,
+      nodes: group.nodes.filter((node) => node.architecture === architecture).length,
+      image: target instanceof KmmError ? before?.image : target.image,
+      digest,
+      unsignedDigest,
+      inputs,
+      phase,
+      reason,
+      message,
+      job,
+      attempts,
+      startTime: isWorking && !wasWorking ? now : (before?.startTime ?? now),
+      lastTransitionTime: isSame ? before.lastTransitionTime : now,
+    };
+  });
+}
