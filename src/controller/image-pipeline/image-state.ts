@@ -22,10 +22,9 @@ export interface ImageState {
 }
 
 /** What an earlier look at the image found, as it is persisted. */
-export type EarlierState = Pick<
-  ImageState,
-  'phase' | 'message' | 'unsignedDigest' | 'inputs' | 'job' | 'attempts'
->;
+export type EarlierState = Pick<ImageState, 'phase' | 'unsignedDigest' | 'inputs' | 'job' | 'attempts'> & {
+  readonly message?: string | undefined;
+};
 
 /** A state, and the Jobs that belong to the present inputs: all others of the same image can go. */
 export interface PipelineResult {

@@ -1,9 +1,10 @@
 import { findDockerfile, type PullSecret } from '../../builder/job-facts.ts';
 import type { BuildTarget, SignTarget } from '../../builder/target.ts';
-import type { PullSecretContent } from '../references/projections.ts';
+import type { PullSecretContent } from '../../registry/credentials/pull-secret.ts';
+import type { CertificateSecret } from '../references/kept.ts';
 import { PipelineError } from './errors.ts';
 import type { PipelineRequest } from './request.ts';
-import type { PipelineServices, SigningCertificate } from './services.ts';
+import type { PipelineServices } from './services.ts';
 
 /** Pull secrets: for ourselves and for Jobs. */
 export interface Credentials {
@@ -21,8 +22,7 @@ export async function findCredentials(
 ): Promise<Credentials> {
   const named = target.imageRepoSecret;
   const account = { namespace, name: target.serviceAccountName ?? 'default' };
-  const names =
-    named === undefined ? ((await references.serviceAccountPullSecrets(account)) ?? []) : [named];
+  const names = named === undefined ? ((await references.serviceAccountPullSecrets(account)) ?? []) : [named];
   const found = await Promise.all(
     names.map(async (name) => ({ name, content: await references.pullSecret({ namespace, name }) })),
   );
@@ -67,7 +67,7 @@ export async function findCertificate(
   { references }: PipelineServices,
   { namespace }: PipelineRequest,
   { certSecret: name }: SignTarget,
-): Promise<SigningCertificate> {
+): Promise<CertificateSecret> {
   const certificate = await references.certificate({ namespace, name });
   if (certificate !== undefined) return certificate;
   throw new PipelineError({

@@ -106,7 +106,9 @@ async function describeFailure(
   job: JobFacts,
   { earlier, signal }: JobWork,
 ): Promise<string> {
-  if (earlier?.phase === 'Failed' && earlier.job === job.key.name) return earlier.message;
+  if (earlier?.phase === 'Failed' && earlier.job === job.key.name && earlier.message !== undefined) {
+    return earlier.message;
+  }
   const pod = podOf(services, job.key);
   if (job.reason === 'DeadlineExceeded') {
     const waited = pod?.waiting === undefined ? '' : `; its pod waited: ${sentence(pod.waiting)}`;

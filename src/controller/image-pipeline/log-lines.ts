@@ -11,7 +11,12 @@ const colours = /\p{Cc}\[[0-9;]*m/gu;
 export function lastLines(log: string): string {
   const lines = log
     .split('\n')
-    .map((line) => line.replaceAll(colours, '').replaceAll(/\p{Cc}+/gu, ' ').trim())
+    .map((line) =>
+      line
+        .replaceAll(colours, '')
+        .replaceAll(/\p{Cc}+/gu, ' ')
+        .trim(),
+    )
     .filter((line) => line !== '');
   const text = redactTokens(lines.slice(-lineCount).join(' | '));
   return text.length <= maxLength ? text : `…${text.slice(text.length - maxLength + 1)}`;

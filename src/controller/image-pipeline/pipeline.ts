@@ -1,7 +1,8 @@
 import { buildInputsHash } from '../../builder/job-hash.ts';
 import type { SignTarget } from '../../builder/target.ts';
 import type { RegistryTls } from '../../api/module/registry-tls.ts';
-import type { ResolvedImage } from '../images/image-registry.ts';
+import type { CertificateSecret } from '../references/kept.ts';
+import type { ResolvedImage } from '../images/resolve.ts';
 import { jobs } from '../cluster/resources.ts';
 import { isApiError } from '../runtime/errors.ts';
 import { progressBuild } from './build-step.ts';
@@ -9,7 +10,7 @@ import type { ImageState, PipelineResult } from './image-state.ts';
 import { findCertificate, findCredentials, findDockerfileOf, type Credentials } from './inputs.ts';
 import type { JobProgress } from './job-progress.ts';
 import type { PipelineRequest } from './request.ts';
-import type { PipelineServices, SigningCertificate } from './services.ts';
+import type { PipelineServices } from './services.ts';
 import { progressSignature, type SignSource } from './sign-step.ts';
 
 /** Milliseconds until an image that is nowhere, and that nobody builds, is looked for again. */
@@ -70,7 +71,10 @@ class Pipeline {
     if (sign !== undefined) return this.#sign(sign, built.done, final);
     const digest = built.done.source?.digest ?? final?.digest;
     if (digest !== undefined) return this.#ready(digest, built.done, built.done.jobs);
-    return this.#failed('ImageNotFound', `${image} does not exist, and the Module does not say how to build it`);
+    return this.#failed(
+      'ImageNotFound',
+      `${image} does not exist, and the Module does not say how to build it`,
+    );
   }
 
   /** The image of the build section: as it stands, or after a Job. */
@@ -100,20 +104,20 @@ class Pipeline {
     return { done: { source: asSource(made), inputs, jobs: progress.jobs } };
   }
 
-  async #sign(
-    sign: SignTarget,
-    built: Built,
-    final: ResolvedImage | undefined,
-  ): Promise<PipelineResult> {
+  async #sign(sign: SignTarget, built: Built, final: ResolvedImage | undefined): Promise<PipelineResult> {
     const { target } = this.#request;
     const certificate = await findCertificate(this.#services, this.#request, sign);
-    const isSigned = final !== undefined && (await this.#verify(sign, final.digest, certificate)) === undefined;
+    const isSigned =
+      final !== undefined && (await this.#verify(sign, final.digest, certificate)) === undefined;
     const source = await this.#source(sign, built, { final, isSigned });
     if (isSigned && !this.#isOutdated(source, final)) {
       return this.#ready(final.digest, { ...built, source }, built.jobs);
     }
     if (source === undefined) {
-      return this.#failed('UnsignedImageNotFound', `${sign.unsignedImage}, which is to be signed, does not exist`);
+      return this.#failed(
+        'UnsignedImageNotFound',
+        `${sign.unsignedImage}, which is to be signed, does not exist`,
+      );
     }
     const progress = await progressSignature(this.#services, this.#request, {
       sign,
@@ -171,7 +175,7 @@ class Pipeline {
   async #verify(
     sign: SignTarget,
     digest: string,
-    { certificates, fingerprint }: SigningCertificate,
+    { certificates }: CertificateSecret,
   ): Promise<string | undefined> {
     const { image, registryTls: tls } = this.#request.target;
     const verdict = await this.#services.images.verify({
@@ -179,7 +183,6 @@ class Pipeline {
       digest,
       access: { tls, pullSecrets: this.#credentials.contents },
       certificates,
-      fingerprint,
       files: sign.files,
       signal: this.#signal,
     });
@@ -200,9 +203,7 @@ class Pipeline {
     const state: ImageState = {
       phase: 'Ready',
       reason: signed ? 'Signed' : 'ImageFound',
-      message: signed
-        ? `${target.image} exists, and its modules are signed`
-        : `${target.image} exists`,
+      message: signed ? `${target.image} exists, and its modules are signed` : `${target.image} exists`,
       digest,
       unsignedDigest: signed ? (source?.digest ?? earlier?.unsignedDigest) : undefined,
       inputs: inputs ?? triggerOf(this.#request),

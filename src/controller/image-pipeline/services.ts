@@ -1,4 +1,3 @@
-import type { X509Certificate } from 'node:crypto';
 import type { PodTemplate } from '../../api/module/pod-template.ts';
 import type { BuilderName } from '../../builder/builder.ts';
 import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
@@ -45,11 +44,4 @@ export interface PipelineServices {
   readonly log: Logger;
   /** Milliseconds since 1970, by the clock that the API server's times are compared with. @default Date.now */
   readonly now?: (() => number) | undefined;
-}
-
-/** A certificate that images must be signed with. */
-export interface SigningCertificate {
-  readonly certificates: readonly X509Certificate[];
-  /** SHA-256, in hexadecimal. */
-  readonly fingerprint: string;
 }

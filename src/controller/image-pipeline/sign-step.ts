@@ -1,10 +1,11 @@
 import type { SignFacts } from '../../builder/job-facts.ts';
 import { signJob } from '../../builder/sign-job.ts';
 import type { SignTarget } from '../../builder/target.ts';
+import type { CertificateSecret } from '../references/kept.ts';
 import type { Credentials } from './inputs.ts';
 import { progressJob, type JobProgress } from './job-progress.ts';
 import type { PipelineRequest } from './request.ts';
-import type { PipelineServices, SigningCertificate } from './services.ts';
+import type { PipelineServices } from './services.ts';
 
 /** An image by tag, and the digest that the tag had. */
 export interface SignSource {
@@ -15,7 +16,7 @@ export interface SignSource {
 export interface SignStep {
   readonly sign: SignTarget;
   readonly source: SignSource;
-  readonly certificate: SigningCertificate;
+  readonly certificate: Pick<CertificateSecret, 'fingerprint'>;
   readonly credentials: Credentials;
   readonly signal: AbortSignal;
 }

@@ -9,7 +9,11 @@ export type Finding = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 /** Findings as conditions: the time of the last change of `status` is carried over. */
 export function toConditions(
   findings: readonly Finding[],
-  { earlier = [], generation, now }: { earlier?: readonly Condition[] | undefined; generation: number | undefined; now: string },
+  {
+    earlier = [],
+    generation,
+    now,
+  }: { earlier?: readonly Condition[] | undefined; generation: number | undefined; now: string },
 ): Condition[] {
   return findings.map((finding) => {
     const before = earlier.find(({ type }) => type === finding.type);

@@ -28,35 +28,28 @@ export function findingsOf(query: FindingsQuery): Finding[] {
 
 /** What there is to say of a Module that cannot be read. */
 export function findingsOfInvalid(problem: string): Finding[] {
-  const because = { reason: 'InvalidModule', message: problem };
-  return [
-    { type: 'Ready', status: 'False', ...because },
-    { type: 'Progressing', status: 'False', ...because },
-    { type: 'Degraded', status: 'True', ...because },
-  ];
-}
-
-function ready(query: FindingsQuery): Finding {
-  const because = (status: 'True' | 'False', reason: string, message: string): Finding => ({
-    type: 'Ready',
-    status,
-    reason,
-    message,
-  });
   const { results, selected, loader, devicePlugin } = query;
   const failed = results.find(({ state }) => state.phase === 'Failed');
-  if (failed !== undefined) return because('False', failed.state.reason, sentence(failed));
+  if (failed !== undefined) return readiness('False', failed.state.reason, sentence(failed));
   const pending = results.find(({ state }) => state.phase !== 'Ready');
-  if (pending !== undefined) return because('False', pending.state.reason, sentence(pending));
-  if (selected.groups.length === 0) return because('True', 'NoNodes', 'No node matches the selector');
+  if (pending !== undefined) return readiness('False', pending.state.reason, sentence(pending));
+  if (selected.groups.length === 0) return readiness('True', 'NoNodes', 'No node matches the selector');
   if (loader.available < loader.desired) {
-    return because('False', 'Loading', `${loader.available} of ${loader.desired} nodes have the module`);
+    return readiness('False', 'Loading', `${loader.available} of ${loader.desired} nodes have the module`);
   }
   if (devicePlugin !== undefined && devicePlugin.available < devicePlugin.desired) {
     const { available, desired } = devicePlugin;
-    return because('False', 'StartingDevicePlugin', `${available} of ${desired} nodes have the device plugin`);
+    return readiness(
+      'False',
+      'StartingDevicePlugin',
+      `${available} of ${desired} nodes have the device plugin`,
+    );
   }
-  return because('True', 'Loaded', `${loader.desired} of ${loader.desired} nodes have the module`);
+  return readiness('True', 'Loaded', `${loader.desired} of ${loader.desired} nodes have the module`);
+}
+
+function readiness(status: 'True' | 'False', reason: string, message: string): Finding {
+  return { type: 'Ready', status, reason, message };
 }
 
 function progressing({ results, loader, devicePlugin }: FindingsQuery): Finding {
@@ -78,7 +71,12 @@ function degraded({ results }: FindingsQuery): Finding {
   const [first] = failed;
   return first === undefined
     ? { type: 'Degraded', status: 'False', reason: 'AsExpected', message: 'Nothing has failed' }
-    : { type: 'Degraded', status: 'True', reason: first.state.reason, message: withOthers(first, failed.length) };
+    : {
+        type: 'Degraded',
+        status: 'True',
+        reason: first.state.reason,
+        message: withOthers(first, failed.length),
+      };
 }
 
 function unused({ module, selected, fieldFacts }: FindingsQuery): Finding[] {

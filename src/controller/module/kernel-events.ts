@@ -10,14 +10,22 @@ export interface KernelEvent {
 }
 
 /** What happened to a kernel's image between what was persisted and now. */
-export function kernelEvents({ group, state }: KernelResult, earlier: KernelStatus | undefined): KernelEvent[] {
+export function kernelEvents(
+  { group, state }: KernelResult,
+  earlier: KernelStatus | undefined,
+): KernelEvent[] {
   const { phase, reason, message, job, digest } = state;
   const isNews = earlier?.phase !== phase || earlier.reason !== reason || earlier.job !== job;
   if (!isNews) return [];
   const kernel = group.kernel.release;
   const events: KernelEvent[] = [];
   const ended = earlier?.phase;
-  if ((ended === 'Building' || ended === 'Signing') && phase !== ended && phase !== 'Failed' && phase !== 'Checking') {
+  if (
+    (ended === 'Building' || ended === 'Signing') &&
+    phase !== ended &&
+    phase !== 'Failed' &&
+    phase !== 'Checking'
+  ) {
     const kind = ended === 'Building' ? 'Build' : 'Sign';
     events.push(normal(`${kind}Succeeded`, kind, `${kind} job succeeded for kernel ${kernel}`));
   }

@@ -5,12 +5,12 @@ import { BuilderError } from '../../builder/errors.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { PipelineError } from '../image-pipeline/errors.ts';
-import type { ImageState } from '../image-pipeline/image-state.ts';
+import type { EarlierState, ImageState } from '../image-pipeline/image-state.ts';
 import { advanceImage } from '../image-pipeline/pipeline.ts';
 import type { PipelineServices } from '../image-pipeline/services.ts';
 import { MappingError } from '../kernel-mapping/errors.ts';
 import { resolveTarget } from '../kernel-mapping/resolve-target.ts';
-import { ReferenceError } from '../references/errors.ts';
+import { ReferencedObjectError } from '../references/errors.ts';
 import { moduleNameOf, type NamedModule } from './named-module.ts';
 import type { NodeGroup } from './node-groups.ts';
 
@@ -40,7 +40,7 @@ export interface KernelResult extends WantedKernel {
 
 /** The kernels that a Module's mappings are for. One that cannot be resolved does not hold up the others. */
 export function wantedKernels(module: NamedModule, groups: readonly NodeGroup[]): WantedKernel[] {
-  return groups.flatMap((group) => {
+  return groups.flatMap((group): WantedKernel[] => {
     try {
       const target = resolveTarget({ module: moduleNameOf(module), spec: module.spec, kernel: group.kernel });
       return target === undefined ? [] : [{ group, target }];
@@ -86,13 +86,11 @@ function builderOf({ metadata }: Module): BuilderName | undefined {
   return builderNames.find((name) => name === asked);
 }
 
-function failedResult(
-  wanted: WantedKernel,
-  error: unknown,
-  earlier: Partial<ImageState> | undefined,
-): KernelResult {
+function failedResult(wanted: WantedKernel, error: unknown, earlier: EarlierState | undefined): KernelResult {
   // Somebody has to change something, and that is watched; of all else, repetition may be the cure.
-  const isTheirs = [MappingError, PipelineError, BuilderError, ReferenceError].some((kind) => error instanceof kind);
+  const isTheirs = [MappingError, PipelineError, BuilderError, ReferencedObjectError].some(
+    (kind) => error instanceof kind,
+  );
   const state: ImageState = {
     phase: isTheirs ? 'Failed' : 'Checking',
     reason: error instanceof KmmError ? reasonOf(error.code) : 'InternalError',

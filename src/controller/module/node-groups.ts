@@ -26,8 +26,13 @@ export interface NodeSelection {
 }
 
 /** Finds the nodes of a Module and groups them by kernel, in the order of their names. */
-export function selectNodes(nodes: readonly NodeFacts[], { selector, tolerations }: NodeSelection): SelectedNodes {
-  const selected = nodes.filter(({ labels, kernelRelease }) => kernelRelease !== '' && matches(selector, labels));
+export function selectNodes(
+  nodes: readonly NodeFacts[],
+  { selector, tolerations }: NodeSelection,
+): SelectedNodes {
+  const selected = nodes.filter(
+    ({ labels, kernelRelease }) => kernelRelease !== '' && matches(selector, labels),
+  );
   const groups = new Map<string, NodeFacts[]>();
   for (const node of selected) {
     if (!node.taints.every((taint) => stands(taint, tolerations))) continue;
@@ -36,7 +41,9 @@ export function selectNodes(nodes: readonly NodeFacts[], { selector, tolerations
     else group.push(node);
   }
   return {
-    groups: [...groups].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([release, group]) => groupOf(release, group)),
+    groups: [...groups]
+      .toSorted(([a], [b]) => (a < b ? -1 : 1))
+      .map(([release, group]) => groupOf(release, group)),
     kernels: distinct(selected.map(({ kernelRelease }) => kernelRelease)).map(parseKernel),
   };
 }

@@ -4,16 +4,16 @@ import type { WantedKernel } from './kernel-result.ts';
 
 /** The objects that a Module refers to for the kernels in its cluster. */
 export function referencesOf(namespace: string, kernels: readonly WantedKernel[]): Reference[] {
-  return kernels.flatMap(({ target }): Reference[] => {
+  return kernels.flatMap(({ target }) => {
     if (target instanceof KmmError) return [];
     const { build, sign, imageRepoSecret, serviceAccountName = 'default' } = target;
-    const refer = (kind: Reference['kind'], name: string): Reference => ({ kind, key: { namespace, name } });
-    return [
-      ...(build === undefined ? [] : [refer('dockerfile', build.dockerfileConfigMap)]),
-      ...(sign === undefined ? [] : [refer('certificate', sign.certSecret)]),
+    const names: (readonly [Reference['kind'], string])[] = [
+      ...(build === undefined ? [] : [['dockerfile', build.dockerfileConfigMap] as const]),
+      ...(sign === undefined ? [] : [['certificate', sign.certSecret] as const]),
       imageRepoSecret === undefined
-        ? refer('service-account', serviceAccountName)
-        : refer('pull-secret', imageRepoSecret),
+        ? ['service-account', serviceAccountName]
+        : ['pull-secret', imageRepoSecret],
     ];
+    return names.map(([kind, name]) => ({ kind, key: { namespace, name } }));
   });
 }

@@ -45,7 +45,9 @@ function kernelStatuses(
 ): KernelStatus[] {
   return group.architectures.map((architecture) => {
     const kernelVersion = group.kernel.release;
-    const before = earlier.find((one) => one.kernelVersion === kernelVersion && one.architecture === architecture);
+    const before = earlier.find(
+      (one) => one.kernelVersion === kernelVersion && one.architecture === architecture,
+    );
     const { phase, reason, message, digest, unsignedDigest, inputs, job, attempts } = state;
     const isSame = before?.phase === phase && before.reason === reason;
     const isWorking = phase !== 'Ready' && phase !== 'Failed';
