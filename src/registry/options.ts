@@ -23,6 +23,8 @@ export interface RegistryOptions {
   readonly insecureSkipTlsVerify?: boolean | undefined;
   /** PEM files with certificate authorities that are trusted beside the system's. */
   readonly caFiles?: readonly string[] | undefined;
+  /** The same in memory: texts in PEM. */
+  readonly certificateAuthorities?: readonly string[] | undefined;
   /** PEM files with what we show to a server that asks for a client certificate. */
   readonly clientCertificate?: { readonly certFile: string; readonly keyFile: string } | undefined;
   /** A folder with `*.crt`, `*.cert` and `*.key` for this registry. @default the certs.d folders of docker and containers */

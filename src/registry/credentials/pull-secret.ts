@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { Secret } from '../../shared/secret.ts';
 import {
   invalidConfiguration,
   parseAuthConfig,
@@ -9,6 +10,15 @@ import {
 import { readText } from './auth-file-keychain.ts';
 import type { Keychain } from './keychain.ts';
 import { bestFirst, matchServerKey } from './server-key.ts';
+
+/** The content of a Kubernetes pull secret, as the API server gives it. */
+export interface PullSecretContent {
+  /** For messages: which secret. */
+  readonly source: string;
+  /** Which of the two types. */
+  readonly key: '.dockerconfigjson' | '.dockercfg';
+  readonly json: Secret<string>;
+}
 
 /** The keys of the two types of secret, which are the names of its files where one is mounted. */
 const forms: readonly (readonly [string, AuthConfigForm])[] = [
@@ -27,6 +37,22 @@ export function pullSecretKeychain(paths: readonly string[]): Keychain {
     async resolve(target) {
       configs ??= Promise.all(paths.map(readPullSecret));
       return keychainOf(await configs).resolve(target);
+    },
+  };
+}
+
+/**
+ * The same of contents in memory. `resolve` throws RegistryError INVALID_CONFIGURATION when one of them is not
+ * what it should be: the kubelet does not pull with the others either.
+ */
+export function pullSecretContentKeychain(contents: readonly PullSecretContent[]): Keychain {
+  let keychain: Keychain | undefined;
+  return {
+    async resolve(target) {
+      keychain ??= keychainOf(
+        contents.map(({ json, source, key }) => parseAuthConfig(json.reveal(), source, formOf(key))),
+      );
+      return keychain.resolve(target);
     },
   };
 }

@@ -10,6 +10,8 @@ export interface TlsMaterial {
 }
 
 export interface TlsMaterialSource {
+  /** In memory already; PEM. */
+  readonly authorities?: readonly string[] | undefined;
   readonly caFiles: readonly string[];
   readonly clientCertificate?: { readonly certFile: string; readonly keyFile: string } | undefined;
   /** The certs.d folders of this one registry, the first that exists counts. */
@@ -32,6 +34,7 @@ export async function readTlsMaterial(source: TlsMaterialSource): Promise<TlsMat
   const pair = source.clientCertificate ?? folder.clientCertificate;
   return {
     authorities: [
+      ...(source.authorities ?? []),
       ...explicit,
       ...(await Promise.all(folder.caFiles.map((file) => readPem(file, 'CERTIFICATE')))),
     ],

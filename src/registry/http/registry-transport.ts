@@ -64,6 +64,7 @@ export function createRegistryTransport({
     registryHost: origin.url.hostname,
     readTlsMaterial: () =>
       readTlsMaterial({
+        authorities: options.certificateAuthorities,
         caFiles: options.caFiles ?? [],
         clientCertificate: options.clientCertificate,
         certDirectories:

@@ -1,0 +1,70 @@
+/** What work under way is told. */
+export interface FlightContext {
+  /** Aborted when nobody waits for the result any more. */
+  readonly signal: AbortSignal;
+  /** Whether what it finds may be out of date by now. */
+  readonly isForgotten: boolean;
+}
+
+type Work<T> = (context: FlightContext) => Promise<T>;
+
+interface Flight<T> {
+  readonly result: Promise<T>;
+  readonly stop: AbortController;
+  readonly context: { readonly signal: AbortSignal; isForgotten: boolean };
+  waiting: number;
+}
+
+/** Work that several callers ask for at a time is done once. It is aborted when none of them waits any more. */
+export class Flights<T> {
+  readonly #flights = new Map<string, Flight<T>>();
+
+  /** Joins the work under way for a key, or begins it. Rejects when the caller's signal is aborted. */
+  async join(key: string, signal: AbortSignal | undefined, work: Work<T>): Promise<T> {
+    signal?.throwIfAborted();
+    const flight = this.#flights.get(key) ?? this.#begin(key, work);
+    flight.waiting += 1;
+    const aborted = Promise.withResolvers<never>();
+    const abort = (): void => aborted.reject(signal?.reason);
+    signal?.addEventListener('abort', abort, { once: true });
+    try {
+      return await Promise.race([flight.result, aborted.promise]);
+    } finally {
+      signal?.removeEventListener('abort', abort);
+      flight.waiting -= 1;
+      if (flight.waiting === 0) {
+        this.#end(key, flight);
+        flight.stop.abort();
+      }
+    }
+  }
+
+  /** Lets nobody join the work under way for keys with a prefix. Those who wait for it get its result. */
+  forget(prefix: string): void {
+    for (const [key, flight] of this.#flights) {
+      if (!key.startsWith(prefix)) continue;
+      flight.context.isForgotten = true;
+      this.#flights.delete(key);
+    }
+  }
+
+  /** Aborts all work. */
+  close(): void {
+    for (const { stop } of this.#flights.values()) stop.abort();
+  }
+
+  #begin(key: string, work: Work<T>): Flight<T> {
+    const stop = new AbortController();
+    const context = { signal: stop.signal, isForgotten: false };
+    const flight: Flight<T> = { result: work(context), stop, context, waiting: 0 };
+    this.#flights.set(key, flight);
+    const settled = (): void => this.#end(key, flight);
+    // Whoever waits sees the error; when nobody does any more, there is nobody to see it.
+    flight.result.then(settled, settled);
+    return flight;
+  }
+
+  #end(key: string, flight: Flight<T>): void {
+    if (this.#flights.get(key) === flight) this.#flights.delete(key);
+  }
+}
