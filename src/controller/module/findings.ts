@@ -28,6 +28,15 @@ export function findingsOf(query: FindingsQuery): Finding[] {
 
 /** What there is to say of a Module that cannot be read. */
 export function findingsOfInvalid(problem: string): Finding[] {
+  const because = { reason: 'InvalidModule', message: problem };
+  return [
+    { type: 'Ready', status: 'False', ...because },
+    { type: 'Progressing', status: 'False', ...because },
+    { type: 'Degraded', status: 'True', ...because },
+  ];
+}
+
+function ready(query: FindingsQuery): Finding {
   const { results, selected, loader, devicePlugin } = query;
   const failed = results.find(({ state }) => state.phase === 'Failed');
   if (failed !== undefined) return readiness('False', failed.state.reason, sentence(failed));

@@ -1,0 +1,227 @@
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { vi } from 'vitest';
+import { parseModule, type Module } from '../../../src/api/module/module.ts';
+import { allCaches, createCaches } from '../../../src/controller/cluster/caches.ts';
+import {
+  configMaps,
+  daemonSets,
+  jobs,
+  modules,
+  secrets,
+  type CustomResource,
+  type DaemonSet,
+  type Job,
+} from '../../../src/controller/cluster/resources.ts';
+import { ImageRegistry } from '../../../src/controller/images/image-registry.ts';
+import { createModuleController } from '../../../src/controller/module/module-controller.ts';
+import { ReferenceCache } from '../../../src/controller/references/reference-cache.ts';
+import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
+import { listAll } from '../../../src/controller/runtime/api/list.ts';
+import {
+  EventRecorder,
+  events,
+  type KubernetesEvent,
+} from '../../../src/controller/runtime/event-recorder.ts';
+import { RegistryClient } from '../../../src/registry/client.ts';
+import { parseReference } from '../../../src/registry/reference.ts';
+import { silentLogger } from '../../../src/shared/log.ts';
+import { signImage } from '../../../src/signer/sign-image.ts';
+import { startApiServer, type ApiServer } from '../../support/api-server.ts';
+import { storeImage, withParents } from '../../support/images.ts';
+import { startEmbedded, type TestRegistry } from '../../support/registries.ts';
+import { createTestKey, helloModule, type TestKey } from '../../support/signing.ts';
+import { createNamespace, endJob, installDefinitions } from './cluster-objects.ts';
+
+/** Where the module is in the images that this world builds. */
+export const modulePath = 'opt/lib/modules/6.1.0/hello.ko';
+
+const waiting = { timeout: 30_000, interval: 50 };
+
+/** A real API server and a registry with the Module controller between them; the test does what Jobs would do. */
+export interface ModuleWorld extends AsyncDisposable {
+  readonly api: ApiServer;
+  readonly client: ApiClient;
+  readonly registry: TestRegistry;
+  readonly key: TestKey;
+  readonly otherKey: TestKey;
+  /** Starts a controller; gives the function that stops it. */
+  startController(): Promise<() => Promise<void>>;
+  /** Makes a namespace with a Dockerfile `build` and the Secrets `signing` and `signing-2`. */
+  namespace(name: string): Promise<void>;
+  image(repository: string): string;
+  apply(
+    namespace: string,
+    spec: Module['spec'] | object,
+    annotations?: Record<string, string>,
+  ): Promise<void>;
+  /** The Module `driver` of a namespace. */
+  module(namespace: string): Promise<Module>;
+  /** Waits until the Module fulfils a check. */
+  eventually(namespace: string, check: (module: Module) => void): Promise<Module>;
+  jobs(namespace: string): Promise<Job[]>;
+  daemonSets(namespace: string): Promise<DaemonSet[]>;
+  events(namespace: string): Promise<KubernetesEvent[]>;
+  /** Waits for the only active Job of a kind. */
+  activeJob(namespace: string, kind: 'build' | 'sign'): Promise<Job>;
+  /** Does what a build Job does: pushes an image with an unsigned module, and ends. */
+  build(job: Job, content?: string): Promise<string>;
+  /** Does what a sign Job does. */
+  sign(job: Job, key?: TestKey): Promise<void>;
+  /** Pushes an unsigned image. */
+  push(image: string, content?: string): Promise<string>;
+}
+
+/** The arguments of a Job's container. */
+export function argumentsOf(job: Job): readonly string[] {
+  return job.spec?.template.spec?.containers[0]?.args ?? [];
+}
+
+export async function startModuleWorld(): Promise<ModuleWorld> {
+  const folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-'));
+  const [api, registry] = await Promise.all([startApiServer(), startEmbedded()]);
+  const client = await api.client();
+  await installDefinitions(client);
+  const key = await createTestKey(folder, 'signing');
+  const otherKey = await createTestKey(folder, 'signing-2');
+  const registries = new RegistryClient({ plainHttp: true });
+  const repositoryOf = (image: string) => {
+    const { repository, ...reference } = parseReference(image);
+    return { reference, repository: registries.repository({ registry: registry.host, repository }) };
+  };
+  const stops = new Set<() => Promise<void>>();
+
+  const world: ModuleWorld = {
+    api,
+    client,
+    registry,
+    key,
+    otherKey,
+    async startController() {
+      const stop = await runController(api);
+      stops.add(stop);
+      return stop;
+    },
+    async namespace(name) {
+      await createNamespace(client, name);
+      await client.create(configMaps, {
+        metadata: { namespace: name, name: 'build' },
+        data: { dockerfile: 'FROM scratch\n' },
+      });
+      for (const pair of [key, otherKey]) {
+        await client.create(secrets, {
+          metadata: { namespace: name, name: pair === key ? 'signing' : 'signing-2' },
+          data: {
+            cert: (await readFile(pair.certificate)).toString('base64'),
+            key: (await readFile(pair.key)).toString('base64'),
+          },
+        });
+      }
+    },
+    image: (repository) => `${registry.host}/${repository}`,
+    async apply(namespace, spec, annotations = {}) {
+      const module: CustomResource = { metadata: { namespace, name: 'driver', annotations }, spec };
+      await client.apply(modules, module, { force: true, fieldManager: 'user' });
+    },
+    module: async (namespace) => parseModule(await client.get(modules, { namespace, name: 'driver' })),
+    async eventually(namespace, check) {
+      return vi.waitFor(async () => {
+        const module = await world.module(namespace);
+        check(module);
+        return module;
+      }, waiting);
+    },
+    jobs: (namespace) => listAll(client, jobs, { namespace }),
+    daemonSets: (namespace) => listAll(client, daemonSets, { namespace }),
+    events: (namespace) => listAll(client, events, { namespace }),
+    async activeJob(namespace, kind) {
+      return vi.waitFor(async () => {
+        const found = (await world.jobs(namespace)).filter(
+          ({ metadata, status }) =>
+            metadata.labels?.['kmm.node.kubernetes.io/job-type'] === kind && status?.conditions === undefined,
+        );
+        const [job] = found;
+        if (job === undefined || found.length > 1) throw new Error(`${found.length} active ${kind} Jobs`);
+        return job;
+      }, waiting);
+    },
+    async build(job, content) {
+      const destination = argumentsOf(job).find((argument) => argument.startsWith('--destination='));
+      const digest = await world.push(destination?.slice('--destination='.length) ?? '', content);
+      await endJob(client, job, 'Complete');
+      return digest;
+    },
+    async sign(job, by = key) {
+      const [source = '', destination = ''] = argumentsOf(job).slice(-2);
+      const from = repositoryOf(source);
+      const { digest } = from.reference;
+      if (digest === undefined) throw new Error(`${source} is not pinned`);
+      const to = repositoryOf(destination);
+      await signImage({
+        source: { repository: from.repository, selector: { digest } },
+        destination: { repository: to.repository, tag: to.reference.tag ?? 'latest' },
+        signer: by.signer,
+      });
+      await endJob(client, job, 'Complete');
+    },
+    async push(image, content = '1') {
+      const { repository, reference } = repositoryOf(image);
+      const layers = [
+        { entries: withParents(modulePath, await helloModule) },
+        { entries: [{ name: 'version', content: Buffer.from(content) }] },
+      ];
+      return (await storeImage(repository, { layers }, reference.tag)).digest;
+    },
+    async [Symbol.asyncDispose]() {
+      for (const stop of stops) await stop();
+      await registries.close();
+      await registry.close();
+      await api[Symbol.asyncDispose]();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+  return world;
+}
+
+/** Runs a Module controller on a client of its own. */
+async function runController(api: ApiServer): Promise<() => Promise<void>> {
+  const client = await api.client(undefined, 'kmm-operator');
+  const stop = new AbortController();
+  const log = silentLogger;
+  const caches = createCaches(client, log);
+  const references = new ReferenceCache({ client, log });
+  const images = new ImageRegistry({ userAgent: 'kmm-sign-tests', missingTtl: 200, foundTtl: 500 });
+  const controller = createModuleController({
+    client,
+    caches,
+    references,
+    images,
+    log,
+    events: new EventRecorder({ client, controller: 'kmm.sigs.x-k8s.io/operator', instance: 'test' }),
+    operator: {
+      namespace: 'kmm-operator-system',
+      moduleLoaderServiceAccount: 'kmm-operator-module-loader',
+      devicePluginServiceAccount: 'kmm-operator-device-plugin',
+    },
+    settings: {
+      builder: 'kaniko',
+      userNamespaces: false,
+      signImage: 'ghcr.io/kmm-sign/kmm-sign:test',
+      backoffLimit: 1,
+      backoff: 500,
+      gcDelay: 0,
+      driverToolkit: () => new Map(),
+    },
+  });
+  const running = Promise.all([
+    ...allCaches(caches).map((cache) => cache.run(stop.signal)),
+    references.run(stop.signal),
+    controller.run({ signal: stop.signal, gracePeriod: 1000 }),
+  ]);
+  return async () => {
+    stop.abort();
+    await running;
+    await images.close();
+  };
+}
