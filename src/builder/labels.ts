@@ -1,5 +1,5 @@
 import type { Kernel } from './kernel.ts';
-import { labelStem, labelValue } from './names.ts';
+import { isLabelStem, labelStem, labelValue } from './names.ts';
 
 const domain = 'kmm.node.kubernetes.io';
 const beta = 'beta.kmm.node.kubernetes.io';
@@ -39,17 +39,65 @@ export interface NodeLabels {
   readonly devicePluginVersion: string;
 }
 
+/** What stands before and after a Module's stem in the keys. */
+const nodeLabelForms = {
+  version: { start: `${domain}/version-module.`, end: '' },
+  moduleLoaderVersion: { start: `${beta}/version-module-loader.`, end: '' },
+  devicePluginVersion: { start: `${beta}/version-device-plugin.`, end: '' },
+  devicePluginReady: { start: `${domain}/`, end: '.device-plugin-ready' },
+  versionReady: { start: `${domain}/`, end: '.version.ready' },
+  ready: { start: `${domain}/`, end: '.ready' },
+} as const satisfies Record<keyof NodeLabels, { readonly start: string; readonly end: string }>;
+
+/** In the order in which a key is read: what administrators set first, and longer ends before shorter ones. */
+const readingOrder = [
+  'version',
+  'moduleLoaderVersion',
+  'devicePluginVersion',
+  'devicePluginReady',
+  'versionReady',
+  'ready',
+] as const satisfies readonly (keyof NodeLabels)[];
+
 /** The keys of a Module's labels on nodes. */
 export function nodeLabels({ namespace, name }: ModuleName): NodeLabels {
-  const stem = labelStem(namespace, name);
-  return {
-    ready: `${domain}/${stem}.ready`,
-    devicePluginReady: `${domain}/${stem}.device-plugin-ready`,
-    versionReady: `${domain}/${stem}.version.ready`,
-    version: `${domain}/version-module.${stem}`,
-    moduleLoaderVersion: `${beta}/version-module-loader.${stem}`,
-    devicePluginVersion: `${beta}/version-device-plugin.${stem}`,
+  return nodeLabelsOf(labelStem(namespace, name));
+}
+
+/** The keys of the labels on nodes that have a stem. */
+export function nodeLabelsOf(stem: string): NodeLabels {
+  const keyOf = (kind: keyof NodeLabels): string => {
+    const { start, end } = nodeLabelForms[kind];
+    return `${start}${stem}${end}`;
   };
+  return {
+    ready: keyOf('ready'),
+    devicePluginReady: keyOf('devicePluginReady'),
+    versionReady: keyOf('versionReady'),
+    version: keyOf('version'),
+    moduleLoaderVersion: keyOf('moduleLoaderVersion'),
+    devicePluginVersion: keyOf('devicePluginVersion'),
+  };
+}
+
+/** Which of a Module's labels on nodes a key is. */
+export interface ParsedNodeLabel {
+  readonly kind: keyof NodeLabels;
+  readonly stem: string;
+}
+
+/**
+ * Reads the key of a Module's label on nodes. Undefined: nothing that `nodeLabels` gives, such as the
+ * `MODULE.ready` of other operators. Where a key may be two things, it is what an administrator sets.
+ */
+export function parseNodeLabel(key: string): ParsedNodeLabel | undefined {
+  for (const kind of readingOrder) {
+    const { start, end } = nodeLabelForms[kind];
+    if (!key.startsWith(start) || !key.endsWith(end)) continue;
+    const stem = key.slice(start.length, key.length - end.length);
+    if (isLabelStem(stem)) return { kind, stem };
+  }
+  return undefined;
 }
 
 /** The value of the kernel label of nodes and DaemonSets. Different kernels have different values. */

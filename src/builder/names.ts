@@ -87,3 +87,11 @@ export function labelStem(namespace: string, name: string): string {
   if (!name.includes('.') && stem.length <= maxStemLength) return stem;
   return objectName({ readable: [namespace, name], identity: [namespace, name], maxLength: maxStemLength });
 }
+
+const dottedStem = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\.[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+const hashedStem = new RegExp(`^([a-z0-9][-a-z0-9]*-)?[a-z2-7]{${hashLength}}$`);
+
+/** Whether a text looks like what `labelStem` gives. */
+export function isLabelStem(text: string): boolean {
+  return text.length <= maxStemLength && (dottedStem.test(text) || hashedStem.test(text));
+}

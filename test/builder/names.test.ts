@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { intermediateImage, withDigest, withTag } from '../../src/builder/image-names.ts';
-import { nodeLabels } from '../../src/builder/labels.ts';
+import { nodeLabels, parseNodeLabel } from '../../src/builder/labels.ts';
 import { labelValue, objectName, shortHash } from '../../src/builder/names.ts';
 import { parseReference } from '../../src/registry/reference.ts';
 
@@ -89,6 +89,25 @@ describe('labels of nodes', () => {
         expect(keys.some((key) => others.has(key))).toBe(isSame);
       }),
     );
+  });
+
+  it('are read as what they are', () => {
+    const name = fc.stringMatching(/^[a-z]([a-z.-]{0,60}[a-z])?$/, { size: 'max' });
+    const namespace = fc.stringMatching(/^[a-z]([a-z-]{0,61}[a-z])?$/, { size: 'max' });
+    fc.assert(
+      fc.property(namespace, fc.oneof(name, fc.constantFrom('version', 'ready')), (of, module) => {
+        const read = Object.entries(nodeLabels({ namespace: of, name: module })).map(([kind, key]) => [
+          kind,
+          parseNodeLabel(key)?.kind,
+        ]);
+        expect(read).toEqual(read.map(([kind]) => [kind, kind]));
+      }),
+    );
+    expect(parseNodeLabel('kmm.node.kubernetes.io/my-kmod.ready')).toBeUndefined();
+    expect(parseNodeLabel('kmm.node.kubernetes.io/ns.my-kmod.ready')).toEqual({
+      kind: 'ready',
+      stem: 'ns.my-kmod',
+    });
   });
 
   it('keep Modules apart whose names contain the ends of labels', () => {

@@ -7,6 +7,7 @@ import type { DaemonSet, FullMetadata, Job, Node, Pod } from './resources.ts';
 export interface NodeFacts {
   readonly name: string;
   readonly uid: string;
+  readonly resourceVersion: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly taints: readonly V1Taint[];
   /** What `uname -r` prints there. */
@@ -82,6 +83,7 @@ export function projectNode({ metadata, spec, status }: Node): NodeFacts {
   return {
     name: metadata.name,
     uid: metadata.uid ?? '',
+    resourceVersion: metadata.resourceVersion ?? '',
     labels: metadata.labels ?? {},
     taints: spec?.taints ?? [],
     kernelRelease: status?.nodeInfo?.kernelVersion ?? '',
