@@ -23,6 +23,7 @@ export function buildHash(target: ModuleTarget, builder: string, facts: BuildFac
     ...userInputs(target, facts.dockerfile),
     kind: 'build',
     builder,
+    destination: build?.image,
     kanikoTag: build?.kanikoTag,
     selector: build?.selector,
     driverToolkit: needsDriverToolkit(facts.dockerfile) ? facts.driverToolkitImage : undefined,
@@ -51,7 +52,6 @@ export function signHash(target: ModuleTarget, facts: SignFacts): string {
 function userInputs({ build, ...target }: ModuleTarget, dockerfile: string): Record<string, Json> {
   return {
     kernel: target.kernel.release,
-    destination: build?.image,
     buildArgs: build?.buildArgs.map(({ name, value }) => [name, value]),
     secrets: build?.secrets,
     baseImageRegistryTls: { ...build?.baseImageRegistryTls },

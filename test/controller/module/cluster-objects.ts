@@ -2,13 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { vi } from 'vitest';
 import { parse } from 'yaml';
-import {
-  jobs,
-  nodes,
-  type FromServer,
-  type Job,
-  type Node,
-} from '../../../src/controller/cluster/resources.ts';
+import { jobs, nodes, type FromServer, type Job } from '../../../src/controller/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import type { KubernetesObject } from '../../../src/controller/runtime/object-key.ts';
 import type { Resource } from '../../../src/controller/runtime/resource.ts';
@@ -67,7 +61,7 @@ export interface NodeDescription {
 /** Makes a node as a kubelet registers it. */
 export async function createNode(client: ApiClient, description: NodeDescription): Promise<void> {
   const { name, labels = {}, taints = [] } = description;
-  await client.create(nodes, { metadata: { name, labels }, spec: { taints } } as Node);
+  await client.create(nodes, { metadata: { name, labels }, spec: { taints } });
   await setNodeInfo(client, description);
 }
 
