@@ -1,4 +1,4 @@
-import type { KernelStatus } from '../../api/module/status.ts';
+import type { KernelPhase, KernelStatus } from '../../api/module/status.ts';
 import type { KernelResult } from './kernel-result.ts';
 
 /** Something to tell of a kernel. */
@@ -7,6 +7,8 @@ export interface KernelEvent {
   readonly reason: string;
   readonly action: string;
   readonly note: string;
+  /** The Job that succeeded, where the event tells of one. */
+  readonly succeeded?: { readonly kind: 'build' | 'sign'; readonly job: string } | undefined;
 }
 
 /** What happened to a kernel's image between what was persisted and now. */
@@ -19,15 +21,13 @@ export function kernelEvents(
   if (!isNews) return [];
   const kernel = group.kernel.release;
   const events: KernelEvent[] = [];
-  const ended = earlier?.phase;
-  if (
-    (ended === 'Building' || ended === 'Signing') &&
-    phase !== ended &&
-    phase !== 'Failed' &&
-    phase !== 'Checking'
-  ) {
-    const kind = ended === 'Building' ? 'Build' : 'Sign';
-    events.push(normal(`${kind}Succeeded`, kind, `${kind} job succeeded for kernel ${kernel}`));
+  if (earlier !== undefined && hasSucceeded(earlier, phase)) {
+    const kind = earlier.phase === 'Building' ? 'build' : 'sign';
+    const word = kind === 'build' ? 'Build' : 'Sign';
+    events.push({
+      ...normal(`${word}Succeeded`, word, `${word} job succeeded for kernel ${kernel}`),
+      succeeded: { kind, job: earlier.job ?? '' },
+    });
   }
   if ((phase === 'Building' || phase === 'Signing') && earlier?.job !== job) {
     const kind = phase === 'Building' ? 'Build' : 'Sign';
@@ -40,6 +40,12 @@ export function kernelEvents(
     events.push(normal('ImageReady', 'Reconcile', `Image for kernel ${kernel} is ready: ${digest ?? ''}`));
   }
   return events;
+}
+
+/** Whether a Job's work is behind the image now. Trouble with the registry says nothing about it. */
+function hasSucceeded(earlier: KernelStatus, phase: KernelPhase): boolean {
+  const wasWorking = earlier.phase === 'Building' || earlier.phase === 'Signing';
+  return wasWorking && earlier.phase !== phase && phase !== 'Failed' && phase !== 'Checking';
 }
 
 function normal(reason: string, action: string, note: string): KernelEvent {

@@ -15,8 +15,9 @@ import type { ObjectKey } from '../runtime/object-key.ts';
 import { DaemonSetSync } from './daemon-set-sync.ts';
 import { findingsOf, findingsOfInvalid, type Rollout } from './findings.ts';
 import { deleteJobs, findJobGarbage } from './job-garbage.ts';
-import { kernelEvents } from './kernel-events.ts';
+import { kernelEvents, type KernelEvent } from './kernel-events.ts';
 import { advanceKernel, wantedKernels, type KernelResult } from './kernel-result.ts';
+import type { ImageMetrics } from './metrics.ts';
 import type { NamedModule } from './named-module.ts';
 import { selectNodes, type SelectedNodes } from './node-groups.ts';
 import { referencesOf } from './references.ts';
@@ -28,6 +29,7 @@ export interface ModuleServices extends PipelineServices {
   readonly references: ReferenceCache;
   readonly events: EventRecorder;
   readonly operator: OperatorFacts;
+  readonly metrics?: Pick<ImageMetrics, 'observeJob'> | undefined;
 }
 
 /** Brings Modules to where they should be. */
@@ -126,10 +128,17 @@ export class ModuleReconciler {
       const earlier = module.status?.kernels?.find(
         ({ kernelVersion }) => kernelVersion === result.group.kernel.release,
       );
-      for (const event of kernelEvents(result, earlier)) {
+      for (const { succeeded, ...event } of kernelEvents(result, earlier)) {
         this.#services.events.record({ resource: modules, object: module, ...event });
+        if (succeeded !== undefined) this.#measure(module.metadata.namespace, succeeded);
       }
     }
+  }
+
+  #measure(namespace: string, { kind, job: name }: NonNullable<KernelEvent['succeeded']>): void {
+    const job = this.#services.caches.jobs.get({ namespace, name });
+    const seconds = (Date.parse(job?.ended ?? '') - Date.parse(job?.created ?? '')) / 1000;
+    if (seconds >= 0) this.#services.metrics?.observeJob(kind, seconds);
   }
 
   /** @returns whether the API server had this status already */

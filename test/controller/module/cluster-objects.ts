@@ -30,18 +30,26 @@ const namespaces: Resource = {
 /** Applies our CustomResourceDefinitions, and waits until they are served. */
 export async function installDefinitions(client: ApiClient): Promise<void> {
   for (const file of readdirSync(definitionFolder)) {
-    const definition = parse(readFileSync(`${definitionFolder}${file}`, 'utf8')) as KubernetesObject;
-    await client.apply(definitions, definition);
-    await vi.waitFor(
-      async () => {
-        const { status } = await client.get(definitions, { name: definition.metadata.name });
-        if (!status?.conditions?.some(({ type, status: is }) => type === 'Established' && is === 'True')) {
-          throw new Error(`${file} is not established`);
-        }
-      },
-      { timeout: 20_000 },
+    await installDefinition(
+      client,
+      parse(readFileSync(`${definitionFolder}${file}`, 'utf8')) as KubernetesObject,
     );
   }
+}
+
+/** Applies a CustomResourceDefinition, and waits until it is served. */
+export async function installDefinition(client: ApiClient, definition: KubernetesObject): Promise<void> {
+  const { name } = definition.metadata;
+  await client.apply(definitions, definition);
+  await vi.waitFor(
+    async () => {
+      const { status } = await client.get(definitions, { name });
+      if (!status?.conditions?.some(({ type, status: is }) => type === 'Established' && is === 'True')) {
+        throw new Error(`${name} is not established`);
+      }
+    },
+    { timeout: 20_000 },
+  );
 }
 
 export async function createNamespace(client: ApiClient, name: string): Promise<void> {
