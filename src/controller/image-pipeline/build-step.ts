@@ -13,7 +13,7 @@ export interface BuildStep {
   readonly signal: AbortSignal;
 }
 
-/** Builds the image of a target by a Job. @throws BuilderError DRIVER_TOOLKIT_MISSING, PipelineError SEVERAL_ARCHITECTURES */
+/** Builds the image of a target by a Job. @throws BuilderError DRIVER_TOOLKIT_MISSING, PipelineError SEVERAL_ARCHITECTURES, SEVERAL_KERNELS */
 export function progressBuild(
   services: PipelineServices,
   request: PipelineRequest,
@@ -22,6 +22,7 @@ export function progressBuild(
   const { settings } = services;
   const { target, namespace, owner } = request;
   const builder = request.builder ?? settings.builder;
+  requireOneKernel(request);
   const facts: Omit<BuildFacts, 'attempt'> = {
     namespace,
     owner,
@@ -43,6 +44,16 @@ export function progressBuild(
     jobOf: (attempt) => buildJob(builder, target, { ...facts, attempt }),
     earlier: request.earlier,
     signal,
+  });
+}
+
+function requireOneKernel({ kernels, target }: PipelineRequest): void {
+  if (kernels.length < 2) return;
+  throw new PipelineError({
+    code: 'SEVERAL_KERNELS',
+    message: `${target.image} does not exist, would be built for kernel ${target.kernel.release}, and is to serve ${kernels.join(', ')} as well`,
+    hint: 'Put ${KERNEL_FULL_VERSION} into the tag of containerImage.',
+    facts: { image: target.image, kernels },
   });
 }
 

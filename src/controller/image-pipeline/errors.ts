@@ -7,7 +7,9 @@ export type PipelineErrorCode =
   | 'CERTIFICATE_SECRET_MISSING'
   | 'PULL_SECRET_MISSING'
   /** A build makes an image for one architecture. */
-  | 'SEVERAL_ARCHITECTURES';
+  | 'SEVERAL_ARCHITECTURES'
+  /** A build makes an image for one kernel. */
+  | 'SEVERAL_KERNELS';
 
 /** What the Module names is not there, or does not suffice. Changes of it are watched. */
 export class PipelineError extends KmmError<PipelineErrorCode> {

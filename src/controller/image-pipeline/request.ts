@@ -12,6 +12,8 @@ export interface PipelineRequest {
   readonly owner: V1OwnerReference;
   /** GOARCH of the nodes that will run the image. */
   readonly architectures: readonly string[];
+  /** Releases of the kernels that the image is for: one, where it is to be built. */
+  readonly kernels: readonly string[];
   /** `status.nodeInfo.osImage` of those nodes. */
   readonly osImages: readonly string[];
   /** In place of the configured one. */

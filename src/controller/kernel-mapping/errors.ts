@@ -9,7 +9,9 @@ export type MappingErrorCode =
   /** A text with variables that cannot be expanded. */
   | 'INVALID_TEMPLATE'
   /** Neither the mapping nor the container says it. */
-  | 'INCOMPLETE_MAPPING';
+  | 'INCOMPLETE_MAPPING'
+  /** Two mappings want different things of one image. */
+  | 'CONFLICTING_MAPPINGS';
 
 /** An error of kernel mapping. It concerns one Module and one kernel; others go on. */
 export class MappingError extends KmmError<MappingErrorCode> {

@@ -11,8 +11,9 @@ import type { PipelineServices } from '../image-pipeline/services.ts';
 import { MappingError } from '../kernel-mapping/errors.ts';
 import { resolveTarget } from '../kernel-mapping/resolve-target.ts';
 import { ReferencedObjectError } from '../references/errors.ts';
+import type { ImageGroup } from './image-groups.ts';
 import { moduleNameOf, type NamedModule } from './named-module.ts';
-import type { NodeGroup } from './node-groups.ts';
+import { distinct, type NodeGroup } from './node-groups.ts';
 
 /** Annotations of ours on Modules. */
 export const moduleAnnotations = {
@@ -30,7 +31,10 @@ export interface WantedKernel {
 }
 
 /** What became of a kernel. */
-export interface KernelResult extends WantedKernel {
+export type KernelResult = WantedKernel & ImageResult;
+
+/** What became of an image. */
+export interface ImageResult {
   readonly state: ImageState;
   /** Jobs of the present inputs; undefined: not known, since looking failed. */
   readonly jobs: readonly string[] | undefined;
@@ -51,15 +55,23 @@ export function wantedKernels(module: NamedModule, groups: readonly NodeGroup[])
   });
 }
 
-/** Brings a kernel's image nearer to being ready. Never throws: what goes wrong is the kernel's own affair. */
-export async function advanceKernel(
+/** Whose image it is, and for whom. */
+export interface AdvanceQuery {
+  readonly module: NamedModule;
+  readonly owner: V1OwnerReference;
+  readonly image: ImageGroup;
+}
+
+/** Brings an image nearer to being ready. Never throws: what goes wrong is the affair of its kernels. */
+export async function advanceKernels(
   services: PipelineServices,
-  { module, owner, wanted }: { module: NamedModule; owner: V1OwnerReference; wanted: WantedKernel },
+  { module, owner, image }: AdvanceQuery,
   signal: AbortSignal,
-): Promise<KernelResult> {
-  const { group, target } = wanted;
-  const earlier = module.status?.kernels?.find(({ kernelVersion }) => kernelVersion === group.kernel.release);
-  if (target instanceof KmmError) return failedResult(wanted, target, earlier);
+): Promise<ImageResult> {
+  const { members, target } = image;
+  const releases = members.map(({ kernel }) => kernel.release);
+  const earlier = module.status?.kernels?.find(({ kernelVersion }) => kernelVersion === releases[0]);
+  if (target instanceof KmmError) return failedResult(target, earlier);
   try {
     const { state, jobs } = await advanceImage(
       services,
@@ -67,17 +79,18 @@ export async function advanceKernel(
         target,
         namespace: target.module.namespace,
         owner,
-        architectures: group.architectures,
-        osImages: group.osImages,
+        architectures: distinct(members.flatMap(({ architectures }) => architectures)),
+        kernels: releases,
+        osImages: distinct(members.flatMap(({ osImages }) => osImages)),
         builder: builderOf(module),
         retry: module.metadata.annotations?.[moduleAnnotations.retry],
         earlier,
       },
       signal,
     );
-    return { ...wanted, state, jobs, error: undefined };
+    return { state, jobs, error: undefined };
   } catch (error) {
-    return failedResult(wanted, error, earlier);
+    return failedResult(error, earlier);
   }
 }
 
@@ -86,7 +99,7 @@ function builderOf({ metadata }: Module): BuilderName | undefined {
   return builderNames.find((name) => name === asked);
 }
 
-function failedResult(wanted: WantedKernel, error: unknown, earlier: EarlierState | undefined): KernelResult {
+function failedResult(error: unknown, earlier: EarlierState | undefined): ImageResult {
   // Somebody has to change something, and that is watched; of all else, repetition may be the cure.
   const isTheirs = [MappingError, PipelineError, BuilderError, ReferencedObjectError].some(
     (kind) => error instanceof kind,
@@ -100,7 +113,7 @@ function failedResult(wanted: WantedKernel, error: unknown, earlier: EarlierStat
     inputs: earlier?.inputs,
     unsignedDigest: earlier?.unsignedDigest,
   };
-  return { ...wanted, state, jobs: undefined, error: isTheirs ? undefined : error };
+  return { state, jobs: undefined, error: isTheirs ? undefined : error };
 }
 
 function describe(error: unknown): string {

@@ -87,6 +87,7 @@ function tolerates({ key, operator = 'Equal', value = '', effect }: V1Toleration
   return key === taint.key && (operator === 'Exists' || value === (taint.value ?? ''));
 }
 
-function distinct(values: readonly string[]): string[] {
+/** Without doubles, sorted. */
+export function distinct(values: readonly string[]): string[] {
   return [...new Set(values)].toSorted();
 }

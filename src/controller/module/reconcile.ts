@@ -16,7 +16,8 @@ import { DaemonSetSync } from './daemon-set-sync.ts';
 import { findingsOf, findingsOfInvalid, type Rollout } from './findings.ts';
 import { deleteJobs, findJobGarbage } from './job-garbage.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
-import { advanceKernel, wantedKernels, type KernelResult } from './kernel-result.ts';
+import { groupByImage } from './image-groups.ts';
+import { advanceKernels, wantedKernels, type KernelResult, type WantedKernel } from './kernel-result.ts';
 import type { ImageMetrics } from './metrics.ts';
 import type { NamedModule } from './named-module.ts';
 import { selectNodes, type SelectedNodes } from './node-groups.ts';
@@ -65,9 +66,7 @@ export class ModuleReconciler {
     const wanted = wantedKernels(module, selected.groups);
     references.use(metadata, referencesOf(metadata.namespace, wanted));
     const owner = ownerOf(module);
-    const results = await Promise.all(
-      wanted.map((one) => advanceKernel(this.#services, { module, owner, wanted: one }, signal)),
-    );
+    const results = await this.#advance(module, { owner, wanted }, signal);
     await this.#daemonSets.sync(
       {
         module,
@@ -92,6 +91,22 @@ export class ModuleReconciler {
     await deleteJobs(this.#services.client, garbage, signal);
     throwErrors(results);
     return { requeueAfter: soonest([nextAfter, ...results.map(({ state }) => state.requeueAfter)]) };
+  }
+
+  /** Each image is worked on once. One that fails does not hold up the others. */
+  async #advance(
+    module: NamedModule,
+    { owner, wanted }: { owner: V1OwnerReference; wanted: readonly WantedKernel[] },
+    signal: AbortSignal,
+  ): Promise<KernelResult[]> {
+    const images = groupByImage(wanted);
+    const results = await Promise.all(
+      images.map((image) => advanceKernels(this.#services, { module, owner, image }, signal)),
+    );
+    return wanted.flatMap((kernel) => {
+      const result = results[images.findIndex(({ members }) => members.includes(kernel.group))];
+      return result === undefined ? [] : [{ ...kernel, ...result }];
+    });
   }
 
   #statusOf(module: NamedModule, selected: SelectedNodes, results: readonly KernelResult[]): ModuleStatus {

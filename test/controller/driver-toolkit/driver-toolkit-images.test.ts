@@ -32,6 +32,10 @@ const definition = {
   },
 };
 
+function tagOf(name: string) {
+  return { name, from: { kind: 'DockerImage', name: `quay.example/toolkit:${name}` } };
+}
+
 describeWith(apiServerPrograms, 'Driver Toolkit images', () => {
   let api: ApiServer;
   let client: ApiClient;
@@ -64,15 +68,11 @@ describeWith(apiServerPrograms, 'Driver Toolkit images', () => {
     await installDefinition(client, definition);
     await createNamespace(client, 'openshift');
     const { images } = follow({ '6.1.0': 'registry.example/toolkit:6.1.0' });
-    const changed = vi.fn();
+    const changed = vi.fn<() => void>();
     images.onChange(changed);
-    const tag = (name: string) => ({
-      name,
-      from: { kind: 'DockerImage', name: `quay.example/toolkit:${name}` },
-    });
     const stream = (...names: string[]) => ({
       metadata: { namespace: 'openshift', name: 'driver-toolkit' },
-      spec: { tags: names.map(tag) },
+      spec: { tags: names.map(tagOf) },
     });
     await client.apply(imageStreams, stream('latest', '412.86.202302211547-0'), { force: true });
     await vi.waitFor(() => expect(changed).toHaveBeenCalled(), 20_000);

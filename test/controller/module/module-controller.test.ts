@@ -3,7 +3,7 @@ import { configMaps, jobs, modules, nodes } from '../../../src/controller/cluste
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { createNode, endJob, setNodeInfo } from './cluster-objects.ts';
-import { argumentsOf, startModuleWorld, type ModuleWorld } from './module-world.ts';
+import { argumentsOf, modulePath, startModuleWorld, type ModuleWorld } from './module-world.ts';
 
 const kernel = '6.1.0-13-amd64';
 
@@ -237,6 +237,44 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
       );
       expect(kernels).toEqual(['6.2.0']);
     }, 20_000);
+  });
+
+  it('signs an image that serves several kernels once, with the files of all', async () => {
+    const name = 'shared';
+    await setUp(name);
+    await createNode(world.client, { name: `${name}-2`, kernel: '6.2.0', labels: { for: name } });
+    await world.push(world.image(`${name}:vendor`));
+    const vendor = {
+      ...sign,
+      unsignedImage: world.image(`${name}:vendor`),
+      filesToSign: [`/${modulePath}`, '/opt/lib/modules/${KERNEL_FULL_VERSION}/*.ko'],
+    };
+    await world.apply(name, spec(name, { sign: vendor, containerImage: world.image(`${name}:signed`) }));
+    const job = await world.activeJob(name, 'sign');
+    expect(argumentsOf(job)).toEqual(
+      expect.arrayContaining([
+        `--file=/opt/lib/modules/${kernel}/*.ko`,
+        '--file=/opt/lib/modules/6.2.0/*.ko',
+      ]),
+    );
+    expect((await world.jobs(name)).length).toBe(1);
+    await endJob(world.client, job, 'Failed');
+    await world.eventually(name, ({ status }) => {
+      const failed = { attempts: 1, image: world.image(`${name}:signed`) };
+      expect(status?.kernels).toMatchObject([failed, failed]);
+    });
+  });
+
+  it('does not build an image for one kernel that others are to run as well', async () => {
+    const name = 'one-tag';
+    await setUp(name);
+    await createNode(world.client, { name: `${name}-2`, kernel: '6.2.0', labels: { for: name } });
+    await world.apply(name, spec(name, { build, containerImage: world.image(`${name}:latest`) }));
+    await world.eventually(name, ({ status }) => {
+      const failed = { phase: 'Failed', reason: 'SeveralKernels' };
+      expect(status?.kernels).toMatchObject([failed, failed]);
+    });
+    expect(await world.jobs(name)).toEqual([]);
   });
 
   it('leaves modules where they are when a node gets a taint', async () => {
