@@ -189,9 +189,12 @@ describeEachRegistry(
     it('separately for those with other credentials', async () => {
       await storeImage(repository, simple(), '1.0');
       await resolve();
-      await expect(images.resolve({ image: image(), access: anonymous })).rejects.toMatchObject({
-        code: 'UNAUTHORIZED',
-      });
+      const changed = { ...access, pullSecrets: [pullSecret(proxy.host, 'wrong')] };
+      for (const without of [anonymous, changed]) {
+        await expect(images.resolve({ image: image(), access: without })).rejects.toMatchObject({
+          code: 'UNAUTHORIZED',
+        });
+      }
     });
 
     it.each([

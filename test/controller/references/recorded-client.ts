@@ -11,6 +11,8 @@ export interface RecordedClient {
   readonly watches: readonly string[];
   /** Watches that have not ended. */
   readonly openWatches: number;
+  /** Holds lists back until the function that it gives is called. */
+  holdLists(): () => void;
 }
 
 /** A client of a kubeconfig's cluster, as its user or as who a token stands for. */
@@ -20,8 +22,10 @@ export async function recordedClient(kubeconfig: string, token?: string): Promis
   const connection = createConnection(config);
   const [gets, watches]: [string[], string[]] = [[], []];
   let openWatches = 0;
+  let listsMayPass = Promise.resolve();
   const send: Connection['send'] = async (request) => {
     const { pathname, searchParams } = new URL(request.path, 'https://server');
+    if (searchParams.has('limit')) await listsMayPass;
     const response = await connection.send(request);
     if (searchParams.get('watch') === 'true') {
       watches.push(`${pathname.slice(pathname.lastIndexOf('/') + 1)} ${searchParams.get('fieldSelector')}`);
@@ -42,6 +46,11 @@ export async function recordedClient(kubeconfig: string, token?: string): Promis
     watches,
     get openWatches() {
       return openWatches;
+    },
+    holdLists() {
+      const held = Promise.withResolvers<void>();
+      listsMayPass = held.promise;
+      return held.resolve;
     },
   };
 }

@@ -150,6 +150,39 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     expect(calls.gets).toHaveLength(before + 1);
   });
 
+  it('is told of when it changes between the first look and the watch', async () => {
+    const release = calls.holdLists();
+    await putDockerfile('changes', { dockerfile: 'FROM one' });
+    await putDockerfile('goes', { dockerfile: 'FROM one' });
+    await putDockerfile('stays', { dockerfile: 'FROM one' });
+    const names = ['changes', 'goes', 'comes', 'stays'];
+    const users = names.map((name) => ({ namespace: 'drivers', name: `user of ${name}` }));
+    for (const [index, name] of names.entries()) {
+      cache.use(users[index] ?? user, [reference('dockerfile', name)]);
+      expect(await cache.dockerfile(at(name))).toEqual(
+        name === 'comes' ? undefined : { dockerfile: 'FROM one' },
+      );
+    }
+    await putDockerfile('changes', { dockerfile: 'FROM two' });
+    await admin.delete(configMaps, at('goes'));
+    await putDockerfile('comes', { dockerfile: 'FROM one' });
+    expect(changes).toEqual([]);
+    release();
+    for (const name of names) await untilFollowed(() => cache.dockerfile(at(name)));
+    await vi.waitFor(() => expect(changes).toHaveLength(3), waiting);
+    const told = new Set(changes.map(([one]) => one?.name));
+    expect(told).toEqual(new Set(['user of changes', 'user of comes', 'user of goes']));
+  });
+
+  it('is asked for once by many at a time', async () => {
+    const release = calls.holdLists();
+    await putDockerfile('build', { dockerfile: 'FROM one' });
+    cache.use(user, [reference('dockerfile', 'build')]);
+    await Promise.all([1, 2, 3].map(() => cache.dockerfile(at('build'))));
+    release();
+    expect(calls.gets).toHaveLength(1);
+  });
+
   it('tells nobody of changes in what nobody reads', async () => {
     await putDockerfile('build', { dockerfile: 'FROM one' });
     cache.use(user, [reference('dockerfile', 'build')]);
