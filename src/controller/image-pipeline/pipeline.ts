@@ -175,14 +175,15 @@ class Pipeline {
   async #verify(
     sign: SignTarget,
     digest: string,
-    { certificates }: CertificateSecret,
+    { certificates: [signing] }: CertificateSecret,
   ): Promise<string | undefined> {
     const { image, registryTls: tls } = this.#request.target;
     const verdict = await this.#services.images.verify({
       image,
       digest,
       access: { tls, pullSecrets: this.#credentials.contents },
-      certificates,
+      // Others in the Secret are its issuers, or older ones.
+      certificates: [signing],
       files: sign.files,
       signal: this.#signal,
     });

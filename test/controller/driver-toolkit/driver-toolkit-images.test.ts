@@ -32,8 +32,13 @@ const definition = {
   },
 };
 
-function tagOf(name: string) {
-  return { name, from: { kind: 'DockerImage', name: `quay.example/toolkit:${name}` } };
+/** The ImageStream with some tags. */
+function stream(...names: string[]) {
+  const tags = names.map((name) => ({
+    name,
+    from: { kind: 'DockerImage', name: `quay.example/toolkit:${name}` },
+  }));
+  return { metadata: { namespace: 'openshift', name: 'driver-toolkit' }, spec: { tags } };
 }
 
 describeWith(apiServerPrograms, 'Driver Toolkit images', () => {
@@ -70,10 +75,6 @@ describeWith(apiServerPrograms, 'Driver Toolkit images', () => {
     const { images } = follow({ '6.1.0': 'registry.example/toolkit:6.1.0' });
     const changed = vi.fn<() => void>();
     images.onChange(changed);
-    const stream = (...names: string[]) => ({
-      metadata: { namespace: 'openshift', name: 'driver-toolkit' },
-      spec: { tags: names.map(tagOf) },
-    });
     await client.apply(imageStreams, stream('latest', '412.86.202302211547-0'), { force: true });
     await vi.waitFor(() => expect(changed).toHaveBeenCalled(), 20_000);
     expect(Object.fromEntries(images.table())).toEqual({
