@@ -41,6 +41,7 @@ export class ContainerRunner {
   readonly #context: PodContext;
   #running: RunningContainer | undefined;
   #calls = 0;
+  #collecting: Promise<void> = Promise.resolve();
   #crashed = false;
 
   constructor(container: V1Container, context: PodContext) {
@@ -100,7 +101,7 @@ export class ContainerRunner {
     const image = await this.#image();
     const env = await this.#environment(image);
     if (image === undefined || env === undefined) return undefined;
-    const { folder, kernel, stopping, name } = this.#context;
+    const { folder, kernel, stopping } = this.#context;
     const own = join(folder, `${this.record.name}-${this.record.restartCount}`);
     const message = join(own, 'termination-log');
     await mkdir(own);
@@ -134,7 +135,7 @@ export class ContainerRunner {
     } else running.kill();
     const exitCode = await running.exited;
     this.#running = undefined;
-    await this.#collectCalls(running, name);
+    await this.#collectCalls(running);
     this.record.ready = false;
     this.#set({
       terminated: {
@@ -165,14 +166,20 @@ export class ContainerRunner {
     signal: AbortSignal,
   ): Promise<{ exitCode: number; output: string }> {
     const result = await running.exec(exec?.command ?? [], signal);
-    await this.#collectCalls(running, this.#context.name);
+    await this.#collectCalls(running);
     return result;
   }
 
-  async #collectCalls(running: RunningContainer, pod: string): Promise<void> {
-    const calls = await readModprobeCalls(running.modprobe, { pod, skip: this.#calls });
-    this.#calls += calls.length;
-    this.#context.called(calls);
+  /** Takes what modprobe wrote down. Hooks and the container's end may ask at the same time: one after the other. */
+  async #collectCalls({ modprobe }: RunningContainer): Promise<void> {
+    const collect = async (): Promise<void> => {
+      if (modprobe === undefined) return;
+      const calls = await readModprobeCalls(modprobe, { pod: this.#context.name, skip: this.#calls });
+      this.#calls += calls.length;
+      this.#context.called(calls);
+    };
+    this.#collecting = this.#collecting.then(collect);
+    await this.#collecting;
   }
 
   async #image(): Promise<RunnableImage | undefined> {

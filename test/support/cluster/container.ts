@@ -38,8 +38,8 @@ export interface ContainerOptions {
 export interface RunningContainer {
   /** Its exit code; 128 and the signal's number when a signal ended it. */
   readonly exited: Promise<number>;
-  /** Folder where its modprobe writes down what it was told. */
-  readonly modprobe: string;
+  /** Folder where its modprobe writes down what it was told; none without a root of its own: buildah calls it too. */
+  readonly modprobe: string | undefined;
   /** Runs one more command in it. */
   exec(command: readonly string[], signal: AbortSignal): Promise<{ exitCode: number; output: string }>;
   /** Asks it to end. */
@@ -72,6 +72,8 @@ export async function startContainer(options: ContainerOptions): Promise<Running
     ...options.mounts
       .toSorted((one, other) => one.target.length - other.target.length)
       .map(({ source, target, readOnly }) => [readOnly ? '--ro-bind' : '--dev-bind', source, target]),
+    // After the volumes: a checkout below /tmp is to be seen though there is a volume at /tmp.
+    (image.folders ?? []).flatMap((one) => ['--ro-bind', one, one]),
     options.readOnlyRoot ? ['--remount-ro', '/'] : [],
     ['--chdir', options.workingDir, '--', ...command],
   ].flat();
@@ -84,14 +86,15 @@ export async function startContainer(options: ContainerOptions): Promise<Running
   const info = await text(child.stdio[3] as Readable);
   await log.close();
   const init = info === '' ? undefined : infoSchema.parse(JSON.parse(info))['child-pid'];
-  const running = { exited, modprobe: join(own, 'modprobe'), kill: () => void child.kill('SIGKILL') };
+  const modprobe = image.root === undefined ? undefined : join(own, 'modprobe');
+  const running = { exited, modprobe, kill: () => void child.kill('SIGKILL') };
   if (init === undefined) {
     return { ...running, exec: failsToRun, terminate: () => Promise.resolve() };
   }
   await hasStarted(init, child);
   return {
     ...running,
-    exec: (words, signal) => execute({ init, words, env, signal }),
+    exec: (words, signal) => execute({ init, words: withModprobe(words), env, signal }),
     async terminate() {
       for (const pid of await childrenOf(init)) signalProcess(pid, 'SIGTERM');
     },
@@ -126,7 +129,7 @@ async function writePrograms(own: string, { image, kernel }: ContainerOptions): 
 }
 
 /** Arguments that show a container without a root of its own this machine's programs. */
-async function hostArguments({ root, folders = [] }: RunnableImage): Promise<string[]> {
+async function hostArguments({ root }: RunnableImage): Promise<string[]> {
   if (root !== undefined) return [];
   const args: string[] = [];
   for (const name of hostEntries) {
@@ -137,7 +140,7 @@ async function hostArguments({ root, folders = [] }: RunnableImage): Promise<str
       ...(found.isSymbolicLink() ? ['--symlink', await readlink(path), path] : ['--ro-bind', path, path]),
     );
   }
-  return [...args, ...folders.flatMap((folder) => ['--ro-bind', folder, folder])];
+  return args;
 }
 
 /** The first process of a container makes its file systems, then starts the second. */
@@ -161,6 +164,17 @@ function signalProcess(pid: number, signal: NodeJS.Signals): void {
   } catch (error) {
     if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
   }
+}
+
+/**
+ * A shell's script with our modprobe for a function: the shell of busybox would take its own, wherever PATH
+ * has another.
+ */
+function withModprobe(words: readonly string[]): readonly string[] {
+  const [shell = '', option, script, ...rest] = words;
+  if (option !== '-c' || script === undefined) return words;
+  const modprobe = `modprobe() { ${ownDirectory}/bin/modprobe "$@"; }\n`;
+  return [shell, option, `${modprobe}${script}`, ...rest];
 }
 
 async function execute({

@@ -57,5 +57,6 @@ if ! find_module "$directory/lib/modules/$kernel" "$(underscored "$1")"; then
   finish 1
 fi
 echo "$found" >"$here/$number.file"
-cat "$found" >"$here/$number.module" || finish 1
+# Its name tells modinfo how it is packed.
+cat "$found" >"$here/$number.module.ko${found##*.ko}" || finish 1
 finish 0

@@ -41,6 +41,7 @@ export async function readModprobeCalls(
   const calls: ModprobeCall[] = [];
   for (let number = skip + 1; names.includes(`${number}.exit`); number += 1) {
     const path = (suffix: string): string => join(folder, `${number}.${suffix}`);
+    const copy = names.find((one) => one.startsWith(`${number}.module.`));
     const [name = '', ...rest] = await readLines(path('names'));
     calls.push({
       pod,
@@ -50,9 +51,9 @@ export async function readModprobeCalls(
       rest,
       kernel: (await readLines(path('kernel')))[0] ?? '',
       exitCode: Number(await readFile(path('exit'), 'utf8')),
-      ...(names.includes(`${number}.module`)
-        ? { module: await readModule((await readLines(path('file')))[0] ?? '', path('module')) }
-        : {}),
+      ...(copy === undefined
+        ? {}
+        : { module: await readModule((await readLines(path('file')))[0] ?? '', join(folder, copy)) }),
     });
   }
   return calls;

@@ -3,7 +3,7 @@ import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { isApiError } from '../../../src/controller/runtime/errors.ts';
 import { configMaps, secrets, type Pod } from '../../../src/controller/cluster/resources.ts';
 
-/** Something that a pod names is not there. It may come. */
+/** Something that a pod names cannot be read. It may come. */
 export class MissingReference extends Error {
   override readonly name = 'MissingReference';
 }
@@ -43,7 +43,8 @@ async function found<T>(missing: string, optional: boolean, read: () => Promise<
   try {
     return await read();
   } catch (error) {
-    if (!isApiError(error, 'NOT_FOUND')) throw error;
+    if (!isApiError(error)) throw error;
+    if (error.code !== 'NOT_FOUND') throw new MissingReference(error.message, { cause: error });
     if (optional) return undefined;
     throw new MissingReference(missing, { cause: error });
   }
