@@ -25,6 +25,7 @@ import {
 import { moduleLoaderDaemonSet } from '../../src/controller/daemon-sets/module-loader.ts';
 import { RegistryClient } from '../../src/registry/client.ts';
 import { Secret } from '../../src/shared/secret.ts';
+import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { inspectImage } from '../../src/signer/inspect-image.ts';
 import { buildAndSignTarget, buildFacts, signFacts } from '../builder/targets.ts';
 import { clusterPrograms, startCluster, type Cluster } from '../support/cluster/cluster.ts';
@@ -42,6 +43,7 @@ const builderImages = {
   kaniko: ['builder.example/kaniko:v1', kanikoImage()],
 } as const satisfies Record<BuilderName, readonly [string, LocalImage]>;
 const kernel = buildAndSignTarget().kernel.release;
+const moduleFile = `/opt/lib/modules/${kernel}/hello.ko`;
 const signImage = 'kmm-sign.example/kmm-sign:v1';
 
 /** A busybox with two modules. RUN shows that commands run in the image that is built. */
@@ -114,6 +116,10 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
     });
   }
 
+  function repository(name: string): ImageRepository {
+    return registryClient.repository({ registry: registry.host, repository: name });
+  }
+
   async function pushBase(): Promise<void> {
     const busybox = await readFile(requireProgram('busybox'));
     const entries = [
@@ -126,23 +132,19 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
       { name: 'hello.ko', content: await helloModule },
     ];
     const config = { config: { Env: ['PATH=/bin'] } };
-    await storeImage(
-      registryClient.repository({ registry: registry.host, repository: 'base' }),
-      { layers: [{ tar: await makeTar(entries) }], config },
-      'v1',
-    );
+    await storeImage(repository('base'), { layers: [{ tar: await makeTar(entries) }], config }, 'v1');
   }
 
   /** A target whose images are in the registry. */
-  function targetFor(repository: string, dockerfileConfigMap: string): ModuleTarget {
+  function targetFor(name: string, dockerfileConfigMap: string): ModuleTarget {
     const { build, sign, ...rest } = buildAndSignTarget({
-      image: `${registry.host}/${repository}:final`,
+      image: `${registry.host}/${name}:final`,
       registryTls: { insecure: true },
       tolerations: [],
       modprobe: { moduleName: 'hello', dirName: '/opt' },
     });
     if (build === undefined || sign === undefined) throw new Error('The target is built and signed');
-    const unsignedImage = `${registry.host}/${repository}:unsigned`;
+    const unsignedImage = `${registry.host}/${name}:unsigned`;
     const tls = { insecure: true };
     return {
       ...rest,
@@ -152,23 +154,18 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
   }
 
   async function run(job: V1Job): Promise<Pod> {
+    const { metadata: { name = '', labels = {} } = {}, spec } = job;
+    if (spec === undefined) throw new Error('The Job says nothing');
     // The Module that would own it is not there.
-    const { name = '', labels = {} } = job.metadata ?? {};
-    const object: Job = {
-      ...job,
-      apiVersion: 'batch/v1',
-      kind: 'Job',
-      metadata: { name, namespace, labels },
-    };
+    const object: Job = { metadata: { name, namespace, labels }, spec };
     await client.create(jobs, object);
     return waitForJob(client, object, 'Complete');
   }
 
-  function digestOf(pod: Pod): string | undefined {
-    return pod.status?.containerStatuses?.[0]?.state?.terminated?.message;
-  }
-
-  async function build(builder: BuilderName, facts: Partial<BuildFacts> = {}): Promise<string | undefined> {
+  async function runBuild(
+    builder: BuilderName,
+    facts: Partial<BuildFacts> = {},
+  ): Promise<string | undefined> {
     const dockerfile = dockerfileFrom(`${registry.host}/base:v1`);
     await client.apply(
       configMaps,
@@ -185,7 +182,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
   }
 
   it.each(['buildah', 'kaniko'] as const)('%s builds and pushes the image of its Job', async (builder) => {
-    const digest = await build(builder);
+    const digest = await runBuild(builder);
     const inspect = [
       'inspect',
       '--tls-verify=false',
@@ -198,6 +195,9 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
       Architecture: 'amd64',
       Labels: { argument: 'some value; $(id)' },
     });
+    const image = { repository: repository(builder), selector: { tag: 'unsigned' } };
+    const { platforms } = await inspectImage({ image });
+    expect(platforms[0]?.modules).toMatchObject([{ path: '/hello.ko' }, { path: moduleFile }]);
   });
 
   it('signs what was built, and a node loads the signed module', async () => {
@@ -206,18 +206,17 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
       target,
       signFacts({
         image: signImage,
-        sourceDigest: (await build('buildah', { attempt: 1 })) ?? '',
+        sourceDigest: (await runBuild('buildah', { attempt: 1 })) ?? '',
       }),
     );
     const digest = digestOf(await run(job)) ?? '';
     const image = {
-      repository: registryClient.repository({ registry: registry.host, repository: 'buildah' }),
+      repository: repository('buildah'),
       selector: { tag: 'final' },
     };
     expect((await image.repository.getManifest(image.selector)).raw.digest).toBe(digest);
     const report = await inspectImage({ image, certificates: [key.signer.certificate] });
     expect(report).toMatchObject({ worst: 'trusted' });
-    const file = `/opt/lib/modules/${kernel}/hello.ko`;
 
     await client.create(daemonSets, moduleLoader(target, digest));
     await eventually(async () => {
@@ -227,7 +226,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
       });
       expect(pod?.status).toMatchObject({ phase: 'Running', containerStatuses: [{ ready: true }] });
     });
-    expect(node.loaded().get('hello')).toMatchObject({ file, signer: 'signing' });
+    expect(node.loaded().get('hello')).toMatchObject({ file: moduleFile, signer: 'signing' });
     expect(node.modprobeCalls).toMatchObject([
       { arguments: ['-v', '-d', '/opt', 'hello'], exitCode: 0, kernel },
     ]);
@@ -243,9 +242,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
   });
 
   it('lets a module loader fail whose image lacks the module', async () => {
-    const { raw } = await registryClient
-      .repository({ registry: registry.host, repository: 'base' })
-      .getManifest({ tag: 'v1' });
+    const { raw } = await repository('base').getManifest({ tag: 'v1' });
     const target = { ...targetFor('base', 'none'), image: `${registry.host}/base:v1` };
     await client.create(daemonSets, moduleLoader(target, raw.digest));
     await eventually(async () => {
@@ -276,9 +273,14 @@ function moduleLoader(target: ModuleTarget, digest: string): DaemonSet {
     moduleLoaderServiceAccount: 'loader',
     devicePluginServiceAccount: 'plugin',
   };
-  const { metadata, ...rest } = moduleLoaderDaemonSet(target, digest, { operator, owner });
-  const { name = '', labels = {} } = metadata ?? {};
-  return { ...rest, apiVersion: 'apps/v1', kind: 'DaemonSet', metadata: { name, namespace, labels } };
+  const { metadata = {}, spec } = moduleLoaderDaemonSet(target, digest, { operator, owner });
+  if (spec === undefined) throw new Error('The DaemonSet says nothing');
+  const { name = '', labels = {} } = metadata;
+  return { metadata: { name, namespace, labels }, spec };
+}
+
+function digestOf(pod: Pod): string | undefined {
+  return pod.status?.containerStatuses?.[0]?.state?.terminated?.message;
 }
 
 async function base64(file: string): Promise<string> {

@@ -24,7 +24,7 @@ function shell(script: string, more: Partial<V1Container> = {}): V1Container {
   return { name: 'main', image: 'tools', command: ['/bin/sh', '-c', script], ...more };
 }
 
-function jobOf(name: string, spec: V1PodSpec): Job {
+function jobOf(name: string, spec: Pick<V1PodSpec, 'containers' | 'initContainers' | 'volumes'>): Job {
   return {
     metadata: { name, namespace },
     spec: { backoffLimit: 0, template: { spec: { restartPolicy: 'Never', ...spec } } },
@@ -146,10 +146,7 @@ describeWith(clusterPrograms, 'a cluster of the tests', () => {
           spec: {
             nodeSelector: { role: 'worker' },
             containers: [
-              {
-                ...shell('sleep infinity', { volumeMounts: [{ name: 'node', mountPath: '/node' }] }),
-                lifecycle,
-              },
+              shell('sleep infinity', { lifecycle, volumeMounts: [{ name: 'node', mountPath: '/node' }] }),
             ],
             volumes: [{ name: 'node', hostPath: { path: '/var/lib/firmware', type: 'Directory' } }],
           },
