@@ -44,6 +44,7 @@ const builderImages = {
 } as const satisfies Record<BuilderName, readonly [string, LocalImage]>;
 const kernel = buildAndSignTarget().kernel.release;
 const moduleFile = `/opt/lib/modules/${kernel}/hello.ko`;
+const moduleLoaders = { namespace, labelSelector: 'app.kubernetes.io/component=module-loader' };
 const signImage = 'kmm-sign.example/kmm-sign:v1';
 
 /** A busybox with two modules. RUN shows that commands run in the image that is built. */
@@ -200,7 +201,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
     expect(platforms[0]?.modules).toMatchObject([{ path: '/hello.ko' }, { path: moduleFile }]);
   });
 
-  it('signs what was built, and a node loads the signed module', async () => {
+  it('signs what was built, and a node loads the signed module, also after it has booted again', async () => {
     const target = targetFor('buildah', 'buildah');
     const job = signJob(
       target,
@@ -220,10 +221,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
 
     await client.create(daemonSets, moduleLoader(target, digest));
     await eventually(async () => {
-      const [pod] = await podsOf(client, {
-        namespace,
-        labelSelector: 'app.kubernetes.io/component=module-loader',
-      });
+      const [pod] = await podsOf(client, moduleLoaders);
       expect(pod?.status).toMatchObject({ phase: 'Running', containerStatuses: [{ ready: true }] });
     });
     expect(node.loaded().get('hello')).toMatchObject({ file: moduleFile, signer: 'signing' });
@@ -231,14 +229,23 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
       { arguments: ['-v', '-d', '/opt', 'hello'], exitCode: 0, kernel },
     ]);
 
+    await node.reboot();
+    await eventually(async () => {
+      const [pod] = await podsOf(client, moduleLoaders);
+      expect(pod?.status?.containerStatuses).toMatchObject([{ ready: true, restartCount: 1 }]);
+    });
+    expect(node.loaded().size).toBe(1);
+
     await client.delete(daemonSets, { namespace, name: moduleLoader(target, digest).metadata.name });
     await eventually(async () => {
-      expect(
-        await podsOf(client, { namespace, labelSelector: 'app.kubernetes.io/component=module-loader' }),
-      ).toEqual([]);
+      expect(await podsOf(client, moduleLoaders)).toEqual([]);
     });
     expect(node.loaded().size).toBe(0);
-    expect(node.modprobeCalls).toMatchObject([{ action: 'load' }, { action: 'unload', name: 'hello' }]);
+    expect(node.modprobeCalls).toMatchObject([
+      { action: 'load' },
+      { action: 'load' },
+      { action: 'unload', name: 'hello', exitCode: 0 },
+    ]);
   });
 
   it('lets a module loader fail whose image lacks the module', async () => {
@@ -246,10 +253,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
     const target = { ...targetFor('base', 'none'), image: `${registry.host}/base:v1` };
     await client.create(daemonSets, moduleLoader(target, raw.digest));
     await eventually(async () => {
-      const [pod] = await podsOf(client, {
-        namespace,
-        labelSelector: 'app.kubernetes.io/component=module-loader',
-      });
+      const [pod] = await podsOf(client, moduleLoaders);
       expect(pod?.status?.containerStatuses?.[0]).toMatchObject({
         ready: false,
         state: {

@@ -120,6 +120,22 @@ describeWith(clusterPrograms, 'a cluster of the tests', () => {
     expect(await readLog(client, await waitForJob(client, job, 'Complete'))).toBe('word 440\nvalue');
   });
 
+  it('does not start a container whose variables come from a Secret that is missing', async () => {
+    const secretKeyRef = { name: 'later', key: 'word' };
+    const env = [{ name: 'WORD', valueFrom: { secretKeyRef } }];
+    const job = jobOf('unsettled', { containers: [shell('echo "$WORD"', { env })] });
+    await client.create(jobs, job);
+    await eventually(async () => {
+      const [pod] = await podsOf(client, { namespace, labelSelector: 'job-name=unsettled' });
+      expect(pod?.status?.containerStatuses?.[0]?.state?.waiting).toEqual({
+        reason: 'CreateContainerConfigError',
+        message: 'secret "later" not found',
+      });
+    });
+    await client.create(secrets, { metadata: { name: 'later', namespace }, data: { word: btoa('here') } });
+    expect(await readLog(client, await waitForJob(client, job, 'Complete'))).toBe('here\n');
+  });
+
   it('says which image it cannot pull', async () => {
     const job = jobOf('imageless', { containers: [{ name: 'main', image: 'quay.example/unknown:v1' }] });
     await client.create(jobs, job);
