@@ -38,7 +38,7 @@ const parts = {
   'kube-controller-manager': kubernetes('kube-controller-manager'),
   'kube-scheduler': kubernetes('kube-scheduler'),
   kubectl: kubernetes('kubectl'),
-  // The fork of Kaniko that is kept up, in the newest version that the module proxy has.
+  // Chainguard's fork of Kaniko.
   kaniko: {
     module: 'github.com/chainguard-dev/kaniko',
     version: 'v1.25.3',
