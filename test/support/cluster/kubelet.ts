@@ -136,7 +136,8 @@ class PodKeeper {
     this.#stopped.abort();
     await this.#watching;
     for (const node of this.nodes.values()) node.release();
-    await Promise.all(Array.from(this.#runners.values(), (runner) => runner.abandon()));
+    const ended = await Promise.allSettled(Array.from(this.#runners.values(), (runner) => runner.abandon()));
+    for (const one of ended) if (one.status === 'rejected') throw one.reason;
   }
 
   runnersOf(node: NodeState): PodRunner[] {
@@ -163,7 +164,7 @@ class PodKeeper {
     node.release();
     await Promise.all(this.runnersOf(node).map((runner) => runner.abandon()));
     await this.#deleteNode(node);
-    for (const pod of await this.#podsOf(node)) await removePod(this.#client, pod);
+    for (const pod of await this.#podsOf(node)) await removePod(this.#client, pod, this.#stopped.signal);
   }
 
   async #deleteNode({ name }: NodeState): Promise<void> {
@@ -196,7 +197,7 @@ class PodKeeper {
     if (node === undefined) return;
     const runner = this.#runners.get(uid);
     if (runner !== undefined) return runner.update(pod);
-    if (deletionTimestamp !== undefined) return void removePod(this.#client, pod);
+    if (deletionTimestamp !== undefined) return void removePod(this.#client, pod, this.#stopped.signal);
     if (['Succeeded', 'Failed'].includes(pod.status?.phase ?? '')) return;
     const before = this.#names.get(`${namespace}/${name}`);
     if (before !== undefined) void this.#runners.get(before)?.abandon();

@@ -134,7 +134,7 @@ export class PodRunner {
     this.#ended = true;
     this.#report();
     await this.#writing;
-    await removePod(this.#options.client, this.#pod);
+    await removePod(this.#options.client, this.#pod, this.#abandoned.signal);
   }
 
   #context(): PodContext {
@@ -209,16 +209,21 @@ export class PodRunner {
   }
 }
 
-/** Takes a pod away that has ended. */
-export async function removePod(client: ApiClient, pod: Pod): Promise<void> {
+/** Takes a pod away that has ended; when the API server is away too, as soon as it is back. */
+export async function removePod(client: ApiClient, pod: Pod, signal: AbortSignal): Promise<void> {
   const { uid } = pod.metadata;
-  try {
-    await client.request({
-      method: 'DELETE',
-      path: pathOf(pods, keyOf(pod)),
-      body: { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: 0, preconditions: { uid } },
-    });
-  } catch (error) {
-    if (!isApiError(error, 'NOT_FOUND', 'CONFLICT', 'NETWORK')) throw error;
+  while (!signal.aborted) {
+    try {
+      await client.request({
+        method: 'DELETE',
+        path: pathOf(pods, keyOf(pod)),
+        body: { apiVersion: 'v1', kind: 'DeleteOptions', gracePeriodSeconds: 0, preconditions: { uid } },
+      });
+      return;
+    } catch (error) {
+      if (isApiError(error, 'NOT_FOUND', 'CONFLICT')) return;
+      if (!isApiError(error)) throw error;
+      await sleep(retryAfter);
+    }
   }
 }
