@@ -3,7 +3,7 @@
 //     npm run assets [NAME...]
 //
 // Each is a Go module of a fixed version and checksum, built with Go. A part that is there is left alone.
-// The API server and its etcd are used from KUBEBUILDER_ASSETS where that names a folder that has both.
+// What KUBEBUILDER_ASSETS names is used from there: the API server with its etcd, and what else there is of Kubernetes.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
@@ -33,21 +33,34 @@ const parts = {
   },
   // These two do not build on their own: their go.mod files point to neighbours that their archives lack.
   etcd: { version: 'v3.7.3', within: 'assets/etcd', build: ['build', 'go.etcd.io/etcd/server/v3'] },
-  'kube-apiserver': {
-    version: 'v1.34.0',
-    within: 'assets/kubernetes',
-    // As the release has it: without a version, the server calls itself v0.0.0 and refuses its own defaults.
-    build: [
-      'build',
-      '-ldflags',
-      '-s -w -X k8s.io/component-base/version.gitVersion=v1.34.0 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34',
-      'k8s.io/kubernetes/cmd/kube-apiserver',
-    ],
+  'kube-apiserver': kubernetes('kube-apiserver'),
+  // What turns an API server into a cluster. The archives that KUBEBUILDER_ASSETS usually names have kubectl only.
+  'kube-controller-manager': kubernetes('kube-controller-manager'),
+  'kube-scheduler': kubernetes('kube-scheduler'),
+  kubectl: kubernetes('kubectl'),
+  // Chainguard's fork of Kaniko.
+  kaniko: {
+    module: 'github.com/chainguard-dev/kaniko',
+    version: 'v1.25.3',
+    sum: 'h1:7nTypVYlEPFsZB4AlI+HRsTd6SGSV1CCU9PDDmU/fd8=',
+    build: ['build', '-ldflags', '-s -w', './cmd/executor'],
   },
 };
 
+/** A program of Kubernetes, as its release has it: without a version, it is v0.0.0 and refuses its own defaults. */
+function kubernetes(name) {
+  const stamp = 'k8s.io/component-base/version.git';
+  const flags = `-s -w -X ${stamp}Version=v1.34.0 -X ${stamp}Major=1 -X ${stamp}Minor=34`;
+  return {
+    version: 'v1.34.0',
+    within: 'assets/kubernetes',
+    build: ['build', '-ldflags', flags, `k8s.io/kubernetes/cmd/${name}`],
+  };
+}
+
 const cache = join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'kmm-sign');
-const clusterParts = Object.keys(parts).filter((name) => parts[name].within);
+/** A server of one version with the etcd that was packed with it: both from there, or none. */
+const serverParts = ['etcd', 'kube-apiserver'];
 
 /** Runs go and gives its standard output; its messages go to ours. */
 function go(args, cwd) {
@@ -73,8 +86,8 @@ function download({ module, version, sum }, folder) {
 /** Gets one part, and gives its path. */
 function get(name, part) {
   const given = env.KUBEBUILDER_ASSETS;
-  if (part.within && given && clusterParts.every((one) => existsSync(join(given, one))))
-    return join(given, name);
+  const wanted = serverParts.includes(name) ? serverParts : [name];
+  if (part.within && given && wanted.every((one) => existsSync(join(given, one)))) return join(given, name);
   return buildPart(name, part);
 }
 

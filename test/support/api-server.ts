@@ -136,6 +136,8 @@ async function serverArguments(
     [`--service-account-signing-key-file=${key}`, '--service-cluster-ip-range=10.96.0.0/16'],
     ['--disable-admission-plugins=ServiceAccount', '--endpoint-reconciler-type=none'],
     ['--etcd-compaction-interval=0', `--cert-dir=${at('apiserver')}`],
+    // Where it asks a node's kubelet for logs.
+    ['--kubelet-preferred-address-types=InternalIP'],
   ].flat();
 }
 

@@ -23,11 +23,13 @@ const assets = 'npm run assets';
 /** The cache of what `npm run assets` gets. */
 export const cacheDirectory = join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kmm-sign');
 
-/** Where the API server and its etcd are: in one folder, KUBEBUILDER_ASSETS if that has both. */
+/** Where programs of one cluster are: in one folder, KUBEBUILDER_ASSETS if that has all of them. */
 const given = env['KUBEBUILDER_ASSETS'] ?? '';
-const clusterFolder = ['etcd', 'kube-apiserver'].every((name) => isProgram(join(given, name)))
-  ? given
-  : join(cacheDirectory, 'kubebuilder', 'bin');
+function clusterFolder(...names: readonly string[]): string {
+  const has = names.every((name) => isProgram(join(given, name)));
+  return has ? given : join(cacheDirectory, 'kubebuilder', 'bin');
+}
+const serverFolder = clusterFolder('etcd', 'kube-apiserver');
 
 /** The real programs that tests use. */
 const sources = {
@@ -35,8 +37,12 @@ const sources = {
   distribution: { variable: 'KMM_SIGN_TEST_DISTRIBUTION', hint: assets },
   zot: { variable: 'KMM_SIGN_TEST_ZOT', hint: assets },
   conformance: { variable: 'KMM_SIGN_TEST_CONFORMANCE', hint: assets },
-  etcd: { folder: clusterFolder, hint: assets },
-  'kube-apiserver': { folder: clusterFolder, hint: assets },
+  etcd: { folder: serverFolder, hint: assets },
+  'kube-apiserver': { folder: serverFolder, hint: assets },
+  'kube-controller-manager': { folder: clusterFolder('kube-controller-manager'), hint: assets },
+  'kube-scheduler': { folder: clusterFolder('kube-scheduler'), hint: assets },
+  kubectl: { folder: clusterFolder('kubectl'), hint: assets },
+  kaniko: { variable: 'KMM_SIGN_TEST_KANIKO', hint: assets },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
   buildah: { hint: debian('buildah') },
@@ -65,6 +71,9 @@ const sources = {
   bash: { hint: debian('bash') },
   strace: { hint: debian('strace') },
   unshare: { hint: debian('util-linux') },
+  nsenter: { hint: debian('util-linux') },
+  bwrap: { hint: debian('bubblewrap') },
+  busybox: { hint: debian('busybox-static') },
   zsh: { hint: debian('zsh') },
   fish: { hint: debian('fish') },
   'dpkg-deb': { hint: debian('dpkg') },

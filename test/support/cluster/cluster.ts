@@ -1,0 +1,62 @@
+import { join } from 'node:path';
+import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
+import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
+import { apiServerPrograms, startApiServer, type ApiServer } from '../api-server.ts';
+import { createAuthority } from '../certificates.ts';
+import { startControlPlane } from './control-plane.ts';
+import { startKubelet, type Kubelet, type KubeletOptions } from './kubelet.ts';
+
+/** The real programs that a cluster takes, without what its images take. */
+export const clusterPrograms = [
+  ...apiServerPrograms,
+  'kube-controller-manager',
+  'kube-scheduler',
+  'bwrap',
+  'nsenter',
+  'busybox',
+  'skopeo',
+  'umoci',
+  'modinfo',
+] as const;
+
+/** A real API server with a real controller manager and scheduler; nodes are what a test adds. */
+export interface Cluster extends AsyncDisposable {
+  readonly api: ApiServer;
+  /** Path of a file that lets its user do everything. */
+  readonly kubeconfig: string;
+  /** A client that may do everything. */
+  client(fieldManager?: string): Promise<ApiClient>;
+  /** Starts a kubelet, which runs the pods of the nodes that are added to it. It ends with the cluster. */
+  kubelet(options?: KubeletOptions): Promise<Kubelet>;
+}
+
+/**
+ * Starts a cluster without nodes. Its controllers are those of Jobs, DaemonSets, ReplicaSets and Deployments,
+ * garbage, namespaces, service accounts and finished Jobs' time to live. Admission by service account is off:
+ * pods need no account and get no token. Nodes are as their kubelet says: no controller doubts them.
+ * @throws Error with the log of the program that did not start
+ */
+export async function startCluster(): Promise<Cluster> {
+  await using stack = new AsyncDisposableStack();
+  const directory = stack.use(await createTemporaryDirectory());
+  const api = stack.use(await startApiServer());
+  stack.use(await startControlPlane({ kubeconfig: api.kubeconfig, directory: directory.path }));
+  const authority = await createAuthority(join(directory.path, 'certificates'));
+  const tls = await authority.issueServer('kubelet');
+  const kubelets: Kubelet[] = [];
+  stack.defer(async () => {
+    await Promise.all(kubelets.map((kubelet) => kubelet[Symbol.asyncDispose]()));
+  });
+  const owned = stack.move();
+  return {
+    api,
+    kubeconfig: api.kubeconfig,
+    client: (fieldManager) => api.client(undefined, fieldManager),
+    async kubelet(options = {}) {
+      const kubelet = await startKubelet({ ...options, client: await api.client(undefined, 'kubelet'), tls });
+      kubelets.push(kubelet);
+      return kubelet;
+    },
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  };
+}
