@@ -31,6 +31,12 @@ const parts = {
     sum: 'h1:MGYx4v+mUV+V2Vs7/dauGK+GdBJYD1Jkn8bHdyqs6/s=',
     build: ['test', '-c', '.'],
   },
+  helm: {
+    module: 'helm.sh/helm/v3',
+    version: 'v3.20.2',
+    sum: 'h1:binM4rvPx5DcNsa1sIt7UZi55lRbu3pZUFmQkSoRh48=',
+    build: ['build', './cmd/helm'],
+  },
   // These two do not build on their own: their go.mod files point to neighbours that their archives lack.
   etcd: { version: 'v3.7.3', within: 'assets/etcd', build: ['build', 'go.etcd.io/etcd/server/v3'] },
   'kube-apiserver': {
