@@ -35,7 +35,13 @@ const parts = {
     module: 'helm.sh/helm/v3',
     version: 'v3.20.2',
     sum: 'h1:binM4rvPx5DcNsa1sIt7UZi55lRbu3pZUFmQkSoRh48=',
-    build: ['build', './cmd/helm'],
+    // As its release has it: without, it takes every cluster for Kubernetes 1.20 when it only renders.
+    build: [
+      'build',
+      '-ldflags',
+      '-s -w -X helm.sh/helm/v3/internal/version.version=v3.20.2 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34',
+      './cmd/helm',
+    ],
   },
   // These two do not build on their own: their go.mod files point to neighbours that their archives lack.
   etcd: { version: 'v3.7.3', within: 'assets/etcd', build: ['build', 'go.etcd.io/etcd/server/v3'] },
