@@ -45,21 +45,24 @@ const parts = {
   },
   // These two do not build on their own: their go.mod files point to neighbours that their archives lack.
   etcd: { version: 'v3.7.3', within: 'assets/etcd', build: ['build', 'go.etcd.io/etcd/server/v3'] },
-  'kube-apiserver': {
-    version: 'v1.34.0',
-    within: 'assets/kubernetes',
-    // As the release has it: without a version, the server calls itself v0.0.0 and refuses its own defaults.
-    build: [
-      'build',
-      '-ldflags',
-      '-s -w -X k8s.io/component-base/version.gitVersion=v1.34.0 -X k8s.io/component-base/version.gitMajor=1 -X k8s.io/component-base/version.gitMinor=34',
-      'k8s.io/kubernetes/cmd/kube-apiserver',
-    ],
-  },
+  'kube-apiserver': kubernetes('kube-apiserver'),
+  kubectl: kubernetes('kubectl'),
 };
 
+/** A program of Kubernetes, as its release has it: without a version, it is v0.0.0 and refuses its own defaults. */
+function kubernetes(name) {
+  const stamp = 'k8s.io/component-base/version.git';
+  const flags = `-s -w -X ${stamp}Version=v1.34.0 -X ${stamp}Major=1 -X ${stamp}Minor=34`;
+  return {
+    version: 'v1.34.0',
+    within: 'assets/kubernetes',
+    build: ['build', '-ldflags', flags, `k8s.io/kubernetes/cmd/${name}`],
+  };
+}
+
 const cache = join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'kmm-sign');
-const clusterParts = Object.keys(parts).filter((name) => parts[name].within);
+/** A server of one version with the etcd that was packed with it: both from there, or none. */
+const serverParts = ['etcd', 'kube-apiserver'];
 
 /** Runs go and gives its standard output; its messages go to ours. */
 function go(args, cwd) {
@@ -85,8 +88,8 @@ function download({ module, version, sum }, folder) {
 /** Gets one part, and gives its path. */
 function get(name, part) {
   const given = env.KUBEBUILDER_ASSETS;
-  if (part.within && given && clusterParts.every((one) => existsSync(join(given, one))))
-    return join(given, name);
+  const wanted = serverParts.includes(name) ? serverParts : [name];
+  if (part.within && given && wanted.every((one) => existsSync(join(given, one)))) return join(given, name);
   return buildPart(name, part);
 }
 

@@ -23,11 +23,13 @@ const assets = 'npm run assets';
 /** The cache of what `npm run assets` gets. */
 export const cacheDirectory = join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kmm-sign');
 
-/** Where the API server and its etcd are: in one folder, KUBEBUILDER_ASSETS if that has both. */
+/** Where programs of one cluster are: in one folder, KUBEBUILDER_ASSETS if that has all of them. */
 const given = env['KUBEBUILDER_ASSETS'] ?? '';
-const clusterFolder = ['etcd', 'kube-apiserver'].every((name) => isProgram(join(given, name)))
-  ? given
-  : join(cacheDirectory, 'kubebuilder', 'bin');
+function clusterFolder(...names: readonly string[]): string {
+  const has = names.every((name) => isProgram(join(given, name)));
+  return has ? given : join(cacheDirectory, 'kubebuilder', 'bin');
+}
+const serverFolder = clusterFolder('etcd', 'kube-apiserver');
 
 /** The real programs that tests use. */
 const sources = {
@@ -35,8 +37,9 @@ const sources = {
   distribution: { variable: 'KMM_SIGN_TEST_DISTRIBUTION', hint: assets },
   zot: { variable: 'KMM_SIGN_TEST_ZOT', hint: assets },
   conformance: { variable: 'KMM_SIGN_TEST_CONFORMANCE', hint: assets },
-  etcd: { folder: clusterFolder, hint: assets },
-  'kube-apiserver': { folder: clusterFolder, hint: assets },
+  etcd: { folder: serverFolder, hint: assets },
+  'kube-apiserver': { folder: serverFolder, hint: assets },
+  kubectl: { folder: clusterFolder('kubectl'), hint: assets },
   helm: { variable: 'KMM_SIGN_TEST_HELM', hint: assets },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
