@@ -15,6 +15,16 @@ app.kubernetes.io/part-of: kmm
 {{- end -}}
 {{- end }}
 
+{{/* controller_config.yaml; empty where defaults do. */}}
+{{- define "kmm-sign.configuration" -}}
+{{- $configuration := deepCopy .Values.configuration -}}
+{{- if and .Values.webhook.enabled .Values.certManager.enabled -}}
+{{- $folder := dict "webhook" (dict "certDir" "/run/kmm-operator/certificate") -}}
+{{- $configuration = mergeOverwrite $configuration $folder -}}
+{{- end -}}
+{{- with $configuration }}{{ toYaml . }}{{ end -}}
+{{- end }}
+
 {{/* Where and how pods are run: pods (values of the pods), pullSecrets (names). */}}
 {{- define "kmm-sign.scheduling" -}}
 {{- with .pullSecrets }}
