@@ -9,7 +9,7 @@ export interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string };
-  readonly spec?: { readonly template?: { readonly spec: object } };
+  readonly spec?: { readonly template?: { readonly spec: object } } | undefined;
 }
 
 export const deployDirectory = fileURLToPath(new URL('../../deploy/', import.meta.url));

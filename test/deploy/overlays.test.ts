@@ -73,14 +73,14 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
   });
 
   it('takes the chart with everything set', async () => {
-    const objects = await renderChart(
-      'kmm-operator-system',
-      ...['--set', 'references.namespaces={default,kube-system},openshift.enabled=true,managed=true'],
-      ...['--set', 'configuration.job.gcDelay=1h,imagePullSecrets={pull},images.build=registry.example/build'],
-      ...['--set', 'controller.priorityClassName=system-cluster-critical,controller.nodeSelector.role=infra'],
-      ...['--set', 'controller.env[0].name=HTTPS_PROXY,controller.env[0].value=http://proxy.example:3128'],
-      ...['--set', `image.digest=sha256:${'0'.repeat(64)},image.pullPolicy=Always`],
-    );
+    const settings = [
+      'references.namespaces={default,kube-system},openshift.enabled=true,managed=true',
+      'configuration.job.gcDelay=1h,imagePullSecrets={pull},images.build=registry.example/build',
+      'controller.priorityClassName=system-cluster-critical,controller.nodeSelector.role=infra',
+      'controller.env[0].name=HTTPS_PROXY,controller.env[0].value=http://proxy.example:3128',
+      `image.digest=sha256:${'0'.repeat(64)},image.pullPolicy=Always`,
+    ];
+    const objects = await renderChart('kmm-operator-system', ...settings.map((one) => `--set=${one}`));
     expect(objects.map(nameOf)).toContain('v1 ConfigMap kmm-operator-system kmm-operator-manager-config');
     await apply(objects, '--force-conflicts');
   });
