@@ -45,6 +45,18 @@ const parts = {
     sum: 'h1:7nTypVYlEPFsZB4AlI+HRsTd6SGSV1CCU9PDDmU/fd8=',
     build: ['build', '-ldflags', '-s -w', './cmd/executor'],
   },
+  helm: {
+    module: 'helm.sh/helm/v3',
+    version: 'v3.20.2',
+    sum: 'h1:binM4rvPx5DcNsa1sIt7UZi55lRbu3pZUFmQkSoRh48=',
+    // As its release has it: without, it takes every cluster for Kubernetes 1.20 when it only renders.
+    build: [
+      'build',
+      '-ldflags',
+      '-s -w -X helm.sh/helm/v3/internal/version.version=v3.20.2 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34',
+      './cmd/helm',
+    ],
+  },
 };
 
 /** A program of Kubernetes, as its release has it: without a version, it is v0.0.0 and refuses its own defaults. */

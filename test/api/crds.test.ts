@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import { customResourceDefinitions } from '../../src/api/crd/definitions.ts';
 import { manifestFiles } from '../../src/api/crd/manifest-files.ts';
 
-const directory = fileURLToPath(new URL('../../deploy/crds/', import.meta.url));
+const directory = fileURLToPath(new URL('../../deploy/', import.meta.url));
 
 type Schema = Record<string, unknown>;
 
@@ -55,13 +55,16 @@ const allowed = new Set([
 
 describe('the CustomResourceDefinitions', () => {
   it('are committed as the schemas write them (npm run crds)', () => {
-    expect(readdirSync(directory).toSorted()).toEqual(
+    const committed = ['crds', 'chart/kmm-sign/crds'].flatMap((folder) =>
+      readdirSync(join(directory, folder)).map((name) => `${folder}/${name}`),
+    );
+    expect(committed.toSorted()).toEqual(
       manifestFiles()
-        .map(({ name }) => name)
+        .map(({ path }) => path)
         .toSorted(),
     );
-    for (const { name, content } of manifestFiles())
-      expect(readFileSync(join(directory, name), 'utf8')).toBe(content);
+    for (const { path, content } of manifestFiles())
+      expect(readFileSync(join(directory, path), 'utf8')).toBe(content);
   });
 
   it.each(schemas)('of $name are structural', ({ schema }) => {

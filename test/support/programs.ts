@@ -43,6 +43,7 @@ const sources = {
   'kube-scheduler': { folder: clusterFolder('kube-scheduler'), hint: assets },
   kubectl: { folder: clusterFolder('kubectl'), hint: assets },
   kaniko: { variable: 'KMM_SIGN_TEST_KANIKO', hint: assets },
+  helm: { variable: 'KMM_SIGN_TEST_HELM', hint: assets },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
   buildah: { hint: debian('buildah') },

@@ -124,7 +124,7 @@ describeWith(apiServerPrograms, 'a real API server', () => {
   });
 
   it('takes our CustomResourceDefinitions without a field that it does not know', async () => {
-    const files = readdirSync(join(root, 'deploy/crds'));
+    const files = readdirSync(join(root, 'deploy/crds')).filter((name) => name !== 'kustomization.yaml');
     expect(files.length).toBeGreaterThan(0);
     for (const file of files) {
       for (const definition of readObjects<Definition>(`deploy/crds/${file}`)) {

@@ -1,0 +1,76 @@
+import { readFileSync } from 'node:fs';
+import { expect, it } from 'vitest';
+import { isMap, parseDocument, type Pair, type YAMLMap } from 'yaml';
+import { describeWith } from '../support/programs.ts';
+import { chartDirectory, nameOf, renderChart, renderOverlay, type Manifest } from './manifests.ts';
+
+/** The same installation, once as an overlay and once as the chart's values. */
+const installations = [
+  { overlay: 'kubernetes', namespace: 'kmm-operator-system', settings: [] },
+  { overlay: 'openshift', namespace: 'openshift-kmm', settings: ['--set=openshift.enabled=true'] },
+  { overlay: 'cert-manager', namespace: 'kmm-operator-system', settings: ['--set=certManager.enabled=true'] },
+  {
+    overlay: 'cluster-wide-references',
+    namespace: 'kmm-operator-system',
+    settings: ['--set=references.clusterWide=true'],
+  },
+];
+
+/** By name. Helm makes the namespace by itself, and it is not part of a chart. */
+function byName(objects: Manifest[]): Record<string, Manifest> {
+  const wanted = objects.filter(({ kind }) => kind !== 'Namespace');
+  const named = Object.fromEntries(wanted.map((object) => [nameOf(object), withoutChecksum(object)]));
+  expect(Object.keys(named)).toHaveLength(wanted.length);
+  return named;
+}
+
+/** Helm's pods start anew with a new configuration; with kustomize that is left to the user. */
+function withoutChecksum(object: Manifest): Manifest {
+  return JSON.parse(JSON.stringify(object), (key, value: unknown) =>
+    key === 'checksum/configuration' ? undefined : value,
+  ) as Manifest;
+}
+
+describeWith(['kubectl', 'helm'], 'the Helm chart', () => {
+  it.each(installations)('installs what the overlay $overlay does', async (installation) => {
+    const { overlay, namespace, settings } = installation;
+    expect(byName(await renderChart(namespace, ...settings))).toEqual(byName(await renderOverlay(overlay)));
+  });
+
+  it('leaves out what is not wanted', async () => {
+    const objects = await renderChart(
+      'kmm-operator-system',
+      '--set=webhook.enabled=false,networkPolicies.enabled=false,userRoles.create=false',
+    );
+    const names = objects.map(nameOf).join('\n');
+    expect(names).toContain('kmm-operator-controller');
+    expect(names).not.toMatch(/webhook|NetworkPolicy|module-admin/);
+  });
+
+  it.each(['webhok.enabled=true', 'controller.replicas=two', 'image.tag=a:b', 'references.clusterwide=true'])(
+    'refuses %s',
+    async (setting) => {
+      await expect(renderChart('kmm-operator-system', '--set', setting)).rejects.toThrow('schema');
+    },
+  );
+
+  it('says of every value what it is', () => {
+    const { contents } = parseDocument(readFileSync(`${chartDirectory}/values.yaml`, 'utf8'));
+    if (!isMap(contents)) throw new Error('values.yaml is no map');
+    expect(undocumented(contents)).toEqual([]);
+  });
+});
+
+/** Values whose meaning is theirs to say: what is below belongs to Kubernetes. */
+const ofKubernetes = new Set(['resources', 'affinity', 'tolerations', 'metricsFrom']);
+
+function undocumented(map: YAMLMap, path = ''): string[] {
+  return map.items.flatMap((pair: Pair, index) => {
+    const { key, value } = pair as Pair<{ value: string; commentBefore?: string }>;
+    const name = `${path}${key.value}`;
+    // The comment before the first value of a map belongs to the map.
+    const comment = key.commentBefore ?? (index === 0 ? map.commentBefore : undefined);
+    const inner = isMap(value) && !ofKubernetes.has(key.value) ? undocumented(value, `${name}.`) : [];
+    return [...(comment === undefined ? [name] : []), ...inner];
+  });
+}

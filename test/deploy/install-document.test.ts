@@ -1,0 +1,107 @@
+import { execFile } from 'node:child_process';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { expect, it } from 'vitest';
+import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { apiServerPrograms, startApiServer } from '../support/api-server.ts';
+import { describeWith, requireProgram } from '../support/programs.ts';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const text = await readFile(join(root, 'docs/install.md'), 'utf8');
+
+/** The commands of each block, by `heading/number of the block below it`. */
+const blocks = new Map<string, readonly string[]>(
+  text.split(/^##+ /m).flatMap((section) => {
+    const heading = section.split('\n')[0] ?? '';
+    return [...section.matchAll(/^```\n(.*?)^```$/gms)].map(
+      ([, commands = ''], index) => [`${heading}/${index}`, commands.trim().split('\n')] as const,
+    );
+  }),
+);
+const site = /^```yaml\n(.*?)^```$/ms.exec(text)?.[1] ?? '';
+
+/** What one administrator does, one after the other, with a cluster of their own. */
+const journeys: Readonly<Record<string, readonly string[]>> = {
+  'an administrator with kustomize': [
+    'With kustomize/0',
+    'Privileged pods/0',
+    'What Modules refer to/0',
+    'Configuration/0',
+    'Metrics and health/0',
+    "The webhook's certificate/1",
+    'Upgrading/0',
+    'Removing it/0',
+    'Removing it/2',
+  ],
+  'an administrator with Helm': [
+    'With Helm/0',
+    'Configuration/1',
+    'Upgrading/1',
+    'Removing it/1',
+  ],
+  'an administrator of OpenShift': ['On OpenShift/0', 'Privileged pods/1'],
+  'an administrator of OpenShift with Helm': ['On OpenShift/1'],
+  'an administrator with a private registry': ['Private registries/0'],
+};
+/** It takes cert-manager, which a bare API server has not. */
+const elsewhere = ["The webhook's certificate/0"];
+/** Waits for pods, which nothing runs here. */
+const waits = 'rollout status';
+
+describeWith([...apiServerPrograms, 'bash', 'kubectl', 'helm'], 'docs/install.md', () => {
+  it('has no commands that are not tried', () => {
+    expect([...Object.values(journeys).flat(), ...elsewhere].toSorted()).toEqual([...blocks.keys()].toSorted());
+  });
+
+  it.each(Object.entries(journeys))('has commands that work for %s', async (_, journey) => {
+    await using api = await startApiServer();
+    await using directory = await createTemporaryDirectory();
+    const shell = await prepareShell(directory.path, api.kubeconfig);
+    for (const name of ['drivers', 'other', 'openshift']) await shell(`kubectl create namespace ${name}`);
+    if (journey[0] === 'Private registries/0') await shell('kubectl create namespace kmm-operator-system');
+    const all = journey.flatMap((name) => blocks.get(name) ?? []);
+    const commands = all.filter((command) => !command.includes(waits));
+    const answers: string[] = [];
+    // The shell throws with what a command said when it fails.
+    for (const command of commands) answers.push(await shell(command));
+    expect(answers).toHaveLength(commands.length);
+  });
+
+  it('has an overlay for a private registry that names the registry everywhere', async () => {
+    await using directory = await createTemporaryDirectory();
+    const shell = await prepareShell(directory.path, '');
+    await mkdir(join(directory.path, 'site'));
+    await writeFile(join(directory.path, 'site/kustomization.yaml'), site);
+    const rendered = await shell('kubectl kustomize site');
+    expect(rendered.match(/registry\.example\/kmm-sign:0\.1\.0/g)).toHaveLength(3);
+    expect(rendered).not.toContain('ghcr.io');
+    expect(rendered.match(/imagePullSecrets/g)).toHaveLength(2);
+  });
+});
+
+/** A shell in a copy of what an administrator has: the folder deploy/ and the programs. */
+async function prepareShell(
+  directory: string,
+  kubeconfig: string,
+): Promise<(command: string) => Promise<string>> {
+  await promisify(execFile)('cp', ['-r', join(root, 'deploy'), directory]);
+  await writeFile(join(directory, 'controller_config.yaml'), 'job:\n  gcDelay: 1h\n');
+  const bin = join(directory, 'bin');
+  await mkdir(bin);
+  await symlink(requireProgram('helm'), join(bin, 'helm'));
+  // oc knows kubectl's commands.
+  for (const name of ['kubectl', 'oc']) await symlink(requireProgram('kubectl'), join(bin, name));
+  const env = { PATH: `${bin}:${process.env['PATH'] ?? ''}`, HOME: directory, KUBECONFIG: kubeconfig };
+  return async (command) => {
+    // No controller removes a namespace here, so nothing waits for its end.
+    const filled = command
+      .replaceAll('NAMESPACE', 'drivers')
+      .replaceAll('OTHER', 'other')
+      .replaceAll('ACCOUNT', 'prometheus')
+      .replace(/^kubectl delete/, 'kubectl delete --wait=false');
+    const options = { cwd: directory, env };
+    return (await promisify(execFile)(requireProgram('bash'), ['-c', filled], options)).stdout;
+  };
+}
