@@ -58,7 +58,7 @@ export async function createServerCertificate(options: ServerCertificateOptions)
   return {
     authority: toPem(authority),
     certificate: toPem(certificate),
-    key: new Secret(String(serverKey.export({ format: 'pem', type: 'pkcs8' }))),
+    key: new Secret(serverKey.export({ format: 'pem', type: 'pkcs8' })),
   };
 }
 
@@ -107,8 +107,7 @@ function encodeName(name: string): Buffer {
 function ipv6Bytes(address: string): Buffer {
   // The URL parser writes it in one form: groups of hexadecimal digits, `::` at most once.
   const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
-  const groups = (text: string): string[] => (text === '' ? [] : text.split(':'));
-  const [before, after] = [groups(head), groups(tail ?? '')];
+  const [before = [], after = []] = [head, tail].map((text = '') => text.split(':').filter(Boolean));
   const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0');
   return Buffer.from([...before, ...zeros, ...after].map((group) => group.padStart(4, '0')).join(''), 'hex');
 }

@@ -11,14 +11,15 @@ import { describeWith } from '../../support/programs.ts';
 
 const day = 24 * 60 * 60 * 1000;
 
-describeWith(['openssl'], 'a server certificate', ({ openssl }) => {
-  const make = (names: readonly string[]) =>
-    createServerCertificate({
-      names,
-      notBefore: new Date(Date.now() - day),
-      notAfter: new Date(Date.now() + day),
-    });
+function make(names: readonly string[]) {
+  return createServerCertificate({
+    names,
+    notBefore: new Date(Date.now() - day),
+    notAfter: new Date(Date.now() + day),
+  });
+}
 
+describeWith(['openssl'], 'a server certificate', ({ openssl }) => {
   it('is one that OpenSSL trusts, for its names only, and for servers only', async () => {
     await using directory = await createTemporaryDirectory();
     const at = (name: string): string => join(directory.path, name);
@@ -40,7 +41,9 @@ describeWith(['openssl'], 'a server certificate', ({ openssl }) => {
 
   it('serves TLS with its key', async () => {
     const { authority, certificate, key } = await make(['127.0.0.1']);
-    const server = createServer({ cert: certificate, key: key.reveal() }, (_, response) => response.end('yes'));
+    const server = createServer({ cert: certificate, key: key.reveal() }, (_, response) =>
+      response.end('yes'),
+    );
     server.listen(0, '127.0.0.1');
     await once(server, 'listening');
     const address = server.address();
