@@ -24,7 +24,7 @@ export function createJsonLogger({ write, level: least = 'info' }: JsonLoggerOpt
 
 function format(entry: Readonly<Record<string, string>>, fields: LogFields = {}): string {
   try {
-    return JSON.stringify({ ...plain(fields), ...entry });
+    return JSON.stringify({ ...entry, ...plain(fields), ...entry });
   } catch {
     // A field that refers to itself must not end the program.
     return JSON.stringify({ ...entry, unprintable: Object.keys(fields) });
