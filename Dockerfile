@@ -18,7 +18,8 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /out/app /app
-RUN ln -s /app/bin/kmm-sign.js /usr/local/bin/kmm-sign
+RUN ln -s /app/bin/kmm-sign.js /usr/local/bin/kmm-sign \
+ && ln -s /app/bin/kmm-operator.js /usr/local/bin/kmm-operator
 # Nothing outside TMPDIR is written, so the root file system may be read-only; the user needs no entry in passwd.
 ENV HOME=/tmp
 USER 65532:65532

@@ -6,7 +6,11 @@ import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
-const entryPoints = { cli: 'src/cli/main.ts', index: 'src/index.ts' };
+const entryPoints = {
+  cli: 'src/cli/main.ts',
+  operator: 'src/cli/operator/main.ts',
+  index: 'src/index.ts',
+};
 // An import statement of a built-in module reads each of its properties, and some of those load more than all
 // the rest: undici, MIME types, reports. HTTP/2, which got would load for nothing, is never used.
 const lazyBuiltIns = {

@@ -21,7 +21,7 @@ describe('durations', () => {
 });
 
 describe("flags as Go's package flag reads them", () => {
-  const known = { values: ['key', 'unsignedimage'], booleans: ['no-push'] };
+  const known = { values: ['key', 'unsignedimage'], booleans: ['no-push'], helpCommand: 'program -help' };
 
   test.each([[['-key', 'a']], [['--key', 'a']], [['-key=a']], [['--key=a']], [['-key', 'b', '-key', 'a']]])(
     '%j gives the key a',

@@ -12,6 +12,8 @@ process.once('exit', () => {
 export interface RunningProcess {
   readonly pid: number;
   readonly exited: boolean;
+  /** Null while it runs, and when a signal ended it. */
+  readonly exitCode: number | null;
   /** The end of what it printed. */
   output(): string;
   /** Ends it and waits for that. */
@@ -39,6 +41,9 @@ export function startProcess(
     pid: child.pid ?? 0,
     get exited() {
       return child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+    },
+    get exitCode() {
+      return child.exitCode;
     },
     output: () => readFileSync(log, 'utf8').slice(-4000),
     stop: async (signal = 'SIGTERM') => {

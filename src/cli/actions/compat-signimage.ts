@@ -23,9 +23,15 @@ const booleans: Readonly<Record<string, string>> = {
   'skip-tls-verify-pull': 'accept any certificate when pulling',
 };
 
+const helpCommand = 'kmm-sign compat signimage -help';
+
 /** Signs an image as told by the flags of KMM's signimage. */
 export async function compatSignimage(args: readonly string[], session: Session): Promise<void> {
-  const flags = parseGoFlags(args, { values: Object.keys(values), booleans: Object.keys(booleans) });
+  const flags = parseGoFlags(args, {
+    values: Object.keys(values),
+    booleans: Object.keys(booleans),
+    helpCommand,
+  });
   if (flags.help) return printHelp(session);
   const source = needed(flags, 'unsignedimage');
   const key = needed(flags, 'key');
@@ -50,7 +56,7 @@ export async function compatSignimage(args: readonly string[], session: Session)
 function needed(flags: GoFlags, name: string): string {
   const value = flags.values.get(name);
   if (value !== undefined && value !== '') return value;
-  throw usageError(`Flag -${name} is required`, 'See kmm-sign compat signimage -help.');
+  throw usageError(`Flag -${name} is required`, `See ${helpCommand}.`);
 }
 
 async function pullSecrets({ values: given }: GoFlags): Promise<string[]> {

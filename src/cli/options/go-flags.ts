@@ -4,6 +4,8 @@ import { usageError } from '../errors.ts';
 export interface GoFlagSet {
   readonly values: readonly string[];
   readonly booleans: readonly string[];
+  /** The command that explains them. */
+  readonly helpCommand: string;
 }
 
 /** What was found on a command line. */
@@ -26,7 +28,7 @@ export function parseGoFlags(args: readonly string[], known: GoFlagSet): GoFlags
   let help = false;
   const rest = [...args];
   for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
-    const { name, value } = splitFlag(argument);
+    const { name, value } = splitFlag(argument, known.helpCommand);
     if (known.booleans.includes(name)) {
       if (parseBoolean(name, value ?? 'true')) booleans.add(name);
       else booleans.delete(name);
@@ -37,16 +39,15 @@ export function parseGoFlags(args: readonly string[], known: GoFlagSet): GoFlags
     } else if (name === 'h' || name === 'help') {
       help = true;
     } else {
-      throw usageError(`Flag -${name} is not known`, 'See kmm-sign compat signimage -help.');
+      throw usageError(`Flag -${name} is not known`, `See ${known.helpCommand}.`);
     }
   }
   return { values, booleans, help };
 }
 
-function splitFlag(argument: string): { name: string; value: string | undefined } {
+function splitFlag(argument: string, helpCommand: string): { name: string; value: string | undefined } {
   const [, name, value] = /^--?([^-=][^=]*)(?:=(.*))?$/s.exec(argument) ?? [];
-  if (name === undefined)
-    throw usageError(`"${argument}" is not a flag`, 'See kmm-sign compat signimage -help.');
+  if (name === undefined) throw usageError(`"${argument}" is not a flag`, `See ${helpCommand}.`);
   return { name, value };
 }
 

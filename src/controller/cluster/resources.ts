@@ -39,6 +39,12 @@ export type Node = FromServer<V1Node>;
 export type Pod = FromServer<V1Pod>;
 export type Secret = FromServer<V1Secret>;
 export type ServiceAccount = FromServer<V1ServiceAccount>;
+/** As far as it is used. */
+export interface ValidatingWebhookConfiguration extends KubernetesObject {
+  readonly webhooks?: readonly {
+    readonly clientConfig: { readonly caBundle?: string; readonly url?: string };
+  }[];
+}
 /** A custom resource: `spec` and `status` are still to be parsed. */
 export type CustomResource = KubernetesObject & {
   readonly metadata: FullMetadata;
@@ -96,5 +102,12 @@ export const preflightValidationsOcp: Resource<CustomResource> = {
   version: 'v1beta2',
   plural: 'preflightvalidationsocp',
   kind: 'PreflightValidationOCP',
+  namespaced: false,
+};
+export const validatingWebhookConfigurations: Resource<ValidatingWebhookConfiguration> = {
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  plural: 'validatingwebhookconfigurations',
+  kind: 'ValidatingWebhookConfiguration',
   namespaced: false,
 };

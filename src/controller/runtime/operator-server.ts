@@ -1,6 +1,11 @@
-import { createServer, type ServerResponse } from 'node:http';
 import { once } from 'node:events';
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { Registry } from 'prom-client';
+import type { Secret } from '../../shared/secret.ts';
+
+/** Whether someone may read metrics: HTTP status 200, 401 or 403. */
+export type ReadCheck = (authorization: string | undefined) => Promise<200 | 401 | 403>;
 
 /** One thing that must be so. False or an error: it is not. */
 export type HealthCheck = () => boolean | Promise<boolean>;
@@ -16,6 +21,10 @@ export interface OperatorServerOptions {
   readonly readyz?: Readonly<Record<string, HealthCheck>> | undefined;
   /** Served at /metrics. */
   readonly metrics?: Registry | undefined;
+  /** Asked before metrics are shown, with the header `authorization`. @default everybody may see them */
+  readonly mayRead?: ReadCheck | undefined;
+  /** PEM. @default plain HTTP */
+  readonly tls?: { readonly certificate: string; readonly key: Secret<string> } | undefined;
 }
 
 export interface OperatorServer extends AsyncDisposable {
@@ -25,10 +34,11 @@ export interface OperatorServer extends AsyncDisposable {
 
 /** Serves /healthz, /readyz and /metrics, each if it is given. */
 export async function startOperatorServer(options: OperatorServerOptions): Promise<OperatorServer> {
-  const server = createServer((request, response) => {
-    const { pathname } = new URL(request.url ?? '/', 'http://operator');
+  const server = createServerFor(options.tls, (request, response) => {
+    const path = (request.url ?? '/').replace(/\?.*$/, '');
     const isRead = request.method === 'GET' || request.method === 'HEAD';
-    void answer(isRead ? pathname : '', options, response).catch(() => {
+    const { authorization } = request.headers;
+    void answer({ path: isRead ? path : '', authorization }, options, response).catch(() => {
       if (!response.headersSent) send(response, 500, 'failed\n');
     });
   });
@@ -48,9 +58,20 @@ export async function startOperatorServer(options: OperatorServerOptions): Promi
   };
 }
 
-async function answer(path: string, options: OperatorServerOptions, response: ServerResponse): Promise<void> {
-  const { healthz, readyz, metrics } = options;
+function createServerFor(tls: OperatorServerOptions['tls'], listener: RequestListener): Server {
+  if (tls === undefined) return createServer(listener);
+  return createSecureServer({ cert: tls.certificate, key: tls.key.reveal() }, listener);
+}
+
+async function answer(
+  { path, authorization }: { readonly path: string; readonly authorization: string | undefined },
+  options: OperatorServerOptions,
+  response: ServerResponse,
+): Promise<void> {
+  const { healthz, readyz, metrics, mayRead } = options;
   if (path === '/metrics' && metrics !== undefined) {
+    const status = await (mayRead?.(authorization) ?? 200);
+    if (status !== 200) return send(response, status, status === 401 ? 'unauthorized\n' : 'forbidden\n');
     return send(response, 200, await metrics.metrics(), metrics.contentType);
   }
   const checks = path === '/healthz' ? healthz : path === '/readyz' ? readyz : undefined;

@@ -1,0 +1,57 @@
+// Starts a program of this package on a Node that is new enough: this one, or the one that the npm package `node` brings.
+// This file itself runs on older ones.
+import { existsSync } from 'node:fs';
+import * as module from 'node:module';
+import { setFlagsFromString } from 'node:v8';
+import { fileURLToPath } from 'node:url';
+
+const oldest = 24;
+const bundledNode = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
+
+/**
+ * Starts a bundle of dist/, with flags for V8. `launcher` is the URL of the file that calls this.
+ * @param {{ name: string, bundle: string, launcher: string, flags?: readonly string[] }} options
+ */
+export async function launch({ name, bundle, launcher, flags = [] }) {
+  const program = new URL(`../dist/${bundle}`, import.meta.url);
+  if (!existsSync(program)) {
+    fail(name, 'the program has not been built', 'Run npm run build in its directory.');
+  } else if (Number(process.versions.node.split('.')[0]) >= oldest) {
+    for (const flag of flags) setFlagsFromString(flag);
+    // Compiled code is kept beside the program; where that cannot be written, nothing happens.
+    module.enableCompileCache(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)));
+    await import(program.href);
+  } else if (existsSync(bundledNode)) {
+    await runWith(bundledNode, name, launcher);
+  } else {
+    fail(
+      name,
+      `Node ${oldest} or newer is needed, this is ${process.version}`,
+      'Install a newer Node, or run npm ci here.',
+    );
+  }
+}
+
+/** Runs the launcher with another Node, passes signals on to it, and ends as it does. */
+async function runWith(node, name, launcher) {
+  const { spawn } = await import('node:child_process');
+  // In a process group of its own: else a Ctrl-C would reach it twice, from the terminal and from here.
+  const child = spawn(node, [fileURLToPath(launcher), ...process.argv.slice(2)], {
+    stdio: 'inherit',
+    detached: true,
+  });
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
+  const passOn = (signal) => child.kill(signal);
+  for (const signal of signals) process.on(signal, passOn);
+  child.on('error', (error) => fail(name, error.message, `${node} could not be started.`));
+  child.on('exit', (code, signal) => {
+    for (const one of signals) process.off(one, passOn);
+    if (signal === null) process.exitCode = code;
+    else process.kill(process.pid, signal);
+  });
+}
+
+function fail(name, message, hint) {
+  process.stderr.write(`${name}: ${message}\nhint: ${hint}\n`);
+  process.exitCode = 1;
+}

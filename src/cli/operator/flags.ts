@@ -1,0 +1,113 @@
+import { logLevels, type LogLevel } from '../../controller/operator/json-logger.ts';
+import type { WebhookName } from '../../controller/webhook/webhooks.ts';
+import { usageError } from '../errors.ts';
+import { parseGoFlags } from '../options/go-flags.ts';
+import { operatorExitCodeMeanings, operatorExitCodes } from './exit-codes.ts';
+
+const commands = {
+  run: 'the operator (default)',
+  webhook: 'the validating admission webhook',
+  version: 'print the version',
+} as const;
+export type OperatorCommand = keyof typeof commands;
+
+const values: Readonly<Record<string, string>> = {
+  config: 'the file controller_config.yaml; without it, or where it does not exist, defaults count',
+  kubeconfig: "how to reach the cluster; default $KUBECONFIG, else the pod's service account",
+  'log-level': `${logLevels.join('|')}; default info`,
+};
+
+const enabling: Readonly<Record<string, WebhookName>> = {
+  'enable-module': 'module',
+  'enable-managedclustermodule': 'managedclustermodule',
+  'enable-namespace': 'namespace',
+  'enable-preflightvalidation': 'preflightvalidation',
+};
+
+const explanations: Readonly<Record<WebhookName, string>> = {
+  module: 'check Modules',
+  managedclustermodule: 'check ManagedClusterModules, on a hub',
+  namespace: 'keep namespaces with Modules in them from being deleted',
+  preflightvalidation: 'check PreflightValidations, those of OpenShift too',
+};
+
+/** What the command line asks for. */
+export interface OperatorFlags {
+  readonly command: OperatorCommand;
+  readonly help: boolean;
+  readonly config: string | undefined;
+  readonly kubeconfig: string | undefined;
+  readonly logLevel: LogLevel;
+  readonly webhooks: readonly WebhookName[];
+}
+
+/** Reads the command line, whose flags have one dash or two, as KMM's. @throws CliError USAGE */
+export function parseOperatorFlags(args: readonly string[]): OperatorFlags {
+  const [first = ''] = args;
+  const isFlag = first === '' || first.startsWith('-');
+  const command = isFlag
+    ? 'run'
+    : Object.keys(commands).find((name): name is OperatorCommand => name === first);
+  if (command === undefined) throw usageError(`Command ${first} is not known`, 'See kmm-operator --help.');
+  const {
+    values: given,
+    booleans,
+    help,
+  } = parseGoFlags(isFlag ? args : args.slice(1), {
+    values: Object.keys(values),
+    booleans: command === 'webhook' ? Object.keys(enabling) : [],
+    helpCommand: 'kmm-operator --help',
+  });
+  return {
+    command,
+    help,
+    config: given.get('config'),
+    kubeconfig: given.get('kubeconfig'),
+    logLevel: logLevelOf(given.get('log-level') ?? 'info'),
+    webhooks: [...booleans].flatMap((name) => enabling[name] ?? []),
+  };
+}
+
+function logLevelOf(text: string): LogLevel {
+  const level = logLevels.find((one) => one === text);
+  if (level !== undefined) return level;
+  throw usageError(`--log-level is one of ${logLevels.join(', ')}, not "${text}"`);
+}
+
+function lines(entries: readonly (readonly [string, string])[]): string[] {
+  return entries.map(([name, text]) => `  ${name.padEnd(30)} ${text}`);
+}
+
+/** The text of --help. */
+export function operatorHelp(): string {
+  return [
+    'Usage: kmm-operator [COMMAND] [FLAGS]',
+    '',
+    'Builds, signs and rolls out kernel modules on a cluster, as its Modules say.',
+    '',
+    'Commands:',
+    ...lines(Object.entries(commands)),
+    '',
+    'Flags:',
+    ...lines(Object.entries(values).map(([name, text]) => [`--${name} VALUE`, text])),
+    ...lines([['--help', 'explain the program']]),
+    '',
+    'Flags of webhook (none of them: all):',
+    ...lines(Object.entries(enabling).map(([name, webhook]) => [`--${name}`, explanations[webhook]])),
+    '',
+    'Environment: OPERATOR_NAMESPACE (required), KMM_MANAGED, RELATED_IMAGE_SIGN, RELATED_IMAGE_BUILD,',
+    'HTTP_PROXY, HTTPS_PROXY, NO_PROXY. See docs/operator-configuration.md.',
+    '',
+    'Example:',
+    '  OPERATOR_NAMESPACE=kmm-operator-system kmm-operator run --config controller_config.yaml --kubeconfig ~/.kube/config',
+    '',
+    'Exit codes:',
+    ...Object.entries(operatorExitCodes).map(
+      ([name, code]) => `  ${String(code).padEnd(4)} ${meaningOf(name)}`,
+    ),
+  ].join('\n');
+}
+
+function meaningOf(name: string): string {
+  return new Map<string, string>(Object.entries(operatorExitCodeMeanings)).get(name) ?? '';
+}

@@ -1,0 +1,17 @@
+import { runOperatorProgram } from './program.ts';
+import { operatorExitCodes } from './exit-codes.ts';
+
+/** Milliseconds that connections may linger after the work has ended. */
+const patience = 2000;
+
+const stop = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    // Whoever asks twice does not want to wait.
+    if (stop.signal.aborted) process.exit(operatorExitCodes.failed);
+    stop.abort();
+  });
+}
+const exitCode = await runOperatorProgram(process.argv.slice(2), stop.signal);
+process.exitCode = exitCode;
+setTimeout(() => process.exit(exitCode), patience).unref();

@@ -1,0 +1,85 @@
+import { readFile } from 'node:fs/promises';
+import type { KubeConfig } from '@kubernetes/client-node';
+import type { OperatorConfiguration } from '../../controller/configuration/configuration.ts';
+import { createJsonLogger } from '../../controller/operator/json-logger.ts';
+import type { Logger } from '../../shared/log.ts';
+import { KmmError } from '../../shared/errors.ts';
+import { usageError, type CliError } from '../errors.ts';
+import { printable } from '../output/text.ts';
+import { version } from '../version.ts';
+import { operatorExitCodes, type OperatorExitCode } from './exit-codes.ts';
+import { operatorHelp, parseOperatorFlags, type OperatorFlags } from './flags.ts';
+
+/** Codes of errors that come from how the program was started. */
+const usageCodes = new Set(['USAGE', 'INVALID_OPERATOR_CONFIGURATION', 'INVALID_CONFIGURATION']);
+
+/** Runs kmm-operator until it ends or the signal is aborted. Logs go to stderr. Nothing is thrown. */
+export async function runOperatorProgram(
+  args: readonly string[],
+  signal: AbortSignal,
+): Promise<OperatorExitCode> {
+  let log = createJsonLogger({ write: writeLine });
+  try {
+    const flags = parseOperatorFlags(args);
+    if (flags.help) return print(operatorHelp());
+    if (flags.command === 'version') return print(version);
+    log = createJsonLogger({ write: writeLine, level: flags.logLevel });
+    return await perform(flags, log, signal);
+  } catch (error) {
+    if (error instanceof KmmError && usageCodes.has(error.code)) {
+      writeLine(`kmm-operator: ${printable(error.message)}`);
+      if (error.hint !== undefined) writeLine(`hint: ${printable(error.hint)}`);
+      return operatorExitCodes.usage;
+    }
+    log.error('operator failed', { error });
+    return operatorExitCodes.failed;
+  }
+}
+
+async function perform(flags: OperatorFlags, log: Logger, signal: AbortSignal): Promise<OperatorExitCode> {
+  const configuration = await readConfiguration(flags.config, log);
+  const kubeconfig = await readKubeconfig(flags.kubeconfig);
+  const shared = { configuration, kubeconfig, version, log, signal };
+  if (flags.command === 'webhook') {
+    const { runWebhook } = await import('../../controller/webhook/run-webhook.ts');
+    await runWebhook({ ...shared, webhooks: flags.webhooks });
+    return operatorExitCodes.stopped;
+  }
+  const { runOperator } = await import('../../controller/operator/run-operator.ts');
+  const { controllerFactories } = await import('../../controller/operator/controllers.ts');
+  const end = await runOperator({ ...shared, factories: controllerFactories });
+  return end === 'stopped' ? operatorExitCodes.stopped : operatorExitCodes.failed;
+}
+
+async function readConfiguration(file: string | undefined, log: Logger): Promise<OperatorConfiguration> {
+  const { loadConfiguration } = await import('../../controller/configuration/configuration.ts');
+  if (file === undefined) return loadConfiguration('', process.env);
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'ENOENT') throw unreadable('configuration', file, error.code);
+    // The ConfigMap is optional; a pod that mounts one that is not there has an empty folder.
+    log.info('no configuration file, defaults count', { file });
+    return '';
+  });
+  return loadConfiguration(text, process.env);
+}
+
+async function readKubeconfig(file: string | undefined): Promise<KubeConfig> {
+  const { loadConfig } = await import('../../controller/runtime/api/load-config.ts');
+  return loadConfig(file).catch((error: NodeJS.ErrnoException) => {
+    throw unreadable('kubeconfig', file ?? 'of the environment', error.code);
+  });
+}
+
+/** The error's message may quote the file, which may hold credentials. */
+function unreadable(what: string, file: string, reason = 'it is not valid'): CliError {
+  return usageError(`The ${what} ${file} cannot be read: ${reason}`);
+}
+
+function print(text: string): OperatorExitCode {
+  process.stdout.write(`${text}\n`);
+  return operatorExitCodes.stopped;
+}
+
+function writeLine(line: string): void {
+  process.stderr.write(`${line}\n`);
+}

@@ -1,0 +1,50 @@
+import type { ProxySettings } from '../../builder/job-facts.ts';
+import { configurationError } from './errors.ts';
+
+/** Environment variables by name. */
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What the operator's environment tells. */
+export interface OperatorEnvironment {
+  readonly namespace: string;
+  readonly managed: boolean;
+  readonly signImage: string | undefined;
+  readonly kanikoImage: string | undefined;
+  readonly proxy: ProxySettings;
+}
+
+/** What Go's strconv.ParseBool takes. */
+const booleans: Readonly<Record<string, boolean>> = {
+  ...Object.fromEntries(['1', 't', 'T', 'TRUE', 'true', 'True'].map((text) => [text, true])),
+  ...Object.fromEntries(['0', 'f', 'F', 'FALSE', 'false', 'False'].map((text) => [text, false])),
+};
+
+/** Reads the environment variables that KMM's operator has. @throws ConfigurationError that names those that are wrong */
+export function readEnvironment(environment: Environment): OperatorEnvironment {
+  const valueOf = (...names: readonly string[]): string | undefined =>
+    names.map((name) => environment[name]).find((value) => value !== undefined && value !== '');
+  const namespace = valueOf('OPERATOR_NAMESPACE');
+  const managed = booleans[valueOf('KMM_MANAGED') ?? 'false'];
+  if (namespace === undefined || managed === undefined) {
+    throw configurationError("The operator's environment", [
+      ...(namespace === undefined ? ['OPERATOR_NAMESPACE: not set'] : []),
+      ...(managed === undefined
+        ? [`KMM_MANAGED: expected true or false, not ${JSON.stringify(valueOf('KMM_MANAGED'))}`]
+        : []),
+    ]);
+  }
+  const httpProxy = valueOf('HTTP_PROXY', 'http_proxy');
+  const httpsProxy = valueOf('HTTPS_PROXY', 'https_proxy');
+  const noProxy = valueOf('NO_PROXY', 'no_proxy');
+  return {
+    namespace,
+    managed,
+    signImage: valueOf('RELATED_IMAGE_SIGN', 'RELATED_IMAGES_SIGN'),
+    kanikoImage: valueOf('RELATED_IMAGE_BUILD', 'RELATED_IMAGES_BUILD'),
+    proxy: {
+      ...(httpProxy === undefined ? {} : { httpProxy }),
+      ...(httpsProxy === undefined ? {} : { httpsProxy }),
+      ...(noProxy === undefined ? {} : { noProxy }),
+    },
+  };
+}

@@ -1,0 +1,56 @@
+import { parseDocument } from 'yaml';
+import type { z } from 'zod';
+import { withoutNulls } from '../../api/resource.ts';
+import { formatPath, formatViolation } from '../../api/violation.ts';
+import { configurationError } from './errors.ts';
+import { suggestKey } from './known-keys.ts';
+import { configurationFile, keysWithoutEffect, sameKeys, type ConfigurationFile } from './schema.ts';
+
+const source = 'The operator configuration';
+
+/** The file, and what of it changes nothing. */
+export interface ReadConfigurationFile {
+  readonly file: ConfigurationFile;
+  /** Paths of keys of KMM that are accepted and not used. */
+  readonly withoutEffect: readonly string[];
+}
+
+/** Reads the text of a configuration file. An empty one is valid. @throws ConfigurationError that names each key that is wrong */
+export function readConfigurationFile(text: string): ReadConfigurationFile {
+  const document = parseDocument(text, { prettyErrors: true });
+  const [broken] = document.errors;
+  if (broken !== undefined) throw configurationError(source, [broken.message.trim()]);
+  // As for Go, a key without a value is one that is not there.
+  const value = withoutNulls(document.toJS() ?? {});
+  const result = configurationFile.safeParse(value);
+  if (!result.success) throw configurationError(source, result.error.issues.flatMap(describeIssue));
+  const twice = sameKeys.filter((keys) => keys.every((key) => isGiven(result.data, key)));
+  if (twice.length > 0) {
+    throw configurationError(
+      source,
+      twice.map(([one, other]) => `${other}: means the same as ${one}, which is given too`),
+    );
+  }
+  return { file: result.data, withoutEffect: keysWithoutEffect.filter((key) => isGiven(result.data, key)) };
+}
+
+function describeIssue(issue: z.core.$ZodIssue): string[] {
+  const path = formatPath(issue.path);
+  if (issue.code !== 'unrecognized_keys') {
+    return [formatViolation({ path: path === '' ? 'the document' : path, message: issue.message })];
+  }
+  return issue.keys.map((key) => {
+    const meant = suggestKey(path, key);
+    const message = meant === undefined ? 'unknown key' : `unknown key; did you mean ${meant}?`;
+    return formatViolation({ path: formatPath([...issue.path, key]), message });
+  });
+}
+
+function isGiven(file: ConfigurationFile, path: string): boolean {
+  let value: unknown = file;
+  for (const name of path.split('.')) {
+    if (typeof value !== 'object' || value === null) return false;
+    value = Object.entries(value).find(([key]) => key === name)?.[1];
+  }
+  return value !== undefined;
+}

@@ -1,0 +1,97 @@
+import { z } from 'zod';
+import { podTemplate } from '../../api/module/pod-template.ts';
+import { builderNames } from '../../builder/builder.ts';
+import { bindAddress, duration, port, positiveDuration } from './values.ts';
+
+const text = z.string().min(1);
+const jobPodTemplate = podTemplate.strict();
+
+const leaderElection = z.strictObject({
+  enabled: z.boolean().optional(),
+  leaderElect: z.boolean().optional(),
+  resourceID: text.optional(),
+  resourceName: text.optional(),
+  leaseDuration: positiveDuration.optional(),
+  renewDeadline: positiveDuration.optional(),
+  retryPeriod: positiveDuration.optional(),
+});
+
+const metrics = z.strictObject({
+  bindAddress: bindAddress.optional(),
+  enableAuthnAuthz: z.boolean().optional(),
+  secureServing: z.boolean().optional(),
+  disableHTTP2: z.boolean().optional(),
+});
+
+const webhook = z.strictObject({
+  port: port.optional(),
+  certDir: text.optional(),
+  disableHTTP2: z.boolean().optional(),
+});
+
+const worker = z.strictObject({
+  runAsUser: z.int().min(0).optional(),
+  seLinuxType: text.optional(),
+  firmwareHostPath: text.optional(),
+  setFirmwareClassPath: text.optional(),
+});
+
+const job = z.strictObject({
+  gcDelay: duration.optional(),
+  backoffLimit: z.int().min(0).max(100).optional(),
+  backoff: positiveDuration.optional(),
+  deadline: positiveDuration.optional(),
+});
+
+/** The file `controller_config.yaml`: the keys of every version of KMM, and ours. */
+export const configurationFile = z.strictObject({
+  apiVersion: z.string().optional(),
+  kind: z.literal('ControllerManagerConfig').optional(),
+  healthProbeBindAddress: bindAddress.optional(),
+  health: z.strictObject({ healthProbeBindAddress: bindAddress.optional() }).optional(),
+  leaderElection: leaderElection.optional(),
+  metrics: metrics.optional(),
+  metricsBindAddress: bindAddress.optional(),
+  webhook: webhook.optional(),
+  webhookPort: port.optional(),
+  worker: worker.optional(),
+  job: job.optional(),
+  build: z
+    .strictObject({
+      builder: z.enum(builderNames).optional(),
+      image: text.optional(),
+      userNamespaces: z.boolean().optional(),
+      podTemplate: jobPodTemplate.optional(),
+    })
+    .optional(),
+  sign: z.strictObject({ image: text.optional(), podTemplate: jobPodTemplate.optional() }).optional(),
+  driverToolkit: z.strictObject({ images: z.record(z.string(), text).optional() }).optional(),
+  registry: z
+    .strictObject({
+      trustedCertificates: z.strictObject({ configMap: text, key: text }).optional(),
+      checkInterval: positiveDuration.optional(),
+    })
+    .optional(),
+});
+
+/** What the file holds once it has been checked. Durations are milliseconds. */
+export type ConfigurationFile = z.output<typeof configurationFile>;
+
+/** Two keys of different versions of KMM that mean the same. Only one may be given. */
+export const sameKeys: readonly (readonly [string, string])[] = [
+  ['healthProbeBindAddress', 'health.healthProbeBindAddress'],
+  ['leaderElection.enabled', 'leaderElection.leaderElect'],
+  ['leaderElection.resourceID', 'leaderElection.resourceName'],
+  ['metrics.bindAddress', 'metricsBindAddress'],
+  ['webhook.port', 'webhookPort'],
+];
+
+/** Keys of KMM that change nothing here. */
+export const keysWithoutEffect: readonly string[] = [
+  'metrics.disableHTTP2',
+  'webhook.disableHTTP2',
+  'worker.runAsUser',
+  'worker.seLinuxType',
+  'worker.firmwareHostPath',
+  'worker.setFirmwareClassPath',
+];

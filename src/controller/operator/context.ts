@@ -1,0 +1,31 @@
+import type { Registry } from 'prom-client';
+import type { Logger } from '../../shared/log.ts';
+import type { ClusterCaches } from '../cluster/caches.ts';
+import type { OperatorConfiguration } from '../configuration/configuration.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import type { Controller } from '../runtime/controller.ts';
+import type { EventRecorder } from '../runtime/event-recorder.ts';
+import type { RuntimeMetrics } from '../runtime/metrics.ts';
+
+/** What all controllers of the operator share. */
+export interface OperatorContext {
+  readonly configuration: OperatorConfiguration;
+  readonly client: ApiClient;
+  /** They run before and while the controllers do. */
+  readonly caches: ClusterCaches;
+  readonly events: EventRecorder;
+  readonly metrics: RuntimeMetrics;
+  /** For metrics of a controller's own. */
+  readonly registry: Registry;
+  readonly log: Logger;
+}
+
+/** A part of the operator that works only while this process leads. */
+export interface ControllerSet {
+  readonly controllers: readonly Controller[];
+  /** Further work until the signal is aborted. */
+  run?(signal: AbortSignal): Promise<void>;
+}
+
+/** Makes a part of the operator. Called once, before the caches are filled. */
+export type ControllerFactory = (context: OperatorContext) => ControllerSet;

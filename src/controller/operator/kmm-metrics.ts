@@ -1,0 +1,81 @@
+import { Gauge, type Registry } from 'prom-client';
+import type { Module } from '../../api/module/module.ts';
+import type { CachedModule } from '../cluster/caches.ts';
+
+/** What KMM's gauges are computed from. */
+export interface KmmMetricsSources {
+  modules(): readonly CachedModule[];
+  /** Count of PreflightValidations. */
+  preflights(): number;
+}
+
+/** Registers the gauges that KMM has. They are computed when they are read. */
+export function registerKmmMetrics(registry: Registry, sources: KmmMetricsSources): void {
+  const registers = [registry];
+  const count = (name: string, help: string, value: () => number): void => {
+    void new Gauge({
+      name,
+      help,
+      registers,
+      collect() {
+        this.set(value());
+      },
+    });
+  };
+  const countModules = (matches: (module: Module) => boolean): number =>
+    parsed(sources).filter(matches).length;
+  count('kmm_module_num', 'Modules.', () => sources.modules().length);
+  count('kmm_in_cluster_build_num', 'Modules with a build section.', () => countModules(has('build')));
+  count('kmm_in_cluster_sign_num', 'Modules with a sign section.', () => countModules(has('sign')));
+  count('kmm_device_plugin_num', 'Modules with a device plugin.', () =>
+    countModules(({ spec }) => spec.devicePlugin !== undefined),
+  );
+  count('kmm_preflight_num', 'PreflightValidations.', () => sources.preflights());
+  registerArguments(registers, sources);
+}
+
+/** Whether a Module has a section, for all kernels or for some. */
+function has(section: 'build' | 'sign'): (module: Module) => boolean {
+  return ({ spec }) => {
+    const container = spec.moduleLoader?.container;
+    return [container, ...(container?.kernelMappings ?? [])].some((level) => level?.[section] !== undefined);
+  };
+}
+
+/** One series for each Module that has such arguments; the value is 1. */
+function registerArguments(registers: Registry[], sources: KmmMetricsSources): void {
+  void new Gauge({
+    name: 'kmm_modprobe_args',
+    help: 'Arguments of modprobe, in place of the usual ones.',
+    labelNames: ['name', 'namespace', 'modprobeArgs'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { metadata, spec } of parsed(sources)) {
+        const load = spec.moduleLoader?.container.modprobe.args?.load;
+        if (load !== undefined) this.set({ ...named(metadata), modprobeArgs: load.join(',') }, 1);
+      }
+    },
+  });
+  void new Gauge({
+    name: 'kmm_modprobe_raw_args',
+    help: 'All arguments of modprobe, where a Module gives them.',
+    labelNames: ['name', 'namespace', 'modprobeRawArgs'] as const,
+    registers,
+    collect() {
+      this.reset();
+      for (const { metadata, spec } of parsed(sources)) {
+        const load = spec.moduleLoader?.container.modprobe.rawArgs?.load;
+        if (load !== undefined) this.set({ ...named(metadata), modprobeRawArgs: load.join(',') }, 1);
+      }
+    },
+  });
+}
+
+function parsed(sources: KmmMetricsSources): Module[] {
+  return sources.modules().flatMap(({ module }) => (module === undefined ? [] : [module]));
+}
+
+function named({ name, namespace = '' }: Module['metadata']): { name: string; namespace: string } {
+  return { name, namespace };
+}

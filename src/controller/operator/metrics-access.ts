@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import * as z from 'zod';
+import type { Logger } from '../../shared/log.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import type { ReadCheck } from '../runtime/operator-server.ts';
+
+const tokenReview = z.looseObject({
+  status: z.looseObject({
+    authenticated: z.boolean().optional(),
+    user: z
+      .looseObject({
+        username: z.string().optional(),
+        uid: z.string().optional(),
+        groups: z.array(z.string()).optional(),
+        extra: z.record(z.string(), z.array(z.string())).optional(),
+      })
+      .optional(),
+  }),
+});
+const accessReview = z.looseObject({ status: z.looseObject({ allowed: z.boolean() }) });
+
+type User = NonNullable<z.output<typeof tokenReview>['status']['user']>;
+
+/** Milliseconds for which an answer of the API server counts. */
+const goodFor = 10_000;
+/** Readers remembered; the oldest are forgotten. */
+const maxReaders = 100;
+/** Tokens are a few kilobytes at most. */
+const maxTokenLength = 16 * 1024;
+
+/**
+ * Lets those read metrics whom the cluster's RBAC lets `get` the path /metrics. Answers are remembered by a
+ * hash of the token, for a short while. Where the API server does not answer, nobody may.
+ */
+export function createMetricsAccess(client: ApiClient, log: Logger): ReadCheck {
+  const known = new Map<string, { readonly answer: Promise<200 | 401 | 403>; readonly since: number }>();
+
+  async function ask(token: string): Promise<200 | 401 | 403> {
+    const user = await authenticate(client, token);
+    if (user === undefined) return 401;
+    return (await isAllowed(client, user)) ? 200 : 403;
+  }
+
+  return async (authorization) => {
+    const [, token] = /^Bearer +([^\s]+)$/i.exec(authorization ?? '') ?? [];
+    if (token === undefined || token.length > maxTokenLength) return 401;
+    const id = createHash('sha256').update(token).digest('hex');
+    const before = known.get(id);
+    if (before !== undefined && performance.now() - before.since < goodFor) return before.answer;
+    const answer = ask(token).catch((error: unknown) => {
+      log.warn('metrics reader could not be checked', { error });
+      known.delete(id);
+      return 401 as const;
+    });
+    known.delete(id);
+    known.set(id, { answer, since: performance.now() });
+    const [oldest] = known.keys();
+    if (known.size > maxReaders && oldest !== undefined) known.delete(oldest);
+    return answer;
+  };
+}
+
+async function authenticate(client: ApiClient, token: string): Promise<User | undefined> {
+  const review = await client.request({
+    method: 'POST',
+    path: '/apis/authentication.k8s.io/v1/tokenreviews',
+    body: { apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', spec: { token } },
+  });
+  const { authenticated, user } = tokenReview.parse(review).status;
+  return authenticated === true ? user : undefined;
+}
+
+async function isAllowed(client: ApiClient, user: User): Promise<boolean> {
+  const { username, uid, groups, extra } = user;
+  const review = await client.request({
+    method: 'POST',
+    path: '/apis/authorization.k8s.io/v1/subjectaccessreviews',
+    body: {
+      apiVersion: 'authorization.k8s.io/v1',
+      kind: 'SubjectAccessReview',
+      spec: { user: username, uid, groups, extra, nonResourceAttributes: { path: '/metrics', verb: 'get' } },
+    },
+  });
+  return accessReview.parse(review).status.allowed;
+}

@@ -1,0 +1,50 @@
+import type { Registry } from 'prom-client';
+import type { Logger } from '../../shared/log.ts';
+import { createServerCertificate } from '../certificates/server-certificate.ts';
+import type { MetricsSettings } from '../configuration/configuration.ts';
+import type { BindAddress } from '../configuration/values.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import { startOperatorServer, type HealthCheck, type OperatorServer } from '../runtime/operator-server.ts';
+import { createMetricsAccess } from './metrics-access.ts';
+
+/** Milliseconds. The certificate lives as long as the process, which nobody lets run for so long. */
+const certificateLife = 10 * 365 * 24 * 60 * 60 * 1000;
+/** Clocks of readers may be late. Milliseconds. */
+const clockSkew = 60 * 60 * 1000;
+
+/** Serves /healthz and /readyz. Gives undefined where they are turned off. */
+export async function serveHealth(
+  address: BindAddress | undefined,
+  readyz: Readonly<Record<string, HealthCheck>>,
+): Promise<OperatorServer | undefined> {
+  if (address === undefined) return undefined;
+  return startOperatorServer({ ...address, healthz: { ping: () => true }, readyz });
+}
+
+export interface MetricsServerOptions {
+  readonly settings: MetricsSettings;
+  readonly registry: Registry;
+  readonly client: ApiClient;
+  readonly log: Logger;
+}
+
+/** Serves /metrics, to those who may read them. Gives undefined where they are turned off. */
+export async function serveMetrics(options: MetricsServerOptions): Promise<OperatorServer | undefined> {
+  const { settings, registry, client, log } = options;
+  if (settings.address === undefined) return undefined;
+  return startOperatorServer({
+    ...settings.address,
+    metrics: registry,
+    mayRead: settings.enableAuthnAuthz ? createMetricsAccess(client, log) : undefined,
+    tls: settings.secureServing ? await ownCertificate() : undefined,
+  });
+}
+
+function ownCertificate(): ReturnType<typeof createServerCertificate> {
+  const now = Date.now();
+  return createServerCertificate({
+    names: ['localhost'],
+    notBefore: new Date(now - clockSkew),
+    notAfter: new Date(now + certificateLife),
+  });
+}

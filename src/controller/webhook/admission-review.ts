@@ -1,0 +1,49 @@
+import * as z from 'zod';
+
+const admissionRequest = z.looseObject({
+  uid: z.string().min(1).max(256),
+  operation: z.enum(['CREATE', 'UPDATE', 'DELETE', 'CONNECT']),
+  name: z.string().optional(),
+  namespace: z.string().optional(),
+  object: z.unknown().optional(),
+  oldObject: z.unknown().optional(),
+});
+
+const admissionReview = z.looseObject({
+  apiVersion: z.literal('admission.k8s.io/v1'),
+  kind: z.literal('AdmissionReview'),
+  request: admissionRequest,
+});
+
+/** What the API server asks: may this happen? */
+export type AdmissionRequest = z.output<typeof admissionRequest>;
+
+/** What is answered. Reasons refuse; warnings are shown to whoever asked. */
+export interface Verdict {
+  readonly reasons: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+/** Reads the body of a request (admission.k8s.io/v1). Undefined when it is no such thing. */
+export function parseAdmissionRequest(body: Buffer): AdmissionRequest | undefined {
+  try {
+    return admissionReview.parse(JSON.parse(body.toString('utf8'))).request;
+  } catch {
+    return undefined;
+  }
+}
+
+/** The answer's body. Refusals look as those of KMM's webhook do: 403, Forbidden. */
+export function formatAdmissionReview({ uid }: AdmissionRequest, { reasons, warnings }: Verdict): string {
+  const status = { code: 403, reason: 'Forbidden', message: reasons.join('; ') };
+  return JSON.stringify({
+    apiVersion: 'admission.k8s.io/v1',
+    kind: 'AdmissionReview',
+    response: {
+      uid,
+      allowed: reasons.length === 0,
+      ...(reasons.length === 0 ? {} : { status }),
+      ...(warnings.length === 0 ? {} : { warnings }),
+    },
+  });
+}

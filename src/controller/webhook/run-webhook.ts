@@ -1,0 +1,93 @@
+import type { KubeConfig } from '@kubernetes/client-node';
+import type { Logger } from '../../shared/log.ts';
+import { followCertificateFolder, readCertificateFolder } from '../certificates/certificate-folder.ts';
+import { rotateCertificates } from '../certificates/rotation.ts';
+import type { ServerCertificate } from '../certificates/server-certificate.ts';
+import type { OperatorConfiguration } from '../configuration/configuration.ts';
+import { serveHealth } from '../operator/servers.ts';
+import { ApiClient } from '../runtime/api/client.ts';
+import { createConnection } from '../runtime/api/connection.ts';
+import { startWebhookServer, type WebhookServer } from './server.ts';
+import { createWebhooks, webhookNames, type WebhookName } from './webhooks.ts';
+
+/** Names in the cluster that the webhook and its manifests share. */
+export const webhookObjects = {
+  service: 'kmm-operator-webhook-service',
+  /** In the operator's namespace. */
+  secret: 'kmm-operator-webhook-certificates',
+  configuration: 'kmm-operator-validating-webhook-configuration',
+} as const;
+
+/** Milliseconds. */
+const defaultCertificateLife = 365 * 24 * 60 * 60 * 1000;
+/** Besides its service: so that the webhook can be tried outside of a cluster. */
+const localNames = ['localhost', '127.0.0.1'];
+
+export interface RunWebhookOptions {
+  readonly configuration: OperatorConfiguration;
+  readonly kubeconfig: KubeConfig;
+  /** @default all */
+  readonly webhooks: readonly WebhookName[];
+  /** Of the program. */
+  readonly version: string;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+  /** Of certificates that the webhook makes; milliseconds. @default a year */
+  readonly certificateLife?: number | undefined;
+  /** As RotationOptions has it. */
+  readonly settleTime?: number | undefined;
+}
+
+/** Serves the validating admission webhook until the signal is aborted. @throws ConfigurationError for a bad certificate folder */
+export async function runWebhook(options: RunWebhookOptions): Promise<void> {
+  const { configuration, kubeconfig, version, log } = options;
+  const names = options.webhooks.length === 0 ? webhookNames : options.webhooks;
+  await using stack = new AsyncDisposableStack();
+  const connection = createConnection(kubeconfig);
+  stack.defer(() => connection.close());
+  const client = new ApiClient({
+    connection,
+    fieldManager: 'kmm-operator-webhook',
+    userAgent: `kmm-operator/${version}`,
+  });
+  const webhooks = createWebhooks(names, { client, facts: { builder: configuration.build.builder } });
+  let server: WebhookServer | undefined;
+  stack.use(await serveHealth(configuration.healthProbe, { webhook: () => server !== undefined }));
+  stack.defer(() => server?.[Symbol.asyncDispose]());
+
+  const use = async (certificate: ServerCertificate): Promise<void> => {
+    if (server !== undefined) return server.use(certificate);
+    server = await startWebhookServer({ port: configuration.webhook.port, certificate, webhooks, log });
+    log.info('webhook started', { version, port: server.port, webhooks: names });
+  };
+  await keepCertificate({ ...options, client, use });
+  log.info('webhook stopped');
+}
+
+interface KeepCertificate extends RunWebhookOptions {
+  readonly client: ApiClient;
+  readonly use: (certificate: ServerCertificate) => Promise<void>;
+}
+
+/** Gives the server its certificates until the signal is aborted. */
+async function keepCertificate(options: KeepCertificate): Promise<void> {
+  const { configuration, client, use, log, signal } = options;
+  const { certificateFolder: folder } = configuration.webhook;
+  if (folder !== undefined) {
+    const current = await readCertificateFolder(folder);
+    await use(current);
+    return followCertificateFolder({ folder, current, use, log, signal });
+  }
+  const { namespace } = configuration;
+  await rotateCertificates({
+    client,
+    secret: { namespace, name: webhookObjects.secret },
+    names: [`${webhookObjects.service}.${namespace}.svc`, ...localNames],
+    life: options.certificateLife ?? defaultCertificateLife,
+    webhookConfiguration: webhookObjects.configuration,
+    settleTime: options.settleTime,
+    use,
+    log,
+    signal,
+  });
+}

@@ -1,0 +1,123 @@
+import { once } from 'node:events';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { createServer } from 'node:https';
+import type { Logger } from '../../shared/log.ts';
+import type { ServerCertificate } from '../certificates/server-certificate.ts';
+import {
+  formatAdmissionReview,
+  parseAdmissionRequest,
+  type AdmissionRequest,
+  type Verdict,
+} from './admission-review.ts';
+import type { Validator } from './validators.ts';
+
+/** A review holds an object and what it was; the API server takes objects of up to 3 MiB. */
+const maxBodyBytes = 8 * 1024 * 1024;
+/** The API server waits for ten seconds unless it is told otherwise. Milliseconds. */
+const requestTimeout = 10_000;
+
+export interface WebhookServerOptions {
+  /** @default all addresses */
+  readonly host?: string | undefined;
+  /** 0: any. */
+  readonly port: number;
+  readonly certificate: ServerCertificate;
+  /** By path. */
+  readonly webhooks: ReadonlyMap<string, Validator>;
+  readonly log: Logger;
+}
+
+export interface WebhookServer extends AsyncDisposable {
+  readonly port: number;
+  /** New connections get another certificate. @throws Error when it and its key do not go together */
+  use(certificate: ServerCertificate): void;
+}
+
+/** Serves webhooks over HTTPS. */
+export async function startWebhookServer(options: WebhookServerOptions): Promise<WebhookServer> {
+  const { webhooks, log } = options;
+  const server = createServer(
+    { ...secureContext(options.certificate), requestTimeout },
+    (request, response) => {
+      void answer(request, response, webhooks).catch((error: unknown) => {
+        log.error('admission request failed', { path: request.url, error });
+        if (!response.headersSent) send(response, 500, 'failed\n');
+      });
+    },
+  );
+  server.listen(options.port, options.host);
+  await once(server, 'listening');
+  const address = server.address();
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : options.port,
+    use: (certificate) => server.setSecureContext(secureContext(certificate)),
+    async [Symbol.asyncDispose]() {
+      const closed = once(server, 'close');
+      server.close();
+      server.closeIdleConnections();
+      // What was asked is answered; who keeps a connection open without asking is not waited for.
+      const impatient = setTimeout(() => server.closeAllConnections(), requestTimeout);
+      await closed;
+      clearTimeout(impatient);
+    },
+  };
+}
+
+function secureContext({ certificate, key }: ServerCertificate) {
+  return { cert: certificate, key: key.reveal(), minVersion: 'TLSv1.2' } as const;
+}
+
+async function answer(
+  request: IncomingMessage,
+  response: ServerResponse,
+  webhooks: ReadonlyMap<string, Validator>,
+): Promise<void> {
+  // The API server adds its timeout as a query.
+  const validate = webhooks.get((request.url ?? '').replace(/\?.*$/s, ''));
+  if (validate === undefined) return send(response, 404, 'not found\n');
+  if (request.method !== 'POST') return send(response, 405, 'method not allowed\n');
+  const body = await readBody(request);
+  if (body === undefined) return send(response, 413, 'too large\n', { connection: 'close' });
+  const admission = parseAdmissionRequest(body);
+  if (admission === undefined) return send(response, 400, 'not an AdmissionReview of admission.k8s.io/v1\n');
+  const verdict = await judge(validate, admission);
+  if (verdict === undefined) return send(response, 400, 'nested too deeply\n');
+  send(response, 200, formatAdmissionReview(admission, verdict), { 'content-type': 'application/json' });
+}
+
+/** The verdict; undefined for an object so deep that it cannot be walked through. */
+async function judge(validate: Validator, admission: AdmissionRequest): Promise<Verdict | undefined> {
+  try {
+    return await validate(admission);
+  } catch (error) {
+    if (error instanceof RangeError) return undefined;
+    throw error;
+  }
+}
+
+/** The body, or undefined if it is too large. */
+async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of request.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
+    size += chunk.length;
+    if (size > maxBodyBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+function send(
+  response: ServerResponse,
+  status: number,
+  body: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  response
+    .writeHead(status, {
+      'content-type': 'text/plain; charset=utf-8',
+      'x-content-type-options': 'nosniff',
+      ...headers,
+    })
+    .end(body);
+}

@@ -1,0 +1,114 @@
+import { isDeepStrictEqual } from 'node:util';
+import { ResourceError } from '../../api/errors.ts';
+import { parseManagedClusterModule } from '../../api/managed-cluster-module.ts';
+import { parseModule } from '../../api/module/module.ts';
+import { findFieldsNotActedOn, type FieldFacts } from '../../api/module/not-acted-on.ts';
+import { parsePreflightValidation, parsePreflightValidationOcp } from '../../api/preflight-validation.ts';
+import { checkManagedClusterModule } from '../../api/validation/managed-cluster-module.ts';
+import { checkModuleSpec } from '../../api/validation/module-spec.ts';
+import { checkPreflightKernel } from '../../api/validation/preflight-validation.ts';
+import { formatViolation, type Findings } from '../../api/violation.ts';
+import { modules } from '../cluster/resources.ts';
+import { listPages } from '../runtime/api/list.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import type { AdmissionRequest, Verdict } from './admission-review.ts';
+
+/** Judges a request. @throws what keeps it from being judged */
+export type Validator = (request: AdmissionRequest) => Verdict | Promise<Verdict>;
+
+/** Reads an object, and checks it against what it was. @throws ResourceError */
+type Check = (object: unknown, previous: unknown) => Findings;
+
+const allowed: Verdict = { reasons: [], warnings: [] };
+
+/** Checks Modules. */
+export function moduleValidator(facts: FieldFacts): Validator {
+  return validator((object, previous) => {
+    const { metadata, spec } = parseModule(object);
+    const { errors, warnings } = checkModuleSpec({
+      name: metadata.name,
+      namespace: metadata.namespace ?? '',
+      spec,
+      previous: readPrevious(parseModule, previous)?.spec,
+    });
+    const unused = findFieldsNotActedOn(spec, facts).map(({ path, reason }) => ({ path, message: reason }));
+    return { errors, warnings: [...warnings, ...unused] };
+  });
+}
+
+/** Checks ManagedClusterModules. */
+export const managedClusterModuleValidator: Validator = validator((object, previous) =>
+  checkManagedClusterModule(
+    parseManagedClusterModule(object),
+    readPrevious(parseManagedClusterModule, previous),
+  ),
+);
+
+/** Checks PreflightValidations. */
+export const preflightValidator: Validator = validator((object) =>
+  checkPreflightKernel(parsePreflightValidation(object).spec.kernelVersion),
+);
+
+/** Checks PreflightValidationOCPs. */
+export const preflightOcpValidator: Validator = validator((object) =>
+  checkPreflightKernel(parsePreflightValidationOcp(object).spec.kernelVersion),
+);
+
+/** Refuses to delete a namespace that has Modules in it: their finalizers would outlive what works them off. */
+export function namespaceValidator(client: ApiClient): Validator {
+  return async ({ operation, name }) => {
+    if (operation !== 'DELETE' || name === undefined) return allowed;
+    for await (const { items } of listPages(client, modules, { namespace: name, pageSize: 1 })) {
+      if (items.length > 0) {
+        const reason =
+          'namespace contains one or more Module resources; delete those before deleting the namespace';
+        return { reasons: [reason], warnings: [] };
+      }
+    }
+    return allowed;
+  };
+}
+
+function validator(check: Check): Validator {
+  return ({ operation, object, oldObject }) => {
+    if (operation !== 'CREATE' && operation !== 'UPDATE') return allowed;
+    // What was accepted under other rules can still be labelled, and lose its finalizers.
+    if (operation === 'UPDATE' && (isDeleting(object) || hasSameSpec(object, oldObject))) return allowed;
+    try {
+      const { errors, warnings } = check(object, operation === 'UPDATE' ? oldObject : undefined);
+      return { reasons: errors.map(formatViolation), warnings: warnings.map(formatViolation) };
+    } catch (error) {
+      if (error instanceof ResourceError) return { reasons: [error.message], warnings: [] };
+      throw error;
+    }
+  };
+}
+
+/** What was there before may be none that today's rules accept; then it is no measure. */
+function readPrevious<T>(parse: (value: unknown) => T, previous: unknown): T | undefined {
+  if (previous === undefined || previous === null) return undefined;
+  try {
+    return parse(previous);
+  } catch (error) {
+    if (error instanceof ResourceError) return undefined;
+    throw error;
+  }
+}
+
+function isDeleting(object: unknown): boolean {
+  const { deletionTimestamp } = objectField(object, 'metadata');
+  return deletionTimestamp !== undefined && deletionTimestamp !== null;
+}
+
+function hasSameSpec(one: unknown, other: unknown): boolean {
+  return isDeepStrictEqual(objectField(one, 'spec'), objectField(other, 'spec'));
+}
+
+function objectField(value: unknown, name: string): Readonly<Record<string, unknown>> {
+  const field = isObject(value) ? value[name] : undefined;
+  return isObject(field) ? field : {};
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null;
+}

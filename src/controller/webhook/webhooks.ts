@@ -1,0 +1,35 @@
+import type { FieldFacts } from '../../api/module/not-acted-on.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import {
+  managedClusterModuleValidator,
+  moduleValidator,
+  namespaceValidator,
+  preflightOcpValidator,
+  preflightValidator,
+  type Validator,
+} from './validators.ts';
+
+/** Groups of webhooks that can be served, as KMM's flags name them. */
+export const webhookNames = ['module', 'managedclustermodule', 'namespace', 'preflightvalidation'] as const;
+export type WebhookName = (typeof webhookNames)[number];
+
+/** The webhooks by the path of their URL, which are those of KMM. */
+export function createWebhooks(
+  names: readonly WebhookName[],
+  { client, facts }: { readonly client: ApiClient; readonly facts: FieldFacts },
+): ReadonlyMap<string, Validator> {
+  const all: Readonly<Record<WebhookName, Readonly<Record<string, Validator>>>> = {
+    module: { '/validate-kmm-sigs-x-k8s-io-v1beta1-module': moduleValidator(facts) },
+    managedclustermodule: {
+      '/validate-hub-kmm-sigs-x-k8s-io-v1beta1-managedclustermodule': managedClusterModuleValidator,
+    },
+    namespace: { '/validate--v1-namespace': namespaceValidator(client) },
+    preflightvalidation: {
+      '/validate-kmm-sigs-x-k8s-io-v1beta1-preflightvalidation': preflightValidator,
+      '/validate-kmm-sigs-x-k8s-io-v1beta2-preflightvalidation': preflightValidator,
+      '/validate-kmm-sigs-x-k8s-io-v1beta1-preflightvalidationocp': preflightOcpValidator,
+      '/validate-kmm-sigs-x-k8s-io-v1beta2-preflightvalidationocp': preflightOcpValidator,
+    },
+  };
+  return new Map(names.flatMap((name) => Object.entries(all[name])));
+}

@@ -1,0 +1,48 @@
+import { join } from 'node:path';
+import { execPath } from 'node:process';
+import { fileURLToPath } from 'node:url';
+import { vi } from 'vitest';
+import { startProcess, type RunningProcess } from '../../support/processes.ts';
+
+/** The program as users start it. */
+export const operatorProgram = fileURLToPath(new URL('../../../bin/kmm-operator.js', import.meta.url));
+
+export interface StartOperator {
+  readonly args: readonly string[];
+  /** Where its output goes. */
+  readonly directory: string;
+  readonly name: string;
+  readonly namespace: string;
+}
+
+/** Starts kmm-operator. Its logs are its output. */
+export function startOperator({ args, directory, name, namespace }: StartOperator): RunningProcess {
+  return startProcess(execPath, [operatorProgram, ...args], {
+    log: join(directory, `${name}.out`),
+    env: { OPERATOR_NAMESPACE: namespace },
+  });
+}
+
+/** One entry of a JSON log. */
+export type LogEntry = Readonly<Record<string, unknown>>;
+
+/** Reads what a program has logged. */
+export function logOf(process: RunningProcess): LogEntry[] {
+  return process
+    .output()
+    .split('\n')
+    .filter((line) => line.startsWith('{') && line.endsWith('}'))
+    .map((line) => JSON.parse(line) as LogEntry);
+}
+
+/** Waits for an entry of the log. */
+export async function logged(process: RunningProcess, message: string): Promise<LogEntry> {
+  return vi.waitFor(
+    () => {
+      const entry = logOf(process).find((one) => one['message'] === message);
+      if (entry === undefined) throw new Error(`"${message}" was not logged: ${process.output()}`);
+      return entry;
+    },
+    { timeout: 40_000, interval: 50 },
+  );
+}
