@@ -2,10 +2,10 @@
 //
 //     npm run assets [NAME...]
 //
-// Each is a Go module of a fixed version and checksum, built with Go. A part that is there is left alone.
+// Each is a Go module of a fixed version and checksum, built with Go, or files of one. A part that is there is left alone.
 // The API server and its etcd are used from KUBEBUILDER_ASSETS where that names a folder that has both.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { env, argv } from 'node:process';
@@ -31,11 +31,17 @@ const parts = {
     sum: 'h1:MGYx4v+mUV+V2Vs7/dauGK+GdBJYD1Jkn8bHdyqs6/s=',
     build: ['test', '-c', '.'],
   },
-  // These two do not build on their own: their go.mod files point to neighbours that their archives lack.
-  etcd: { version: 'v3.7.3', within: 'assets/etcd', build: ['build', 'go.etcd.io/etcd/server/v3'] },
+  // These do not build on their own: their go.mod files point to neighbours that their archives lack.
+  etcd: {
+    version: 'v3.7.3',
+    within: 'assets/etcd',
+    isCluster: true,
+    build: ['build', 'go.etcd.io/etcd/server/v3'],
+  },
   'kube-apiserver': {
     version: 'v1.34.0',
     within: 'assets/kubernetes',
+    isCluster: true,
     // As the release has it: without a version, the server calls itself v0.0.0 and refuses its own defaults.
     build: [
       'build',
@@ -44,10 +50,27 @@ const parts = {
       'k8s.io/kubernetes/cmd/kube-apiserver',
     ],
   },
+  // Open Cluster Management: the agent that brings ManifestWorks to a cluster, and the resources that it knows.
+  'ocm-work': {
+    version: 'v1.0.0',
+    within: 'assets/ocm',
+    build: ['build', '-ldflags', '-s -w', 'open-cluster-management.io/ocm/cmd/work'],
+  },
+  'ocm-crds': {
+    module: 'open-cluster-management.io/api',
+    version: 'v1.0.0',
+    sum: 'h1:54QllH9DTudCk6VrGt0q8CDsE3MghqJeTaTN4RHZpE0=',
+    files: [
+      'cluster/v1/0000_00_clusters.open-cluster-management.io_managedclusters.crd.yaml',
+      'cluster/v1alpha1/0000_02_clusters.open-cluster-management.io_clusterclaims.crd.yaml',
+      'work/v1/0000_00_work.open-cluster-management.io_manifestworks.crd.yaml',
+      'work/v1/0000_01_work.open-cluster-management.io_appliedmanifestworks.crd.yaml',
+    ],
+  },
 };
 
 const cache = join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'kmm-sign');
-const clusterParts = Object.keys(parts).filter((name) => parts[name].within);
+const clusterParts = Object.keys(parts).filter((name) => parts[name].isCluster);
 
 /** Runs go and gives its standard output; its messages go to ours. */
 function go(args, cwd) {
@@ -73,33 +96,44 @@ function download({ module, version, sum }, folder) {
 /** Gets one part, and gives its path. */
 function get(name, part) {
   const given = env.KUBEBUILDER_ASSETS;
-  if (part.within && given && clusterParts.every((one) => existsSync(join(given, one))))
+  if (part.isCluster && given && clusterParts.every((one) => existsSync(join(given, one))))
     return join(given, name);
-  return buildPart(name, part);
+  const bin = part.isCluster ? join(cache, 'kubebuilder', 'bin') : join(cache, 'bin');
+  return make({ name, part, parent: part.files ? cache : bin });
 }
 
-/** Builds one part, and gives its path. */
-function buildPart(name, part) {
-  const bin = part.within ? join(cache, 'kubebuilder', 'bin') : join(cache, 'bin');
-  const [verb, ...options] = part.build;
-  mkdirSync(bin, { recursive: true });
-  const program = join(bin, `${name}@${part.version}`);
-  if (!existsSync(program)) {
+/** Makes one part where it is not there yet, and gives its path. */
+function make({ name, part, parent }) {
+  mkdirSync(parent, { recursive: true });
+  const target = join(parent, `${name}@${part.version}`);
+  if (!existsSync(target)) {
     const folder = mkdtempSync(join(tmpdir(), 'kmm-sign-assets-'));
     try {
-      const built = `${program}.${process.pid}`;
+      const made = `${target}.${process.pid}`;
       const source = part.within ? join(import.meta.dirname, part.within) : download(part, folder);
-      go([verb, '-trimpath', '-o', built, ...options], source);
-      renameSync(built, program);
+      if (part.files) copy(part.files, source, made);
+      else build(part.build, source, made);
+      renameSync(made, target);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
   }
-  const link = join(bin, name);
+  const link = join(parent, name);
   const fresh = `${link}.${process.pid}`;
-  symlinkSync(basename(program), fresh);
+  symlinkSync(basename(target), fresh);
   renameSync(fresh, link);
-  return program;
+  return target;
+}
+
+/** Builds a program. */
+function build([verb, ...options], source, program) {
+  go([verb, '-trimpath', '-o', program, ...options], source);
+}
+
+/** Copies files into a new folder. */
+function copy(files, source, folder) {
+  mkdirSync(folder);
+  for (const file of files) copyFileSync(join(source, file), join(folder, basename(file)));
 }
 
 const names = argv.length > 2 ? argv.slice(2) : Object.keys(parts);

@@ -37,6 +37,7 @@ const sources = {
   conformance: { variable: 'KMM_SIGN_TEST_CONFORMANCE', hint: assets },
   etcd: { folder: clusterFolder, hint: assets },
   'kube-apiserver': { folder: clusterFolder, hint: assets },
+  'ocm-work': { hint: assets },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
   buildah: { hint: debian('buildah') },
