@@ -22,8 +22,6 @@ export interface Fleet extends AsyncDisposable {
   /** Ends the agent, as when the spoke is cut off. */
   stopAgent(): Promise<void>;
   startAgent(): Promise<void>;
-  /** The end of what the agent printed. */
-  agentOutput(): string;
 }
 
 /** Starts a hub, a spoke and the agent. The resources of both are known on both. */
@@ -57,7 +55,6 @@ export async function startFleet(): Promise<Fleet> {
         { log: join(directory.path, 'agent.out'), cwd: directory.path },
       );
     },
-    agentOutput: () => agent?.output() ?? '',
   };
   await fleet.startAgent();
   const parts = stack.move();

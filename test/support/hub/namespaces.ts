@@ -1,7 +1,6 @@
-import type { KubernetesObject } from '../../../src/controller/runtime/object-key.ts';
 import type { Resource } from '../../../src/controller/runtime/resource.ts';
 
-export const namespaces: Resource<KubernetesObject> = {
+export const namespaces: Resource = {
   group: '',
   version: 'v1',
   plural: 'namespaces',
