@@ -13,6 +13,8 @@ import type { TrimmedModule } from './trimmed-module.ts';
 export const maxManifestBytes = 512_000;
 /** It counts manifests as protobuf has them: these are the bytes around the JSON. */
 const manifestEnvelope = 16;
+/** Characters that the API server writes as `\u003c` and so on, so that pages may hold its JSON. */
+const escapedByGo = /[<>&\u2028\u2029]/g;
 
 /** What a ManifestWork is made from. */
 export interface ManifestWorkOptions {
@@ -31,7 +33,7 @@ export function manifestWork({ resource, cluster, module }: ManifestWorkOptions)
   const { name, uid } = resource.metadata;
   // What the API server would get, without the fields that are undefined.
   const manifest = JSON.stringify(module);
-  const bytes = Buffer.byteLength(manifest) + manifestEnvelope;
+  const bytes = Buffer.byteLength(manifest.replaceAll(escapedByGo, '\\u0000')) + manifestEnvelope;
   if (bytes > maxManifestBytes) throw tooLarge({ name, cluster, bytes });
   return {
     apiVersion: apiVersionOf(manifestWorks),
