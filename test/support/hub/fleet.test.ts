@@ -52,4 +52,13 @@ describeWith(fleetPrograms, 'the work agent between a hub and a spoke', () => {
       expect(error).toMatchObject({ code: 'NOT_FOUND' });
     }, eventually);
   });
+
+  it('catches up after it was away', async () => {
+    await fleet.stopAgent();
+    await fleet.hubClient.create(manifestWorks, work);
+    await fleet.startAgent();
+    await expect
+      .poll(async () => fleet.spokeClient.get(configMaps, key).catch(() => undefined), eventually)
+      .toMatchObject({ data: { text: 'hello' } });
+  });
 });
