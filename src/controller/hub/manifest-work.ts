@@ -7,7 +7,8 @@ import { modules } from '../cluster/resources.ts';
 import { HubError } from './errors.ts';
 import { feedbackJsonPaths } from './feedback.ts';
 import { managedClusterModules, manifestWorks } from './resources.ts';
-import type { TrimmedModule } from './trimmed-module.ts';
+import { trimmedModule, type KernelImage, type TrimmedModule } from './trimmed-module.ts';
+import { specHashOf } from './work-facts.ts';
 
 /** Bytes of manifests that Open Cluster Management lets a ManifestWork have. */
 export const maxManifestBytes = 512_000;
@@ -16,62 +17,73 @@ const manifestEnvelope = 16;
 /** Characters that the API server writes as `\u003c` and so on, so that pages may hold its JSON. */
 const escapedByGo = /[<>&\u2028\u2029]/g;
 
-/** What a ManifestWork is made from. */
-export interface ManifestWorkOptions {
-  readonly resource: ManagedClusterModule;
-  /** Name of the ManagedCluster. */
-  readonly cluster: string;
-  readonly module: TrimmedModule;
+/** A ManifestWork as it should be. */
+export interface DesiredManifestWork {
+  readonly object: CustomResource;
+  /** As `specHashOf` gives it for what the API server answers. */
+  readonly specHash: string;
+}
+
+/** What is the same for all clusters with the same images. */
+interface Payload {
+  readonly spec: object;
+  readonly specHash: string;
+  readonly bytes: number;
 }
 
 /**
- * The ManifestWork that brings a Module to a cluster. Every field that the API server would fill in is set, so that
- * what it gives back is equal to this.
- * @throws HubError MANIFEST_WORK_TOO_LARGE
+ * Makes the function that gives the ManifestWork for a cluster, by name, and the images of its kernels. It
+ * remembers: in a fleet, many clusters have the same. Every field that the API server would fill in is set, so that
+ * what it gives back is equal.
+ * The function throws HubError MANIFEST_WORK_TOO_LARGE.
  */
-export function manifestWork({ resource, cluster, module }: ManifestWorkOptions): CustomResource {
-  const { name, uid } = resource.metadata;
-  // What the API server would get, without the fields that are undefined.
-  const manifest = JSON.stringify(module);
-  const bytes = Buffer.byteLength(manifest.replaceAll(escapedByGo, '\\u0000')) + manifestEnvelope;
-  if (bytes > maxManifestBytes) throw tooLarge({ name, cluster, bytes });
+export function createManifestWorkFactory(
+  resource: ManagedClusterModule,
+): (cluster: string, images: readonly KernelImage[]) => DesiredManifestWork {
+  const { name } = resource.metadata;
+  const known = new Map<string, Payload>();
+  return (cluster, images) => {
+    const key = JSON.stringify(images.map(({ target, digest }) => [target.kernel.release, digest]));
+    const payload = known.get(key) ?? payloadOf(trimmedModule(resource, images));
+    known.set(key, payload);
+    const { spec, specHash, bytes } = payload;
+    if (bytes > maxManifestBytes) throw tooLarge({ name, cluster, bytes });
+    return { object: { ...headOf(resource, cluster), spec }, specHash };
+  };
+}
+
+function headOf({ metadata: { name, uid = '' } }: ManagedClusterModule, cluster: string): CustomResource {
+  const { kind } = managedClusterModules;
+  const owner = { apiVersion: apiVersionOf(managedClusterModules), kind, name, uid, controller: true };
   return {
     apiVersion: apiVersionOf(manifestWorks),
     kind: manifestWorks.kind,
-    metadata: {
-      name,
-      namespace: cluster,
-      labels: manifestWorkLabels(name),
-      ownerReferences: [
-        {
-          apiVersion: apiVersionOf(managedClusterModules),
-          kind: managedClusterModules.kind,
-          name,
-          uid: uid ?? '',
-          controller: true,
+    metadata: { name, namespace: cluster, labels: manifestWorkLabels(name), ownerReferences: [owner] },
+  };
+}
+
+function payloadOf(module: TrimmedModule): Payload {
+  // What the API server would get, without the fields that are undefined.
+  const manifest = JSON.stringify(module);
+  const spec = {
+    deleteOption: { propagationPolicy: 'Foreground' },
+    workload: { manifests: [JSON.parse(manifest) as unknown] },
+    manifestConfigs: [
+      {
+        resourceIdentifier: { group: modules.group, resource: modules.plural, ...module.metadata },
+        feedbackRules: [{ type: 'JSONPaths', jsonPaths: feedbackJsonPaths }],
+        // The hub's word counts: what somebody changed in the cluster is set right.
+        updateStrategy: {
+          type: 'ServerSideApply',
+          serverSideApply: { fieldManager: 'work-agent', force: true },
         },
-      ],
-    },
-    spec: {
-      deleteOption: { propagationPolicy: 'Foreground' },
-      workload: { manifests: [JSON.parse(manifest) as unknown] },
-      manifestConfigs: [
-        {
-          resourceIdentifier: {
-            group: modules.group,
-            resource: modules.plural,
-            namespace: module.metadata.namespace,
-            name: module.metadata.name,
-          },
-          feedbackRules: [{ type: 'JSONPaths', jsonPaths: feedbackJsonPaths }],
-          // The hub's word counts: what somebody changed in the cluster is set right.
-          updateStrategy: {
-            type: 'ServerSideApply',
-            serverSideApply: { fieldManager: 'work-agent', force: true },
-          },
-        },
-      ],
-    },
+      },
+    ],
+  };
+  return {
+    spec,
+    specHash: specHashOf({ spec }),
+    bytes: Buffer.byteLength(manifest.replaceAll(escapedByGo, '\\u0000')) + manifestEnvelope,
   };
 }
 

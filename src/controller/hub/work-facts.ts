@@ -56,7 +56,7 @@ const workStatus = z
 const maxMessage = 512;
 
 /** The hash of a ManifestWork's spec. */
-export function specHashOf({ spec }: CustomResource): string {
+export function specHashOf({ spec }: Pick<CustomResource, 'spec'>): string {
   return shortHash(spec as Json);
 }
 

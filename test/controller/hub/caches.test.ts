@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { parseManagedClusterModule } from '../../../src/api/managed-cluster-module.ts';
 import { concernedBy, createHubCaches, type HubCaches } from '../../../src/controller/hub/caches.ts';
-import { manifestWork } from '../../../src/controller/hub/manifest-work.ts';
+import { createManifestWorkFactory } from '../../../src/controller/hub/manifest-work.ts';
 import {
   managedClusterModules,
   managedClusters,
   manifestWorks,
 } from '../../../src/controller/hub/resources.ts';
-import { trimmedModule } from '../../../src/controller/hub/trimmed-module.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { silentLogger } from '../../../src/shared/log.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
@@ -61,12 +60,8 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the caches of the hub', () => 
       await client.create(managedClusterModules, { ...wanted, metadata: { name: 'driver' } }),
     );
     await client.create(namespaces, { metadata: { name: 'cluster-1' } });
-    const work = manifestWork({
-      resource: created,
-      cluster: 'cluster-1',
-      module: trimmedModule(created, []),
-    });
-    await client.apply(manifestWorks, work);
+    const { object } = createManifestWorkFactory(created)('cluster-1', []);
+    await client.apply(manifestWorks, object);
     await vi.waitFor(() => {
       expect(caches.managedClusterModules.get({ name: 'driver' })?.resource).toEqual(created);
       const owned = caches.manifestWorks.byIndex('owner', created.metadata.uid ?? '');

@@ -2,12 +2,12 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseManagedClusterModule } from '../../../src/api/managed-cluster-module.ts';
 import { modules } from '../../../src/controller/cluster/resources.ts';
-import { maxManifestBytes, manifestWork } from '../../../src/controller/hub/manifest-work.ts';
+import { createManifestWorkFactory, maxManifestBytes } from '../../../src/controller/hub/manifest-work.ts';
 import { managedClusterModules, manifestWorks } from '../../../src/controller/hub/resources.ts';
 import { managedClusterModuleStatusOf } from '../../../src/controller/hub/status.ts';
 import { createTargetResolver } from '../../../src/controller/hub/targets.ts';
-import { trimmedModule, type TrimmedModule } from '../../../src/controller/hub/trimmed-module.ts';
-import { projectManifestWork, specHashOf } from '../../../src/controller/hub/work-facts.ts';
+import { trimmedModule, type KernelImage } from '../../../src/controller/hub/trimmed-module.ts';
+import { projectManifestWork } from '../../../src/controller/hub/work-facts.ts';
 import { workStatus } from '../../../src/controller/hub/work-status.ts';
 import { fleetPrograms, spokeName, startFleet, type Fleet } from '../../support/hub/fleet.ts';
 import { namespaces } from '../../support/hub/namespaces.ts';
@@ -19,10 +19,15 @@ const wanted = resource({
   kernelMappings: [{ regexp: '^6\\.', containerImage: 'registry.example/driver:${KERNEL_FULL_VERSION}' }],
 });
 
-function moduleFor(of: typeof wanted, character: string): TrimmedModule {
+function imagesOf(of: typeof wanted, character: string): KernelImage[] {
   const found = createTargetResolver(of)('6.1.0');
   if (found.type !== 'target') throw new Error('no mapping matches');
-  return trimmedModule(of, [{ target: found.target, digest: digest(character) }]);
+  return [{ target: found.target, digest: digest(character) }];
+}
+
+/** The Module's spec as JSON has it. */
+function specOnSpoke(of: typeof wanted, character: string): unknown {
+  return JSON.parse(JSON.stringify(trimmedModule(of, imagesOf(of, character)).spec));
 }
 
 function mappings(count: number): object[] {
@@ -52,20 +57,21 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
     const created = parseManagedClusterModule(
       await hubClient.create(managedClusterModules, { ...wanted, metadata: { name: 'driver' } }),
     );
-    const work = manifestWork({ resource: created, cluster: spokeName, module: moduleFor(created, 'a') });
-    const answer = await hubClient.apply(manifestWorks, work);
+    const makeWork = createManifestWorkFactory(created);
+    const work = makeWork(spokeName, imagesOf(created, 'a'));
+    const answer = await hubClient.apply(manifestWorks, work.object);
     // Nothing was filled in or dropped, so a cache can tell whether it is as it should be.
-    expect(answer.spec).toEqual(work.spec);
+    expect(answer.spec).toEqual(work.object.spec);
     expect(projectManifestWork(answer)).toMatchObject({
       key: workKey,
       ownerUid: created.metadata.uid,
-      specHash: specHashOf(work),
+      specHash: work.specHash,
     });
     expect(answer.metadata.labels).toEqual({ 'kmm.node.kubernetes.io/managedclustermodule.name': 'driver' });
 
     await vi.waitFor(async () => {
       const { spec } = await spokeClient.get(modules, key);
-      expect(spec).toEqual(JSON.parse(JSON.stringify(moduleFor(created, 'a').spec)));
+      expect(spec).toEqual(specOnSpoke(created, 'a'));
     }, eventually);
     await vi.waitFor(async () => {
       expect(await currentStatus()).toMatchObject({ phase: 'Applied', reason: 'NoFeedback', applied: true });
@@ -99,11 +105,10 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
     // Somebody changes the Module in the cluster; the hub's next word counts.
     const changed = { 'node-role.kubernetes.io/worker': 'changed' };
     await spokeClient.patch(modules, key, { spec: { selector: changed } });
-    const next = manifestWork({ resource: created, cluster: spokeName, module: moduleFor(created, 'b') });
-    await hubClient.apply(manifestWorks, next);
+    await hubClient.apply(manifestWorks, makeWork(spokeName, imagesOf(created, 'b')).object);
     await vi.waitFor(async () => {
       const { spec } = await spokeClient.get(modules, key);
-      expect(spec).toEqual(JSON.parse(JSON.stringify(moduleFor(created, 'b').spec)));
+      expect(spec).toEqual(specOnSpoke(created, 'b'));
       // Its status is still about the Module before.
       expect(await currentStatus()).toMatchObject({ phase: 'Applied', reason: 'WaitingForOperator' });
     }, eventually);
@@ -116,10 +121,14 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
   });
 
   it('says why the agent cannot apply it', async () => {
-    const nowhere = resource({ kernelMappings: [{ regexp: '^6', containerImage: 'a/b:c' }] });
-    const module = moduleFor({ ...nowhere, spec: { ...nowhere.spec, spokeNamespace: 'missing' } }, 'c');
-    const lost = { ...nowhere, metadata: { ...nowhere.metadata, name: 'lost' } };
-    await fleet.hubClient.apply(manifestWorks, manifestWork({ resource: lost, cluster: spokeName, module }));
+    const { metadata, spec } = wanted;
+    const lost = {
+      ...wanted,
+      metadata: { ...metadata, name: 'lost' },
+      spec: { ...spec, spokeNamespace: 'missing' },
+    };
+    const { object } = createManifestWorkFactory(lost)(spokeName, imagesOf(lost, 'c'));
+    await fleet.hubClient.apply(manifestWorks, object);
     await vi.waitFor(async () => {
       const work = await fleet.hubClient.get(manifestWorks, { namespace: spokeName, name: 'lost' });
       const { phase, message } = workStatus(projectManifestWork(work));
@@ -154,21 +163,39 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
   });
 });
 
+describe('the ManifestWorks of a fleet', () => {
+  it('differ in their namespace only, where clusters have the same images', () => {
+    const makeWork = createManifestWorkFactory(wanted);
+    const [one, two] = ['cluster-1', 'cluster-2'].map((cluster) => makeWork(cluster, imagesOf(wanted, 'a')));
+    const other = makeWork('cluster-3', imagesOf(wanted, 'b'));
+    expect(one?.object).toEqual({
+      ...two?.object,
+      metadata: { ...two?.object.metadata, namespace: 'cluster-1' },
+    });
+    expect(one?.specHash).toBe(two?.specHash);
+    // Made once: hashing takes longer than all the rest.
+    expect(one?.object.spec).toBe(two?.object.spec);
+    expect(other.specHash).not.toBe(one?.specHash);
+    expect(JSON.stringify(other.object.spec)).toContain(digest('b'));
+  });
+});
+
 describe('a ManifestWork that would be too large', () => {
   it('is refused with its size, the limit and the cluster', () => {
-    const large = resource({ kernelMappings: mappings(4000) });
-    const make = (of: typeof large) => () =>
-      manifestWork({ resource: of, cluster: 'cluster-1', module: trimmedModule(of, []) });
-    expect(make(large)).toThrow(
-      expect.objectContaining({
-        code: 'MANIFEST_WORK_TOO_LARGE',
-        message: expect.stringMatching(
-          /^The Module of driver for the cluster cluster-1 has \d{6} bytes/,
-        ) as string,
-        facts: expect.objectContaining({ limit: 512_000 }) as object,
-      }) as Error,
-    );
-    const { workload } = make(resource({ kernelMappings: mappings(2500) }))().spec as { workload: object };
+    const large = createManifestWorkFactory(resource({ kernelMappings: mappings(4000) }));
+    for (const cluster of ['cluster-1', 'cluster-2']) {
+      expect(() => large(cluster, [])).toThrow(
+        expect.objectContaining({
+          code: 'MANIFEST_WORK_TOO_LARGE',
+          message: expect.stringMatching(
+            new RegExp(`^The Module of driver for the cluster ${cluster} has \\d{6} bytes`),
+          ) as string,
+          facts: expect.objectContaining({ limit: 512_000 }) as object,
+        }) as Error,
+      );
+    }
+    const small = createManifestWorkFactory(resource({ kernelMappings: mappings(2500) }));
+    const { workload } = small('cluster-1', []).object.spec as { workload: object };
     expect(Buffer.byteLength(JSON.stringify(workload))).toBeLessThan(maxManifestBytes);
   });
 
@@ -176,8 +203,7 @@ describe('a ManifestWork that would be too large', () => {
     // Go's encoding/json writes each of these with six bytes.
     const regexp = '<>&'.repeat(40_000);
     const of = resource({ kernelMappings: [{ regexp, containerImage: 'a/b:c' }] });
-    const module = trimmedModule(of, []);
-    expect(Buffer.byteLength(JSON.stringify(module))).toBeLessThan(maxManifestBytes);
-    expect(() => manifestWork({ resource: of, cluster: 'cluster-1', module })).toThrow(/has 72\d{4} bytes/);
+    expect(Buffer.byteLength(JSON.stringify(trimmedModule(of, [])))).toBeLessThan(maxManifestBytes);
+    expect(() => createManifestWorkFactory(of)('cluster-1', [])).toThrow(/has 72\d{4} bytes/);
   });
 });
