@@ -6,7 +6,7 @@ import {
   type ManagedClusterModule,
   type ManagedClusterModuleStatus,
 } from '../../api/managed-cluster-module.ts';
-import { asConditions, type Statement } from './conditions.ts';
+import { toConditions, type Finding } from '../module/conditions.ts';
 
 /** Characters of a cluster's reason and message that the status holds. */
 const maxReason = 64;
@@ -19,7 +19,8 @@ export interface StatusOptions {
   readonly resource: ManagedClusterModule;
   /** One for each cluster that the selector finds. */
   readonly clusters: readonly ClusterStatus[];
-  readonly now: Date;
+  /** RFC 3339. */
+  readonly now: string;
 }
 
 /**
@@ -38,9 +39,9 @@ export function managedClusterModuleStatusOf({
     .flatMap((phase) => byPhase.get(phase) ?? []);
   return {
     ...(observedGeneration === undefined ? {} : { observedGeneration }),
-    conditions: asConditions(statementsOf(clusters.length, byPhase), {
-      previous: resource.status?.conditions,
-      observedGeneration,
+    conditions: toConditions(findingsOf(clusters.length, byPhase), {
+      earlier: resource.status?.conditions,
+      generation: observedGeneration,
       now,
     }),
     numberDesired: clusters.length,
@@ -75,46 +76,43 @@ function groupByPhase(clusters: readonly ClusterStatus[]): ByPhase {
   return groups;
 }
 
-function statementsOf(total: number, byPhase: ByPhase): Statement[] {
+function findingsOf(total: number, byPhase: ByPhase): Finding[] {
   const ready = byPhase.get('Ready')?.length ?? 0;
   const bad = inPhases(byPhase, ['Failed', 'Degraded']);
   const moving = inPhases(byPhase, ['Pending', 'Building', 'Applying', 'Applied']);
   return [
-    readyStatement(total, ready),
+    readyFinding(total, ready),
     {
       type: 'Progressing',
-      ...statement(moving.length > 0, ['ClustersProgressing', 'NothingToDo']),
+      ...verdict(moving.length > 0, ['ClustersProgressing', 'NothingToDo']),
       message: moving.length === 0 ? 'No cluster is on its way' : `On their way: ${named(moving)}`,
     },
     {
       type: 'Degraded',
-      ...statement(bad.length > 0, ['ClustersDegraded', 'NoProblem']),
+      ...verdict(bad.length > 0, ['ClustersDegraded', 'NoProblem']),
       message:
         bad.length === 0 ? 'No cluster has failed or is degraded' : `Failed or degraded: ${named(bad)}`,
     },
   ];
 }
 
-function readyStatement(total: number, ready: number): Statement {
+function readyFinding(total: number, ready: number): Finding {
   if (total === 0) {
     return {
       type: 'Ready',
-      status: 'False',
+      status: 'True',
       reason: 'NoClusters',
       message: 'No ManagedCluster has the labels of spec.selector',
     };
   }
   return {
     type: 'Ready',
-    ...statement(ready === total, ['AllClustersReady', 'ClustersNotReady']),
+    ...verdict(ready === total, ['AllClustersReady', 'ClustersNotReady']),
     message: `${ready} of ${total} clusters are ready`,
   };
 }
 
-function statement(
-  holds: boolean,
-  [yes, no]: readonly [string, string],
-): Pick<Statement, 'status' | 'reason'> {
+function verdict(holds: boolean, [yes, no]: readonly [string, string]): Pick<Finding, 'status' | 'reason'> {
   return holds ? { status: 'True', reason: yes } : { status: 'False', reason: no };
 }
 

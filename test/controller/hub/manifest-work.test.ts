@@ -151,7 +151,7 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
         message: 'm'.repeat(10_000),
         applied: false,
       })),
-      now: new Date(),
+      now: new Date().toISOString(),
     });
     const { metadata } = created;
     const answer = await hubClient.apply(
