@@ -2,10 +2,10 @@
 //
 //     npm run assets [NAME...]
 //
-// Each is a Go module of a fixed version and checksum, built with Go. A part that is there is left alone.
+// Each is a Go module of a fixed version and checksum, built with Go, or files of one. A part that is there is left alone.
 // What KUBEBUILDER_ASSETS names is used from there: the API server with its etcd, and what else there is of Kubernetes.
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { env, argv } from 'node:process';
@@ -32,7 +32,12 @@ const parts = {
     build: ['test', '-c', '.'],
   },
   // These two do not build on their own: their go.mod files point to neighbours that their archives lack.
-  etcd: { version: 'v3.7.3', within: 'assets/etcd', build: ['build', 'go.etcd.io/etcd/server/v3'] },
+  etcd: {
+    version: 'v3.7.3',
+    within: 'assets/etcd',
+    isCluster: true,
+    build: ['build', 'go.etcd.io/etcd/server/v3'],
+  },
   'kube-apiserver': kubernetes('kube-apiserver'),
   // What turns an API server into a cluster. The archives that KUBEBUILDER_ASSETS usually names have kubectl only.
   'kube-controller-manager': kubernetes('kube-controller-manager'),
@@ -57,6 +62,23 @@ const parts = {
       './cmd/helm',
     ],
   },
+  // Open Cluster Management: the agent that brings ManifestWorks to a cluster, and the resources that it knows.
+  'ocm-work': {
+    version: 'v1.0.0',
+    within: 'assets/ocm',
+    build: ['build', '-ldflags', '-s -w', 'open-cluster-management.io/ocm/cmd/work'],
+  },
+  'ocm-crds': {
+    module: 'open-cluster-management.io/api',
+    version: 'v1.0.0',
+    sum: 'h1:54QllH9DTudCk6VrGt0q8CDsE3MghqJeTaTN4RHZpE0=',
+    files: [
+      'cluster/v1/0000_00_clusters.open-cluster-management.io_managedclusters.crd.yaml',
+      'cluster/v1alpha1/0000_02_clusters.open-cluster-management.io_clusterclaims.crd.yaml',
+      'work/v1/0000_00_work.open-cluster-management.io_manifestworks.crd.yaml',
+      'work/v1/0000_01_work.open-cluster-management.io_appliedmanifestworks.crd.yaml',
+    ],
+  },
 };
 
 /** A program of Kubernetes, as its release has it: without a version, it is v0.0.0 and refuses its own defaults. */
@@ -66,6 +88,7 @@ function kubernetes(name) {
   return {
     version: 'v1.34.0',
     within: 'assets/kubernetes',
+    isCluster: true,
     build: ['build', '-ldflags', flags, `k8s.io/kubernetes/cmd/${name}`],
   };
 }
@@ -99,32 +122,44 @@ function download({ module, version, sum }, folder) {
 function get(name, part) {
   const given = env.KUBEBUILDER_ASSETS;
   const wanted = serverParts.includes(name) ? serverParts : [name];
-  if (part.within && given && wanted.every((one) => existsSync(join(given, one)))) return join(given, name);
-  return buildPart(name, part);
+  if (part.isCluster && given && wanted.every((one) => existsSync(join(given, one))))
+    return join(given, name);
+  const bin = part.isCluster ? join(cache, 'kubebuilder', 'bin') : join(cache, 'bin');
+  return make({ name, part, parent: part.files ? cache : bin });
 }
 
-/** Builds one part, and gives its path. */
-function buildPart(name, part) {
-  const bin = part.within ? join(cache, 'kubebuilder', 'bin') : join(cache, 'bin');
-  const [verb, ...options] = part.build;
-  mkdirSync(bin, { recursive: true });
-  const program = join(bin, `${name}@${part.version}`);
-  if (!existsSync(program)) {
+/** Makes one part where it is not there yet, and gives its path. */
+function make({ name, part, parent }) {
+  mkdirSync(parent, { recursive: true });
+  const target = join(parent, `${name}@${part.version}`);
+  if (!existsSync(target)) {
     const folder = mkdtempSync(join(tmpdir(), 'kmm-sign-assets-'));
     try {
-      const built = `${program}.${process.pid}`;
+      const made = `${target}.${process.pid}`;
       const source = part.within ? join(import.meta.dirname, part.within) : download(part, folder);
-      go([verb, '-trimpath', '-o', built, ...options], source);
-      renameSync(built, program);
+      if (part.files) copy(part.files, source, made);
+      else build(part.build, source, made);
+      renameSync(made, target);
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
   }
-  const link = join(bin, name);
+  const link = join(parent, name);
   const fresh = `${link}.${process.pid}`;
-  symlinkSync(basename(program), fresh);
+  symlinkSync(basename(target), fresh);
   renameSync(fresh, link);
-  return program;
+  return target;
+}
+
+/** Builds a program. */
+function build([verb, ...options], source, program) {
+  go([verb, '-trimpath', '-o', program, ...options], source);
+}
+
+/** Copies files into a new folder. */
+function copy(files, source, folder) {
+  mkdirSync(folder);
+  for (const file of files) copyFileSync(join(source, file), join(folder, basename(file)));
 }
 
 const names = argv.length > 2 ? argv.slice(2) : Object.keys(parts);

@@ -12,15 +12,38 @@ export const managedClusterModuleSpec = z.object({
   selector: labelMap.describe('Labels of the ManagedClusters that get the Module.'),
 });
 
+/** How far a cluster is, from what is worst to what is well. */
+export const clusterPhases = [
+  'Failed',
+  'Degraded',
+  'Pending',
+  'Building',
+  'Applying',
+  'Applied',
+  'Ready',
+] as const;
+
 const clusterStatus = z.object({
   name: z.string().describe('The ManagedCluster.'),
-  phase: z.string().describe('Pending, Building, Applied, Degraded or Failed.'),
-  reason: z.string().optional(),
-  message: z.string().optional(),
+  phase: z
+    .enum(clusterPhases)
+    .describe(
+      'Pending: not begun. Building: images are built and signed. Applying: the agent has not applied the Module yet. ' +
+        'Applied: the cluster has the Module, not all its nodes have the kernel module. Ready: they have. ' +
+        'Degraded: the cluster says so. Failed: it cannot get the Module.',
+    ),
+  reason: z.string().optional().describe('A word in CamelCase, for programs.'),
+  message: z.string().optional().describe('A sentence, for people.'),
   kernels: z.int32().optional().describe('Kernels of the cluster that a mapping matches.'),
+  manifestWork: z.string().optional().describe('The ManifestWork in the namespace of the cluster.'),
+  applied: z.boolean().optional().describe('The cluster has the Module as it is now.'),
+  degraded: z.boolean().optional().describe('The cluster says that it is degraded.'),
   availableNumber: z.int32().optional().describe('Nodes of the cluster that have the module.'),
   desiredNumber: z.int32().optional().describe('Nodes of the cluster that should have it.'),
 });
+
+/** Clusters that the status lists: with the longest texts, they take a tenth of what an object may. */
+export const maxListedClusters = 100;
 
 /** What became of a ManagedClusterModule. */
 export const managedClusterModuleStatus = z.object({
@@ -29,12 +52,20 @@ export const managedClusterModuleStatus = z.object({
   numberDesired: z.int32().optional().describe('Clusters that should get the Module.'),
   numberApplied: z.int32().optional().describe('Clusters that have it.'),
   numberDegraded: z.int32().optional().describe('Clusters that say that it is degraded.'),
+  phases: z.record(z.string(), z.int32()).optional().describe('How many clusters are in each phase.'),
   clusters: z
     .array(clusterStatus)
+    .max(maxListedClusters)
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
     .optional()
-    .describe('The clusters that are not as they should be, at most 100.'),
+    .describe(`The clusters that are not Ready, the worst first, at most ${maxListedClusters}.`),
 });
+
+/** What became of a ManagedClusterModule. */
+export type ManagedClusterModuleStatus = z.output<typeof managedClusterModuleStatus>;
+/** What became of a ManagedClusterModule in one cluster. */
+export type ClusterStatus = z.output<typeof clusterStatus>;
+export type ClusterPhase = (typeof clusterPhases)[number];
 
 /** A Module for the clusters that a hub manages. */
 export const managedClusterModule = z.object({

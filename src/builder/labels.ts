@@ -11,6 +11,8 @@ export const labelKeys = {
   kernel: `${domain}/kernel-version.full`,
   targetKernel: `${domain}/target-kernel`,
   jobType: `${domain}/job-type`,
+  /** On ManifestWorks. */
+  managedClusterModule: `${domain}/managedclustermodule.name`,
   /** Annotation: the hash of all that a Job depends on. */
   lastHash: `${domain}/last-hash`,
   /** Annotation on pods, read as a file: soft dependencies for modprobe. */

@@ -44,6 +44,7 @@ const sources = {
   kubectl: { folder: clusterFolder('kubectl'), hint: assets },
   kaniko: { variable: 'KMM_SIGN_TEST_KANIKO', hint: assets },
   helm: { variable: 'KMM_SIGN_TEST_HELM', hint: assets },
+  'ocm-work': { hint: assets },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
   buildah: { hint: debian('buildah') },

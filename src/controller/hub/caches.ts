@@ -1,0 +1,85 @@
+import { parseManagedClusterModule, type ManagedClusterModule } from '../../api/managed-cluster-module.ts';
+import { labelKeys } from '../../builder/labels.ts';
+import { KmmError } from '../../shared/errors.ts';
+import type { Logger } from '../../shared/log.ts';
+import type { CustomResource, FullMetadata } from '../cluster/resources.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import { Informer, type CacheEvent } from '../runtime/cache/informer.ts';
+import { keyOf, type ObjectKey } from '../runtime/object-key.ts';
+import { projectManagedCluster, selects, type ManagedClusterFacts } from './managed-cluster.ts';
+import { managedClusterModules, managedClusters, manifestWorks } from './resources.ts';
+import { projectManifestWork, type WorkFacts } from './work-facts.ts';
+
+/** A ManagedClusterModule as the cache has it: parsed, or why it cannot be. */
+export interface CachedManagedClusterModule {
+  readonly key: ObjectKey;
+  readonly metadata: FullMetadata;
+  readonly resource: ManagedClusterModule | undefined;
+  readonly problem: string | undefined;
+}
+
+/** What the hub operator knows of its fleet. */
+export interface HubCaches {
+  readonly managedClusterModules: Informer<CustomResource, CachedManagedClusterModule>;
+  readonly managedClusters: Informer<CustomResource, ManagedClusterFacts>;
+  /** Index `owner`: UID of the ManagedClusterModule. */
+  readonly manifestWorks: Informer<CustomResource, WorkFacts>;
+}
+
+/** Makes the caches. They follow the hub once they run. */
+export function createHubCaches(client: ApiClient, log: Logger): HubCaches {
+  return {
+    managedClusterModules: new Informer({
+      client,
+      log,
+      resource: managedClusterModules,
+      project: projectManagedClusterModule,
+    }),
+    managedClusters: new Informer({
+      client,
+      log,
+      resource: managedClusters,
+      project: projectManagedCluster,
+    }),
+    manifestWorks: new Informer({
+      client,
+      log,
+      resource: manifestWorks,
+      project: projectManifestWork,
+      selection: { labelSelector: labelKeys.managedClusterModule },
+      indexes: { owner: ({ ownerUid }) => (ownerUid === undefined ? [] : [ownerUid]) },
+    }),
+  };
+}
+
+/**
+ * The ManagedClusterModules that a change of a cluster concerns: those that select it, or selected it before. What
+ * only tells that the cluster lives concerns none.
+ */
+export function concernedBy(
+  event: CacheEvent<ManagedClusterFacts>,
+  resources: readonly CachedManagedClusterModule[],
+): ObjectKey[] {
+  const states = [
+    ...(event.type === 'deleted' ? [] : [event.object]),
+    ...(event.type === 'added' ? [] : [event.previous]),
+  ];
+  const [now, before] = states;
+  if (now !== undefined && before !== undefined && JSON.stringify(now) === JSON.stringify(before)) return [];
+  return resources
+    .filter(({ resource }) =>
+      states.some(({ labels }) => resource && selects(resource.spec.selector, labels)),
+    )
+    .map(({ key }) => key);
+}
+
+function projectManagedClusterModule(object: CustomResource): CachedManagedClusterModule {
+  const { metadata } = object;
+  try {
+    const resource = parseManagedClusterModule(object);
+    return { key: keyOf(object), metadata, resource, problem: undefined };
+  } catch (error) {
+    if (!(error instanceof KmmError)) throw error;
+    return { key: keyOf(object), metadata, resource: undefined, problem: error.message };
+  }
+}

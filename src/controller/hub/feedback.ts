@@ -1,0 +1,85 @@
+import { z } from 'zod';
+
+/** What a cluster tells of its Module, through the ManifestWork's feedback rules. */
+export interface ModuleFeedback {
+  /** Whether the rest speaks of the Module as it is now. Unknown where its operator does not say. */
+  readonly current: boolean | undefined;
+  readonly ready: FeedbackCondition | undefined;
+  readonly degraded: FeedbackCondition | undefined;
+  readonly moduleLoader: FeedbackCounters;
+  readonly devicePlugin: FeedbackCounters;
+}
+
+export interface FeedbackCondition {
+  /** True, False or Unknown. */
+  readonly status: string;
+  readonly reason: string | undefined;
+  readonly message: string | undefined;
+}
+
+export interface FeedbackCounters {
+  readonly available: number | undefined;
+  readonly desired: number | undefined;
+  readonly matching: number | undefined;
+}
+
+const counters = {
+  available: 'availableNumber',
+  desired: 'desiredNumber',
+  matching: 'nodesMatchingSelectorNumber',
+};
+const counted = ['moduleLoader', 'devicePlugin', 'dra'];
+const conditionFields = ['status', 'reason', 'message'];
+
+/** The feedback rules: KMM's counters under KMM's names, and the conditions Ready and Degraded. */
+export const feedbackJsonPaths: readonly { readonly name: string; readonly path: string }[] = [
+  ...counted.flatMap((part) => Object.values(counters).map((field) => `${part}.${field}`)),
+  'observedGeneration',
+]
+  .map((name) => ({ name, path: `.status.${name}` }))
+  .concat(
+    { name: 'generation', path: '.metadata.generation' },
+    ...['Ready', 'Degraded'].flatMap((type) =>
+      conditionFields.map((field) => ({
+        name: `${type.toLowerCase()}.${field}`,
+        path: `.status.conditions[?(@.type=="${type}")].${field}`,
+      })),
+    ),
+  );
+
+/** Characters of a text of a cluster that are kept. */
+const maxText = 512;
+
+const feedbackValues = z
+  .array(
+    z.object({
+      name: z.string(),
+      fieldValue: z.object({ integer: z.number().optional(), string: z.string().optional() }),
+    }),
+  )
+  .catch([]);
+
+/** Reads `statusFeedback.values` of a manifest. Values that no rule asked for, or of another type, count as absent. */
+export function readFeedback(values: unknown): ModuleFeedback {
+  const byName = new Map(feedbackValues.parse(values).map(({ name, fieldValue }) => [name, fieldValue]));
+  const text = (name: string): string | undefined => byName.get(name)?.string?.slice(0, maxText);
+  const number = (name: string): number | undefined => byName.get(name)?.integer;
+  const condition = (type: string): FeedbackCondition | undefined => {
+    const status = text(`${type}.status`);
+    if (status === undefined) return undefined;
+    return { status, reason: text(`${type}.reason`), message: text(`${type}.message`) };
+  };
+  const countersOf = (part: string): FeedbackCounters => ({
+    available: number(`${part}.${counters.available}`),
+    desired: number(`${part}.${counters.desired}`),
+    matching: number(`${part}.${counters.matching}`),
+  });
+  const [generation, observed] = [number('generation'), number('observedGeneration')];
+  return {
+    current: generation === undefined || observed === undefined ? undefined : generation === observed,
+    ready: condition('ready'),
+    degraded: condition('degraded'),
+    moduleLoader: countersOf('moduleLoader'),
+    devicePlugin: countersOf('devicePlugin'),
+  };
+}

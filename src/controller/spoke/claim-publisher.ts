@@ -1,0 +1,102 @@
+import type { Logger } from '../../shared/log.ts';
+import type { NodeFacts } from '../cluster/projections.ts';
+import type { CustomResource, Node } from '../cluster/resources.ts';
+import { assignKernelClaims, kernelClaimName, kernelClaimNames } from '../kernel-claim/kernel-claim.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import { Informer, type CacheEvent } from '../runtime/cache/informer.ts';
+import { Controller, type ReconcileResult } from '../runtime/controller.ts';
+import { isApiError } from '../runtime/errors.ts';
+import type { ControllerMetrics } from '../runtime/metrics.ts';
+import { clusterClaims } from './resources.ts';
+
+/** What is kept of a ClusterClaim. */
+export interface ClaimFacts {
+  readonly name: string;
+  /** Empty where there is none. */
+  readonly value: string;
+}
+
+/** Keeps ClusterClaims, of which those with kernels count. */
+export type ClaimCache = Informer<CustomResource, ClaimFacts>;
+
+/** Makes the cache of ClusterClaims. */
+export function createClaimCache(client: ApiClient, log: Logger): ClaimCache {
+  return new Informer({ client, log, resource: clusterClaims, project: projectClaim });
+}
+
+function projectClaim({ metadata, spec }: CustomResource): ClaimFacts {
+  const { value } = Object(spec) as { value?: unknown };
+  return { name: metadata.name, value: typeof value === 'string' ? value : '' };
+}
+
+export interface ClaimPublisherOptions {
+  readonly client: ApiClient;
+  readonly nodes: Informer<Node, NodeFacts>;
+  readonly claims: ClaimCache;
+  readonly log: Logger;
+  readonly metrics?: ControllerMetrics | undefined;
+}
+
+/**
+ * Makes the controller that tells the hub which kernels the cluster's nodes run. It sets right what somebody else
+ * changes, and writes nothing when nothing has changed.
+ */
+export function createClaimPublisher(options: ClaimPublisherOptions): Controller {
+  const { nodes, claims, log, metrics } = options;
+  const everything = [{ name: kernelClaimName }];
+  const controller = new Controller({
+    name: 'kernel-claims',
+    log,
+    metrics,
+    reconcile: (_key, { signal }) => publish(options, signal),
+  });
+  controller.watch(nodes, (event) => (changesKernel(event) ? everything : []));
+  controller.watch(claims, ({ key }) => (kernelClaimNames.includes(key.name) ? everything : []));
+  // A cluster whose last node went while nobody looked has claims, and no event.
+  controller.enqueue({ name: kernelClaimName });
+  return controller;
+}
+
+/** Nodes report every few seconds, and new kernels after a reboot. */
+function changesKernel(event: CacheEvent<NodeFacts>): boolean {
+  return event.type !== 'updated' || event.object.kernelRelease !== event.previous.kernelRelease;
+}
+
+async function publish(
+  { client, nodes, claims, log }: ClaimPublisherOptions,
+  signal: AbortSignal,
+): Promise<ReconcileResult> {
+  const present = new Map(
+    kernelClaimNames.flatMap((name) => {
+      const claim = claims.get({ name });
+      return claim === undefined ? [] : [[name, claim.value] as const];
+    }),
+  );
+  const releases = nodes
+    .list()
+    .map(({ kernelRelease }) => kernelRelease)
+    .filter((release) => release !== '');
+  const desired = assignKernelClaims(releases, present);
+  if (desired.omitted.length > 0) {
+    log.warn('kernels are not published', {
+      count: desired.omitted.length,
+      kernels: desired.omitted.slice(0, 10),
+    });
+  }
+  for (const [name, value] of desired.claims) {
+    if (present.get(name) === value) continue;
+    await client.apply(clusterClaims, { metadata: { name }, spec: { value } }, { force: true, signal });
+  }
+  for (const name of present.keys()) {
+    if (!desired.claims.has(name)) await remove(client, name, signal);
+  }
+  return {};
+}
+
+async function remove(client: ApiClient, name: string, signal: AbortSignal): Promise<void> {
+  try {
+    await client.delete(clusterClaims, { name }, { signal });
+  } catch (error) {
+    if (!isApiError(error, 'NOT_FOUND')) throw error;
+  }
+}

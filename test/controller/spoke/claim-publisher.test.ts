@@ -1,0 +1,137 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
+import { projectNode } from '../../../src/controller/cluster/projections.ts';
+import { nodes } from '../../../src/controller/cluster/resources.ts';
+import { kernelClaimName, kernelClaimNames } from '../../../src/controller/kernel-claim/kernel-claim.ts';
+import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
+import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
+import { isApiError } from '../../../src/controller/runtime/errors.ts';
+import { createClaimCache, createClaimPublisher } from '../../../src/controller/spoke/claim-publisher.ts';
+import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
+import { silentLogger } from '../../../src/shared/log.ts';
+import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
+import { installDefinitions } from '../../support/hub/crds.ts';
+import { describeWith } from '../../support/programs.ts';
+
+/** A release of 59 characters. */
+function long(index: number): string {
+  return `6.1.0-${String(index).padStart(2, '0')}-${'x'.repeat(50)}`;
+}
+
+const eventually = { timeout: 30_000, interval: 100 };
+
+describeWith([...apiServerPrograms, 'ocm-work'], 'an operator in spoke mode', () => {
+  let server: ApiServer;
+  let client: ApiClient;
+  let stop: AbortController;
+  let running: Promise<unknown>;
+  beforeAll(async () => {
+    server = await startApiServer();
+    client = await server.client();
+    await installDefinitions(client);
+  }, 120_000);
+  afterAll(async () => server?.[Symbol.asyncDispose]());
+  beforeEach(() => start());
+  afterEach(async () => {
+    await end();
+    await Promise.all(names.splice(0).map((name) => client.delete(nodes, { name })));
+  });
+
+  const names: string[] = [];
+
+  function start(): void {
+    stop = new AbortController();
+    const { signal } = stop;
+    const cache = new Informer({ client, resource: nodes, project: projectNode });
+    const claims = createClaimCache(client, silentLogger);
+    const publisher = createClaimPublisher({ client, nodes: cache, claims, log: silentLogger });
+    running = Promise.all([cache.run(signal), claims.run(signal), publisher.run({ signal })]);
+  }
+
+  async function end(): Promise<void> {
+    stop.abort();
+    await running;
+  }
+
+  async function addNode(kernelVersion: string): Promise<string> {
+    const name = `node-${names.length}`;
+    names.push(name);
+    await client.create(nodes, { metadata: { name } });
+    await bootNode(name, kernelVersion);
+    return name;
+  }
+
+  async function bootNode(name: string, kernelVersion: string): Promise<void> {
+    const info = {
+      kernelVersion,
+      architecture: 'amd64',
+      operatingSystem: 'linux',
+      osImage: 'Debian',
+      bootID: '',
+    };
+    const others = { containerRuntimeVersion: '', kubeletVersion: '', kubeProxyVersion: '', machineID: '' };
+    const nodeInfo = { ...info, ...others, systemUUID: '' };
+    await client.patch(nodes, { name }, { status: { nodeInfo } }, { subresource: 'status' });
+  }
+
+  async function valueOf(name: string): Promise<string | undefined> {
+    try {
+      const { spec } = await client.get(clusterClaims, { name });
+      return (spec as { value: string }).value;
+    } catch (error) {
+      if (isApiError(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    }
+  }
+
+  const published = async (): Promise<string | undefined> => valueOf(kernelClaimName);
+
+  it('publishes the kernels of the nodes, and follows upgrades, nodes that go and changes by others', async () => {
+    const first = await addNode('6.1.0-9');
+    await addNode('5.14.0-284.el9+');
+    await addNode('6.1.0-9');
+    await expect.poll(published, eventually).toBe('5.14.0-284.el9+\n6.1.0-9');
+
+    await bootNode(first, '6.1.0-10');
+    await expect.poll(published, eventually).toBe('5.14.0-284.el9+\n6.1.0-10\n6.1.0-9');
+
+    await client.patch(clusterClaims, { name: kernelClaimName }, { spec: { value: 'wrong' } });
+    await expect.poll(published, eventually).toBe('5.14.0-284.el9+\n6.1.0-10\n6.1.0-9');
+    await client.delete(clusterClaims, { name: kernelClaimName });
+    await expect.poll(published, eventually).toBe('5.14.0-284.el9+\n6.1.0-10\n6.1.0-9');
+
+    await client.delete(nodes, { name: names.pop() ?? '' });
+    await expect.poll(published, eventually).toBe('5.14.0-284.el9+\n6.1.0-10');
+  });
+
+  it('takes more claims where one is too short, and removes those that are needed no more', async () => {
+    const second = kernelClaimNames[1] ?? '';
+    for (let index = 0; index < 18; index++) await addNode(long(index));
+    await expect.poll(() => valueOf(second), eventually).toBe(long(17));
+    expect(await valueOf(kernelClaimName)).toHaveLength(17 * 60 - 1);
+
+    await client.delete(nodes, { name: names.shift() ?? '' });
+    await expect.poll(() => valueOf(second), eventually).toBeUndefined();
+    expect(await valueOf(kernelClaimName)).toHaveLength(17 * 60 - 1);
+  });
+
+  it('withdraws what no node runs any more, though the last one went while it was away', async () => {
+    await addNode('6.1.0-9');
+    await expect.poll(published, eventually).toBe('6.1.0-9');
+    await end();
+    await client.delete(nodes, { name: names.pop() ?? '' });
+    start();
+    await expect.poll(published, eventually).toBeUndefined();
+  });
+
+  it('writes nothing while nothing changes', async () => {
+    const name = await addNode('6.1.0-9');
+    await expect.poll(published, eventually).toBe('6.1.0-9');
+    const before = await client.get(clusterClaims, { name: kernelClaimName });
+    await client.patch(nodes, { name }, { metadata: { labels: { seen: 'again' } } });
+    await addNode('6.1.0-9');
+    await addNode('6.1.0-10');
+    await expect.poll(published, eventually).toBe('6.1.0-10\n6.1.0-9');
+    const after = await client.get(clusterClaims, { name: kernelClaimName });
+    expect(after.metadata.generation).toBe((before.metadata.generation ?? 0) + 1);
+  });
+});

@@ -1,0 +1,62 @@
+import { join } from 'node:path';
+import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
+import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
+import { namespaces } from './namespaces.ts';
+import { apiServerPrograms, startApiServer, type ApiServer } from '../api-server.ts';
+import { freePort, startProcess, type RunningProcess } from '../processes.ts';
+import { requireProgram } from '../programs.ts';
+import { installDefinitions } from './crds.ts';
+
+/** The real programs that a hub with a spoke takes. */
+export const fleetPrograms = [...apiServerPrograms, 'ocm-work'] as const;
+
+/** The name of the spoke on the hub, and of its namespace there. */
+export const spokeName = 'spoke-1';
+
+/** A hub and one cluster that it manages: two API servers, and Open Cluster Management's work agent between them. */
+export interface Fleet extends AsyncDisposable {
+  readonly hub: ApiServer;
+  readonly spoke: ApiServer;
+  readonly hubClient: ApiClient;
+  readonly spokeClient: ApiClient;
+  /** Ends the agent, as when the spoke is cut off. */
+  stopAgent(): Promise<void>;
+  startAgent(): Promise<void>;
+}
+
+/** Starts a hub, a spoke and the agent. The resources of both are known on both. */
+export async function startFleet(): Promise<Fleet> {
+  await using stack = new AsyncDisposableStack();
+  const directory = stack.use(await createTemporaryDirectory());
+  const hub = stack.use(await startApiServer());
+  const spoke = stack.use(await startApiServer());
+  const [hubClient, spokeClient] = await Promise.all([hub.client(), spoke.client()]);
+  await Promise.all([installDefinitions(hubClient), installDefinitions(spokeClient)]);
+  await hubClient.create(namespaces, { metadata: { name: spokeName } });
+  let agent: RunningProcess | undefined;
+  stack.defer(() => agent?.stop('SIGKILL'));
+
+  const fleet = {
+    hub,
+    spoke,
+    hubClient,
+    spokeClient,
+    stopAgent: async () => agent?.stop('SIGKILL'),
+    startAgent: async () => {
+      agent = startProcess(
+        requireProgram('ocm-work'),
+        [
+          ['agent', `--spoke-cluster-name=${spokeName}`, `--workload-source-config=${hub.kubeconfig}`],
+          [`--hub-kubeconfig=${hub.kubeconfig}`, `--kubeconfig=${spoke.kubeconfig}`, '--namespace=default'],
+          ['--disable-leader-election'],
+          // What a spoke says of its objects is looked at as often: 10 seconds by default.
+          ['--status-sync-interval=1s', `--listen=127.0.0.1:${await freePort()}`],
+        ].flat(),
+        { log: join(directory.path, 'agent.out'), cwd: directory.path },
+      );
+    },
+  };
+  await fleet.startAgent();
+  const parts = stack.move();
+  return { ...fleet, [Symbol.asyncDispose]: () => parts.disposeAsync() };
+}

@@ -1,0 +1,9 @@
+import type { Resource } from '../../../src/controller/runtime/resource.ts';
+
+export const namespaces: Resource = {
+  group: '',
+  version: 'v1',
+  plural: 'namespaces',
+  kind: 'Namespace',
+  namespaced: false,
+};
