@@ -1,7 +1,7 @@
 import type { ModuleTarget } from '../../builder/target.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { MappingError } from '../kernel-mapping/errors.ts';
-import type { WantedKernel } from './kernel-result.ts';
+import type { WantedKernel } from './wanted-kernels.ts';
 import type { NodeGroup } from './node-groups.ts';
 
 /** Kernels that are to run one image. It is worked on once, for all of them. */

@@ -2,18 +2,17 @@ import type { V1OwnerReference } from '@kubernetes/client-node';
 import type { Module } from '../../api/module/module.ts';
 import { builderNames, type BuilderName } from '../../builder/builder.ts';
 import { BuilderError } from '../../builder/errors.ts';
-import type { ModuleTarget } from '../../builder/target.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { PipelineError } from '../image-pipeline/errors.ts';
 import type { EarlierState, ImageState } from '../image-pipeline/image-state.ts';
 import { advanceImage } from '../image-pipeline/pipeline.ts';
 import type { PipelineServices } from '../image-pipeline/services.ts';
 import { MappingError } from '../kernel-mapping/errors.ts';
-import { resolveTarget } from '../kernel-mapping/resolve-target.ts';
 import { ReferencedObjectError } from '../references/errors.ts';
 import type { ImageGroup } from './image-groups.ts';
-import { moduleNameOf, type NamedModule } from './named-module.ts';
-import { distinct, type NodeGroup } from './node-groups.ts';
+import type { NamedModule } from './named-module.ts';
+import { distinct } from './node-groups.ts';
+import type { WantedKernel } from './wanted-kernels.ts';
 
 /** Annotations of ours on Modules. */
 export const moduleAnnotations = {
@@ -22,13 +21,6 @@ export const moduleAnnotations = {
   /** `kaniko` or `buildah`, in place of the configured one. */
   builder: 'kmm.sigs.x-k8s.io/builder',
 } as const;
-
-/** A kernel that a mapping is for. */
-export interface WantedKernel {
-  readonly group: NodeGroup;
-  /** Or why there is none. */
-  readonly target: ModuleTarget | KmmError;
-}
 
 /** What became of a kernel. */
 export type KernelResult = WantedKernel & ImageResult;
@@ -40,19 +32,6 @@ export interface ImageResult {
   readonly jobs: readonly string[] | undefined;
   /** Why to come again soon. */
   readonly error: unknown;
-}
-
-/** The kernels that a Module's mappings are for. One that cannot be resolved does not hold up the others. */
-export function wantedKernels(module: NamedModule, groups: readonly NodeGroup[]): WantedKernel[] {
-  return groups.flatMap((group): WantedKernel[] => {
-    try {
-      const target = resolveTarget({ module: moduleNameOf(module), spec: module.spec, kernel: group.kernel });
-      return target === undefined ? [] : [{ group, target }];
-    } catch (error) {
-      if (error instanceof KmmError) return [{ group, target: error }];
-      throw error;
-    }
-  });
 }
 
 /** Whose image it is, and for whom. */

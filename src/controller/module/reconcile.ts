@@ -17,12 +17,13 @@ import { findingsOf, findingsOfInvalid, type Rollout } from './findings.ts';
 import { deleteJobs, findJobGarbage } from './job-garbage.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
 import { groupByImage } from './image-groups.ts';
-import { advanceKernels, wantedKernels, type KernelResult, type WantedKernel } from './kernel-result.ts';
+import { advanceKernels, type KernelResult } from './kernel-result.ts';
 import type { ImageMetrics } from './metrics.ts';
 import type { NamedModule } from './named-module.ts';
 import { selectNodes, type SelectedNodes } from './node-groups.ts';
 import { referencesOf } from './references.ts';
 import { moduleStatusOf } from './status.ts';
+import { wantedKernels, type WantedKernel } from './wanted-kernels.ts';
 
 /** What the Module reconciler works with. */
 export interface ModuleServices extends PipelineServices {

@@ -1,6 +1,6 @@
 import type { Reference } from '../references/reference.ts';
 import { KmmError } from '../../shared/errors.ts';
-import type { WantedKernel } from './kernel-result.ts';
+import type { WantedKernel } from './wanted-kernels.ts';
 
 /** The objects that a Module refers to for the kernels in its cluster. */
 export function referencesOf(namespace: string, kernels: readonly WantedKernel[]): Reference[] {
