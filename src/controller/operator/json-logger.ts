@@ -45,5 +45,9 @@ function describe(error: Error): object {
   const { name, message } = error;
   if (error instanceof KmmError) return { name, code: error.code, message, facts: error.facts };
   if ('code' in error && typeof error.code === 'string') return { name, code: error.code, message };
+  if (error instanceof AggregateError) {
+    const errors = error.errors.filter((one) => one instanceof Error);
+    return { name, message, errors: errors.map(describe) };
+  }
   return { name, message, stack: error.stack };
 }

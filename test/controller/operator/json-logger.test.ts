@@ -26,6 +26,11 @@ describe('the JSON log', () => {
       facts: { status: 409 },
     };
     expect(logging({ error })['error']).toEqual(described);
+    expect(logging({ error: new AggregateError([error], 'one failed') })['error']).toEqual({
+      name: 'AggregateError',
+      message: 'one failed',
+      errors: [described],
+    });
     expect(logging({ error: new TypeError('defect') })['error']).toMatchObject({
       name: 'TypeError',
       message: 'defect',
