@@ -21,13 +21,14 @@ const controllerEverywhere: Access = {
   nodes: [...read, 'patch'],
   pods: ['list', 'watch'],
   'pods/log': ['get'],
+  serviceaccounts: read,
   'batch/jobs': operate,
   'apps/daemonsets': operate,
   'events.k8s.io/events': ['create', 'patch'],
   'authentication.k8s.io/tokenreviews': ['create'],
   'authorization.k8s.io/subjectaccessreviews': ['create'],
 };
-const references: Access = { secrets: read, configmaps: read, serviceaccounts: read };
+const references: Access = { secrets: read, configmaps: read };
 const inItsNamespace: Access = {
   ...references,
   'coordination.k8s.io/leases': ['get', 'create', 'update'],
@@ -123,7 +124,7 @@ describeWith([...apiServerPrograms, 'kubectl'], 'what the accounts may do', () =
         const answers = await Promise.all(
           asked.map((verb) => isAllowed(client, { account, attributes: { ...attributes, verb } })),
         );
-        expect(answers).toEqual([true, true, false, false, false, false]);
+        expect(answers).toEqual([true, true, true, false, false, false]);
       }
       const other = { ...certificate, namespace: 'default', verb: 'get' };
       expect(await isAllowed(client, { account, attributes: other })).toBe(false);

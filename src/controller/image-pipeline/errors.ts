@@ -6,6 +6,8 @@ export type PipelineErrorCode =
   | 'DOCKERFILE_MISSING'
   | 'CERTIFICATE_SECRET_MISSING'
   | 'PULL_SECRET_MISSING'
+  /** The operator's configuration lacks it. */
+  | 'SIGN_IMAGE_UNKNOWN'
   /** A build makes an image for one architecture. */
   | 'SEVERAL_ARCHITECTURES'
   /** A build makes an image for one kernel. */

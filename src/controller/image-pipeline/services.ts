@@ -15,8 +15,8 @@ export interface PipelineSettings {
   readonly builderImage?: string | undefined;
   /** The cluster gives pods user namespaces. */
   readonly userNamespaces: boolean;
-  /** Image that holds `kmm-sign`. */
-  readonly signImage: string;
+  /** Image that holds `kmm-sign`. Undefined: nobody said. */
+  readonly signImage: string | undefined;
   readonly buildPodTemplate?: PodTemplate | undefined;
   readonly signPodTemplate?: PodTemplate | undefined;
   /** Jobs tried again after the first failed. */

@@ -5,7 +5,8 @@ import type { CertificateSecret } from '../references/kept.ts';
 import type { Credentials } from './inputs.ts';
 import { progressJob, type JobProgress } from './job-progress.ts';
 import type { PipelineRequest } from './request.ts';
-import type { PipelineServices } from './services.ts';
+import { PipelineError } from './errors.ts';
+import type { PipelineServices, PipelineSettings } from './services.ts';
 
 /** An image by tag, and the digest that the tag had. */
 export interface SignSource {
@@ -21,7 +22,7 @@ export interface SignStep {
   readonly signal: AbortSignal;
 }
 
-/** Signs an image by a Job. */
+/** Signs an image by a Job. @throws PipelineError SIGN_IMAGE_UNKNOWN */
 export function progressSignature(
   services: PipelineServices,
   request: PipelineRequest,
@@ -32,7 +33,7 @@ export function progressSignature(
   const facts: Omit<SignFacts, 'attempt'> = {
     namespace,
     owner,
-    image: settings.signImage,
+    image: signImageOf(settings),
     pullSecrets: credentials.names,
     ...(settings.trustedCertificates && { trustedCertificates: settings.trustedCertificates }),
     ...(settings.proxy && { proxy: settings.proxy }),
@@ -47,5 +48,14 @@ export function progressSignature(
     jobOf: (attempt) => signJob(signed, { ...facts, attempt }),
     earlier: request.earlier,
     signal,
+  });
+}
+
+function signImageOf({ signImage }: PipelineSettings): string {
+  if (signImage !== undefined) return signImage;
+  throw new PipelineError({
+    code: 'SIGN_IMAGE_UNKNOWN',
+    message: 'The operator was not told which image holds kmm-sign',
+    hint: 'Set sign.image in its configuration, or RELATED_IMAGE_SIGN in its environment.',
   });
 }

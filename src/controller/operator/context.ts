@@ -17,6 +17,10 @@ export interface OperatorContext {
   readonly metrics: RuntimeMetrics;
   /** For metrics of a controller's own. */
   readonly registry: Registry;
+  /** For registries and the API server. */
+  readonly userAgent: string;
+  /** Authorities of registries besides the system's; PEM. */
+  readonly trustedCertificates: string | undefined;
   readonly log: Logger;
 }
 

@@ -16,6 +16,7 @@ import { keyOf } from '../runtime/object-key.ts';
 import type { ControllerFactory, ControllerSet, OperatorContext } from './context.ts';
 import { registerKmmMetrics } from './kmm-metrics.ts';
 import { runControllers } from './run-controllers.ts';
+import { readTrustedCertificates } from './trusted-certificates.ts';
 import { serveHealth, serveMetrics } from './servers.ts';
 
 /** Who we are to the API server: owner of fields, source of events. */
@@ -52,7 +53,9 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
     instance: hostname(),
     log,
   });
-  const context: OperatorContext = { configuration, client, caches, events, metrics, registry, log };
+  const trustedCertificates = await readTrustedCertificates(client, configuration);
+  const shared = { configuration, client, caches, events, metrics, registry, log };
+  const context: OperatorContext = { ...shared, userAgent, trustedCertificates };
   const sets = factories.map((factory) => factory(context));
   for (const key of configuration.withoutEffect) log.warn('configuration key has no effect', { key });
 

@@ -14,7 +14,7 @@ import { createWebhooks, webhookNames, type WebhookName } from './webhooks.ts';
 export const webhookObjects = {
   service: 'kmm-operator-webhook-service',
   /** In the operator's namespace. */
-  secret: 'kmm-operator-webhook-certificates',
+  secret: 'kmm-operator-webhook-certificate',
   configuration: 'kmm-operator-validating-webhook-configuration',
 } as const;
 
