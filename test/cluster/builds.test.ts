@@ -1,7 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import type { V1Job } from '@kubernetes/client-node';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -26,9 +24,10 @@ import { moduleLoaderDaemonSet } from '../../src/controller/daemon-sets/module-l
 import { RegistryClient } from '../../src/registry/client.ts';
 import { Secret } from '../../src/shared/secret.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { inspectImage } from '../../src/signer/inspect-image.ts';
 import { buildAndSignTarget, buildFacts, signFacts } from '../builder/targets.ts';
-import { clusterPrograms, startCluster, type Cluster } from '../support/cluster/cluster.ts';
+import { clusterPrograms, startCluster } from '../support/cluster/cluster.ts';
 import { buildahImage, kanikoImage, kmmSignImage, type LocalImage } from '../support/cluster/images.ts';
 import type { TestNode } from '../support/cluster/kubelet.ts';
 import { makeTar, storeImage, withParents } from '../support/images.ts';
@@ -62,25 +61,25 @@ const dockerfileFrom = (base: string): string =>
 const programs: readonly ProgramName[] = [...clusterPrograms, 'docker-registry', 'buildah', 'kaniko'];
 
 describeWith(programs, 'Jobs in a cluster of the tests', () => {
-  let cluster: Cluster;
+  const resources = new AsyncDisposableStack();
   let client: ApiClient;
   let registry: TestRegistry;
   let registryClient: RegistryClient;
-  let folder: string;
   let key: TestKey;
   let node: TestNode;
 
   beforeAll(async () => {
-    cluster = await startCluster();
+    registry = resources.use(await startDockerRegistry({ authentication: 'basic' }));
+    const cluster = resources.use(await startCluster());
     client = await cluster.client();
-    registry = await startDockerRegistry({ authentication: 'basic' });
     registryClient = new RegistryClient({
       plainHttp: true,
       credentials: {
         explicit: { username: testUser.username, password: new Secret<string>(testUser.password) },
       },
     });
-    folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-'));
+    resources.defer(() => registryClient.close());
+    const folder = resources.use(await createTemporaryDirectory());
     const kubelet = await cluster.kubelet({
       images: { ...Object.fromEntries(Object.values(builderImages)), [signImage]: kmmSignImage() },
     });
@@ -92,7 +91,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
         [labelKeys.kernel]: kernelLabelValue(parseKernel(kernel)),
       },
     });
-    key = await createTestKey(folder);
+    key = await createTestKey(folder.path);
     await pushBase();
     await createPullSecret();
     await client.create(secrets, {
@@ -100,12 +99,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
       data: { key: await base64(key.key), cert: await base64(key.certificate) },
     });
   });
-  afterAll(async () => {
-    await cluster[Symbol.asyncDispose]();
-    await registryClient.close();
-    await registry.close();
-    await rm(folder, { recursive: true, force: true });
-  });
+  afterAll(() => resources.disposeAsync());
 
   /** A Secret with the registry's credentials, under the name that targets have. */
   async function createPullSecret(): Promise<void> {
