@@ -4,7 +4,8 @@ import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { silentLogger } from '../../../src/shared/log.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
-import { createNamespace, installDefinition } from '../module/cluster-objects.ts';
+import { installDefinitions } from '../../support/custom-resources.ts';
+import { createNamespace } from '../module/cluster-objects.ts';
 
 const imageStreams = {
   group: 'image.openshift.io',
@@ -70,7 +71,7 @@ describeWith(apiServerPrograms, 'Driver Toolkit images', () => {
   });
 
   it('are those of the ImageStream too, and follow it', async () => {
-    await installDefinition(client, definition);
+    await installDefinitions(client, [definition]);
     await createNamespace(client, 'openshift');
     const { images } = follow({ '6.1.0': 'registry.example/toolkit:6.1.0' });
     const changed = vi.fn<() => void>();

@@ -10,8 +10,8 @@ import {
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { silentLogger } from '../../../src/shared/log.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
-import { installDefinitions } from '../../support/hub/crds.ts';
-import { namespaces } from '../../support/hub/namespaces.ts';
+import { installHubResources } from '../../support/hub/crds.ts';
+import { namespaces } from '../../support/namespaces.ts';
 import { describeWith } from '../../support/programs.ts';
 import { resource } from './resources.ts';
 
@@ -34,7 +34,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the caches of the hub', () => 
   beforeAll(async () => {
     server = await startApiServer();
     client = await server.client();
-    await installDefinitions(client);
+    await installHubResources(client);
     caches = createHubCaches(client, silentLogger);
     caches.managedClusters.onEvent((event) => {
       const keys = concernedBy(event, caches.managedClusterModules.list());

@@ -10,7 +10,7 @@ import { trimmedModule, type KernelImage } from '../../../src/controller/hub/tri
 import { projectManifestWork } from '../../../src/controller/hub/work-facts.ts';
 import { workStatus } from '../../../src/controller/hub/work-status.ts';
 import { fleetPrograms, spokeName, startFleet, type Fleet } from '../../support/hub/fleet.ts';
-import { namespaces } from '../../support/hub/namespaces.ts';
+import { namespaces } from '../../support/namespaces.ts';
 import { describeWith } from '../../support/programs.ts';
 import { digest, resource } from './resources.ts';
 

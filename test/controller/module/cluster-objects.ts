@@ -1,56 +1,6 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import { vi } from 'vitest';
-import { parse } from 'yaml';
 import { jobs, nodes, type FromServer, type Job } from '../../../src/controller/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import type { KubernetesObject } from '../../../src/controller/runtime/object-key.ts';
-import type { Resource } from '../../../src/controller/runtime/resource.ts';
-
-const definitionFolder = fileURLToPath(new URL('../../../deploy/crds/', import.meta.url));
-
-const definitions: Resource<
-  KubernetesObject & { status?: { conditions?: { type: string; status: string }[] } }
-> = {
-  group: 'apiextensions.k8s.io',
-  version: 'v1',
-  plural: 'customresourcedefinitions',
-  kind: 'CustomResourceDefinition',
-  namespaced: false,
-};
-
-const namespaces: Resource = {
-  group: '',
-  version: 'v1',
-  plural: 'namespaces',
-  kind: 'Namespace',
-  namespaced: false,
-};
-
-/** Applies our CustomResourceDefinitions, and waits until they are served. */
-export async function installDefinitions(client: ApiClient): Promise<void> {
-  for (const file of readdirSync(definitionFolder)) {
-    await installDefinition(
-      client,
-      parse(readFileSync(`${definitionFolder}${file}`, 'utf8')) as KubernetesObject,
-    );
-  }
-}
-
-/** Applies a CustomResourceDefinition, and waits until it is served. */
-export async function installDefinition(client: ApiClient, definition: KubernetesObject): Promise<void> {
-  const { name } = definition.metadata;
-  await client.apply(definitions, definition);
-  await vi.waitFor(
-    async () => {
-      const { status } = await client.get(definitions, { name });
-      if (!status?.conditions?.some(({ type, status: is }) => type === 'Established' && is === 'True')) {
-        throw new Error(`${name} is not established`);
-      }
-    },
-    { timeout: 20_000 },
-  );
-}
+import { namespaces } from '../../support/namespaces.ts';
 
 export async function createNamespace(client: ApiClient, name: string): Promise<void> {
   await client.create(namespaces, { metadata: { name } });

@@ -32,7 +32,8 @@ import { startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { storeImage, withParents } from '../../support/images.ts';
 import { startEmbedded, type TestRegistry } from '../../support/registries.ts';
 import { createTestKey, helloModule, type TestKey } from '../../support/signing.ts';
-import { createNamespace, endJob, installDefinitions } from './cluster-objects.ts';
+import { installCustomResources } from '../../support/custom-resources.ts';
+import { createNamespace, endJob } from './cluster-objects.ts';
 
 /** Where the module is in the images that this world builds. */
 export const modulePath = 'opt/lib/modules/6.1.0/hello.ko';
@@ -82,7 +83,7 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
   const folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-'));
   const [api, registry] = await Promise.all([startApiServer(), startEmbedded()]);
   const client = await api.client();
-  await installDefinitions(client);
+  await installCustomResources(client);
   const key = await createTestKey(folder, 'signing');
   const otherKey = await createTestKey(folder, 'signing-2');
   const registries = new RegistryClient({ plainHttp: true });

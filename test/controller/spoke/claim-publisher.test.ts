@@ -9,7 +9,7 @@ import { createClaimCache, createClaimPublisher } from '../../../src/controller/
 import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
 import { silentLogger } from '../../../src/shared/log.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
-import { installDefinitions } from '../../support/hub/crds.ts';
+import { installHubResources } from '../../support/hub/crds.ts';
 import { describeWith } from '../../support/programs.ts';
 
 /** A release of 59 characters. */
@@ -27,7 +27,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'an operator in spoke mode', ()
   beforeAll(async () => {
     server = await startApiServer();
     client = await server.client();
-    await installDefinitions(client);
+    await installHubResources(client);
   }, 120_000);
   afterAll(async () => server?.[Symbol.asyncDispose]());
   beforeEach(() => start());

@@ -1,11 +1,11 @@
 import { join } from 'node:path';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
-import { namespaces } from './namespaces.ts';
+import { namespaces } from '../namespaces.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../api-server.ts';
 import { freePort, startProcess, type RunningProcess } from '../processes.ts';
 import { requireProgram } from '../programs.ts';
-import { installDefinitions } from './crds.ts';
+import { installHubResources } from './crds.ts';
 
 /** The real programs that a hub with a spoke takes. */
 export const fleetPrograms = [...apiServerPrograms, 'ocm-work'] as const;
@@ -31,7 +31,7 @@ export async function startFleet(): Promise<Fleet> {
   const hub = stack.use(await startApiServer());
   const spoke = stack.use(await startApiServer());
   const [hubClient, spokeClient] = await Promise.all([hub.client(), spoke.client()]);
-  await Promise.all([installDefinitions(hubClient), installDefinitions(spokeClient)]);
+  await Promise.all([installHubResources(hubClient), installHubResources(spokeClient)]);
   await hubClient.create(namespaces, { metadata: { name: spokeName } });
   let agent: RunningProcess | undefined;
   stack.defer(() => agent?.stop('SIGKILL'));
