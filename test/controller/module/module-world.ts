@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
 import { parseModule, type Module } from '../../../src/api/module/module.ts';
-import { allCaches, createCaches } from '../../../src/controller/cluster/caches.ts';
 import {
   configMaps,
   daemonSets,
@@ -14,19 +13,11 @@ import {
   type DaemonSet,
   type Job,
 } from '../../../src/controller/cluster/resources.ts';
-import { ImageRegistry } from '../../../src/controller/images/image-registry.ts';
-import { createModuleController } from '../../../src/controller/module/module-controller.ts';
-import { ReferenceCache } from '../../../src/controller/references/reference-cache.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
-import {
-  EventRecorder,
-  events,
-  type KubernetesEvent,
-} from '../../../src/controller/runtime/event-recorder.ts';
+import { events, type KubernetesEvent } from '../../../src/controller/runtime/event-recorder.ts';
 import { RegistryClient } from '../../../src/registry/client.ts';
 import { parseReference } from '../../../src/registry/reference.ts';
-import { silentLogger } from '../../../src/shared/log.ts';
 import { signImage } from '../../../src/signer/sign-image.ts';
 import { startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { storeImage, withParents } from '../../support/images.ts';
@@ -34,6 +25,7 @@ import { startEmbedded, type TestRegistry } from '../../support/registries.ts';
 import { createTestKey, helloModule, type TestKey } from '../../support/signing.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
 import { createNamespace, endJob } from './cluster-objects.ts';
+import { runController } from './run-controller.ts';
 
 /** Where the module is in the images that this world builds. */
 export const modulePath = 'opt/lib/modules/6.1.0/hello.ko';
@@ -68,8 +60,8 @@ export interface ModuleWorld extends AsyncDisposable {
   activeJob(namespace: string, kind: 'build' | 'sign'): Promise<Job>;
   /** Does what a build Job does: pushes an image with an unsigned module, and ends. */
   build(job: Job, content?: string): Promise<string>;
-  /** Does what a sign Job does. */
-  sign(job: Job, key?: TestKey): Promise<void>;
+  /** Does what a sign Job does; gives the digest of the signed image. */
+  sign(job: Job, key?: TestKey): Promise<string>;
   /** Pushes an unsigned image. */
   push(image: string, content?: string): Promise<string>;
 }
@@ -100,7 +92,7 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
     key,
     otherKey,
     async startController() {
-      const stop = await runController(api);
+      const stop = runController(await api.client(undefined, 'kmm-operator'));
       stops.add(stop);
       return stop;
     },
@@ -159,12 +151,13 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
       const { digest } = from.reference;
       if (digest === undefined) throw new Error(`${source} is not pinned`);
       const to = repositoryOf(destination);
-      await signImage({
+      const report = await signImage({
         source: { repository: from.repository, selector: { digest } },
         destination: { repository: to.repository, tag: to.reference.tag ?? 'latest' },
         signer: by.signer,
       });
       await endJob(client, job, 'Complete');
+      return report.digest ?? '';
     },
     async push(image, content = '1') {
       const { repository, reference } = repositoryOf(image);
@@ -183,46 +176,4 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
     },
   };
   return world;
-}
-
-/** Runs a Module controller on a client of its own. */
-async function runController(api: ApiServer): Promise<() => Promise<void>> {
-  const client = await api.client(undefined, 'kmm-operator');
-  const stop = new AbortController();
-  const log = silentLogger;
-  const caches = createCaches(client, log);
-  const references = new ReferenceCache({ client, log });
-  const images = new ImageRegistry({ userAgent: 'kmm-sign-tests', missingTtl: 200, foundTtl: 500 });
-  const controller = createModuleController({
-    client,
-    caches,
-    references,
-    images,
-    log,
-    events: new EventRecorder({ client, controller: 'kmm.sigs.x-k8s.io/operator', instance: 'test' }),
-    operator: {
-      namespace: 'kmm-operator-system',
-      moduleLoaderServiceAccount: 'kmm-operator-module-loader',
-      devicePluginServiceAccount: 'kmm-operator-device-plugin',
-    },
-    settings: {
-      builder: 'kaniko',
-      userNamespaces: false,
-      signImage: 'ghcr.io/kmm-sign/kmm-sign:test',
-      backoffLimit: 1,
-      backoff: 500,
-      gcDelay: 0,
-      driverToolkit: () => new Map(),
-    },
-  });
-  const running = Promise.all([
-    ...allCaches(caches).map((cache) => cache.run(stop.signal)),
-    references.run(stop.signal),
-    controller.run({ signal: stop.signal, gracePeriod: 1000 }),
-  ]);
-  return async () => {
-    stop.abort();
-    await running;
-    await images.close();
-  };
 }

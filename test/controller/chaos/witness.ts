@@ -1,0 +1,112 @@
+import { X509Certificate } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { vi } from 'vitest';
+import { parseModule, type Module } from '../../../src/api/module/module.ts';
+import {
+  daemonSets,
+  jobs,
+  modules,
+  type CustomResource,
+  type DaemonSet,
+  type Job,
+} from '../../../src/controller/cluster/resources.ts';
+import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
+import type { KubernetesObject } from '../../../src/controller/runtime/object-key.ts';
+import type { Resource } from '../../../src/controller/runtime/resource.ts';
+import { RegistryClient } from '../../../src/registry/client.ts';
+import { parseReference } from '../../../src/registry/reference.ts';
+import { verifyImage } from '../../../src/signer/verify-image.ts';
+import type { ModuleWorld } from '../module/module-world.ts';
+
+const role = 'kmm.node.kubernetes.io/role';
+const waiting = { timeout: 60_000, interval: 20 };
+
+/** Sees all that happens in a cluster, and objects where an image on its way to nodes is not pinned and signed. */
+export interface Witness extends AsyncDisposable {
+  /** Called with each Job when it appears. */
+  onJob(handler: (job: Job) => void): void;
+  module(namespace: string): Module | undefined;
+  daemonSets(namespace: string): DaemonSet[];
+  jobs(namespace: string): Job[];
+  /** Waits until a check holds. */
+  until(check: () => void): Promise<void>;
+  /** Images that module loaders named in a namespace, at any time. */
+  imagesSeen(namespace: string): readonly string[];
+  /** What was wrong with images of module loaders, of all namespaces. */
+  objections(): Promise<string[]>;
+}
+
+export async function startWitness(world: ModuleWorld): Promise<Witness> {
+  const stop = new AbortController();
+  const follow = <T extends KubernetesObject>(resource: Resource<T>): Informer<T, T> =>
+    new Informer<T, T>({
+      client: world.client,
+      resource,
+      project: (object) => object,
+      indexes: { namespace: (_object, { namespace = '' }) => [namespace] },
+      backoff: { first: 50, limit: 500 },
+    });
+  const [moduleCache, daemonSetCache, jobCache] = [follow(modules), follow(daemonSets), follow(jobs)];
+  const images = new Map<string, Set<string>>();
+  const verdicts = new Map<string, Promise<string | undefined>>();
+  const judge = judgeOf(world);
+  daemonSetCache.onEvent((event) => {
+    if (event.type === 'deleted' || event.object.metadata.labels?.[role] !== 'module-loader') return;
+    const { namespace = '' } = event.key;
+    const seen = images.get(namespace) ?? new Set();
+    images.set(namespace, seen);
+    for (const image of imagesOf(event.object)) {
+      seen.add(image);
+      if (!verdicts.has(image)) verdicts.set(image, judge.verdict(image));
+    }
+  });
+  const running = [moduleCache, daemonSetCache, jobCache].map((cache) => cache.run(stop.signal));
+  await Promise.all([moduleCache, daemonSetCache, jobCache].map((cache) => cache.waitForSync(stop.signal)));
+  return {
+    onJob: (handler) => {
+      jobCache.onEvent((event) => {
+        if (event.type === 'added') handler(event.object);
+      });
+    },
+    module: (namespace) => {
+      const resource: CustomResource | undefined = moduleCache.get({ namespace, name: 'driver' });
+      return resource && parseModule(resource);
+    },
+    daemonSets: (namespace) => daemonSetCache.byIndex('namespace', namespace),
+    jobs: (namespace) => jobCache.byIndex('namespace', namespace),
+    until: (check) => vi.waitFor(check, waiting),
+    imagesSeen: (namespace) => [...(images.get(namespace) ?? [])],
+    objections: async () => (await Promise.all(verdicts.values())).filter((one) => one !== undefined),
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await Promise.all([...running, ...verdicts.values()]);
+      await judge.close();
+    },
+  };
+}
+
+function imagesOf({ spec }: DaemonSet): string[] {
+  const { containers = [], initContainers = [] } = spec?.template.spec ?? {};
+  return [...containers, ...initContainers].map(({ image = '' }) => image);
+}
+
+/** Judges images by what the registry holds, with the certificate of the world's first key. */
+function judgeOf(world: ModuleWorld): {
+  verdict(image: string): Promise<string | undefined>;
+  close(): Promise<void>;
+} {
+  const client = new RegistryClient({ plainHttp: true });
+  const certificates = [new X509Certificate(readFileSync(world.key.certificate))];
+  return {
+    async verdict(image) {
+      const { digest, ...reference } = parseReference(image);
+      if (digest === undefined) return `${image} is not pinned`;
+      const repository = client.repository(reference);
+      const verify = () => verifyImage({ image: { repository, selector: { digest } }, certificates });
+      // The registry may be away.
+      const { worst } = await vi.waitFor(verify, waiting);
+      return worst === 'trusted' ? undefined : `${image} is ${worst}`;
+    },
+    close: () => client.close(),
+  };
+}
