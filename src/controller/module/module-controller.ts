@@ -55,5 +55,9 @@ function modulesOfNode({ modules }: ClusterCaches, event: CacheEvent<NodeFacts>)
 
 /** Nodes tell of themselves all the time; little of it matters. */
 function isRelevant(before: NodeFacts, after: NodeFacts): boolean {
-  return JSON.stringify(before) !== JSON.stringify(after);
+  return factsOf(before) !== factsOf(after);
+}
+
+function factsOf(node: NodeFacts): string {
+  return JSON.stringify({ ...node, resourceVersion: '' });
 }
