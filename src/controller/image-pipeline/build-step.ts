@@ -43,6 +43,7 @@ export function progressBuild(
     namespace,
     jobOf: (attempt) => buildJob(builder, target, { ...facts, attempt }),
     earlier: request.earlier,
+    confirm: request.confirm,
     signal,
   });
 }

@@ -30,6 +30,8 @@ export interface JobWork {
   readonly jobOf: (attempt: number) => V1Job;
   /** What was persisted: a failure that was described already is not looked into again. */
   readonly earlier: EarlierState | undefined;
+  /** Called before a Job is made; throws when it is not to be. */
+  readonly confirm: (() => Promise<void>) | undefined;
   readonly signal: AbortSignal;
 }
 
@@ -53,7 +55,10 @@ export async function progressJob(services: PipelineServices, work: JobWork): Pr
       }
     }
     names.push(name);
-    if (known === undefined) await createJob(services, job, work.signal);
+    if (known === undefined) {
+      await work.confirm?.();
+      await createJob(services, job, work.signal);
+    }
     if (known === undefined || known.deleting || known.state === 'active') {
       const pod = podOf(services, { namespace: work.namespace, name });
       return {

@@ -7,7 +7,7 @@ import { jobs } from '../cluster/resources.ts';
 import { isApiError } from '../runtime/errors.ts';
 import { progressBuild } from './build-step.ts';
 import type { ImageState, PipelineResult } from './image-state.ts';
-import { findCertificate, findCredentials, findDockerfileOf, type Credentials } from './inputs.ts';
+import { findCertificate, findDockerfileOf, type Credentials } from './inputs.ts';
 import type { JobProgress } from './job-progress.ts';
 import type { PipelineRequest } from './request.ts';
 import type { PipelineServices } from './services.ts';
@@ -18,22 +18,7 @@ const missingImagePause = 60_000;
 /** Milliseconds after which a Job is repeated that succeeded, but whose image is not there. */
 const vanishedImagePause = 600_000;
 
-/**
- * Brings one image nearer to being ready: built where it is missing or its recipe changed, signed where its
- * modules do not carry the certificate's signature. Looks at everything anew each time and keeps nothing in
- * memory, so it may be called at any time, by anyone who alone works on the target.
- * @throws PipelineError, BuilderError, RegistryError, ApiError and what reading references throws
- */
-export async function advanceImage(
-  services: PipelineServices,
-  request: PipelineRequest,
-  signal: AbortSignal,
-): Promise<PipelineResult> {
-  const credentials = await findCredentials(services, request);
-  return new Pipeline(services, request, credentials, signal).advance();
-}
-
-/** What is known of an image that exists and is fit to be used or to be signed. */
+/** An image that exists and is fit to be used or to be signed. */
 interface Built {
   readonly source: SignSource | undefined;
   readonly inputs: string | undefined;
@@ -42,7 +27,8 @@ interface Built {
 
 type BuildOutcome = { readonly done: Built } | { readonly pending: PipelineResult };
 
-class Pipeline {
+/** One look at an image. What is to be done about it is done. */
+export class Pipeline {
   readonly #services: PipelineServices;
   readonly #request: PipelineRequest;
   readonly #credentials: Credentials;

@@ -22,4 +22,6 @@ export interface PipelineRequest {
   readonly retry?: string | undefined;
   /** What was persisted about the image. */
   readonly earlier?: EarlierState | undefined;
+  /** Called before a Job is made. Throws when what this request says is no longer so. */
+  readonly confirm?: (() => Promise<void>) | undefined;
 }

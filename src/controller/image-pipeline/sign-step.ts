@@ -47,6 +47,7 @@ export function progressSignature(
     namespace,
     jobOf: (attempt) => signJob(signed, { ...facts, attempt }),
     earlier: request.earlier,
+    confirm: request.confirm,
     signal,
   });
 }

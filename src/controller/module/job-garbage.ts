@@ -4,6 +4,9 @@ import { jobs } from '../cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { isApiError } from '../runtime/errors.ts';
 
+/** Milliseconds for which a Job stays whose kernel runs nowhere: another operator may know of its nodes already. */
+const unknownKernelPause = 60_000;
+
 /** What is known of the work for one kernel. */
 export interface KernelWork {
   readonly kernel: { readonly release: string; readonly version: string };
@@ -49,9 +52,10 @@ export function findJobGarbage({ owned, work, gcDelay, now }: JobGarbageQuery): 
 
 /** When a Job can go, in milliseconds since 1970; undefined: not as things are. */
 function goesAt(job: JobFacts, work: KernelWork | undefined, gcDelay: number): number | undefined {
-  if (work !== undefined && work.jobs === undefined) return undefined;
-  const isCurrent = work?.jobs?.includes(job.key.name) ?? false;
-  if (isCurrent && (work?.settled !== true || job.state === 'active')) return undefined;
+  if (work === undefined) return Date.parse(job.created ?? '') + unknownKernelPause;
+  if (work.jobs === undefined) return undefined;
+  const isCurrent = work.jobs.includes(job.key.name);
+  if (isCurrent && (!work.settled || job.state === 'active')) return undefined;
   return job.state === 'succeeded' ? Date.parse(job.ended ?? '') + gcDelay : 0;
 }
 

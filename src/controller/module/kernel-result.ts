@@ -3,15 +3,16 @@ import type { Module } from '../../api/module/module.ts';
 import { builderNames, type BuilderName } from '../../builder/builder.ts';
 import { BuilderError } from '../../builder/errors.ts';
 import { KmmError } from '../../shared/errors.ts';
+import { advanceImage, advanceImageClosely } from '../image-pipeline/advance-image.ts';
 import { PipelineError } from '../image-pipeline/errors.ts';
 import type { EarlierState, ImageState } from '../image-pipeline/image-state.ts';
-import { advanceImage } from '../image-pipeline/pipeline.ts';
 import type { PipelineServices } from '../image-pipeline/services.ts';
 import { MappingError } from '../kernel-mapping/errors.ts';
 import { ReferencedObjectError } from '../references/errors.ts';
 import type { ImageGroup } from './image-groups.ts';
 import type { NamedModule } from './named-module.ts';
 import { distinct } from './node-groups.ts';
+import { confirmModule } from './out-of-date.ts';
 import type { WantedKernel } from './wanted-kernels.ts';
 
 /** Annotations of ours on Modules. */
@@ -39,12 +40,14 @@ export interface AdvanceQuery {
   readonly module: NamedModule;
   readonly owner: V1OwnerReference;
   readonly image: ImageGroup;
+  /** Believes no cache of images and references. */
+  readonly closely: boolean;
 }
 
 /** Brings an image nearer to being ready. Never throws: what goes wrong is the affair of its kernels. */
 export async function advanceKernels(
   services: PipelineServices,
-  { module, owner, image }: AdvanceQuery,
+  { module, owner, image, closely }: AdvanceQuery,
   signal: AbortSignal,
 ): Promise<ImageResult> {
   const { members, target } = image;
@@ -52,21 +55,24 @@ export async function advanceKernels(
   const earlier = module.status?.kernels?.find(({ kernelVersion }) => kernelVersion === releases[0]);
   if (target instanceof KmmError) return failedResult(target, earlier);
   try {
-    const { state, jobs } = await advanceImage(
-      services,
-      {
-        target,
-        namespace: target.module.namespace,
-        owner,
-        architectures: distinct(members.flatMap(({ architectures }) => architectures)),
-        kernels: releases,
-        osImages: distinct(members.flatMap(({ osImages }) => osImages)),
-        builder: builderOf(module),
-        retry: module.metadata.annotations?.[moduleAnnotations.retry],
-        earlier,
-      },
-      signal,
-    );
+    const request = {
+      target,
+      namespace: target.module.namespace,
+      owner,
+      architectures: distinct(members.flatMap(({ architectures }) => architectures)),
+      kernels: releases,
+      osImages: distinct(members.flatMap(({ osImages }) => osImages)),
+      builder: builderOf(module),
+      retry: module.metadata.annotations?.[moduleAnnotations.retry],
+      earlier,
+      confirm: () => confirmModule(services.client, module, signal),
+    };
+    const first = await (closely ? advanceImageClosely : advanceImage)(services, request, signal);
+    const { digest } = first.state;
+    // A digest that is not the persisted one may be an old one that is remembered here.
+    const isSurprise = digest !== undefined && earlier?.digest !== undefined && digest !== earlier.digest;
+    const { state, jobs } =
+      isSurprise && !closely ? await advanceImageClosely(services, request, signal) : first;
     return { state, jobs, error: undefined };
   } catch (error) {
     return failedResult(error, earlier);

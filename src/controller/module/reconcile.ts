@@ -11,15 +11,17 @@ import { findMapping } from '../kernel-mapping/find-mapping.ts';
 import type { ReferenceCache } from '../references/reference-cache.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
-import type { ObjectKey } from '../runtime/object-key.ts';
+import { isApiError } from '../runtime/errors.ts';
+import type { ObjectKey, ObjectMetadata } from '../runtime/object-key.ts';
 import { DaemonSetSync } from './daemon-set-sync.ts';
 import { findingsOf, findingsOfInvalid, type Rollout } from './findings.ts';
-import { deleteJobs, findJobGarbage } from './job-garbage.ts';
+import { deleteJobs, findJobGarbage, type JobGarbage } from './job-garbage.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
 import { groupByImage } from './image-groups.ts';
 import { advanceKernels, type KernelResult } from './kernel-result.ts';
 import type { ImageMetrics } from './metrics.ts';
 import type { NamedModule } from './named-module.ts';
+import { confirmModule, OutOfDate } from './out-of-date.ts';
 import { selectNodes, type SelectedNodes } from './node-groups.ts';
 import { referencesOf } from './references.ts';
 import { moduleStatusOf } from './status.ts';
@@ -54,11 +56,16 @@ export class ModuleReconciler {
     }
     const { module } = cached;
     if (module === undefined) return this.#reportInvalid(cached, signal);
-    return this.#reconcileModule(named(cached, module), signal);
+    try {
+      return await this.#reconcileModule(named(cached, module), signal);
+    } catch (error) {
+      if (error instanceof OutOfDate) return {};
+      throw error;
+    }
   }
 
   async #reconcileModule(module: NamedModule, signal: AbortSignal): Promise<ReconcileResult> {
-    const { caches, references, settings, now = Date.now } = this.#services;
+    const { caches, references } = this.#services;
     const { spec, metadata } = module;
     const selected = selectNodes(caches.nodes.list(), {
       selector: spec.selector,
@@ -67,7 +74,10 @@ export class ModuleReconciler {
     const wanted = wantedKernels(module, selected.groups);
     references.use(metadata, referencesOf(metadata.namespace, wanted));
     const owner = ownerOf(module);
-    const results = await this.#advance(module, { owner, wanted }, signal);
+    const advance = (closely: boolean): Promise<KernelResult[]> =>
+      this.#advance(module, { owner, wanted, closely }, signal);
+    const results = await advance(false);
+    if (results.some(isOutOfDate)) return {};
     await this.#daemonSets.sync(
       {
         module,
@@ -79,17 +89,7 @@ export class ModuleReconciler {
     );
     this.#tell(module, results);
     const isPersisted = await this.#writeStatus(module, this.#statusOf(module, selected, results), signal);
-    const { garbage, nextAfter } = findJobGarbage({
-      owned: caches.jobs.byIndex('owner', metadata.uid),
-      work: results.map(({ group, jobs, state }) => ({
-        kernel: group.kernel,
-        jobs,
-        settled: isPersisted && state.phase === 'Ready',
-      })),
-      gcDelay: settings.gcDelay,
-      now: now(),
-    });
-    await deleteJobs(this.#services.client, garbage, signal);
+    const nextAfter = isPersisted ? await this.#collectJobs(module, { results, advance }, signal) : undefined;
     throwErrors(results);
     return { requeueAfter: soonest([nextAfter, ...results.map(({ state }) => state.requeueAfter)]) };
   }
@@ -97,17 +97,55 @@ export class ModuleReconciler {
   /** Each image is worked on once. One that fails does not hold up the others. */
   async #advance(
     module: NamedModule,
-    { owner, wanted }: { owner: V1OwnerReference; wanted: readonly WantedKernel[] },
+    {
+      owner,
+      wanted,
+      closely,
+    }: { owner: V1OwnerReference; wanted: readonly WantedKernel[]; closely: boolean },
     signal: AbortSignal,
   ): Promise<KernelResult[]> {
     const images = groupByImage(wanted);
     const results = await Promise.all(
-      images.map((image) => advanceKernels(this.#services, { module, owner, image }, signal)),
+      images.map((image) => advanceKernels(this.#services, { module, owner, image, closely }, signal)),
     );
     return wanted.flatMap((kernel) => {
       const result = results[images.findIndex(({ members }) => members.includes(kernel.group))];
       return result === undefined ? [] : [{ ...kernel, ...result }];
     });
+  }
+
+  /**
+   * Deletes Jobs that are not needed, once all that was found out stands in the status. Another operator may know
+   * better, so nothing is deleted before everything has been asked for anew.
+   * @returns milliseconds until the next can go
+   */
+  async #collectJobs(
+    module: NamedModule,
+    {
+      results,
+      advance,
+    }: { results: readonly KernelResult[]; advance: (closely: boolean) => Promise<KernelResult[]> },
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    const { caches, client, settings, now = Date.now } = this.#services;
+    const find = (of: readonly KernelResult[]): JobGarbage =>
+      findJobGarbage({
+        owned: caches.jobs.byIndex('owner', module.metadata.uid),
+        work: of.map(({ group, jobs, state }) => ({
+          kernel: group.kernel,
+          jobs,
+          settled: state.phase === 'Ready',
+        })),
+        gcDelay: settings.gcDelay,
+        now: now(),
+      });
+    const { garbage, nextAfter } = find(results);
+    if (garbage.length === 0) return nextAfter;
+    const closer = await advance(true);
+    await confirmModule(client, module, signal);
+    const found = find(closer);
+    await deleteJobs(client, found.garbage, signal);
+    return found.nextAfter;
   }
 
   #statusOf(module: NamedModule, selected: SelectedNodes, results: readonly KernelResult[]): ModuleStatus {
@@ -173,16 +211,21 @@ export class ModuleReconciler {
     return {};
   }
 
-  async #apply(metadata: ObjectKey, status: ModuleStatus, signal: AbortSignal): Promise<void> {
-    const { namespace, name } = metadata;
-    const object = { metadata: { namespace, name }, status };
-    await this.#services.client.apply(modules, object, { subresource: 'status', force: true, signal });
+  /** Writes a status, unless the Module has changed meanwhile: then its event will come. */
+  async #apply(metadata: ObjectMetadata, status: ModuleStatus, signal: AbortSignal): Promise<void> {
+    const { namespace, name, uid, resourceVersion } = metadata;
+    const object = { metadata: { namespace, name, uid, resourceVersion }, status };
+    try {
+      await this.#services.client.apply(modules, object, { subresource: 'status', force: true, signal });
+    } catch (error) {
+      if (!isApiError(error, 'CONFLICT', 'NOT_FOUND')) throw error;
+    }
   }
 }
 
 function named({ metadata }: CachedModule, module: NonNullable<CachedModule['module']>): NamedModule {
-  const { namespace = '', uid = '' } = metadata;
-  return { ...module, metadata: { ...module.metadata, namespace, uid } };
+  const { namespace = '', uid = '', resourceVersion = '' } = metadata;
+  return { ...module, metadata: { ...module.metadata, namespace, uid, resourceVersion } };
 }
 
 function ownerOf({ metadata }: NamedModule): V1OwnerReference {
@@ -212,6 +255,10 @@ function isMapped(
   } catch {
     return true;
   }
+}
+
+function isOutOfDate({ error }: KernelResult): boolean {
+  return error instanceof OutOfDate;
 }
 
 function throwErrors(results: readonly KernelResult[]): void {

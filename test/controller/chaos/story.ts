@@ -93,8 +93,9 @@ function specOf(world: ModuleWorld, namespace: string): object {
 function endingOf({ witness, player }: Stage, namespace: string): Ending {
   const jobs = player.played(namespace);
   const names = new Map<string, string>([[namespace, 'NAMESPACE']]);
-  for (const [index, { name, digest = '' }] of jobs.entries()) {
-    names.set(name, `JOB-${index}`).set(digest, `DIGEST-${index}`);
+  for (const [index, { name, digest }] of jobs.entries()) {
+    names.set(name, `JOB-${index}`);
+    if (digest !== undefined) names.set(digest, `DIGEST-${index}`);
   }
   names.set(witness.module(namespace)?.metadata.uid ?? '', 'UID');
   const comparable = (value: unknown): unknown => {
