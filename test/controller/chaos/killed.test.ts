@@ -2,12 +2,10 @@ import pLimit from 'p-limit';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
-import { startModuleWorld } from '../module/module-world.ts';
-import { startJobPlayer } from './job-player.ts';
 import type { Death } from './mortal-connection.ts';
 import { liveAgainAndAgain } from './mortal-operator.ts';
+import { startStage } from './stage.ts';
 import { playStory, workOfStory, type Ending, type Stage } from './story.ts';
-import { startWitness } from './witness.ts';
 
 /** Stories at a time. */
 const concurrency = 8;
@@ -15,19 +13,14 @@ const concurrency = 8;
 const patience = 300_000;
 
 describeWith(apiServerPrograms, 'an operator that is killed', () => {
-  let stage: Stage;
+  let stage: Stage & AsyncDisposable;
   let undisturbed: { readonly ending: Ending; readonly writes: readonly string[] };
   beforeAll(async () => {
-    const world = await startModuleWorld();
-    const witness = await startWitness(world);
-    stage = { world, witness, player: startJobPlayer(world, witness) };
+    stage = await startStage();
     const { ending, lives } = await playWith('undisturbed', () => undefined);
     undisturbed = { ending, writes: lives.flat() };
   });
-  afterAll(async () => {
-    await stage.witness[Symbol.asyncDispose]();
-    await stage.world[Symbol.asyncDispose]();
-  });
+  afterAll(() => stage[Symbol.asyncDispose]());
 
   /** Plays a story with operators that die. */
   async function playWith(

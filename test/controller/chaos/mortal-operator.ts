@@ -18,17 +18,26 @@ export interface MortalOperator {
   kill(): Promise<void>;
 }
 
-/** Starts a controller for one namespace. */
-export async function startMortalOperator(
+/** A client that sees one namespace, and can die. */
+export async function mortalClient(
   { api }: Pick<ModuleWorld, 'api'>,
-  { namespace, death, run }: MortalOperatorOptions,
-): Promise<MortalOperator> {
+  { namespace, death }: Pick<MortalOperatorOptions, 'namespace' | 'death'>,
+): Promise<{ readonly client: ApiClient; readonly connection: MortalConnection }> {
   const connection = mortalConnection({
     connection: createConnection(await loadConfig(api.kubeconfig)),
     namespace,
     death,
   });
   const client = new ApiClient({ connection, fieldManager: 'kmm-operator', userAgent: 'kmm-sign-tests' });
+  return { client, connection };
+}
+
+/** Starts a controller for one namespace. */
+export async function startMortalOperator(
+  world: Pick<ModuleWorld, 'api'>,
+  { namespace, death, run }: MortalOperatorOptions,
+): Promise<MortalOperator> {
+  const { client, connection } = await mortalClient(world, { namespace, death });
   const stop = runController(client, { ...run, gracePeriod: 0 });
   return {
     connection,

@@ -28,12 +28,12 @@ export const workOfStory = [firstKernel, firstKernel, secondKernel].flatMap((ker
   `sign for ${kernel}`,
 ]);
 
-/** What a story has been told of between its parts. */
-export type Interlude = (part: 'module' | 'dockerfile' | 'kernel') => Promise<void>;
+/** What comes in between, before and after the change with which a part begins. */
+export type Interlude = (when: 'before' | 'after', part: 'module' | 'dockerfile' | 'kernel') => Promise<void>;
 
 /**
  * A Module is built, signed and rolled out; its Dockerfile changes; then the kernel of its node. Needs somebody
- * who sees to it. `interlude` is called when each part has begun.
+ * who sees to it.
  */
 export async function playStory(
   { world, witness, player }: Stage,
@@ -60,15 +60,18 @@ export async function playStory(
 
   await world.namespace(namespace);
   await createNode(client, { name: namespace, kernel: firstKernel, labels: { for: namespace } });
+  await interlude('before', 'module');
   await world.apply(namespace, specOf(world, namespace));
-  await interlude('module');
+  await interlude('after', 'module');
   await settled(firstKernel, 2);
   const key = { namespace, name: 'build' };
+  await interlude('before', 'dockerfile');
   await client.patch(configMaps, key, { data: { dockerfile: 'FROM scratch\nRUN make\n' } });
-  await interlude('dockerfile');
+  await interlude('after', 'dockerfile');
   await settled(firstKernel, 4);
+  await interlude('before', 'kernel');
   await setNodeInfo(client, { name: namespace, kernel: secondKernel });
-  await interlude('kernel');
+  await interlude('after', 'kernel');
   await settled(secondKernel, 6);
   return endingOf({ world, witness, player }, namespace);
 }
