@@ -1,0 +1,94 @@
+// The Module controller as a process of its own: node process.ts KUBECONFIG. Its parent asks it for a report.
+import { argv } from 'node:process';
+import { allCaches, createCaches } from '../../src/controller/cluster/caches.ts';
+import { ImageRegistry } from '../../src/controller/images/image-registry.ts';
+import { createModuleController } from '../../src/controller/module/module-controller.ts';
+import { ReferenceCache } from '../../src/controller/references/reference-cache.ts';
+import { ApiClient } from '../../src/controller/runtime/api/client.ts';
+import { createConnection, type Connection } from '../../src/controller/runtime/api/connection.ts';
+import { loadConfig } from '../../src/controller/runtime/api/load-config.ts';
+import { EventRecorder } from '../../src/controller/runtime/event-recorder.ts';
+import type { ControllerMetrics } from '../../src/controller/runtime/metrics.ts';
+import type { WorkQueue } from '../../src/controller/runtime/work-queue.ts';
+import { silentLogger } from '../../src/shared/log.ts';
+import { emptyReport, type OperatorReport } from './report.ts';
+
+const connection = createConnection(await loadConfig(argv[2]));
+let report: OperatorReport = emptyReport();
+let active = 0;
+let queue: WorkQueue | undefined;
+
+const send: Connection['send'] = (request) => {
+  const { searchParams } = new URL(request.path, 'https://server');
+  const isRead = request.method === 'GET';
+  const verb = searchParams.has('watch')
+    ? 'WATCH'
+    : isRead && searchParams.has('limit')
+      ? 'LIST'
+      : request.method;
+  report.calls[verb] = (report.calls[verb] ?? 0) + 1;
+  return connection.send(request);
+};
+const nothing = (): void => {};
+const metrics: ControllerMetrics = {
+  queue: { added: nothing, retried: nothing, taken: nothing, worked: nothing },
+  follow: (followed) => (queue = followed),
+  started: () => (active += 1),
+  ended: (outcome, seconds) => {
+    active -= 1;
+    report.reconciles.push(seconds);
+    if (outcome === 'error') report.errors += 1;
+  },
+};
+
+const client = new ApiClient({
+  connection: { ...connection, send },
+  fieldManager: 'kmm-operator',
+  userAgent: 'bench',
+});
+const log = silentLogger;
+const caches = createCaches(client, log);
+const references = new ReferenceCache({ client, log });
+const controller = createModuleController(
+  {
+    client,
+    caches,
+    references,
+    images: new ImageRegistry({ userAgent: 'bench' }),
+    log,
+    events: new EventRecorder({ client, controller: 'kmm.sigs.x-k8s.io/operator', instance: 'bench' }),
+    operator: {
+      namespace: 'kmm-operator-system',
+      moduleLoaderServiceAccount: 'kmm-operator-module-loader',
+      devicePluginServiceAccount: 'kmm-operator-device-plugin',
+    },
+    settings: {
+      builder: 'kaniko',
+      userNamespaces: false,
+      signImage: 'registry.example/kmm-sign:1',
+      backoffLimit: 3,
+      backoff: 10_000,
+      gcDelay: 0,
+      driverToolkit: () => new Map(),
+    },
+  },
+  { maxConcurrent: 4, metrics },
+);
+
+process.on('message', (message) => {
+  if (message === 'forget') report = emptyReport();
+  process.send?.({
+    ...report,
+    nodes: caches.nodes.size,
+    busy: active + (queue?.depth ?? 0),
+    memory: process.memoryUsage.rss(),
+  });
+});
+process.on('disconnect', () => process.exit());
+
+const { signal } = new AbortController();
+await Promise.all([
+  ...allCaches(caches).map((cache) => cache.run(signal)),
+  references.run(signal),
+  controller.run({ signal }),
+]);
