@@ -98,6 +98,7 @@ class Pipeline {
       signal: this.#signal,
     });
     if (progress.state !== 'succeeded') return { pending: this.#pending('Build', 'Building', progress) };
+    if (this.#request.push === false) return { pending: withInputs(this.#tried(progress), inputs) };
     this.#services.images.forget(build.image);
     const made = await this.#resolve(build.image);
     if (made === undefined) return { pending: await this.#vanished(build.image, progress) };
@@ -119,6 +120,7 @@ class Pipeline {
         `${sign.unsignedImage}, which is to be signed, does not exist`,
       );
     }
+    if (this.#request.push === false) return withInputs(this.#notTried(source), built.inputs);
     const progress = await progressSignature(this.#services, this.#request, {
       sign,
       source,
@@ -223,6 +225,25 @@ class Pipeline {
       ...more,
     };
     return { state, jobs: [] };
+  }
+
+  /** A build succeeded whose result nobody kept. */
+  #tried({ job, jobs: names }: JobProgress): PipelineResult {
+    const { image, sign } = this.#request.target;
+    const unsigned = sign === undefined ? '' : ', but signing it was not tried, since nothing is pushed';
+    const message = `${image} can be built${unsigned}`;
+    const reason = 'BuildTried';
+    return { state: { phase: 'Pending', reason, message, job, ...this.#kept() }, jobs: names };
+  }
+
+  /** What would have to be pushed to be signed. */
+  #notTried({ image }: SignSource): PipelineResult {
+    const { image: final } = this.#request.target;
+    const message = `${final} is not there with the signatures that the Module asks for, and signing ${image} was not tried, since nothing is pushed`;
+    return {
+      state: { phase: 'Pending', reason: 'SignatureNotTried', message, ...this.#kept() },
+      jobs: [],
+    };
   }
 
   /** The state while a Job works, waits or has failed for good. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { vi } from 'vitest';
 import { parseModule, type Module } from '../../../src/api/module/module.ts';
 import { allCaches, createCaches } from '../../../src/controller/cluster/caches.ts';
+import { createPreflightCaches } from '../../../src/controller/cluster/preflights.ts';
 import {
   configMaps,
   daemonSets,
@@ -16,6 +17,7 @@ import {
 } from '../../../src/controller/cluster/resources.ts';
 import { ImageRegistry } from '../../../src/controller/images/image-registry.ts';
 import { createModuleController } from '../../../src/controller/module/module-controller.ts';
+import { createPreflightControllers } from '../../../src/controller/preflight/controllers.ts';
 import { ReferenceCache } from '../../../src/controller/references/reference-cache.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
@@ -67,11 +69,11 @@ export interface ModuleWorld extends AsyncDisposable {
   /** Waits for the only active Job of a kind. */
   activeJob(namespace: string, kind: 'build' | 'sign'): Promise<Job>;
   /** Does what a build Job does: pushes an image with an unsigned module, and ends. */
-  build(job: Job, content?: string): Promise<string>;
+  build(job: Job, content?: string, path?: string): Promise<string>;
   /** Does what a sign Job does. */
   sign(job: Job, key?: TestKey): Promise<void>;
   /** Pushes an unsigned image. */
-  push(image: string, content?: string): Promise<string>;
+  push(image: string, content?: string, path?: string): Promise<string>;
 }
 
 /** The arguments of a Job's container. */
@@ -147,9 +149,9 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
         return job;
       }, waiting);
     },
-    async build(job, content) {
+    async build(job, content, path) {
       const destination = argumentsOf(job).find((argument) => argument.startsWith('--destination='));
-      const digest = await world.push(destination?.slice('--destination='.length) ?? '', content);
+      const digest = await world.push(destination?.slice('--destination='.length) ?? '', content, path);
       await endJob(client, job, 'Complete');
       return digest;
     },
@@ -166,10 +168,10 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
       });
       await endJob(client, job, 'Complete');
     },
-    async push(image, content = '1') {
+    async push(image, content = '1', path = modulePath) {
       const { repository, reference } = repositoryOf(image);
       const layers = [
-        { entries: withParents(modulePath, await helloModule) },
+        { entries: withParents(path, await helloModule) },
         { entries: [{ name: 'version', content: Buffer.from(content) }] },
       ];
       return (await storeImage(repository, { layers }, reference.tag)).digest;
@@ -185,7 +187,7 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
   return world;
 }
 
-/** Runs a Module controller on a client of its own. */
+/** Runs the controllers of Modules and of preflight validations on a client of their own. */
 async function runController(api: ApiServer): Promise<() => Promise<void>> {
   const client = await api.client(undefined, 'kmm-operator');
   const stop = new AbortController();
@@ -193,9 +195,11 @@ async function runController(api: ApiServer): Promise<() => Promise<void>> {
   const caches = createCaches(client, log);
   const references = new ReferenceCache({ client, log });
   const images = new ImageRegistry({ userAgent: 'kmm-sign-tests', missingTtl: 200, foundTtl: 500 });
-  const controller = createModuleController({
+  const preflights = createPreflightCaches(client, log);
+  const services = {
     client,
     caches,
+    preflights,
     references,
     images,
     log,
@@ -206,19 +210,28 @@ async function runController(api: ApiServer): Promise<() => Promise<void>> {
       devicePluginServiceAccount: 'kmm-operator-device-plugin',
     },
     settings: {
-      builder: 'kaniko',
+      builder: 'kaniko' as const,
       userNamespaces: false,
       signImage: 'ghcr.io/kmm-sign/kmm-sign:test',
       backoffLimit: 1,
       backoff: 500,
       gcDelay: 0,
-      driverToolkit: () => new Map(),
+      driverToolkit: () => new Map<string, string>(),
     },
-  });
+  };
+  const controllers = [
+    createModuleController(services),
+    ...createPreflightControllers(
+      { ...services, recheckInterval: 300 },
+      { backoff: { first: 50, limit: 500 } },
+    ),
+  ];
   const running = Promise.all([
-    ...allCaches(caches).map((cache) => cache.run(stop.signal)),
+    ...[...allCaches(caches), preflights.validations, preflights.validationsOcp].map((cache) =>
+      cache.run(stop.signal),
+    ),
     references.run(stop.signal),
-    controller.run({ signal: stop.signal, gracePeriod: 1000 }),
+    ...controllers.map((controller) => controller.run({ signal: stop.signal, gracePeriod: 1000 })),
   ]);
   return async () => {
     stop.abort();
