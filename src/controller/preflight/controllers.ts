@@ -6,6 +6,7 @@ import type { CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
+import { PreflightOcpReconciler } from './ocp-reconcile.ts';
 import { PreflightReconciler } from './reconcile.ts';
 import type { PreflightServices } from './services.ts';
 
@@ -17,7 +18,7 @@ export function createPreflightControllers(
   services: PreflightServices,
   options: Pick<ControllerOptions, 'backoff'> = {},
 ): Controller[] {
-  return [validationController(services, options)];
+  return [validationController(services, options), ocpController(services, options)];
 }
 
 function validationController(
@@ -53,6 +54,22 @@ function validationController(
   references.onChange((users) => {
     for (const user of users) if (user.namespace === undefined) controller.enqueue(user);
   });
+  return controller;
+}
+
+function ocpController(services: PreflightServices, options: Pick<ControllerOptions, 'backoff'>): Controller {
+  const { validations, validationsOcp } = services.preflights;
+  const reconciler = new PreflightOcpReconciler(services);
+  const controller = new Controller({
+    ...options,
+    name: 'preflightvalidationocp',
+    maxConcurrent,
+    log: services.log,
+    reconcile: (key, { signal }) => reconciler.reconcile(key, signal),
+  });
+  controller.watch(validationsOcp);
+  controller.watch(validations, ({ key }) => (validationsOcp.get(key) === undefined ? [] : [key]));
+  controller.watch(services.caches.nodes, () => []);
   return controller;
 }
 

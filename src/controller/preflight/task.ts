@@ -5,7 +5,7 @@ import { kernelAskedFor, type CachedPreflight } from '../cluster/preflights.ts';
 export const preflightAnnotations = {
   /** The Driver Toolkit image of the kernel. */
   driverToolkit: 'kmm.sigs.x-k8s.io/driver-toolkit-image',
-  /** UID and generation of the PreflightValidationOCP that it was made for. */
+  /** Hash of what made it so, where a PreflightValidationOCP did. */
   madeFor: 'kmm.sigs.x-k8s.io/made-for',
 } as const;
 
@@ -32,7 +32,7 @@ export function isKernelRelease(text: string): boolean {
 export function taskFor(release: string, validations: readonly CachedPreflight[]): PreflightTask | undefined {
   const asking = validations
     .filter((validation) => kernelAskedFor(validation) === release)
-    .toSorted((a, b) => Number(pushes(b)) - Number(pushes(a)) || (a.key.name < b.key.name ? -1 : 1));
+    .toSorted((a, b) => Number(pushes(b)) - Number(pushes(a)) || (ageOf(a) < ageOf(b) ? -1 : 1));
   const [leader] = asking;
   if (leader === undefined) return undefined;
   const toolkits = asking.flatMap(
@@ -48,6 +48,11 @@ export function tasksOf(validations: readonly CachedPreflight[]): PreflightTask[
     .filter(isKernelRelease)
     .toSorted()
     .flatMap((release) => taskFor(release, validations) ?? []);
+}
+
+/** Older ones come first: those that come later do not take over what is under way. */
+function ageOf({ key, metadata }: CachedPreflight): string {
+  return `${metadata.creationTimestamp ?? ''} ${key.name}`;
 }
 
 function pushes({ object }: CachedPreflight): boolean {
