@@ -12,6 +12,7 @@ import type { JobProgress } from './job-progress.ts';
 import type { PipelineRequest } from './request.ts';
 import type { PipelineServices } from './services.ts';
 import { progressSignature, type SignSource } from './sign-step.ts';
+import { buildTried, signatureNotTried } from './tried.ts';
 
 /** Milliseconds until an image that is nowhere, and that nobody builds, is looked for again. */
 const missingImagePause = 60_000;
@@ -98,7 +99,10 @@ class Pipeline {
       signal: this.#signal,
     });
     if (progress.state !== 'succeeded') return { pending: this.#pending('Build', 'Building', progress) };
-    if (this.#request.push === false) return { pending: withInputs(this.#tried(progress), inputs) };
+    if (this.#request.push === false) {
+      const state = { ...this.#kept(), ...buildTried(target, progress.job), inputs };
+      return { pending: { state, jobs: progress.jobs } };
+    }
     this.#services.images.forget(build.image);
     const made = await this.#resolve(build.image);
     if (made === undefined) return { pending: await this.#vanished(build.image, progress) };
@@ -120,7 +124,10 @@ class Pipeline {
         `${sign.unsignedImage}, which is to be signed, does not exist`,
       );
     }
-    if (this.#request.push === false) return withInputs(this.#notTried(source), built.inputs);
+    if (this.#request.push === false) {
+      const state = { ...this.#kept(), ...signatureNotTried(target, source.image) };
+      return withInputs({ state, jobs: built.jobs }, built.inputs);
+    }
     const progress = await progressSignature(this.#services, this.#request, {
       sign,
       source,
@@ -225,25 +232,6 @@ class Pipeline {
       ...more,
     };
     return { state, jobs: [] };
-  }
-
-  /** A build succeeded whose result nobody kept. */
-  #tried({ job, jobs: names }: JobProgress): PipelineResult {
-    const { image, sign } = this.#request.target;
-    const unsigned = sign === undefined ? '' : ', but signing it was not tried, since nothing is pushed';
-    const message = `${image} can be built${unsigned}`;
-    const reason = 'BuildTried';
-    return { state: { phase: 'Pending', reason, message, job, ...this.#kept() }, jobs: names };
-  }
-
-  /** What would have to be pushed to be signed. */
-  #notTried({ image }: SignSource): PipelineResult {
-    const { image: final } = this.#request.target;
-    const message = `${final} is not there with the signatures that the Module asks for, and signing ${image} was not tried, since nothing is pushed`;
-    return {
-      state: { phase: 'Pending', reason: 'SignatureNotTried', message, ...this.#kept() },
-      jobs: [],
-    };
   }
 
   /** The state while a Job works, waits or has failed for good. */
