@@ -19,7 +19,22 @@ export const preflightStatus = z.object({
     .optional()
     .describe('As v1beta1 has it: by the name of the Module.'),
   modules: z
-    .array(z.object({ name: z.string(), namespace: z.string(), ...verification }))
+    .array(
+      z.object({
+        name: z.string(),
+        namespace: z.string(),
+        ...verification,
+        image: z.string().optional().describe('The image that the mapping gives.'),
+        digest: z.string().optional().describe('Digest of the image that was verified.'),
+        unsignedDigest: z.string().optional().describe('Digest of the image before it was signed.'),
+        inputs: z.string().optional().describe('Hash of what the Module says about the build of that image.'),
+        job: z.string().optional().describe('The Job that works on it, or worked last.'),
+        verified: z
+          .string()
+          .optional()
+          .describe('Hash of what was asked when it was verified: it is verified again when that changes.'),
+      }),
+    )
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['namespace', 'name'] })
     .optional()
     .describe('As v1beta2 has it: one entry for each Module.'),
@@ -81,6 +96,10 @@ export const preflightValidationOcp = z.object({
   status: preflightStatus.optional().catch(undefined),
 });
 
+/** What became of a preflight validation. */
+export type PreflightStatus = z.output<typeof preflightStatus>;
+/** What became of one Module. */
+export type VerifiedModule = NonNullable<PreflightStatus['modules']>[number];
 export type PreflightValidation = z.output<typeof preflightValidation>;
 export type PreflightValidationOcp = z.output<typeof preflightValidationOcp>;
 

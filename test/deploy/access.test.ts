@@ -14,7 +14,7 @@ const kmm = 'kmm.sigs.x-k8s.io';
 const controllerEverywhere: Access = {
   [`${kmm}/modules`]: read,
   [`${kmm}/modules/status`]: ['patch'],
-  [`${kmm}/preflightvalidations`]: read,
+  [`${kmm}/preflightvalidations`]: [...read, 'create', 'patch'],
   [`${kmm}/preflightvalidations/status`]: ['patch'],
   [`${kmm}/preflightvalidationsocp`]: read,
   [`${kmm}/preflightvalidationsocp/status`]: ['patch'],

@@ -37,7 +37,7 @@ export function progressBuild(
     architecture: onlyArchitecture(request),
     ...driverToolkitOf(services, request, dockerfile.text),
     userNamespaces: settings.userNamespaces,
-    push: true,
+    push: request.push ?? true,
   };
   return progressJob(services, {
     namespace,

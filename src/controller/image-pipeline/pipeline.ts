@@ -12,6 +12,7 @@ import type { JobProgress } from './job-progress.ts';
 import type { PipelineRequest } from './request.ts';
 import type { PipelineServices } from './services.ts';
 import { progressSignature, type SignSource } from './sign-step.ts';
+import { buildTried, signatureNotTried } from './tried.ts';
 
 /** Milliseconds until an image that is nowhere, and that nobody builds, is looked for again. */
 const missingImagePause = 60_000;
@@ -84,6 +85,10 @@ export class Pipeline {
       signal: this.#signal,
     });
     if (progress.state !== 'succeeded') return { pending: this.#pending('Build', 'Building', progress) };
+    if (this.#request.push === false) {
+      const state = { ...this.#kept(), ...buildTried(target, progress.job), inputs };
+      return { pending: { state, jobs: progress.jobs } };
+    }
     this.#services.images.forget(build.image);
     const made = await this.#resolve(build.image);
     if (made === undefined) return { pending: await this.#vanished(build.image, progress) };
@@ -104,6 +109,10 @@ export class Pipeline {
         'UnsignedImageNotFound',
         `${sign.unsignedImage}, which is to be signed, does not exist`,
       );
+    }
+    if (this.#request.push === false) {
+      const state = { ...this.#kept(), ...signatureNotTried(target, source.image) };
+      return withInputs({ state, jobs: built.jobs }, built.inputs);
     }
     const progress = await progressSignature(this.#services, this.#request, {
       sign,

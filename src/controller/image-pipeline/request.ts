@@ -20,6 +20,11 @@ export interface PipelineRequest {
   readonly builder?: BuilderName | undefined;
   /** The value of the retry annotation. */
   readonly retry?: string | undefined;
+  /**
+   * False: builds are only tried, nothing is pushed, and so nothing is signed. The state then ends as Pending, with
+   * the reason BuildTried or SignatureNotTried. @default true
+   */
+  readonly push?: boolean | undefined;
   /** What was persisted about the image. */
   readonly earlier?: EarlierState | undefined;
   /** Called before a Job is made. Throws when what this request says is no longer so. */

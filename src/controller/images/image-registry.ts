@@ -2,6 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { isDigest } from '../../registry/digest.ts';
+import { readFileOfImage } from '../../registry/image/read-file.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
 import { invalidReference, parseReference } from '../../registry/reference.ts';
 import { KmmError } from '../../shared/errors.ts';
@@ -19,9 +20,11 @@ import { judge, type Verdict } from './verdict.ts';
 
 /** Verdicts that are remembered. */
 const verdictLimit = 10_000;
+/** Bytes of a file that is read, and of the layers that may be read for it. */
+const fileLimits = { maxFileSize: 16 * 1024 ** 2, maxLayerBytes: 4 * 1024 ** 3 };
 
 /** What is found out about an image. */
-export type CheckKind = 'resolve' | 'verify' | 'find-module';
+export type CheckKind = 'resolve' | 'verify' | 'find-module' | 'read-file';
 
 /** Told of each check that was made. The outcome is `found`, `missing`, the state of a verdict, or an error's code. */
 export type CheckObserver = (kind: CheckKind, seconds: number, outcome: string) => void;
@@ -65,6 +68,13 @@ export interface VerifyQuery extends ContentQuery {
 export interface FindModuleQuery extends ContentQuery, ModuleQuery {
   /** @default none: no signature is trusted */
   readonly certificates?: readonly X509Certificate[] | undefined;
+}
+
+export interface ReadFileQuery extends ImageQuery {
+  /** Absolute. */
+  readonly path: string;
+  /** GOARCH name: which image of an index. */
+  readonly architecture: string;
 }
 
 interface Check<T> {
@@ -169,6 +179,31 @@ export class ImageRegistry {
           outcome: ({ found }) => (found ? 'found' : 'missing'),
           work: (repository) =>
             findModule({ image: locate(repository, query), query: wanted, certificates, signal: flight }),
+        }),
+    });
+  }
+
+  /**
+   * Reads a small file of an image; undefined when the image does not have it. @throws RegistryError, also where the
+   * image does not exist
+   */
+  async readFile({ path, architecture, ...query }: ReadFileQuery): Promise<Buffer | undefined> {
+    const { tag, digest } = parseReference(query.image);
+    const { signal = new AbortController().signal } = query;
+    return this.#check({
+      kind: 'read-file',
+      query,
+      signal,
+      limit: this.#contents,
+      outcome: (content) => (content === undefined ? 'missing' : 'found'),
+      work: (repository) =>
+        readFileOfImage({
+          repository,
+          selector: digest === undefined ? { tag: tag ?? 'latest' } : { digest },
+          platform: { os: 'linux', architecture },
+          path,
+          ...fileLimits,
+          signal,
         }),
     });
   }

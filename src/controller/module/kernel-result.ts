@@ -79,12 +79,21 @@ export async function advanceKernels(
   }
 }
 
-function builderOf({ metadata }: Module): BuilderName | undefined {
+/** The builder that an annotation asks for. */
+export function builderOf({ metadata }: Module): BuilderName | undefined {
   const asked = metadata.annotations?.[moduleAnnotations.builder];
   return builderNames.find((name) => name === asked);
 }
 
 function failedResult(error: unknown, earlier: EarlierState | undefined): ImageResult {
+  return { ...failureOf(error, earlier), jobs: undefined };
+}
+
+/** What an error says of an image, and the error again where repetition may be the cure. */
+export function failureOf(
+  error: unknown,
+  earlier: EarlierState | undefined,
+): Pick<ImageResult, 'state' | 'error'> {
   // Somebody has to change something, and that is watched; of all else, repetition may be the cure.
   const isTheirs = [MappingError, PipelineError, BuilderError, ReferencedObjectError].some(
     (kind) => error instanceof kind,
@@ -98,7 +107,7 @@ function failedResult(error: unknown, earlier: EarlierState | undefined): ImageR
     inputs: earlier?.inputs,
     unsignedDigest: earlier?.unsignedDigest,
   };
-  return { state, jobs: undefined, error: isTheirs ? undefined : error };
+  return { state, error: isTheirs ? undefined : error };
 }
 
 function describe(error: unknown): string {

@@ -3,6 +3,7 @@ import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
 import { labelKeys } from '../../builder/labels.ts';
 import type { ClusterCaches } from '../cluster/caches.ts';
+import { kernelAskedFor, type CachedPreflight } from '../cluster/preflights.ts';
 import type { NodeFacts, PodFacts } from '../cluster/projections.ts';
 import { matches } from './node-groups.ts';
 import { ModuleReconciler, type ModuleServices } from './reconcile.ts';
@@ -27,8 +28,15 @@ export function createModuleController(
   controller.watch(caches.jobs, (event) => owners(current(event).ownerUid));
   controller.watch(caches.daemonSets, (event) => owners(current(event).ownerUid));
   controller.watch(caches.pods, (event) => owners(jobOwner(caches, current(event))));
+  if (services.preflights !== undefined) {
+    // What was made for a kernel that nobody asks about any more is to be collected.
+    controller.watch(services.preflights.validations, (event) =>
+      isNoLongerAskedFor(event) ? caches.modules.list().map(({ key }) => key) : [],
+    );
+  }
   references.onChange((users) => {
-    for (const user of users) controller.enqueue(user);
+    // Others use references, too, and have no namespace.
+    for (const user of users) if (user.namespace !== undefined) controller.enqueue(user);
   });
   return controller;
 }
@@ -51,6 +59,12 @@ function modulesOfNode({ modules }: ClusterCaches, event: CacheEvent<NodeFacts>)
     .list()
     .filter(({ module }) => nodes.some(({ labels }) => matches(module?.spec.selector ?? {}, labels)))
     .map(({ key }) => key);
+}
+
+function isNoLongerAskedFor(event: CacheEvent<CachedPreflight>): boolean {
+  if (event.type === 'added') return false;
+  const now = event.type === 'updated' ? kernelAskedFor(event.object) : undefined;
+  return kernelAskedFor(event.previous) !== now;
 }
 
 /** Nodes tell of themselves all the time; little of it matters. */

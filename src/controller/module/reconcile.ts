@@ -2,6 +2,8 @@ import type { V1OwnerReference } from '@kubernetes/client-node';
 import type { ModuleStatus } from '../../api/module/status.ts';
 import { kernelLabelValue, labelKeys } from '../../builder/labels.ts';
 import type { CachedModule, ClusterCaches } from '../cluster/caches.ts';
+import { kernelsAskedFor, type PreflightCaches } from '../cluster/preflights.ts';
+import type { JobFacts } from '../cluster/projections.ts';
 import { modules } from '../cluster/resources.ts';
 import { devicePluginRole } from '../daemon-sets/device-plugin.ts';
 import type { OperatorFacts } from '../daemon-sets/facts.ts';
@@ -13,6 +15,8 @@ import type { ReconcileResult } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
 import { isApiError } from '../runtime/errors.ts';
 import type { ObjectKey, ObjectMetadata } from '../runtime/object-key.ts';
+import { isSameValue } from '../runtime/same-value.ts';
+import { soonest } from '../runtime/soonest.ts';
 import { DaemonSetSync } from './daemon-set-sync.ts';
 import { findingsOf, findingsOfInvalid, type Rollout } from './findings.ts';
 import { deleteJobs, findJobGarbage, type JobGarbage } from './job-garbage.ts';
@@ -20,7 +24,7 @@ import { kernelEvents, type KernelEvent } from './kernel-events.ts';
 import { groupByImage } from './image-groups.ts';
 import { advanceKernels, type KernelResult } from './kernel-result.ts';
 import type { ImageMetrics } from './metrics.ts';
-import type { NamedModule } from './named-module.ts';
+import { namedModule, ownerOf, type NamedModule } from './named-module.ts';
 import { confirmModule, OutOfDate } from './out-of-date.ts';
 import { selectNodes, type SelectedNodes } from './node-groups.ts';
 import { referencesOf } from './references.ts';
@@ -34,6 +38,8 @@ export interface ModuleServices extends PipelineServices {
   readonly events: EventRecorder;
   readonly operator: OperatorFacts;
   readonly metrics?: Pick<ImageMetrics, 'observeJob'> | undefined;
+  /** Validations that have Modules' images made for kernels that no node runs yet. */
+  readonly preflights?: Pick<PreflightCaches, 'validations'> | undefined;
 }
 
 /** Brings Modules to where they should be. */
@@ -57,7 +63,7 @@ export class ModuleReconciler {
     const { module } = cached;
     if (module === undefined) return this.#reportInvalid(cached, signal);
     try {
-      return await this.#reconcileModule(named(cached, module), signal);
+      return await this.#reconcileModule(namedModule(cached, module), signal);
     } catch (error) {
       if (error instanceof OutOfDate) return {};
       throw error;
@@ -127,10 +133,10 @@ export class ModuleReconciler {
     }: { results: readonly KernelResult[]; advance: (closely: boolean) => Promise<KernelResult[]> },
     signal: AbortSignal,
   ): Promise<number | undefined> {
-    const { caches, client, settings, now = Date.now } = this.#services;
+    const { client, settings, now = Date.now } = this.#services;
     const find = (of: readonly KernelResult[]): JobGarbage =>
       findJobGarbage({
-        owned: caches.jobs.byIndex('owner', module.metadata.uid),
+        owned: this.#ownJobs(module.metadata.uid, of),
         work: of.map(({ group, jobs, state }) => ({
           kernel: group.kernel,
           jobs,
@@ -195,9 +201,19 @@ export class ModuleReconciler {
     if (seconds >= 0) this.#services.metrics?.observeJob(kind, seconds);
   }
 
+  /** A Module's Jobs without those that are a preflight validation's affair. */
+  #ownJobs(uid: string, results: readonly KernelResult[]): JobFacts[] {
+    const { caches, preflights } = this.#services;
+    const askedFor = kernelsAskedFor(preflights?.validations.list() ?? []);
+    const kernels = new Set(results.map(({ group }) => kernelLabelValue(group.kernel)));
+    return caches.jobs
+      .byIndex('owner', uid)
+      .filter(({ kernel = '' }) => kernels.has(kernel) || !askedFor.has(kernel));
+  }
+
   /** @returns whether the API server had this status already */
   async #writeStatus(module: NamedModule, status: ModuleStatus, signal: AbortSignal): Promise<boolean> {
-    if (JSON.stringify(sorted(status)) === JSON.stringify(sorted(module.status))) return true;
+    if (isSameValue(status, module.status)) return true;
     await this.#apply(module.metadata, status, signal);
     return false;
   }
@@ -221,22 +237,6 @@ export class ModuleReconciler {
       if (!isApiError(error, 'CONFLICT', 'NOT_FOUND')) throw error;
     }
   }
-}
-
-function named({ metadata }: CachedModule, module: NonNullable<CachedModule['module']>): NamedModule {
-  const { namespace = '', uid = '', resourceVersion = '' } = metadata;
-  return { ...module, metadata: { ...module.metadata, namespace, uid, resourceVersion } };
-}
-
-function ownerOf({ metadata }: NamedModule): V1OwnerReference {
-  return {
-    apiVersion: 'kmm.sigs.x-k8s.io/v1beta1',
-    kind: 'Module',
-    name: metadata.name,
-    uid: metadata.uid,
-    controller: true,
-    blockOwnerDeletion: true,
-  };
 }
 
 /** Label values of the kernels of all selected nodes that a mapping is for. */
@@ -266,21 +266,4 @@ function throwErrors(results: readonly KernelResult[]): void {
   const [first, ...others] = errors;
   if (first === undefined) return;
   throw others.length === 0 ? first : new AggregateError(errors, 'several kernels failed');
-}
-
-function soonest(pauses: readonly (number | undefined)[]): number | undefined {
-  const given = pauses.filter((pause) => pause !== undefined);
-  return given.length === 0 ? undefined : Math.min(...given);
-}
-
-/** A copy whose properties are in order and none undefined, for comparing. */
-function sorted(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== 'object' || value === null) return value;
-  return Object.fromEntries(
-    Object.entries(value)
-      .filter(([, property]) => property !== undefined)
-      .toSorted(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, property]) => [name, sorted(property)]),
-  );
 }

@@ -3,7 +3,10 @@ import { KmmError } from '../../shared/errors.ts';
 import type { WantedKernel } from './wanted-kernels.ts';
 
 /** The objects that a Module refers to for the kernels in its cluster. */
-export function referencesOf(namespace: string, kernels: readonly WantedKernel[]): Reference[] {
+export function referencesOf(
+  namespace: string,
+  kernels: readonly Pick<WantedKernel, 'target'>[],
+): Reference[] {
   return kernels.flatMap(({ target }) => {
     if (target instanceof KmmError) return [];
     const { build, sign, imageRepoSecret, serviceAccountName = 'default' } = target;

@@ -1,6 +1,7 @@
 import type { Registry } from 'prom-client';
 import type { Logger } from '../../shared/log.ts';
 import type { ClusterCaches } from '../cluster/caches.ts';
+import type { PreflightCaches } from '../cluster/preflights.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import type { Controller } from '../runtime/controller.ts';
@@ -13,6 +14,7 @@ export interface OperatorContext {
   readonly client: ApiClient;
   /** They run before and while the controllers do. */
   readonly caches: ClusterCaches;
+  readonly preflights: PreflightCaches;
   readonly events: EventRecorder;
   readonly metrics: RuntimeMetrics;
   /** For metrics of a controller's own. */

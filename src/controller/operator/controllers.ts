@@ -4,6 +4,7 @@ import type { PipelineSettings } from '../image-pipeline/services.ts';
 import { createImageMetrics } from '../module/metrics.ts';
 import { createModuleController } from '../module/module-controller.ts';
 import { createNodeLabelsController } from '../node-labels/controller.ts';
+import { createPreflightControllers } from '../preflight/controllers.ts';
 import { ReferenceCache } from '../references/reference-cache.ts';
 import type { ControllerFactory, OperatorContext } from './context.ts';
 
@@ -17,10 +18,11 @@ const serviceAccounts = {
 const maxConcurrentModules = 8;
 
 /** The parts of the operator. */
-export const controllerFactories: readonly ControllerFactory[] = [moduleControllers, nodeLabelControllers];
+export const controllerFactories: readonly ControllerFactory[] = [imageControllers, nodeLabelControllers];
 
-function moduleControllers(context: OperatorContext): ReturnType<ControllerFactory> {
-  const { configuration, client, caches, events, metrics, registry, log, trustedCertificates } = context;
+/** Those that build, sign and check images: they share what is known of registries. */
+function imageControllers(context: OperatorContext): ReturnType<ControllerFactory> {
+  const { configuration, client, caches, preflights, events, metrics, registry, log } = context;
   const imageMetrics = createImageMetrics(registry);
   const references = new ReferenceCache({ client, log });
   const driverToolkit = new DriverToolkitImages({
@@ -31,29 +33,31 @@ function moduleControllers(context: OperatorContext): ReturnType<ControllerFacto
   const images = new ImageRegistry({
     log,
     userAgent: context.userAgent,
-    trustedCertificates,
+    trustedCertificates: context.trustedCertificates,
     foundTtl: configuration.registry.checkInterval,
     onCheck: (kind, seconds, outcome) => imageMetrics.observeCheck(kind, seconds, outcome),
   });
-  const controller = createModuleController(
-    {
-      client,
-      caches,
-      references,
-      images,
-      events,
-      log,
-      metrics: imageMetrics,
-      operator: { namespace: configuration.namespace, ...serviceAccounts },
-      settings: pipelineSettings(context, driverToolkit),
-    },
-    { maxConcurrent: maxConcurrentModules, metrics: metrics.controller('module', maxConcurrentModules) },
-  );
+  const services = {
+    client,
+    caches,
+    preflights,
+    references,
+    images,
+    events,
+    log,
+    metrics: imageMetrics,
+    operator: { namespace: configuration.namespace, ...serviceAccounts },
+    settings: pipelineSettings(context, driverToolkit),
+  };
+  const controller = createModuleController(services, {
+    maxConcurrent: maxConcurrentModules,
+    metrics: metrics.controller('module', maxConcurrentModules),
+  });
   driverToolkit.onChange(() => {
     for (const { key } of caches.modules.list()) controller.enqueue(key);
   });
   return {
-    controllers: [controller],
+    controllers: [controller, ...createPreflightControllers(services, { metrics })],
     async run(signal) {
       await Promise.all([references.run(signal), driverToolkit.run(signal)]);
       await images.close();

@@ -4,15 +4,13 @@ import type { KubeConfig } from '@kubernetes/client-node';
 import { Registry } from 'prom-client';
 import type { Logger } from '../../shared/log.ts';
 import { allCaches, createCaches, type ClusterCaches } from '../cluster/caches.ts';
-import { preflightValidations } from '../cluster/resources.ts';
+import { createPreflightCaches } from '../cluster/preflights.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { ApiClient } from '../runtime/api/client.ts';
 import { createConnection } from '../runtime/api/connection.ts';
-import { Informer } from '../runtime/cache/informer.ts';
 import { EventRecorder } from '../runtime/event-recorder.ts';
 import { LeaderElection, type LeadershipEnd } from '../runtime/leader/leader-election.ts';
 import { createRuntimeMetrics } from '../runtime/metrics.ts';
-import { keyOf } from '../runtime/object-key.ts';
 import type { ControllerFactory, ControllerSet, OperatorContext } from './context.ts';
 import { registerKmmMetrics } from './kmm-metrics.ts';
 import { runControllers } from './run-controllers.ts';
@@ -54,7 +52,8 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
     log,
   });
   const trustedCertificates = await readTrustedCertificates(client, configuration);
-  const shared = { configuration, client, caches, events, metrics, registry, log };
+  const preflights = createPreflightCaches(client, log);
+  const shared = { configuration, client, caches, preflights, events, metrics, registry, log };
   const context: OperatorContext = { ...shared, userAgent, trustedCertificates };
   const sets = factories.map((factory) => factory(context));
   for (const key of configuration.withoutEffect) log.warn('configuration key has no effect', { key });
@@ -72,17 +71,15 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
 }
 
 /** Runs the caches until the stack is disposed of. */
-function followCluster(
-  stack: AsyncDisposableStack,
-  { client, caches, registry, log }: OperatorContext,
-): void {
-  const preflights = new Informer({ client, resource: preflightValidations, project: keyOf, log });
+function followCluster(stack: AsyncDisposableStack, { caches, preflights, registry }: OperatorContext): void {
   registerKmmMetrics(registry, {
     modules: () => caches.modules.list(),
-    preflights: () => preflights.size,
+    preflights: () => preflights.validations.size,
   });
   const stop = new AbortController();
-  const running = [...allCaches(caches), preflights].map((cache) => cache.run(stop.signal));
+  const running = [...allCaches(caches), preflights.validations, preflights.validationsOcp].map((cache) =>
+    cache.run(stop.signal),
+  );
   stack.defer(async () => {
     stop.abort();
     await Promise.all(running);

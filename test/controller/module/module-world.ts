@@ -59,11 +59,11 @@ export interface ModuleWorld extends AsyncDisposable {
   /** Waits for the only active Job of a kind. */
   activeJob(namespace: string, kind: 'build' | 'sign'): Promise<Job>;
   /** Does what a build Job does: pushes an image with an unsigned module, and ends. */
-  build(job: Job, content?: string): Promise<string>;
+  build(job: Job, content?: string, path?: string): Promise<string>;
   /** Does what a sign Job does; gives the digest of the signed image. */
   sign(job: Job, key?: TestKey): Promise<string>;
   /** Pushes an unsigned image. */
-  push(image: string, content?: string): Promise<string>;
+  push(image: string, content?: string, path?: string): Promise<string>;
 }
 
 /** The arguments of a Job's container. */
@@ -139,9 +139,9 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
         return job;
       }, waiting);
     },
-    async build(job, content) {
+    async build(job, content, path) {
       const destination = argumentsOf(job).find((argument) => argument.startsWith('--destination='));
-      const digest = await world.push(destination?.slice('--destination='.length) ?? '', content);
+      const digest = await world.push(destination?.slice('--destination='.length) ?? '', content, path);
       await endJob(client, job, 'Complete');
       return digest;
     },
@@ -159,10 +159,10 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
       await endJob(client, job, 'Complete');
       return report.digest ?? '';
     },
-    async push(image, content = '1') {
+    async push(image, content = '1', path = modulePath) {
       const { repository, reference } = repositoryOf(image);
       const layers = [
-        { entries: withParents(modulePath, await helloModule) },
+        { entries: withParents(path, await helloModule) },
         { entries: [{ name: 'version', content: Buffer.from(content) }] },
       ];
       return (await storeImage(repository, { layers }, reference.tag)).digest;

@@ -1,6 +1,8 @@
 import { allCaches, createCaches } from '../../../src/controller/cluster/caches.ts';
+import { createPreflightCaches } from '../../../src/controller/cluster/preflights.ts';
 import { ImageRegistry, type ImageRegistryOptions } from '../../../src/controller/images/image-registry.ts';
 import { createModuleController } from '../../../src/controller/module/module-controller.ts';
+import { createPreflightControllers } from '../../../src/controller/preflight/controllers.ts';
 import { ReferenceCache } from '../../../src/controller/references/reference-cache.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import type { ControllerOptions } from '../../../src/controller/runtime/controller.ts';
@@ -14,7 +16,7 @@ export interface RunControllerOptions {
   readonly gracePeriod?: number | undefined;
 }
 
-/** Runs a Module controller on a client; gives the function that stops it. */
+/** Runs the controllers of Modules and of preflight validations on a client; gives the function that stops it. */
 export function runController(client: ApiClient, options: RunControllerOptions = {}): () => Promise<void> {
   const stop = new AbortController();
   const log = silentLogger;
@@ -26,9 +28,11 @@ export function runController(client: ApiClient, options: RunControllerOptions =
     foundTtl: 500,
     ...options.images,
   });
+  const preflights = createPreflightCaches(client, log);
   const services = {
     client,
     caches,
+    preflights,
     references,
     images,
     log,
@@ -45,14 +49,24 @@ export function runController(client: ApiClient, options: RunControllerOptions =
       backoffLimit: 1,
       backoff: 500,
       gcDelay: 0,
-      driverToolkit: () => new Map(),
+      driverToolkit: () => new Map<string, string>(),
     },
   };
-  const controller = createModuleController(services, options.controller);
+  const controllers = [
+    createModuleController(services, options.controller),
+    ...createPreflightControllers(
+      { ...services, recheckInterval: 300 },
+      { backoff: { first: 50, limit: 500 } },
+    ),
+  ];
   const running = Promise.all([
-    ...allCaches(caches).map((cache) => cache.run(stop.signal)),
+    ...[...allCaches(caches), preflights.validations, preflights.validationsOcp].map((cache) =>
+      cache.run(stop.signal),
+    ),
     references.run(stop.signal),
-    controller.run({ signal: stop.signal, gracePeriod: options.gracePeriod ?? 1000 }),
+    ...controllers.map((controller) =>
+      controller.run({ signal: stop.signal, gracePeriod: options.gracePeriod ?? 1000 }),
+    ),
   ]);
   return async () => {
     stop.abort();

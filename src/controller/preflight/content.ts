@@ -1,0 +1,61 @@
+import type { ModuleTarget } from '../../builder/target.ts';
+import type { FoundModule } from '../images/find-module.ts';
+import { findCertificate, findCredentials } from '../image-pipeline/inputs.ts';
+import type { PipelineRequest } from '../image-pipeline/request.ts';
+import { nonEmpty } from '../../api/resource.ts';
+import type { PreflightServices } from './services.ts';
+import { failed, succeeded, type Verification } from './verification.ts';
+
+/**
+ * Looks into an image for the kernel module that modprobe would load from it: whether it is there, was made for the
+ * kernel, and is signed where it is to be. @throws PipelineError, RegistryError, SignerError, ApiError
+ */
+export async function verifyContent(
+  services: PreflightServices,
+  request: PipelineRequest,
+  { digest, signal }: { readonly digest: string; readonly signal: AbortSignal },
+): Promise<Verification> {
+  const { target, architectures } = request;
+  const { image, kernel, modprobe, registryTls: tls, sign } = target;
+  const moduleName = nonEmpty(modprobe.moduleName);
+  if (moduleName === undefined) {
+    return succeeded(`${image} exists; rawArgs do not say which module is loaded, so none was looked for`);
+  }
+  const { contents: pullSecrets } = await findCredentials(services, request);
+  const certificate = sign && (await findCertificate(services, request, sign));
+  for (const architecture of architectures) {
+    const found = await services.images.findModule({
+      image,
+      digest,
+      access: { tls, pullSecrets },
+      dirName: modprobe.dirName,
+      kernelRelease: kernel.release,
+      moduleName,
+      architecture,
+      certificates: certificate?.certificates,
+      signal,
+    });
+    const problem = problemOf(found, target);
+    if (problem !== undefined) return failed(`${image}: ${problem}`);
+  }
+  const signature = sign === undefined ? '' : ', signed';
+  return succeeded(`${image} holds ${moduleName} for kernel ${kernel.release}${signature}`);
+}
+
+/** What is wrong with a module; undefined: nothing. */
+function problemOf(found: FoundModule, { kernel, sign }: ModuleTarget): string | undefined {
+  if (!found.found) return found.problem;
+  const { path, vermagic, fits, state, problem } = found;
+  const because = problem === null ? '' : `: ${problem}`;
+  if (state === 'damaged') return `${path} cannot be read${because}`;
+  if (!fits) {
+    const made = vermagic === null ? 'does not say for which kernel it was made' : `was made for ${vermagic}`;
+    return `${path} ${made}, not for kernel ${kernel.release}`;
+  }
+  if (sign === undefined || state === 'trusted') return undefined;
+  // Where only some files are to be signed, others may carry the signature of who made them.
+  if (state === 'untrusted' && sign.files.length > 0) return undefined;
+  return state === 'unsigned'
+    ? `${path} is not signed`
+    : `${path} is not signed with the certificate of Secret ${sign.certSecret}${because}`;
+}

@@ -1,0 +1,118 @@
+import type { CachedModule } from '../cluster/caches.ts';
+import type { CachedPreflight } from '../cluster/preflights.ts';
+import { kernelLabelValue } from '../../builder/labels.ts';
+import { parseKernel } from '../../builder/kernel.ts';
+import type { CacheEvent } from '../runtime/cache/informer.ts';
+import { Controller, type ControllerOptions } from '../runtime/controller.ts';
+import type { RuntimeMetrics } from '../runtime/metrics.ts';
+import type { ObjectKey } from '../runtime/object-key.ts';
+import { isSameValue } from '../runtime/same-value.ts';
+import { PreflightOcpReconciler } from './ocp-reconcile.ts';
+import { PreflightReconciler } from './reconcile.ts';
+import type { PreflightServices } from './services.ts';
+
+/** Validations looked at at a time: one may have to read many images. */
+const maxConcurrent = 4;
+
+/** How the controllers work. */
+export interface PreflightOptions extends Pick<ControllerOptions, 'backoff'> {
+  readonly metrics?: RuntimeMetrics | undefined;
+}
+
+/** The controllers of PreflightValidation and PreflightValidationOCP. The caches in `services` must run, too. */
+export function createPreflightControllers(
+  services: PreflightServices,
+  options: PreflightOptions = {},
+): Controller[] {
+  return [validationController(services, options), ocpController(services, options)];
+}
+
+function validationController(services: PreflightServices, options: PreflightOptions): Controller {
+  const { caches, preflights, references, log } = services;
+  const { validations } = preflights;
+  const reconciler = new PreflightReconciler(services);
+  const name = 'preflightvalidation';
+  const controller = new Controller({
+    name,
+    backoff: options.backoff,
+    metrics: options.metrics?.controller(name, maxConcurrent),
+    maxConcurrent,
+    log,
+    reconcile: (key, { signal }) => reconciler.reconcile(key, signal),
+  });
+  const all = (): ObjectKey[] => validations.list().map(({ key }) => key);
+  const ofKernel = (label: string | undefined): ObjectKey[] =>
+    validations
+      .list()
+      .filter(({ object }) => object !== undefined && labelOf(object.spec.kernelVersion) === label)
+      .map(({ key }) => key);
+  controller.watch(validations, (event) => [event.key, ...ofSameKernel(event, validations.list())]);
+  controller.watch(caches.modules, (event) => (isRelevant(event) ? all() : []));
+  controller.watch(caches.jobs, (event) => ofKernel(current(event).kernel));
+  controller.watch(caches.pods, (event) => {
+    const { key, ownerName } = current(event);
+    const job =
+      ownerName === undefined ? undefined : caches.jobs.get({ namespace: key.namespace, name: ownerName });
+    return job === undefined ? [] : ofKernel(job.kernel);
+  });
+  // Where nodes run the kernel, their Modules tell.
+  controller.watch(caches.nodes, () => []);
+  references.onChange((users) => {
+    for (const user of users) if (user.namespace === undefined) controller.enqueue(user);
+  });
+  return controller;
+}
+
+function ocpController(services: PreflightServices, options: PreflightOptions): Controller {
+  const { validations, validationsOcp } = services.preflights;
+  const reconciler = new PreflightOcpReconciler(services);
+  const name = 'preflightvalidationocp';
+  const controller = new Controller({
+    name,
+    backoff: options.backoff,
+    metrics: options.metrics?.controller(name, maxConcurrent),
+    maxConcurrent,
+    log: services.log,
+    reconcile: (key, { signal }) => reconciler.reconcile(key, signal),
+  });
+  controller.watch(validationsOcp);
+  controller.watch(validations, ({ key }) => (validationsOcp.get(key) === undefined ? [] : [key]));
+  controller.watch(services.caches.nodes, () => []);
+  return controller;
+}
+
+/** The validations that ask about the kernel that one asks about, or asked about before. */
+function ofSameKernel(
+  event: CacheEvent<CachedPreflight>,
+  validations: readonly CachedPreflight[],
+): ObjectKey[] {
+  const versions = [event.type === 'deleted' ? undefined : event.object, previousOf(event)].flatMap(
+    (one) => one?.object?.spec.kernelVersion ?? [],
+  );
+  return validations
+    .filter(({ object }) => object !== undefined && versions.includes(object.spec.kernelVersion))
+    .map(({ key }) => key);
+}
+
+function previousOf<P>(event: CacheEvent<P>): P | undefined {
+  return event.type === 'added' ? undefined : event.previous;
+}
+
+/** Whether something changed that a validation reads. Modules tell much else of their nodes. */
+function isRelevant(event: CacheEvent<CachedModule>): boolean {
+  return event.type !== 'updated' || !isSameValue(read(event.previous), read(event.object));
+}
+
+function read({ metadata, module }: CachedModule): unknown {
+  const { uid, generation, annotations, deletionTimestamp } = metadata;
+  const { observedGeneration, kernels } = module?.status ?? {};
+  return { uid, generation, annotations, deletionTimestamp, observedGeneration, kernels };
+}
+
+function current<P>(event: CacheEvent<P>): P {
+  return event.type === 'deleted' ? event.previous : event.object;
+}
+
+function labelOf(release: string): string {
+  return kernelLabelValue(parseKernel(release));
+}

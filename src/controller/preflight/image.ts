@@ -1,0 +1,105 @@
+import type { VerifiedModule } from '../../api/preflight-validation.ts';
+import type { ModuleTarget } from '../../builder/target.ts';
+import type { EarlierState } from '../image-pipeline/image-state.ts';
+import type { PipelineRequest } from '../image-pipeline/request.ts';
+import { groupByImage, type ImageGroup } from '../module/image-groups.ts';
+import { builderOf, moduleAnnotations } from '../module/kernel-result.ts';
+import { ownerOf, type NamedModule } from '../module/named-module.ts';
+import { distinct, selectNodes } from '../module/node-groups.ts';
+import { wantedKernels } from '../module/wanted-kernels.ts';
+import { architecturesFor } from './architectures.ts';
+import type { PreflightServices } from './services.ts';
+import type { PreflightTask } from './task.ts';
+
+/** A Module that has something to load for the kernel. */
+export interface ModuleQuery {
+  readonly module: NamedModule;
+  readonly target: ModuleTarget;
+  readonly task: PreflightTask;
+  /** What is asked about all kernels. */
+  readonly tasks: readonly PreflightTask[];
+  /** What was persisted about it. */
+  readonly earlier: VerifiedModule | undefined;
+}
+
+/** The image that a Module has for a kernel, with all kernels that share it. */
+export interface PreflightImage extends ImageGroup {
+  /** Those of the kernels that nodes run: for them the Module controller works on the image. */
+  readonly running: readonly string[];
+}
+
+/**
+ * Finds the image for a kernel as the Module controller will once nodes run all kernels that are asked about: what is
+ * shared is worked on once.
+ */
+export function imageOf(
+  { caches }: PreflightServices,
+  { module, target, task, tasks }: ModuleQuery,
+): PreflightImage {
+  const nodes = caches.nodes.list();
+  const { selector, tolerations = [] } = module.spec;
+  const { groups } = selectNodes(nodes, { selector, tolerations });
+  const running = groups.map(({ kernel }) => kernel.release);
+  const asked = tasks
+    .filter(({ kernel }) => !running.includes(kernel.release))
+    .map(({ kernel }) => ({
+      kernel,
+      architectures: architecturesFor(kernel.release, selector, nodes),
+      osImages: [],
+      nodes: [],
+    }));
+  const image = groupByImage(wantedKernels(module, [...groups, ...asked])).find(({ members }) =>
+    members.some(({ kernel }) => kernel.release === task.kernel.release),
+  );
+  const members = image?.members ?? [];
+  return {
+    target: image?.target ?? target,
+    members,
+    running: members.map(({ kernel }) => kernel.release).filter((release) => running.includes(release)),
+  };
+}
+
+/**
+ * What the Module controller would ask for: Jobs of it are the same Jobs, so that nothing is made twice.
+ */
+export function requestOf(
+  target: ModuleTarget,
+  { module, tasks, earlier, image: { members } }: ModuleQuery & { readonly image: PreflightImage },
+): PipelineRequest {
+  const kernels = members.map(({ kernel }) => kernel.release);
+  return {
+    target,
+    namespace: module.metadata.namespace,
+    owner: ownerOf(module),
+    architectures: distinct(members.flatMap(({ architectures }) => architectures)),
+    kernels,
+    osImages: distinct(members.flatMap(({ osImages }) => osImages)),
+    builder: builderOf(module),
+    retry: module.metadata.annotations?.[moduleAnnotations.retry],
+    push: tasks.some(({ kernel, push }) => push && kernels.includes(kernel.release)),
+    earlier: earlierState(earlier),
+  };
+}
+
+/** The same services, which know the Driver Toolkit images that validations name. */
+export function withDriverToolkit(services: PreflightServices, { tasks }: ModuleQuery): PreflightServices {
+  const named = tasks.flatMap(({ kernel, driverToolkit }) =>
+    driverToolkit === undefined ? [] : [[kernel.release, driverToolkit] as const],
+  );
+  const { settings } = services;
+  const driverToolkit = (): ReadonlyMap<string, string> => new Map([...settings.driverToolkit(), ...named]);
+  return { ...services, settings: { ...settings, driverToolkit } };
+}
+
+/** What was persisted about a Module, as the pipeline has it. */
+export function earlierState(earlier: VerifiedModule | undefined): EarlierState | undefined {
+  if (earlier === undefined) return undefined;
+  const { verificationStatus, statusReason: message, job, inputs, unsignedDigest } = earlier;
+  return {
+    phase: verificationStatus === 'Failure' ? 'Failed' : 'Pending',
+    message,
+    job,
+    inputs,
+    unsignedDigest,
+  };
+}

@@ -1,0 +1,89 @@
+import * as z from 'zod';
+import { driverToolkitTable } from '../../builder/driver-toolkit.ts';
+import type { ImageAccess } from '../images/access.ts';
+import { architecturesFor } from './architectures.ts';
+import { PreflightError } from './errors.ts';
+import type { PreflightServices } from './services.ts';
+
+/** The kernel of an OpenShift release, and the image with what it takes to build for it. */
+export interface Release {
+  readonly kernel: string;
+  readonly driverToolkit: string;
+}
+
+/** Which kernel of which release. */
+export interface ReleaseQuery {
+  readonly releaseImage: string;
+  readonly useRTKernel: boolean;
+}
+
+/** An ImageStream with the images of a release. */
+const imageReferences = '/release-manifests/image-references';
+/** Says which kernels a Driver Toolkit image is for. */
+const toolkitRelease = '/etc/driver-toolkit-release.json';
+
+const toolkitReleaseSchema = z.object({
+  KERNEL_VERSION: z.string().optional(),
+  RT_KERNEL_VERSION: z.string().optional(),
+});
+
+/**
+ * Finds out which kernel a release has.
+ * @throws PreflightError, RegistryError, ReferencedObjectError, ApiError
+ */
+export async function readRelease(
+  services: PreflightServices,
+  { releaseImage, useRTKernel }: ReleaseQuery,
+  signal: AbortSignal,
+): Promise<Release> {
+  const access = await accessOf(services);
+  const [architecture = 'amd64'] = architecturesFor('', {}, services.caches.nodes.list());
+  const read = async (image: string, path: string): Promise<unknown> => {
+    const content = await services.images.readFile({ image, access, path, architecture, signal });
+    return content === undefined ? undefined : parseJson(content.toString('utf8'));
+  };
+  const driverToolkit = driverToolkitTable(await read(releaseImage, imageReferences)).get('driver-toolkit');
+  if (driverToolkit === undefined) {
+    throw new PreflightError({
+      code: 'NOT_A_RELEASE',
+      message: `${releaseImage} is not a release image: its ${imageReferences} names no driver-toolkit`,
+      hint: 'Get the name of a release image with "oc adm release info".',
+      facts: { image: releaseImage },
+    });
+  }
+  const { data } = toolkitReleaseSchema.safeParse(await read(driverToolkit, toolkitRelease));
+  if (data === undefined) {
+    throw new PreflightError({
+      code: 'NOT_A_DRIVER_TOOLKIT',
+      message: `${driverToolkit} does not say in ${toolkitRelease} which kernel it is for`,
+      facts: { image: driverToolkit },
+    });
+  }
+  const kernel = useRTKernel ? data.RT_KERNEL_VERSION : data.KERNEL_VERSION;
+  if (kernel !== undefined && kernel !== '') return { kernel, driverToolkit };
+  throw new PreflightError({
+    code: 'KERNEL_MISSING',
+    message: `${releaseImage} has no ${useRTKernel ? 'real-time ' : ''}kernel`,
+    facts: { image: releaseImage },
+  });
+}
+
+async function accessOf({ references, releasePullSecret: key }: PreflightServices): Promise<ImageAccess> {
+  if (key === undefined) return { tls: {}, pullSecrets: [] };
+  const content = await references.pullSecret(key);
+  if (content !== undefined) return { tls: {}, pullSecrets: [content] };
+  throw new PreflightError({
+    code: 'PULL_SECRET_MISSING',
+    message: `The Secret ${key.namespace}/${key.name} with the credentials for release images does not exist`,
+    facts: { namespace: key.namespace, secret: key.name },
+  });
+}
+
+/** What is no JSON is nothing. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text) as unknown;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,25 @@
+import type { ClusterCaches } from '../cluster/caches.ts';
+import type { PreflightCaches } from '../cluster/preflights.ts';
+import type { PipelineServices } from '../image-pipeline/services.ts';
+import type { ImageRegistry } from '../images/image-registry.ts';
+import type { NamespacedKey } from '../references/reference.ts';
+import type { ReferenceCache } from '../references/reference-cache.ts';
+
+/** What the preflight controllers work with. */
+export interface PreflightServices extends PipelineServices {
+  readonly caches: ClusterCaches;
+  readonly preflights: PreflightCaches;
+  readonly references: ReferenceCache;
+  readonly images: ImageRegistry;
+  /** The Secret with credentials for release images and Driver Toolkit images. @default none are sent */
+  readonly releasePullSecret?: NamespacedKey | undefined;
+  /** Milliseconds after which what is not verified is looked at again without any change. @default one minute */
+  readonly recheckInterval?: number | undefined;
+}
+
+const minute = 60_000;
+
+/** Milliseconds after which what is not verified is looked at again. */
+export function recheckIntervalOf({ recheckInterval = minute }: PreflightServices): number {
+  return recheckInterval;
+}

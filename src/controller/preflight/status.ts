@@ -1,0 +1,133 @@
+import type { PreflightStatus, VerifiedModule } from '../../api/preflight-validation.ts';
+import type { ModuleName } from '../../builder/labels.ts';
+import { toConditions, type Finding } from '../module/conditions.ts';
+import type { Verification } from './verification.ts';
+
+/** What was found out about a Module. */
+export interface NamedVerification {
+  readonly module: ModuleName;
+  readonly verification: Verification;
+}
+
+/** Characters of a reason: all of them together have to fit into one object. */
+const maxReasonLength = 1000;
+
+/** The entry of a Module. Its time is carried over where its result is the same. */
+export function moduleEntry(
+  { module, verification }: NamedVerification,
+  { earlier, now }: { earlier: VerifiedModule | undefined; now: string },
+): VerifiedModule {
+  const { status, stage, reason, image, digest, unsignedDigest, inputs, job, verified } = verification;
+  const isSame = earlier?.verificationStatus === status && earlier.verificationStage === stage;
+  return {
+    namespace: module.namespace,
+    name: module.name,
+    verificationStatus: status,
+    verificationStage: stage,
+    statusReason: reason.slice(0, maxReasonLength),
+    lastTransitionTime: isSame ? earlier.lastTransitionTime : now,
+    image,
+    digest,
+    unsignedDigest,
+    inputs,
+    job,
+    verified,
+  };
+}
+
+/** What a status is made from. */
+export interface StatusQuery {
+  readonly modules: readonly VerifiedModule[];
+  readonly findings: readonly Finding[];
+  readonly earlier: PreflightStatus | undefined;
+  readonly generation: number | undefined;
+  /** RFC 3339. */
+  readonly now: string;
+}
+
+/** The status of a validation. Times are carried over where nothing changed, so that equal states give equal texts. */
+export function preflightStatusOf({
+  modules,
+  findings,
+  earlier,
+  generation,
+  now,
+}: StatusQuery): PreflightStatus {
+  return {
+    observedGeneration: generation,
+    conditions: toConditions(findings, { earlier: earlier?.conditions, generation, now }),
+    modules: modules.toSorted((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1)),
+    crStatuses: namedStatuses(modules),
+  };
+}
+
+/**
+ * The entries as v1beta1 has them: by `NAMESPACE/NAME`, and by the name alone where no other Module has that name.
+ */
+function namedStatuses(modules: readonly VerifiedModule[]): NonNullable<PreflightStatus['crStatuses']> {
+  const names = modules.map(({ name }) => name);
+  return Object.fromEntries(
+    modules.flatMap((module) => {
+      const { name, verificationStatus, verificationStage, statusReason, lastTransitionTime } = module;
+      const status = {
+        verificationStatus: verificationStatus === 'Success' ? ('True' as const) : ('False' as const),
+        verificationStage,
+        statusReason,
+        lastTransitionTime,
+      };
+      const isUnique = names.filter((other) => other === name).length === 1;
+      return [nameOf(module), ...(isUnique ? [name] : [])].map((key) => [key, status] as const);
+    }),
+  );
+}
+
+/** What there is to say of all Modules together. */
+export function findingsOf(kernel: string, modules: readonly VerifiedModule[]): Finding[] {
+  const failures = modules.filter(({ verificationStatus }) => verificationStatus === 'Failure');
+  const waiting = modules.filter(({ verificationStatus }) => verificationStatus === 'InProgress');
+  const failure = failures.length === 0 ? undefined : summary(failures, modules, 'would not be ready');
+  const progress = waiting.length === 0 ? undefined : summary(waiting, modules, 'are not verified yet');
+  const isWorking = progress !== undefined;
+  const verified = `All ${modules.length} Modules would be ready for kernel ${kernel}`;
+  return [
+    failure === undefined && progress === undefined
+      ? { type: 'Ready', status: 'True', reason: 'Verified', message: verified }
+      : {
+          type: 'Ready',
+          status: 'False',
+          reason: failure === undefined ? 'Verifying' : 'VerificationFailed',
+          message: failure ?? progress ?? '',
+        },
+    {
+      type: 'Progressing',
+      status: isWorking ? 'True' : 'False',
+      reason: isWorking ? 'Verifying' : 'Settled',
+      message: progress ?? 'There is nothing to do',
+    },
+    {
+      type: 'Degraded',
+      status: failure === undefined ? 'False' : 'True',
+      reason: failure === undefined ? 'AsExpected' : 'VerificationFailed',
+      message: failure ?? 'Nothing has failed',
+    },
+  ];
+}
+
+/** What there is to say where nothing can be verified. */
+export function findingsOfProblem(reason: string, message: string): Finding[] {
+  return [
+    { type: 'Ready', status: 'False', reason, message },
+    { type: 'Progressing', status: 'False', reason, message },
+    { type: 'Degraded', status: 'True', reason, message },
+  ];
+}
+
+function summary(some: readonly VerifiedModule[], all: readonly VerifiedModule[], what: string): string {
+  const [first] = some;
+  const example = first === undefined ? '' : `: ${nameOf(first)}: ${first.statusReason ?? ''}`;
+  return `${some.length} of ${all.length} Modules ${what}${example}`;
+}
+
+function nameOf({ namespace, name }: ModuleName): string {
+  return `${namespace}/${name}`;
+}

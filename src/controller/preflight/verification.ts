@@ -1,0 +1,41 @@
+import type { VerifiedModule } from '../../api/preflight-validation.ts';
+import type { ImageState } from '../image-pipeline/image-state.ts';
+
+/** What was found out about a Module. */
+export interface Verification extends Pick<
+  VerifiedModule,
+  'image' | 'digest' | 'unsignedDigest' | 'inputs' | 'job' | 'verified'
+> {
+  readonly status: 'Success' | 'Failure' | 'InProgress';
+  /** What it is at, as KMM up to 2.3 names it. */
+  readonly stage: VerifiedModule['verificationStage'];
+  /** A sentence. */
+  readonly reason: string;
+  /** Milliseconds until it should be looked at again although nothing changed. */
+  readonly requeueAfter?: number | undefined;
+  /** Why looking failed, where repetition may be the cure. */
+  readonly error?: unknown;
+}
+
+export function succeeded(reason: string): Verification {
+  return { status: 'Success', stage: 'Done', reason };
+}
+
+export function failed(reason: string): Verification {
+  return { status: 'Failure', stage: 'Requeued', reason };
+}
+
+/** What the state of an image says, as long as its content has not been looked at. */
+export function verificationOf(state: ImageState, { signs }: { readonly signs: boolean }): Verification {
+  const { phase, reason, message, inputs, job, unsignedDigest, requeueAfter } = state;
+  const known = { inputs, job, unsignedDigest, requeueAfter };
+  if (reason === 'BuildTried' && !signs) {
+    return { ...succeeded(`${message}; the result was not kept, so its content was not checked`), ...known };
+  }
+  if (reason === 'BuildTried' || reason === 'SignatureNotTried') {
+    return { ...failed(`${message}. Set pushBuiltImage to have it signed and checked.`), ...known };
+  }
+  if (phase === 'Failed') return { ...failed(message), ...known };
+  const stage = phase === 'Building' ? 'Build' : phase === 'Signing' ? 'Sign' : 'Image';
+  return { status: 'InProgress', stage, reason: message, ...known };
+}

@@ -1,0 +1,120 @@
+import { buffer } from 'node:stream/consumers';
+import { RegistryError } from '../errors.ts';
+import { defaultLayerLimits, type LayerEntry, type LayerLimits } from '../layer/layer.ts';
+import { Overlay } from '../layer/overlay.ts';
+import { scanLayer } from '../layer/scan-layer.ts';
+import type { ImageManifest, Manifest } from '../manifest.ts';
+import { isNonDistributableLayerType } from '../media-types.ts';
+import { formatPlatform, matchesPlatform, type Platform } from '../platform.ts';
+import type { TarEntry } from '../tar/entry.ts';
+import { isAttestation } from './attestation.ts';
+import type { ImageRepository, Selector } from './repository.ts';
+
+/** Which file of which image. */
+export interface ReadFileOptions {
+  readonly repository: ImageRepository;
+  readonly selector: Selector;
+  /** Of an index, the image for this platform. */
+  readonly platform: Platform;
+  /** Absolute. */
+  readonly path: string;
+  /** Bytes that the file may have. */
+  readonly maxFileSize: number;
+  /** Bytes of layers that may be read for it. */
+  readonly maxLayerBytes: number;
+  readonly limits?: LayerLimits | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Reads one small file of an image as a container would see it: layers from the top down, until no lower one can
+ * change the answer. @returns undefined when there is no such file
+ * @throws RegistryError LIMIT_EXCEEDED, NOT_FOUND, PLATFORM_NOT_FOUND and what reading layers throws
+ */
+export async function readFileOfImage(options: ReadFileOptions): Promise<Buffer | undefined> {
+  const { repository, selector, path, signal } = options;
+  const image = await imageOf(await repository.getManifest(selector, { signal }), options);
+  const wanted = path.replaceAll(/^\/+/g, '');
+  const overlay = new Overlay({ layers: image.layers.length });
+  const contents = new Map<number, Buffer>();
+  let bytesRead = 0;
+  for (let layer = image.layers.length - 1; layer >= 0; layer--) {
+    bytesRead += image.layers[layer]?.size ?? 0;
+    if (bytesRead > options.maxLayerBytes) throw tooLarge(options, 'layers', options.maxLayerBytes);
+    const { entries, content } = await readLayer(image, layer, wanted, options);
+    overlay.addLayer(layer, entries);
+    if (content !== undefined) contents.set(layer, content);
+    const found = overlay.resolve(path);
+    if (found.state === 'undecided') continue;
+    if (found.state !== 'file') return undefined;
+    const { entry } = found.file;
+    if (entry.path === wanted) return contents.get(entry.layer);
+    // A link led to another name.
+    return (await readLayer(image, entry.layer, entry.path, options)).content;
+  }
+  return undefined;
+}
+
+async function imageOf(
+  manifest: Manifest,
+  { repository, platform, signal }: ReadFileOptions,
+): Promise<ImageManifest> {
+  if (manifest.kind === 'image') return manifest;
+  const child = manifest.manifests.find(
+    (one) => !isAttestation(one) && (one.platform === undefined || matchesPlatform(platform, one.platform)),
+  );
+  const image = child && (await repository.getManifest({ digest: child.digest }, { signal }));
+  if (image?.kind === 'image') return image;
+  throw new RegistryError({
+    code: 'PLATFORM_NOT_FOUND',
+    message: `${repository.name} has no image for ${formatPlatform(platform)}`,
+    facts: { repository: repository.name },
+  });
+}
+
+interface ReadLayer {
+  readonly entries: readonly LayerEntry[];
+  /** Of the last entry with the path. */
+  readonly content: Buffer | undefined;
+}
+
+async function readLayer(
+  image: ImageManifest,
+  layer: number,
+  path: string,
+  options: ReadFileOptions,
+): Promise<ReadLayer> {
+  const { repository, limits = defaultLayerLimits, signal } = options;
+  const descriptor = image.layers[layer];
+  if (descriptor === undefined || isNonDistributableLayerType(descriptor.mediaType)) {
+    return { entries: [], content: undefined };
+  }
+  let content: Buffer | undefined;
+  const { entries } = await scanLayer({
+    source: await repository.openBlob(descriptor, { signal }),
+    layer,
+    limits,
+    wants: (name) => name === path,
+    onFile: async (entry: TarEntry) => {
+      if (entry.size > options.maxFileSize) throw tooLarge(options, 'file', options.maxFileSize);
+      content = await buffer(entry.content());
+    },
+  });
+  return { entries, content };
+}
+
+function tooLarge(
+  { repository, path }: ReadFileOptions,
+  what: 'layers' | 'file',
+  limit: number,
+): RegistryError {
+  const where = `${path} of ${repository.name}`;
+  return new RegistryError({
+    code: 'LIMIT_EXCEEDED',
+    message:
+      what === 'file'
+        ? `The file ${where} has more than ${limit} bytes`
+        : `More than ${limit} bytes of layers would have to be read for ${where}`,
+    facts: { repository: repository.name, path },
+  });
+}
