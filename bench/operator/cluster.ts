@@ -15,12 +15,9 @@ import { listAll } from '../../src/controller/runtime/api/list.ts';
 import { RegistryClient } from '../../src/registry/client.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { signImage } from '../../src/signer/sign-image.ts';
-import {
-  createNamespace,
-  installDefinitions,
-  setNodeInfo,
-} from '../../test/controller/module/cluster-objects.ts';
+import { createNamespace, setNodeInfo } from '../../test/controller/module/cluster-objects.ts';
 import { startApiServer, type ApiServer } from '../../test/support/api-server.ts';
+import { installCustomResources } from '../../test/support/custom-resources.ts';
 import { storeImage, withParents } from '../../test/support/images.ts';
 import { startEmbedded, type TestRegistry } from '../../test/support/registries.ts';
 import { createTestKey, helloModule } from '../../test/support/signing.ts';
@@ -58,7 +55,7 @@ export interface LoadCluster extends AsyncDisposable {
 export async function createLoadCluster(size: ClusterSize): Promise<LoadCluster> {
   const [api, registry] = await Promise.all([startApiServer(), startEmbedded()]);
   const client = await api.client();
-  await installDefinitions(client);
+  await installCustomResources(client);
   await fillRegistry(client, registry, size.modules);
   await createNodes(client, size.nodes);
   await createModules(client, registry, size.modules);
