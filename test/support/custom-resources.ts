@@ -1,4 +1,4 @@
-import { vi } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { customResourceDefinitions } from '../../src/api/crd/definitions.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import type { KubernetesObject } from '../../src/controller/runtime/object-key.ts';
@@ -28,14 +28,16 @@ export async function installDefinitions(client: ApiClient, all: readonly Defini
     // Those of others have fields that newer API servers do not know.
     await client.apply(definitions, definition, { fieldValidation: 'Ignore', force: true });
   }
-  await vi.waitFor(
-    async () => {
-      for (const { metadata } of all) {
-        const { status } = await client.get(definitions, { name: metadata.name });
-        const established = status?.conditions?.find(({ type }) => type === 'Established');
-        if (established?.status !== 'True') throw new Error(`${metadata.name} is not established`);
-      }
-    },
-    { timeout: 60_000, interval: 100 },
-  );
+  const deadline = performance.now() + 60_000;
+  for (const { metadata } of all) {
+    while (!(await isServed(client, metadata.name))) {
+      if (performance.now() > deadline) throw new Error(`${metadata.name} is not established`);
+      await sleep(100);
+    }
+  }
+}
+
+async function isServed(client: ApiClient, name: string): Promise<boolean> {
+  const { status } = await client.get(definitions, { name });
+  return status?.conditions?.find(({ type }) => type === 'Established')?.status === 'True';
 }
