@@ -130,22 +130,25 @@ describeWith(apiServerPrograms, 'preflight validation beside other work', () => 
     },
   );
 
-  it('never touches an image that other nodes run, and says that it does not serve the kernel', async () => {
+  it('leaves an image that other nodes run to their Module, and says that it does not serve the kernel', async () => {
     const name = 'one-image';
     const running = '6.1.0-55-amd64';
     await world.namespace(name);
     await createNode(world.client, { name, kernel: running, labels: { for: name } });
-    const image = { containerImage: world.image(`${name}:1`), kernelMappings: [{ regexp: '^6' }], build };
-    const digest = await world.push(world.image(`${name}:1`), '1', `opt/lib/modules/${running}/hello.ko`);
-    await preflight.applyModule(name, { container: image });
+    const filesToSign = ['/opt/lib/modules/${KERNEL_FULL_VERSION}/hello.ko'];
+    const vendor = { ...sign, filesToSign, unsignedImage: world.image(`${name}:vendor`) };
+    await world.push(vendor.unsignedImage, '1', `opt/lib/modules/${running}/hello.ko`);
+    const image = { containerImage: world.image(`${name}:1`), kernelMappings: [{ regexp: '^6' }] };
+    await preflight.applyModule(name, { container: { ...image, sign: vendor } });
+    const job = await world.activeJob(name, 'sign');
     await preflight.ask(name, { kernelVersion: kernel, pushBuiltImage: true });
-    const failure = {
+    await preflight.result(name, name, { verificationStatus: 'InProgress', job: job.metadata.name });
+    expect(await world.jobs(name)).toHaveLength(1);
+    await world.sign(job);
+    await preflight.result(name, name, {
       verificationStatus: 'Failure',
-      digest,
       statusReason: expect.stringContaining(`holds no hello.ko in /opt/lib/modules/${kernel}`),
-    };
-    await preflight.result(name, name, failure);
-    expect(await world.jobs(name)).toEqual([]);
+    });
     await world.client.delete(nodes, { name });
   });
 
