@@ -42,6 +42,9 @@ export interface ModuleServices extends PipelineServices {
   readonly preflights?: Pick<PreflightCaches, 'validations'> | undefined;
 }
 
+/** Milliseconds until a Module is looked at again that changed while it was looked at. */
+const changedPause = 100;
+
 /** Brings Modules to where they should be. */
 export class ModuleReconciler {
   readonly #services: ModuleServices;
@@ -148,6 +151,8 @@ export class ModuleReconciler {
     const { garbage, nextAfter } = find(results);
     if (garbage.length === 0) return nextAfter;
     const closer = await advance(true);
+    // What was found out just now does not stand in the status yet.
+    if (!isSameValue(statesOf(closer), statesOf(results))) return changedPause;
     await confirmModule(client, module, signal);
     const found = find(closer);
     await deleteJobs(client, found.garbage, signal);
@@ -237,6 +242,10 @@ export class ModuleReconciler {
       if (!isApiError(error, 'CONFLICT', 'NOT_FOUND')) throw error;
     }
   }
+}
+
+function statesOf(results: readonly KernelResult[]): unknown {
+  return results.map(({ state: { requeueAfter: _when, ...state }, jobs }) => ({ state, jobs }));
 }
 
 /** Label values of the kernels of all selected nodes that a mapping is for. */
