@@ -25,6 +25,8 @@ export interface PipelineSettings {
   readonly backoff: number;
   /** Milliseconds for which Jobs that succeeded are kept. */
   readonly gcDelay: number;
+  /** Milliseconds for which Jobs are kept whose kernel nobody asks for any more. @default 60000 */
+  readonly unusedDelay?: number | undefined;
   readonly trustedCertificates?: TrustedCertificates | undefined;
   readonly proxy?: ProxySettings | undefined;
   /** Driver Toolkit images as they are known at this moment. */

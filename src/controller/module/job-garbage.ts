@@ -4,8 +4,7 @@ import { jobs } from '../cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { isApiError } from '../runtime/errors.ts';
 
-/** Milliseconds for which a Job stays whose kernel runs nowhere: another operator may know of its nodes already. */
-const unknownKernelPause = 60_000;
+const defaultUnusedDelay = 60_000;
 
 /** What is known of the work for one kernel. */
 export interface KernelWork {
@@ -21,6 +20,8 @@ export interface JobGarbageQuery {
   readonly work: readonly KernelWork[];
   /** Milliseconds for which Jobs that succeeded are kept. */
   readonly gcDelay: number;
+  /** Milliseconds for which Jobs are kept whose kernel nobody asks for: another operator may know of its nodes already. */
+  readonly unusedDelay?: number | undefined;
   /** Milliseconds since 1970. */
   readonly now: number;
 }
@@ -35,12 +36,13 @@ export interface JobGarbage {
  * Finds the Jobs that are no longer needed: those of inputs that have changed, of kernels that are gone, and, some
  * time after they succeeded, those whose result is persisted.
  */
-export function findJobGarbage({ owned, work, gcDelay, now }: JobGarbageQuery): JobGarbage {
+export function findJobGarbage(query: JobGarbageQuery): JobGarbage {
+  const { owned, work, now } = query;
   const byKernel = new Map(work.map((one) => [kernelLabelValue(one.kernel), one]));
   const due = owned
     .filter(({ deleting }) => !deleting)
     .flatMap((job) => {
-      const at = goesAt(job, byKernel.get(job.kernel ?? ''), gcDelay);
+      const at = goesAt(job, byKernel.get(job.kernel ?? ''), query);
       return at === undefined ? [] : [{ job, at }];
     });
   const later = due.filter(({ at }) => at > now).map(({ at }) => at - now);
@@ -51,8 +53,12 @@ export function findJobGarbage({ owned, work, gcDelay, now }: JobGarbageQuery): 
 }
 
 /** When a Job can go, in milliseconds since 1970; undefined: not as things are. */
-function goesAt(job: JobFacts, work: KernelWork | undefined, gcDelay: number): number | undefined {
-  if (work === undefined) return Date.parse(job.created ?? '') + unknownKernelPause;
+function goesAt(
+  job: JobFacts,
+  work: KernelWork | undefined,
+  { gcDelay, unusedDelay = defaultUnusedDelay }: JobGarbageQuery,
+): number | undefined {
+  if (work === undefined) return Date.parse(job.created ?? '') + unusedDelay;
   if (work.jobs === undefined) return undefined;
   const isCurrent = work.jobs.includes(job.key.name);
   if (isCurrent && (!work.settled || job.state === 'active')) return undefined;

@@ -146,6 +146,7 @@ export class ModuleReconciler {
           settled: state.phase === 'Ready',
         })),
         gcDelay: settings.gcDelay,
+        unusedDelay: settings.unusedDelay,
         now: now(),
       });
     const { garbage, nextAfter } = find(results);

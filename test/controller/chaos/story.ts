@@ -103,8 +103,9 @@ function endingOf({ witness, player }: Stage, namespace: string): Ending {
   names.set(witness.module(namespace)?.metadata.uid ?? '', 'UID');
   const comparable = (value: unknown): unknown => {
     // Which Job worked last is not known to an operator that comes when its work is done.
-    const isIncidental = (key: string): boolean => key.endsWith('Time') || key === 'job';
-    let text = JSON.stringify(value, (key, inner: unknown) => (isIncidental(key) ? undefined : inner));
+    let text = JSON.stringify(value, (key, inner: unknown) =>
+      key.endsWith('Time') || key === 'job' ? undefined : inner,
+    );
     const longestFirst = [...names].toSorted(([a], [b]) => b.length - a.length);
     for (const [name, replacement] of longestFirst) text = text.replaceAll(name, replacement);
     return JSON.parse(text) as unknown;

@@ -92,7 +92,7 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
     key,
     otherKey,
     async startController() {
-      const stop = runController(await api.client(undefined, 'kmm-operator'));
+      const stop = runController(await api.client(undefined, 'kmm-operator'), { unusedDelay: 500 });
       stops.add(stop);
       return stop;
     },

@@ -12,6 +12,8 @@ import { silentLogger } from '../../../src/shared/log.ts';
 export interface RunControllerOptions {
   readonly images?: Partial<ImageRegistryOptions> | undefined;
   readonly controller?: Pick<ControllerOptions, 'maxConcurrent' | 'metrics'> | undefined;
+  /** As PipelineSettings has it. */
+  readonly unusedDelay?: number | undefined;
   /** Milliseconds that begun work has to end when it is stopped. @default 1000 */
   readonly gracePeriod?: number | undefined;
 }
@@ -49,6 +51,7 @@ export function runController(client: ApiClient, options: RunControllerOptions =
       backoffLimit: 1,
       backoff: 500,
       gcDelay: 0,
+      unusedDelay: options.unusedDelay,
       driverToolkit: () => new Map<string, string>(),
     },
   };

@@ -331,11 +331,14 @@ describeWith(apiServerPrograms, 'the webhook', () => {
       // The one before is trusted as long as it is valid; the one before that no longer is.
       expect(trusted.length).toBe(Math.min(seen.size, 2));
     }
-    const { webhooks = [] } = await client.get(validatingWebhookConfigurations, configurationKey);
-    const { data = {} } = await client.get(secrets, secret);
-    expect(new Set(webhooks.map(({ clientConfig }) => clientConfig.caBundle))).toEqual(
-      new Set([data['ca.crt']]),
-    );
+    // The next renewal may come between the two looks.
+    await vi.waitFor(async () => {
+      const { webhooks = [] } = await client.get(validatingWebhookConfigurations, configurationKey);
+      const { data = {} } = await client.get(secrets, secret);
+      expect(new Set(webhooks.map(({ clientConfig }) => clientConfig.caBundle))).toEqual(
+        new Set([data['ca.crt']]),
+      );
+    }, 20_000);
   });
 
   it('agrees with a second replica, and mends what others break', async () => {
