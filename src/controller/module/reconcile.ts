@@ -96,9 +96,11 @@ export class ModuleReconciler {
       },
       signal,
     );
-    this.#tell(module, results);
-    const isPersisted = await this.#writeStatus(module, this.#statusOf(module, selected, results), signal);
-    const nextAfter = isPersisted ? await this.#collectJobs(module, { results, advance }, signal) : undefined;
+    const outcome = await this.#writeStatus(module, this.#statusOf(module, selected, results), signal);
+    // A Module that was out of date may have told this already.
+    if (outcome === 'written') this.#tell(module, results);
+    const nextAfter =
+      outcome === 'same' ? await this.#collectJobs(module, { results, advance }, signal) : undefined;
     throwErrors(results);
     return { requeueAfter: soonest([nextAfter, ...results.map(({ state }) => state.requeueAfter)]) };
   }
@@ -217,11 +219,14 @@ export class ModuleReconciler {
       .filter(({ kernel = '' }) => kernels.has(kernel) || !askedFor.has(kernel));
   }
 
-  /** @returns whether the API server had this status already */
-  async #writeStatus(module: NamedModule, status: ModuleStatus, signal: AbortSignal): Promise<boolean> {
-    if (isSameValue(status, module.status)) return true;
-    await this.#apply(module.metadata, status, signal);
-    return false;
+  /** @returns `same` where the API server had this status already */
+  async #writeStatus(
+    module: NamedModule,
+    status: ModuleStatus,
+    signal: AbortSignal,
+  ): Promise<'same' | 'written' | 'outdated'> {
+    if (isSameValue(status, module.status)) return 'same';
+    return (await this.#apply(module.metadata, status, signal)) ? 'written' : 'outdated';
   }
 
   async #reportInvalid({ metadata, problem }: CachedModule, signal: AbortSignal): Promise<ReconcileResult> {
@@ -233,14 +238,16 @@ export class ModuleReconciler {
     return {};
   }
 
-  /** Writes a status, unless the Module has changed meanwhile: then its event will come. */
-  async #apply(metadata: ObjectMetadata, status: ModuleStatus, signal: AbortSignal): Promise<void> {
+  /** Writes a status, unless the Module has changed meanwhile: then its event will come. @returns whether it did */
+  async #apply(metadata: ObjectMetadata, status: ModuleStatus, signal: AbortSignal): Promise<boolean> {
     const { namespace, name, uid, resourceVersion } = metadata;
     const object = { metadata: { namespace, name, uid, resourceVersion }, status };
     try {
       await this.#services.client.apply(modules, object, { subresource: 'status', force: true, signal });
+      return true;
     } catch (error) {
       if (!isApiError(error, 'CONFLICT', 'NOT_FOUND')) throw error;
+      return false;
     }
   }
 }
