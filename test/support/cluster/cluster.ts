@@ -30,16 +30,22 @@ export interface Cluster extends AsyncDisposable {
   kubelet(options?: KubeletOptions): Promise<Kubelet>;
 }
 
+export interface ClusterOptions {
+  /** What is done before the controllers start: they notice new kinds of resources every 30 seconds only. */
+  readonly prepare?: (client: ApiClient) => Promise<void>;
+}
+
 /**
  * Starts a cluster without nodes. Its controllers are those of Jobs, DaemonSets, ReplicaSets and Deployments,
  * garbage, namespaces, service accounts and finished Jobs' time to live. Admission by service account is off:
  * pods need no account and get no token. Nodes are as their kubelet says: no controller doubts them.
  * @throws Error with the log of the program that did not start
  */
-export async function startCluster(): Promise<Cluster> {
+export async function startCluster({ prepare }: ClusterOptions = {}): Promise<Cluster> {
   await using stack = new AsyncDisposableStack();
   const directory = stack.use(await createTemporaryDirectory());
   const api = stack.use(await startApiServer());
+  await prepare?.(await api.client());
   stack.use(await startControlPlane({ kubeconfig: api.kubeconfig, directory: directory.path }));
   const authority = await createAuthority(join(directory.path, 'certificates'));
   const tls = await authority.issueServer('kubelet');
