@@ -6,7 +6,7 @@ import { isApiError } from '../runtime/errors.ts';
 import { formatKey, type ObjectKey } from '../runtime/object-key.ts';
 import { pathOf } from '../runtime/resource.ts';
 import type { EarlierState } from './image-state.ts';
-import { lastLines } from './log-lines.ts';
+import { linesOfFailure } from './log-lines.ts';
 import type { PipelineServices } from './services.ts';
 
 /** How the tries of one piece of work stand. */
@@ -121,7 +121,7 @@ async function describeFailure(
   }
   if (pod === undefined) return `Job ${job.key.name} failed: ${job.message ?? 'its pod is gone'}`;
   const exit = pod.terminated;
-  const lines = lastLines((await readLog(services, pod, signal)) ?? exit?.message ?? '');
+  const lines = linesOfFailure((await readLog(services, pod, signal)) ?? exit?.message ?? '');
   const ending = exit === undefined ? (job.message ?? '') : endOf(exit);
   return `Job ${job.key.name} failed (${ending})${lines === '' ? '' : `: ${lines}`}`;
 }
@@ -144,8 +144,9 @@ async function readLog(
     return await client.requestText({
       method: 'GET',
       path: pathOf(pods, { ...key, subresource: 'log' }),
-      query: { tailLines: 20, limitBytes: 16 * 1024 },
-      accept: 'text/plain',
+      query: { tailLines: 100, limitBytes: 64 * 1024 },
+      // The API server offers no type of its own for what a container says.
+      accept: '*/*',
       signal,
     });
   } catch (error) {
