@@ -74,11 +74,13 @@ export class Pipeline {
     const isChanged = earlier?.inputs !== undefined && earlier.inputs !== inputs;
     const standing = sign === undefined ? final : await this.#resolve(build.image);
     const asSource = ({ digest }: ResolvedImage): SignSource => ({ image: build.image, digest });
-    if (!isChanged && standing !== undefined) {
+    // A Job whose image is there already may still be ending: it is waited for.
+    if (!isChanged && standing !== undefined && earlier?.phase !== 'Building') {
       return { done: { source: asSource(standing), inputs, jobs: [] } };
     }
     // Built before it was to be signed, or cleaned up since: the final image serves.
-    if (!isChanged && final !== undefined) return { done: { source: undefined, inputs, jobs: [] } };
+    if (!isChanged && standing === undefined && final !== undefined)
+      return { done: { source: undefined, inputs, jobs: [] } };
     const progress = await progressBuild(this.#services, this.#request, {
       dockerfile,
       credentials: this.#credentials,
@@ -101,7 +103,8 @@ export class Pipeline {
     const isSigned =
       final !== undefined && (await this.#verify(sign, final.digest, certificate)) === undefined;
     const source = await this.#source(sign, built, { final, isSigned });
-    if (isSigned && !this.#isOutdated(source, final)) {
+    const isUnderWay = source !== undefined && this.#request.earlier?.phase === 'Signing';
+    if (isSigned && !isUnderWay && !this.#isOutdated(source, final)) {
       return this.#ready(final.digest, { ...built, source }, built.jobs);
     }
     if (source === undefined) {
