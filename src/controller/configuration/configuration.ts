@@ -68,7 +68,8 @@ export interface JobSettings {
 
 export interface BuildSettings {
   readonly builder: BuilderName;
-  readonly image: string;
+  /** Of each builder: Modules may ask for another than the configured one. */
+  readonly images: Readonly<Record<BuilderName, string>>;
   /** Build pods get user namespaces. */
   readonly userNamespaces: boolean;
   readonly podTemplate: PodTemplate | undefined;
@@ -187,9 +188,12 @@ function images(
   return {
     build: {
       builder,
-      // The variable comes from KMM, where it is Kaniko's image.
-      image:
-        build.image ?? (builder === 'kaniko' ? kanikoImage : undefined) ?? builders[builder].defaultImage,
+      images: {
+        buildah: builders.buildah.defaultImage,
+        // The variable comes from KMM, where it is Kaniko's image.
+        kaniko: kanikoImage ?? builders.kaniko.defaultImage,
+        ...(build.image === undefined ? {} : { [builder]: build.image }),
+      },
       userNamespaces: build.userNamespaces ?? false,
       podTemplate: build.podTemplate,
     },

@@ -26,7 +26,7 @@ export function progressBuild(
   const facts: Omit<BuildFacts, 'attempt'> = {
     namespace,
     owner,
-    image: settings.builderImage ?? builders[builder].defaultImage,
+    image: settings.builderImages?.[builder] ?? builders[builder].defaultImage,
     pullSecrets: credentials.names,
     ...(settings.trustedCertificates && { trustedCertificates: settings.trustedCertificates }),
     ...(settings.proxy && { proxy: settings.proxy }),

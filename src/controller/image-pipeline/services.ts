@@ -11,8 +11,8 @@ import type { ApiClient } from '../runtime/api/client.ts';
 /** What the operator's configuration says about building and signing. */
 export interface PipelineSettings {
   readonly builder: BuilderName;
-  /** Image of the builder. @default the builder's own */
-  readonly builderImage?: string | undefined;
+  /** Images of builders. @default the builder's own */
+  readonly builderImages?: Readonly<Partial<Record<BuilderName, string>>> | undefined;
   /** The cluster gives pods user namespaces. */
   readonly userNamespaces: boolean;
   /** Image that holds `kmm-sign`. Undefined: nobody said. */

@@ -83,7 +83,7 @@ function pipelineSettings(
   const deadline = { activeDeadlineSeconds: Math.ceil(job.deadline / 1000) };
   return {
     builder: build.builder,
-    builderImage: build.image,
+    builderImages: build.images,
     userNamespaces: build.userNamespaces,
     signImage: sign.image,
     buildPodTemplate: { ...deadline, ...build.podTemplate },

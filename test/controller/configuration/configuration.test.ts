@@ -110,7 +110,7 @@ describe('the configuration', () => {
       withoutEffect: [],
     });
     expect(build).toMatchObject({ builder: 'kaniko', userNamespaces: false, podTemplate: undefined });
-    expect(build.image).toContain('kaniko');
+    expect(build.images.kaniko).toContain('kaniko');
   });
 
   test.each(Object.entries(shipped))('takes the file of KMM %s as it is', (_, text) => {
@@ -200,7 +200,7 @@ driverToolkit: { images: { 412.86.202302211547-0: registry.example.org/dtk:412 }
 registry: { trustedCertificates: { configMap: authorities, key: ca.crt }, checkInterval: 30s }
 `);
     expect(loaded.build).toMatchObject({ builder: 'buildah', userNamespaces: true });
-    expect(loaded.build.image).toContain('buildah');
+    expect(loaded.build.images.buildah).toContain('buildah');
     expect(loaded.build.podTemplate).toEqual({ resources: { limits: { memory: '4Gi' } } });
     expect(loaded.sign).toEqual({
       image: 'registry.example.org/kmm-sign:1',
@@ -230,14 +230,17 @@ describe('the environment', () => {
   it('names images, in both spellings, which the file overrides', () => {
     expect(load('', { RELATED_IMAGES_SIGN: 'a', RELATED_IMAGES_BUILD: 'b' })).toMatchObject({
       sign: { image: 'a' },
-      build: { image: 'b' },
+      build: { images: { kaniko: 'b', buildah: expect.stringContaining('buildah') } },
     });
     const both = { RELATED_IMAGE_SIGN: 'a', RELATED_IMAGE_BUILD: 'b' };
     expect(load('{sign: {image: c}, build: {image: d}}', both)).toMatchObject({
       sign: { image: 'c' },
-      build: { image: 'd' },
+      build: { images: { kaniko: 'd' } },
     });
-    expect(load('build: {builder: buildah}', both).build.image).toContain('buildah');
+    expect(load('build: {builder: buildah, image: e}', both).build.images).toEqual({
+      buildah: 'e',
+      kaniko: 'b',
+    });
   });
 
   it('gives the proxy, without which there is none', () => {
