@@ -10,12 +10,8 @@ import { kernelRelease } from '../secure-boot/packages.ts';
 import { describeWith } from '../support/programs.ts';
 import type { TestNode } from '../support/cluster/kubelet.ts';
 import type { OperatorProcess } from './operator-process.ts';
-import {
-  nextKernel,
-  operatorWorldPrograms,
-  startOperatorWorld,
-  type OperatorWorld,
-} from './operator-world.ts';
+import { nextKernel } from './images.ts';
+import { operatorWorldPrograms, startOperatorWorld, type OperatorWorld } from './operator-world.ts';
 
 const name = 'example-module';
 const readyLabel = `kmm.node.kubernetes.io/default.${name}.ready`;

@@ -16,14 +16,13 @@ import { renderOverlay } from '../deploy/manifests.ts';
 import { clusterPrograms, startCluster } from '../support/cluster/cluster.ts';
 import { buildahImage, kanikoImage, kmmSignImage } from '../support/cluster/images.ts';
 import type { Kubelet } from '../support/cluster/kubelet.ts';
-import { makeTar, storeImage, withParents } from '../support/images.ts';
 import { installCustomResources } from '../support/custom-resources.ts';
 import { requireProgram, type ProgramName } from '../support/programs.ts';
 import { startDockerRegistry, testUser, type TestRegistry } from '../support/registries.ts';
-import { helloModule } from '../support/signing.ts';
 import { eventually } from '../cluster/wait-for.ts';
 import { kernelRelease } from '../secure-boot/packages.ts';
 import { buildToolsArchive, buildToolsPrograms } from './build-tools.ts';
+import { pushImages } from './images.ts';
 import { makeKeyPair, type KeyPair } from './key-pair.ts';
 import { runOperator, writeKubeconfig, type OperatorProcess } from './operator-process.ts';
 
@@ -36,9 +35,6 @@ export const operatorWorldPrograms: readonly ProgramName[] = [
   'buildah',
   'kaniko',
 ];
-
-/** A kernel for which nobody has headers. */
-export const nextKernel = '6.1.0-57-amd64';
 
 const operatorNamespace = 'kmm-operator-system';
 const controllerAccount = 'kmm-operator-controller';
@@ -100,7 +96,7 @@ export async function startOperatorWorld(): Promise<OperatorWorld> {
   const client = await cluster.client();
   const repository = (name: string): ImageRepository =>
     registryClient.repository({ registry: registry.host, repository: name });
-  await Promise.all([pushTools(repository('build-tools'), tools), pushSmallImages(repository)]);
+  await pushImages(repository, tools);
   const kubelet = await cluster.kubelet({
     images: {
       [builders.buildah.defaultImage]: buildahImage(),
@@ -178,31 +174,6 @@ function configurationFor({ host }: TestRegistry): object {
     driverToolkit: { images: { [kernelRelease]: `${host}/build-tools:bookworm` } },
     registry: { checkInterval: '5s' },
   };
-}
-
-/** One layer, as it is: nobody gains by packing what stays on this machine. */
-async function pushTools(repository: ImageRepository, archive: string): Promise<void> {
-  const layers = [{ tar: await readFile(archive), compression: 'none' as const }];
-  const config = { config: { Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'] } };
-  await storeImage(repository, { layers, config }, 'bookworm');
-}
-
-/** A busybox, and the same with a vendor's unsigned driver. */
-async function pushSmallImages(repository: (name: string) => ImageRepository): Promise<void> {
-  const busybox = await readFile(requireProgram('busybox'));
-  const links = ['sh', 'mkdir', 'cp', 'cat', 'sleep', 'depmod', 'modprobe', 'rm'];
-  const entries = [
-    ...withParents('bin/busybox', busybox, { mode: 0o755 }),
-    ...links.map((name) => ({ name: `bin/${name}`, type: 'symlink' as const, linkname: 'busybox' })),
-    { name: 'tmp/' },
-  ];
-  const base = { tar: await makeTar(entries) };
-  const config = { config: { Env: ['PATH=/bin'] } };
-  await storeImage(repository('ubi'), { layers: [base], config }, 'latest');
-  for (const kernel of [kernelRelease, nextKernel]) {
-    const driver = { entries: withParents(`opt/lib/modules/${kernel}/hello.ko`, await helloModule) };
-    await storeImage(repository('example/vendor-driver'), { layers: [base, driver], config }, kernel);
-  }
 }
 
 type Kubectl = OperatorWorld['kubectl'];

@@ -1,0 +1,48 @@
+import { readFile } from 'node:fs/promises';
+import type { ImageRepository } from '../../src/registry/image/repository.ts';
+import { makeTar, storeImage, withParents, type TestLayer } from '../support/images.ts';
+import { requireProgram } from '../support/programs.ts';
+import { helloModule } from '../support/signing.ts';
+import { kernelRelease } from '../secure-boot/packages.ts';
+
+/** A kernel that nobody has headers for. */
+export const nextKernel = '6.1.0-57-amd64';
+
+const applets = ['sh', 'mkdir', 'cp', 'cat', 'sleep', 'depmod', 'modprobe', 'rm'];
+const config = { config: { Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'] } };
+
+/** Pushes what the manifests refer to: compilers, a small image, and the drivers of a vendor, unsigned. */
+export async function pushImages(
+  repository: (name: string) => ImageRepository,
+  buildTools: string,
+): Promise<void> {
+  // One layer, as it is: nobody gains by packing what stays on this machine.
+  const tools = { tar: await readFile(buildTools), compression: 'none' } as const;
+  await storeImage(repository('build-tools'), { layers: [tools], config }, 'bookworm');
+  await pushSmallImage(repository('ubi'));
+  for (const kernel of [kernelRelease, nextKernel]) {
+    const path = `opt/lib/modules/${kernel}/hello.ko`;
+    for (const version of ['', '-1.0', '-2.0']) {
+      const driver = {
+        entries: [...withParents(path, await helloModule), { name: 'version', content: version }],
+      };
+      const layers = [await smallLayer(), driver];
+      await storeImage(repository('example/vendor-driver'), { layers, config }, `${kernel}${version}`);
+    }
+  }
+}
+
+/** Pushes a busybox under the tag `latest`. */
+export async function pushSmallImage(repository: ImageRepository): Promise<void> {
+  await storeImage(repository, { layers: [await smallLayer()], config }, 'latest');
+}
+
+async function smallLayer(): Promise<TestLayer> {
+  const busybox = await readFile(requireProgram('busybox'));
+  const entries = [
+    ...withParents('bin/busybox', busybox, { mode: 0o755 }),
+    ...applets.map((name) => ({ name: `bin/${name}`, type: 'symlink' as const, linkname: 'busybox' })),
+    { name: 'tmp/' },
+  ];
+  return { tar: await makeTar(entries) };
+}
