@@ -32,7 +32,9 @@ describeWith(
       await world.kubelet.addNode({ name: 'worker-0', kernel: kernelRelease });
       await world.startOperator();
       await world.applyManifest('build-and-sign');
-      await world.eventually(name, ({ status }) => expect(status?.kernels?.[0]?.phase).toBe('Ready'));
+      await world.eventually(name, ({ status }) => {
+        if (status?.kernels?.[0]?.phase !== 'Ready') throw new Error(JSON.stringify(status));
+      });
       const modules = await Promise.all(
         Object.entries(tags).map(async ([title, tag]) => ({ name: title, bytes: await moduleOf(tag) })),
       );
