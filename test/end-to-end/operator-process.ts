@@ -26,7 +26,6 @@ export async function runOperator(options: OperatorProcessOptions): Promise<Oper
   const configuration = {
     healthProbeBindAddress: `127.0.0.1:${health}`,
     metrics: { bindAddress: `127.0.0.1:${metrics}`, secureServing: false, enableAuthnAuthz: false },
-    leaderElection: { leaseDuration: '3s', renewDeadline: '2s', retryPeriod: '500ms' },
     ...options.configuration,
   };
   const file = join(directory, `${name}.yaml`);

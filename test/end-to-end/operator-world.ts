@@ -62,8 +62,8 @@ export interface OperatorWorld extends AsyncDisposable {
   kubectl(args: readonly string[], input?: string): Promise<string>;
   /** Applies a file of `manifests`, with the registry's name in it, and changed as `change` does. */
   applyManifest(name: string, change?: (text: string) => string): Promise<void>;
-  /** Starts kmm-operator with the rights that the installation gives it. */
-  startOperator(): Promise<OperatorProcess>;
+  /** Starts kmm-operator with the rights that the installation gives it, and more configuration. */
+  startOperator(configuration?: object): Promise<OperatorProcess>;
   repository(name: string): ImageRepository;
   module(name: string): Promise<Module>;
   /** Waits until a Module fulfils a check. */
@@ -132,14 +132,14 @@ export async function startOperatorWorld(): Promise<OperatorWorld> {
       const text = await readFile(new URL(`manifests/${name}.yaml`, import.meta.url), 'utf8');
       await kubectl(['apply', '--filename=-'], change(text.replaceAll('REGISTRY', registry.host)));
     },
-    async startOperator() {
+    async startOperator(configuration = {}) {
       started += 1;
       const operator = await runOperator({
         directory: directory.path,
         namespace: operatorNamespace,
         kubeconfig,
         name: `operator-${started}`,
-        configuration: configurationFor(registry),
+        configuration: { ...configurationFor(registry), ...configuration },
       });
       operators.defer(() => operator.process.stop());
       return operator;
@@ -168,7 +168,7 @@ function selectionOf(module: string, ...more: string[]): { namespace: string; la
 
 function configurationFor({ host }: TestRegistry): object {
   return {
-    job: { gcDelay: '1h', backoffLimit: 1, backoff: '1s' },
+    job: { gcDelay: '1h', backoffLimit: 0 },
     build: { builder: 'buildah' },
     sign: { image: signImage },
     driverToolkit: { images: { [kernelRelease]: `${host}/build-tools:bookworm` } },

@@ -68,13 +68,13 @@ describeWith(operatorWorldPrograms, 'a Module', () => {
 
   const broken = 'broken-module';
 
-  async function failure(text: string, attempts: unknown = expect.any(Number)): Promise<string | undefined> {
+  async function failure(text: string): Promise<string> {
     const { status } = await world.eventually(broken, (module) => {
       expect(module.status?.kernels).toMatchObject([
-        { phase: 'Failed', reason: 'BuildFailed', attempts, message: expect.stringContaining(text) },
+        { phase: 'Failed', reason: 'BuildFailed', message: expect.stringContaining(text) },
       ]);
     });
-    return status?.kernels?.[0]?.message;
+    return status?.kernels?.[0]?.message ?? '';
   }
 
   it('says which line of its build failed, in its status and in an event', async () => {
@@ -84,9 +84,9 @@ describeWith(operatorWorldPrograms, 'a Module', () => {
       ({ regarding, reason }) => regarding?.name === broken && reason === 'BuildFailed',
     );
     expect(told).toContainEqual(
-      expect.objectContaining({ type: 'Warning', note: expect.stringContaining(message ?? '') }),
+      expect.objectContaining({ type: 'Warning', note: expect.stringContaining(message) }),
     );
-    expect(await world.kubectl(['get', 'module', broken, '--output=wide'])).toContain("'print_info'");
+    expect(await world.kubectl(['get', 'module', broken, '--output=wide'])).toContain(message);
   });
 
   it('is built anew when its Dockerfile was mended, and when somebody asks for it', async () => {
@@ -96,7 +96,7 @@ describeWith(operatorWorldPrograms, 'a Module', () => {
       .replace(/^RUN sed.*\n/m, '')
       .replace('/ubi:', '/example/runtime:');
     await world.client.patch(configMaps, dockerfile, { data: { Dockerfile: mended } });
-    expect(await failure('example/runtime', 2)).toContain('manifest unknown');
+    expect(await failure('example/runtime')).toContain('manifest unknown');
 
     await pushSmallImage(world.repository('example/runtime'));
     await world.kubectl(['annotate', 'module', broken, 'kmm.sigs.x-k8s.io/retry=1']);

@@ -35,6 +35,9 @@ export interface JobWork {
   readonly signal: AbortSignal;
 }
 
+/** Reasons to wait that every pod has for a moment. */
+const usualWaits = ['ContainerCreating', 'PodInitializing'];
+
 /**
  * Sees to it that work is done: looks for the Job of each try in turn, and makes the first that is not there.
  * Which try it is stands in the cluster, not in memory: whoever comes after a crash goes on where it stopped.
@@ -66,8 +69,7 @@ export async function progressJob(services: PipelineServices, work: JobWork): Pr
         job: name,
         attempts: attempt,
         jobs: names,
-        problem: pod?.waiting?.message,
-        reason: pod?.waiting?.reason,
+        ...troubleOf(pod),
       };
     }
     if (known.state === 'succeeded') {
@@ -103,6 +105,13 @@ async function createJob({ client, log }: PipelineServices, job: V1Job, signal: 
 
 function podOf({ caches }: PipelineServices, key: ObjectKey): PodFacts | undefined {
   return caches.pods.byIndex('owner', formatKey(key)).find(({ deleting }) => !deleting);
+}
+
+/** Why a pod waits, unless that is how every pod starts. */
+function troubleOf(pod: PodFacts | undefined): { problem: string | undefined; reason: string | undefined } {
+  const { reason = '', message = '' } = pod?.waiting ?? {};
+  if (reason === '' || usualWaits.includes(reason)) return { problem: undefined, reason: undefined };
+  return { problem: message === '' ? reason : message, reason };
 }
 
 /** Why a Job failed: what its pod said last, else what the Job says. */
