@@ -29,6 +29,6 @@ export function wrongPassphrase(name: string): SignerError {
   return new SignerError({
     code: 'WRONG_PASSPHRASE',
     message: `The passphrase does not open ${name}`,
-    hint: 'The passphrase comes from a file, KMM_SIGN_PASSWORD or KBUILD_SIGN_PIN, in this order.',
+    hint: 'The passphrase comes from a file, KMM_SIGN_PASSWORD or KBUILD_SIGN_PIN, in this order; openssl pkey -in FILE -noout shows whether it opens the key.',
   });
 }

@@ -53,7 +53,8 @@ function parse(
   } catch (error) {
     // OpenSSL's errors name no secret, but the code says enough and is stable.
     const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-    if (passphrase !== undefined && !reason.includes('UNSUPPORTED')) throw wrongPassphrase(name);
+    // Of 256 wrong passphrases one yields bytes that look decrypted, and are no key of any kind.
+    if (passphrase !== undefined) throw wrongPassphrase(name);
     throw new SignerError({
       code: 'INVALID_KEY',
       message: `The private key in ${name} cannot be read (${reason})`,

@@ -12,6 +12,16 @@ import { passphraseFrom } from '../../../src/signer/keys/passphrase.ts';
 import { hashWarnings } from '../../../src/signer/keys/warnings.ts';
 import { describeWith } from '../../support/programs.ts';
 
+/** An EC key whose padding is right when it is decrypted with `incorrect donkey`, which is not its passphrase. */
+const seemsOpen = `-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIH0MF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBC4UH9rxDgPfwDGjHVA
+//gfAgIIADAMBggqhkiG9w0CCQUAMB0GCWCGSAFlAwQBKgQQbM6I2U9e4vx+lSRS
+j/TLOQSBkLi1HFUDBwHMelWpLixTB9iPM+W3LW4AtU5HciBickUFyK2RCcZkEt7f
+yUEdwMPzSCF2TWAttJJSJD/3gtk2N3gjkiWnGb0XDTxZd0QR18jJduxdxxy7OUtk
+9Q+XOM58b2uklU7pfehUS9o16j04y76xD62tBygXdzWJy4z+wk+E8P0UzTzsn28d
+xsFHfXC1fQ==
+-----END ENCRYPTED PRIVATE KEY-----
+`;
 const passphrase = 'correct horse – bättery';
 let directory: string;
 const at = (name: string): string => join(directory, name);
@@ -140,6 +150,12 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
       test('says that there is no passphrase', async () => {
         await expect(load({ key: at('locked') })).rejects.toMatchObject({ code: 'WRONG_PASSPHRASE' });
       });
+    });
+
+    test('says so too of a passphrase that seems to open the key', async () => {
+      writeFileSync(at('seems-open'), seemsOpen);
+      const attempt = load({ key: at('seems-open'), env: { KMM_SIGN_PASSWORD: 'incorrect donkey' } });
+      await expect(attempt).rejects.toMatchObject({ code: 'WRONG_PASSPHRASE' });
     });
 
     test('a passphrase file counts before the environment, its line end does not', async () => {
