@@ -17,6 +17,8 @@ export type ClusterPlan =
   | { readonly type: 'wait'; readonly kernels: number; readonly obstacle: Obstacle };
 
 export interface PlanOptions {
+  /** Whether the Module has a moduleLoader. One without is for every cluster. */
+  readonly loads: boolean;
   readonly resolve: (release: string) => KernelTarget;
   readonly outcomeOf: (target: ModuleTarget) => ImageResult | KmmError | undefined;
 }
@@ -24,8 +26,9 @@ export interface PlanOptions {
 /** Finds what is to be done for a cluster: its Module is applied when every image that it needs is ready. */
 export function planCluster(
   { published, releases }: PublishedKernels,
-  { resolve, outcomeOf }: PlanOptions,
+  { loads, resolve, outcomeOf }: PlanOptions,
 ): ClusterPlan {
+  if (!loads) return { type: 'apply', kernels: 0, images: [] };
   if (!published) {
     return wait(0, 'Pending', 'NoKernels', 'The cluster has not published its kernels in a ClusterClaim');
   }

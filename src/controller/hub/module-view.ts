@@ -12,6 +12,8 @@ export interface ModuleView {
   /** Equal for equal specs and annotations of one ManagedClusterModule. */
   readonly version: string;
   readonly user: ImageUser;
+  /** Whether the Module has a moduleLoader. */
+  readonly loads: boolean;
   readonly resolve: (release: string) => KernelTarget;
   /** What is wanted for kernels. The same kernel gives the same target. */
   wantsFor(releases: Iterable<string>): ImageWant[];
@@ -42,6 +44,7 @@ export function createModuleView(resource: ManagedClusterModule, created: string
   return {
     version: viewVersionOf(resource),
     user,
+    loads: resource.spec.moduleSpec.moduleLoader !== undefined,
     resolve,
     wantsFor: (releases) =>
       [...releases].map(resolve).flatMap((resolved) => {

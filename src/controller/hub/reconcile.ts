@@ -110,7 +110,7 @@ export class ManagedClusterModuleReconciler {
     const planOf = ({ kernels }: ManagedClusterFacts): ClusterPlan => {
       const key = `${kernels.published}\n${kernels.releases.join('\n')}`;
       const outcomeOf: ImageBoard['outcome'] = (target) => this.#board.outcome(target);
-      const plan = plans.get(key) ?? planCluster(kernels, { resolve: view.resolve, outcomeOf });
+      const plan = plans.get(key) ?? planCluster(kernels, { ...view, outcomeOf });
       plans.set(key, plan);
       return plan;
     };
