@@ -77,7 +77,7 @@ async function measure(fleet: LoadFleet, operator: Operator): Promise<[string, s
       [`${name}: Jobs`, `${made.length}, ${new Set(made).size} distinct`],
       [`${name}: calls`, describe(before, after)],
       [`${name}: CPU`, `${((after['cpu'] ?? 0) - (before['cpu'] ?? 0)).toFixed(1)} s`],
-      [`${name}: memory`, `${await memoryOf(operator)}`],
+      [`${name}: memory`, await memoryOf(operator)],
     );
   };
   await phase('first rollout', () => fleet.createModules());

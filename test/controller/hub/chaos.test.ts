@@ -165,6 +165,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub’s operator that is kil
       const succeeding = first.connection.died.then(async () => {
         deaths += Number(second === undefined);
         second = await startMortal();
+        return second;
       });
       expect(await playStory(name), `death at write ${write}`).toEqual(['build', 'sign', 'build', 'sign']);
       await cleared(name);
