@@ -10,12 +10,12 @@ function hub(limit: number) {
   return {
     slots,
     woken,
-    take(image: string, module = 'driver'): boolean {
+    take: (image: string, module = 'driver'): boolean => {
       const isGranted = slots.take({ image, module, job: image });
       if (isGranted) jobs.push(job(image, module));
       return isGranted;
     },
-    end(image: string): void {
+    end: (image: string): void => {
       jobs.splice(
         jobs.findIndex(({ key }) => key.name === image),
         1,
