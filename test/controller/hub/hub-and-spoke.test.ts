@@ -38,6 +38,36 @@ const name = 'driver';
 const eventually = { timeout: 60_000, interval: 100 };
 const claim = { name: 'kernel-versions.kmm.node.kubernetes.io' };
 
+/** Runs the operator, as kmm-operator does, in this process. */
+async function startOperator(
+  { kubeconfig }: ApiServer,
+  { hub }: { hub: boolean },
+): Promise<() => Promise<void>> {
+  const namespace = hub ? hubNamespace : 'kmm-operator-system';
+  const environment = {
+    OPERATOR_NAMESPACE: namespace,
+    KMM_MANAGED: hub ? '' : '1',
+    RELATED_IMAGE_SIGN: 'ghcr.io/kmm-sign/kmm-sign:test',
+  };
+  const text =
+    "{ healthProbeBindAddress: '0', metrics: { bindAddress: '0' }, registry: { checkInterval: 500ms } }";
+  const configuration = loadConfiguration(text, environment, { hub });
+  const stop = new AbortController();
+  const running = runOperator({
+    configuration,
+    kubeconfig: await loadConfig(kubeconfig),
+    factories: hub ? [hubControllers] : controllerFactories(configuration),
+    kind: hub ? 'hub' : 'cluster',
+    version: 'test',
+    log: silentLogger,
+    signal: stop.signal,
+  });
+  return async () => {
+    stop.abort();
+    await running;
+  };
+}
+
 describeWith(
   [...fleetPrograms, 'kube-controller-manager', 'kube-scheduler'],
   'a hub with a spoke, both as users run them',
@@ -68,36 +98,6 @@ describeWith(
       await fleet?.[Symbol.asyncDispose]();
       await directory?.[Symbol.asyncDispose]();
     });
-
-    /** Runs the operator, as kmm-operator does, in this process. */
-    async function startOperator(
-      { kubeconfig }: ApiServer,
-      { hub }: { hub: boolean },
-    ): Promise<() => Promise<void>> {
-      const namespace = hub ? hubNamespace : 'kmm-operator-system';
-      const environment = {
-        OPERATOR_NAMESPACE: namespace,
-        KMM_MANAGED: hub ? '' : '1',
-        RELATED_IMAGE_SIGN: 'ghcr.io/kmm-sign/kmm-sign:test',
-      };
-      const text =
-        "{ healthProbeBindAddress: '0', metrics: { bindAddress: '0' }, registry: { checkInterval: 500ms } }";
-      const configuration = loadConfiguration(text, environment, { hub });
-      const stop = new AbortController();
-      const running = runOperator({
-        configuration,
-        kubeconfig: await loadConfig(kubeconfig),
-        factories: hub ? [hubControllers] : controllerFactories(configuration),
-        kind: hub ? 'hub' : 'cluster',
-        version: 'test',
-        log: silentLogger,
-        signal: stop.signal,
-      });
-      return async () => {
-        stop.abort();
-        await running;
-      };
-    }
 
     /** Does what the registration agent does, which this fleet does not have. */
     async function passClaimsOn(): Promise<void> {

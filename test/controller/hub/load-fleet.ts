@@ -180,6 +180,10 @@ async function startPlayers({ client, jobs: jobWorld }: HubWorld): Promise<Playe
   };
 }
 
+function feedbackOf(name: string, integer: number): object {
+  return { name, fieldValue: { type: 'Integer', integer } };
+}
+
 /** What an agent says when the operator of its cluster has loaded the module. */
 function appliedStatus(work: CustomResource): object {
   const { generation = 0 } = work.metadata;
@@ -191,7 +195,6 @@ function appliedStatus(work: CustomResource): object {
     lastTransitionTime: new Date().toISOString(),
     observedGeneration: generation,
   });
-  const value = (name: string, integer: number) => ({ name, fieldValue: { type: 'Integer', integer } });
   return {
     conditions: [condition('Applied'), condition('Available')],
     resourceStatus: {
@@ -201,10 +204,10 @@ function appliedStatus(work: CustomResource): object {
           resourceMeta: { ordinal: 0 },
           statusFeedback: {
             values: [
-              value('generation', generation),
-              value('observedGeneration', generation),
-              value('moduleLoader.availableNumber', 3),
-              value('moduleLoader.desiredNumber', 3),
+              feedbackOf('generation', generation),
+              feedbackOf('observedGeneration', generation),
+              feedbackOf('moduleLoader.availableNumber', 3),
+              feedbackOf('moduleLoader.desiredNumber', 3),
               { name: 'ready.status', fieldValue: { type: 'String', string: 'True' } },
             ],
           },
