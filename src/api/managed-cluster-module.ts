@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { conditions, labelMap } from './kubernetes.ts';
 import { moduleSpec } from './module/spec.ts';
+import { imageFields } from './module/status.ts';
 import { objectMeta, parseResource } from './resource.ts';
 
 /** What a ManagedClusterModule asks for. */
@@ -42,6 +43,15 @@ const clusterStatus = z.object({
   desiredNumber: z.int32().optional().describe('Nodes of the cluster that should have it.'),
 });
 
+const imageStatus = z.object({
+  image: z.string().describe('The image that a mapping gives for kernels of clusters.'),
+  kernelVersion: z.string().optional().describe('The first kernel that it is for, as uname -r gives it.'),
+  ...imageFields,
+});
+
+/** Images that the status lists: with the longest texts, they take a third of what an object may. */
+export const maxListedImages = 400;
+
 /** Clusters that the status lists: with the longest texts, they take a tenth of what an object may. */
 export const maxListedClusters = 100;
 
@@ -59,8 +69,16 @@ export const managedClusterModuleStatus = z.object({
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
     .optional()
     .describe(`The clusters that are not Ready, the worst first, at most ${maxListedClusters}.`),
+  images: z
+    .array(imageStatus)
+    .max(maxListedImages)
+    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['image'] })
+    .optional()
+    .describe(`The images that the hub sees to, at most ${maxListedImages}.`),
 });
 
+/** How far an image is on the hub. */
+export type HubImageStatus = z.output<typeof imageStatus>;
 /** What became of a ManagedClusterModule. */
 export type ManagedClusterModuleStatus = z.output<typeof managedClusterModuleStatus>;
 /** What became of a ManagedClusterModule in one cluster. */

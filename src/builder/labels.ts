@@ -11,6 +11,8 @@ export const labelKeys = {
   kernel: `${domain}/kernel-version.full`,
   targetKernel: `${domain}/target-kernel`,
   jobType: `${domain}/job-type`,
+  /** On the Jobs of a hub: the hash of the image's name. */
+  image: `${domain}/image`,
   /** On ManifestWorks. */
   managedClusterModule: `${domain}/managedclustermodule.name`,
   /** Annotation: the hash of all that a Job depends on. */

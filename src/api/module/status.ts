@@ -18,11 +18,8 @@ export const kernelPhases = [
   'Failed',
 ] as const;
 
-const kernelStatus = z.object({
-  kernelVersion: z.string().describe('As uname -r gives it.'),
-  architecture: z.string().describe('Such as amd64.'),
-  nodes: z.int32().optional().describe('Nodes that run this kernel.'),
-  image: z.string().optional().describe('The image that the mapping gives.'),
+/** How far an image is, and what is remembered of how it came about. */
+export const imageFields = {
   digest: z.string().optional().describe('Digest of what runs on nodes.'),
   unsignedDigest: z.string().optional().describe('Digest of the image before it was signed.'),
   inputs: z.string().optional().describe('Hash of what the Module says about the build of that image.'),
@@ -31,6 +28,14 @@ const kernelStatus = z.object({
   message: z.string().optional().describe('A sentence for people, with the line that failed.'),
   job: z.string().optional().describe('The Job that works on it, or worked last.'),
   attempts: z.int32().optional().describe('Jobs that failed for the present inputs.'),
+};
+
+const kernelStatus = z.object({
+  kernelVersion: z.string().describe('As uname -r gives it.'),
+  architecture: z.string().describe('Such as amd64.'),
+  nodes: z.int32().optional().describe('Nodes that run this kernel.'),
+  image: z.string().optional().describe('The image that the mapping gives.'),
+  ...imageFields,
   startTime: z.string().meta({ format: 'date-time' }).optional(),
   lastTransitionTime: z.string().meta({ format: 'date-time' }).optional(),
 });

@@ -6,6 +6,7 @@ import { operatorExitCodeMeanings, operatorExitCodes } from './exit-codes.ts';
 
 const commands = {
   run: 'the operator (default)',
+  hub: 'the operator of a hub, which builds and signs for the clusters that it manages',
   webhook: 'the validating admission webhook',
   version: 'print the version',
 } as const;

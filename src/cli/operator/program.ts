@@ -2,6 +2,8 @@ import { readFile } from 'node:fs/promises';
 import type { KubeConfig } from '@kubernetes/client-node';
 import type { OperatorConfiguration } from '../../controller/configuration/configuration.ts';
 import { createJsonLogger } from '../../controller/operator/json-logger.ts';
+import type { RunOperatorOptions } from '../../controller/operator/run-operator.ts';
+import type { LeadershipEnd } from '../../controller/runtime/leader/leader-election.ts';
 import type { Logger } from '../../shared/log.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { usageError, type CliError } from '../errors.ts';
@@ -37,7 +39,7 @@ export async function runOperatorProgram(
 }
 
 async function perform(flags: OperatorFlags, log: Logger, signal: AbortSignal): Promise<OperatorExitCode> {
-  const configuration = await readConfiguration(flags.config, log);
+  const configuration = await readConfiguration(flags, log);
   const kubeconfig = await readKubeconfig(flags.kubeconfig);
   const shared = { configuration, kubeconfig, version, log, signal };
   if (flags.command === 'webhook') {
@@ -45,22 +47,37 @@ async function perform(flags: OperatorFlags, log: Logger, signal: AbortSignal): 
     await runWebhook({ ...shared, webhooks: flags.webhooks });
     return operatorExitCodes.stopped;
   }
-  const { runOperator } = await import('../../controller/operator/run-operator.ts');
-  const { controllerFactories } = await import('../../controller/operator/controllers.ts');
-  const end = await runOperator({ ...shared, factories: controllerFactories });
+  const end = await lead(flags, shared);
   return end === 'stopped' ? operatorExitCodes.stopped : operatorExitCodes.failed;
 }
 
-async function readConfiguration(file: string | undefined, log: Logger): Promise<OperatorConfiguration> {
+async function lead(
+  { command }: OperatorFlags,
+  shared: Omit<RunOperatorOptions, 'factories' | 'kind'>,
+): Promise<LeadershipEnd> {
+  const { runOperator } = await import('../../controller/operator/run-operator.ts');
+  if (command === 'hub') {
+    const { hubControllers } = await import('../../controller/operator/hub.ts');
+    return runOperator({ ...shared, kind: 'hub', factories: [hubControllers] });
+  }
+  const { controllerFactories } = await import('../../controller/operator/controllers.ts');
+  return runOperator({ ...shared, factories: controllerFactories(shared.configuration) });
+}
+
+async function readConfiguration(
+  { command, config: file }: OperatorFlags,
+  log: Logger,
+): Promise<OperatorConfiguration> {
   const { loadConfiguration } = await import('../../controller/configuration/configuration.ts');
-  if (file === undefined) return loadConfiguration('', process.env);
+  const role = { hub: command === 'hub' };
+  if (file === undefined) return loadConfiguration('', process.env, role);
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw unreadable('configuration', file, error.code);
     // The ConfigMap is optional; a pod that mounts one that is not there has an empty folder.
     log.info('no configuration file, defaults count', { file });
     return '';
   });
-  return loadConfiguration(text, process.env);
+  return loadConfiguration(text, process.env, role);
 }
 
 async function readKubeconfig(file: string | undefined): Promise<KubeConfig> {

@@ -23,6 +23,10 @@ export interface JobFacts {
   readonly uid: string;
   readonly ownerUid: string | undefined;
   readonly kind: string | undefined;
+  /** Value of the label with the name of the Module. */
+  readonly module: string | undefined;
+  /** Value of the image label, which a hub's Jobs have. */
+  readonly image: string | undefined;
   /** Value of the kernel label. */
   readonly kernel: string | undefined;
   readonly hash: string | undefined;
@@ -102,6 +106,8 @@ export function projectJob(job: Job): JobFacts {
     uid: metadata.uid ?? '',
     ownerUid: controllerOf(metadata),
     kind: metadata.labels?.[labelKeys.jobType],
+    module: metadata.labels?.[labelKeys.moduleName],
+    image: metadata.labels?.[labelKeys.image],
     kernel: metadata.labels?.[labelKeys.targetKernel],
     hash: metadata.annotations?.[labelKeys.lastHash],
     state: ended === undefined ? 'active' : ended.type === 'Complete' ? 'succeeded' : 'failed',

@@ -25,6 +25,7 @@ export interface OperatorConfiguration {
   readonly sign: SignSettings;
   readonly driverToolkit: { readonly images: DriverToolkitTable };
   readonly registry: RegistrySettings;
+  readonly hub: HubSettings;
   readonly proxy: ProxySettings;
   /** Keys of the file that are accepted and change nothing. */
   readonly withoutEffect: readonly string[];
@@ -81,6 +82,12 @@ export interface SignSettings {
   readonly podTemplate: PodTemplate | undefined;
 }
 
+/** Who decides when a hub's Jobs run: it does, by their number, or Kueue. */
+export type HubSettings =
+  | { readonly maxConcurrentJobs: number }
+  /** Name of a LocalQueue in the operator's namespace. */
+  | { readonly kueueQueue: string };
+
 export interface RegistrySettings {
   /** In the operator's namespace. */
   readonly trustedCertificates: TrustedCertificates | undefined;
@@ -91,24 +98,35 @@ export interface RegistrySettings {
 const second = 1000;
 const minute = 60 * second;
 
-/** The Lease of KMM, so that the two never work side by side. */
+/** The Leases of KMM, so that the two never work side by side. */
 const defaultResourceId = 'kmm.sigs.x-k8s.io';
+const defaultHubResourceId = 'kmm-hub.sigs.x-k8s.io';
+const defaultMaxConcurrentJobs = 10;
 const defaultHealthProbe: BindAddress = { host: undefined, port: 8081 };
 const defaultMetrics: BindAddress = { host: '0.0.0.0', port: 8443 };
 const defaultWebhookPort = 9443;
+
+export interface LoadOptions {
+  /** It is for the operator of a hub. @default false */
+  readonly hub?: boolean | undefined;
+}
 
 /**
  * Reads the text of `controller_config.yaml` (empty: all defaults) and the environment.
  * @throws ConfigurationError that names each key or variable that is wrong
  */
-export function loadConfiguration(text: string, environment: Environment): OperatorConfiguration {
+export function loadConfiguration(
+  text: string,
+  environment: Environment,
+  { hub = false }: LoadOptions = {},
+): OperatorConfiguration {
   const { file, withoutEffect } = readConfigurationFile(text);
   const variables = readEnvironment(environment);
   return {
     namespace: variables.namespace,
     managed: variables.managed,
     ...servers(file),
-    leaderElection: leaderElection(file.leaderElection ?? {}),
+    leaderElection: leaderElection(file.leaderElection ?? {}, hub ? defaultHubResourceId : defaultResourceId),
     job: job(file.job ?? {}),
     ...images(file, variables),
     driverToolkit: { images: new Map(Object.entries(file.driverToolkit?.images ?? {})) },
@@ -116,6 +134,7 @@ export function loadConfiguration(text: string, environment: Environment): Opera
       trustedCertificates: file.registry?.trustedCertificates,
       checkInterval: file.registry?.checkInterval ?? 10 * minute,
     },
+    hub: hubSettings(file.hub ?? {}),
     proxy: variables.proxy,
     withoutEffect,
   };
@@ -153,7 +172,17 @@ function address(
   return given === undefined ? missing : (given ?? undefined);
 }
 
-function leaderElection(file: NonNullable<ConfigurationFile['leaderElection']>): LeaderElectionSettings {
+function hubSettings({
+  kueueQueue,
+  maxConcurrentJobs = defaultMaxConcurrentJobs,
+}: NonNullable<ConfigurationFile['hub']>): HubSettings {
+  return kueueQueue === undefined ? { maxConcurrentJobs } : { kueueQueue };
+}
+
+function leaderElection(
+  file: NonNullable<ConfigurationFile['leaderElection']>,
+  resourceId: string,
+): LeaderElectionSettings {
   const leaseDuration = file.leaseDuration ?? 15 * second;
   const renewDeadline = file.renewDeadline ?? 10 * second;
   if (leaseDuration % second !== 0 || renewDeadline >= leaseDuration) {
@@ -163,7 +192,7 @@ function leaderElection(file: NonNullable<ConfigurationFile['leaderElection']>):
   }
   return {
     enabled: file.enabled ?? file.leaderElect ?? true,
-    resourceId: file.resourceID ?? file.resourceName ?? defaultResourceId,
+    resourceId: file.resourceID ?? file.resourceName ?? resourceId,
     leaseDuration,
     renewDeadline,
     retryPeriod: file.retryPeriod ?? 2 * second,

@@ -66,6 +66,9 @@ export const configurationFile = z.strictObject({
     .optional(),
   sign: z.strictObject({ image: text.optional(), podTemplate: jobPodTemplate.optional() }).optional(),
   driverToolkit: z.strictObject({ images: z.record(z.string(), text).optional() }).optional(),
+  hub: z
+    .strictObject({ maxConcurrentJobs: z.int().min(1).optional(), kueueQueue: text.optional() })
+    .optional(),
   registry: z
     .strictObject({
       trustedCertificates: z.strictObject({ configMap: text, key: text }).optional(),
@@ -77,13 +80,14 @@ export const configurationFile = z.strictObject({
 /** What the file holds once it has been checked. Durations are milliseconds. */
 export type ConfigurationFile = z.output<typeof configurationFile>;
 
-/** Two keys of different versions of KMM that mean the same. Only one may be given. */
+/** Two keys that exclude each other: those of different versions of KMM that mean the same, and ours. */
 export const sameKeys: readonly (readonly [string, string])[] = [
   ['healthProbeBindAddress', 'health.healthProbeBindAddress'],
   ['leaderElection.enabled', 'leaderElection.leaderElect'],
   ['leaderElection.resourceID', 'leaderElection.resourceName'],
   ['metrics.bindAddress', 'metricsBindAddress'],
   ['webhook.port', 'webhookPort'],
+  ['hub.maxConcurrentJobs', 'hub.kueueQueue'],
 ];
 
 /** Keys of KMM that change nothing here. */

@@ -20,6 +20,7 @@ export interface CachedManagedClusterModule {
 
 /** What the hub operator knows of its fleet. */
 export interface HubCaches {
+  /** Index `uid`. */
   readonly managedClusterModules: Informer<CustomResource, CachedManagedClusterModule>;
   readonly managedClusters: Informer<CustomResource, ManagedClusterFacts>;
   /** Index `owner`: UID of the ManagedClusterModule. */
@@ -34,6 +35,7 @@ export function createHubCaches(client: ApiClient, log: Logger): HubCaches {
       log,
       resource: managedClusterModules,
       project: projectManagedClusterModule,
+      indexes: { uid: ({ metadata }) => [metadata.uid ?? ''] },
     }),
     managedClusters: new Informer({
       client,

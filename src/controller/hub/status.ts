@@ -1,14 +1,16 @@
 import {
   clusterPhases,
   maxListedClusters,
+  maxListedImages,
   type ClusterPhase,
   type ClusterStatus,
+  type HubImageStatus,
   type ManagedClusterModule,
   type ManagedClusterModuleStatus,
 } from '../../api/managed-cluster-module.ts';
 import { toConditions, type Finding } from '../module/conditions.ts';
 
-/** Characters of a cluster's reason and message that the status holds. */
+/** Characters of a reason and a message that the status holds. */
 const maxReason = 64;
 const maxMessage = 256;
 /** Clusters that a condition names. */
@@ -19,6 +21,8 @@ export interface StatusOptions {
   readonly resource: ManagedClusterModule;
   /** One for each cluster that the selector finds. */
   readonly clusters: readonly ClusterStatus[];
+  /** Those that its mappings give for the kernels of clusters. */
+  readonly images?: readonly HubImageStatus[] | undefined;
   /** RFC 3339. */
   readonly now: string;
 }
@@ -30,6 +34,7 @@ export interface StatusOptions {
 export function managedClusterModuleStatusOf({
   resource,
   clusters,
+  images,
   now,
 }: StatusOptions): ManagedClusterModuleStatus {
   const observedGeneration = resource.metadata.generation;
@@ -54,13 +59,14 @@ export function managedClusterModuleStatusOf({
       }),
     ),
     clusters: unwell.slice(0, maxListedClusters).map(shortened),
+    ...(images === undefined ? {} : { images: images.slice(0, maxListedImages).map(shortened) }),
   };
 }
 
-function shortened(cluster: ClusterStatus): ClusterStatus {
-  const { reason, message } = cluster;
+function shortened<T extends { reason?: string | undefined; message?: string | undefined }>(entry: T): T {
+  const { reason, message } = entry;
   return {
-    ...cluster,
+    ...entry,
     ...(reason === undefined ? {} : { reason: reason.slice(0, maxReason) }),
     ...(message === undefined ? {} : { message: message.slice(0, maxMessage) }),
   };

@@ -8,6 +8,7 @@ import { readFeedback, type ModuleFeedback } from './feedback.ts';
 export interface WorkFacts {
   readonly key: ObjectKey;
   readonly uid: string;
+  readonly generation: number;
   /** UID of the ManagedClusterModule that controls it. */
   readonly ownerUid: string | undefined;
   /** Hash of its spec: equal specs have equal hashes. */
@@ -75,6 +76,7 @@ export function projectManifestWork(work: CustomResource): WorkFacts {
   return {
     key: keyOf(work),
     uid: metadata.uid ?? '',
+    generation: metadata.generation ?? 0,
     ownerUid: metadata.ownerReferences?.find(({ controller }) => controller === true)?.uid,
     specHash: specHashOf(work),
     applied: applied === undefined ? undefined : applied.status === 'True',

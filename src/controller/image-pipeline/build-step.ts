@@ -25,7 +25,7 @@ export function progressBuild(
   requireOneKernel(request);
   const facts: Omit<BuildFacts, 'attempt'> = {
     namespace,
-    owner,
+    ...(owner === undefined ? {} : { owner }),
     image: settings.builderImages?.[builder] ?? builders[builder].defaultImage,
     pullSecrets: credentials.names,
     ...(settings.trustedCertificates && { trustedCertificates: settings.trustedCertificates }),

@@ -24,6 +24,7 @@ export interface ImageState {
 /** What an earlier look at the image found, as it is persisted. */
 export type EarlierState = Pick<ImageState, 'phase' | 'unsignedDigest' | 'inputs' | 'job' | 'attempts'> & {
   readonly message?: string | undefined;
+  readonly digest?: string | undefined;
 };
 
 /** A state, and the Jobs that belong to the present inputs: all others of the same image can go. */

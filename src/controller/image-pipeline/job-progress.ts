@@ -1,7 +1,7 @@
 import type { V1Job } from '@kubernetes/client-node';
 import type { JobFacts, PodFacts } from '../cluster/projections.ts';
 import { fromLibrary } from '../cluster/from-library.ts';
-import { jobs, pods } from '../cluster/resources.ts';
+import { jobs, pods, type Job } from '../cluster/resources.ts';
 import { isApiError } from '../runtime/errors.ts';
 import { formatKey, type ObjectKey } from '../runtime/object-key.ts';
 import { pathOf } from '../runtime/resource.ts';
@@ -18,6 +18,8 @@ export type JobProgress = {
   readonly jobs: readonly string[];
 } & (
   | { readonly state: 'running'; readonly problem: string | undefined; readonly reason: string | undefined }
+  /** Was not admitted yet. */
+  | { readonly state: 'queued' }
   | { readonly state: 'succeeded'; readonly ended: number; readonly key: ObjectKey; readonly uid: string }
   /** Waits before the next try. */
   | { readonly state: 'waiting'; readonly message: string; readonly wait: number }
@@ -43,7 +45,7 @@ const usualWaits = ['ContainerCreating', 'PodInitializing'];
  * Which try it is stands in the cluster, not in memory: whoever comes after a crash goes on where it stopped.
  */
 export async function progressJob(services: PipelineServices, work: JobWork): Promise<JobProgress> {
-  const { caches, settings, now = Date.now } = services;
+  const { caches, settings, now = Date.now, admit = (job: Job) => job } = services;
   const names: string[] = [];
   let failed: JobFacts | undefined;
   for (let attempt = 0; attempt <= settings.backoffLimit; attempt++) {
@@ -59,8 +61,10 @@ export async function progressJob(services: PipelineServices, work: JobWork): Pr
     }
     names.push(name);
     if (known === undefined) {
+      const admitted = admit(fromLibrary(job));
+      if (admitted === undefined) return { state: 'queued', job: name, attempts: attempt, jobs: names };
       await work.confirm?.();
-      await createJob(services, job, work.signal);
+      await createJob(services, admitted, work.signal);
     }
     if (known === undefined || known.deleting || known.state === 'active') {
       const pod = podOf(services, { namespace: work.namespace, name });
@@ -93,11 +97,10 @@ function pauseBefore(attempt: number, { ended }: JobFacts, backoff: number): num
 }
 
 /** Makes a Job. That it is there already is success: its name says that it is the same work. */
-async function createJob({ client, log }: PipelineServices, job: V1Job, signal: AbortSignal): Promise<void> {
-  const object = fromLibrary(job);
+async function createJob({ client, log }: PipelineServices, job: Job, signal: AbortSignal): Promise<void> {
   try {
-    await client.create(jobs, object, { signal });
-    log.info('job created', { namespace: object.metadata.namespace, job: object.metadata.name });
+    await client.create(jobs, job, { signal });
+    log.info('job created', { namespace: job.metadata.namespace, job: job.metadata.name });
   } catch (error) {
     if (!isApiError(error, 'ALREADY_EXISTS')) throw error;
   }

@@ -236,6 +236,13 @@ export class Pipeline {
       const message = problem === undefined ? `Job ${job} runs` : `Job ${job} cannot start: ${problem}`;
       return { state: { ...common, phase, reason, message }, jobs: progress.jobs };
     }
+    if (progress.state === 'queued') {
+      const message = `Job ${job} waits for its turn`;
+      return {
+        state: { ...common, job: undefined, phase, reason: `${kind}Queued`, message },
+        jobs: progress.jobs,
+      };
+    }
     const { message } = progress;
     const requeueAfter = progress.state === 'waiting' ? progress.wait : undefined;
     return {

@@ -8,8 +8,8 @@ export interface PipelineRequest {
   readonly target: ModuleTarget;
   /** Where Jobs run, and where the Secrets and ConfigMaps are that the target names. */
   readonly namespace: string;
-  /** Who Jobs belong to. */
-  readonly owner: V1OwnerReference;
+  /** Who Jobs belong to. Without, whoever asks collects them. */
+  readonly owner?: V1OwnerReference | undefined;
   /** GOARCH of the nodes that will run the image. */
   readonly architectures: readonly string[];
   /** Releases of the kernels that the image is for: one, where it is to be built. */

@@ -4,6 +4,7 @@ import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
 import type { ProxySettings, TrustedCertificates } from '../../builder/job-facts.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { ClusterCaches } from '../cluster/caches.ts';
+import type { Job } from '../cluster/resources.ts';
 import type { ImageRegistry } from '../images/image-registry.ts';
 import type { ReferenceCache } from '../references/reference-cache.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
@@ -44,6 +45,8 @@ export interface PipelineServices {
   readonly images: Pick<ImageRegistry, 'resolve' | 'verify' | 'forget'>;
   readonly settings: PipelineSettings;
   readonly log: Logger;
+  /** Gives a Job as it is to be made, or undefined: not now. @default each as it is, at once */
+  readonly admit?: ((job: Job) => Job | undefined) | undefined;
   /** Milliseconds since 1970, by the clock that the API server's times are compared with. @default Date.now */
   readonly now?: (() => number) | undefined;
 }

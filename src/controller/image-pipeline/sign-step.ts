@@ -32,7 +32,7 @@ export function progressSignature(
   const { target, namespace, owner } = request;
   const facts: Omit<SignFacts, 'attempt'> = {
     namespace,
-    owner,
+    ...(owner === undefined ? {} : { owner }),
     image: signImageOf(settings),
     pullSecrets: credentials.names,
     ...(settings.trustedCertificates && { trustedCertificates: settings.trustedCertificates }),

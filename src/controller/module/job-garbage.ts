@@ -15,6 +15,9 @@ export interface KernelWork {
   readonly settled: boolean;
 }
 
+/** What is known of the work that a Job may belong to. */
+type Work = Pick<KernelWork, 'jobs' | 'settled'>;
+
 export interface JobGarbageQuery {
   readonly owned: readonly JobFacts[];
   readonly work: readonly KernelWork[];
@@ -37,12 +40,20 @@ export interface JobGarbage {
  * time after they succeeded, those whose result is persisted.
  */
 export function findJobGarbage(query: JobGarbageQuery): JobGarbage {
-  const { owned, work, now } = query;
-  const byKernel = new Map(work.map((one) => [kernelLabelValue(one.kernel), one]));
+  const byKernel = new Map(query.work.map((one) => [kernelLabelValue(one.kernel), one]));
+  return findGarbage(query, (job) => byKernel.get(job.kernel ?? ''));
+}
+
+/** As `findJobGarbage`, for Jobs whose work is found in another way. Undefined: nobody wants it. */
+export function findGarbage(
+  query: Omit<JobGarbageQuery, 'work'>,
+  workOf: (job: JobFacts) => Work | undefined,
+): JobGarbage {
+  const { owned, now } = query;
   const due = owned
     .filter(({ deleting }) => !deleting)
     .flatMap((job) => {
-      const at = goesAt(job, byKernel.get(job.kernel ?? ''), query);
+      const at = goesAt(job, workOf(job), query);
       return at === undefined ? [] : [{ job, at }];
     });
   const later = due.filter(({ at }) => at > now).map(({ at }) => at - now);
@@ -55,8 +66,8 @@ export function findJobGarbage(query: JobGarbageQuery): JobGarbage {
 /** When a Job can go, in milliseconds since 1970; undefined: not as things are. */
 function goesAt(
   job: JobFacts,
-  work: KernelWork | undefined,
-  { gcDelay, unusedDelay = defaultUnusedDelay }: JobGarbageQuery,
+  work: Work | undefined,
+  { gcDelay, unusedDelay = defaultUnusedDelay }: Omit<JobGarbageQuery, 'work'>,
 ): number | undefined {
   if (work === undefined) return Date.parse(job.created ?? '') + unusedDelay;
   if (work.jobs === undefined) return undefined;

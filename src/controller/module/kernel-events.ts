@@ -1,5 +1,8 @@
 import type { KernelPhase, KernelStatus } from '../../api/module/status.ts';
-import type { KernelResult } from './kernel-result.ts';
+import type { ImageState } from '../image-pipeline/image-state.ts';
+import type { NodeGroup } from './node-groups.ts';
+
+type EarlierStatus = Pick<KernelStatus, 'phase' | 'reason' | 'job'>;
 
 /** Something to tell of a kernel. */
 export interface KernelEvent {
@@ -13,8 +16,8 @@ export interface KernelEvent {
 
 /** What happened to a kernel's image between what was persisted and now. */
 export function kernelEvents(
-  { group, state }: KernelResult,
-  earlier: KernelStatus | undefined,
+  { group, state }: { readonly group: Pick<NodeGroup, 'kernel'>; readonly state: ImageState },
+  earlier: EarlierStatus | undefined,
 ): KernelEvent[] {
   const { phase, reason, message, job, digest } = state;
   const isNews = earlier?.phase !== phase || earlier.reason !== reason || earlier.job !== job;
@@ -29,9 +32,10 @@ export function kernelEvents(
       succeeded: { kind, job: earlier.job ?? '' },
     });
   }
-  if ((phase === 'Building' || phase === 'Signing') && earlier?.job !== job) {
+  const isWorking = phase === 'Building' || phase === 'Signing';
+  if (isWorking && job !== undefined && earlier?.job !== job) {
     const kind = phase === 'Building' ? 'Build' : 'Sign';
-    events.push(normal(`${kind}Created`, kind, `${kind} created for kernel ${kernel}: Job ${job ?? ''}`));
+    events.push(normal(`${kind}Created`, kind, `${kind} created for kernel ${kernel}: Job ${job}`));
   }
   if (phase === 'Failed') {
     events.push({ type: 'Warning', reason, action: 'Reconcile', note: `Kernel ${kernel}: ${message}` });
@@ -43,7 +47,7 @@ export function kernelEvents(
 }
 
 /** Whether a Job's work is behind the image now. Trouble with the registry says nothing about it. */
-function hasSucceeded(earlier: KernelStatus, phase: KernelPhase): boolean {
+function hasSucceeded(earlier: EarlierStatus, phase: KernelPhase): boolean {
   const wasWorking = earlier.phase === 'Building' || earlier.phase === 'Signing';
   return wasWorking && earlier.phase !== phase && phase !== 'Failed' && phase !== 'Checking';
 }

@@ -6,6 +6,7 @@ import { KmmError } from '../../shared/errors.ts';
 import { advanceImage, advanceImageClosely } from '../image-pipeline/advance-image.ts';
 import { PipelineError } from '../image-pipeline/errors.ts';
 import type { EarlierState, ImageState } from '../image-pipeline/image-state.ts';
+import type { PipelineRequest } from '../image-pipeline/request.ts';
 import type { PipelineServices } from '../image-pipeline/services.ts';
 import { MappingError } from '../kernel-mapping/errors.ts';
 import { ReferencedObjectError } from '../references/errors.ts';
@@ -54,33 +55,43 @@ export async function advanceKernels(
   const releases = members.map(({ kernel }) => kernel.release);
   const earlier = module.status?.kernels?.find(({ kernelVersion }) => kernelVersion === releases[0]);
   if (target instanceof KmmError) return failedResult(target, earlier);
+  const request = {
+    target,
+    namespace: target.module.namespace,
+    owner,
+    architectures: distinct(members.flatMap(({ architectures }) => architectures)),
+    kernels: releases,
+    osImages: distinct(members.flatMap(({ osImages }) => osImages)),
+    builder: builderOf(module),
+    retry: module.metadata.annotations?.[moduleAnnotations.retry],
+    earlier,
+    confirm: () => confirmModule(services.client, module, signal),
+  };
+  return tryAdvance(services, { request, closely }, signal);
+}
+
+/** As `advanceImage`, with what it throws as a result. */
+export async function tryAdvance(
+  services: PipelineServices,
+  { request, closely }: { readonly request: PipelineRequest; readonly closely: boolean },
+  signal: AbortSignal,
+): Promise<ImageResult> {
   try {
-    const request = {
-      target,
-      namespace: target.module.namespace,
-      owner,
-      architectures: distinct(members.flatMap(({ architectures }) => architectures)),
-      kernels: releases,
-      osImages: distinct(members.flatMap(({ osImages }) => osImages)),
-      builder: builderOf(module),
-      retry: module.metadata.annotations?.[moduleAnnotations.retry],
-      earlier,
-      confirm: () => confirmModule(services.client, module, signal),
-    };
     const first = await (closely ? advanceImageClosely : advanceImage)(services, request, signal);
     const { digest } = first.state;
     // A digest that is not the persisted one may be an old one that is remembered here.
-    const isSurprise = digest !== undefined && earlier?.digest !== undefined && digest !== earlier.digest;
+    const isSurprise =
+      digest !== undefined && request.earlier?.digest !== undefined && digest !== request.earlier.digest;
     const { state, jobs } =
       isSurprise && !closely ? await advanceImageClosely(services, request, signal) : first;
     return { state, jobs, error: undefined };
   } catch (error) {
-    return failedResult(error, earlier);
+    return failedResult(error, request.earlier);
   }
 }
 
 /** The builder that an annotation asks for. */
-export function builderOf({ metadata }: Module): BuilderName | undefined {
+export function builderOf({ metadata }: Pick<Module, 'metadata'>): BuilderName | undefined {
   const asked = metadata.annotations?.[moduleAnnotations.builder];
   return builderNames.find((name) => name === asked);
 }
@@ -110,13 +121,14 @@ export function failureOf(
   return { state, error: isTheirs ? undefined : error };
 }
 
-function describe(error: unknown): string {
+/** An error in a sentence, for a status. */
+export function describe(error: unknown): string {
   if (!(error instanceof KmmError)) return 'The operator failed; its log says why';
   return error.hint === undefined ? error.message : `${error.message}. ${error.hint}`;
 }
 
 /** `NOT_FOUND` as a reason: `NotFound`. */
-function reasonOf(code: string): string {
+export function reasonOf(code: string): string {
   return code
     .toLowerCase()
     .replaceAll(/(?:^|_)([a-z0-9])/g, (_match, letter: string) => letter.toUpperCase());

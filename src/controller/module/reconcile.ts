@@ -37,6 +37,8 @@ export interface ModuleServices extends PipelineServices {
   readonly references: ReferenceCache;
   readonly events: EventRecorder;
   readonly operator: OperatorFacts;
+  /** A hub builds and signs for this cluster: images must exist. */
+  readonly managed?: boolean | undefined;
   readonly metrics?: Pick<ImageMetrics, 'observeJob'> | undefined;
   /** Validations that have Modules' images made for kernels that no node runs yet. */
   readonly preflights?: Pick<PreflightCaches, 'validations'> | undefined;
@@ -80,7 +82,7 @@ export class ModuleReconciler {
       selector: spec.selector,
       tolerations: spec.tolerations ?? [],
     });
-    const wanted = wantedKernels(module, selected.groups);
+    const wanted = wantedKernels(module, selected.groups, { managed: this.#services.managed });
     references.use(metadata, referencesOf(metadata.namespace, wanted));
     const owner = ownerOf(module);
     const advance = (closely: boolean): Promise<KernelResult[]> =>

@@ -3,7 +3,9 @@ import type { Logger } from '../../shared/log.ts';
 import type { ClusterCaches } from '../cluster/caches.ts';
 import type { PreflightCaches } from '../cluster/preflights.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
+import type { CustomResource } from '../cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
+import type { Informer } from '../runtime/cache/informer.ts';
 import type { Controller } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
@@ -26,9 +28,14 @@ export interface OperatorContext {
   readonly log: Logger;
 }
 
+/** A cache, as far as it has to be run. */
+export type FollowingCache = Pick<Informer<CustomResource, unknown>, 'run' | 'hasSynced'>;
+
 /** A part of the operator that works only while this process leads. */
 export interface ControllerSet {
   readonly controllers: readonly Controller[];
+  /** Further caches, which follow the cluster while others lead too. */
+  readonly caches?: readonly FollowingCache[] | undefined;
   /** Further work until the signal is aborted. */
   run?(signal: AbortSignal): Promise<void>;
 }

@@ -1,12 +1,10 @@
-import { DriverToolkitImages } from '../driver-toolkit/driver-toolkit-images.ts';
-import { ImageRegistry } from '../images/image-registry.ts';
-import type { PipelineSettings } from '../image-pipeline/services.ts';
-import { createImageMetrics } from '../module/metrics.ts';
+import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { createModuleController } from '../module/module-controller.ts';
 import { createNodeLabelsController } from '../node-labels/controller.ts';
 import { createPreflightControllers } from '../preflight/controllers.ts';
-import { ReferenceCache } from '../references/reference-cache.ts';
+import { createClaimCache, createClaimPublisher } from '../spoke/claim-publisher.ts';
 import type { ControllerFactory, OperatorContext } from './context.ts';
+import { createPipelineParts } from './pipeline-parts.ts';
 
 /** Accounts that the installation makes, in the operator's namespace. */
 const serviceAccounts = {
@@ -17,26 +15,19 @@ const serviceAccounts = {
 /** Modules worked on at a time: most of the work is waiting for registries. */
 const maxConcurrentModules = 8;
 
-/** The parts of the operator. */
-export const controllerFactories: readonly ControllerFactory[] = [imageControllers, nodeLabelControllers];
+/** The parts of a cluster's operator. One that a hub manages tells its kernels, and builds, signs and checks nothing. */
+export function controllerFactories({ managed }: OperatorConfiguration): readonly ControllerFactory[] {
+  return managed
+    ? [imageControllers, nodeLabelControllers, claimControllers]
+    : [imageControllers, nodeLabelControllers];
+}
 
 /** Those that build, sign and check images: they share what is known of registries. */
 function imageControllers(context: OperatorContext): ReturnType<ControllerFactory> {
-  const { configuration, client, caches, preflights, events, metrics, registry, log } = context;
-  const imageMetrics = createImageMetrics(registry);
-  const references = new ReferenceCache({ client, log });
-  const driverToolkit = new DriverToolkitImages({
-    client,
-    log,
-    configured: configuration.driverToolkit.images,
-  });
-  const images = new ImageRegistry({
-    log,
-    userAgent: context.userAgent,
-    trustedCertificates: context.trustedCertificates,
-    foundTtl: configuration.registry.checkInterval,
-    onCheck: (kind, seconds, outcome) => imageMetrics.observeCheck(kind, seconds, outcome),
-  });
+  const { configuration, client, caches, preflights, events, metrics, log } = context;
+  const { namespace, managed } = configuration;
+  const parts = createPipelineParts(context);
+  const { references, images, settings } = parts;
   const services = {
     client,
     caches,
@@ -45,24 +36,33 @@ function imageControllers(context: OperatorContext): ReturnType<ControllerFactor
     images,
     events,
     log,
-    metrics: imageMetrics,
-    operator: { namespace: configuration.namespace, ...serviceAccounts },
-    settings: pipelineSettings(context, driverToolkit),
+    metrics: parts.metrics,
+    operator: { namespace, ...serviceAccounts },
+    settings,
+    managed,
   };
   const controller = createModuleController(services, {
     maxConcurrent: maxConcurrentModules,
     metrics: metrics.controller('module', maxConcurrentModules),
   });
-  driverToolkit.onChange(() => {
+  parts.driverToolkit.onChange(() => {
     for (const { key } of caches.modules.list()) controller.enqueue(key);
   });
-  return {
-    controllers: [controller, ...createPreflightControllers(services, { metrics })],
-    async run(signal) {
-      await Promise.all([references.run(signal), driverToolkit.run(signal)]);
-      await images.close();
-    },
-  };
+  const preflight = managed ? [] : createPreflightControllers(services, { metrics });
+  return { controllers: [controller, ...preflight], run: (signal) => parts.run(signal) };
+}
+
+function claimControllers({ client, caches, metrics, log }: OperatorContext): ReturnType<ControllerFactory> {
+  const claims = createClaimCache(client, log);
+  const { nodes } = caches;
+  const publisher = createClaimPublisher({
+    client,
+    nodes,
+    claims,
+    log,
+    metrics: metrics.controller('kernel-claims', 1),
+  });
+  return { controllers: [publisher], run: (signal) => claims.run(signal) };
 }
 
 function nodeLabelControllers({
@@ -73,26 +73,4 @@ function nodeLabelControllers({
   log,
 }: OperatorContext): ReturnType<ControllerFactory> {
   return { controllers: [createNodeLabelsController({ client, caches, events, metrics, log })] };
-}
-
-function pipelineSettings(
-  { configuration }: OperatorContext,
-  driverToolkit: DriverToolkitImages,
-): PipelineSettings {
-  const { build, sign, job, registry, proxy } = configuration;
-  const deadline = { activeDeadlineSeconds: Math.ceil(job.deadline / 1000) };
-  return {
-    builder: build.builder,
-    builderImages: build.images,
-    userNamespaces: build.userNamespaces,
-    signImage: sign.image,
-    buildPodTemplate: { ...deadline, ...build.podTemplate },
-    signPodTemplate: { ...deadline, ...sign.podTemplate },
-    backoffLimit: job.backoffLimit,
-    backoff: job.backoff,
-    gcDelay: job.gcDelay,
-    trustedCertificates: registry.trustedCertificates,
-    proxy,
-    driverToolkit: () => driverToolkit.table(),
-  };
 }

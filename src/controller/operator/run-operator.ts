@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { Registry } from 'prom-client';
 import type { Logger } from '../../shared/log.ts';
-import { allCaches, createCaches, type ClusterCaches } from '../cluster/caches.ts';
+import { allCaches, createCaches } from '../cluster/caches.ts';
 import { createPreflightCaches } from '../cluster/preflights.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { ApiClient } from '../runtime/api/client.ts';
@@ -11,7 +11,7 @@ import { createConnection } from '../runtime/api/connection.ts';
 import { EventRecorder } from '../runtime/event-recorder.ts';
 import { LeaderElection, type LeadershipEnd } from '../runtime/leader/leader-election.ts';
 import { createRuntimeMetrics } from '../runtime/metrics.ts';
-import type { ControllerFactory, ControllerSet, OperatorContext } from './context.ts';
+import type { ControllerFactory, ControllerSet, FollowingCache, OperatorContext } from './context.ts';
 import { registerKmmMetrics } from './kmm-metrics.ts';
 import { runControllers } from './run-controllers.ts';
 import { readTrustedCertificates } from './trusted-certificates.ts';
@@ -24,6 +24,8 @@ export interface RunOperatorOptions {
   readonly configuration: OperatorConfiguration;
   readonly kubeconfig: KubeConfig;
   readonly factories: readonly ControllerFactory[];
+  /** What is followed besides the controllers' own caches: a hub has no Modules. @default cluster */
+  readonly kind?: 'cluster' | 'hub' | undefined;
   /** Of the program. */
   readonly version: string;
   readonly log: Logger;
@@ -37,7 +39,7 @@ export interface RunOperatorOptions {
  * @throws what a controller throws that cannot go on
  */
 export async function runOperator(options: RunOperatorOptions): Promise<LeadershipEnd> {
-  const { configuration, kubeconfig, factories, version, log, signal } = options;
+  const { configuration, kubeconfig, factories, kind = 'cluster', version, log, signal } = options;
   const registry = new Registry();
   const metrics = createRuntimeMetrics(registry);
   const connection = createConnection(kubeconfig);
@@ -47,7 +49,7 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
   const identity = `${hostname()}_${randomUUID()}`;
   const events = new EventRecorder({
     client,
-    controller: 'kmm.sigs.x-k8s.io/operator',
+    controller: kind === 'hub' ? 'kmm.sigs.x-k8s.io/hub' : 'kmm.sigs.x-k8s.io/operator',
     instance: hostname(),
     log,
   });
@@ -60,8 +62,11 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
 
   await using stack = new AsyncDisposableStack();
   stack.defer(() => connection.close());
-  followCluster(stack, context);
-  stack.use(await serveHealth(configuration.healthProbe, { caches: () => haveSynced(caches) }));
+  const own = sets.flatMap((set) => set.caches ?? []);
+  const followed = kind === 'hub' ? own : [...allCaches(caches), ...own];
+  follow(stack, kind === 'hub' ? followed : [...followed, ...measuredCaches(context)]);
+  const haveSynced = (): boolean => followed.every(({ hasSynced }) => hasSynced);
+  stack.use(await serveHealth(configuration.healthProbe, { caches: haveSynced }));
   stack.use(await serveMetrics({ settings: configuration.metrics, registry, client, log }));
   log.info('operator started', { version, namespace: configuration.namespace, identity });
   const end = await runWhileLeading({ context, sets, identity, signal });
@@ -70,24 +75,23 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
   return end;
 }
 
-/** Runs the caches until the stack is disposed of. */
-function followCluster(stack: AsyncDisposableStack, { caches, preflights, registry }: OperatorContext): void {
-  registerKmmMetrics(registry, {
-    modules: () => caches.modules.list(),
-    preflights: () => preflights.validations.size,
-  });
+/** Runs caches until the stack is disposed of. */
+function follow(stack: AsyncDisposableStack, caches: readonly Pick<FollowingCache, 'run'>[]): void {
   const stop = new AbortController();
-  const running = [...allCaches(caches), preflights.validations, preflights.validationsOcp].map((cache) =>
-    cache.run(stop.signal),
-  );
+  const running = caches.map((cache) => cache.run(stop.signal));
   stack.defer(async () => {
     stop.abort();
     await Promise.all(running);
   });
 }
 
-function haveSynced(caches: ClusterCaches): boolean {
-  return allCaches(caches).every(({ hasSynced }) => hasSynced);
+/** Registers KMM's metrics; gives the caches that they and preflight validation take. */
+function measuredCaches({ caches, preflights, registry }: OperatorContext): Pick<FollowingCache, 'run'>[] {
+  registerKmmMetrics(registry, {
+    modules: () => caches.modules.list(),
+    preflights: () => preflights.validations.size,
+  });
+  return [preflights.validations, preflights.validationsOcp];
 }
 
 interface Leading {

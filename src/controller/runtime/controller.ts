@@ -40,6 +40,11 @@ export interface RunOptions {
   readonly gracePeriod?: number | undefined;
 }
 
+export interface WatchOptions {
+  /** Milliseconds from an event to the work: the events meanwhile are one. @default 0 */
+  readonly delay?: number | undefined;
+}
+
 const defaultGracePeriod = 20_000;
 
 /** Calls a reconciler for each key that needs it. */
@@ -65,9 +70,10 @@ export class Controller {
   watch<T extends KubernetesObject, P>(
     informer: Informer<T, P>,
     map: (event: CacheEvent<P>) => readonly ObjectKey[] = ({ key }) => [key],
+    { delay = 0 }: WatchOptions = {},
   ): void {
     informer.onEvent((event) => {
-      for (const key of map(event)) this.#queue.add(key);
+      for (const key of map(event)) this.#queue.addAfter(key, delay);
     });
     this.#sources.push((signal) => informer.waitForSync(signal));
   }

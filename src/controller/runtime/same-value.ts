@@ -1,4 +1,7 @@
-/** Whether two values are the same as JSON: neither the order of properties counts, nor those undefined. */
+/**
+ * Whether two values are the same as JSON: neither the order of properties counts, nor those undefined, nor empty
+ * lists, which the API server does not keep of what is applied.
+ */
 export function isSameValue(one: unknown, other: unknown): boolean {
   return JSON.stringify(sorted(one)) === JSON.stringify(sorted(other));
 }
@@ -8,8 +11,12 @@ function sorted(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
     Object.entries(value)
-      .filter(([, property]) => property !== undefined)
+      .filter(([, property]) => property !== undefined && !isEmptyList(property))
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .map(([name, property]) => [name, sorted(property)]),
   );
+}
+
+function isEmptyList(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0;
 }

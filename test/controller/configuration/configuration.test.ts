@@ -106,11 +106,20 @@ describe('the configuration', () => {
       sign: { image: undefined, podTemplate: undefined },
       driverToolkit: { images: new Map() },
       registry: { trustedCertificates: undefined, checkInterval: 600_000 },
+      hub: { maxConcurrentJobs: 10 },
       proxy: {},
       withoutEffect: [],
     });
     expect(build).toMatchObject({ builder: 'kaniko', userNamespaces: false, podTemplate: undefined });
     expect(build.images.kaniko).toContain('kaniko');
+  });
+
+  it('is for a hub when it is told so, which has a Lease of its own', () => {
+    const loaded = loadConfiguration('hub: {kueueQueue: builds}', environment, { hub: true });
+    expect(loaded.leaderElection.resourceId).toBe('kmm-hub.sigs.x-k8s.io');
+    expect(loaded.hub).toEqual({ kueueQueue: 'builds' });
+    const both = 'hub: {kueueQueue: builds, maxConcurrentJobs: 3}';
+    expect(() => loadConfiguration(both, environment)).toThrow('hub.maxConcurrentJobs');
   });
 
   test.each(Object.entries(shipped))('takes the file of KMM %s as it is', (_, text) => {

@@ -10,6 +10,8 @@ const job: JobFacts = {
   uid: '1',
   ownerUid: '2',
   kind: 'build',
+  module: undefined,
+  image: undefined,
   kernel: '6.1.0',
   hash: undefined,
   state: 'active',

@@ -71,9 +71,10 @@ export function argumentsOf(job: Job): readonly string[] {
   return job.spec?.template.spec?.containers[0]?.args ?? [];
 }
 
-export async function startModuleWorld(): Promise<ModuleWorld> {
+/** Starts one, on an API server of its own if none is given. */
+export async function startModuleWorld(given?: ApiServer): Promise<ModuleWorld> {
   const folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-'));
-  const [api, registry] = await Promise.all([startApiServer(), startEmbedded()]);
+  const [api, registry] = await Promise.all([given ?? startApiServer(), startEmbedded()]);
   const client = await api.client();
   await installCustomResources(client);
   const key = await createTestKey(folder, 'signing');
@@ -171,7 +172,7 @@ export async function startModuleWorld(): Promise<ModuleWorld> {
       for (const stop of stops) await stop();
       await registries.close();
       await registry.close();
-      await api[Symbol.asyncDispose]();
+      if (given === undefined) await api[Symbol.asyncDispose]();
       await rm(folder, { recursive: true, force: true });
     },
   };

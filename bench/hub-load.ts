@@ -1,0 +1,173 @@
+/** Measures the hub's operator: a real API server with clusters that are objects only, whose agents and Jobs are played. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { createTemporaryDirectory } from '../src/shared/temporary-directory.ts';
+import { hubNamespace } from '../test/controller/hub/hub-world.ts';
+import { createLoadFleet, type LoadFleet } from '../test/controller/hub/load-fleet.ts';
+import { freePort, startProcess, type RunningProcess } from '../test/support/processes.ts';
+
+const usage =
+  'npm run bench:hub -- [--clusters 2000] [--modules 50] [--kernels 40] [--drivers 40] [--groups 10] [--jobs 50]';
+
+const text = (value: string) => ({ type: 'string', default: value }) as const;
+const { values: options } = parseArgs({
+  options: {
+    clusters: text('2000'),
+    modules: text('50'),
+    kernels: text('40'),
+    drivers: text('40'),
+    groups: text('10'),
+    jobs: text('50'),
+    rest: text('30'),
+    help: { type: 'boolean' },
+  },
+});
+
+if (options.help) console.log(usage);
+else await main();
+
+/** The operator, as users run it. */
+interface Operator {
+  readonly process: RunningProcess;
+  readonly metrics: string;
+}
+
+/** Counts of requests by method, and seconds of CPU. */
+type Usage = Readonly<Record<string, number>>;
+
+async function main(): Promise<void> {
+  const { clusters, modules, kernels, drivers, groups } = options;
+  process.stderr.write('filling the hub\n');
+  await using fleet = await createLoadFleet({
+    clusters: Number(clusters),
+    modules: Number(modules),
+    kernels: Number(kernels),
+    drivers: Number(drivers),
+    groups: Number(groups),
+  });
+  await using directory = await createTemporaryDirectory();
+  const operator = await startOperator(fleet, directory.path);
+  try {
+    const rows = await measure(fleet, operator);
+    const table = rows.map(([what, value]) => `| ${what} | ${value} |`);
+    console.log(['| what | measured |', '| --- | --- |', ...table].join('\n'));
+  } finally {
+    await operator.process.stop('SIGKILL');
+  }
+}
+
+async function measure(fleet: LoadFleet, operator: Operator): Promise<[string, string][]> {
+  const { clusters, modules, kernels } = options;
+  const rows: [string, string][] = [
+    ['clusters, ManagedClusterModules, kernels', `${clusters}, ${modules}, ${kernels}`],
+    ['ManifestWorks, distinct pieces of work', `${fleet.works}, ${fleet.distinctWork}`],
+  ];
+  const phase = async (name: string, work: () => Promise<void>): Promise<void> => {
+    process.stderr.write(`${name}\n`);
+    const [before, jobs] = [await usageOf(operator), fleet.jobs().length];
+    const seconds = await until(fleet, work);
+    await quiet(operator);
+    const after = await usageOf(operator);
+    const made = fleet.jobs().slice(jobs);
+    rows.push(
+      [`${name}: time`, `${seconds.toFixed(1)} s`],
+      [`${name}: Jobs`, `${made.length}, ${new Set(made).size} distinct`],
+      [`${name}: calls`, describe(before, after)],
+      [`${name}: CPU`, `${((after['cpu'] ?? 0) - (before['cpu'] ?? 0)).toFixed(1)} s`],
+      [`${name}: memory`, await memoryOf(operator)],
+    );
+  };
+  await phase('first rollout', () => fleet.createModules());
+  const before = await usageOf(operator);
+  await sleep(Number(options.rest) * 1000);
+  rows.push([`${options.rest} s of rest: calls`, describe(before, await usageOf(operator))]);
+  await phase('kernel upgrade of all clusters', () => fleet.upgrade());
+  return rows;
+}
+
+/** Seconds that work takes until every cluster is Ready with its kernel. */
+async function until(fleet: LoadFleet, work: () => Promise<void>): Promise<number> {
+  const started = performance.now();
+  await work();
+  for (;;) {
+    const { works, ready } = await fleet.progress();
+    process.stderr.write(`${works} works, ${ready} ready, ${fleet.jobs().length} Jobs\n`);
+    if (works === fleet.works && ready === fleet.works) return (performance.now() - started) / 1000;
+    await sleep(1000);
+  }
+}
+
+async function startOperator(fleet: LoadFleet, directory: string): Promise<Operator> {
+  const port = await freePort();
+  const config = join(directory, 'config.yaml');
+  const metrics = `{ bindAddress: '127.0.0.1:${port}', secureServing: false, enableAuthnAuthz: false }`;
+  await writeFile(
+    config,
+    `{ healthProbeBindAddress: '0', metrics: ${metrics}, hub: { maxConcurrentJobs: ${options.jobs} } }`,
+  );
+  const program = fileURLToPath(new URL('../bin/kmm-operator.js', import.meta.url));
+  const { kubeconfig } = fleet.world.jobs.api;
+  const started = startProcess(
+    process.execPath,
+    [program, 'hub', '--config', config, '--kubeconfig', kubeconfig, '--log-level=error'],
+    {
+      log: join(directory, 'operator.out'),
+      env: { OPERATOR_NAMESPACE: hubNamespace, RELATED_IMAGE_SIGN: 'ghcr.io/kmm-sign/kmm-sign:bench' },
+    },
+  );
+  const operator = { process: started, metrics: `http://127.0.0.1:${port}/metrics` };
+  for (;;) {
+    if (started.exited) throw new Error(`the operator did not start: ${started.output()}`);
+    if (await usageOf(operator).then(Boolean, () => false)) return operator;
+    await sleep(100);
+  }
+}
+
+async function usageOf({ metrics, process }: Operator): Promise<Usage> {
+  const body = await (await fetch(metrics)).text();
+  const counts: Record<string, number> = {};
+  for (const [, labels = '', value] of body.matchAll(/^rest_client_requests_total\{(.*)\} (\d+)$/gm)) {
+    const method = /method="([A-Z]+)"/.exec(labels)?.[1] ?? '';
+    counts[method] = (counts[method] ?? 0) + Number(value);
+  }
+  const reconciles = body.matchAll(/^controller_runtime_reconcile_total\{.*\} (\d+)$/gm);
+  for (const [, value] of reconciles) counts['reconciles'] = (counts['reconciles'] ?? 0) + Number(value);
+  counts['cpu'] = await cpuOf(process.pid);
+  return counts;
+}
+
+/** Seconds of CPU, by a kernel that counts hundredths. */
+async function cpuOf(pid: number): Promise<number> {
+  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ').at(-1)?.split(' ') ?? [];
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}
+
+/** Waits until nothing more is asked. */
+async function quiet(operator: Operator): Promise<void> {
+  let before = '';
+  for (;;) {
+    // The Lease is renewed all the time, by PUT.
+    const { reconciles, PATCH, POST, DELETE } = await usageOf(operator);
+    const now = JSON.stringify([reconciles, PATCH, POST, DELETE]);
+    if (now === before) return;
+    before = now;
+    await sleep(3000);
+  }
+}
+
+function describe(before: Usage, after: Usage): string {
+  return Object.entries(after)
+    .filter(([name]) => name !== 'cpu')
+    .map(([name, count]) => `${count - (before[name] ?? 0)} ${name}`)
+    .join(', ');
+}
+
+async function memoryOf({ process: { pid } }: Operator): Promise<string> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const megabytes = (field: string): string =>
+    `${Math.round(Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0) / 1000)} MB`;
+  return `${megabytes('VmRSS')} resident, ${megabytes('VmHWM')} at most`;
+}

@@ -1,0 +1,143 @@
+import type { CacheEvent } from '../runtime/cache/informer.ts';
+import { Controller, type ControllerOptions } from '../runtime/controller.ts';
+import type { ObjectKey } from '../runtime/object-key.ts';
+import type { RuntimeMetrics } from '../runtime/metrics.ts';
+import { concernedBy, type CachedManagedClusterModule } from './caches.ts';
+import { ImageBoard } from './image-board.ts';
+import { ImageReconciler } from './image-reconciler.ts';
+import { JobSlots } from './job-slots.ts';
+import { ManagedClusterModuleReconciler } from './reconcile.ts';
+import type { HubServices } from './services.ts';
+import type { WorkFacts } from './work-facts.ts';
+
+export interface HubControllersOptions {
+  readonly metrics?: Pick<RuntimeMetrics, 'controller'> | undefined;
+  readonly backoff?: ControllerOptions['backoff'];
+  /** Milliseconds for which what clusters tell is collected before it is worked on. @default 1000 */
+  readonly feedbackDelay?: number | undefined;
+}
+
+/** The hub's controllers, and what there is to see of them. */
+export interface HubControllers {
+  readonly controllers: readonly Controller[];
+  /** Images whose Jobs wait for others to end. */
+  waiting(): number;
+  /** Has all images looked at again, as when the Driver Toolkit's images have changed. */
+  refresh(): void;
+}
+
+/** Images worked on at a time: most of the work is waiting for registries. */
+const maxConcurrentImages = 16;
+const maxConcurrentModules = 4;
+
+/**
+ * The hub's controllers. One brings images to be ready, each once for the whole fleet; the other one gives
+ * clusters their ManifestWorks and tells of them.
+ */
+export function createHubControllers(
+  services: HubServices,
+  { metrics, backoff, feedbackDelay = 1000 }: HubControllersOptions = {},
+): HubControllers {
+  const { caches, references, queue, log, now = Date.now } = services;
+  const enqueueImage = (name: string): void => images.enqueue({ name });
+  const board = new ImageBoard(enqueueImage);
+  const slots = new JobSlots({
+    limit: 'maxConcurrentJobs' in queue ? queue.maxConcurrentJobs : Infinity,
+    jobs: () => caches.jobs.list(),
+    wake: enqueueImage,
+    now,
+  });
+  const imageReconciler = new ImageReconciler({
+    services,
+    board,
+    slots,
+    onOutcome: (users) => {
+      for (const user of users) modules.enqueue(user);
+    },
+  });
+  const images = new Controller({
+    name: 'hub-image',
+    log,
+    backoff,
+    maxConcurrent: maxConcurrentImages,
+    metrics: metrics?.controller('hub-image', maxConcurrentImages),
+    reconcile: (key, { signal }) => imageReconciler.reconcile(key, signal),
+  });
+  const moduleReconciler = new ManagedClusterModuleReconciler(services, board);
+  const imagesWithJobs = (): Set<string> => new Set(caches.jobs.list().flatMap(({ image }) => image ?? []));
+  const modules = new Controller({
+    name: 'managed-cluster-module',
+    log,
+    backoff,
+    maxConcurrent: maxConcurrentModules,
+    metrics: metrics?.controller('managed-cluster-module', maxConcurrentModules),
+    reconcile: async (key, { signal }) => {
+      const result = await moduleReconciler.reconcile(key, signal);
+      // Jobs of images that nobody wants, from before a restart too.
+      for (const id of imagesWithJobs()) if (board.work(id) === undefined) enqueueImage(id);
+      return result;
+    },
+  });
+
+  modules.watch(caches.managedClusterModules, (event) => (changesOnlyStatus(event) ? [] : [event.key]));
+  images.watch(caches.managedClusterModules, (event) => {
+    if (!changesOnlyStatus(event)) return [];
+    // Jobs can go when what they did has been persisted.
+    const wanted = [...imagesWithJobs()].filter((id) =>
+      board.work(id)?.users.some(({ name }) => name === event.key.name),
+    );
+    return wanted.map((name) => ({ name }));
+  });
+  modules.watch(caches.managedClusters, (event) => concernedBy(event, caches.managedClusterModules.list()), {
+    delay: feedbackDelay,
+  });
+  modules.watch(
+    caches.manifestWorks,
+    (event) => {
+      if (!changesWork(event)) return [];
+      const { ownerUid } = current(event);
+      if (ownerUid === undefined) return [];
+      return caches.managedClusterModules.byIndex('uid', ownerUid).map(({ key }) => key);
+    },
+    { delay: feedbackDelay },
+  );
+  images.watch(caches.jobs, (event) => {
+    slots.wakeNext();
+    const { image } = current(event);
+    return image === undefined ? [] : [{ name: image }];
+  });
+  images.watch(caches.pods, (event) => {
+    const { key, ownerName } = current(event);
+    const job = ownerName === undefined ? undefined : caches.jobs.get({ ...key, name: ownerName });
+    return job?.image === undefined ? [] : [{ name: job.image }];
+  });
+  references.onChange((users: readonly ObjectKey[]) => {
+    for (const user of users) images.enqueue(user);
+  });
+  return {
+    controllers: [images, modules],
+    waiting: () => slots.waiting,
+    refresh: () => board.all().forEach(enqueueImage),
+  };
+}
+
+function current<P>(event: CacheEvent<P>): P {
+  return event.type === 'deleted' ? event.previous : event.object;
+}
+
+/** The status is ours: what we wrote is no news. */
+function changesOnlyStatus(event: CacheEvent<CachedManagedClusterModule>): boolean {
+  if (event.type !== 'updated') return false;
+  const [before, after] = [event.previous, event.object].map(({ metadata }) => [
+    metadata.uid,
+    metadata.generation,
+    metadata.annotations,
+    metadata.deletionTimestamp,
+  ]);
+  return JSON.stringify(before) === JSON.stringify(after);
+}
+
+/** Agents tell of their works all the time; little of it matters. */
+function changesWork(event: CacheEvent<WorkFacts>): boolean {
+  return event.type !== 'updated' || JSON.stringify(event.object) !== JSON.stringify(event.previous);
+}

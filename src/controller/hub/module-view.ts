@@ -1,0 +1,71 @@
+import type { ManagedClusterModule } from '../../api/managed-cluster-module.ts';
+import { builderOf, moduleAnnotations } from '../module/kernel-result.ts';
+import type { ImageUser, ImageWant } from './image-work.ts';
+import { createManifestWorkFactory } from './manifest-work.ts';
+import { createTargetResolver, type KernelTarget } from './targets.ts';
+
+const architectureLabel = 'kubernetes.io/arch';
+const defaultArchitecture = 'amd64';
+
+/** What follows from the spec and the annotations of a ManagedClusterModule, worked out once. */
+export interface ModuleView {
+  /** Equal for equal specs and annotations of one ManagedClusterModule. */
+  readonly version: string;
+  readonly user: ImageUser;
+  /** Whether the Module has a moduleLoader. */
+  readonly loads: boolean;
+  readonly resolve: (release: string) => KernelTarget;
+  /** What is wanted for kernels. The same kernel gives the same target. */
+  wantsFor(releases: Iterable<string>): ImageWant[];
+  /** The factory of ManifestWorks for images with these digests. */
+  factoryFor(digests: string): ReturnType<typeof createManifestWorkFactory>;
+}
+
+/** The version of the view that a ManagedClusterModule needs. */
+export function viewVersionOf({ metadata }: ManagedClusterModule): string {
+  const { annotations = {}, generation, uid } = metadata;
+  const marks = Object.values(moduleAnnotations).map((key) => annotations[key] ?? null);
+  return JSON.stringify([uid, generation, ...marks]);
+}
+
+export function createModuleView(resource: ManagedClusterModule, created: string): ModuleView {
+  const { metadata } = resource;
+  const user: ImageUser = {
+    uid: metadata.uid ?? '',
+    name: metadata.name,
+    created,
+    builder: builderOf(resource),
+    retry: metadata.annotations?.[moduleAnnotations.retry],
+  };
+  const resolve = createTargetResolver(resource);
+  let factory:
+    | { readonly digests: string; readonly make: ReturnType<typeof createManifestWorkFactory> }
+    | undefined;
+  return {
+    version: viewVersionOf(resource),
+    user,
+    loads: resource.spec.moduleSpec.moduleLoader !== undefined,
+    resolve,
+    wantsFor: (releases) =>
+      [...releases].map(resolve).flatMap((resolved) => {
+        if (resolved.type !== 'target') return [];
+        const { target } = resolved;
+        return [{ user, target, architecture: architectureOf(resource, target.build?.selector) }];
+      }),
+    factoryFor(digests) {
+      // What was made with other digests is of no use any more.
+      if (factory?.digests !== digests) factory = { digests, make: createManifestWorkFactory(resource) };
+      return factory.make;
+    },
+  };
+}
+
+/** Claims say nothing of it, so the selectors have to: of the nodes in clusters, else of those that build. */
+function architectureOf(
+  { spec }: ManagedClusterModule,
+  buildSelector: Readonly<Record<string, string>> | undefined,
+): string {
+  return (
+    spec.moduleSpec.selector[architectureLabel] ?? buildSelector?.[architectureLabel] ?? defaultArchitecture
+  );
+}

@@ -1,0 +1,271 @@
+import pLimit from 'p-limit';
+import type {
+  ClusterStatus,
+  HubImageStatus,
+  ManagedClusterModule,
+  ManagedClusterModuleStatus,
+} from '../../api/managed-cluster-module.ts';
+import { KmmError } from '../../shared/errors.ts';
+import { toConditions } from '../module/conditions.ts';
+import { findingsOfInvalid } from '../module/findings.ts';
+import { describe, reasonOf } from '../module/kernel-result.ts';
+import { isSameValue } from '../runtime/same-value.ts';
+import { isApiError } from '../runtime/errors.ts';
+import type { ReconcileResult } from '../runtime/controller.ts';
+import type { ObjectKey } from '../runtime/object-key.ts';
+import type { CachedManagedClusterModule } from './caches.ts';
+import { planCluster, type ClusterPlan } from './cluster-plan.ts';
+import type { ImageBoard } from './image-board.ts';
+import type { ImageWant } from './image-work.ts';
+import { selects, type ManagedClusterFacts } from './managed-cluster.ts';
+import { createModuleView, viewVersionOf, type ModuleView } from './module-view.ts';
+import { managedClusterModules } from './resources.ts';
+import type { HubServices } from './services.ts';
+import { managedClusterModuleStatusOf } from './status.ts';
+import type { WorkFacts } from './work-facts.ts';
+import { workStatus } from './work-status.ts';
+import { WorkSync } from './work-sync.ts';
+
+/** Requests for one ManagedClusterModule at a time. */
+const maxConcurrentWrites = 16;
+/** Milliseconds until the cache should have what the API server has. */
+const outOfDatePause = 200;
+
+/** What became of a cluster. */
+interface ClusterResult {
+  readonly status: ClusterStatus;
+  /** Why to come again soon. */
+  readonly error?: unknown;
+}
+
+/** Brings ManagedClusterModules to where they should be. */
+export class ManagedClusterModuleReconciler {
+  readonly #services: HubServices;
+  readonly #board: ImageBoard;
+  readonly #works: WorkSync;
+  readonly #views = new Map<string, ModuleView>();
+
+  constructor(services: HubServices, board: ImageBoard) {
+    this.#services = services;
+    this.#board = board;
+    this.#works = new WorkSync(services.client, services.caches);
+  }
+
+  /** @throws AggregateError when clusters failed for a reason that may pass: come again */
+  async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
+    const cached = this.#services.caches.managedClusterModules.get(key);
+    if (cached === undefined || cached.metadata.deletionTimestamp !== undefined) {
+      this.#forget(key.name);
+      return {};
+    }
+    if (cached.resource === undefined) return this.#reportInvalid(cached, signal);
+    const view = this.#viewOf(cached, cached.resource);
+    const isWritten = await this.#reconcileModule(cached, cached.resource, { view, signal });
+    return isWritten ? {} : { requeueAfter: outOfDatePause };
+  }
+
+  /** @returns whether the status is as it should be */
+  async #reconcileModule(
+    { metadata }: CachedManagedClusterModule,
+    resource: ManagedClusterModule,
+    { view, signal }: { readonly view: ModuleView; readonly signal: AbortSignal },
+  ): Promise<boolean> {
+    const { caches, now = Date.now } = this.#services;
+    const clusters = caches.managedClusters
+      .list()
+      .filter(({ deleting, labels }) => !deleting && selects(resource.spec.selector, labels));
+    const wants = view.wantsFor(new Set(clusters.flatMap(({ kernels }) => kernels.releases)));
+    this.#board.want(view.user, wants);
+    const owned = caches.manifestWorks.byIndex('owner', view.user.uid);
+    await this.#deleteOthers(owned, clusters, signal);
+    const works = new Map(owned.map((work) => [work.key.namespace, work]));
+    const results = await this.#reconcileClusters({ view, clusters, works }, signal);
+    signal.throwIfAborted();
+    const status = managedClusterModuleStatusOf({
+      resource,
+      clusters: results.map((result) => result.status),
+      images: this.#imagesOf(resource, wants),
+      now: new Date(now()).toISOString(),
+    });
+    const isWritten =
+      isSameValue(status, resource.status) || (await this.#writeStatus(metadata, status, signal));
+    throwErrors(results);
+    return isWritten;
+  }
+
+  /** What ends up as a failed cluster is that cluster's affair; the others go on. */
+  async #reconcileClusters(
+    {
+      view,
+      clusters,
+      works,
+    }: {
+      readonly view: ModuleView;
+      readonly clusters: readonly ManagedClusterFacts[];
+      readonly works: ReadonlyMap<string | undefined, WorkFacts>;
+    },
+    signal: AbortSignal,
+  ): Promise<ClusterResult[]> {
+    const plans = new Map<string, ClusterPlan>();
+    const planOf = ({ kernels }: ManagedClusterFacts): ClusterPlan => {
+      const key = `${kernels.published}\n${kernels.releases.join('\n')}`;
+      const outcomeOf: ImageBoard['outcome'] = (target) => this.#board.outcome(target);
+      const plan = plans.get(key) ?? planCluster(kernels, { ...view, outcomeOf });
+      plans.set(key, plan);
+      return plan;
+    };
+    const planned = clusters.map((cluster) => ({ cluster, plan: planOf(cluster) }));
+    const digests = [...plans.values()]
+      .flatMap((plan) => (plan.type === 'apply' ? plan.images : []))
+      .map(({ target, digest }) => `${target.kernel.release} ${digest}`);
+    const make = view.factoryFor([...new Set(digests)].toSorted().join('\n'));
+    const limit = pLimit(maxConcurrentWrites);
+    return Promise.all(
+      planned.map(async ({ cluster: { name }, plan }) => {
+        const work = works.get(name);
+        if (plan.type !== 'apply') return waiting(name, plan, work);
+        return limit(async () => {
+          try {
+            const current = await this.#works.apply(make(name, plan.images), work, signal);
+            return { status: { name, kernels: plan.kernels, ...appliedStatus(view, current, work) } };
+          } catch (error) {
+            return failed(name, plan, error);
+          }
+        });
+      }),
+    );
+  }
+
+  async #deleteOthers(
+    owned: readonly WorkFacts[],
+    clusters: readonly ManagedClusterFacts[],
+    signal: AbortSignal,
+  ): Promise<void> {
+    const selected = new Set<string | undefined>(clusters.map(({ name }) => name));
+    const limit = pLimit(maxConcurrentWrites);
+    await Promise.all(
+      owned
+        .filter(({ key }) => !selected.has(key.namespace))
+        .map((work) => limit(() => this.#works.delete(work, signal))),
+    );
+  }
+
+  /** What is not known since the start is as it was persisted: it says which recipe an image was built from. */
+  #imagesOf({ status }: ManagedClusterModule, wants: readonly ImageWant[]): HubImageStatus[] {
+    const earlier = new Map(status?.images?.map((entry) => [entry.image, entry]));
+    const images = new Map<string, HubImageStatus>();
+    for (const { target } of wants) {
+      const { image, kernel } = target;
+      if (images.has(image)) continue;
+      const outcome = this.#board.outcome(target);
+      const entry =
+        outcome === undefined || outcome instanceof KmmError
+          ? earlier.get(image)
+          : { image, kernelVersion: kernel.release, ...withoutRequeue(outcome.state) };
+      if (entry !== undefined) images.set(image, entry);
+    }
+    return [...images.values()].toSorted((a, b) => (a.image < b.image ? -1 : 1));
+  }
+
+  #viewOf({ metadata }: CachedManagedClusterModule, resource: ManagedClusterModule): ModuleView {
+    const { name } = metadata;
+    const known = this.#views.get(name);
+    if (known !== undefined && known.version === viewVersionOf(resource)) return known;
+    if (known !== undefined && known.user.uid !== metadata.uid) this.#forget(name);
+    const view = createModuleView(resource, metadata.creationTimestamp ?? '');
+    this.#views.set(name, view);
+    return view;
+  }
+
+  /** What it owns is collected with it; what it wanted is not wanted any more. */
+  #forget(name: string): void {
+    const view = this.#views.get(name);
+    if (view !== undefined) this.#board.drop(view.user.uid);
+    this.#views.delete(name);
+  }
+
+  async #reportInvalid(
+    { metadata, problem }: CachedManagedClusterModule,
+    signal: AbortSignal,
+  ): Promise<ReconcileResult> {
+    const conditions = toConditions(findingsOfInvalid(problem ?? ''), {
+      generation: metadata.generation,
+      now: metadata.creationTimestamp ?? new Date(0).toISOString(),
+    });
+    const status = { observedGeneration: metadata.generation, conditions };
+    await this.#writeStatus(metadata, status, signal);
+    return {};
+  }
+
+  /** Writes a status over the one that was seen. @returns false when there is another one meanwhile */
+  async #writeStatus(
+    { name, uid, resourceVersion }: CachedManagedClusterModule['metadata'],
+    status: ManagedClusterModuleStatus,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const options = { subresource: 'status', force: true, signal };
+    const object = { metadata: { name, uid, resourceVersion }, status };
+    try {
+      await this.#services.client.apply(managedClusterModules, object, options);
+      return true;
+    } catch (error) {
+      if (!isApiError(error, 'CONFLICT', 'NOT_FOUND')) throw error;
+      return false;
+    }
+  }
+}
+
+function waiting(
+  name: string,
+  plan: Exclude<ClusterPlan, { type: 'apply' }>,
+  work: WorkFacts | undefined,
+): ClusterResult {
+  const { kernels } = plan;
+  if (plan.type === 'unknown') {
+    const looking = { phase: 'Building', reason: 'Checking', message: 'Images are looked for' } as const;
+    return { status: { name, kernels, ...(work === undefined ? looking : workStatus(work)) } };
+  }
+  // What the cluster has is not what it should have.
+  const behind = work === undefined ? {} : { ...workStatus(work), applied: false };
+  return { status: { name, kernels, ...behind, ...plan.obstacle } };
+}
+
+/** The cached work, if it is as it should be; else it was written just now, and nobody has seen it yet. */
+function appliedStatus(
+  { user }: ModuleView,
+  current: WorkFacts | undefined,
+  before: WorkFacts | undefined,
+): ReturnType<typeof workStatus> {
+  if (current !== undefined) return workStatus(current);
+  return {
+    ...(before === undefined ? { degraded: false } : workStatus(before)),
+    manifestWork: user.name,
+    applied: false,
+    phase: 'Applying',
+    reason: 'WaitingForAgent',
+    message: 'The work agent has not applied the Module yet',
+  };
+}
+
+function failed(name: string, { kernels }: ClusterPlan, error: unknown): ClusterResult {
+  const reason = error instanceof KmmError ? reasonOf(error.code) : 'InternalError';
+  const status = { name, kernels, phase: 'Failed', reason, message: describe(error) } as const;
+  // What is too large stays so.
+  return error instanceof KmmError && error.code === 'MANIFEST_WORK_TOO_LARGE'
+    ? { status }
+    : { status, error };
+}
+
+function withoutRequeue<T extends { requeueAfter?: unknown }>({
+  requeueAfter: _pause,
+  ...state
+}: T): Omit<T, 'requeueAfter'> {
+  return state;
+}
+
+function throwErrors(results: readonly ClusterResult[]): void {
+  const errors = results.flatMap(({ error }) => (error === undefined ? [] : [error]));
+  const [first, ...others] = errors;
+  if (first === undefined) return;
+  throw others.length === 0 ? first : new AggregateError(errors, 'several clusters failed');
+}

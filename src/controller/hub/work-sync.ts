@@ -1,0 +1,70 @@
+import { manifestWorks } from './resources.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import { isApiError } from '../runtime/errors.ts';
+import { formatKey } from '../runtime/object-key.ts';
+import type { HubCaches } from './caches.ts';
+import type { DesiredManifestWork } from './manifest-work.ts';
+import type { WorkFacts } from './work-facts.ts';
+
+/** What was written, until the cache has seen it. */
+interface Written {
+  readonly specHash: string;
+  readonly generation: number;
+  /** Milliseconds since 1970. */
+  readonly until: number;
+}
+
+/** Milliseconds that the cache may be behind. */
+const maxLag = 60_000;
+
+/** Keeps ManifestWorks as they should be, with as few requests as can be. */
+export class WorkSync {
+  readonly #client: ApiClient;
+  readonly #cache: HubCaches['manifestWorks'];
+  readonly #written = new Map<string, Written>();
+
+  constructor(client: ApiClient, { manifestWorks: cache }: Pick<HubCaches, 'manifestWorks'>) {
+    this.#client = client;
+    this.#cache = cache;
+    cache.onEvent((event) => {
+      const text = formatKey(event.key);
+      const { generation = 0 } = this.#written.get(text) ?? {};
+      if (event.type === 'deleted' || event.object.generation >= generation) this.#written.delete(text);
+    });
+  }
+
+  /**
+   * Writes a ManifestWork if it is not as it should be.
+   * @returns the cached one, if that is what it should be
+   * @throws ApiError
+   */
+  async apply(
+    { object, specHash }: DesiredManifestWork,
+    cached: WorkFacts | undefined,
+    signal: AbortSignal,
+  ): Promise<WorkFacts | undefined> {
+    const text = formatKey(object.metadata);
+    const written = this.#written.get(text);
+    if (written?.specHash === specHash && written.until > Date.now()) return undefined;
+    const [owner] = object.metadata.ownerReferences ?? [];
+    if (cached?.specHash === specHash && cached.ownerUid === owner?.uid) return cached;
+    // One that is not ours, with our name by chance, is not taken over.
+    const { metadata } = await this.#client.apply(manifestWorks, object, {
+      force: cached !== undefined,
+      signal,
+    });
+    const { generation = 0 } = metadata;
+    const seen = this.#cache.get(metadata)?.generation ?? -1;
+    if (seen < generation) this.#written.set(text, { specHash, generation, until: Date.now() + maxLag });
+    return undefined;
+  }
+
+  /** Deletes a ManifestWork: the agent takes what it holds from the cluster. */
+  async delete({ key, uid, deleting }: WorkFacts, signal: AbortSignal): Promise<void> {
+    if (deleting) return;
+    this.#written.delete(formatKey(key));
+    await this.#client.delete(manifestWorks, key, { uid, signal }).catch((error: unknown) => {
+      if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
+    });
+  }
+}

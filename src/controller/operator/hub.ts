@@ -1,0 +1,49 @@
+import { Gauge } from 'prom-client';
+import { createHubCaches } from '../hub/caches.ts';
+import { createHubControllers } from '../hub/hub-controllers.ts';
+import { createHubJobCaches } from '../hub/job-caches.ts';
+import type { ControllerSet, OperatorContext } from './context.ts';
+import { createPipelineParts } from './pipeline-parts.ts';
+
+/** The parts of a hub's operator. */
+export function hubControllers(context: OperatorContext): ControllerSet {
+  const { configuration, client, events, metrics, registry, log } = context;
+  const { namespace, hub: queue } = configuration;
+  const caches = { ...createHubCaches(client, log), ...createHubJobCaches({ client, log, namespace }) };
+  const parts = createPipelineParts(context);
+  const { references, images, settings, driverToolkit } = parts;
+  const hub = createHubControllers(
+    {
+      client,
+      caches,
+      references,
+      images,
+      events,
+      log,
+      namespace,
+      queue,
+      settings,
+      metrics: parts.metrics,
+    },
+    { metrics },
+  );
+  const count = (name: string, help: string, value: () => number): void => {
+    void new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect() {
+        this.set(value());
+      },
+    });
+  };
+  count('kmm_managedclustermodule_num', 'ManagedClusterModules.', () => caches.managedClusterModules.size);
+  count('kmm_hub_managed_cluster_num', 'ManagedClusters.', () => caches.managedClusters.size);
+  count('kmm_hub_waiting_job_num', 'Jobs that wait until others have ended.', () => hub.waiting());
+  driverToolkit.onChange(() => hub.refresh());
+  return {
+    controllers: hub.controllers,
+    caches: Object.values(caches),
+    run: (signal) => parts.run(signal),
+  };
+}

@@ -1,0 +1,68 @@
+import { DriverToolkitImages } from '../driver-toolkit/driver-toolkit-images.ts';
+import { ImageRegistry } from '../images/image-registry.ts';
+import type { PipelineSettings } from '../image-pipeline/services.ts';
+import { createImageMetrics, type ImageMetrics } from '../module/metrics.ts';
+import { ReferenceCache } from '../references/reference-cache.ts';
+import type { OperatorContext } from './context.ts';
+
+/** What building and signing takes, of a Module controller and of a hub's. */
+export interface PipelineParts {
+  readonly references: ReferenceCache;
+  readonly driverToolkit: DriverToolkitImages;
+  readonly images: ImageRegistry;
+  readonly metrics: ImageMetrics;
+  readonly settings: PipelineSettings;
+  /** Follows what is referred to until the signal is aborted. */
+  run(signal: AbortSignal): Promise<void>;
+}
+
+export function createPipelineParts(context: OperatorContext): PipelineParts {
+  const { configuration, client, registry, log, trustedCertificates, userAgent } = context;
+  const metrics = createImageMetrics(registry);
+  const references = new ReferenceCache({ client, log });
+  const driverToolkit = new DriverToolkitImages({
+    client,
+    log,
+    configured: configuration.driverToolkit.images,
+  });
+  const images = new ImageRegistry({
+    log,
+    userAgent,
+    trustedCertificates,
+    foundTtl: configuration.registry.checkInterval,
+    onCheck: (kind, seconds, outcome) => metrics.observeCheck(kind, seconds, outcome),
+  });
+  return {
+    references,
+    driverToolkit,
+    images,
+    metrics,
+    settings: pipelineSettings(context, driverToolkit),
+    async run(signal) {
+      await Promise.all([references.run(signal), driverToolkit.run(signal)]);
+      await images.close();
+    },
+  };
+}
+
+function pipelineSettings(
+  { configuration }: OperatorContext,
+  driverToolkit: DriverToolkitImages,
+): PipelineSettings {
+  const { build, sign, job, registry, proxy } = configuration;
+  const deadline = { activeDeadlineSeconds: Math.ceil(job.deadline / 1000) };
+  return {
+    builder: build.builder,
+    builderImages: build.images,
+    userNamespaces: build.userNamespaces,
+    signImage: sign.image,
+    buildPodTemplate: { ...deadline, ...build.podTemplate },
+    signPodTemplate: { ...deadline, ...sign.podTemplate },
+    backoffLimit: job.backoffLimit,
+    backoff: job.backoff,
+    gcDelay: job.gcDelay,
+    trustedCertificates: registry.trustedCertificates,
+    proxy,
+    driverToolkit: () => driverToolkit.table(),
+  };
+}

@@ -1,0 +1,92 @@
+import { describe, expect, it } from 'vitest';
+import type { JobFacts } from '../../../src/controller/cluster/projections.ts';
+import { JobSlots } from '../../../src/controller/hub/job-slots.ts';
+
+/** A hub with so many slots, whose Jobs are seen at once. */
+function hub(limit: number) {
+  const jobs: JobFacts[] = [];
+  const woken: string[] = [];
+  const slots = new JobSlots({ limit, jobs: () => jobs, wake: (image) => woken.push(image), now: () => 0 });
+  return {
+    slots,
+    woken,
+    take: (image: string, module = 'driver'): boolean => {
+      const isGranted = slots.take({ image, module, job: image });
+      if (isGranted) jobs.push(job(image, module));
+      return isGranted;
+    },
+    end: (image: string): void => {
+      jobs.splice(
+        jobs.findIndex(({ key }) => key.name === image),
+        1,
+      );
+      slots.wakeNext();
+    },
+  };
+}
+
+function job(name: string, module: string): JobFacts {
+  const facts = { kind: 'build', kernel: '6.1.0', state: 'active', deleting: false } as const;
+  const unknown = {
+    hash: undefined,
+    reason: undefined,
+    message: undefined,
+    created: undefined,
+    ended: undefined,
+  };
+  return {
+    ...facts,
+    ...unknown,
+    key: { namespace: 'hub', name },
+    uid: name,
+    ownerUid: undefined,
+    image: name,
+    module,
+  };
+}
+
+describe('the slots of a hub’s Jobs', () => {
+  it('are no more than there are, and the next is woken when one is free', () => {
+    const { take, end, woken, slots } = hub(2);
+    expect([take('a'), take('b'), take('c')]).toEqual([true, true, false]);
+    expect(woken).toEqual([]);
+    end('a');
+    expect(woken).toEqual(['c']);
+    expect(take('c')).toBe(true);
+    expect(slots.waiting).toBe(0);
+  });
+
+  it('go to the module with the fewest Jobs, not to the one that asked first', () => {
+    const { take, end, woken } = hub(2);
+    expect([take('a1', 'a'), take('a2', 'a'), take('a3', 'a'), take('a4', 'a'), take('b1', 'b')]).toEqual([
+      true,
+      true,
+      false,
+      false,
+      false,
+    ]);
+    end('a1');
+    expect(woken).toEqual(['b1']);
+    expect(take('a3', 'a')).toBe(false);
+    expect(take('b1', 'b')).toBe(true);
+  });
+
+  it('are not kept for whoever does not want one any more', () => {
+    const { take, end, woken, slots } = hub(1);
+    expect([take('a'), take('b'), take('c')]).toEqual([true, false, false]);
+    end('a');
+    slots.leave('b');
+    expect(woken).toEqual(['b', 'c']);
+    expect(take('c')).toBe(true);
+  });
+
+  it('stay with a Job that the cache has not seen yet, until it could not be made', () => {
+    const { slots } = hub(1);
+    const request = { image: 'a', module: 'driver', job: 'job-a' };
+    expect(slots.take(request)).toBe(true);
+    expect(slots.take(request)).toBe(true);
+    expect(slots.take({ image: 'b', module: 'driver', job: 'job-b' })).toBe(false);
+    slots.giveBack('job-a');
+    expect(slots.take({ image: 'b', module: 'driver', job: 'job-b' })).toBe(true);
+  });
+});

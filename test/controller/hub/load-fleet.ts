@@ -1,0 +1,222 @@
+import pLimit from 'p-limit';
+import { parseManagedClusterModule } from '../../../src/api/managed-cluster-module.ts';
+import { jobs, type CustomResource, type Job } from '../../../src/controller/cluster/resources.ts';
+import { managedClusterModules, manifestWorks } from '../../../src/controller/hub/resources.ts';
+import { listAll } from '../../../src/controller/runtime/api/list.ts';
+import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
+import { isApiError } from '../../../src/controller/runtime/errors.ts';
+import { hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
+
+/** How much there is. */
+export interface FleetSize {
+  readonly clusters: number;
+  readonly modules: number;
+  readonly kernels: number;
+  /** Distinct drivers: further ManagedClusterModules want the images of the first. */
+  readonly drivers: number;
+  /** Groups of clusters. Each ManagedClusterModule is for one. */
+  readonly groups: number;
+}
+
+/** A hub with a fleet of objects: its clusters' agents and its Jobs are played. */
+export interface LoadFleet extends AsyncDisposable {
+  readonly world: HubWorld;
+  /** ManifestWorks that there should be. */
+  readonly works: number;
+  /** Pieces of work that there are: builds and signatures. */
+  readonly distinctWork: number;
+  /** The same of a further kernel. */
+  readonly distinctWorkOfKernel: number;
+  /** Creates the ManagedClusterModules. */
+  createModules(): Promise<void>;
+  /** Lets every cluster have the kernel after its own; for the last one this is a new one. */
+  upgrade(): Promise<void>;
+  /** How many ManifestWorks are as they should be, and how many clusters are Ready by the status of all. */
+  progress(): Promise<{ readonly works: number; readonly ready: number }>;
+  /** Names of all Jobs that there ever were. A name twice is work done twice. */
+  jobs(): readonly string[];
+}
+
+/** Requests at a time of those who are played. */
+const concurrency = 16;
+
+/** Starts a hub and fills it with clusters. */
+export async function createLoadFleet(size: FleetSize): Promise<LoadFleet> {
+  const { clusters, modules, kernels, drivers, groups } = size;
+  const world = await startHubWorld();
+  const limit = pLimit(concurrency);
+  const each = async (count: number, work: (index: number) => Promise<unknown>): Promise<void> => {
+    await Promise.all(Array.from({ length: count }, (_, index) => limit(() => work(index))));
+  };
+  let upgrades = 0;
+  const kernelOf = (cluster: number): string => `6.${(cluster % kernels) + upgrades}.0-generic`;
+  const groupOf = (cluster: number): string => `group-${Math.floor(cluster / kernels) % groups}`;
+  await each(clusters, (index) =>
+    world.cluster(`cluster-${index}`, { group: groupOf(index) }, [kernelOf(index)]),
+  );
+  const signed = Array.from({ length: drivers }, (_, driver) => driver).filter(isSigned).length;
+  const players = await startPlayers(world);
+  return {
+    world,
+    works: sum(modules, (module) =>
+      sum(clusters, (one) => Number(groupOf(one) === groupOfModule(module, groups))),
+    ),
+    distinctWork: (drivers + signed) * kernels,
+    distinctWorkOfKernel: drivers + signed,
+    createModules: () => each(modules, (index) => createModule(world, index, size)),
+    async upgrade() {
+      upgrades += 1;
+      await each(clusters, (index) => world.publish(`cluster-${index}`, [kernelOf(index)]));
+    },
+    async progress() {
+      const right = players.works().filter((work) => {
+        const cluster = Number(work.metadata.namespace?.slice('cluster-'.length));
+        return JSON.stringify(work.spec).includes(`"literal":"${kernelOf(cluster)}"`);
+      });
+      const all = (await listAll(world.client, managedClusterModules, {})).map(parseManagedClusterModule);
+      return {
+        works: right.length,
+        ready: all.reduce((total, { status }) => total + (status?.phases?.['Ready'] ?? 0), 0),
+      };
+    },
+    jobs: () => players.jobs,
+    async [Symbol.asyncDispose]() {
+      await players[Symbol.asyncDispose]();
+      await world[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Every fourth driver is signed. */
+function isSigned(driver: number): boolean {
+  return driver % 4 === 0;
+}
+
+function groupOfModule(module: number, groups: number): string {
+  return `group-${module % groups}`;
+}
+
+async function createModule(world: HubWorld, index: number, { drivers, groups }: FleetSize): Promise<void> {
+  const driver = index % drivers;
+  const secret = { name: 'signing' };
+  const container = {
+    modprobe: { moduleName: 'hello', dirName: '/opt' },
+    containerImage: world.jobs.image(`driver-${driver}:\${KERNEL_FULL_VERSION}`),
+    registryTLS: { insecure: true },
+    kernelMappings: [{ regexp: '^.+$' }],
+    build: { dockerfileConfigMap: { name: 'build' } },
+    ...(isSigned(driver) ? { sign: { keySecret: secret, certSecret: secret } } : {}),
+  };
+  await world.client.create(managedClusterModules, {
+    metadata: { name: `module-${index}` },
+    spec: {
+      selector: { group: groupOfModule(index, groups) },
+      spokeNamespace: 'drivers',
+      moduleSpec: { moduleLoader: { container }, selector: {} },
+    },
+  });
+}
+
+interface Players extends AsyncDisposable {
+  readonly jobs: readonly string[];
+  works(): CustomResource[];
+}
+
+/** Those who do what Jobs do, and what clusters' agents do with ManifestWorks. */
+async function startPlayers({ client, jobs: jobWorld }: HubWorld): Promise<Players> {
+  const limit = pLimit(concurrency);
+  const stop = new AbortController();
+  const names: string[] = [];
+  const pending = new Set<Promise<void>>();
+  const seen = new Set<string>();
+  const play = (id: string, work: () => Promise<unknown>): void => {
+    if (seen.has(id)) return;
+    seen.add(id);
+    const playing = limit(async () => {
+      await work().catch((error: unknown) => {
+        if (!isApiError(error, 'NOT_FOUND') && !stop.signal.aborted) throw error;
+      });
+    }).finally(() => pending.delete(playing));
+    pending.add(playing);
+  };
+  const jobCache = new Informer<Job, undefined>({
+    client,
+    resource: jobs,
+    selection: { namespace: hubNamespace },
+    project: (job) => {
+      const { name, uid = '', labels = {} } = job.metadata;
+      if (!seen.has(uid)) names.push(name);
+      const isBuild = labels['kmm.node.kubernetes.io/job-type'] === 'build';
+      play(uid, () => (isBuild ? jobWorld.build(job, name) : jobWorld.sign(job)));
+      return undefined;
+    },
+  });
+  const workCache = new Informer<CustomResource, CustomResource>({
+    client,
+    resource: manifestWorks,
+    project: (work) => {
+      const { generation, uid } = work.metadata;
+      play(`${uid} ${generation}`, () =>
+        client.patch(
+          manifestWorks,
+          work.metadata,
+          { status: appliedStatus(work) },
+          { subresource: 'status' },
+        ),
+      );
+      return work;
+    },
+  });
+  const running = Promise.all([jobCache.run(stop.signal), workCache.run(stop.signal)]);
+  return {
+    jobs: names,
+    works: () => workCache.list(),
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      limit.clearQueue();
+      await running;
+      await Promise.all(pending);
+    },
+  };
+}
+
+function feedbackOf(name: string, integer: number): object {
+  return { name, fieldValue: { type: 'Integer', integer } };
+}
+
+/** What an agent says when the operator of its cluster has loaded the module. */
+function appliedStatus(work: CustomResource): object {
+  const { generation = 0 } = work.metadata;
+  const condition = (type: string) => ({
+    type,
+    status: 'True',
+    reason: 'Done',
+    message: '',
+    lastTransitionTime: new Date().toISOString(),
+    observedGeneration: generation,
+  });
+  return {
+    conditions: [condition('Applied'), condition('Available')],
+    resourceStatus: {
+      manifests: [
+        {
+          conditions: [condition('Applied')],
+          resourceMeta: { ordinal: 0 },
+          statusFeedback: {
+            values: [
+              feedbackOf('generation', generation),
+              feedbackOf('observedGeneration', generation),
+              feedbackOf('moduleLoader.availableNumber', 3),
+              feedbackOf('moduleLoader.desiredNumber', 3),
+              { name: 'ready.status', fieldValue: { type: 'String', string: 'True' } },
+            ],
+          },
+        },
+      ],
+    },
+  };
+}
+
+function sum(count: number, value: (index: number) => number): number {
+  return Array.from({ length: count }, (_, index) => value(index)).reduce((total, one) => total + one, 0);
+}
