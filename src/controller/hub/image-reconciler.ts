@@ -5,7 +5,7 @@ import type { Job } from '../cluster/resources.ts';
 import type { ImageState } from '../image-pipeline/image-state.ts';
 import { deleteJobs, findGarbage, type JobGarbage } from '../module/job-garbage.ts';
 import { kernelEvents, type KernelEvent } from '../module/kernel-events.ts';
-import { tryAdvance, type ImageResult } from '../module/kernel-result.ts';
+import { isSameResult, tryAdvance, type ImageResult } from '../module/kernel-result.ts';
 import { referencesOf } from '../module/references.ts';
 import { OutOfDate } from '../module/out-of-date.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
@@ -88,6 +88,8 @@ export class ImageReconciler {
     const { garbage, nextAfter } = this.#garbage(id, workOf(result));
     if (garbage.length === 0 || !this.#isPersisted(work, result.state)) return nextAfter;
     const closer = await this.#advance(id, work, { closely: true, signal });
+    // What was found out just now does not stand in any status yet.
+    if (!isSameResult(closer, result)) return outOfDatePause;
     const found = this.#garbage(id, workOf(closer));
     await this.#confirm(work, signal);
     await deleteJobs(client, found.garbage, signal);

@@ -74,8 +74,7 @@ export class Pipeline {
     const isChanged = earlier?.inputs !== undefined && earlier.inputs !== inputs;
     const standing = sign === undefined ? final : await this.#resolve(build.image);
     const asSource = ({ digest }: ResolvedImage): SignSource => ({ image: build.image, digest });
-    // A Job whose image is there already may still be ending: it is waited for.
-    if (!isChanged && standing !== undefined && earlier?.phase !== 'Building') {
+    if (!isChanged && standing !== undefined && !this.#isJobEnding('Building')) {
       return { done: { source: asSource(standing), inputs, jobs: [] } };
     }
     // Built before it was to be signed, or cleaned up since: the final image serves.
@@ -103,7 +102,7 @@ export class Pipeline {
     const isSigned =
       final !== undefined && (await this.#verify(sign, final.digest, certificate)) === undefined;
     const source = await this.#source(sign, built, { final, isSigned });
-    const isUnderWay = source !== undefined && this.#request.earlier?.phase === 'Signing';
+    const isUnderWay = source !== undefined && this.#isJobEnding('Signing');
     if (isSigned && !isUnderWay && !this.#isOutdated(source, final)) {
       return this.#ready(final.digest, { ...built, source }, built.jobs);
     }
@@ -159,6 +158,13 @@ export class Pipeline {
       },
     );
     return found && { image: sign.unsignedImage, digest: found.digest };
+  }
+
+  /** Whether the Job of a phase is not through. Its image may be there already: it is waited for. */
+  #isJobEnding(phase: 'Building' | 'Signing'): boolean {
+    const { earlier, namespace } = this.#request;
+    if (earlier?.job === undefined || earlier.phase !== phase) return false;
+    return this.#services.caches.jobs.get({ namespace, name: earlier.job })?.state === 'active';
   }
 
   /** Whether a signed image was made from something else than what is to be signed now. */

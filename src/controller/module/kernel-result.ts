@@ -10,6 +10,7 @@ import type { PipelineRequest } from '../image-pipeline/request.ts';
 import type { PipelineServices } from '../image-pipeline/services.ts';
 import { MappingError } from '../kernel-mapping/errors.ts';
 import { ReferencedObjectError } from '../references/errors.ts';
+import { isSameValue } from '../runtime/same-value.ts';
 import type { ImageGroup } from './image-groups.ts';
 import type { NamedModule } from './named-module.ts';
 import { distinct } from './node-groups.ts';
@@ -34,6 +35,15 @@ export interface ImageResult {
   readonly jobs: readonly string[] | undefined;
   /** Why to come again soon. */
   readonly error: unknown;
+}
+
+/** Whether two looks at an image found the same, whenever the next is due. */
+export function isSameResult(one: ImageResult, other: ImageResult | undefined): boolean {
+  const found = (result: ImageResult | undefined): unknown => ({
+    state: { ...result?.state, requeueAfter: undefined },
+    jobs: result?.jobs,
+  });
+  return isSameValue(found(one), found(other));
 }
 
 /** Whose image it is, and for whom. */

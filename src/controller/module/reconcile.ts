@@ -22,7 +22,7 @@ import { findingsOf, findingsOfInvalid, type Rollout } from './findings.ts';
 import { deleteJobs, findJobGarbage, type JobGarbage } from './job-garbage.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
 import { groupByImage } from './image-groups.ts';
-import { advanceKernels, type KernelResult } from './kernel-result.ts';
+import { advanceKernels, isSameResult, type KernelResult } from './kernel-result.ts';
 import type { ImageMetrics } from './metrics.ts';
 import { namedModule, ownerOf, type NamedModule } from './named-module.ts';
 import { confirmModule, OutOfDate } from './out-of-date.ts';
@@ -157,7 +157,7 @@ export class ModuleReconciler {
     if (garbage.length === 0) return nextAfter;
     const closer = await advance(true);
     // What was found out just now does not stand in the status yet.
-    if (!isSameValue(statesOf(closer), statesOf(results))) return changedPause;
+    if (!closer.every((one, index) => isSameResult(one, results[index]))) return changedPause;
     await confirmModule(client, module, signal);
     const found = find(closer);
     await deleteJobs(client, found.garbage, signal);
@@ -252,10 +252,6 @@ export class ModuleReconciler {
       return false;
     }
   }
-}
-
-function statesOf(results: readonly KernelResult[]): unknown {
-  return results.map(({ state: { requeueAfter: _when, ...state }, jobs }) => ({ state, jobs }));
 }
 
 /** Label values of the kernels of all selected nodes that a mapping is for. */

@@ -131,6 +131,7 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
       expect(status?.kernels?.[0]?.phase).toBe('Ready');
     });
     await vi.waitFor(async () => expect(await world.jobs(name)).toEqual([]), 20_000);
+    await vi.waitFor(async () => expect(await world.jobs(name)).toEqual([]), 20_000);
     const second = { keySecret: { name: 'signing-2' }, certSecret: { name: 'signing-2' } };
     await world.apply(name, spec(name, { build, sign: second }));
     const signJob = await world.activeJob(name, 'sign');
