@@ -101,7 +101,7 @@ export class ImageBoard {
     const [first, ...others] = [...users.values()].flat();
     if (first === undefined) this.#entries.delete(id);
     else {
-      const work = combineWants([first, ...others]);
+      const work = combineWants([first, ...others], known?.work.user.uid);
       this.#entries.set(id, { wants: users, work, result: known?.result, isCurrent: false });
     }
     this.#onWork(id);

@@ -25,7 +25,7 @@ export interface ImageWant {
 
 /** The work on one image, for all who want it. */
 export interface ImageWork {
-  /** Whose name the Jobs have: of those who want the image the oldest. */
+  /** Whose name the Jobs have: who had it before, or else the oldest of those who want the image. */
   readonly user: ImageUser;
   readonly users: readonly ImageUser[];
   /** Those who want something else of the image, and so do not get it. */
@@ -37,10 +37,13 @@ export interface ImageWork {
 
 /**
  * Makes one piece of work of all that is wanted of one image. What differs in nothing but the name of the
- * ManagedClusterModule and its namespace in clusters is the same: an image's name stands for one content.
+ * ManagedClusterModule and its namespace in clusters is the same: an image's name stands for one content. Whose
+ * work it was before, by UID, has it further on, so that nothing that is under way begins anew.
  */
-export function combineWants(wants: readonly [ImageWant, ...ImageWant[]]): ImageWork {
-  const ordered = wants.toSorted(byPrecedence);
+export function combineWants(wants: readonly [ImageWant, ...ImageWant[]], before?: string): ImageWork {
+  const sorted = wants.toSorted(byPrecedence);
+  const isBefore = ({ user }: ImageWant): boolean => user.uid === before;
+  const ordered = [...sorted.filter(isBefore), ...sorted.filter((want) => !isBefore(want))];
   const [first = wants[0]] = ordered;
   const work = workOf(first);
   const agreeing = ordered.filter((want) => workOf(want) === work);
