@@ -1,13 +1,13 @@
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { listPages } from '../../src/controller/runtime/api/list.ts';
 import { jobs, pods, type Job, type Pod } from '../../src/controller/cluster/resources.ts';
-import { vi } from 'vitest';
+import { waitFor } from '../support/wait-for.ts';
 
 const patience = { timeout: 50_000, interval: 100 };
 
 /** Waits until something is as it should be, and gives it. The last error tells how it was. */
 export function eventually<T>(look: () => Promise<T>): Promise<T> {
-  return vi.waitFor(look, patience);
+  return waitFor(look, patience);
 }
 
 /** Waits until a Job has a condition, and gives its pod. @throws Error with the pod's status */

@@ -55,6 +55,8 @@ const installedKinds = [
  */
 export interface OperatorWorld extends AsyncDisposable {
   readonly client: ApiClient;
+  /** Path of a file that lets its user do everything. */
+  readonly kubeconfig: string;
   readonly kubelet: Kubelet;
   readonly registry: TestRegistry;
   readonly key: KeyPair;
@@ -79,13 +81,9 @@ export interface OperatorWorld extends AsyncDisposable {
 export async function startOperatorWorld(): Promise<OperatorWorld> {
   await using stack = new AsyncDisposableStack();
   const directory = stack.use(await createTemporaryDirectory());
-  const [cluster, registry, tools] = await Promise.all([
-    startCluster({ prepare: installCustomResources }),
-    startDockerRegistry({ authentication: 'basic' }),
-    buildToolsArchive(),
-  ]);
-  stack.use(cluster);
-  stack.use(registry);
+  const tools = await buildToolsArchive();
+  const registry = stack.use(await startDockerRegistry({ authentication: 'basic' }));
+  const cluster = stack.use(await startCluster({ prepare: installCustomResources }));
   const registryClient = new RegistryClient({
     plainHttp: true,
     credentials: {
@@ -123,6 +121,7 @@ export async function startOperatorWorld(): Promise<OperatorWorld> {
 
   const world: OperatorWorld = {
     client,
+    kubeconfig: cluster.kubeconfig,
     kubelet,
     registry,
     key,

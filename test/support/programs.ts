@@ -164,20 +164,24 @@ export function requireProgram(name: ProgramName): string {
   return path;
 }
 
+/** What has to be got for programs that are not here: one line for each. */
+export function missingPrograms(names: readonly ProgramName[]): string[] {
+  return names
+    .filter((name) => findProgram(name) === undefined)
+    .map((name) => `${name} is missing: ${sources[name].hint}`);
+}
+
 function findAll<Name extends ProgramName>(
   names: readonly Name[],
 ): { paths: ProgramPaths<Name>; missing: string | undefined } {
-  const missing = names.filter((name) => findProgram(name) === undefined);
+  const missing = missingPrograms(names);
   // A skipped suite is collected all the same: its functions see names in place of paths, and do not run.
   const paths = Object.fromEntries(
     names.map((name) => [name, findProgram(name) ?? name]),
   ) as ProgramPaths<Name>;
   return {
     paths,
-    missing:
-      missing.length === 0
-        ? undefined
-        : missing.map((name) => `${name} is missing: ${sources[name].hint}`).join('; '),
+    missing: missing.length === 0 ? undefined : missing.join('; '),
   };
 }
 

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { execPath } from 'node:process';
 import { fileURLToPath } from 'node:url';
-import { vi } from 'vitest';
 import { startProcess, type RunningProcess } from '../../support/processes.ts';
+import { waitFor } from '../../support/wait-for.ts';
 
 /** The program as users start it. */
 export const operatorProgram = fileURLToPath(new URL('../../../bin/kmm-operator.js', import.meta.url));
@@ -37,7 +37,7 @@ export function logOf(process: RunningProcess): LogEntry[] {
 
 /** Waits for an entry of the log. */
 export async function logged(process: RunningProcess, message: string): Promise<LogEntry> {
-  return vi.waitFor(
+  return waitFor(
     () => {
       const entry = logOf(process).find((one) => one['message'] === message);
       if (entry === undefined) throw new Error(`"${message}" was not logged: ${process.output()}`);
