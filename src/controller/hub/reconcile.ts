@@ -126,7 +126,7 @@ export class ManagedClusterModuleReconciler {
         if (plan.type !== 'apply') return waiting(name, plan, work);
         return limit(async () => {
           try {
-            const current = await this.#works.apply(make(name, plan.images), work, signal);
+            const current = await this.#works.apply(make(name, plan.images), signal);
             return { status: { name, kernels: plan.kernels, ...appliedStatus(view, current, work) } };
           } catch (error) {
             return failed(name, plan, error);

@@ -40,9 +40,9 @@ export class WorkSync {
    */
   async apply(
     { object, specHash }: DesiredManifestWork,
-    cached: WorkFacts | undefined,
     signal: AbortSignal,
   ): Promise<WorkFacts | undefined> {
+    const cached = this.#cache.get(object.metadata);
     const text = formatKey(object.metadata);
     const written = this.#written.get(text);
     if (written?.specHash === specHash && written.until > Date.now()) return undefined;
