@@ -6,7 +6,8 @@ import type { CustomResource, FullMetadata } from '../cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { Informer, type CacheEvent } from '../runtime/cache/informer.ts';
 import { keyOf, type ObjectKey } from '../runtime/object-key.ts';
-import { projectManagedCluster, selects, type ManagedClusterFacts } from './managed-cluster.ts';
+import { selects } from '../cluster/selects.ts';
+import { projectManagedCluster, type ManagedClusterFacts } from './managed-cluster.ts';
 import { managedClusterModules, managedClusters, manifestWorks } from './resources.ts';
 import { projectManifestWork, type WorkFacts } from './work-facts.ts';
 

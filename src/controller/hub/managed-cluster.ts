@@ -34,11 +34,3 @@ export function projectManagedCluster({ metadata, status }: CustomResource): Man
     deleting: metadata.deletionTimestamp !== undefined,
   };
 }
-
-/** Whether labels are as a selector wants them. An empty selector takes all, as in KMM. */
-export function selects(
-  selector: Readonly<Record<string, string>>,
-  labels: Readonly<Record<string, string>>,
-): boolean {
-  return Object.entries(selector).every(([key, value]) => labels[key] === value);
-}

@@ -5,7 +5,7 @@ import { labelKeys } from '../../builder/labels.ts';
 import type { ClusterCaches } from '../cluster/caches.ts';
 import { kernelAskedFor, type CachedPreflight } from '../cluster/preflights.ts';
 import type { NodeFacts, PodFacts } from '../cluster/projections.ts';
-import { matches } from './node-groups.ts';
+import { selects } from '../cluster/selects.ts';
 import { ModuleReconciler, type ModuleServices } from './reconcile.ts';
 
 /** The Module controller: what its work is, and which events start it. */
@@ -57,7 +57,7 @@ function modulesOfNode({ modules }: ClusterCaches, event: CacheEvent<NodeFacts>)
   const nodes = event.type === 'updated' ? [event.previous, event.object] : [current(event)];
   return modules
     .list()
-    .filter(({ module }) => nodes.some(({ labels }) => matches(module?.spec.selector ?? {}, labels)))
+    .filter(({ module }) => nodes.some(({ labels }) => selects(module?.spec.selector ?? {}, labels)))
     .map(({ key }) => key);
 }
 

@@ -1,6 +1,7 @@
 import type { V1Taint, V1Toleration } from '@kubernetes/client-node';
 import { parseKernel, type Kernel } from '../../builder/kernel.ts';
 import type { NodeFacts } from '../cluster/projections.ts';
+import { selects } from '../cluster/selects.ts';
 
 /** Nodes that run one kernel. */
 export interface NodeGroup {
@@ -31,7 +32,7 @@ export function selectNodes(
   { selector, tolerations }: NodeSelection,
 ): SelectedNodes {
   const selected = nodes.filter(
-    ({ labels, kernelRelease }) => kernelRelease !== '' && matches(selector, labels),
+    ({ labels, kernelRelease }) => kernelRelease !== '' && selects(selector, labels),
   );
   const groups = new Map<string, NodeFacts[]>();
   for (const node of selected) {
@@ -46,14 +47,6 @@ export function selectNodes(
       .map(([release, group]) => groupOf(release, group)),
     kernels: distinct(selected.map(({ kernelRelease }) => kernelRelease)).map(parseKernel),
   };
-}
-
-/** Whether a node has all labels of a selector. */
-export function matches(
-  selector: Readonly<Record<string, string>>,
-  labels: Readonly<Record<string, string>>,
-): boolean {
-  return Object.entries(selector).every(([key, value]) => labels[key] === value);
 }
 
 function groupOf(release: string, nodes: readonly NodeFacts[]): NodeGroup {

@@ -2,6 +2,7 @@ import type { Logger } from '../../shared/log.ts';
 import { nodeLabels } from '../../builder/labels.ts';
 import type { CachedModule, ClusterCaches } from '../cluster/caches.ts';
 import { projectNode, type NodeFacts, type PodFacts } from '../cluster/projections.ts';
+import { selects } from '../cluster/selects.ts';
 import { nodes, type Node } from '../cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import type { CacheEvent } from '../runtime/cache/informer.ts';
@@ -113,13 +114,10 @@ function nodesOfPodEvent(event: CacheEvent<PodFacts>): ObjectKey[] {
 function nodesOfModuleEvent(event: CacheEvent<CachedModule>, listNodes: () => NodeFacts[]): ObjectKey[] {
   if (event.type === 'updated') return [];
   const { module } = event.type === 'added' ? event.object : event.previous;
-  const selector = Object.entries(module?.spec.selector ?? {});
+  const selector = module?.spec.selector ?? {};
   const keys = Object.values(nodeLabels(moduleName(event.key)));
   return listNodes()
-    .filter(
-      ({ labels }) =>
-        selector.every(([key, value]) => labels[key] === value) || keys.some((key) => key in labels),
-    )
+    .filter(({ labels }) => selects(selector, labels) || keys.some((key) => key in labels))
     .map(({ name }) => ({ name }));
 }
 

@@ -1,5 +1,5 @@
 import type { NodeFacts } from '../cluster/projections.ts';
-import { matches } from '../module/node-groups.ts';
+import { selects } from '../cluster/selects.ts';
 
 /** What kernels' releases end in, as GOARCH names it. */
 const endings: Readonly<Record<string, string>> = {
@@ -22,7 +22,7 @@ export function architecturesFor(
 ): readonly string[] {
   const stated = endings[release.replace(/\+$/, '').split(/[.-]/).at(-1) ?? ''];
   if (stated !== undefined) return [stated];
-  const selected = nodes.filter(({ labels }) => matches(selector, labels));
+  const selected = nodes.filter(({ labels }) => selects(selector, labels));
   const architectures = (selected.length > 0 ? selected : nodes)
     .map(({ architecture }) => architecture)
     .filter((architecture) => architecture !== '');

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { projectManagedCluster, selects } from '../../../src/controller/hub/managed-cluster.ts';
+import { selects } from '../../../src/controller/cluster/selects.ts';
+import { projectManagedCluster } from '../../../src/controller/hub/managed-cluster.ts';
 
 const metadata = { name: 'cluster-1', labels: { driver: 'wanted', region: 'north' } };
 
