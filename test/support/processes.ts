@@ -1,4 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -56,15 +57,27 @@ export function startProcess(
   };
 }
 
-/** A TCP port of 127.0.0.1 that is free at this moment. */
+/** Ports below those that systems give to outgoing connections, which would take one before it is used. */
+const [firstPort, lastPort] = [15_000, 32_000];
+
+/** A port of 127.0.0.1 that nobody uses at this moment, nor is likely to before the caller does. */
 export async function freePort(): Promise<number> {
+  for (;;) {
+    const port = randomInt(firstPort, lastPort);
+    if (await isFree(port)) return port;
+  }
+}
+
+async function isFree(port: number): Promise<boolean> {
   const server = createServer();
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
+  try {
+    server.listen(port, '127.0.0.1');
+    await once(server, 'listening');
+  } catch {
+    return false;
+  }
   const closed = once(server, 'close');
   server.close();
   await closed;
-  if (typeof address !== 'object' || address === null) throw new Error('no port was assigned');
-  return address.port;
+  return true;
 }
