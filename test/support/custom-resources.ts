@@ -9,7 +9,7 @@ export interface Definition extends KubernetesObject {
   readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
 }
 
-const definitions: Resource<Definition> = {
+export const definitions: Resource<Definition> = {
   group: 'apiextensions.k8s.io',
   version: 'v1',
   plural: 'customresourcedefinitions',

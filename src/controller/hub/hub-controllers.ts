@@ -1,4 +1,4 @@
-import type { CacheEvent } from '../runtime/cache/informer.ts';
+import { objectOf, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
@@ -95,7 +95,7 @@ export function createHubControllers(
     caches.manifestWorks,
     (event) => {
       if (!changesWork(event)) return [];
-      const { ownerUid } = current(event);
+      const { ownerUid } = objectOf(event);
       if (ownerUid === undefined) return [];
       return caches.managedClusterModules.byIndex('uid', ownerUid).map(({ key }) => key);
     },
@@ -103,11 +103,11 @@ export function createHubControllers(
   );
   images.watch(caches.jobs, (event) => {
     slots.wakeNext();
-    const { image } = current(event);
+    const { image } = objectOf(event);
     return image === undefined ? [] : [{ name: image }];
   });
   images.watch(caches.pods, (event) => {
-    const { key, ownerName } = current(event);
+    const { key, ownerName } = objectOf(event);
     const job = ownerName === undefined ? undefined : caches.jobs.get({ ...key, name: ownerName });
     return job?.image === undefined ? [] : [{ name: job.image }];
   });
@@ -119,10 +119,6 @@ export function createHubControllers(
     waiting: () => slots.waiting,
     refresh: () => board.all().forEach(enqueueImage),
   };
-}
-
-function current<P>(event: CacheEvent<P>): P {
-  return event.type === 'deleted' ? event.previous : event.object;
 }
 
 /** The status is ours: what we wrote is no news. */

@@ -10,6 +10,7 @@ import { referencesOf } from '../module/references.ts';
 import { OutOfDate } from '../module/out-of-date.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
+import { soonest } from '../runtime/soonest.ts';
 import type { CachedManagedClusterModule } from './caches.ts';
 import { confirmUsers } from './confirm-users.ts';
 import type { ImageBoard } from './image-board.ts';
@@ -60,8 +61,7 @@ export class ImageReconciler {
     if (isNews) this.#options.onOutcome([...work.users, ...work.others].map(({ name }) => ({ name })));
     if (result.error !== undefined) throw result.error;
     const nextAfter = await this.#collect(id, work, { result, signal });
-    const pauses = [nextAfter, result.state.requeueAfter].filter((pause) => pause !== undefined);
-    return pauses.length === 0 ? {} : { requeueAfter: Math.min(...pauses) };
+    return { requeueAfter: soonest([nextAfter, result.state.requeueAfter]) };
   }
 
   /** Before all have said what they want, nobody knows what is not wanted. */

@@ -3,6 +3,7 @@ import type { JobFacts } from '../cluster/projections.ts';
 import { jobs } from '../cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { isApiError } from '../runtime/errors.ts';
+import { soonest } from '../runtime/soonest.ts';
 
 const defaultUnusedDelay = 60_000;
 
@@ -59,7 +60,7 @@ export function findGarbage(
   const later = due.filter(({ at }) => at > now).map(({ at }) => at - now);
   return {
     garbage: due.filter(({ at }) => at <= now).map(({ job }) => job),
-    nextAfter: later.length === 0 ? undefined : Math.min(...later),
+    nextAfter: soonest(later),
   };
 }
 

@@ -1,4 +1,4 @@
-import type { CacheEvent } from '../runtime/cache/informer.ts';
+import { objectOf, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
 import { labelKeys } from '../../builder/labels.ts';
@@ -25,9 +25,9 @@ export function createModuleController(
     uid === undefined ? [] : caches.modules.byIndex('uid', uid).map(({ key }) => key);
   controller.watch(caches.modules);
   controller.watch(caches.nodes, (event) => modulesOfNode(caches, event));
-  controller.watch(caches.jobs, (event) => owners(current(event).ownerUid));
-  controller.watch(caches.daemonSets, (event) => owners(current(event).ownerUid));
-  controller.watch(caches.pods, (event) => owners(jobOwner(caches, current(event))));
+  controller.watch(caches.jobs, (event) => owners(objectOf(event).ownerUid));
+  controller.watch(caches.daemonSets, (event) => owners(objectOf(event).ownerUid));
+  controller.watch(caches.pods, (event) => owners(jobOwner(caches, objectOf(event))));
   if (services.preflights !== undefined) {
     // What was made for a kernel that nobody asks about any more is to be collected.
     controller.watch(services.preflights.validations, (event) =>
@@ -41,10 +41,6 @@ export function createModuleController(
   return controller;
 }
 
-function current<P>(event: CacheEvent<P>): P {
-  return event.type === 'deleted' ? event.previous : event.object;
-}
-
 /** The owner of the Job that a pod works for. Other pods show in the status of their DaemonSet. */
 function jobOwner(caches: ClusterCaches, { key, labels, ownerName }: PodFacts): string | undefined {
   if (labels[labelKeys.jobType] === undefined || ownerName === undefined) return undefined;
@@ -54,7 +50,7 @@ function jobOwner(caches: ClusterCaches, { key, labels, ownerName }: PodFacts): 
 /** Modules that select a node, or did before its labels changed. */
 function modulesOfNode({ modules }: ClusterCaches, event: CacheEvent<NodeFacts>): ObjectKey[] {
   if (event.type === 'updated' && !isRelevant(event.previous, event.object)) return [];
-  const nodes = event.type === 'updated' ? [event.previous, event.object] : [current(event)];
+  const nodes = event.type === 'updated' ? [event.previous, event.object] : [objectOf(event)];
   return modules
     .list()
     .filter(({ module }) => nodes.some(({ labels }) => selects(module?.spec.selector ?? {}, labels)))

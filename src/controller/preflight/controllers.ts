@@ -2,7 +2,7 @@ import type { CachedModule } from '../cluster/caches.ts';
 import type { CachedPreflight } from '../cluster/preflights.ts';
 import { kernelLabelValue } from '../../builder/labels.ts';
 import { parseKernel } from '../../builder/kernel.ts';
-import type { CacheEvent } from '../runtime/cache/informer.ts';
+import { objectOf, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
@@ -48,9 +48,9 @@ function validationController(services: PreflightServices, options: PreflightOpt
       .map(({ key }) => key);
   controller.watch(validations, (event) => [event.key, ...ofSameKernel(event, validations.list())]);
   controller.watch(caches.modules, (event) => (isRelevant(event) ? all() : []));
-  controller.watch(caches.jobs, (event) => ofKernel(current(event).kernel));
+  controller.watch(caches.jobs, (event) => ofKernel(objectOf(event).kernel));
   controller.watch(caches.pods, (event) => {
-    const { key, ownerName } = current(event);
+    const { key, ownerName } = objectOf(event);
     const job =
       ownerName === undefined ? undefined : caches.jobs.get({ namespace: key.namespace, name: ownerName });
     return job === undefined ? [] : ofKernel(job.kernel);
@@ -107,10 +107,6 @@ function read({ metadata, module }: CachedModule): unknown {
   const { uid, generation, annotations, deletionTimestamp } = metadata;
   const { observedGeneration, kernels } = module?.status ?? {};
   return { uid, generation, annotations, deletionTimestamp, observedGeneration, kernels };
-}
-
-function current<P>(event: CacheEvent<P>): P {
-  return event.type === 'deleted' ? event.previous : event.object;
 }
 
 function labelOf(release: string): string {

@@ -1,6 +1,7 @@
 import { kernelLabelValue } from '../../builder/labels.ts';
 import type { Kernel } from '../../builder/kernel.ts';
 import { deleteJobs, findJobGarbage } from '../module/job-garbage.ts';
+import { soonest } from '../runtime/soonest.ts';
 import type { PreflightServices } from './services.ts';
 
 /** What is known of a Module's Jobs for the kernel. */
@@ -36,5 +37,5 @@ export async function collectJobs(
     await deleteJobs(client, garbage, signal);
     if (nextAfter !== undefined) pauses.push(nextAfter);
   }
-  return pauses.length === 0 ? undefined : Math.min(...pauses);
+  return soonest(pauses);
 }

@@ -13,23 +13,11 @@ import type { KubernetesObject } from '../../../src/controller/runtime/object-ke
 import { startOperatorServer } from '../../../src/controller/runtime/operator-server.ts';
 import { pathOf, type Resource } from '../../../src/controller/runtime/resource.ts';
 import { startApiServer, apiServerPrograms, type ApiServer } from '../../support/api-server.ts';
+import { definitions, type Definition } from '../../support/custom-resources.ts';
 import { describeWith } from '../../support/programs.ts';
 import { configMap, configMaps } from './config-maps.ts';
 
 const root = fileURLToPath(new URL('../../../', import.meta.url));
-
-interface Definition extends KubernetesObject {
-  readonly spec: { readonly versions: readonly unknown[] };
-  readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
-}
-
-const definitions: Resource<Definition> = {
-  group: 'apiextensions.k8s.io',
-  version: 'v1',
-  plural: 'customresourcedefinitions',
-  kind: 'CustomResourceDefinition',
-  namespaced: false,
-};
 
 interface Module extends KubernetesObject {
   readonly spec: { readonly moduleLoader: { readonly container: Record<string, unknown> } };

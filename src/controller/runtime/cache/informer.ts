@@ -13,6 +13,11 @@ export type CacheEvent<P> =
   | { readonly type: 'updated'; readonly key: ObjectKey; readonly object: P; readonly previous: P }
   | { readonly type: 'deleted'; readonly key: ObjectKey; readonly previous: P };
 
+/** The object of an event as it is, or as it last was. */
+export function objectOf<P>(event: CacheEvent<P>): P {
+  return event.type === 'deleted' ? event.previous : event.object;
+}
+
 export type CacheHandler<P> = (event: CacheEvent<P>) => void;
 
 export interface InformerOptions<T extends KubernetesObject, P> {
