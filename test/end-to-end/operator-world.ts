@@ -111,7 +111,7 @@ function selectionOf(module: string, ...more: string[]): { namespace: string; la
 }
 
 /** Configuration of an operator that builds and signs. */
-export function configurationFor(host: string): object {
+export function configurationFor(host: string) {
   return {
     job: { gcDelay: '1h', backoffLimit: 0 },
     build: { builder: 'buildah' },

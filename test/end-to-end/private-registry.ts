@@ -4,7 +4,7 @@ import { RegistryClient } from '../../src/registry/client.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { Secret } from '../../src/shared/secret.ts';
 import { startDockerRegistry, testUser, type TestRegistry } from '../support/registries.ts';
-import { buildToolsArchive, buildToolsPrograms } from './build-tools.ts';
+import { buildToolsPrograms } from './build-tools.ts';
 import { pushImages } from './images.ts';
 
 /** The real programs that the registry and its images take. */
@@ -22,7 +22,6 @@ export interface PrivateRegistry extends AsyncDisposable {
 /** Starts the registry and pushes its images. */
 export async function startPrivateRegistry(): Promise<PrivateRegistry> {
   await using stack = new AsyncDisposableStack();
-  const tools = await buildToolsArchive();
   const registry = stack.use(await startDockerRegistry({ authentication: 'basic' }));
   const client = new RegistryClient({
     plainHttp: true,
@@ -33,7 +32,7 @@ export async function startPrivateRegistry(): Promise<PrivateRegistry> {
   stack.defer(() => client.close());
   const repository = (name: string): ImageRepository =>
     client.repository({ registry: registry.host, repository: name });
-  await pushImages(repository, tools);
+  await pushImages(repository);
   const owned = stack.move();
   return { registry, repository, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }

@@ -1,0 +1,235 @@
+import { execFile } from 'node:child_process';
+import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { daemonSets, jobs, modules, nodes, pods } from '../../src/controller/cluster/resources.ts';
+import { managedClusters, manifestWorks } from '../../src/controller/hub/resources.ts';
+import { listAll } from '../../src/controller/runtime/api/list.ts';
+import { events } from '../../src/controller/runtime/event-recorder.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { extractModules } from '../../src/signer/extract-image.ts';
+import { runProgram } from '../cli/run-program.ts';
+import { eventually } from '../cluster/wait-for.ts';
+import { contentOf } from '../controller/hub/hub-world.ts';
+import { kernelRelease } from '../secure-boot/packages.ts';
+import type { TestNode } from '../support/cluster/kubelet.ts';
+import { describeWith, requireProgram } from '../support/programs.ts';
+import {
+  hubAndSpokePrograms,
+  spokeName,
+  spokeNamespace,
+  startHubAndSpoke,
+  type HubAndSpoke,
+} from './hub-and-spoke.ts';
+import { nextKernel } from './images.ts';
+import type { InstalledCluster } from './installed-cluster.ts';
+import type { OperatorProcess } from './operator-process.ts';
+import { writeCredentials } from './private-registry.ts';
+
+const name = 'example-module';
+const driver = 'example/fleet-driver';
+/** Short, since a killed operator gives its Lease to nobody. */
+const leaderElection = { leaseDuration: '6s', renewDeadline: '5s', retryPeriod: '500ms' };
+const readyLabel = `kmm.node.kubernetes.io/${spokeNamespace}.${name}.ready`;
+const fileOf = (kernel: string): string => `/opt/lib/modules/${kernel}/hello.ko`;
+const unsignedTag = `${kernelRelease}-${spokeNamespace}_${name}_kmm_unsigned`;
+
+describeWith([...hubAndSpokePrograms, 'sign-file', 'modinfo'], 'a ManagedClusterModule', () => {
+  let world: HubAndSpoke;
+  let operator: OperatorProcess;
+  let directory: TemporaryDirectory;
+  let workers: readonly TestNode[];
+
+  beforeAll(async () => {
+    directory = await createTemporaryDirectory();
+    world = await startHubAndSpoke();
+    await world.hub.kubelet.addNode({ name: 'builder-0', kernel: '6.12.0-hub' });
+    const addNode = (node: string): Promise<TestNode> =>
+      world.spoke.kubelet.addNode({ name: node, kernel: kernelRelease });
+    workers = await Promise.all(['worker-0', 'worker-1'].map(addNode));
+    await world.startSpokeOperator();
+    operator = await world.startHubOperator({ leaderElection });
+  });
+  afterAll(async () => {
+    await world?.[Symbol.asyncDispose]();
+    await directory?.[Symbol.asyncDispose]();
+  });
+
+  async function kill(): Promise<void> {
+    await operator.process.stop('SIGKILL');
+    operator = await world.startHubOperator({ leaderElection });
+  }
+
+  async function inPhase(phase: string): Promise<void> {
+    await world.eventually(name, ({ status }) => expect(status?.images?.[0]?.phase).toBe(phase));
+  }
+
+  /** The images that a cluster's ManifestWork names for kernels. */
+  async function sentTo(cluster: string): Promise<ReturnType<typeof contentOf>> {
+    return contentOf(await world.hub.client.get(manifestWorks, { namespace: cluster, name }));
+  }
+
+  const digestOf = async (tag: string): Promise<string> =>
+    (await world.repository(driver).getManifest({ tag })).raw.digest;
+  const imageOf = async (tag: string): Promise<string> =>
+    `${world.registry.host}/${driver}@${await digestOf(tag)}`;
+
+  async function expectLoaded(node: TestNode | undefined, kernel: string): Promise<void> {
+    expect(node?.loaded().get('hello')).toMatchObject({
+      file: fileOf(kernel),
+      signer: 'Example kernel module signing key',
+    });
+    const { metadata } = await world.spoke.client.get(nodes, { name: node?.name ?? '' });
+    expect(metadata.labels).toMatchObject({ [readyLabel]: '' });
+  }
+
+  it('is built and signed once on the hub, though its operator is killed while Jobs run', async () => {
+    await world.applyOnHub('managed-cluster-module');
+    await inPhase('Building');
+    await kill();
+    await inPhase('Signing');
+    await kill();
+    const { status } = await world.eventually(name, (module) => {
+      expect(module.status?.phases).toEqual({ Ready: 1 });
+    });
+    expect(status).toMatchObject({
+      numberDesired: 1,
+      numberApplied: 1,
+      numberDegraded: 0,
+      images: [
+        {
+          kernelVersion: kernelRelease,
+          phase: 'Ready',
+          reason: 'Signed',
+          digest: await digestOf(kernelRelease),
+        },
+      ],
+    });
+    expect(await jobsOf(world.hub)).toEqual(['build 1', 'sign 1']);
+    expect(await jobsOf(world.spoke)).toEqual([]);
+  });
+
+  it('goes to the spoke with the digest of what was signed', async () => {
+    const { images, text } = await sentTo(spokeName);
+    expect(images).toEqual([await imageOf(kernelRelease)]);
+    expect(text).not.toMatch(/"(?:build|sign)"/);
+  });
+
+  it('is loaded on the nodes of the spoke, from that very digest', async () => {
+    const loaders = (await listAll(world.spoke.client, pods, { namespace: spokeNamespace })).filter(
+      ({ metadata }) => metadata.labels?.['kmm.node.kubernetes.io/role'] === 'module-loader',
+    );
+    const image = await imageOf(kernelRelease);
+    expect(loaders.map(({ spec }) => spec?.containers[0]?.image)).toEqual([image, image]);
+    for (const worker of workers) await expectLoaded(worker, kernelRelease);
+  });
+
+  it('shows in kubectl on the hub how it stands', async () => {
+    const lines = (await world.hub.kubectl(['get', 'managedclustermodule', name])).trimEnd().split('\n');
+    expect(lines.map((line) => line.split(/\s+/))).toEqual([
+      ['NAME', 'READY', 'REASON', 'DESIRED', 'APPLIED', 'DEGRADED', 'AGE'],
+      [name, 'True', 'AllClustersReady', '1', '1', '0', expect.any(String)],
+    ]);
+  });
+
+  /** Extracts the module of an image. Gives the file. */
+  async function extract(tag: string, kernel: string): Promise<string> {
+    const image = { repository: world.repository(driver), selector: { tag } };
+    const folder = join(directory.path, tag);
+    await mkdir(folder);
+    await extractModules({ image, directory: folder });
+    return join(folder, fileOf(kernel));
+  }
+
+  it('has modules that kmm-sign verifies, and that are as sign-file would have signed them', async () => {
+    const { certificate, key } = world.key;
+    const env = {
+      KMM_SIGN_AUTHFILE: await writeCredentials(directory.path, world.registry.host),
+      KMM_SIGN_PLAIN_HTTP: 'true',
+    };
+    const image = await imageOf(kernelRelease);
+    const verified = await runProgram(['verify', image, '--cert', certificate], { env });
+    expect(verified).toMatchObject({ exitCode: 0, stdout: expect.stringContaining(fileOf(kernelRelease)) });
+
+    const signed = await extract(kernelRelease, kernelRelease);
+    const unsigned = await extract(unsignedTag, kernelRelease);
+    await promisify(execFile)(requireProgram('sign-file'), ['sha256', key, certificate, unsigned]);
+    expect((await readFile(signed)).equals(await readFile(unsigned))).toBe(true);
+  });
+
+  it('tells of each step by events on the hub', async () => {
+    const told = (await listAll(world.hub.client, events, { namespace: 'default' }))
+      .filter(({ regarding }) => regarding?.name === name)
+      .map(({ reason }) => reason);
+    expect(told).toEqual(expect.arrayContaining(['SignSucceeded', 'ImageReady']));
+  });
+
+  it('goes to a further cluster with the same kernel without being built again, until it is not selected', async () => {
+    const cluster = 'spoke-2';
+    await world.addCluster(cluster, { 'wants-example-module': 'true' });
+    const { status } = await world.hub.client.get(managedClusters, { name: spokeName });
+    const { client } = world.hub;
+    await client.patch(managedClusters, { name: cluster }, { status }, { subresource: 'status' });
+    await eventually(async () => {
+      expect((await sentTo(cluster)).images).toEqual([await imageOf(kernelRelease)]);
+    });
+    await world.eventually(name, (module) =>
+      expect(module.status?.phases).toEqual({ Applying: 1, Ready: 1 }),
+    );
+    expect(await jobsOf(world.hub)).toEqual(['build 1', 'sign 1']);
+    await world.hub.kubectl(['label', 'managedcluster', cluster, 'wants-example-module-']);
+    await eventually(async () => {
+      expect(await listAll(client, manifestWorks, { namespace: cluster })).toEqual([]);
+    });
+  });
+
+  it('is built and signed for a kernel that a node of the spoke boots', async () => {
+    const [stays, moves] = workers;
+    await moves?.reboot(nextKernel);
+    await world.eventually(name, ({ status }) => {
+      expect(status?.images).toMatchObject([
+        { kernelVersion: kernelRelease, phase: 'Ready' },
+        { kernelVersion: nextKernel, phase: 'Ready', reason: 'Signed' },
+      ]);
+      expect(status?.phases).toEqual({ Ready: 1 });
+    });
+    expect((await sentTo(spokeName)).images).toEqual([
+      await imageOf(kernelRelease),
+      await imageOf(nextKernel),
+    ]);
+    await eventually(async () => {
+      await expectLoaded(moves, nextKernel);
+      await expectLoaded(stays, kernelRelease);
+    });
+    expect(await jobsOf(world.hub)).toEqual(['build 1', 'build 1', 'sign 1', 'sign 1']);
+    const module = await extract(nextKernel, nextKernel);
+    const { stdout } = await promisify(execFile)(requireProgram('modinfo'), ['-F', 'vermagic', module]);
+    expect(stdout).toMatch(new RegExp(`^${nextKernel} `));
+  });
+
+  it('is gone from the spoke when it is deleted on the hub', async () => {
+    await world.hub.kubectl(['delete', 'managedclustermodule', name]);
+    const { hub, spoke } = world;
+    await eventually(async () => {
+      expect(await listAll(hub.client, manifestWorks, {})).toEqual([]);
+      expect(await listAll(spoke.client, modules, {})).toEqual([]);
+      expect(await listAll(spoke.client, daemonSets, {})).toEqual([]);
+      for (const worker of workers) {
+        expect(worker.loaded().size).toBe(0);
+        const { metadata } = await spoke.client.get(nodes, { name: worker.name });
+        expect(metadata.labels).not.toHaveProperty([readyLabel]);
+      }
+    });
+  });
+});
+
+/** What the Jobs of a cluster did, and how often they succeeded. */
+async function jobsOf({ client }: InstalledCluster): Promise<string[]> {
+  return (await listAll(client, jobs, {}))
+    .map(
+      ({ metadata, status }) =>
+        `${metadata.labels?.['kmm.node.kubernetes.io/job-type']} ${status?.succeeded}`,
+    )
+    .toSorted();
+}
