@@ -15,6 +15,7 @@ import { contentOf } from '../controller/hub/hub-world.ts';
 import { kernelRelease } from '../secure-boot/packages.ts';
 import type { TestNode } from '../support/cluster/kubelet.ts';
 import { describeWith, requireProgram } from '../support/programs.ts';
+import { documentExample } from './document-examples.ts';
 import {
   hubAndSpokePrograms,
   spokeName,
@@ -206,6 +207,18 @@ describeWith([...hubAndSpokePrograms, 'sign-file', 'modinfo'], 'a ManagedCluster
     const module = await extract(nextKernel, nextKernel);
     const { stdout } = await promisify(execFile)(requireProgram('modinfo'), ['-F', 'vermagic', module]);
     expect(stdout).toMatch(new RegExp(`^${nextKernel} `));
+  });
+
+  it('reaches the spoke as the documents have it, without a module to load', async () => {
+    const { hub, spoke } = world;
+    await spoke.kubectl(['create', 'namespace', 'some-namespace']);
+    await hub.kubectl(['label', 'managedcluster', spokeName, 'wants-my-mcm=true']);
+    const example = documentExample('upstream/managed-cluster-module.yaml');
+    await hub.kubectl(['apply', '--filename=-'], JSON.stringify(example));
+    await world.eventually('my-mcm', ({ status }) => expect(status?.phases).toEqual({ Ready: 1 }));
+    const module = await spoke.client.get(modules, { namespace: 'some-namespace', name: 'my-mcm' });
+    expect(module.spec).toEqual({ selector: { 'node-wants-my-mcm': 'true' } });
+    await hub.kubectl(['delete', 'managedclustermodule', 'my-mcm']);
   });
 
   it('is gone from the spoke when it is deleted on the hub', async () => {
