@@ -49,7 +49,7 @@ export interface HubAndSpoke extends AsyncDisposable {
   repository(name: string): ImageRepository;
   /** Applies a file of `manifests` on the hub, with the registry's name in it. */
   applyOnHub(name: string): Promise<void>;
-  /** Starts `kmm-operator hub`, which can build modules for both kernels, with more configuration. */
+  /** Starts `kmm-operator hub`, which can build modules for both kernels, and keeps no Job longer than it must. */
   startHubOperator(configuration?: object): Promise<OperatorProcess>;
   startSpokeOperator(): Promise<OperatorProcess>;
   /** Makes a ManagedCluster, which nobody is behind yet. */
@@ -62,12 +62,15 @@ export interface HubAndSpoke extends AsyncDisposable {
 export async function startHubAndSpoke(): Promise<HubAndSpoke> {
   await using stack = new AsyncDisposableStack();
   const { path: directory } = stack.use(await createTemporaryDirectory());
-  const { registry, repository } = stack.use(await startPrivateRegistry());
+  const starting = [
+    startPrivateRegistry(),
+    startInstalledCluster({ overlay: 'hub', prepare: installHubResources }),
+    startInstalledCluster({ overlay: 'spoke', prepare: installHubResources }),
+  ] as const;
+  for (const one of await Promise.allSettled(starting)) if (one.status === 'fulfilled') stack.use(one.value);
+  const [{ registry, repository }, hub, spoke] = await Promise.all(starting);
   const { host } = registry;
   await pushToolsForNextKernel(repository('build-tools'));
-  const prepare = installHubResources;
-  const hub = stack.use(await startInstalledCluster({ overlay: 'hub', prepare }));
-  const spoke = stack.use(await startInstalledCluster({ overlay: 'spoke', prepare }));
   const addCluster = async (name: string, labels: Readonly<Record<string, string>>): Promise<void> => {
     await hub.kubectl(['create', 'namespace', name]);
     await hub.client.create(managedClusters, {
@@ -103,9 +106,10 @@ export async function startHubAndSpoke(): Promise<HubAndSpoke> {
       await hub.kubectl(['apply', '--filename=-'], await readManifest(name, host));
     },
     startHubOperator(configuration = {}) {
-      const { driverToolkit, ...rest } = configurationFor(host);
+      const { driverToolkit, job, ...rest } = configurationFor(host);
       const images = { ...driverToolkit.images, [nextKernel]: `${host}/build-tools:${nextKernel}` };
-      return hub.startOperator({ ...rest, driverToolkit: { images }, ...configuration });
+      const own = { driverToolkit: { images }, job: { ...job, gcDelay: '0s' } };
+      return hub.startOperator({ ...rest, ...own, ...configuration });
     },
     startSpokeOperator: () => spoke.startOperator({ registry: { checkInterval: '5s' } }),
     eventually: (name, check) =>

@@ -66,8 +66,8 @@ export async function startInstalledCluster({
 }: InstalledClusterOptions): Promise<InstalledCluster> {
   await using stack = new AsyncDisposableStack();
   const directory = stack.use(await createTemporaryDirectory());
-  const [cluster, objects] = await Promise.all([startCluster({ prepare }), renderOverlay(overlay)]);
-  stack.use(cluster);
+  const objects = await renderOverlay(overlay);
+  const cluster = stack.use(await startCluster({ prepare }));
   const kubelet = await cluster.kubelet({
     images: {
       [builders.buildah.defaultImage]: buildahImage(),
