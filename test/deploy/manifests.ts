@@ -8,7 +8,11 @@ import { requireProgram, type ProgramName } from '../support/programs.ts';
 export interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly labels?: Readonly<Record<string, string>>;
+  };
   readonly spec?: { readonly template?: { readonly spec: object } } | undefined;
 }
 

@@ -1,31 +1,14 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { parseAllDocuments } from 'yaml';
-import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';
-import { validatingWebhookConfigurations } from '../../src/controller/cluster/resources.ts';
-import { webhookObjects } from '../../src/controller/webhook/run-webhook.ts';
-import { logged, startOperator } from '../controller/operator/start-operator.ts';
-import { webhookConfiguration } from '../controller/webhook/webhook-configuration.ts';
-import { run } from '../deploy/manifests.ts';
-import { apiServerPrograms, startApiServer, type ApiServer } from '../support/api-server.ts';
 import { installCustomResources } from '../support/custom-resources.ts';
-import { freePort, type RunningProcess } from '../support/processes.ts';
+import { installHubResources } from '../support/hub/crds.ts';
 import { describeWith } from '../support/programs.ts';
-
-const directory = fileURLToPath(new URL('../../fixtures/documents/', import.meta.url));
-const examples = readdirSync(directory, { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.yaml'))
-  .toSorted()
-  .flatMap((file) =>
-    parseAllDocuments(readFileSync(join(directory, file), 'utf8')).map((document, index) => ({
-      file,
-      index,
-      object: document.toJS() as object,
-    })),
-  );
+import {
+  documentExample,
+  documentExamples,
+  withoutPlaceholders,
+  type DocumentExample,
+} from './document-examples.ts';
+import { startWebhookWorld, webhookWorldPrograms, type WebhookWorld } from './webhook-world.ts';
 
 /** What kubectl says of an object that was accepted; several examples have one name. */
 const applied = / (?:created|configured|unchanged)\n$/;
@@ -60,73 +43,87 @@ const refused = [
   ['upstream/install-spoke.yaml', otherProduct],
 ] as const;
 
-describeWith([...apiServerPrograms, 'kubectl'], 'the examples of the KMM documentation', () => {
-  let api: ApiServer;
-  let temporary: TemporaryDirectory;
-  let webhook: RunningProcess;
+describeWith(webhookWorldPrograms, 'the examples of the KMM documentation', () => {
+  let world: WebhookWorld;
 
   beforeAll(async () => {
-    temporary = await createTemporaryDirectory();
-    api = await startApiServer();
-    const client = await api.client();
-    await installCustomResources(client);
-    const port = await freePort();
-    await client.create(
-      validatingWebhookConfigurations,
-      webhookConfiguration(webhookObjects.configuration, port),
-    );
-    const config = join(temporary.path, 'controller_config.yaml');
-    await writeFile(config, `{healthProbeBindAddress: "0", webhook: {port: ${port}}}`);
     const flags = ['--enable-module', '--enable-managedclustermodule', '--enable-preflightvalidation'];
-    const args = ['webhook', '--config', config, `--kubeconfig=${api.kubeconfig}`, ...flags];
-    webhook = startOperator({ args, directory: temporary.path, name: 'webhook', namespace: 'default' });
-    await logged(webhook, 'webhook started');
+    world = await startWebhookWorld({ prepare: installCustomResources, flags });
   });
-  afterAll(async () => {
-    await webhook?.stop();
-    await api?.[Symbol.asyncDispose]();
-    await temporary?.[Symbol.asyncDispose]();
-  });
-
-  /** Applies an object as users do. @returns what kubectl says */
-  async function apply(object: object): Promise<string> {
-    const options = [`--kubeconfig=${api.kubeconfig}`, `--cache-dir=${join(temporary.path, 'cache')}`];
-    return run('kubectl', [...options, 'apply', '--filename=-'], JSON.stringify(object)).catch(
-      ({ stderr }: { stderr: string }) => stderr,
-    );
-  }
+  afterAll(() => world?.[Symbol.asyncDispose]());
 
   it.each(accepted)('are accepted as they stand: %s, object %i', async (file, index) => {
-    expect(await apply(example(file, index))).toMatch(applied);
+    expect(await world.apply(documentExample(file, index))).toMatch(applied);
   });
 
   it.each(refused)('are refused for a reason that their README names: %s', async (file, reason) => {
-    const all = examples.filter((one) => one.file === file && !isAccepted(one));
-    for (const { object } of all) expect(await apply(object)).toContain(reason);
+    const all = documentExamples.filter((one) => one.file === file && !isAccepted(one));
+    for (const { object } of all) expect(await world.apply(object)).toContain(reason);
     expect(all).not.toEqual([]);
   });
 
   it.each(['openshift-4.12/4.3.3-module.yaml', 'openshift-4.12/4.12.3-managed-cluster-module.yaml'])(
     'are accepted with names in place of placeholders: %s',
     async (file) => {
-      const text = JSON.stringify(example(file, 0));
-      const named = text.replaceAll(/<([a-z_-]+)>/g, (_match, name: string) => name.replaceAll('_', '-'));
-      expect(await apply(JSON.parse(named) as object)).toMatch(applied);
+      expect(await world.apply(withoutPlaceholders(documentExample(file)))).toMatch(applied);
     },
   );
 
   it('are all looked at', () => {
     const files = [...accepted, ...refused].map(([file]) => file);
-    expect(new Set(files)).toEqual(new Set(examples.map(({ file }) => file)));
+    expect(new Set(files)).toEqual(new Set(documentExamples.map(({ file }) => file)));
   });
 });
 
-function isAccepted({ file, index }: { file: string; index: number }): boolean {
+/** Of hubs: those of 4.12 and of the page "Hub & Spoke". */
+const isOfHub = ([file]: readonly [string, ...unknown[]]): boolean =>
+  file.includes('/4.12.') || file.startsWith('upstream/');
+const managedClusterModule = withoutPlaceholders(
+  documentExample('openshift-4.12/4.12.3-managed-cluster-module.yaml'),
+) as { readonly spec: object };
+
+describeWith([...webhookWorldPrograms, 'ocm-work'], 'the examples of hub and spoke, on a hub', () => {
+  let world: WebhookWorld;
+
+  beforeAll(async () => {
+    const flags = ['--enable-managedclustermodule'];
+    world = await startWebhookWorld({ prepare: installHubResources, flags });
+  });
+  afterAll(() => world?.[Symbol.asyncDispose]());
+
+  it.each(accepted.filter(isOfHub))('are accepted as they stand: %s, object %i', async (file, index) => {
+    expect(await world.apply(documentExample(file, index))).toMatch(applied);
+  });
+
+  it.each(refused.filter(isOfHub))('are refused for the same reason: %s', async (file, reason) => {
+    const all = documentExamples.filter((one) => one.file === file && !isAccepted(one));
+    for (const { object } of all) expect(await world.apply(object)).toContain(reason);
+  });
+
+  it('are accepted with names in place of placeholders', async () => {
+    expect(await world.apply(managedClusterModule)).toMatch(applied);
+  });
+
+  it.each([
+    ['openshift-4.12/4.3.3-module.yaml', 0],
+    ['openshift-4.12/4.7-sign-prebuilt-image.yaml', 0],
+    ['openshift-4.12/4.8-build-and-sign.yaml', 1],
+  ])('are accepted with the spec of the Module of %s', async (file, index) => {
+    expect(await world.apply(wrap(file, index))).toMatch(applied);
+  });
+
+  it('are refused with a Module that is refused', async () => {
+    const said = await world.apply(wrap('openshift-4.12/4.10.3-firmware.yaml'));
+    expect(said).toContain('spec.moduleSpec.moduleLoader.container.kernelMappings: Required value');
+  });
+});
+
+function isAccepted({ file, index }: DocumentExample): boolean {
   return accepted.some(([one, at]) => one === file && at === index);
 }
 
-function example(file: string, index: number): object {
-  const found = examples.find((one) => one.file === file && one.index === index);
-  if (found === undefined) throw new Error(`${file} has no object ${index}`);
-  return found.object;
+/** The example with the spec of a Module, "just like in a Module resource". */
+function wrap(file: string, index = 0): object {
+  const { spec: moduleSpec } = withoutPlaceholders(documentExample(file, index)) as { spec: object };
+  return { ...managedClusterModule, spec: { ...managedClusterModule.spec, moduleSpec } };
 }

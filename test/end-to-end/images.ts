@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
-import { makeTar, storeImage, withParents, type TestLayer } from '../support/images.ts';
+import { makeTar, storeImage, withParents, type TestEntry, type TestLayer } from '../support/images.ts';
 import { requireProgram } from '../support/programs.ts';
 import { helloModule } from '../support/signing.ts';
 import { kernelRelease } from '../secure-boot/packages.ts';
+import { buildToolsArchive } from './build-tools.ts';
 
 /** A kernel that nobody has headers for. */
 export const nextKernel = '6.1.0-57-amd64';
@@ -12,12 +13,9 @@ const applets = ['sh', 'mkdir', 'cp', 'cat', 'sleep', 'depmod', 'modprobe', 'rm'
 const config = { config: { Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'] } };
 
 /** Pushes what the manifests refer to: compilers, a small image, and the drivers of a vendor, unsigned. */
-export async function pushImages(
-  repository: (name: string) => ImageRepository,
-  buildTools: string,
-): Promise<void> {
+export async function pushImages(repository: (name: string) => ImageRepository): Promise<void> {
   // One layer, as it is: nobody gains by packing what stays on this machine.
-  const tools = { tar: await readFile(buildTools), compression: 'none' } as const;
+  const tools = { tar: await readFile(await buildToolsArchive()), compression: 'none' } as const;
   await storeImage(repository('build-tools'), { layers: [tools], config }, 'bookworm');
   await pushSmallImage(repository('ubi'));
   for (const kernel of [kernelRelease, nextKernel]) {
@@ -30,6 +28,22 @@ export async function pushImages(
       await storeImage(repository('example/vendor-driver'), { layers, config }, `${kernel}${version}`);
     }
   }
+}
+
+/** Pushes compilers with the headers of the next kernel under its name: those that there are, of another release. */
+export async function pushToolsForNextKernel(repository: ImageRepository): Promise<void> {
+  const tools = { tar: await readFile(await buildToolsArchive()), compression: 'none' } as const;
+  const headers = `usr/src/linux-headers-${kernelRelease}`;
+  const file = (path: string, content: string): TestEntry[] =>
+    withParents(`${headers}/include/${path}`, `${content}\n`);
+  const link = { type: 'symlink', linkname: `/${headers}` } as const;
+  const entries = [
+    ...file('generated/utsrelease.h', `#define UTS_RELEASE "${nextKernel}"`),
+    ...file('config/kernel.release', nextKernel),
+    ...withParents(`lib/modules/${nextKernel}/build`, '', link),
+  ];
+  const distinct = [...new Map(entries.map((entry) => [entry.name, entry])).values()];
+  await storeImage(repository, { layers: [tools, { entries: distinct }], config }, nextKernel);
 }
 
 /** Pushes a busybox under the tag `latest`. */

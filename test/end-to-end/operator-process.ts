@@ -12,6 +12,9 @@ export interface OperatorProcess {
 }
 
 export interface OperatorProcessOptions {
+  /** Of kmm-operator. */
+  readonly command: string;
+  readonly env: Readonly<Record<string, string>>;
   readonly directory: string;
   readonly namespace: string;
   readonly kubeconfig: string;
@@ -19,9 +22,9 @@ export interface OperatorProcessOptions {
   readonly configuration: object;
 }
 
-/** Starts `kmm-operator run` on a cluster, as its Deployment does. */
+/** Starts kmm-operator on a cluster, as its Deployment does. */
 export async function runOperator(options: OperatorProcessOptions): Promise<OperatorProcess> {
-  const { directory, namespace, kubeconfig, name } = options;
+  const { command, env, directory, namespace, kubeconfig, name } = options;
   const [health, metrics] = [await freePort(), await freePort()];
   const configuration = {
     healthProbeBindAddress: `127.0.0.1:${health}`,
@@ -30,8 +33,8 @@ export async function runOperator(options: OperatorProcessOptions): Promise<Oper
   };
   const file = join(directory, `${name}.yaml`);
   await writeFile(file, stringify(configuration));
-  const args = ['run', '--config', file, `--kubeconfig=${kubeconfig}`];
-  const process = startOperator({ args, directory, name, namespace });
+  const args = [command, '--config', file, `--kubeconfig=${kubeconfig}`];
+  const process = startOperator({ args, env, directory, name, namespace });
   return {
     process,
     metrics: async () => (await fetch(`http://127.0.0.1:${metrics}/metrics`)).text(),

@@ -13,6 +13,8 @@ import { toConditions, type Finding } from '../module/conditions.ts';
 /** Characters of a reason and a message that the status holds. */
 const maxReason = 64;
 const maxMessage = 256;
+/** Of those of a message, how many are its beginning. */
+const messageStart = 96;
 /** Clusters that a condition names. */
 const maxNamed = 3;
 
@@ -68,8 +70,15 @@ function shortened<T extends { reason?: string | undefined; message?: string | u
   return {
     ...entry,
     ...(reason === undefined ? {} : { reason: reason.slice(0, maxReason) }),
-    ...(message === undefined ? {} : { message: message.slice(0, maxMessage) }),
+    ...(message === undefined ? {} : { message: withoutMiddle(message) }),
   };
+}
+
+/** What a message is about stands at its beginning; what a log says last is most often why a Job failed. */
+function withoutMiddle(message: string): string {
+  if (message.length <= maxMessage) return message;
+  const end = message.slice(messageStart + 1 - maxMessage);
+  return `${message.slice(0, messageStart)}…${end}`.toWellFormed();
 }
 
 type ByPhase = ReadonlyMap<ClusterPhase, readonly ClusterStatus[]>;

@@ -3,6 +3,7 @@ import {
   parseManagedClusterModule,
   type ClusterPhase,
   type ClusterStatus,
+  type ManagedClusterModuleStatus,
 } from '../../../src/api/managed-cluster-module.ts';
 import { managedClusterModuleStatusOf } from '../../../src/controller/hub/status.ts';
 import { resource } from './resources.ts';
@@ -18,6 +19,15 @@ function cluster(name: string, phase: ClusterPhase): ClusterStatus {
 function conditionsOf(clusters: readonly ClusterStatus[]): string[] {
   const { conditions = [] } = managedClusterModuleStatusOf({ resource: module, clusters, now });
   return conditions.map(({ type, status, reason, message }) => `${type}=${status} ${reason}: ${message}`);
+}
+
+function statusOfFailure(message: string): ManagedClusterModuleStatus {
+  return managedClusterModuleStatusOf({
+    resource: module,
+    clusters: [{ ...cluster('a', 'Failed'), message }],
+    images: [{ image: 'a/b:c', phase: 'Failed', reason: 'BuildFailed', message }],
+    now,
+  });
 }
 
 describe('the status of a ManagedClusterModule', () => {
@@ -81,6 +91,17 @@ describe('the status of a ManagedClusterModule', () => {
       ['Progressing', '2026-02-02T00:00:00Z'],
       ['Degraded', '2026-02-02T00:00:00Z'],
     ]);
+  });
+
+  it.each(['', ' '])('keeps of a long message what it is about, and how it ends (%j)', (blank) => {
+    const message = `Job a failed (exit code 125): ${blank}${'😀'.repeat(300)} | Error: no such image`;
+    const status = statusOfFailure(message);
+    const kept = status.images?.[0]?.message ?? '';
+    expect(kept).toMatch(/^Job a failed \(exit code 125\): .*….* \| Error: no such image$/u);
+    expect(kept).toHaveLength(256);
+    expect(kept.isWellFormed()).toBe(true);
+    expect(status.clusters?.[0]?.message).toBe(kept);
+    expect(statusOfFailure(kept)).toEqual(status);
   });
 
   it('does not outgrow an object, however many clusters fail, however long', () => {

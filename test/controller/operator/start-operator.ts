@@ -13,13 +13,15 @@ export interface StartOperator {
   readonly directory: string;
   readonly name: string;
   readonly namespace: string;
+  /** More variables. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Starts kmm-operator. Its logs are its output. */
-export function startOperator({ args, directory, name, namespace }: StartOperator): RunningProcess {
+export function startOperator({ args, directory, name, namespace, env }: StartOperator): RunningProcess {
   return startProcess(execPath, [operatorProgram, ...args], {
     log: join(directory, `${name}.out`),
-    env: { OPERATOR_NAMESPACE: namespace },
+    env: { ...env, OPERATOR_NAMESPACE: namespace },
   });
 }
 

@@ -1,14 +1,13 @@
 import { execFile } from 'node:child_process';
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
 import { kernelRelease } from '../../secure-boot/packages.ts';
 import { requireProgram } from '../../support/programs.ts';
-import { testUser } from '../../support/registries.ts';
 import { buildToolsArchive } from '../build-tools.ts';
 import { startOperatorWorld, type OperatorWorld } from '../operator-world.ts';
+import { writeCredentials } from '../private-registry.ts';
 import { followModule } from './follow-module.ts';
 
 const moduleName = 'example-module';
@@ -55,14 +54,6 @@ export async function startLocalCluster({ tell, signal }: Story): Promise<LocalC
   };
   const owned = stack.move();
   return { world, env, folder, [Symbol.asyncDispose]: () => owned.disposeAsync() };
-}
-
-/** For the private registry. Gives the file. */
-async function writeCredentials(folder: string, host: string): Promise<string> {
-  const file = join(folder, 'auth.json');
-  const auth = Buffer.from(`${testUser.username}:${testUser.password}`).toString('base64');
-  await writeFile(file, JSON.stringify({ auths: { [host]: { auth } } }), { mode: 0o600 });
-  return file;
 }
 
 /** Has the operator build, sign and load a module, and shows what came of it. @throws Error when that fails */

@@ -1,11 +1,10 @@
-import { join } from 'node:path';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
 import { namespaces } from '../namespaces.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../api-server.ts';
-import { freePort, startProcess, type RunningProcess } from '../processes.ts';
-import { requireProgram } from '../programs.ts';
+import type { RunningProcess } from '../processes.ts';
 import { installHubResources } from './crds.ts';
+import { startWorkAgent } from './work-agent.ts';
 
 /** The real programs that a hub with a spoke takes. */
 export const fleetPrograms = [...apiServerPrograms, 'ocm-work'] as const;
@@ -43,17 +42,13 @@ export async function startFleet(): Promise<Fleet> {
     spokeClient,
     stopAgent: async () => agent?.stop('SIGKILL'),
     startAgent: async () => {
-      agent = startProcess(
-        requireProgram('ocm-work'),
-        [
-          ['agent', `--spoke-cluster-name=${spokeName}`, `--workload-source-config=${hub.kubeconfig}`],
-          [`--hub-kubeconfig=${hub.kubeconfig}`, `--kubeconfig=${spoke.kubeconfig}`, '--namespace=default'],
-          ['--disable-leader-election'],
-          // What a spoke says of its objects is looked at as often: 10 seconds by default.
-          ['--status-sync-interval=1s', `--listen=127.0.0.1:${await freePort()}`],
-        ].flat(),
-        { log: join(directory.path, 'agent.out'), cwd: directory.path },
-      );
+      agent = await startWorkAgent({
+        cluster: spokeName,
+        hub: hub.kubeconfig,
+        spoke: spoke.kubeconfig,
+        namespace: 'default',
+        directory: directory.path,
+      });
     },
   };
   await fleet.startAgent();
