@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { validatingWebhookConfigurations } from '../../src/controller/cluster/resources.ts';
-import { webhookObjects } from '../../src/controller/webhook/run-webhook.ts';
+import { webhookObjects } from '../../src/controller/webhook/webhook-objects.ts';
 import { logged, startOperator } from '../controller/operator/start-operator.ts';
 import { webhookConfiguration } from '../controller/webhook/webhook-configuration.ts';
 import { run } from '../deploy/manifests.ts';
