@@ -13,13 +13,21 @@ export interface StartOperator {
   readonly directory: string;
   readonly name: string;
   readonly namespace: string;
+  /** More variables. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** Starts kmm-operator. Its logs are its output. */
-export function startOperator({ args, directory, name, namespace }: StartOperator): RunningProcess {
+export function startOperator({
+  args,
+  directory,
+  name,
+  namespace,
+  environment,
+}: StartOperator): RunningProcess {
   return startProcess(execPath, [operatorProgram, ...args], {
     log: join(directory, `${name}.out`),
-    env: { OPERATOR_NAMESPACE: namespace },
+    env: { OPERATOR_NAMESPACE: namespace, ...environment },
   });
 }
 

@@ -1,0 +1,135 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { parse, stringify } from 'yaml';
+import { validatingWebhookConfigurations } from '../../src/controller/cluster/resources.ts';
+import { leases } from '../../src/controller/runtime/leader/lease.ts';
+import { clusterClaims } from '../../src/controller/spoke/resources.ts';
+import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createNode } from '../controller/module/cluster-objects.ts';
+import { logged, startOperator } from '../controller/operator/start-operator.ts';
+import { apiServerPrograms, startApiServer, type ApiServer } from '../support/api-server.ts';
+import { installDefinitions } from '../support/custom-resources.ts';
+import { readDefinitions } from '../support/hub/crds.ts';
+import { freePort } from '../support/processes.ts';
+import { describeWith } from '../support/programs.ts';
+import { deployDirectory, run } from './manifests.ts';
+
+const waiting = { timeout: 40_000, interval: 50 };
+const webhooksName = 'kmm-operator-hub-validating-webhook-configuration';
+const kernel = '6.1.0-13-amd64';
+
+describeWith([...apiServerPrograms, 'kubectl'], 'as the overlays install them,', () => {
+  let api: ApiServer;
+  let client: ApiClient;
+  let directory: TemporaryDirectory;
+  const kubectl = (args: readonly string[], input?: string): Promise<string> =>
+    run('kubectl', ['--kubeconfig', api.kubeconfig, ...args], input);
+
+  beforeAll(async () => {
+    api = await startApiServer();
+    client = await api.client();
+    directory = await createTemporaryDirectory();
+    await installDefinitions(client, readDefinitions('ocm-crds'));
+    for (const overlay of ['hub', 'spoke'])
+      await kubectl(['apply', '--server-side', '-k', `${deployDirectory}overlays/${overlay}`]);
+  });
+  afterAll(async () => {
+    await directory?.[Symbol.asyncDispose]();
+    await api?.[Symbol.asyncDispose]();
+  });
+
+  /** Starts kmm-operator with the rights of an account. */
+  async function startAs(
+    { namespace, account }: { readonly namespace: string; readonly account: string },
+    { args, text, environment = {} }: { args: string[]; text: string; environment?: Record<string, string> },
+  ) {
+    const token = await kubectl(['create', 'token', account, '--namespace', namespace]);
+    const config = parse(await readFile(api.kubeconfig, 'utf8')) as object;
+    const kubeconfig = join(directory.path, `${account}.kubeconfig`);
+    const users = [{ name: 'admin', user: { token: token.trim() } }];
+    await writeFile(kubeconfig, stringify({ ...config, users }), { mode: 0o600 });
+    const file = join(directory.path, `${account}.yaml`);
+    await writeFile(file, text);
+    return startOperator({
+      args: [...args, '--config', file, '--kubeconfig', kubeconfig],
+      directory: directory.path,
+      name: account,
+      namespace,
+      environment,
+    });
+  }
+
+  it("a hub's webhook makes its certificate, tells the API server of it, and refuses what the hub cannot do", async () => {
+    const port = await freePort();
+    // Nothing routes services here.
+    const path = '/validate-hub-kmm-sigs-x-k8s-io-v1beta1-managedclustermodule';
+    const patch = [
+      { op: 'remove', path: '/webhooks/0/clientConfig/service' },
+      { op: 'add', path: '/webhooks/0/clientConfig/url', value: `https://127.0.0.1:${port}${path}` },
+    ];
+    const configuration = ['validatingwebhookconfiguration', webhooksName];
+    await kubectl(['patch', ...configuration, '--type=json', '--patch', JSON.stringify(patch)]);
+    const webhook = await startAs(
+      { namespace: 'kmm-operator-hub', account: 'kmm-operator-hub-webhook' },
+      {
+        args: ['webhook', '--enable-managedclustermodule'],
+        text: `{ healthProbeBindAddress: '0', webhook: { port: ${port} } }`,
+      },
+    );
+    await logged(webhook, 'webhook started');
+    await vi.waitFor(async () => {
+      const { webhooks = [] } = await client.get(validatingWebhookConfigurations, { name: webhooksName });
+      expect(webhooks[0]?.clientConfig.caBundle).toBeDefined();
+    }, waiting);
+    const driver = (regexp: string): string =>
+      JSON.stringify({
+        apiVersion: 'hub.kmm.sigs.x-k8s.io/v1beta1',
+        kind: 'ManagedClusterModule',
+        metadata: { name: 'driver' },
+        spec: {
+          selector: {},
+          spokeNamespace: 'drivers',
+          moduleSpec: {
+            selector: {},
+            moduleLoader: {
+              container: {
+                modprobe: { moduleName: 'driver' },
+                kernelMappings: [{ regexp, containerImage: 'registry.example/driver:1' }],
+              },
+            },
+          },
+        },
+      });
+    // The API server takes up a changed webhook a little later.
+    await vi.waitFor(async () => {
+      const refused = kubectl(['apply', '--dry-run=server', '-f', '-'], driver('('));
+      await expect(refused).rejects.toThrow('invalid regexp');
+    }, waiting);
+    await kubectl(['apply', '-f', '-'], driver('^.+$'));
+    expect(webhook.output()).not.toContain('FORBIDDEN');
+    await webhook.stop('SIGTERM');
+    expect(webhook.exitCode).toBe(0);
+  });
+
+  it('a spoke leads, publishes the kernels of its nodes, and misses no right', async () => {
+    await createNode(client, { name: 'node-1', kernel });
+    const namespace = 'kmm-operator-system';
+    const spoke = await startAs(
+      { namespace, account: 'kmm-operator-controller' },
+      {
+        args: ['run'],
+        text: "{ healthProbeBindAddress: '0', metrics: { bindAddress: '0' } }",
+        environment: { KMM_MANAGED: '1', RELATED_IMAGE_SIGN: 'registry.example/kmm-sign' },
+      },
+    );
+    const claim = { name: 'kernel-versions.kmm.node.kubernetes.io' };
+    await vi.waitFor(async () => {
+      expect(await client.get(clusterClaims, claim)).toMatchObject({ spec: { value: kernel } });
+    }, waiting);
+    expect(await client.get(leases, { namespace, name: 'kmm.sigs.x-k8s.io' })).toBeDefined();
+    await spoke.stop('SIGTERM');
+    expect([spoke.exitCode, spoke.output()]).toEqual([0, expect.not.stringContaining('FORBIDDEN')]);
+  });
+});
