@@ -57,6 +57,11 @@ const spokeInItsNamespace: Access = {
   'coordination.k8s.io/leases': ['get', 'create', 'update'],
 };
 
+/** A service account. */
+function account(namespace: string, name: string): { namespace: string; name: string } {
+  return { namespace, name };
+}
+
 describeWith([...apiServerPrograms, 'kubectl'], 'what the accounts of hubs and spokes may do', () => {
   let api: ApiServer;
   let client: ApiClient;
@@ -65,9 +70,10 @@ describeWith([...apiServerPrograms, 'kubectl'], 'what the accounts of hubs and s
 
   const kubectl = (command: string, ...args: string[]): Promise<string> =>
     run('kubectl', ['--kubeconfig', api.kubeconfig, ...command.split(' '), ...args]);
-  const account = (namespace: string, name: string) => ({ namespace, name });
   const access = async (namespace: string, name: string, within?: string): Promise<Access> =>
     without(await accessOf(client, account(namespace, name), within), everybody);
+  const ask = (namespace: string, name: string, attributes: Record<string, string>): Promise<boolean> =>
+    isAllowed(client, { account: account(namespace, name), attributes });
   const install = (overlay: string): Promise<string> =>
     kubectl('apply --server-side -k', `${deployDirectory}overlays/${overlay}`);
 
@@ -102,7 +108,7 @@ describeWith([...apiServerPrograms, 'kubectl'], 'what the accounts of hubs and s
         subresource: 'finalizers',
         verb: 'update',
       };
-      expect(await isAllowed(client, { account: account(hubNamespace, name), attributes })).toBe(true);
+      expect(await ask(hubNamespace, name, attributes)).toBe(true);
     });
   });
 
@@ -130,10 +136,7 @@ describeWith([...apiServerPrograms, 'kubectl'], 'what the accounts of hubs and s
       const answers = objects.map((attributes) =>
         Promise.all(
           asked.map((verb) =>
-            isAllowed(client, {
-              account: account(hubNamespace, name),
-              attributes: { ...attributes, verb },
-            }),
+            ask(hubNamespace, name, { ...attributes, verb }),
           ),
         ),
       );
@@ -162,10 +165,7 @@ describeWith([...apiServerPrograms, 'kubectl'], 'what the accounts of hubs and s
 
     it('may own DaemonSets of Modules, and nothing of preflight validations', async () => {
       const answers = ['modules', 'preflightvalidations', 'preflightvalidationsocp'].map((resource) =>
-        isAllowed(client, {
-          account: account(spokeNamespace, name),
-          attributes: { group: kmm, resource, subresource: 'finalizers', verb: 'update' },
-        }),
+        ask(spokeNamespace, name, { group: kmm, resource, subresource: 'finalizers', verb: 'update' }),
       );
       expect(await Promise.all(answers)).toEqual([true, false, false]);
     });
@@ -189,7 +189,7 @@ describeWith([...apiServerPrograms, 'kubectl'], 'what the accounts of hubs and s
     );
     for (const [verb, allowed] of Object.entries(rights)) {
       const attributes = { group: hubGroup, resource: 'managedclustermodules', verb };
-      const answer = await isAllowed(client, { account: account('default', name), attributes });
+      const answer = await ask('default', name, attributes);
       expect([verb, answer]).toEqual([verb, allowed]);
     }
   });
@@ -201,8 +201,6 @@ describeWith([...apiServerPrograms, 'kubectl'], 'what the accounts of hubs and s
 
   describe('on OpenShift', () => {
     const [hub, spoke] = ['openshift-kmm-hub', 'openshift-kmm'];
-    const ask = (namespace: string, name: string, attributes: Record<string, string>): Promise<boolean> =>
-      isAllowed(client, { account: account(namespace, name), attributes });
 
     beforeAll(async () => {
       await kubectl('create namespace openshift');

@@ -20,6 +20,28 @@ const waiting = { timeout: 40_000, interval: 50 };
 const webhooksName = 'kmm-operator-hub-validating-webhook-configuration';
 const kernel = '6.1.0-13-amd64';
 
+/** A ManagedClusterModule, as a manifest has it. */
+function driver(regexp: string): string {
+  return JSON.stringify({
+  apiVersion: 'hub.kmm.sigs.x-k8s.io/v1beta1',
+  kind: 'ManagedClusterModule',
+  metadata: { name: 'driver' },
+  spec: {
+    selector: {},
+    spokeNamespace: 'drivers',
+    moduleSpec: {
+      selector: {},
+      moduleLoader: {
+        container: {
+          modprobe: { moduleName: 'driver' },
+          kernelMappings: [{ regexp, containerImage: 'registry.example/driver:1' }],
+        },
+      },
+    },
+  },
+});
+}
+
 describeWith([...apiServerPrograms, 'kubectl'], 'as the overlays install them,', () => {
   let api: ApiServer;
   let client: ApiClient;
@@ -83,25 +105,6 @@ describeWith([...apiServerPrograms, 'kubectl'], 'as the overlays install them,',
       const { webhooks = [] } = await client.get(validatingWebhookConfigurations, { name: webhooksName });
       expect(webhooks[0]?.clientConfig.caBundle).toBeDefined();
     }, waiting);
-    const driver = (regexp: string): string =>
-      JSON.stringify({
-        apiVersion: 'hub.kmm.sigs.x-k8s.io/v1beta1',
-        kind: 'ManagedClusterModule',
-        metadata: { name: 'driver' },
-        spec: {
-          selector: {},
-          spokeNamespace: 'drivers',
-          moduleSpec: {
-            selector: {},
-            moduleLoader: {
-              container: {
-                modprobe: { moduleName: 'driver' },
-                kernelMappings: [{ regexp, containerImage: 'registry.example/driver:1' }],
-              },
-            },
-          },
-        },
-      });
     // The API server takes up a changed webhook a little later.
     await vi.waitFor(async () => {
       const refused = kubectl(['apply', '--dry-run=server', '-f', '-'], driver('('));

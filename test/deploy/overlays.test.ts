@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../support/api-server.ts';
 import { describeWith } from '../support/programs.ts';
-import { deployDirectory, nameOf, renderChart, renderOverlay, run, type Manifest } from './manifests.ts';
+import { deployDirectory, renderChart, renderOverlay, run, type Manifest } from './manifests.ts';
 
 const overlays = readdirSync(`${deployDirectory}overlays`);
 /** cert-manager's own resources: its definitions are not on a bare API server. */
@@ -18,6 +18,8 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
 
   const kubectl = (args: string[], input?: string): Promise<string> =>
     run('kubectl', ['--kubeconfig', api.kubeconfig, ...args], input);
+  const helm = (namespace: string, ...args: string[]): Promise<string> =>
+    run('helm', [...args, '--kubeconfig', api.kubeconfig, '--namespace', namespace]);
   const apply = async (objects: Manifest[], ...options: string[]): Promise<void> => {
     const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
     await kubectl(['apply', '--server-side', '--validate=strict', ...options, '-f', '-'], list);
@@ -106,8 +108,6 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
   });
 
   it('lets Helm install, upgrade and remove the chart, with a hub beside the operator', async () => {
-    const helm = (namespace: string, ...args: string[]): Promise<string> =>
-      run('helm', [...args, '--kubeconfig', api.kubeconfig, '--namespace', namespace]);
     const chart = `${deployDirectory}chart/kmm-sign`;
     const remove = ['delete', '--ignore-not-found', '--wait=false', '-k'];
     for (const overlay of ['spoke', 'hub']) await kubectl([...remove, `${deployDirectory}overlays/${overlay}`]);

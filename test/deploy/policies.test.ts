@@ -54,6 +54,14 @@ function objectsOf(file: string): Manifest[] {
   return templates.map(({ objectDefinition }) => objectDefinition);
 }
 
+/** The namespace of the operator, or what lets the work agent manage Modules. */
+function find(objects: readonly Manifest[], wanted: string): Manifest | undefined {
+  const isOfAgent = /^(kmm-module-manager|klusterlet-kmm)$/;
+  return objects.find(
+    ({ kind, metadata }) => kind === wanted && (kind === 'Namespace' || isOfAgent.test(metadata.name)),
+  );
+}
+
 describeWith([...apiServerPrograms, 'kubectl'], 'the policies that install spokes', () => {
   let api: ApiServer;
   let client: ApiClient;
@@ -92,7 +100,8 @@ describeWith([...apiServerPrograms, 'kubectl'], 'the policies that install spoke
     const [namespace, ...others] = objectsOf(file);
     if (namespace === undefined) throw new Error(`${file} has no objects`);
     await apply([namespace]);
-    await apply(others);
+    const applied = await apply(others);
+    expect(applied.trim().split('\n')).toHaveLength(others.length);
   });
 
   it('would be refused with a field that is wrong', async () => {
@@ -105,11 +114,6 @@ describeWith([...apiServerPrograms, 'kubectl'], 'the policies that install spoke
   it.each([...overlays])('%s sets up what the overlay %s does for hub and agent', async (file, overlay) => {
     const rendered = await renderOverlay(overlay);
     const objects = objectsOf(file);
-    const find = (all: readonly Manifest[], kind: string): Manifest | undefined =>
-      all.find(
-        (one) =>
-          one.kind === kind && (kind === 'Namespace' || /^(kmm-module-manager|klusterlet-kmm)$/.test(one.metadata.name)),
-      );
     for (const kind of ['Namespace', 'ClusterRole', 'ClusterRoleBinding']) {
       const wanted = find(objects, kind);
       expect(wanted).toBeDefined();
