@@ -2,16 +2,23 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { parse, stringify } from 'yaml';
-import { validatingWebhookConfigurations } from '../../src/controller/cluster/resources.ts';
+import {
+  daemonSets,
+  modules,
+  validatingWebhookConfigurations,
+} from '../../src/controller/cluster/resources.ts';
+import { managedClusterModules, managedClusters, manifestWorks } from '../../src/controller/hub/resources.ts';
 import { leases } from '../../src/controller/runtime/leader/lease.ts';
 import { clusterClaims } from '../../src/controller/spoke/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
+import { listAll } from '../../src/controller/runtime/api/list.ts';
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { createNode } from '../controller/module/cluster-objects.ts';
 import { logged, startOperator } from '../controller/operator/start-operator.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../support/api-server.ts';
 import { installDefinitions } from '../support/custom-resources.ts';
 import { readDefinitions } from '../support/hub/crds.ts';
+import { namespaces } from '../support/namespaces.ts';
 import { freePort } from '../support/processes.ts';
 import { describeWith } from '../support/programs.ts';
 import { deployDirectory, run } from './manifests.ts';
@@ -19,6 +26,9 @@ import { deployDirectory, run } from './manifests.ts';
 const waiting = { timeout: 40_000, interval: 50 };
 const webhooksName = 'kmm-operator-hub-validating-webhook-configuration';
 const kernel = '6.1.0-13-amd64';
+const withoutServers = "{ healthProbeBindAddress: '0', metrics: { bindAddress: '0' } }";
+/** A Module's spec that takes no registry. */
+const devicePlugin = { selector: {}, devicePlugin: { container: { image: 'registry.example/plugin:1' } } };
 
 /** A ManagedClusterModule, as a manifest has it. */
 function driver(regexp: string): string {
@@ -116,23 +126,50 @@ describeWith([...apiServerPrograms, 'kubectl'], 'as the overlays install them,',
     expect(webhook.exitCode).toBe(0);
   });
 
-  it('a spoke leads, publishes the kernels of its nodes, and misses no right', async () => {
+  it('a spoke leads, publishes the kernels of its nodes, acts on Modules, and misses no right', async () => {
     await createNode(client, { name: 'node-1', kernel });
     const namespace = 'kmm-operator-system';
-    const spoke = await startAs(
-      { namespace, account: 'kmm-operator-controller' },
-      {
-        args: ['run'],
-        text: "{ healthProbeBindAddress: '0', metrics: { bindAddress: '0' } }",
-        environment: { KMM_MANAGED: '1', RELATED_IMAGE_SIGN: 'registry.example/kmm-sign' },
-      },
-    );
+    const environment = { KMM_MANAGED: '1', RELATED_IMAGE_SIGN: 'registry.example/kmm-sign' };
+    const account = 'kmm-operator-controller';
+    const spoke = await startAs({ namespace, account }, { args: ['run'], text: withoutServers, environment });
     const claim = { name: 'kernel-versions.kmm.node.kubernetes.io' };
     await vi.waitFor(async () => {
       expect(await client.get(clusterClaims, claim)).toMatchObject({ spec: { value: kernel } });
     }, waiting);
     expect(await client.get(leases, { namespace, name: 'kmm.sigs.x-k8s.io' })).toBeDefined();
+    // No webhook answers here.
+    await kubectl(['delete', 'validatingwebhookconfiguration', 'kmm-operator-validating-webhook-configuration']);
+    await client.create(namespaces, { metadata: { name: 'drivers' } });
+    const plugin = { namespace: 'drivers', name: 'plugin' };
+    await client.create(modules, { metadata: plugin, spec: devicePlugin });
+    await vi.waitFor(async () => {
+      expect(await listAll(client, daemonSets, { namespace: 'drivers' })).toHaveLength(1);
+      expect(await client.get(modules, plugin)).toMatchObject({ status: { conditions: expect.anything() } });
+    }, waiting);
     await spoke.stop('SIGTERM');
     expect([spoke.exitCode, spoke.output()]).toEqual([0, expect.not.stringContaining('FORBIDDEN')]);
+  });
+
+  it('a hub leads, gives clusters their Module, says so, and misses no right', async () => {
+    const namespace = 'kmm-operator-hub';
+    await client.create(namespaces, { metadata: { name: 'edge' } });
+    await client.create(managedClusters, {
+      metadata: { name: 'edge' },
+      spec: { hubAcceptsClient: true, leaseDurationSeconds: 60 },
+    });
+    await kubectl(['delete', '--ignore-not-found', 'validatingwebhookconfiguration', webhooksName]);
+    const spec = { selector: {}, spokeNamespace: 'drivers', moduleSpec: devicePlugin };
+    await client.create(managedClusterModules, { metadata: { name: 'plugin' }, spec });
+    const account = 'kmm-operator-hub-controller';
+    const environment = { RELATED_IMAGE_SIGN: 'registry.example/kmm-sign' };
+    const hub = await startAs({ namespace, account }, { args: ['hub'], text: withoutServers, environment });
+    await vi.waitFor(async () => {
+      expect(await client.get(manifestWorks, { namespace: 'edge', name: 'plugin' })).toBeDefined();
+      const module = await client.get(managedClusterModules, { name: 'plugin' });
+      expect(module).toMatchObject({ status: { numberDesired: 1 } });
+    }, waiting);
+    expect(await client.get(leases, { namespace, name: 'kmm-hub.sigs.x-k8s.io' })).toBeDefined();
+    await hub.stop('SIGTERM');
+    expect([hub.exitCode, hub.output()]).toEqual([0, expect.not.stringContaining('FORBIDDEN')]);
   });
 });
