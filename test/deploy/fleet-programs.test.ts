@@ -19,7 +19,7 @@ import { apiServerPrograms, startApiServer, type ApiServer } from '../support/ap
 import { installDefinitions } from '../support/custom-resources.ts';
 import { readDefinitions } from '../support/hub/crds.ts';
 import { namespaces } from '../support/namespaces.ts';
-import { freePort } from '../support/processes.ts';
+import { freePort, type RunningProcess } from '../support/processes.ts';
 import { describeWith } from '../support/programs.ts';
 import { deployDirectory, run } from './manifests.ts';
 
@@ -56,6 +56,7 @@ describeWith([...apiServerPrograms, 'kubectl'], 'as the overlays install them,',
   let api: ApiServer;
   let client: ApiClient;
   let directory: TemporaryDirectory;
+  const started: RunningProcess[] = [];
   const kubectl = (args: readonly string[], input?: string): Promise<string> =>
     run('kubectl', ['--kubeconfig', api.kubeconfig, ...args], input);
 
@@ -68,6 +69,7 @@ describeWith([...apiServerPrograms, 'kubectl'], 'as the overlays install them,',
       await kubectl(['apply', '--server-side', '-k', `${deployDirectory}overlays/${overlay}`]);
   });
   afterAll(async () => {
+    for (const program of started) await program.stop('SIGKILL');
     await directory?.[Symbol.asyncDispose]();
     await api?.[Symbol.asyncDispose]();
   });
@@ -84,13 +86,15 @@ describeWith([...apiServerPrograms, 'kubectl'], 'as the overlays install them,',
     await writeFile(kubeconfig, stringify({ ...config, users }), { mode: 0o600 });
     const file = join(directory.path, `${account}.yaml`);
     await writeFile(file, text);
-    return startOperator({
+    const program = startOperator({
       args: [...args, '--config', file, '--kubeconfig', kubeconfig],
       directory: directory.path,
       name: account,
       namespace,
       environment,
     });
+    started.push(program);
+    return program;
   }
 
   it("a hub's webhook makes its certificate, tells the API server of it, and refuses what the hub cannot do", async () => {
