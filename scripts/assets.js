@@ -79,6 +79,34 @@ const parts = {
       'work/v1/0000_01_work.open-cluster-management.io_appliedmanifestworks.crd.yaml',
     ],
   },
+  // What the documents' Policy for installing spokes is made of: on the hub, then on the spoke.
+  'ocm-policy-crds': {
+    module: 'open-cluster-management.io/governance-policy-propagator',
+    version: 'v0.16.0',
+    sum: 'h1:2oBWdVYgJXcx75d8RS4Ttsic5SIaE5ioG+mug4RAPqI=',
+    files: [
+      'deploy/crds/policy.open-cluster-management.io_policies.yaml',
+      'deploy/crds/policy.open-cluster-management.io_placementbindings.yaml',
+    ],
+  },
+  'ocm-placement-rule-crds': {
+    module: 'open-cluster-management.io/multicloud-operators-subscription',
+    version: 'v0.16.0',
+    sum: 'h1:rsup8obE4AYZmhJHjZznQqFX3FUII9o200uRinmgbqg=',
+    files: ['deploy/hub-common/apps.open-cluster-management.io_placementrules_crd.yaml'],
+  },
+  'ocm-configuration-policy-crds': {
+    module: 'open-cluster-management.io/config-policy-controller',
+    version: 'v0.16.0',
+    sum: 'h1:hIrgTvJXYRuYZ+Gph4EPq+8heQKczWlCSSctGQVi6OI=',
+    files: ['deploy/crds/policy.open-cluster-management.io_configurationpolicies.yaml'],
+  },
+  'operator-lifecycle-manager-crds': {
+    module: 'github.com/operator-framework/api',
+    version: 'v0.27.0',
+    sum: 'h1:OrVaGKZJvbZo58HTv2guz7aURkhVKYhFqZ/6VpifiXI=',
+    files: ['crds/operators.coreos.com_operatorgroups.yaml', 'crds/operators.coreos.com_subscriptions.yaml'],
+  },
 };
 
 /** A program of Kubernetes, as its release has it: without a version, it is v0.0.0 and refuses its own defaults. */

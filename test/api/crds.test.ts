@@ -55,7 +55,7 @@ const allowed = new Set([
 
 describe('the CustomResourceDefinitions', () => {
   it('are committed as the schemas write them (npm run crds)', () => {
-    const committed = ['crds', 'chart/kmm-sign/crds'].flatMap((folder) =>
+    const committed = ['crds', 'hub-crds', 'chart/kmm-sign/crds'].flatMap((folder) =>
       readdirSync(join(directory, folder)).map((name) => `${folder}/${name}`),
     );
     expect(committed.toSorted()).toEqual(

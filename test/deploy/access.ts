@@ -79,6 +79,14 @@ export async function accessOf(
   return Object.fromEntries(access.filter(([, allowed]) => allowed.length > 0));
 }
 
+/** What is in one access and not in the other. */
+export function without(access: Access, other: Access): Access {
+  const own = Object.entries(access).map(
+    ([resource, allowed]) => [resource, allowed.filter((verb) => !other[resource]?.includes(verb))] as const,
+  );
+  return Object.fromEntries(own.filter(([, allowed]) => allowed.length > 0));
+}
+
 interface KnownResource {
   readonly group: string;
   readonly name: string;

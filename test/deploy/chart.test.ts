@@ -1,8 +1,15 @@
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { expect, it } from 'vitest';
 import { isMap, parseDocument, type Pair, type YAMLMap } from 'yaml';
 import { describeWith } from '../support/programs.ts';
-import { chartDirectory, nameOf, renderChart, renderOverlay, type Manifest } from './manifests.ts';
+import {
+  chartDirectory,
+  deployDirectory,
+  nameOf,
+  renderChart,
+  renderOverlay,
+  type Manifest,
+} from './manifests.ts';
 
 /** The same installation, once as an overlay and once as the chart's values. */
 const installations = [
@@ -14,7 +21,26 @@ const installations = [
     namespace: 'kmm-operator-system',
     settings: ['--set=references.clusterWide=true'],
   },
+  { overlay: 'spoke', namespace: 'kmm-operator-system', settings: ['--set=mode=spoke'] },
+  {
+    overlay: 'spoke-openshift',
+    namespace: 'openshift-kmm',
+    settings: ['--set=mode=spoke,openshift.enabled=true'],
+  },
+  { overlay: 'hub', namespace: 'kmm-operator-hub', settings: ['--set=mode=hub'] },
+  {
+    overlay: 'hub-openshift',
+    namespace: 'openshift-kmm-hub',
+    settings: ['--set=mode=hub,openshift.enabled=true'],
+  },
+  {
+    overlay: 'hub-cert-manager',
+    namespace: 'kmm-operator-hub',
+    settings: ['--set=mode=hub,certManager.enabled=true'],
+  },
 ];
+
+const isDefinition = ({ kind }: Manifest): boolean => kind === 'CustomResourceDefinition';
 
 /** By name. Helm makes the namespace by itself, and it is not part of a chart. */
 function byName(objects: Manifest[]): Record<string, Manifest> {
@@ -32,9 +58,25 @@ function withoutChecksum(object: Manifest): Manifest {
 }
 
 describeWith(['kubectl', 'helm'], 'the Helm chart', () => {
+  it('is held against every overlay', () => {
+    const overlays = readdirSync(`${deployDirectory}overlays`).toSorted();
+    expect(installations.map(({ overlay }) => overlay).toSorted()).toEqual(overlays);
+  });
+
   it.each(installations)('installs what the overlay $overlay does', async (installation) => {
     const { overlay, namespace, settings } = installation;
-    expect(byName(await renderChart(namespace, ...settings))).toEqual(byName(await renderOverlay(overlay)));
+    const chart = await renderChart(namespace, ...settings);
+    const rendered = await renderOverlay(overlay);
+    const [definitions, others] = [chart.filter(isDefinition), chart.filter((one) => !isDefinition(one))];
+    expect(byName(others)).toEqual(byName(rendered.filter((one) => !isDefinition(one))));
+    // Helm installs all that a chart has, whatever the values say.
+    expect(byName(definitions)).toMatchObject(byName(rendered.filter(isDefinition)));
+  });
+
+  it('brings the definitions of every overlay, and no others', async () => {
+    const rendered = await Promise.all([renderOverlay('kubernetes'), renderOverlay('hub')]);
+    const chart = await renderChart('kmm-operator-system');
+    expect(byName(chart.filter(isDefinition))).toEqual(byName(rendered.flat().filter(isDefinition)));
   });
 
   it('leaves out what is not wanted', async () => {
@@ -47,12 +89,39 @@ describeWith(['kubectl', 'helm'], 'the Helm chart', () => {
     expect(names).not.toMatch(/webhook|NetworkPolicy|module-admin/);
   });
 
-  it.each(['webhok.enabled=true', 'controller.replicas=two', 'image.tag=a:b', 'references.clusterwide=true'])(
-    'refuses %s',
-    async (setting) => {
-      await expect(renderChart('kmm-operator-system', '--set', setting)).rejects.toThrow('schema');
-    },
-  );
+  it.each([
+    'webhok.enabled=true',
+    'controller.replicas=two',
+    'image.tag=a:b',
+    'references.clusterwide=true',
+    'mode=spokes',
+    'mode=hub,references.clusterWide=true',
+    'mode=hub,references.namespaces={drivers}',
+    'mode=spoke,images.build=registry.example/build',
+    'mode=spoke,images.sign=registry.example/sign',
+    'mode=hub,workAgent.namespace=agents',
+    'workAgent.serviceAccountName=agent',
+    'configuration.hub.maxConcurrentJobs=3',
+    'mode=spoke,configuration.hub.maxConcurrentJobs=3',
+  ])('refuses %s', async (setting) => {
+    await expect(renderChart('kmm-operator-system', '--set', setting)).rejects.toThrow('schema');
+  });
+
+  it.each([
+    'mode=hub,configuration.hub.maxConcurrentJobs=3,images.build=registry.example/build',
+    'mode=spoke,workAgent.serviceAccountName=edge-work-sa,references.namespaces={drivers}',
+  ])('takes %s', async (setting) => {
+    expect(await renderChart('kmm-operator-system', '--set', setting)).not.toEqual([]);
+  });
+
+  it('gives the Modules of a spoke to the work agent that the values name', async () => {
+    const agent = 'workAgent.namespace=agents,workAgent.serviceAccountName=edge-work-sa';
+    const objects = await renderChart('kmm-operator-system', `--set=mode=spoke,${agent}`);
+    const binding = objects.find(({ metadata }) => metadata.name === 'klusterlet-kmm');
+    expect(binding).toMatchObject({
+      subjects: [{ kind: 'ServiceAccount', namespace: 'agents', name: 'edge-work-sa' }],
+    });
+  });
 
   it('says of every value what it is', () => {
     const { contents } = parseDocument(readFileSync(`${chartDirectory}/values.yaml`, 'utf8'));

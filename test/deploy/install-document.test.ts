@@ -4,8 +4,11 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
+import { manifestWorkLabels } from '../../src/controller/hub/manifest-work.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { apiServerPrograms, startApiServer } from '../support/api-server.ts';
+import { installDefinitions } from '../support/custom-resources.ts';
+import { readDefinitions } from '../support/hub/crds.ts';
 import { describeWith, requireProgram } from '../support/programs.ts';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -44,7 +47,28 @@ const journeys: Readonly<Record<string, readonly string[]>> = {
   'an administrator of OpenShift': ['On OpenShift/0', 'Privileged pods/1'],
   'an administrator of OpenShift with Helm': ['On OpenShift/1'],
   'an administrator with a private registry': ['Private registries/0'],
+  'an administrator of a hub with kustomize': [
+    'The hub/0',
+    'The hub/4',
+    'The hub/6',
+    'The hub/5',
+    'Upgrading and removing them/0',
+    'Upgrading and removing them/2',
+  ],
+  'an administrator of a hub with Helm': [
+    'The hub/1',
+    'Upgrading and removing them/1',
+    'Upgrading and removing them/3',
+  ],
+  'an administrator of a hub on OpenShift': ['The hub/2'],
+  'an administrator of a hub on OpenShift with Helm': ['The hub/3'],
+  'an administrator of a spoke with kustomize': ['The spokes/0', 'Upgrading and removing them/4'],
+  'an administrator of a spoke with Helm': ['The spokes/1'],
+  'an administrator of a spoke on OpenShift': ['The spokes/2'],
+  'an administrator of a hub with policies': ['The spokes/3'],
 };
+/** What is there of Open Cluster Management. */
+const parts = ['ocm-crds', 'ocm-policy-crds', 'ocm-placement-rule-crds'];
 /** It takes cert-manager, which a bare API server has not. */
 const elsewhere = ["The webhook's certificate/0"];
 /** Waits for pods, which nothing runs here. */
@@ -57,6 +81,8 @@ describeWith([...apiServerPrograms, 'bash', 'kubectl', 'helm'], 'docs/install.md
 
   it.each(Object.entries(journeys))('has commands that work for %s', async (_, journey) => {
     await using api = await startApiServer();
+    const client = await api.client();
+    for (const part of parts) await installDefinitions(client, readDefinitions(part));
     await using directory = await createTemporaryDirectory();
     const shell = await prepareShell(directory.path, api.kubeconfig);
     for (const name of ['drivers', 'other', 'openshift']) await shell(`kubectl create namespace ${name}`);
@@ -67,6 +93,11 @@ describeWith([...apiServerPrograms, 'bash', 'kubectl', 'helm'], 'docs/install.md
     // The shell throws with what a command said when it fails.
     for (const command of commands) answers.push(await shell(command));
     expect(answers).toHaveLength(commands.length);
+  });
+
+  it("waits for a hub's ManifestWorks by the label that they have", () => {
+    const [label] = Object.keys(manifestWorkLabels('driver'));
+    expect(text).toContain(`kubectl wait manifestworks --all-namespaces --selector ${label} --for=delete`);
   });
 
   it('has an overlay for a private registry that names the registry everywhere', async () => {

@@ -28,13 +28,13 @@ export async function run(program: ProgramName, args: readonly string[], input =
 
 /** What kustomize makes of an overlay. */
 export async function renderOverlay(name: string): Promise<Manifest[]> {
-  return parse(await run('kubectl', ['kustomize', `${deployDirectory}overlays/${name}`]));
+  return parseManifests(await run('kubectl', ['kustomize', `${deployDirectory}overlays/${name}`]));
 }
 
 /** What Helm makes of the chart, with its CustomResourceDefinitions. */
 export async function renderChart(namespace: string, ...settings: string[]): Promise<Manifest[]> {
   const options = ['--namespace', namespace, '--include-crds', ...settings];
-  return parse(await run('helm', ['template', 'kmm-sign', chartDirectory, ...options]));
+  return parseManifests(await run('helm', ['template', 'kmm-sign', chartDirectory, ...options]));
 }
 
 /** A name of an object, for comparing and for messages. */
@@ -42,7 +42,8 @@ export function nameOf({ apiVersion, kind, metadata }: Manifest): string {
   return [apiVersion, kind, metadata.namespace ?? '', metadata.name].join(' ');
 }
 
-function parse(text: string): Manifest[] {
+/** The objects of a file. */
+export function parseManifests(text: string): Manifest[] {
   return parseAllDocuments(text)
     .map((document) => document.toJS() as Manifest | null)
     .filter((object) => object !== null);

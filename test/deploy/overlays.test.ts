@@ -2,7 +2,7 @@ import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../support/api-server.ts';
 import { describeWith } from '../support/programs.ts';
-import { deployDirectory, nameOf, renderChart, renderOverlay, run, type Manifest } from './manifests.ts';
+import { deployDirectory, renderChart, renderOverlay, run, type Manifest } from './manifests.ts';
 
 const overlays = readdirSync(`${deployDirectory}overlays`);
 /** cert-manager's own resources: its definitions are not on a bare API server. */
@@ -18,6 +18,8 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
 
   const kubectl = (args: string[], input?: string): Promise<string> =>
     run('kubectl', ['--kubeconfig', api.kubeconfig, ...args], input);
+  const helm = (namespace: string, ...args: string[]): Promise<string> =>
+    run('helm', [...args, '--kubeconfig', api.kubeconfig, '--namespace', namespace]);
   const apply = async (objects: Manifest[], ...options: string[]): Promise<void> => {
     const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
     await kubectl(['apply', '--server-side', '--validate=strict', ...options, '-f', '-'], list);
@@ -37,11 +39,14 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
     await expect(apply(wrong)).rejects.toThrow('podSelectors');
   });
 
-  it('takes what the documentation applies, twice, and keeps the certificate between', async () => {
-    const command = ['apply', '--server-side', '-k', `${deployDirectory}overlays/kubernetes`];
+  it.each([
+    ['kubernetes', 'kmm-operator', 'kmm-operator-system'],
+    ['hub', 'kmm-operator-hub', 'kmm-operator-hub'],
+  ])('takes the overlay %s twice, and keeps the certificate between', async (overlay, prefix, namespace) => {
+    const command = ['apply', '--server-side', '-k', `${deployDirectory}overlays/${overlay}`];
     await kubectl(command);
-    const secret = ['secret', 'kmm-operator-webhook-certificate', '--namespace', 'kmm-operator-system'];
-    const configuration = ['validatingwebhookconfiguration/kmm-operator-validating-webhook-configuration'];
+    const secret = ['secret', `${prefix}-webhook-certificate`, '--namespace', namespace];
+    const configuration = [`validatingwebhookconfiguration/${prefix}-validating-webhook-configuration`];
     await kubectl(['patch', ...secret, '--patch', '{"stringData":{"tls.crt":"made"}}']);
     const bundle = [{ op: 'add', path: '/webhooks/0/clientConfig/caBundle', value: await authority() }];
     await kubectl(['patch', ...configuration, '--type=json', '--patch', JSON.stringify(bundle)]);
@@ -58,11 +63,12 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
     return kubectl(['config', 'view', '--raw', '--flatten', path]);
   }
 
-  it('lets the operator and its webhook run under pod security "restricted"', async () => {
+  it('lets operators and their webhooks run under pod security "restricted"', async () => {
     await kubectl(['create', 'namespace', 'restricted']);
     await kubectl(['label', 'namespace', 'restricted', 'pod-security.kubernetes.io/enforce=restricted']);
-    const deployments = (await renderOverlay('kubernetes')).filter(({ kind }) => kind === 'Deployment');
-    expect(deployments).toHaveLength(2);
+    const rendered = await Promise.all([renderOverlay('kubernetes'), renderOverlay('hub')]);
+    const deployments = rendered.flat().filter(({ kind }) => kind === 'Deployment');
+    expect(deployments).toHaveLength(4);
     const pods = deployments.map(({ metadata, spec }) => ({
       apiVersion: 'v1',
       kind: 'Pod',
@@ -72,31 +78,54 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
     await apply(pods, '--dry-run=server');
   });
 
-  it('takes the chart with everything set', async () => {
-    const settings = [
-      'references.namespaces={default,kube-system},openshift.enabled=true,managed=true',
-      'configuration.job.gcDelay=1h,imagePullSecrets={pull},images.build=registry.example/build',
+  it.each([
+    [
+      'an operator',
+      'kmm-operator-system',
+      'references.namespaces={default,kube-system},images.build=registry.example/build',
+    ],
+    [
+      'a spoke',
+      'kmm-operator-system',
+      'mode=spoke,references.clusterWide=true,workAgent.namespace=agents,workAgent.serviceAccountName=edge-work-sa',
+    ],
+    [
+      'a hub',
+      'kmm-operator-hub',
+      'mode=hub,configuration.hub.kueueQueue=builds,images.sign=registry.example/sign',
+    ],
+  ])('takes the chart of %s with everything set', async (_, namespace, settings) => {
+    const shared = [
+      'openshift.enabled=true,configuration.job.gcDelay=1h,imagePullSecrets={pull}',
+      'controller.resources.limits.memory=2Gi,controller.resources.requests.cpu=1',
       'controller.priorityClassName=system-cluster-critical,controller.nodeSelector.role=infra',
       'controller.env[0].name=HTTPS_PROXY,controller.env[0].value=http://proxy.example:3128',
       `image.digest=sha256:${'0'.repeat(64)},image.pullPolicy=Always`,
     ];
-    const objects = await renderChart('kmm-operator-system', ...settings.map((one) => `--set=${one}`));
-    expect(objects.map(nameOf)).toContain('v1 ConfigMap kmm-operator-system kmm-operator-manager-config');
+    const objects = await renderChart(namespace, ...[settings, ...shared].map((one) => `--set=${one}`));
+    expect(objects.map(({ kind }) => kind)).toContain('ConfigMap');
     await apply(objects, '--force-conflicts');
   });
 
-  it('lets Helm install, upgrade and remove the chart', async () => {
-    const options = ['--kubeconfig', api.kubeconfig, '--namespace', 'by-helm'];
-    const helm = (...args: string[]): Promise<string> => run('helm', [...args, ...options]);
+  it('lets Helm install, upgrade and remove the chart, with a hub beside the operator', async () => {
     const chart = `${deployDirectory}chart/kmm-sign`;
-    await kubectl(['delete', '--ignore-not-found', '-k', `${deployDirectory}overlays/kubernetes`, '--wait=false']);
-    await kubectl(['delete', 'rolebinding', '--all', '--namespace', 'openshift']);
-    await helm('install', 'kmm-sign', chart, '--create-namespace');
-    const secret = ['secret', 'kmm-operator-webhook-certificate', '--namespace', 'by-helm'];
+    const remove = ['delete', '--ignore-not-found', '--wait=false', '-k'];
+    for (const overlay of ['spoke', 'hub']) await kubectl([...remove, `${deployDirectory}overlays/${overlay}`]);
+    await kubectl(['delete', 'rolebinding,role', '--all', '--namespace', 'openshift']);
+    await kubectl(['delete', 'rolebinding', '--all', '--namespace', 'kube-system']);
+    await helm('by-helm', 'install', 'kmm-sign', chart, '--create-namespace');
+    await helm('hub-by-helm', 'install', 'kmm-sign-hub', chart, '--create-namespace', '--set', 'mode=hub');
+    const secret = ['secret', 'kmm-operator-hub-webhook-certificate', '--namespace', 'hub-by-helm'];
     await kubectl(['patch', ...secret, '--patch', '{"stringData":{"tls.crt":"made"}}']);
-    await helm('upgrade', 'kmm-sign', chart, '--set', 'controller.replicas=2');
+    await helm('hub-by-helm', 'upgrade', 'kmm-sign-hub', chart, '--set', 'mode=hub,controller.replicas=2');
     expect(await kubectl(['get', ...secret, '--output=jsonpath={.data.tls\\.crt}'])).toBe('bWFkZQ==');
-    await helm('uninstall', 'kmm-sign');
-    expect(await kubectl(['get', 'clusterrole', '--output=name'])).not.toContain('kmm-operator-controller');
+    // A cluster that comes under a hub.
+    await helm('by-helm', 'upgrade', 'kmm-sign', chart, '--set', 'mode=spoke');
+    expect(await kubectl(['get', 'clusterrole', '--output=name'])).toContain('kmm-module-manager');
+    await helm('hub-by-helm', 'uninstall', 'kmm-sign-hub');
+    expect(await kubectl(['get', 'clusterrole', '--output=name'])).toContain('kmm-operator-controller');
+    await helm('by-helm', 'uninstall', 'kmm-sign');
+    const left = await kubectl(['get', 'clusterrole,clusterrolebinding', '--all-namespaces', '--output=name']);
+    expect(left).not.toMatch(/kmm-operator-(hub-)?(controller|webhook)|kmm-module-manager|klusterlet/);
   });
 });

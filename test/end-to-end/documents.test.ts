@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { hubWebhookObjects, webhookObjects } from '../../src/controller/webhook/webhook-objects.ts';
 import { installCustomResources } from '../support/custom-resources.ts';
 import { installHubResources } from '../support/hub/crds.ts';
 import { describeWith } from '../support/programs.ts';
@@ -48,7 +49,7 @@ describeWith(webhookWorldPrograms, 'the examples of the KMM documentation', () =
 
   beforeAll(async () => {
     const flags = ['--enable-module', '--enable-managedclustermodule', '--enable-preflightvalidation'];
-    world = await startWebhookWorld({ prepare: installCustomResources, flags });
+    world = await startWebhookWorld({ prepare: installCustomResources, flags, objects: webhookObjects });
   });
   afterAll(() => world?.[Symbol.asyncDispose]());
 
@@ -87,7 +88,7 @@ describeWith([...webhookWorldPrograms, 'ocm-work'], 'the examples of hub and spo
 
   beforeAll(async () => {
     const flags = ['--enable-managedclustermodule'];
-    world = await startWebhookWorld({ prepare: installHubResources, flags });
+    world = await startWebhookWorld({ prepare: installHubResources, flags, objects: hubWebhookObjects });
   });
   afterAll(() => world?.[Symbol.asyncDispose]());
 

@@ -34,7 +34,7 @@ export async function runOperator(options: OperatorProcessOptions): Promise<Oper
   const file = join(directory, `${name}.yaml`);
   await writeFile(file, stringify(configuration));
   const args = [command, '--config', file, `--kubeconfig=${kubeconfig}`];
-  const process = startOperator({ args, env, directory, name, namespace });
+  const process = startOperator({ args, environment: env, directory, name, namespace });
   return {
     process,
     metrics: async () => (await fetch(`http://127.0.0.1:${metrics}/metrics`)).text(),

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { validatingWebhookConfigurations } from '../../src/controller/cluster/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
-import { webhookObjects } from '../../src/controller/webhook/run-webhook.ts';
+import type { WebhookObjects } from '../../src/controller/webhook/webhook-objects.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { logged, startOperator } from '../controller/operator/start-operator.ts';
 import { webhookConfiguration } from '../controller/webhook/webhook-configuration.ts';
@@ -23,10 +23,13 @@ export interface WebhookWorld extends AsyncDisposable {
 export async function startWebhookWorld({
   prepare,
   flags,
+  objects,
 }: {
   /** Makes the resources known. */
   readonly prepare: (client: ApiClient) => Promise<void>;
   readonly flags: readonly string[];
+  /** Where webhooks with these flags are registered. */
+  readonly objects: Pick<WebhookObjects, 'configuration'>;
 }): Promise<WebhookWorld> {
   await using stack = new AsyncDisposableStack();
   const { path: directory } = stack.use(await createTemporaryDirectory());
@@ -34,7 +37,7 @@ export async function startWebhookWorld({
   const client = await api.client();
   await prepare(client);
   const port = await freePort();
-  const configuration = webhookConfiguration(webhookObjects.configuration, port);
+  const configuration = webhookConfiguration(objects.configuration, port);
   const config = join(directory, 'controller_config.yaml');
   await writeFile(config, `{healthProbeBindAddress: "0", webhook: {port: ${port}}}`);
   await client.create(validatingWebhookConfigurations, configuration);

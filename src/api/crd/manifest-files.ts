@@ -10,24 +10,27 @@ export interface ManifestFile {
 
 const heading = '# This file is written by `npm run crds` from the schemas in src/api.\n';
 
-/** The group of what is for the clusters whose nodes load modules; the hub's is for a hub. */
-const clusterGroup = 'kmm.sigs.x-k8s.io';
+/** The group of what is for a hub. All others are for the clusters whose nodes load modules. */
+const hubGroup = 'hub.kmm.sigs.x-k8s.io';
 
 /**
- * The CustomResourceDefinitions as files: all of them in deploy/crds, and those for clusters in the Helm chart
- * too, since it takes them from nowhere else. The same schemas give the same bytes.
+ * The CustomResourceDefinitions as files: those for clusters in deploy/crds, those for a hub in deploy/hub-crds, and
+ * all of them in the Helm chart, since it takes them from nowhere else. The same schemas give the same bytes.
  */
 export function manifestFiles(): ManifestFile[] {
   const manifests = customResourceDefinitions().map((definition) => ({
-    group: definition.spec.group,
+    folder: definition.spec.group === hubGroup ? 'hub-crds' : 'crds',
     name: `${definition.spec.group}_${definition.spec.names.plural}.yaml`,
     content: heading + stringify(definition, { lineWidth: 0, aliasDuplicateObjects: false }),
   }));
-  const forClusters = manifests.filter(({ group }) => group === clusterGroup);
+  const kustomizations = ['crds', 'hub-crds'].map((folder) => ({
+    path: `${folder}/kustomization.yaml`,
+    content: kustomization(manifests.filter((one) => one.folder === folder).map(({ name }) => name)),
+  }));
   return [
-    ...manifests.map(({ name, content }) => ({ path: `crds/${name}`, content })),
-    { path: 'crds/kustomization.yaml', content: kustomization(forClusters.map(({ name }) => name)) },
-    ...forClusters.map(({ name, content }) => ({ path: `chart/kmm-sign/crds/${name}`, content })),
+    ...manifests.map(({ folder, name, content }) => ({ path: `${folder}/${name}`, content })),
+    ...kustomizations,
+    ...manifests.map(({ name, content }) => ({ path: `chart/kmm-sign/crds/${name}`, content })),
   ];
 }
 

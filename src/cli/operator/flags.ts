@@ -27,7 +27,7 @@ const enabling: Readonly<Record<string, WebhookName>> = {
 
 const explanations: Readonly<Record<WebhookName, string>> = {
   module: 'check Modules',
-  managedclustermodule: 'check ManagedClusterModules, on a hub',
+  managedclustermodule: "check ManagedClusterModules; alone, it is a hub's webhook",
   namespace: 'keep namespaces with Modules in them from being deleted',
   preflightvalidation: 'check PreflightValidations, those of OpenShift too',
 };

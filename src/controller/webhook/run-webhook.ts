@@ -8,15 +8,8 @@ import { serveHealth } from '../operator/servers.ts';
 import { ApiClient } from '../runtime/api/client.ts';
 import { createConnection } from '../runtime/api/connection.ts';
 import { startWebhookServer, type WebhookServer } from './server.ts';
+import { webhookObjectsOf, type WebhookObjects } from './webhook-objects.ts';
 import { createWebhooks, webhookNames, type WebhookName } from './webhooks.ts';
-
-/** Names in the cluster that the webhook and its manifests share. */
-export const webhookObjects = {
-  service: 'kmm-operator-webhook-service',
-  /** In the operator's namespace. */
-  secret: 'kmm-operator-webhook-certificate',
-  configuration: 'kmm-operator-validating-webhook-configuration',
-} as const;
 
 /** Milliseconds. */
 const defaultCertificateLife = 365 * 24 * 60 * 60 * 1000;
@@ -60,18 +53,19 @@ export async function runWebhook(options: RunWebhookOptions): Promise<void> {
     server = await startWebhookServer({ port: configuration.webhook.port, certificate, webhooks, log });
     log.info('webhook started', { version, port: server.port, webhooks: names });
   };
-  await keepCertificate({ ...options, client, use });
+  await keepCertificate({ ...options, objects: webhookObjectsOf(names), client, use });
   log.info('webhook stopped');
 }
 
 interface KeepCertificate extends RunWebhookOptions {
+  readonly objects: WebhookObjects;
   readonly client: ApiClient;
   readonly use: (certificate: ServerCertificate) => Promise<void>;
 }
 
 /** Gives the server its certificates until the signal is aborted. */
 async function keepCertificate(options: KeepCertificate): Promise<void> {
-  const { configuration, client, use, log, signal } = options;
+  const { configuration, objects, client, use, log, signal } = options;
   const { certificateFolder: folder } = configuration.webhook;
   if (folder !== undefined) {
     const current = await readCertificateFolder(folder);
@@ -81,10 +75,10 @@ async function keepCertificate(options: KeepCertificate): Promise<void> {
   const { namespace } = configuration;
   await rotateCertificates({
     client,
-    secret: { namespace, name: webhookObjects.secret },
-    names: [`${webhookObjects.service}.${namespace}.svc`, ...localNames],
+    secret: { namespace, name: objects.secret },
+    names: [`${objects.service}.${namespace}.svc`, ...localNames],
     life: options.certificateLife ?? defaultCertificateLife,
-    webhookConfiguration: webhookObjects.configuration,
+    webhookConfiguration: objects.configuration,
     settleTime: options.settleTime,
     use,
     log,

@@ -14,14 +14,20 @@ export interface StartOperator {
   readonly name: string;
   readonly namespace: string;
   /** More variables. */
-  readonly env?: Readonly<Record<string, string>>;
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 /** Starts kmm-operator. Its logs are its output. */
-export function startOperator({ args, directory, name, namespace, env }: StartOperator): RunningProcess {
+export function startOperator({
+  args,
+  directory,
+  name,
+  namespace,
+  environment,
+}: StartOperator): RunningProcess {
   return startProcess(execPath, [operatorProgram, ...args], {
     log: join(directory, `${name}.out`),
-    env: { ...env, OPERATOR_NAMESPACE: namespace },
+    env: { ...environment, OPERATOR_NAMESPACE: namespace },
   });
 }
 

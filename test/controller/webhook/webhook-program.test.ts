@@ -8,7 +8,7 @@ import { request } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { secrets } from '../../../src/controller/cluster/resources.ts';
-import { webhookObjects } from '../../../src/controller/webhook/run-webhook.ts';
+import { hubWebhookObjects, webhookObjects } from '../../../src/controller/webhook/webhook-objects.ts';
 import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { createAuthority, type CertificateFiles } from '../../support/certificates.ts';
@@ -78,6 +78,19 @@ describeWith(apiServerPrograms, 'kmm-operator webhook', () => {
     await process.stop('SIGTERM');
     expect(process.exitCode).toBe(0);
     expect(process.output()).not.toContain('PRIVATE KEY');
+  });
+
+  it("keeps a certificate of its own for a hub, which may be in one cluster with the operator's", async () => {
+    await using directory = await createTemporaryDirectory();
+    const { process, port } = await start(directory.path, ['--enable-managedclustermodule'], '');
+    expect(await statusOf(port, '/validate-hub-kmm-sigs-x-k8s-io-v1beta1-managedclustermodule')).toBe(400);
+    expect(await statusOf(port, '/validate-kmm-sigs-x-k8s-io-v1beta1-module')).toBe(404);
+    const client = await api.client();
+    const { data = {} } = await client.get(secrets, { namespace, name: hubWebhookObjects.secret });
+    const stored = new X509Certificate(Buffer.from(data['tls.crt'] ?? '', 'base64'));
+    expect(await shown(port)).toBe(stored.fingerprint256);
+    expect(stored.checkHost(`kmm-operator-hub-webhook-service.${namespace}.svc`)).toBeDefined();
+    await process.stop('SIGTERM');
   });
 
   it('takes certificates from a folder, and new ones when they come', async () => {

@@ -16,7 +16,8 @@ import {
 import { loadConfiguration } from '../../../src/controller/configuration/configuration.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';
-import { runWebhook, webhookObjects } from '../../../src/controller/webhook/run-webhook.ts';
+import { runWebhook } from '../../../src/controller/webhook/run-webhook.ts';
+import { webhookObjects } from '../../../src/controller/webhook/webhook-objects.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
 import { freePort } from '../../support/processes.ts';

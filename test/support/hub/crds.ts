@@ -7,14 +7,13 @@ import { cacheDirectory } from '../programs.ts';
 
 /** Makes Open Cluster Management's resources and ours known to an API server. */
 export async function installHubResources(client: ApiClient): Promise<void> {
-  await installDefinitions(client, openClusterManagement());
+  await installDefinitions(client, readDefinitions('ocm-crds'));
   await installCustomResources(client);
 }
 
-/** As its API module has them. */
-function openClusterManagement(): Definition[] {
-  const folder = join(cacheDirectory, 'ocm-crds');
-  if (!existsSync(folder))
-    throw new Error('the CRDs of Open Cluster Management are missing (npm run assets)');
+/** Definitions of others, as their Go module has them. The part is one of `npm run assets`. */
+export function readDefinitions(part: string): Definition[] {
+  const folder = join(cacheDirectory, part);
+  if (!existsSync(folder)) throw new Error(`${part} are missing (npm run assets)`);
   return readdirSync(folder).map((file) => parse(readFileSync(join(folder, file), 'utf8')) as Definition);
 }

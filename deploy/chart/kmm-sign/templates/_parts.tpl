@@ -1,6 +1,11 @@
-{{/* Labels of everything. Names do not depend on the release: a cluster has one operator. */}}
+{{/* How all names begin. They do not depend on the release: a cluster has one operator, and one of a hub. */}}
+{{- define "kmm-sign.name" -}}
+{{ eq .Values.mode "hub" | ternary "kmm-operator-hub" "kmm-operator" }}
+{{- end }}
+
+{{/* Labels of everything. */}}
 {{- define "kmm-sign.labels" -}}
-app.kubernetes.io/name: kmm-operator
+app.kubernetes.io/name: {{ include "kmm-sign.name" . }}
 app.kubernetes.io/part-of: kmm
 {{- end }}
 
