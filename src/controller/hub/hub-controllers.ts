@@ -4,6 +4,7 @@ import type { ObjectKey } from '../runtime/object-key.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
 import { concernedBy, type CachedManagedClusterModule } from './caches.ts';
 import { ImageBoard } from './image-board.ts';
+import { conflictReason } from './image-work.ts';
 import { ImageReconciler } from './image-reconciler.ts';
 import { JobSlots } from './job-slots.ts';
 import { ManagedClusterModuleReconciler } from './reconcile.ts';
@@ -40,7 +41,14 @@ export function createHubControllers(
 ): HubControllers {
   const { caches, references, queue, log, now = Date.now } = services;
   const enqueueImage = (name: string): void => images.enqueue({ name });
-  const board = new ImageBoard(enqueueImage);
+  const board = new ImageBoard({
+    onWork: enqueueImage,
+    isStanding: (uid, image) =>
+      caches.managedClusterModules.byIndex('uid', uid).some(({ images: known }) => {
+        const entry = known.get(image);
+        return entry !== undefined && entry.reason !== conflictReason;
+      }),
+  });
   const slots = new JobSlots({
     limit: 'maxConcurrentJobs' in queue ? queue.maxConcurrentJobs : Infinity,
     jobs: () => caches.jobs.list(),

@@ -15,8 +15,8 @@ import type { ReconcileResult } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
 import type { CachedManagedClusterModule } from './caches.ts';
 import { planCluster, type ClusterPlan } from './cluster-plan.ts';
-import type { ImageBoard } from './image-board.ts';
-import type { ImageWant } from './image-work.ts';
+import { imageIdOf, type ImageBoard } from './image-board.ts';
+import { conflictReason, type ImageWant } from './image-work.ts';
 import { selects } from '../cluster/selects.ts';
 import type { ManagedClusterFacts } from './managed-cluster.ts';
 import { createModuleView, viewVersionOf, type ModuleView } from './module-view.ts';
@@ -67,7 +67,7 @@ export class ManagedClusterModuleReconciler {
 
   /** @returns whether the status is as it should be */
   async #reconcileModule(
-    { metadata }: CachedManagedClusterModule,
+    cached: CachedManagedClusterModule,
     resource: ManagedClusterModule,
     { view, signal }: { readonly view: ModuleView; readonly signal: AbortSignal },
   ): Promise<boolean> {
@@ -85,11 +85,11 @@ export class ManagedClusterModuleReconciler {
     const status = managedClusterModuleStatusOf({
       resource,
       clusters: results.map((result) => result.status),
-      images: this.#imagesOf(resource, wants),
+      images: this.#imagesOf(cached.images, wants),
       now: new Date(now()).toISOString(),
     });
     const isWritten =
-      isSameValue(status, resource.status) || (await this.#writeStatus(metadata, status, signal));
+      isSameValue(status, resource.status) || (await this.#writeStatus(cached.metadata, status, signal));
     throwErrors(results);
     return isWritten;
   }
@@ -152,20 +152,32 @@ export class ManagedClusterModuleReconciler {
   }
 
   /** What is not known since the start is as it was persisted: it says which recipe an image was built from. */
-  #imagesOf({ status }: ManagedClusterModule, wants: readonly ImageWant[]): HubImageStatus[] {
-    const earlier = new Map(status?.images?.map((entry) => [entry.image, entry]));
+  #imagesOf(earlier: CachedManagedClusterModule['images'], wants: readonly ImageWant[]): HubImageStatus[] {
     const images = new Map<string, HubImageStatus>();
     for (const { target } of wants) {
       const { image, kernel } = target;
       if (images.has(image)) continue;
       const outcome = this.#board.outcome(target);
+      const about = { image, kernelVersion: kernel.release };
       const entry =
-        outcome === undefined || outcome instanceof KmmError
+        outcome === undefined
           ? earlier.get(image)
-          : { image, kernelVersion: kernel.release, ...withoutRequeue(outcome.state) };
+          : outcome instanceof KmmError
+            ? { ...about, ...this.#conflictOf(image, outcome, earlier.get(image)) }
+            : { ...about, ...withoutRequeue(outcome.state) };
       if (entry !== undefined) images.set(image, entry);
     }
     return [...images.values()].toSorted((a, b) => (a.image < b.image ? -1 : 1));
+  }
+
+  /** What stands was made as others want it: should they go, it is not what this one wants. */
+  #conflictOf(
+    image: string,
+    error: KmmError,
+    earlier: HubImageStatus | undefined,
+  ): Omit<HubImageStatus, 'image'> {
+    const { inputs, unsignedDigest } = this.#board.last(imageIdOf(image))?.state ?? earlier ?? {};
+    return { phase: 'Failed', reason: conflictReason, message: describe(error), inputs, unsignedDigest };
   }
 
   #viewOf({ metadata }: CachedManagedClusterModule, resource: ManagedClusterModule): ModuleView {

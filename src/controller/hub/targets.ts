@@ -13,8 +13,8 @@ export type KernelTarget =
   | { readonly type: 'invalid'; readonly kernel: Kernel; readonly error: KmmError };
 
 /**
- * The Module's name in the clusters. The hub builds and signs under this name too: MOD_NAMESPACE is the
- * namespace of the Module in the clusters, wherever a template is expanded.
+ * The Module's name in the clusters. The hub expands templates with this name too: MOD_NAMESPACE is the namespace
+ * of the Module in the clusters everywhere.
  */
 export function spokeModuleName({ metadata, spec }: ManagedClusterModule): ModuleName {
   return { namespace: spec.spokeNamespace, name: metadata.name };
@@ -36,7 +36,7 @@ export function createTargetResolver(resource: ManagedClusterModule): (release: 
 function resolve(resource: ManagedClusterModule, kernel: Kernel): KernelTarget {
   try {
     const module = spokeModuleName(resource);
-    const target = resolveTarget({ module, spec: resource.spec.moduleSpec, kernel });
+    const target = resolveTarget({ module, spec: resource.spec.moduleSpec, kernel, shared: true });
     return target === undefined ? { type: 'unmatched', kernel } : { type: 'target', kernel, target };
   } catch (error) {
     if (error instanceof KmmError) return { type: 'invalid', kernel, error };
