@@ -1,7 +1,6 @@
 import pLimit from 'p-limit';
 import type {
   ClusterStatus,
-  HubImageStatus,
   ManagedClusterModule,
   ManagedClusterModuleStatus,
 } from '../../api/managed-cluster-module.ts';
@@ -14,9 +13,10 @@ import { isApiError } from '../runtime/errors.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
 import type { CachedManagedClusterModule } from './caches.ts';
-import { planCluster, type ClusterPlan } from './cluster-plan.ts';
-import { imageIdOf, type ImageBoard } from './image-board.ts';
-import { conflictReason, type ImageWant } from './image-work.ts';
+import { planCluster, type ClusterPlan, type PlanOptions } from './cluster-plan.ts';
+import type { ImageBoard } from './image-board.ts';
+import { limitImages, type LimitedWants } from './image-limit.ts';
+import { imageStatuses } from './image-statuses.ts';
 import { selects } from '../cluster/selects.ts';
 import type { ManagedClusterFacts } from './managed-cluster.ts';
 import { createModuleView, viewVersionOf, type ModuleView } from './module-view.ts';
@@ -75,17 +75,21 @@ export class ManagedClusterModuleReconciler {
     const clusters = caches.managedClusters
       .list()
       .filter(({ deleting, labels }) => !deleting && selects(resource.spec.selector, labels));
-    const wants = view.wantsFor(new Set(clusters.flatMap(({ kernels }) => kernels.releases)));
+    const releases = countKernels(clusters);
+    const { wants, refused } = limitImages(view.wantsFor(releases.keys()), {
+      known: cached.images,
+      clustersWith: (release) => releases.get(release) ?? 0,
+    });
     this.#board.want(view.user, wants);
     const owned = caches.manifestWorks.byIndex('owner', view.user.uid);
     await this.#deleteOthers(owned, clusters, signal);
     const works = new Map(owned.map((work) => [work.key.namespace, work]));
-    const results = await this.#reconcileClusters({ view, clusters, works }, signal);
+    const results = await this.#reconcileClusters({ view, clusters, works, refused }, signal);
     signal.throwIfAborted();
     const status = managedClusterModuleStatusOf({
       resource,
       clusters: results.map((result) => result.status),
-      images: this.#imagesOf(cached.images, wants),
+      images: imageStatuses(wants, { board: this.#board, earlier: cached.images }),
       now: new Date(now()).toISOString(),
     });
     const isWritten =
@@ -100,8 +104,10 @@ export class ManagedClusterModuleReconciler {
       view,
       clusters,
       works,
+      refused,
     }: {
       readonly view: ModuleView;
+      readonly refused: LimitedWants['refused'];
       readonly clusters: readonly ManagedClusterFacts[];
       readonly works: ReadonlyMap<string | undefined, WorkFacts>;
     },
@@ -110,7 +116,8 @@ export class ManagedClusterModuleReconciler {
     const plans = new Map<string, ClusterPlan>();
     const planOf = ({ kernels }: ManagedClusterFacts): ClusterPlan => {
       const key = `${kernels.published}\n${kernels.releases.join('\n')}`;
-      const outcomeOf: ImageBoard['outcome'] = (target) => this.#board.outcome(target);
+      const outcomeOf: PlanOptions['outcomeOf'] = (target) =>
+        refused.get(target) ?? this.#board.outcome(target);
       const plan = plans.get(key) ?? planCluster(kernels, { ...view, outcomeOf });
       plans.set(key, plan);
       return plan;
@@ -149,35 +156,6 @@ export class ManagedClusterModuleReconciler {
         .filter(({ key }) => !selected.has(key.namespace))
         .map((work) => limit(() => this.#works.delete(work, signal))),
     );
-  }
-
-  /** What is not known since the start is as it was persisted: it says which recipe an image was built from. */
-  #imagesOf(earlier: CachedManagedClusterModule['images'], wants: readonly ImageWant[]): HubImageStatus[] {
-    const images = new Map<string, HubImageStatus>();
-    for (const { target } of wants) {
-      const { image, kernel } = target;
-      if (images.has(image)) continue;
-      const outcome = this.#board.outcome(target);
-      const about = { image, kernelVersion: kernel.release };
-      const entry =
-        outcome === undefined
-          ? earlier.get(image)
-          : outcome instanceof KmmError
-            ? { ...about, ...this.#conflictOf(image, outcome, earlier.get(image)) }
-            : { ...about, ...withoutRequeue(outcome.state) };
-      if (entry !== undefined) images.set(image, entry);
-    }
-    return [...images.values()].toSorted((a, b) => (a.image < b.image ? -1 : 1));
-  }
-
-  /** What stands was made as others want it: should they go, it is not what this one wants. */
-  #conflictOf(
-    image: string,
-    error: KmmError,
-    earlier: HubImageStatus | undefined,
-  ): Omit<HubImageStatus, 'image'> {
-    const { inputs, unsignedDigest } = this.#board.last(imageIdOf(image))?.state ?? earlier ?? {};
-    return { phase: 'Failed', reason: conflictReason, message: describe(error), inputs, unsignedDigest };
   }
 
   #viewOf({ metadata }: CachedManagedClusterModule, resource: ManagedClusterModule): ModuleView {
@@ -228,6 +206,15 @@ export class ManagedClusterModuleReconciler {
   }
 }
 
+/** How many clusters have each kernel. */
+function countKernels(clusters: readonly ManagedClusterFacts[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { kernels } of clusters) {
+    for (const release of kernels.releases) counts.set(release, (counts.get(release) ?? 0) + 1);
+  }
+  return counts;
+}
+
 function waiting(
   name: string,
   plan: Exclude<ClusterPlan, { type: 'apply' }>,
@@ -267,13 +254,6 @@ function failed(name: string, { kernels }: ClusterPlan, error: unknown): Cluster
   return error instanceof KmmError && error.code === 'MANIFEST_WORK_TOO_LARGE'
     ? { status }
     : { status, error };
-}
-
-function withoutRequeue<T extends { requeueAfter?: unknown }>({
-  requeueAfter: _pause,
-  ...state
-}: T): Omit<T, 'requeueAfter'> {
-  return state;
 }
 
 function throwErrors(results: readonly ClusterResult[]): void {

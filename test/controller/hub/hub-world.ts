@@ -36,9 +36,10 @@ interface WorkContent {
   readonly workload: { readonly manifests: readonly { readonly spec: Module['spec'] }[] };
 }
 
-/** The images that a ManifestWork names for kernels, and all that is written in it. */
+/** The images that a ManifestWork names for kernels, these kernels, and all that is written in it. */
 export function contentOf(work: CustomResource | undefined): {
   images: (string | undefined)[];
+  kernels: string[];
   text: string;
 } {
   if (work === undefined) throw new Error('there is no ManifestWork');
@@ -48,7 +49,10 @@ export function contentOf(work: CustomResource | undefined): {
     images: mappings.flatMap(({ literal, containerImage }) =>
       literal === undefined ? [] : [containerImage],
     ),
-    text: JSON.stringify(workload),
+    kernels: mappings.flatMap(({ literal }) => literal ?? []),
+    get text() {
+      return JSON.stringify(workload);
+    },
   };
 }
 
