@@ -129,13 +129,16 @@ export class ManagedClusterModuleReconciler {
     const make = view.factoryFor([...new Set(digests)].toSorted().join('\n'));
     const limit = pLimit(maxConcurrentWrites);
     return Promise.all(
-      planned.map(async ({ cluster: { name }, plan }) => {
+      planned.map(async ({ cluster: { name, away }, plan }) => {
         const work = works.get(name);
         if (plan.type !== 'apply') return waiting(name, plan, work);
+        const told = (status: ClusterStatus): ClusterStatus => (away ? awayStatus(status) : status);
         return limit(async () => {
           try {
             const current = await this.#works.apply(make(name, plan.images), signal);
-            return { status: { name, kernels: plan.kernels, ...appliedStatus(view, current, work) } };
+            return {
+              status: told({ name, kernels: plan.kernels, ...appliedStatus(view, current, work) }),
+            };
           } catch (error) {
             return failed(name, plan, error);
           }
@@ -245,6 +248,12 @@ function appliedStatus(
     reason: 'WaitingForAgent',
     message: 'The work agent has not applied the Module yet',
   };
+}
+
+/** Whose agent is away does not apply anything. */
+function awayStatus(status: ClusterStatus): ClusterStatus {
+  if (status.phase !== 'Applying') return status;
+  return { ...status, reason: 'ClusterAway', message: 'The hub has not heard of the cluster lately' };
 }
 
 function failed(name: string, { kernels }: ClusterPlan, error: unknown): ClusterResult {
