@@ -82,7 +82,8 @@ export class ManagedClusterModuleReconciler {
     });
     this.#board.want(view.user, wants);
     const owned = caches.manifestWorks.byIndex('owner', view.user.uid);
-    await this.#deleteOthers(owned, clusters, signal);
+    // That one cannot be deleted keeps no cluster from its own.
+    const problems = await this.#deleteOthers(owned, clusters, signal);
     const works = new Map(owned.map((work) => [work.key.namespace, work]));
     const results = await this.#reconcileClusters({ view, clusters, works, refused }, signal);
     signal.throwIfAborted();
@@ -94,7 +95,7 @@ export class ManagedClusterModuleReconciler {
     });
     const isWritten =
       isSameValue(status, resource.status) || (await this.#writeStatus(cached.metadata, status, signal));
-    throwErrors(results);
+    throwErrors([...problems, ...results.flatMap(({ error }) => (error === undefined ? [] : [error]))]);
     return isWritten;
   }
 
@@ -151,14 +152,15 @@ export class ManagedClusterModuleReconciler {
     owned: readonly WorkFacts[],
     clusters: readonly ManagedClusterFacts[],
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<unknown[]> {
     const selected = new Set<string | undefined>(clusters.map(({ name }) => name));
     const limit = pLimit(maxConcurrentWrites);
-    await Promise.all(
+    const deleted = await Promise.allSettled(
       owned
         .filter(({ key }) => !selected.has(key.namespace))
         .map((work) => limit(() => this.#works.delete(work, signal))),
     );
+    return deleted.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []));
   }
 
   #viewOf({ metadata }: CachedManagedClusterModule, resource: ManagedClusterModule): ModuleView {
@@ -265,8 +267,7 @@ function failed(name: string, { kernels }: ClusterPlan, error: unknown): Cluster
     : { status, error };
 }
 
-function throwErrors(results: readonly ClusterResult[]): void {
-  const errors = results.flatMap(({ error }) => (error === undefined ? [] : [error]));
+function throwErrors(errors: readonly unknown[]): void {
   const [first, ...others] = errors;
   if (first === undefined) return;
   throw others.length === 0 ? first : new AggregateError(errors, 'several clusters failed');

@@ -116,7 +116,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
 
   it('registry goes away between build and signature goes on where it was, and builds nothing again', async () => {
     const name = 'registry';
-    await using proxy = await startFaultProxy({ target: world.jobs.registry.host });
+    await using proxy = await startFaultProxy({ target: world.jobs.registry.url });
     await world.cluster(name, { for: name }, [kernel]);
     await world.apply(name, {
       build: { dockerfileConfigMap: { name: 'build' } },
@@ -144,7 +144,8 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
     await noJobs();
     // Away once more: what is there stays, and nothing is made anew.
     proxy.reset(() => ({ kind: 'status', status: 500 }));
-    await world.cluster('registry-2', { for: name }, [kernel]);
+    await stop();
+    stop = await world.startControllers();
     await vi.waitFor(() => expect(isAsked()).toBe(true), waiting);
     expect(contentOf(await workOf(name, name)).images).toEqual(images);
     expect(await jobsOf()).toEqual([]);

@@ -39,7 +39,8 @@ export async function startSucceeded(
   let second: MortalHub | undefined;
   let isOver = false;
   const succeeding = first.connection.died.then(async () => {
-    if (!isOver) second = await startMortal(world);
+    second = isOver ? undefined : await startMortal(world);
+    return second;
   });
   return {
     get hasDied() {

@@ -73,9 +73,7 @@ export async function createLoadFleet(size: FleetSize): Promise<LoadFleet> {
     progress() {
       const right = players.works
         .list()
-        .filter(({ cluster, kernels }) =>
-          kernels.includes(kernelOf(Number(cluster.slice('cluster-'.length)))),
-        );
+        .filter((work) => work.kernels.includes(kernelOf(Number(work.cluster.slice('cluster-'.length)))));
       const ready = players.modules.list().reduce((total, count) => total + count, 0);
       return { works: right.length, ready };
     },

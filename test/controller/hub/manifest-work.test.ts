@@ -121,7 +121,7 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
     await hubClient.apply(manifestWorks, there.object);
     await vi.waitFor(async () => {
       const found = await listAll(spokeClient, modules, {});
-      expect(found.map(({ metadata }) => metadata.namespace)).toEqual(['elsewhere']);
+      expect(found.map((module) => module.metadata.namespace)).toEqual(['elsewhere']);
     }, eventually);
 
     await hubClient.delete(manifestWorks, workKey);

@@ -11,6 +11,15 @@ const waiting = { timeout: 30_000, interval: 50 };
 const build = { dockerfileConfigMap: { name: 'build' } };
 const otherBuild = { ...build, buildArgs: [{ name: 'A', value: 'B' }] };
 
+function settled({ status }: ManagedClusterModule): void {
+  expect(status?.phases).toEqual({ Applying: 1 });
+}
+
+function conflicting({ status }: ManagedClusterModule): void {
+  expect(status?.clusters?.[0]).toMatchObject({ phase: 'Failed', reason: 'ConflictingMappings' });
+  expect(status?.images?.[0]).toMatchObject({ phase: 'Failed', reason: 'ConflictingMappings' });
+}
+
 describeWith([...apiServerPrograms, 'ocm-work'], 'a hub’s operator that starts again', () => {
   let world: HubWorld;
   beforeAll(async () => {
@@ -27,15 +36,10 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub’s operator that starts
     await world.apply(older, { build: otherBuild });
     await world.apply(younger, { build, containerImage });
     await world.jobs.build((await world.activeJobs('build', 1))[0]!);
-    const settled = ({ status }: ManagedClusterModule) => expect(status?.phases).toEqual({ Applying: 1 });
     await world.eventually(older, settled);
     await world.eventually(younger, settled);
     const made = contentOf((await world.works(younger))[0]).images;
     await world.apply(older, { build: otherBuild, containerImage });
-    const conflicting = ({ status }: ManagedClusterModule) => {
-      expect(status?.clusters?.[0]).toMatchObject({ phase: 'Failed', reason: 'ConflictingMappings' });
-      expect(status?.images?.[0]).toMatchObject({ phase: 'Failed', reason: 'ConflictingMappings' });
-    };
     await world.eventually(older, conflicting);
     await stop();
     await world.startControllers();
