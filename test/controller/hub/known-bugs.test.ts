@@ -1,6 +1,10 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import type { Job } from '../../../src/controller/cluster/resources.ts';
-import { managedClusterModules } from '../../../src/controller/hub/resources.ts';
+import { configMaps, type Job } from '../../../src/controller/cluster/resources.ts';
+import {
+  managedClusterModules,
+  managedClusters,
+  manifestWorks,
+} from '../../../src/controller/hub/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { endJob } from '../module/cluster-objects.ts';
@@ -20,7 +24,8 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
   let world: HubWorld;
   beforeAll(async () => {
     world = await startHubWorld();
-    await world.startControllers();
+    const driverToolkit = new Map([['5.14.0-427.el9.x86_64', 'registry.example/driver-toolkit:9.4']]);
+    await world.startControllers({ driverToolkit });
   }, 120_000);
   afterAll(() => world?.[Symbol.asyncDispose]());
 
@@ -132,6 +137,50 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     expect(await world.works(name)).toEqual([]);
     const images = (await world.module(name)).status?.images;
     expect(images?.[0]?.digest).toBeUndefined();
+    await remove(name);
+  });
+
+  it('finds the Driver Toolkit for kernels that no node of the hub runs, and says which entry is missing', async () => {
+    const name = 'toolkit';
+    const recipe = { namespace: hubNamespace, name };
+    const dockerfile = 'ARG DTK_AUTO\nFROM ${DTK_AUTO}\n';
+    await world.client.create(configMaps, { metadata: recipe, data: { dockerfile } });
+    await world.cluster('toolkit-known', { for: name }, ['5.14.0-427.el9.x86_64']);
+    await world.cluster('toolkit-unknown', { for: name }, ['5.14.0-1.el9.x86_64']);
+    await world.apply(name, { build: { dockerfileConfigMap: { name } } });
+    const [job] = await world.activeJobs('build', 1);
+    expect(argumentsOf(job!)).toContain('--build-arg=DTK_AUTO=registry.example/driver-toolkit:9.4');
+    await world.eventually(name, ({ status }) => {
+      expect(status?.clusters).toMatchObject([
+        { name: 'toolkit-unknown', phase: 'Failed', reason: 'DriverToolkitMissing' },
+        { name: 'toolkit-known', phase: 'Building' },
+      ]);
+      expect(status?.clusters?.[0]?.message).toContain('5.14.0-1.el9.x86_64');
+    });
+    await remove(name);
+  });
+
+  it('takes the ManifestWork from each cluster that leaves, though one keeps its own', async () => {
+    const name = 'kept';
+    for (const cluster of ['kept-1', 'kept-2', 'kept-3']) {
+      await world.cluster(cluster, { for: name }, [kernel]);
+    }
+    await world.jobs.push(world.jobs.image(`${name}:${kernel}`));
+    await world.apply(name, {});
+    await vi.waitFor(async () => expect(await world.works(name)).toHaveLength(3), waiting);
+    // As Open Cluster Management does until the agent has cleared up.
+    const finalizers = ['cluster.open-cluster-management.io/manifest-work-cleanup'];
+    const key = { namespace: 'kept-1', name };
+    await world.client.patch(manifestWorks, key, { metadata: { finalizers } });
+    for (const cluster of ['kept-1', 'kept-2']) await world.client.delete(managedClusters, { name: cluster });
+    await vi.waitFor(async () => {
+      const left = await world.works(name);
+      const ends = left.map(({ metadata }) => metadata.deletionTimestamp !== undefined);
+      expect(left.map(({ metadata }) => metadata.namespace)).toEqual(['kept-1', 'kept-3']);
+      expect(ends).toEqual([true, false]);
+    }, waiting);
+    await world.eventually(name, ({ status }) => expect(status).toMatchObject({ numberDesired: 1 }));
+    await world.client.patch(manifestWorks, key, { metadata: { finalizers: null } });
     await remove(name);
   });
 

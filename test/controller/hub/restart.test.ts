@@ -55,4 +55,37 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub’s operator that starts
     await world.eventually(older, settled);
     expect(contentOf((await world.works(older))[0]).images).not.toEqual(made);
   });
+
+  it('hears all who want an image before it does anything', async () => {
+    const containerImage = world.jobs.image('heard:${KERNEL_FULL_VERSION}');
+    const names = Array.from({ length: 10 }, (_, index) => `heard-${index}`);
+    const stop = await world.startControllers();
+    for (const [index, name] of names.entries()) {
+      await world.cluster(name, { for: name }, [kernel]);
+      await world.apply(name, { build, containerImage }, { imageRebuildTriggerGeneration: index });
+    }
+    const done = new Set<string | undefined>();
+    await vi.waitFor(async () => {
+      for (const job of await world.jobs.jobs(hubNamespace)) {
+        if (job.metadata.labels?.['kmm.node.kubernetes.io/job-type'] !== 'build') continue;
+        if (done.has(job.metadata.uid) || job.status?.conditions !== undefined) continue;
+        done.add(job.metadata.uid);
+        await world.jobs.build(job, job.metadata.uid);
+      }
+      for (const name of names) settled(await world.module(name));
+      expect(await world.jobs.jobs(hubNamespace)).toEqual([]);
+    }, waiting);
+    await stop();
+    // A Job is an event, though it may soon be gone.
+    const created = async () => {
+      const events = (await Promise.all(names.map((name) => world.events(name)))).flat();
+      return events.filter(({ reason }) => reason === 'BuildCreated').length;
+    };
+    const before = await created();
+    await world.startControllers();
+    await world.cluster('heard-last', { for: 'heard-0' }, [kernel]);
+    await vi.waitFor(async () => expect(await world.works('heard-0')).toHaveLength(2), waiting);
+    expect(await world.jobs.jobs(hubNamespace)).toEqual([]);
+    expect(await created()).toBe(before);
+  });
 });
