@@ -35,6 +35,12 @@ interface Operator {
   readonly metrics: string;
 }
 
+/** Something that happens to the fleet, and how many pieces of work it is. */
+interface Phase {
+  readonly work: () => Promise<void>;
+  readonly pieces: number;
+}
+
 /** Counts of requests by method, and seconds of CPU. */
 type Usage = Readonly<Record<string, number>>;
 
@@ -65,27 +71,44 @@ async function measure(fleet: LoadFleet, operator: Operator): Promise<[string, s
     ['clusters, ManagedClusterModules, kernels', `${clusters}, ${modules}, ${kernels}`],
     ['ManifestWorks, distinct pieces of work', `${fleet.works}, ${fleet.distinctWork}`],
   ];
-  const phase = async (name: string, work: () => Promise<void>): Promise<void> => {
+  const phase = async (name: string, { work, pieces }: Phase): Promise<void> => {
     process.stderr.write(`${name}\n`);
     const [before, jobs] = [await usageOf(operator), fleet.jobs().length];
+    const writes = fleet.workWrites();
     const seconds = await until(fleet, work);
     await quiet(operator);
     const after = await usageOf(operator);
     const made = fleet.jobs().slice(jobs);
+    const written = fleet.workWrites() - writes;
+    check(`${name}: Jobs`, { found: made.length, expected: pieces });
+    check(`${name}: distinct Jobs`, { found: new Set(made).size, expected: pieces });
+    check(`${name}: writes of ManifestWorks`, { found: written, expected: fleet.works });
+    check(`${name}: ManifestWorks that named a tag`, { found: fleet.tagged().length, expected: 0 });
     rows.push(
       [`${name}: time`, `${seconds.toFixed(1)} s`],
       [`${name}: Jobs`, `${made.length}, ${new Set(made).size} distinct`],
+      [`${name}: writes of ManifestWorks`, `${written}`],
       [`${name}: calls`, describe(before, after)],
       [`${name}: CPU`, `${((after['cpu'] ?? 0) - (before['cpu'] ?? 0)).toFixed(1)} s`],
       [`${name}: memory`, await memoryOf(operator)],
     );
   };
-  await phase('first rollout', () => fleet.createModules());
+  await phase('first rollout', { work: () => fleet.createModules(), pieces: fleet.distinctWork });
   const before = await usageOf(operator);
   await sleep(Number(options.rest) * 1000);
   rows.push([`${options.rest} s of rest: calls`, describe(before, await usageOf(operator))]);
-  await phase('kernel upgrade of all clusters', () => fleet.upgrade());
+  await phase('kernel upgrade of all clusters', {
+    work: () => fleet.upgrade(),
+    pieces: fleet.distinctWorkOfKernel,
+  });
   return rows;
+}
+
+/** What has to be so, however large the fleet. */
+function check(what: string, { found, expected }: { found: number; expected: number }): void {
+  if (found === expected) return;
+  console.error(`${what}: ${found}, and ${expected} are right`);
+  process.exitCode = 1;
 }
 
 /** Seconds that work takes until every cluster is Ready with its kernel. */
@@ -93,7 +116,7 @@ async function until(fleet: LoadFleet, work: () => Promise<void>): Promise<numbe
   const started = performance.now();
   await work();
   for (;;) {
-    const { works, ready } = await fleet.progress();
+    const { works, ready } = fleet.progress();
     process.stderr.write(`${works} works, ${ready} ready, ${fleet.jobs().length} Jobs\n`);
     if (works === fleet.works && ready === fleet.works) return (performance.now() - started) / 1000;
     await sleep(1000);

@@ -7,16 +7,17 @@ const maxTagLength = 128;
 const defaultTag = 'latest';
 
 /**
- * The name of the image between build and signature: `<image>:<tag>-<namespace>_<module>_kmm_unsigned`. Where
- * the tag would be too long, its middle is a hash.
+ * The name of the image between build and signature: `<image>:<tag>-<namespace>_<module>_kmm_unsigned`, or without
+ * a Module `<image>:<tag>-kmm_unsigned`. Where the tag would be too long, its middle is a hash.
  * @throws BuilderError INVALID_IMAGE when the final image is named by digest alone
  */
-export function intermediateImage(image: string, module: ModuleName): string {
+export function intermediateImage(image: string, module?: ModuleName): string {
   const { name, tag } = splitTag(image);
-  const suffix = '_kmm_unsigned';
-  const wanted = `${tag}-${module.namespace}_${module.name}${suffix}`;
+  const suffix = 'kmm_unsigned';
+  const owner = module === undefined ? [] : [module.namespace, module.name];
+  const wanted = `${tag}-${[...owner, suffix].join('_')}`;
   if (wanted.length <= maxTagLength) return `${name}:${wanted}`;
-  const end = `-${shortHash([tag, module.namespace, module.name])}${suffix}`;
+  const end = `-${shortHash([tag, ...owner])}_${suffix}`;
   return `${name}:${wanted.slice(0, maxTagLength - end.length)}${end}`;
 }
 

@@ -27,6 +27,8 @@ export interface JobFacts {
   /** Where the Job runs: the namespace of the Module, on a hub that of the operator. */
   readonly namespace: string;
   readonly owner?: V1OwnerReference;
+  /** The work is for whoever wants it: neither its identity nor its name speaks of a Module. */
+  readonly shared?: boolean;
   /** The image that does the work, pinned. */
   readonly image: string;
   readonly pullSecrets: readonly PullSecret[];

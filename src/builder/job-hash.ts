@@ -64,8 +64,9 @@ function common(target: ModuleTarget, facts: JobFacts): Record<string, Json> {
   return {
     namespace: facts.namespace,
     owner: facts.owner?.uid,
-    module: { namespace: target.module.namespace, name: target.module.name },
-    kernel: target.kernel.release,
+    // Whose name shared work has, and for which of its kernels, is a matter of who came first.
+    module: facts.shared === true ? undefined : { ...target.module },
+    kernel: facts.shared === true ? undefined : target.kernel.release,
     registryTls: { ...target.registryTls },
     image: facts.image,
     pullSecrets: facts.pullSecrets.map(({ name }) => name),

@@ -44,7 +44,7 @@ export function makeJob(options: JobOptions): V1Job {
     apiVersion: 'batch/v1',
     kind: 'Job',
     metadata: {
-      name: objectName({ readable: [target.module.name, kind, target.kernel.version], identity: hash }),
+      name: objectName({ readable: readableName(options), identity: hash }),
       namespace: facts.namespace,
       labels,
       annotations,
@@ -64,6 +64,11 @@ export function makeJob(options: JobOptions): V1Job {
       },
     },
   };
+}
+
+function readableName({ kind, target: { module, kernel, image }, facts }: JobOptions): string[] {
+  if (facts.shared !== true) return [module.name, kind, kernel.version];
+  return [kind, image.slice(image.lastIndexOf('/') + 1)];
 }
 
 function podSpec({

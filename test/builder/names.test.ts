@@ -132,6 +132,12 @@ describe('names of images', () => {
     expect(intermediateImage(image, module)).toBe(expected);
   });
 
+  it('between build and signature need no Module', () => {
+    expect(intermediateImage('reg:5000/a/b:1')).toBe('reg:5000/a/b:1-kmm_unsigned');
+    const long = intermediateImage(`reg:5000/a/b:${'1'.repeat(128)}`);
+    expect(long).toMatch(/^reg:5000\/a\/b:1{98}-[a-z2-7]{16}_kmm_unsigned$/);
+  });
+
   it('refuse a destination that is a digest', () => {
     expect(() => intermediateImage(`reg/a@sha256:${'0'.repeat(64)}`, module)).toThrow(/named by its digest/);
   });

@@ -31,6 +31,8 @@ export interface JobFacts {
   readonly kernel: string | undefined;
   readonly hash: string | undefined;
   readonly state: 'active' | 'succeeded' | 'failed';
+  /** It is not to run now: Kueue, or somebody else, will say when. */
+  readonly suspended: boolean;
   /** Of the condition that says how it ended. */
   readonly reason: string | undefined;
   readonly message: string | undefined;
@@ -97,7 +99,7 @@ export function projectNode({ metadata, spec, status }: Node): NodeFacts {
 }
 
 export function projectJob(job: Job): JobFacts {
-  const { metadata, status } = job;
+  const { metadata, spec, status } = job;
   const ended = status?.conditions?.find(
     ({ type, status: value }) => value === 'True' && (type === 'Complete' || type === 'Failed'),
   );
@@ -111,6 +113,7 @@ export function projectJob(job: Job): JobFacts {
     kernel: metadata.labels?.[labelKeys.targetKernel],
     hash: metadata.annotations?.[labelKeys.lastHash],
     state: ended === undefined ? 'active' : ended.type === 'Complete' ? 'succeeded' : 'failed',
+    suspended: spec?.suspend === true,
     reason: ended?.reason,
     message: ended?.message,
     created: metadata.creationTimestamp,

@@ -1,4 +1,8 @@
-import { parseManagedClusterModule, type ManagedClusterModule } from '../../api/managed-cluster-module.ts';
+import {
+  parseManagedClusterModule,
+  type HubImageStatus,
+  type ManagedClusterModule,
+} from '../../api/managed-cluster-module.ts';
 import { labelKeys } from '../../builder/labels.ts';
 import { KmmError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
@@ -17,6 +21,8 @@ export interface CachedManagedClusterModule {
   readonly metadata: FullMetadata;
   readonly resource: ManagedClusterModule | undefined;
   readonly problem: string | undefined;
+  /** What its status says of images, by name. */
+  readonly images: ReadonlyMap<string, HubImageStatus>;
 }
 
 /** What the hub operator knows of its fleet. */
@@ -80,9 +86,10 @@ function projectManagedClusterModule(object: CustomResource): CachedManagedClust
   const { metadata } = object;
   try {
     const resource = parseManagedClusterModule(object);
-    return { key: keyOf(object), metadata, resource, problem: undefined };
+    const images = new Map(resource.status?.images?.map((entry) => [entry.image, entry]));
+    return { key: keyOf(object), metadata, resource, problem: undefined, images };
   } catch (error) {
     if (!(error instanceof KmmError)) throw error;
-    return { key: keyOf(object), metadata, resource: undefined, problem: error.message };
+    return { key: keyOf(object), metadata, resource: undefined, problem: error.message, images: new Map() };
   }
 }

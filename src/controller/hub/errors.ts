@@ -3,7 +3,11 @@ import { KmmError } from '../../shared/errors.ts';
 /** Why a cluster does not get its Module. */
 export type HubErrorCode =
   /** The Module is larger than Open Cluster Management passes on. */
-  'MANIFEST_WORK_TOO_LARGE';
+  | 'MANIFEST_WORK_TOO_LARGE'
+  /** Its kernels need more images than the status can list. */
+  | 'TOO_MANY_IMAGES'
+  /** A mapping gives a name for the image that no registry takes. */
+  | 'IMAGE_NAME_TOO_LONG';
 
 /** An error about one cluster of a ManagedClusterModule. Other clusters go on. */
 export class HubError extends KmmError<HubErrorCode> {

@@ -59,20 +59,30 @@ const feedbackValues = z
   )
   .catch([]);
 
+/** What a counter of a status can hold. */
+const maxCount = 2 ** 31 - 1;
+
 /** Reads `statusFeedback.values` of a manifest. Values that no rule asked for, or of another type, count as absent. */
 export function readFeedback(values: unknown): ModuleFeedback {
   const byName = new Map(feedbackValues.parse(values).map(({ name, fieldValue }) => [name, fieldValue]));
   const text = (name: string): string | undefined => byName.get(name)?.string?.slice(0, maxText);
   const number = (name: string): number | undefined => byName.get(name)?.integer;
+  const count = (name: string): number | undefined => {
+    const value = number(name);
+    // Clusters are not trusted: one number that the status cannot hold would keep all others from it.
+    return value !== undefined && Number.isInteger(value) && value >= 0 && value <= maxCount
+      ? value
+      : undefined;
+  };
   const condition = (type: string): FeedbackCondition | undefined => {
     const status = text(`${type}.status`);
     if (status === undefined) return undefined;
     return { status, reason: text(`${type}.reason`), message: text(`${type}.message`) };
   };
   const countersOf = (part: string): FeedbackCounters => ({
-    available: number(`${part}.${counters.available}`),
-    desired: number(`${part}.${counters.desired}`),
-    matching: number(`${part}.${counters.matching}`),
+    available: count(`${part}.${counters.available}`),
+    desired: count(`${part}.${counters.desired}`),
+    matching: count(`${part}.${counters.matching}`),
   });
   const [generation, observed] = [number('generation'), number('observedGeneration')];
   return {

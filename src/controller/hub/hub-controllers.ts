@@ -1,9 +1,11 @@
 import { objectOf, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
+import { isSameValue } from '../runtime/same-value.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
 import { concernedBy, type CachedManagedClusterModule } from './caches.ts';
-import { ImageBoard } from './image-board.ts';
+import { ImageBoard, imageIdOf } from './image-board.ts';
+import { conflictReason } from './image-work.ts';
 import { ImageReconciler } from './image-reconciler.ts';
 import { JobSlots } from './job-slots.ts';
 import { ManagedClusterModuleReconciler } from './reconcile.ts';
@@ -40,7 +42,14 @@ export function createHubControllers(
 ): HubControllers {
   const { caches, references, queue, log, now = Date.now } = services;
   const enqueueImage = (name: string): void => images.enqueue({ name });
-  const board = new ImageBoard(enqueueImage);
+  const board = new ImageBoard({
+    onWork: enqueueImage,
+    isStanding: (uid, image) =>
+      caches.managedClusterModules.byIndex('uid', uid).some(({ images: known }) => {
+        const entry = known.get(image);
+        return entry !== undefined && entry.reason !== conflictReason;
+      }),
+  });
   const slots = new JobSlots({
     limit: 'maxConcurrentJobs' in queue ? queue.maxConcurrentJobs : Infinity,
     jobs: () => caches.jobs.list(),
@@ -83,10 +92,10 @@ export function createHubControllers(
   images.watch(caches.managedClusterModules, (event) => {
     if (!changesOnlyStatus(event)) return [];
     // Jobs can go when what they did has been persisted.
-    const wanted = [...imagesWithJobs()].filter((id) =>
-      board.work(id)?.users.some(({ name }) => name === event.key.name),
-    );
-    return wanted.map((name) => ({ name }));
+    return changedImages(event)
+      .map(imageIdOf)
+      .filter((id) => caches.jobs.byIndex('image', id).length > 0)
+      .map((name) => ({ name }));
   });
   modules.watch(caches.managedClusters, (event) => concernedBy(event, caches.managedClusterModules.list()), {
     delay: feedbackDelay,
@@ -119,6 +128,15 @@ export function createHubControllers(
     waiting: () => slots.waiting,
     refresh: () => board.all().forEach(enqueueImage),
   };
+}
+
+/** Images of which a status says something else than before. */
+function changedImages(event: CacheEvent<CachedManagedClusterModule>): string[] {
+  const [before, now] = [
+    event.type === 'updated' ? event.previous.images : undefined,
+    objectOf(event).images,
+  ];
+  return [...now].filter(([image, entry]) => !isSameValue(entry, before?.get(image))).map(([image]) => image);
 }
 
 /** The status is ours: what we wrote is no news. */

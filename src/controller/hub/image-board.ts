@@ -18,15 +18,21 @@ interface Entry {
   isCurrent: boolean;
 }
 
+export interface ImageBoardOptions {
+  /** Told of each image whose work has changed, or that nobody wants any more. */
+  readonly onWork: (id: string) => void;
+  /** Whether the status of a ManagedClusterModule, by UID, says that an image is made as it wants. */
+  readonly isStanding: (uid: string, image: string) => boolean;
+}
+
 /** Who wants which images, and how far they are. It is filled anew after each start. */
 export class ImageBoard {
   readonly #entries = new Map<string, Entry>();
   readonly #users = new Map<string, Map<string, readonly ImageWant[]>>();
-  readonly #onWork: (id: string) => void;
+  readonly #options: ImageBoardOptions;
 
-  /** The handler is told of each image whose work has changed, or that nobody wants any more. */
-  constructor(onWork: (id: string) => void) {
-    this.#onWork = onWork;
+  constructor(options: ImageBoardOptions) {
+    this.#options = options;
   }
 
   /** Replaces what a ManagedClusterModule wants. The same targets again change nothing. */
@@ -101,10 +107,13 @@ export class ImageBoard {
     const [first, ...others] = [...users.values()].flat();
     if (first === undefined) this.#entries.delete(id);
     else {
-      const work = combineWants([first, ...others], known?.work.user.uid);
+      // Who came first decides nothing before work has begun: after a restart others may come first.
+      const before = known?.result === undefined ? undefined : known.work.user.uid;
+      const isStanding = (user: string): boolean => this.#options.isStanding(user, first.target.image);
+      const work = combineWants([first, ...others], { before, isStanding });
       this.#entries.set(id, { wants: users, work, result: known?.result, isCurrent: false });
     }
-    this.#onWork(id);
+    this.#options.onWork(id);
   }
 }
 

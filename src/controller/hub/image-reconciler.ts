@@ -23,6 +23,8 @@ import type { HubServices } from './services.ts';
 const kueueLabel = 'kueue.x-k8s.io/queue-name';
 /** Milliseconds until the cache should have what the API server has. */
 const outOfDatePause = 200;
+/** Milliseconds for which those are waited for who have not said what they want. */
+const maxPatience = 60_000;
 
 export interface ImageReconcilerOptions {
   readonly services: HubServices;
@@ -35,6 +37,9 @@ export interface ImageReconcilerOptions {
 /** Brings the images of a fleet to where they should be: each once, whoever wants it. */
 export class ImageReconciler {
   readonly #options: ImageReconcilerOptions;
+  #hasHeardAll = false;
+  /** When to begin at the latest, in milliseconds since 1970. */
+  #patience: number | undefined;
 
   constructor(options: ImageReconcilerOptions) {
     this.#options = options;
@@ -51,6 +56,7 @@ export class ImageReconciler {
       slots.leave(id);
       return this.#collectUnwanted(id, signal);
     }
+    if (!this.#mayBegin()) return { requeueAfter: outOfDatePause };
     const result = await this.#advance(id, work, { closely: false, signal });
     signal.throwIfAborted();
     if (result.error instanceof OutOfDate) return { requeueAfter: outOfDatePause };
@@ -144,9 +150,7 @@ export class ImageReconciler {
   /** What the status of each ManagedClusterModule that wants the image says of it. */
   #persisted({ users, request }: ImageWork): HubImageStatus[] {
     return users.flatMap((user) =>
-      this.#cached(user.uid).flatMap(
-        ({ resource }) => resource?.status?.images?.find(({ image }) => image === request.target.image) ?? [],
-      ),
+      this.#cached(user.uid).flatMap(({ images }) => images.get(request.target.image) ?? []),
     );
   }
 
@@ -166,6 +170,17 @@ export class ImageReconciler {
       persisted.length === work.users.length &&
       persisted.every((one) => one.phase === phase && one.digest === digest && one.inputs === inputs)
     );
+  }
+
+  /**
+   * What is done to an image follows from what all want of it. Who comes later may change that; but after a start,
+   * nothing begins before all have been heard that were there before, or one of them does not speak up.
+   */
+  #mayBegin(): boolean {
+    const { now = Date.now } = this.#options.services;
+    this.#patience ??= now() + maxPatience;
+    this.#hasHeardAll ||= this.#isComplete() || now() > this.#patience;
+    return this.#hasHeardAll;
   }
 
   #isComplete(): boolean {

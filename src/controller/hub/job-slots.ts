@@ -100,7 +100,9 @@ export class JobSlots {
     for (const [job, { until }] of this.#reserved) {
       if (known.has(job) || until < now) this.#reserved.delete(job);
     }
-    const active = jobs.filter(({ state, deleting }) => state === 'active' && !deleting);
+    const active = jobs.filter(
+      ({ state, suspended, deleting }) => state === 'active' && !suspended && !deleting,
+    );
     return [
       ...active.map(({ module = '' }) => module),
       ...Array.from(this.#reserved.values(), ({ module }) => module),

@@ -8,8 +8,8 @@ export interface ManagedClusterFacts {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly kernels: PublishedKernels;
-  /** Whether its agent was heard of lately. */
-  readonly available: boolean;
+  /** Whether its agent was not heard of lately. */
+  readonly away: boolean;
   readonly deleting: boolean;
 }
 
@@ -28,8 +28,8 @@ export function projectManagedCluster({ metadata, status }: CustomResource): Man
     name: metadata.name,
     labels: metadata.labels ?? {},
     kernels: readKernelClaims(clusterClaims),
-    available: conditions.some(
-      ({ type, status: value }) => type === 'ManagedClusterConditionAvailable' && value === 'True',
+    away: conditions.some(
+      ({ type, status: value }) => type === 'ManagedClusterConditionAvailable' && value !== 'True',
     ),
     deleting: metadata.deletionTimestamp !== undefined,
   };

@@ -1,7 +1,6 @@
 import pLimit from 'p-limit';
 import type {
   ClusterStatus,
-  HubImageStatus,
   ManagedClusterModule,
   ManagedClusterModuleStatus,
 } from '../../api/managed-cluster-module.ts';
@@ -14,9 +13,10 @@ import { isApiError } from '../runtime/errors.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
 import type { CachedManagedClusterModule } from './caches.ts';
-import { planCluster, type ClusterPlan } from './cluster-plan.ts';
+import { planCluster, type ClusterPlan, type PlanOptions } from './cluster-plan.ts';
 import type { ImageBoard } from './image-board.ts';
-import type { ImageWant } from './image-work.ts';
+import { limitImages, type LimitedWants } from './image-limit.ts';
+import { imageStatuses } from './image-statuses.ts';
 import { selects } from '../cluster/selects.ts';
 import type { ManagedClusterFacts } from './managed-cluster.ts';
 import { createModuleView, viewVersionOf, type ModuleView } from './module-view.ts';
@@ -67,7 +67,7 @@ export class ManagedClusterModuleReconciler {
 
   /** @returns whether the status is as it should be */
   async #reconcileModule(
-    { metadata }: CachedManagedClusterModule,
+    cached: CachedManagedClusterModule,
     resource: ManagedClusterModule,
     { view, signal }: { readonly view: ModuleView; readonly signal: AbortSignal },
   ): Promise<boolean> {
@@ -75,22 +75,27 @@ export class ManagedClusterModuleReconciler {
     const clusters = caches.managedClusters
       .list()
       .filter(({ deleting, labels }) => !deleting && selects(resource.spec.selector, labels));
-    const wants = view.wantsFor(new Set(clusters.flatMap(({ kernels }) => kernels.releases)));
+    const releases = countKernels(clusters);
+    const { wants, refused } = limitImages(view.wantsFor(releases.keys()), {
+      known: cached.images,
+      clustersWith: (release) => releases.get(release) ?? 0,
+    });
     this.#board.want(view.user, wants);
     const owned = caches.manifestWorks.byIndex('owner', view.user.uid);
-    await this.#deleteOthers(owned, clusters, signal);
+    // That one cannot be deleted keeps no cluster from its own.
+    const problems = await this.#deleteOthers(owned, clusters, signal);
     const works = new Map(owned.map((work) => [work.key.namespace, work]));
-    const results = await this.#reconcileClusters({ view, clusters, works }, signal);
+    const results = await this.#reconcileClusters({ view, clusters, works, refused }, signal);
     signal.throwIfAborted();
     const status = managedClusterModuleStatusOf({
       resource,
       clusters: results.map((result) => result.status),
-      images: this.#imagesOf(resource, wants),
+      images: imageStatuses(wants, { board: this.#board, earlier: cached.images }),
       now: new Date(now()).toISOString(),
     });
     const isWritten =
-      isSameValue(status, resource.status) || (await this.#writeStatus(metadata, status, signal));
-    throwErrors(results);
+      isSameValue(status, resource.status) || (await this.#writeStatus(cached.metadata, status, signal));
+    throwErrors([...problems, ...results.flatMap(({ error }) => (error === undefined ? [] : [error]))]);
     return isWritten;
   }
 
@@ -100,8 +105,10 @@ export class ManagedClusterModuleReconciler {
       view,
       clusters,
       works,
+      refused,
     }: {
       readonly view: ModuleView;
+      readonly refused: LimitedWants['refused'];
       readonly clusters: readonly ManagedClusterFacts[];
       readonly works: ReadonlyMap<string | undefined, WorkFacts>;
     },
@@ -110,7 +117,8 @@ export class ManagedClusterModuleReconciler {
     const plans = new Map<string, ClusterPlan>();
     const planOf = ({ kernels }: ManagedClusterFacts): ClusterPlan => {
       const key = `${kernels.published}\n${kernels.releases.join('\n')}`;
-      const outcomeOf: ImageBoard['outcome'] = (target) => this.#board.outcome(target);
+      const outcomeOf: PlanOptions['outcomeOf'] = (target) =>
+        refused.get(target) ?? this.#board.outcome(target);
       const plan = plans.get(key) ?? planCluster(kernels, { ...view, outcomeOf });
       plans.set(key, plan);
       return plan;
@@ -122,13 +130,16 @@ export class ManagedClusterModuleReconciler {
     const make = view.factoryFor([...new Set(digests)].toSorted().join('\n'));
     const limit = pLimit(maxConcurrentWrites);
     return Promise.all(
-      planned.map(async ({ cluster: { name }, plan }) => {
+      planned.map(async ({ cluster: { name, away }, plan }) => {
         const work = works.get(name);
         if (plan.type !== 'apply') return waiting(name, plan, work);
+        const told = (status: ClusterStatus): ClusterStatus => (away ? awayStatus(status) : status);
         return limit(async () => {
           try {
             const current = await this.#works.apply(make(name, plan.images), signal);
-            return { status: { name, kernels: plan.kernels, ...appliedStatus(view, current, work) } };
+            return {
+              status: told({ name, kernels: plan.kernels, ...appliedStatus(view, current, work) }),
+            };
           } catch (error) {
             return failed(name, plan, error);
           }
@@ -141,31 +152,15 @@ export class ManagedClusterModuleReconciler {
     owned: readonly WorkFacts[],
     clusters: readonly ManagedClusterFacts[],
     signal: AbortSignal,
-  ): Promise<void> {
+  ): Promise<unknown[]> {
     const selected = new Set<string | undefined>(clusters.map(({ name }) => name));
     const limit = pLimit(maxConcurrentWrites);
-    await Promise.all(
+    const deleted = await Promise.allSettled(
       owned
         .filter(({ key }) => !selected.has(key.namespace))
         .map((work) => limit(() => this.#works.delete(work, signal))),
     );
-  }
-
-  /** What is not known since the start is as it was persisted: it says which recipe an image was built from. */
-  #imagesOf({ status }: ManagedClusterModule, wants: readonly ImageWant[]): HubImageStatus[] {
-    const earlier = new Map(status?.images?.map((entry) => [entry.image, entry]));
-    const images = new Map<string, HubImageStatus>();
-    for (const { target } of wants) {
-      const { image, kernel } = target;
-      if (images.has(image)) continue;
-      const outcome = this.#board.outcome(target);
-      const entry =
-        outcome === undefined || outcome instanceof KmmError
-          ? earlier.get(image)
-          : { image, kernelVersion: kernel.release, ...withoutRequeue(outcome.state) };
-      if (entry !== undefined) images.set(image, entry);
-    }
-    return [...images.values()].toSorted((a, b) => (a.image < b.image ? -1 : 1));
+    return deleted.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []));
   }
 
   #viewOf({ metadata }: CachedManagedClusterModule, resource: ManagedClusterModule): ModuleView {
@@ -216,6 +211,15 @@ export class ManagedClusterModuleReconciler {
   }
 }
 
+/** How many clusters have each kernel. */
+function countKernels(clusters: readonly ManagedClusterFacts[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const { kernels } of clusters) {
+    for (const release of kernels.releases) counts.set(release, (counts.get(release) ?? 0) + 1);
+  }
+  return counts;
+}
+
 function waiting(
   name: string,
   plan: Exclude<ClusterPlan, { type: 'apply' }>,
@@ -248,6 +252,12 @@ function appliedStatus(
   };
 }
 
+/** Whose agent is away does not apply anything. */
+function awayStatus(status: ClusterStatus): ClusterStatus {
+  if (status.phase !== 'Applying') return status;
+  return { ...status, reason: 'ClusterAway', message: 'The hub has not heard of the cluster lately' };
+}
+
 function failed(name: string, { kernels }: ClusterPlan, error: unknown): ClusterResult {
   const reason = error instanceof KmmError ? reasonOf(error.code) : 'InternalError';
   const status = { name, kernels, phase: 'Failed', reason, message: describe(error) } as const;
@@ -257,15 +267,7 @@ function failed(name: string, { kernels }: ClusterPlan, error: unknown): Cluster
     : { status, error };
 }
 
-function withoutRequeue<T extends { requeueAfter?: unknown }>({
-  requeueAfter: _pause,
-  ...state
-}: T): Omit<T, 'requeueAfter'> {
-  return state;
-}
-
-function throwErrors(results: readonly ClusterResult[]): void {
-  const errors = results.flatMap(({ error }) => (error === undefined ? [] : [error]));
+function throwErrors(errors: readonly unknown[]): void {
   const [first, ...others] = errors;
   if (first === undefined) return;
   throw others.length === 0 ? first : new AggregateError(errors, 'several clusters failed');

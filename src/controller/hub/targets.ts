@@ -3,7 +3,11 @@ import { parseKernel, type Kernel } from '../../builder/kernel.ts';
 import type { ModuleName } from '../../builder/labels.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
 import { KmmError } from '../../shared/errors.ts';
+import { HubError } from './errors.ts';
 import { resolveTarget } from '../kernel-mapping/resolve-target.ts';
+
+/** Characters: a registry's host, a repository and a tag have fewer, and the status lists many of them. */
+const maxImageLength = 640;
 
 /** What a ManagedClusterModule wants for a kernel. */
 export type KernelTarget =
@@ -13,8 +17,8 @@ export type KernelTarget =
   | { readonly type: 'invalid'; readonly kernel: Kernel; readonly error: KmmError };
 
 /**
- * The Module's name in the clusters. The hub builds and signs under this name too: MOD_NAMESPACE is the
- * namespace of the Module in the clusters, wherever a template is expanded.
+ * The Module's name in the clusters. The hub expands templates with this name too: MOD_NAMESPACE is the namespace
+ * of the Module in the clusters everywhere.
  */
 export function spokeModuleName({ metadata, spec }: ManagedClusterModule): ModuleName {
   return { namespace: spec.spokeNamespace, name: metadata.name };
@@ -36,10 +40,20 @@ export function createTargetResolver(resource: ManagedClusterModule): (release: 
 function resolve(resource: ManagedClusterModule, kernel: Kernel): KernelTarget {
   try {
     const module = spokeModuleName(resource);
-    const target = resolveTarget({ module, spec: resource.spec.moduleSpec, kernel });
-    return target === undefined ? { type: 'unmatched', kernel } : { type: 'target', kernel, target };
+    const target = resolveTarget({ module, spec: resource.spec.moduleSpec, kernel, shared: true });
+    if (target === undefined) return { type: 'unmatched', kernel };
+    if (target.image.length > maxImageLength) throw tooLong(target);
+    return { type: 'target', kernel, target };
   } catch (error) {
     if (error instanceof KmmError) return { type: 'invalid', kernel, error };
     throw error;
   }
+}
+
+function tooLong({ image, mapping, kernel }: ModuleTarget): HubError {
+  return new HubError({
+    code: 'IMAGE_NAME_TOO_LONG',
+    message: `kernelMappings[${mapping}] gives an image name of ${image.length} characters, and ${maxImageLength} are the most`,
+    facts: { mapping, kernel: kernel.release, length: image.length, limit: maxImageLength },
+  });
 }

@@ -53,7 +53,8 @@ const workStatus = z
   .partial()
   .catch({});
 
-/** Characters of an agent's message that are kept. */
+/** Characters of an agent's words that are kept. */
+const maxReason = 64;
 const maxMessage = 512;
 
 /** The hash of a ManifestWork's spec. */
@@ -80,7 +81,10 @@ export function projectManifestWork(work: CustomResource): WorkFacts {
     ownerUid: metadata.ownerReferences?.find(({ controller }) => controller === true)?.uid,
     specHash: specHashOf(work),
     applied: applied === undefined ? undefined : applied.status === 'True',
-    problem: failure && { reason: failure.reason, message: failure.message.slice(0, maxMessage) },
+    problem: failure && {
+      reason: failure.reason.slice(0, maxReason),
+      message: failure.message.slice(0, maxMessage),
+    },
     degraded: find(current, 'Degraded')?.status === 'True',
     feedback: readFeedback(manifest?.statusFeedback.values),
     deleting: metadata.deletionTimestamp !== undefined,

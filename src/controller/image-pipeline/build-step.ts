@@ -26,6 +26,7 @@ export function progressBuild(
   const facts: Omit<BuildFacts, 'attempt'> = {
     namespace,
     ...(owner === undefined ? {} : { owner }),
+    ...(request.shared === true ? { shared: true } : {}),
     image: settings.builderImages?.[builder] ?? builders[builder].defaultImage,
     pullSecrets: credentials.names,
     ...(settings.trustedCertificates && { trustedCertificates: settings.trustedCertificates }),

@@ -37,6 +37,9 @@ export interface JobWork {
   readonly signal: AbortSignal;
 }
 
+/** What is to be said of a Job that does not run yet, though nothing is wrong with it. */
+const suspension = { reason: 'JobSuspended', problem: 'it is suspended' };
+
 /** Reasons to wait that every pod has for a moment. */
 const usualWaits = ['ContainerCreating', 'PodInitializing'];
 
@@ -73,7 +76,7 @@ export async function progressJob(services: PipelineServices, work: JobWork): Pr
         job: name,
         attempts: attempt,
         jobs: names,
-        ...troubleOf(pod),
+        ...(known?.suspended === true ? suspension : troubleOf(pod)),
       };
     }
     if (known.state === 'succeeded') {

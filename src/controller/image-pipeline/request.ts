@@ -10,6 +10,8 @@ export interface PipelineRequest {
   readonly namespace: string;
   /** Who Jobs belong to. Without, whoever asks collects them. */
   readonly owner?: V1OwnerReference | undefined;
+  /** The Jobs are for whoever wants the image: who asks first does not change their names. */
+  readonly shared?: boolean | undefined;
   /** GOARCH of the nodes that will run the image. */
   readonly architectures: readonly string[];
   /** Releases of the kernels that the image is for: one, where it is to be built. */

@@ -33,6 +33,7 @@ export function progressSignature(
   const facts: Omit<SignFacts, 'attempt'> = {
     namespace,
     ...(owner === undefined ? {} : { owner }),
+    ...(request.shared === true ? { shared: true } : {}),
     image: signImageOf(settings),
     pullSecrets: credentials.names,
     ...(settings.trustedCertificates && { trustedCertificates: settings.trustedCertificates }),

@@ -18,6 +18,8 @@ export interface TargetQuery {
   readonly module: ModuleName;
   readonly spec: ModuleSpec;
   readonly kernel: Kernel;
+  /** The image is for whoever wants it: what is built on the way to it has no Module's name. */
+  readonly shared?: boolean;
 }
 
 /**
@@ -25,7 +27,7 @@ export interface TargetQuery {
  * @returns undefined when no mapping matches, so that the kernel's nodes are not meant
  * @throws MappingError, or BuilderError INVALID_IMAGE when an image is to be built to a digest
  */
-export function resolveTarget({ module, spec, kernel }: TargetQuery): ModuleTarget | undefined {
+export function resolveTarget({ module, spec, kernel, shared }: TargetQuery): ModuleTarget | undefined {
   const loader = spec.moduleLoader;
   const found = loader === undefined ? undefined : findMapping(loader.container.kernelMappings, kernel);
   if (loader === undefined || found === undefined) return undefined;
@@ -40,7 +42,9 @@ export function resolveTarget({ module, spec, kernel }: TargetQuery): ModuleTarg
   const build = mergeBuild(container.build, mapping.build);
   const sign = mergeSign(container.sign, mapping.sign);
   const unsignedImage =
-    sign === undefined || build === undefined ? undefined : intermediateImage(image, module);
+    sign === undefined || build === undefined
+      ? undefined
+      : intermediateImage(image, shared === true ? undefined : module);
   return {
     module,
     kernel,

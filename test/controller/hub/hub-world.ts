@@ -4,6 +4,7 @@ import {
   type ManagedClusterModule,
 } from '../../../src/api/managed-cluster-module.ts';
 import type { Module } from '../../../src/api/module/module.ts';
+import type { DriverToolkitTable } from '../../../src/builder/driver-toolkit.ts';
 import type { CustomResource, Job } from '../../../src/controller/cluster/resources.ts';
 import { createHubCaches } from '../../../src/controller/hub/caches.ts';
 import { createHubControllers } from '../../../src/controller/hub/hub-controllers.ts';
@@ -36,9 +37,10 @@ interface WorkContent {
   readonly workload: { readonly manifests: readonly { readonly spec: Module['spec'] }[] };
 }
 
-/** The images that a ManifestWork names for kernels, and all that is written in it. */
+/** The images that a ManifestWork names for kernels, these kernels, and all that is written in it. */
 export function contentOf(work: CustomResource | undefined): {
   images: (string | undefined)[];
+  kernels: string[];
   text: string;
 } {
   if (work === undefined) throw new Error('there is no ManifestWork');
@@ -48,7 +50,10 @@ export function contentOf(work: CustomResource | undefined): {
     images: mappings.flatMap(({ literal, containerImage }) =>
       literal === undefined ? [] : [containerImage],
     ),
-    text: JSON.stringify(workload),
+    kernels: mappings.flatMap(({ literal }) => literal ?? []),
+    get text() {
+      return JSON.stringify(workload);
+    },
   };
 }
 
@@ -59,6 +64,8 @@ export interface HubOptions {
   readonly queue?: HubSettings;
   /** Requests go through it. @default a client of its own */
   readonly client?: ApiClient;
+  /** Driver Toolkit images. @default none */
+  readonly driverToolkit?: DriverToolkitTable;
 }
 
 /** A hub: an API server and a registry with the hub's controllers between them; the test does what Jobs would do. */
@@ -171,7 +178,12 @@ export async function startHubWorld(given?: ApiServer): Promise<HubWorld> {
 
 async function runControllers(
   api: ApiServer,
-  { queue = { maxConcurrentJobs: 100 }, client: given, now }: HubOptions & { readonly now: () => number },
+  {
+    queue = { maxConcurrentJobs: 100 },
+    client: given,
+    driverToolkit = new Map(),
+    now,
+  }: HubOptions & { readonly now: () => number },
 ): Promise<() => Promise<void>> {
   const client = given ?? (await api.client(undefined, 'kmm-operator'));
   const stop = new AbortController();
@@ -200,7 +212,7 @@ async function runControllers(
         backoffLimit: 1,
         backoff: 500,
         gcDelay: 0,
-        driverToolkit: () => new Map(),
+        driverToolkit: () => driverToolkit,
       },
     },
     { feedbackDelay: 20, backoff: { first: 5, limit: 1000 } },

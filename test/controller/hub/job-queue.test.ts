@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
+import { jobs } from '../../../src/controller/cluster/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
@@ -38,5 +39,22 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the Jobs of a hub', () => {
     expect(job?.metadata.labels).toMatchObject({ 'kueue.x-k8s.io/queue-name': 'builds' });
     expect(job?.metadata.namespace).toBe(hubNamespace);
     expect(job?.metadata.ownerReferences).toBeUndefined();
+    // As the Job controller says of one that is suspended, for as long as Kueue has no room.
+    const now = new Date().toISOString();
+    const condition = { type: 'Suspended', status: 'True', reason: 'JobSuspended', lastTransitionTime: now };
+    const { metadata } = job!;
+    const status = { conditions: [condition] };
+    await world.client.patch(jobs, metadata, { status }, { subresource: 'status' });
+    world.later(5 * 3_600_000);
+    await world.cluster('kueue-2', { for: 'kueue' }, ['6.1.0']);
+    await world.eventually('kueue', (module) => {
+      expect(module.status?.phases).toEqual({ Building: 2 });
+      expect(module.status?.images).toMatchObject([{ phase: 'Building', reason: 'JobSuspended' }]);
+    });
+    const [waiting] = await world.jobs.jobs(hubNamespace);
+    expect(waiting?.metadata.uid).toBe(metadata.uid);
+    await world.client.patch(jobs, metadata, { spec: { suspend: false } });
+    await world.jobs.build(waiting!);
+    await world.eventually('kueue', (module) => expect(module.status?.phases).toEqual({ Applying: 2 }));
   });
 });

@@ -9,6 +9,7 @@ function hub(limit: number) {
   const slots = new JobSlots({ limit, jobs: () => jobs, wake: (image) => woken.push(image), now: () => 0 });
   return {
     slots,
+    jobs,
     woken,
     take: (image: string, module = 'driver'): boolean => {
       const isGranted = slots.take({ image, module, job: image });
@@ -26,7 +27,13 @@ function hub(limit: number) {
 }
 
 function job(name: string, module: string): JobFacts {
-  const facts = { kind: 'build', kernel: '6.1.0', state: 'active', deleting: false } as const;
+  const facts = {
+    kind: 'build',
+    kernel: '6.1.0',
+    state: 'active',
+    suspended: false,
+    deleting: false,
+  } as const;
   const unknown = {
     hash: undefined,
     reason: undefined,
@@ -78,6 +85,14 @@ describe('the slots of a hub’s Jobs', () => {
     slots.leave('b');
     expect(woken).toEqual(['b', 'c']);
     expect(take('c')).toBe(true);
+  });
+
+  it('are not taken by Jobs that are suspended', () => {
+    const { take, jobs } = hub(1);
+    expect(take('a')).toBe(true);
+    expect(take('b')).toBe(false);
+    jobs.splice(0, 1, { ...job('a', 'driver'), suspended: true });
+    expect(take('b')).toBe(true);
   });
 
   it('stay with a Job that the cache has not seen yet, until it could not be made', () => {

@@ -1,11 +1,9 @@
 import pLimit from 'p-limit';
-import { parseManagedClusterModule } from '../../../src/api/managed-cluster-module.ts';
 import { jobs, type CustomResource, type Job } from '../../../src/controller/cluster/resources.ts';
 import { managedClusterModules, manifestWorks } from '../../../src/controller/hub/resources.ts';
-import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
 import { isApiError } from '../../../src/controller/runtime/errors.ts';
-import { hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
+import { contentOf, hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
 
 /** How much there is. */
 export interface FleetSize {
@@ -31,10 +29,14 @@ export interface LoadFleet extends AsyncDisposable {
   createModules(): Promise<void>;
   /** Lets every cluster have the kernel after its own; for the last one this is a new one. */
   upgrade(): Promise<void>;
-  /** How many ManifestWorks are as they should be, and how many clusters are Ready by the status of all. */
-  progress(): Promise<{ readonly works: number; readonly ready: number }>;
+  /** How many ManifestWorks are for their cluster's kernel, and how many clusters are Ready by the status of all. */
+  progress(): { readonly works: number; readonly ready: number };
   /** Names of all Jobs that there ever were. A name twice is work done twice. */
   jobs(): readonly string[];
+  /** How often ManifestWorks were written, the first time included. */
+  workWrites(): number;
+  /** ManifestWorks that ever named an image for a kernel by its tag. */
+  tagged(): readonly string[];
 }
 
 /** Requests at a time of those who are played. */
@@ -68,18 +70,16 @@ export async function createLoadFleet(size: FleetSize): Promise<LoadFleet> {
       upgrades += 1;
       await each(clusters, (index) => world.publish(`cluster-${index}`, [kernelOf(index)]));
     },
-    async progress() {
-      const right = players.works().filter((work) => {
-        const cluster = Number(work.metadata.namespace?.slice('cluster-'.length));
-        return JSON.stringify(work.spec).includes(`"literal":"${kernelOf(cluster)}"`);
-      });
-      const all = (await listAll(world.client, managedClusterModules, {})).map(parseManagedClusterModule);
-      return {
-        works: right.length,
-        ready: all.reduce((total, { status }) => total + (status?.phases?.['Ready'] ?? 0), 0),
-      };
+    progress() {
+      const right = players.works
+        .list()
+        .filter((work) => work.kernels.includes(kernelOf(Number(work.cluster.slice('cluster-'.length)))));
+      const ready = players.modules.list().reduce((total, count) => total + count, 0);
+      return { works: right.length, ready };
     },
     jobs: () => players.jobs,
+    workWrites: () => players.works.list().reduce((total, { generation }) => total + generation, 0),
+    tagged: () => players.tagged,
     async [Symbol.asyncDispose]() {
       await players[Symbol.asyncDispose]();
       await world[Symbol.asyncDispose]();
@@ -117,22 +117,34 @@ async function createModule(world: HubWorld, index: number, { drivers, groups }:
   });
 }
 
+/** What is kept of a ManifestWork. */
+interface SeenWork {
+  readonly cluster: string;
+  readonly kernels: readonly string[];
+  readonly generation: number;
+}
+
 interface Players extends AsyncDisposable {
   readonly jobs: readonly string[];
-  works(): CustomResource[];
+  readonly tagged: readonly string[];
+  readonly works: Informer<CustomResource, SeenWork>;
+  /** Counts of clusters that are Ready. */
+  readonly modules: Informer<CustomResource, number>;
 }
 
 /** Those who do what Jobs do, and what clusters' agents do with ManifestWorks. */
 async function startPlayers({ client, jobs: jobWorld }: HubWorld): Promise<Players> {
-  const limit = pLimit(concurrency);
+  // Agents that have much to tell do not hold up Jobs.
+  const limits = { jobs: pLimit(concurrency), agents: pLimit(concurrency) };
   const stop = new AbortController();
+  const tagged: string[] = [];
   const names: string[] = [];
   const pending = new Set<Promise<void>>();
   const seen = new Set<string>();
-  const play = (id: string, work: () => Promise<unknown>): void => {
+  const play = (who: keyof typeof limits, id: string, work: () => Promise<unknown>): void => {
     if (seen.has(id)) return;
     seen.add(id);
-    const playing = limit(async () => {
+    const playing = limits[who](async () => {
       await work().catch((error: unknown) => {
         if (!isApiError(error, 'NOT_FOUND') && !stop.signal.aborted) throw error;
       });
@@ -147,16 +159,18 @@ async function startPlayers({ client, jobs: jobWorld }: HubWorld): Promise<Playe
       const { name, uid = '', labels = {} } = job.metadata;
       if (!seen.has(uid)) names.push(name);
       const isBuild = labels['kmm.node.kubernetes.io/job-type'] === 'build';
-      play(uid, () => (isBuild ? jobWorld.build(job, name) : jobWorld.sign(job)));
+      play('jobs', uid, () => (isBuild ? jobWorld.build(job, name) : jobWorld.sign(job)));
       return undefined;
     },
   });
-  const workCache = new Informer<CustomResource, CustomResource>({
+  const workCache = new Informer<CustomResource, SeenWork>({
     client,
     resource: manifestWorks,
     project: (work) => {
-      const { generation, uid } = work.metadata;
-      play(`${uid} ${generation}`, () =>
+      const { generation = 0, uid, namespace = '' } = work.metadata;
+      const { images, kernels } = contentOf(work);
+      if (!images.every((image) => image?.includes('@sha256:'))) tagged.push(namespace);
+      play('agents', `${uid} ${generation}`, () =>
         client.patch(
           manifestWorks,
           work.metadata,
@@ -164,16 +178,26 @@ async function startPlayers({ client, jobs: jobWorld }: HubWorld): Promise<Playe
           { subresource: 'status' },
         ),
       );
-      return work;
+      return { cluster: namespace, kernels, generation };
     },
   });
-  const running = Promise.all([jobCache.run(stop.signal), workCache.run(stop.signal)]);
+  const moduleCache = new Informer<CustomResource, number>({
+    client,
+    resource: managedClusterModules,
+    project: (module) => {
+      const { phases } = Object(module.status) as { phases?: Record<string, number> };
+      return phases?.['Ready'] ?? 0;
+    },
+  });
+  const running = Promise.all([jobCache, workCache, moduleCache].map((cache) => cache.run(stop.signal)));
   return {
     jobs: names,
-    works: () => workCache.list(),
+    tagged,
+    works: workCache,
+    modules: moduleCache,
     async [Symbol.asyncDispose]() {
       stop.abort();
-      limit.clearQueue();
+      for (const limit of Object.values(limits)) limit.clearQueue();
       await running;
       await Promise.all(pending);
     },

@@ -8,13 +8,13 @@ describe('a ManagedCluster', () => {
   it('is reduced to labels, kernels and whether it is there', () => {
     const status = {
       clusterClaims: [{ name: 'kernel-versions.kmm.node.kubernetes.io', value: '6.1.0-9\n5.14.0+' }],
-      conditions: [{ type: 'ManagedClusterConditionAvailable', status: 'True' }],
+      conditions: [{ type: 'ManagedClusterConditionAvailable', status: 'Unknown' }],
     };
     expect(projectManagedCluster({ metadata, status })).toEqual({
       name: 'cluster-1',
       labels: metadata.labels,
       kernels: { published: true, releases: ['5.14.0+', '6.1.0-9'], ignored: 0 },
-      available: true,
+      away: true,
       deleting: false,
     });
   });
@@ -24,7 +24,7 @@ describe('a ManagedCluster', () => {
     (status) => {
       expect(projectManagedCluster({ metadata, status })).toMatchObject({
         kernels: { published: false, releases: [] },
-        available: false,
+        away: false,
       });
     },
   );

@@ -9,6 +9,7 @@ import { createTargetResolver } from '../../../src/controller/hub/targets.ts';
 import { trimmedModule, type KernelImage } from '../../../src/controller/hub/trimmed-module.ts';
 import { projectManifestWork } from '../../../src/controller/hub/work-facts.ts';
 import { workStatus } from '../../../src/controller/hub/work-status.ts';
+import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import { fleetPrograms, spokeName, startFleet, type Fleet } from '../../support/hub/fleet.ts';
 import { namespaces } from '../../support/namespaces.ts';
 import { describeWith } from '../../support/programs.ts';
@@ -113,10 +114,19 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
       expect(await currentStatus()).toMatchObject({ phase: 'Applied', reason: 'WaitingForOperator' });
     }, eventually);
 
+    // Another namespace: the Module goes from the one where it was.
+    await spokeClient.create(namespaces, { metadata: { name: 'elsewhere' } });
+    const moved = { ...created, spec: { ...created.spec, spokeNamespace: 'elsewhere' } };
+    const there = createManifestWorkFactory(moved)(spokeName, imagesOf(moved, 'b'));
+    await hubClient.apply(manifestWorks, there.object);
+    await vi.waitFor(async () => {
+      const found = await listAll(spokeClient, modules, {});
+      expect(found.map((module) => module.metadata.namespace)).toEqual(['elsewhere']);
+    }, eventually);
+
     await hubClient.delete(manifestWorks, workKey);
     await vi.waitFor(async () => {
-      const error: unknown = await spokeClient.get(modules, key).catch((reason: unknown) => reason);
-      expect(error).toMatchObject({ code: 'NOT_FOUND' });
+      expect(await listAll(spokeClient, modules, {})).toEqual([]);
     }, eventually);
   });
 

@@ -35,8 +35,8 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
   });
 
   const converged = () =>
-    vi.waitFor(async () => {
-      expect(await fleet.progress()).toEqual({ works: fleet.works, ready: fleet.works });
+    vi.waitFor(() => {
+      expect(fleet.progress()).toEqual({ works: fleet.works, ready: fleet.works });
     }, waiting);
 
   it('does each piece of work once for all modules, and writes each ManifestWork once', async () => {
@@ -47,6 +47,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     expect(new Set(fleet.jobs()).size).toBe(fleet.distinctWork);
     expect(writesOf('manifestworks')).toBe(fleet.works);
     expect(writesOf('jobs', 'POST')).toBe(fleet.distinctWork);
+    expect(fleet.tagged()).toEqual([]);
   }, 120_000);
 
   it('writes nothing at rest, though agents go on telling', async () => {
@@ -62,6 +63,8 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     await converged();
     expect(fleet.jobs().length - jobs).toBe(fleet.distinctWorkOfKernel);
     expect(writesOf('manifestworks') - works).toBe(fleet.works);
+    expect(fleet.workWrites()).toBe(2 * fleet.works);
+    expect(fleet.tagged()).toEqual([]);
   }, 120_000);
 
   function writesOf(resource: string, method = 'PATCH'): number {

@@ -191,7 +191,7 @@ describe('what a ManagedClusterModule wants for a kernel', () => {
       type: 'target',
       target: {
         module: { namespace: 'drivers', name: 'driver' },
-        build: { image: 'registry.example:5000/drivers/driver:6.1.0-10-drivers_driver_kmm_unsigned' },
+        build: { image: 'registry.example:5000/drivers/driver:6.1.0-10-kmm_unsigned' },
       },
     });
   });

@@ -104,6 +104,12 @@ describe('what a ManifestWork says of its cluster', () => {
     expect(workStatus(projectManifestWork(work))).toMatchObject({ phase: 'Applying' });
   });
 
+  it.each([2 ** 31, -1, 1.5, 1e300])('has no count that a status cannot hold, such as %d', (count) => {
+    const feedback = { 'moduleLoader.availableNumber': count, 'moduleLoader.desiredNumber': 3 };
+    expect(status({ feedback })).not.toHaveProperty('availableNumber');
+    expect(status({ feedback })).toMatchObject({ desiredNumber: 3, phase: 'Applied', reason: 'NoFeedback' });
+  });
+
   it('has texts with a bound', () => {
     const long = 'x'.repeat(1_000_000);
     const { message } = status({ feedback: { 'ready.status': 'False', 'ready.message': long } }) as {

@@ -19,6 +19,7 @@ const job: JobFacts = {
   message: undefined,
   created,
   ended: undefined,
+  suspended: false,
   deleting: false,
 };
 

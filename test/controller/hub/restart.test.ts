@@ -1,0 +1,91 @@
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import type { ManagedClusterModule } from '../../../src/api/managed-cluster-module.ts';
+import { managedClusterModules } from '../../../src/controller/hub/resources.ts';
+import { apiServerPrograms } from '../../support/api-server.ts';
+import { describeWith } from '../../support/programs.ts';
+import { argumentsOf } from '../module/module-world.ts';
+import { contentOf, hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
+
+const kernel = '6.1.0-13-amd64';
+const waiting = { timeout: 30_000, interval: 50 };
+const build = { dockerfileConfigMap: { name: 'build' } };
+const otherBuild = { ...build, buildArgs: [{ name: 'A', value: 'B' }] };
+
+function settled({ status }: ManagedClusterModule): void {
+  expect(status?.phases).toEqual({ Applying: 1 });
+}
+
+function conflicting({ status }: ManagedClusterModule): void {
+  expect(status?.clusters?.[0]).toMatchObject({ phase: 'Failed', reason: 'ConflictingMappings' });
+  expect(status?.images?.[0]).toMatchObject({ phase: 'Failed', reason: 'ConflictingMappings' });
+}
+
+describeWith([...apiServerPrograms, 'ocm-work'], 'a hub’s operator that starts again', () => {
+  let world: HubWorld;
+  beforeAll(async () => {
+    world = await startHubWorld();
+  }, 120_000);
+  afterAll(() => world?.[Symbol.asyncDispose]());
+
+  it('leaves an image to whom it was made for, and makes it anew for who comes after', async () => {
+    const [older, younger] = ['stand-a', 'stand-b'];
+    const stop = await world.startControllers();
+    const containerImage = world.jobs.image('stand:${KERNEL_FULL_VERSION}');
+    for (const name of [older, younger]) await world.cluster(name, { for: name }, [kernel]);
+    await world.jobs.push(world.jobs.image(`${older}:${kernel}`), 'other');
+    await world.apply(older, { build: otherBuild });
+    await world.apply(younger, { build, containerImage });
+    await world.jobs.build((await world.activeJobs('build', 1))[0]!);
+    await world.eventually(older, settled);
+    await world.eventually(younger, settled);
+    const made = contentOf((await world.works(younger))[0]).images;
+    await world.apply(older, { build: otherBuild, containerImage });
+    await world.eventually(older, conflicting);
+    await stop();
+    await world.startControllers();
+    await world.cluster('stand-c', { for: younger }, [kernel]);
+    await vi.waitFor(async () => expect(await world.works(younger)).toHaveLength(2), waiting);
+    await world.eventually(older, conflicting);
+    for (const work of await world.works(younger)) expect(contentOf(work).images).toEqual(made);
+    expect(await world.jobs.jobs(hubNamespace)).toEqual([]);
+    await world.client.delete(managedClusterModules, { name: younger });
+    const [job] = await world.activeJobs('build', 1);
+    expect(argumentsOf(job!)).toContain('--build-arg=A=B');
+    await world.jobs.build(job!, 'anew');
+    await world.eventually(older, settled);
+    expect(contentOf((await world.works(older))[0]).images).not.toEqual(made);
+  });
+
+  it('hears all who want an image before it does anything', async () => {
+    const containerImage = world.jobs.image('heard:${KERNEL_FULL_VERSION}');
+    const names = Array.from({ length: 10 }, (_, index) => `heard-${index}`);
+    const stop = await world.startControllers();
+    for (const [index, name] of names.entries()) {
+      await world.cluster(name, { for: name }, [kernel]);
+      await world.apply(name, { build, containerImage }, { imageRebuildTriggerGeneration: index });
+    }
+    const done = new Set<string | undefined>();
+    await vi.waitFor(async () => {
+      for (const job of await world.jobs.jobs(hubNamespace)) {
+        if (job.metadata.labels?.['kmm.node.kubernetes.io/job-type'] !== 'build') continue;
+        if (done.has(job.metadata.uid) || job.status?.conditions !== undefined) continue;
+        done.add(job.metadata.uid);
+        await world.jobs.build(job, job.metadata.uid);
+      }
+      for (const name of names) settled(await world.module(name));
+      expect(await world.jobs.jobs(hubNamespace)).toEqual([]);
+    }, waiting);
+    await stop();
+    // A Job is an event, though it may soon be gone.
+    const created = async () => {
+      const events = (await Promise.all(names.map((name) => world.events(name)))).flat();
+      return events.filter(({ reason }) => reason === 'BuildCreated').length;
+    };
+    const before = await created();
+    await world.startControllers();
+    await world.cluster('heard-last', { for: 'heard-0' }, [kernel]);
+    await vi.waitFor(async () => expect(await world.works('heard-0')).toHaveLength(2), waiting);
+    expect(await world.jobs.jobs(hubNamespace)).toEqual([]);
+    expect(await created()).toBe(before);
+  });
+});
