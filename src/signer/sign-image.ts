@@ -67,6 +67,7 @@ async function makePlan(
     repository: source.repository,
     signing: options,
     keepLayers: mode === 'rewrite' && !dryRun,
+    signEarly: !dryRun,
   };
   const plan = await planTree(manifest, planOptions);
   const images = imagesOf(plan);

@@ -2,7 +2,7 @@ import type { ImageRepository } from '../registry/image/repository.ts';
 import type { Platform } from '../registry/platform.ts';
 import type { HashAlgorithm } from './hash.ts';
 import type { ImageLocation } from './inspect-image.ts';
-import type { ExternalSignFile } from './image/plan.ts';
+import type { ExternalSignFile } from './image/module-signing.ts';
 import type { Signer, SignerIdentifierForm } from './keys/signer.ts';
 import { parseFilePattern, type FilePattern } from './patterns.ts';
 import type { ExistingSignaturePolicy, ProgressListener, SignMode } from './report.ts';

@@ -120,6 +120,34 @@ describe('unpacking a layer', () => {
   });
 });
 
+describe('the memory of a chunk', () => {
+  /** What is left of each chunk when all have been read. */
+  async function leftOver(source: AsyncIterable<Buffer>): Promise<number[]> {
+    const chunks: Buffer[] = [];
+    for await (const chunk of source) chunks.push(chunk);
+    return chunks.map(({ length }) => length);
+  }
+
+  test.each([
+    ['gzip', gzipSync(mixed)],
+    ['zstd', zstdCompressSync(mixed)],
+  ])('is given back when the next is asked for (unpacking %s)', async (_, blob) => {
+    const { tar } = await decompressLayer(inChunks(blob), { limits: { maxUncompressedBytes: 1e9 } });
+    const left = await leftOver(tar);
+    expect(left[0]).toBe(0);
+    const lastBuffer = 256 * 1024;
+    expect(left.reduce((sum, length) => sum + length)).toBeLessThanOrEqual(lastBuffer);
+  });
+
+  test('is given back when the next is asked for (packing gzip)', async () => {
+    const [header, ...left] = await leftOver(compressLayer(inChunks(mixed), { compression: 'gzip' }));
+    const trailer = left.pop();
+    expect([header, trailer]).toEqual([10, 8]);
+    expect(left.length).toBeGreaterThan(2);
+    expect(left.every((length) => length === 0)).toBe(true);
+  });
+});
+
 describe('packing a layer', () => {
   test.each([0, 1, 1024 * 1024 - 1, 1024 * 1024, 1024 * 1024 + 1, mixed.length])(
     'gzip of %i bytes is one member that unpacks again',
@@ -226,38 +254,35 @@ describe('scanning a layer', () => {
     ['gzip', gzipSync(archive)],
     ['zstd', zstdCompressSync(archive)],
     ['none', archive],
-  ] as const)(
-    'lists entries and shows wanted files, whose bytes may be kept (%s)',
-    async (compression, blob) => {
-      const kept = new Map<string, Buffer[]>();
-      const directories: number[] = [];
-      const { entries, ...rest } = await scanLayer({
-        source: Readable.from(inChunks(blob, 3000)),
-        layer: 2,
-        computeDiffId: true,
-        wants: (path) => path === 'f0' || path === 'f17' || path === 'd' || path === 'l',
-        onDirectory: ({ mode }) => directories.push(mode),
-        onFile: async (entry) => {
-          const chunks: Buffer[] = [];
-          for await (const chunk of entry.content()) chunks.push(chunk);
-          kept.set(entry.path, chunks);
-        },
-      });
-      expect(rest).toEqual({ compression, diffId: sha256(archive), uncompressedSize: archive.length });
-      expect(directories).toEqual([0o700]);
-      expect(entries).toHaveLength(43);
-      expect(entries.slice(-2)).toEqual([
-        { layer: 2, index: 41, path: 'l', type: 'symlink', link: '../x' },
-        { layer: 2, index: 42, path: 'h', type: 'hardlink', link: 'f0' },
-      ]);
-      expect([...kept.keys()]).toEqual(['f0', 'f17']);
-      for (const [name, chunks] of kept) {
-        expect(
-          Buffer.concat(chunks).equals(files.find((file) => file.name === name)?.bytes ?? Buffer.alloc(0)),
-        ).toBe(true);
-      }
-    },
-  );
+  ] as const)('lists entries and shows wanted files (%s)', async (compression, blob) => {
+    const kept = new Map<string, Buffer[]>();
+    const directories: number[] = [];
+    const { entries, ...rest } = await scanLayer({
+      source: Readable.from(inChunks(blob, 3000)),
+      layer: 2,
+      computeDiffId: true,
+      wants: (path) => path === 'f0' || path === 'f17' || path === 'd' || path === 'l',
+      onDirectory: ({ mode }) => directories.push(mode),
+      onFile: async (entry) => {
+        const chunks: Buffer[] = [];
+        for await (const chunk of entry.content()) chunks.push(Buffer.from(chunk));
+        kept.set(entry.path, chunks);
+      },
+    });
+    expect(rest).toEqual({ compression, diffId: sha256(archive), uncompressedSize: archive.length });
+    expect(directories).toEqual([0o700]);
+    expect(entries).toHaveLength(43);
+    expect(entries.slice(-2)).toEqual([
+      { layer: 2, index: 41, path: 'l', type: 'symlink', link: '../x' },
+      { layer: 2, index: 42, path: 'h', type: 'hardlink', link: 'f0' },
+    ]);
+    expect([...kept.keys()]).toEqual(['f0', 'f17']);
+    for (const [name, chunks] of kept) {
+      expect(
+        Buffer.concat(chunks).equals(files.find((file) => file.name === name)?.bytes ?? Buffer.alloc(0)),
+      ).toBe(true);
+    }
+  });
 
   test('a digest that is wrong is the error, also of a tar that is damaged', async () => {
     const damaged = Buffer.concat([archive.subarray(0, 512), Buffer.alloc(512, 'x'), archive.subarray(1024)]);

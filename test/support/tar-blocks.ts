@@ -97,6 +97,6 @@ export async function* inChunks(bytes: Buffer, size = 64 * 1024): AsyncGenerator
 /** All bytes of a stream. */
 export async function collect(source: AsyncIterable<Buffer>): Promise<Buffer> {
   const parts: Buffer[] = [];
-  for await (const part of source) parts.push(part);
+  for await (const part of source) parts.push(Buffer.from(part));
   return Buffer.concat(parts);
 }

@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream';
+import type { Readable } from 'node:stream';
 import type { Agent as HttpAgent, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Agent as HttpsAgent } from 'node:https';
 import { networkError } from './network-error.ts';
@@ -30,7 +30,8 @@ export function createGotTransport({ agentsFor, idleTimeout }: GotTransportOptio
     const [{ default: got }, agent] = await Promise.all([import('got'), agentsFor(request.url)]);
     request.signal?.throwIfAborted();
     const idle = request.idleTimeout ?? idleTimeout;
-    const body = bodyOf(request);
+    const failure: SourceFailure = { error: undefined };
+    const body = bodyOf(request, failure);
     const stream = got.stream(request.url, {
       method: request.method,
       headers: headersOf(request),
@@ -49,7 +50,7 @@ export function createGotTransport({ agentsFor, idleTimeout }: GotTransportOptio
       decompress: false,
       strictContentLength: true,
     });
-    return answerOf({ stream, body, request, idleTimeout: idle });
+    return answerOf({ stream, failure, request, idleTimeout: idle });
   };
 }
 
@@ -63,31 +64,43 @@ function headersOf({ headers, body, contentLength }: HttpRequest): Record<string
   };
 }
 
-function bodyOf({ method, body }: HttpRequest): Buffer | Readable | undefined {
+/** What breaks while our own bytes are read is no failure of the network, and is passed on as it is. */
+interface SourceFailure {
+  error: unknown;
+}
+
+function bodyOf(
+  { method, body }: HttpRequest,
+  failure: SourceFailure,
+): Buffer | AsyncIterable<Buffer> | undefined {
   if (method === 'GET' || method === 'HEAD') return undefined;
   // Without a body, got would wait for one to be written into its stream.
-  return typeof body === 'function' ? body() : (body ?? Buffer.alloc(0));
+  return typeof body === 'function' ? noticing(body(), failure) : (body ?? Buffer.alloc(0));
+}
+
+/** got asks for a chunk when the one before it has been handed to the system. */
+async function* noticing(body: AsyncIterable<Buffer>, failure: SourceFailure): AsyncGenerator<Buffer> {
+  try {
+    yield* body;
+  } catch (error) {
+    failure.error = error;
+    throw error;
+  }
 }
 
 interface Exchange {
   readonly stream: Readable;
-  readonly body: Buffer | Readable | undefined;
+  readonly failure: SourceFailure;
   readonly request: HttpRequest;
   readonly idleTimeout: number;
 }
 
-function answerOf({ stream, body, request, idleTimeout }: Exchange): Promise<HttpResponse> {
+function answerOf({ stream, failure, request, idleTimeout }: Exchange): Promise<HttpResponse> {
   const { url, signal } = request;
-  let sourceError: Error | undefined;
-  if (body instanceof Readable) {
-    // What breaks while our own bytes are read is no failure of the network, and is passed on as it is.
-    body.once('error', (error) => {
-      sourceError = error;
-    });
-    stream.once('close', () => body.destroy());
-  }
-  const convert = (error: unknown): Error =>
-    signal?.aborted === true ? abortReason(signal) : (sourceError ?? networkError(url, error));
+  const convert = (error: unknown): Error => {
+    if (signal?.aborted === true) return abortReason(signal);
+    return failure.error instanceof Error ? failure.error : networkError(url, error);
+  };
   return new Promise((resolve, reject) => {
     stream.on('error', (error) => reject(convert(error)));
     stream.once('response', (response: IncomingMessage) => {

@@ -28,7 +28,11 @@ export class ResponseBody extends Readable {
     this.#idle = setTimeout(() => {
       if (!this.#isFull()) this.destroy(convert({ code: 'ETIMEDOUT' }));
     }, idleTimeout).unref();
-    source.on('readable', () => this.#pump());
+    // Chunk by chunk as they came: what is read out of a stream's buffer is joined by copying.
+    source.on('data', (chunk: Buffer) => {
+      this.#idle.refresh();
+      if (!this.push(chunk)) source.pause();
+    });
     source.once('end', () => {
       clearTimeout(this.#idle);
       this.push(null);
@@ -43,17 +47,9 @@ export class ResponseBody extends Readable {
     return this.readableLength >= this.readableHighWaterMark;
   }
 
-  #pump(): void {
-    if (this.destroyed) return;
-    this.#idle.refresh();
-    let chunk: unknown;
-    while ((chunk = this.#source.read()) !== null) {
-      if (!this.push(chunk)) return;
-    }
-  }
-
   override _read(): void {
-    this.#pump();
+    this.#idle.refresh();
+    this.#source.resume();
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {

@@ -6,8 +6,11 @@ export interface HttpRequest {
   readonly url: URL;
   /** Lower-case names. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Bytes, or a function that opens them afresh (it is called once a try). Needs `contentLength`. */
-  readonly body?: Buffer | (() => Readable);
+  /**
+   * Bytes, or a function that opens them afresh (it is called once a try). Needs `contentLength`. A chunk need not be
+   * valid any longer when the next is asked for.
+   */
+  readonly body?: Buffer | (() => AsyncIterable<Buffer>);
   /** Bytes of a streamed body. */
   readonly contentLength?: number;
   /** Token scopes that the request is known to need, such as `repository:vendor/driver:pull`. */

@@ -114,7 +114,7 @@ export class LayoutRepository implements ImageRepository {
 
   async putBlob(
     descriptor: Descriptor,
-    open: () => Readable,
+    open: () => AsyncIterable<Buffer>,
     { signal }: OperationOptions = {},
   ): Promise<BlobOutcome> {
     await this.#create();
@@ -125,7 +125,7 @@ export class LayoutRepository implements ImageRepository {
         place: this.name,
         resumes: false,
         signal,
-        open: () => Promise.resolve({ body: open(), start: 0 }),
+        open: () => Promise.resolve({ body: copiedChunks(open()), start: 0 }),
       }),
     );
     await writeLayoutFile(this.#directory, blobPath(descriptor.digest), (file) => file.writeFile(verified));
@@ -207,4 +207,14 @@ export class LayoutRepository implements ImageRepository {
 
 function hashOf(digest: Digest, bytes: Buffer): string {
   return createHash(digestAlgorithm(digest)).update(bytes).digest('hex');
+}
+
+/** A stream of chunks that may lie in memory that is used again for the next. */
+function copiedChunks(source: AsyncIterable<Buffer>): Readable {
+  if (source instanceof Readable) return source;
+  return Readable.from(
+    (async function* () {
+      for await (const chunk of source) yield Buffer.from(chunk);
+    })(),
+  );
 }

@@ -1,4 +1,3 @@
-import { buffer } from 'node:stream/consumers';
 import { RegistryError } from '../errors.ts';
 import { defaultLayerLimits, type LayerEntry, type LayerLimits } from '../layer/layer.ts';
 import { Overlay } from '../layer/overlay.ts';
@@ -97,10 +96,17 @@ async function readLayer(
     wants: (name) => name === path,
     onFile: async (entry: TarEntry) => {
       if (entry.size > options.maxFileSize) throw tooLarge(options, 'file', options.maxFileSize);
-      content = await buffer(entry.content());
+      content = await readContent(entry);
     },
   });
   return { entries, content };
+}
+
+async function readContent(entry: TarEntry): Promise<Buffer> {
+  const content = Buffer.allocUnsafeSlow(entry.size);
+  let at = 0;
+  for await (const chunk of entry.content()) at += chunk.copy(content, at);
+  return content;
 }
 
 function tooLarge(

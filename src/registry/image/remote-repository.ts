@@ -86,7 +86,7 @@ export class RemoteRepository implements ImageRepository {
 
   putBlob(
     descriptor: Descriptor,
-    open: () => Readable,
+    open: () => AsyncIterable<Buffer>,
     { signal }: OperationOptions = {},
   ): Promise<BlobOutcome> {
     return uploadBlob({ endpoint: this.#endpoint, descriptor, open, signal });

@@ -52,9 +52,13 @@ export interface ImageRepository {
   hasBlob(descriptor: Descriptor, options?: OperationOptions): Promise<boolean>;
   /**
    * Stores a blob unless it is there. `open` gives its bytes from the start each time it is called:
-   * it is called again when an upload has to start over.
+   * it is called again when an upload has to start over. A chunk need not be valid any longer when the next is asked for.
    */
-  putBlob(descriptor: Descriptor, open: () => Readable, options?: OperationOptions): Promise<BlobOutcome>;
+  putBlob(
+    descriptor: Descriptor,
+    open: () => AsyncIterable<Buffer>,
+    options?: OperationOptions,
+  ): Promise<BlobOutcome>;
   /** Brings a blob here from another repository: found, linked, or else streamed through, never stored on the way. */
   copyBlob(descriptor: Descriptor, from: ImageRepository, options?: OperationOptions): Promise<BlobOutcome>;
   /**

@@ -1,7 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { Transform } from 'node:stream';
-import { promisify } from 'node:util';
-import { constants, crc32, createZstdCompress, deflateRaw, type ZlibOptions } from 'node:zlib';
+import { constants, crc32, createDeflateRaw, createZstdCompress } from 'node:zlib';
 import type { LayerCompression } from './layer.ts';
 import { chunkPieces, type Piece } from './pieces.ts';
 
@@ -20,11 +19,10 @@ const windowSize = 32 * 1024;
 const deflateChunkSize = 512 * 1024;
 const zstdChunkSize = 256 * 1024;
 
-const deflateRawAsync = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw);
-
 /**
  * Compresses a tar. gzip comes as one member without name and time, its pieces compressed in parallel; the bytes depend
- * on the input and the level only, not on the number of processors or on timing.
+ * on the input and the level only, not on the number of processors or on timing. A chunk is valid until the next is
+ * asked for.
  */
 export function compressLayer(
   tar: AsyncIterable<Buffer>,
@@ -42,7 +40,7 @@ export function compressLayer(
 
 async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer> {
   // The header comes out with the first piece: whoever stops before that would leave the tar unopened, and so never closed.
-  const inFlight: Promise<Buffer>[] = [Promise.resolve(gzipHeader(level))];
+  const inFlight: Promise<Buffer[]>[] = [Promise.resolve([gzipHeader(level)])];
   let checksum = 0;
   let size = 0;
   let dictionary: Buffer | undefined;
@@ -68,24 +66,35 @@ async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
   yield trailer;
 }
 
-async function* takeFirst(inFlight: Promise<Buffer>[]): AsyncGenerator<Buffer> {
-  const first = inFlight.shift();
-  if (first !== undefined) yield await first;
+/** Gives what became of the first piece, and frees it then: the garbage collector would wait for tens of megabytes. */
+async function* takeFirst(inFlight: Promise<Buffer[]>[]): AsyncGenerator<Buffer> {
+  const chunks = (await inFlight.shift()) ?? [];
+  yield* chunks;
+  // Several chunks may lie in one buffer.
+  for (const { buffer } of chunks) {
+    if (buffer instanceof ArrayBuffer && buffer.byteLength === deflateChunkSize) buffer.transfer(0);
+  }
 }
 
+/** Compresses a piece; the chunks are the encoder's own output buffers, which nobody else has. */
 async function deflatePiece(
   { bytes, last, release }: Piece,
   level: number,
   dictionary: Buffer | undefined,
-): Promise<Buffer> {
-  const deflated = await deflateRawAsync(bytes, {
+): Promise<Buffer[]> {
+  const encoder = createDeflateRaw({
     level,
     chunkSize: deflateChunkSize,
     finishFlush: last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
     ...(dictionary === undefined ? {} : { dictionary }),
   });
+  const chunks: Buffer[] = [];
+  await new Promise<void>((resolve, reject) => {
+    encoder.on('data', (chunk: Buffer) => chunks.push(chunk));
+    encoder.on('end', resolve).on('error', reject).end(bytes);
+  });
   release();
-  return deflated;
+  return chunks;
 }
 
 /** RFC 1952: no flags, no time, the operating system unknown. */

@@ -6,12 +6,16 @@ export const outputBufferSize = 256 * 1024;
 /** Chunks that are decoded ahead of their consumer, so that decoding goes on in its thread meanwhile. */
 const chunksAhead = 2;
 
-/** The output of a decoder, chunk by chunk as it was made: a stream's own iterator joins them by copying. */
+/**
+ * The output of a decoder, chunk by chunk as it was made: a stream's own iterator joins them by copying. A chunk is valid
+ * until the next is asked for. Its memory is freed then: the garbage collector would wait for tens of megabytes.
+ */
 export async function* decodedChunks(decoder: Readable): AsyncGenerator<Buffer> {
   const queue: Buffer[] = [];
   let ended = false;
   let failure: { readonly error: unknown } | undefined;
   let wake: (() => void) | undefined;
+  let previous: ArrayBufferLike | undefined;
   decoder
     .on('data', (chunk: Buffer) => {
       queue.push(chunk);
@@ -33,6 +37,9 @@ export async function* decodedChunks(decoder: Readable): AsyncGenerator<Buffer> 
   for (;;) {
     const chunk = queue.shift();
     if (chunk !== undefined) {
+      // A decoder writes into one buffer after another.
+      if (previous !== chunk.buffer) free(previous);
+      previous = chunk.buffer;
       if (queue.length === 0) decoder.resume();
       yield chunk;
     } else if (failure !== undefined) {
@@ -47,25 +54,6 @@ export async function* decodedChunks(decoder: Readable): AsyncGenerator<Buffer> 
   }
 }
 
-/**
- * Frees the output buffers of a decoder as soon as they are done with, instead of leaving them to the garbage
- * collector, which waits for tens of megabytes of them. Buffers whose chunks were kept are left alone.
- */
-export class BufferRecycler {
-  readonly #kept = new WeakSet<ArrayBufferLike>();
-  #present: ArrayBufferLike | undefined;
-
-  /** Somebody may still use this chunk after the next one has come. */
-  keep(chunk: Buffer): void {
-    this.#kept.add(chunk.buffer);
-  }
-
-  /** A chunk has come: nobody needs the one before it, and a decoder writes into one buffer after another. */
-  next(chunk: Buffer): void {
-    const previous = this.#present;
-    if (previous === chunk.buffer) return;
-    this.#present = chunk.buffer;
-    const isOurs = previous instanceof ArrayBuffer && previous.byteLength === outputBufferSize;
-    if (isOurs && !this.#kept.has(previous)) previous.transfer(0);
-  }
+function free(buffer: ArrayBufferLike | undefined): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === outputBufferSize) buffer.transfer(0);
 }

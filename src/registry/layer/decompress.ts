@@ -6,8 +6,6 @@ import { LayerSource } from './layer-source.ts';
 import type { LayerCompression, LayerLimits } from './layer.ts';
 
 const magicLength = 4;
-/** Bytes that wait for the decoder, so that its thread need not wait for the main one. */
-const inputAhead = 1024 * 1024;
 const gzipMagic = 0x1f8b08;
 const zstdMagic = 0xfd2fb528;
 const zstdSkippableMagic = 0x184d2a50;
@@ -25,7 +23,7 @@ export function detectCompression(firstBytes: Buffer): LayerCompression {
 export interface DecompressedLayer {
   readonly compression: LayerCompression;
   /**
-   * The tar, to be read once. Read to its end, it has read the source to its end; left early, it destroys the source.
+   * The tar, to be read once; a chunk is valid until the next is asked for. Read to its end, it has read the source to its end; left early, it destroys the source.
    * When the source fails, that error comes out, also where its damage broke the decompression first.
    */
   readonly tar: AsyncIterable<Buffer>;
@@ -74,11 +72,7 @@ async function* passThrough(source: LayerSource): AsyncGenerator<Buffer> {
 }
 
 async function* unpack(source: LayerSource, compression: 'gzip' | 'zstd'): AsyncGenerator<Buffer> {
-  const options = {
-    chunkSize: outputBufferSize,
-    readableHighWaterMark: outputBufferSize,
-    writableHighWaterMark: inputAhead,
-  };
+  const options = { chunkSize: outputBufferSize, readableHighWaterMark: outputBufferSize };
   const decoder = compression === 'gzip' ? createGunzip(options) : createZstdDecompress(options);
   const feeding = feed(decoder, source);
   try {
@@ -98,18 +92,21 @@ async function* unpack(source: LayerSource, compression: 'gzip' | 'zstd'): Async
   }
 }
 
-/** Writes the source into the decoder, at the decoder's pace. Ends when either does, and never throws: the source keeps its failure. */
+/**
+ * Writes the source into the decoder, asking for a chunk when the one before it is used up. Ends when either does, and
+ * never throws: the source keeps its failure.
+ */
 async function feed(decoder: Transform, source: LayerSource): Promise<void> {
   let wake: (() => void) | undefined;
-  decoder.on('drain', () => wake?.()).on('close', () => wake?.());
+  decoder.on('close', () => wake?.());
   try {
     for (;;) {
       const chunk = await source.next();
       if (decoder.destroyed) return;
       if (chunk === undefined) break;
-      if (decoder.write(chunk)) continue;
       await new Promise<void>((resolve) => {
         wake = resolve;
+        decoder.write(chunk, () => resolve());
       });
       if (decoder.destroyed) return;
     }

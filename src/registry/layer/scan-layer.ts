@@ -4,7 +4,6 @@ import { RegistryError } from '../errors.ts';
 import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
 import { cleanPath } from '../tar/path.ts';
 import { readTar } from '../tar/reader.ts';
-import { BufferRecycler } from './decoded-chunks.ts';
 import { decompressLayer } from './decompress.ts';
 import { defaultLayerLimits, type LayerCompression, type LayerEntry, type LayerLimits } from './layer.ts';
 
@@ -17,7 +16,10 @@ export interface ScanLayerOptions {
   readonly limits?: LayerLimits | undefined;
   /** Which files `onFile` is to see. Default: none. */
   readonly wants?: ((path: string) => boolean) | undefined;
-  /** Sees a wanted file, whose content may be read until the promise is settled. Content is provisional until the scan is done. */
+  /**
+   * Sees a wanted file, whose content may be read until the promise is settled; a chunk of it is valid until the next
+   * one is asked for. Content is provisional until the scan is done.
+   */
   readonly onFile?: ((entry: TarEntry) => Promise<void> | void) | undefined;
   /** Sees every directory entry. */
   readonly onDirectory?: ((header: TarEntryHeader) => void) | undefined;
@@ -38,7 +40,6 @@ export interface ScannedLayer {
 interface Meter {
   bytes: number;
   readonly hash: Hash | undefined;
-  readonly recycler: BufferRecycler | undefined;
 }
 
 /**
@@ -48,11 +49,10 @@ interface Meter {
 export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer> {
   const { source, limits = defaultLayerLimits, computeDiffId = false } = options;
   const { compression, tar } = await decompressLayer(source, { limits });
-  const recycler = compression === 'none' ? undefined : new BufferRecycler();
-  const meter: Meter = { bytes: 0, hash: computeDiffId ? createHash('sha256') : undefined, recycler };
+  const meter: Meter = { bytes: 0, hash: computeDiffId ? createHash('sha256') : undefined };
   const metered = measure(tar, meter);
   try {
-    const entries = await collectEntries(readTar(withoutReturn(metered), limits), options, recycler);
+    const entries = await collectEntries(readTar(withoutReturn(metered), limits), options);
     return {
       entries,
       compression,
@@ -70,29 +70,15 @@ export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer
 async function collectEntries(
   archive: AsyncIterable<TarEntry>,
   options: ScanLayerOptions,
-  recycler: BufferRecycler | undefined,
 ): Promise<LayerEntry[]> {
   const { layer, wants, onFile, onDirectory } = options;
   const entries: LayerEntry[] = [];
   for await (const entry of archive) {
     entries.push(toLayerEntry(entry, layer));
     if (entry.type === 'directory') onDirectory?.(entry);
-    if (onFile !== undefined && entry.type === 'file' && wants?.(entry.path) === true) {
-      await onFile({ ...entry, content: () => keepChunks(entry.content(), recycler) });
-    }
+    if (onFile !== undefined && entry.type === 'file' && wants?.(entry.path) === true) await onFile(entry);
   }
   return entries;
-}
-
-/** What a file's reader got may be used for as long as it likes. */
-async function* keepChunks(
-  content: AsyncIterable<Buffer>,
-  recycler?: BufferRecycler,
-): AsyncGenerator<Buffer> {
-  for await (const chunk of content) {
-    recycler?.keep(chunk);
-    yield chunk;
-  }
 }
 
 function toLayerEntry({ index, path, type, linkName }: TarEntry, layer: number): LayerEntry {
@@ -111,7 +97,6 @@ function toLayerEntry({ index, path, type, linkName }: TarEntry, layer: number):
 
 async function* measure(tar: AsyncIterable<Buffer>, meter: Meter): AsyncGenerator<Buffer> {
   for await (const chunk of tar) {
-    meter.recycler?.next(chunk);
     meter.bytes += chunk.length;
     meter.hash?.update(chunk);
     yield chunk;

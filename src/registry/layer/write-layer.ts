@@ -9,6 +9,8 @@ export interface WriteLayerOptions extends CompressionOptions {
   readonly tar: AsyncIterable<Buffer>;
   /** Where to write. The file is emptied first, and belongs to the caller. */
   readonly file: string;
+  /** Sees every chunk of the blob once it was written; the chunk is valid until the promise is settled. */
+  readonly onChunk?: ((chunk: Buffer) => Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -25,6 +27,7 @@ interface Tally {
 export async function writeLayer({
   tar,
   file,
+  onChunk,
   signal,
   ...options
 }: WriteLayerOptions): Promise<WrittenLayer> {
@@ -38,6 +41,7 @@ export async function writeLayer({
       for (let written = 0; written < chunk.length;) {
         written += (await handle.write(chunk, written)).bytesWritten;
       }
+      await onChunk?.(chunk);
     }
   } catch (error) {
     await handle.truncate(0).catch(() => {});

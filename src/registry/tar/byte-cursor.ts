@@ -19,9 +19,9 @@ export class ByteCursor {
     return this.#chunkStart + this.#offset;
   }
 
-  /** Where the present chunk begins, in bytes since the start. */
-  get chunkStart(): number {
-    return this.#chunkStart;
+  /** Bytes that are left of the present chunk. */
+  get available(): number {
+    return this.#chunk.length - this.#offset;
   }
 
   /** The next `length` bytes as a view, or undefined when they are not in the present chunk: then `read` has them. */
@@ -92,9 +92,11 @@ export class ByteCursor {
 
   async #advance(): Promise<boolean> {
     for (;;) {
-      const result = await this.#iterator.next();
+      // Before the next one is asked for: this one has no length any more when it was freed.
       this.#chunkStart += this.#chunk.length;
+      this.#chunk = empty;
       this.#offset = 0;
+      const result = await this.#iterator.next();
       this.#chunk = result.done === true ? empty : result.value;
       if (result.done === true) return false;
       if (this.#chunk.length > 0) return true;

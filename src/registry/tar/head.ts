@@ -91,10 +91,10 @@ async function readExtension(
   if (size > maxExtensionSize) {
     throw invalid(`has an extension header of ${size} bytes`, { index, path: name }, 'LIMIT_EXCEEDED');
   }
-  const body = await cursor.read(size);
+  // With its padding at once: the body is not valid any longer when more is read.
+  const body = await cursor.read(size + paddingOf(size));
   if (body.length < size) throw invalid('ends in the middle of an extension header', { index, path: name });
-  await cursor.skip(paddingOf(size));
-  return body;
+  return body.subarray(0, size);
 }
 
 function readLongText(body: Buffer): string {

@@ -1,7 +1,7 @@
 import { RegistryError } from '../errors.ts';
 import { ByteCursor } from './byte-cursor.ts';
 import type { Replacement, TarEntryHeader } from './entry.ts';
-import { paddingOf } from './fields.ts';
+import { blockSize, paddingOf } from './fields.ts';
 import { readHead } from './head.ts';
 import { resizeHead } from './resize-head.ts';
 
@@ -19,6 +19,7 @@ export async function* rewriteTar(
   let replaced = 0;
   try {
     for (let index = 0; ; index++) {
+      if (cursor.available < blockSize) yield* tape.take(cursor.position);
       const start = cursor.position;
       const header = await readHead(cursor, index);
       if (header === undefined) break;
@@ -36,13 +37,12 @@ export async function* rewriteTar(
         const count = await cursor.skipSome(remaining);
         if (count === 0) break;
         remaining -= count;
-        yield* tape.take(cursor.chunkStart);
+        if (cursor.available === 0) yield* tape.take(cursor.position);
       }
-      yield* tape.take(cursor.chunkStart);
     }
     if (replaced !== replacements.size) throw missingEntry(replacements.size - replaced);
-    while ((await cursor.skipSome(Number.POSITIVE_INFINITY)) > 0) yield* tape.take(cursor.position);
-    yield* tape.take(cursor.position);
+    do yield* tape.take(cursor.position);
+    while ((await cursor.skipSome(Number.POSITIVE_INFINITY)) > 0);
   } finally {
     await cursor.close();
   }
@@ -57,6 +57,8 @@ class Tape {
     for await (const chunk of source) {
       this.#chunks.push(chunk);
       yield chunk;
+      // A chunk is valid until the next is asked for. What is left of it now is seldom more than a header.
+      this.#chunks = this.#chunks.map((left) => Buffer.from(left));
     }
   }
 

@@ -1,27 +1,24 @@
-import { Transform, pipeline, type Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import { RegistryError } from '../errors.ts';
 import type { Descriptor } from '../manifest.ts';
-
-/** Bytes that are read ahead of the network. */
-const highWaterMark = 1024 * 1024;
 
 /** The bytes of a blob on their way up. Remembers when it was they that failed, and not the registry. */
 export class UploadContent {
   readonly #descriptor: Descriptor;
-  readonly #open: () => Readable;
+  readonly #open: () => AsyncIterable<Buffer>;
   readonly #onBytes: (count: number) => void;
-  #current: Readable | undefined;
+  #source: AsyncIterable<Buffer> | undefined;
   /** What went wrong with the content itself. */
-  error: Error | undefined;
+  error: unknown;
 
-  constructor(descriptor: Descriptor, open: () => Readable, onBytes: (count: number) => void) {
+  constructor(descriptor: Descriptor, open: () => AsyncIterable<Buffer>, onBytes: (count: number) => void) {
     this.#descriptor = descriptor;
     this.#open = open;
     this.#onBytes = onBytes;
   }
 
   /** The bytes from the start, counted; ends in an error when they are more or fewer than promised. */
-  stream(): Readable {
+  stream(): AsyncIterable<Buffer> {
     return this.#pass(this.#onBytes);
   }
 
@@ -32,34 +29,41 @@ export class UploadContent {
 
   /** Lets go of the content when the upload is over. */
   close(): void {
-    this.#current?.destroy();
+    const source = this.#source;
+    this.#source = undefined;
+    // Nobody may be reading it just now.
+    if (source instanceof Readable) source.on('error', () => {}).destroy();
   }
 
-  #pass(onBytes: (count: number) => void): Readable {
+  async *#pass(onBytes: (count: number) => void): AsyncGenerator<Buffer> {
     this.close();
     const source = this.#open();
+    this.#source = source;
     const { size } = this.#descriptor;
     let position = 0;
-    const pass = new Transform({
-      highWaterMark,
-      transform: (chunk: Buffer, _encoding, callback) => {
+    let last: Buffer | undefined;
+    try {
+      for await (const chunk of source) {
         position += chunk.length;
-        onBytes(chunk.length);
-        if (position > size) callback((this.error ??= this.#wrongSize()));
-        else callback(null, chunk);
-      },
-      flush: (callback) => {
-        if (position === size) callback();
-        else callback((this.error ??= this.#wrongSize()));
-      },
-    });
-    // When the upload lets go first, the source is torn down with it; that is not the source's fault.
-    source.once('error', (error) => {
-      if (!pass.destroyed) this.error ??= error;
-    });
-    this.#current = pass;
-    pipeline(source, pass, () => {});
-    return pass;
+        if (position > size) throw this.#wrongSize();
+        if (chunk.length === 0) continue;
+        if (position === size) {
+          // Sent when it is certain that nothing follows: with it, the registry would have the whole blob.
+          last = Buffer.from(chunk);
+        } else {
+          onBytes(chunk.length);
+          yield chunk;
+        }
+      }
+      if (position !== size) throw this.#wrongSize();
+      if (last === undefined) return;
+      onBytes(last.length);
+      yield last;
+    } catch (error) {
+      // When the upload lets go first, the source is torn down with it; that is not the source's fault.
+      if (this.#source === source) this.error ??= error;
+      throw error;
+    }
   }
 
   #wrongSize(): RegistryError {

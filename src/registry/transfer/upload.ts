@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import { RegistryError } from '../errors.ts';
 import type { BlobOutcome } from '../image/repository.ts';
 import type { Descriptor } from '../manifest.ts';
@@ -27,7 +26,7 @@ export interface BlobUpload {
   readonly endpoint: Endpoint;
   readonly descriptor: Descriptor;
   /** Gives the bytes from the start, each time it is called. */
-  readonly open: () => Readable;
+  readonly open: () => AsyncIterable<Buffer>;
   readonly mountFrom?: MountSource | undefined;
   readonly signal?: AbortSignal | undefined;
 }

@@ -7,11 +7,12 @@ import type { ProgressListener, SignMode } from '../report.ts';
 import { signingAnnotations, type SigningFacts } from './annotations.ts';
 import { packLayer } from '../../registry/tar/pack.ts';
 import { appendedEntries } from './append-layer.ts';
-import { changes, signModules, type ModuleSigning, type SignedModule } from './plan.ts';
+import type { ModuleSigning } from './module-signing.ts';
+import { changes, signModules, type SignedModule } from './plan.ts';
 import { imagesOf, isChanged, type ImagePlan, type PlanNode } from './plan-tree.ts';
 import { proveLayer } from './prove.ts';
 import type { Spool } from './spool.ts';
-import { rewriteLayer, writeNewLayer, type LayerWriting, type NewLayer } from './write-layer.ts';
+import { rewriteLayer, writeNewLayer, type LayerWriting, type NewLayer, type Prove } from './write-layer.ts';
 
 /** A layer that was written, with its place in the image. */
 export interface BuiltLayer {
@@ -21,7 +22,7 @@ export interface BuiltLayer {
   readonly replaces: Descriptor | null;
   /** Positions in its tar of the modules that were signed. */
   readonly entries: ReadonlySet<number>;
-  /** Settles when its bytes were unpacked again and every module in them was verified; goes on beside the upload. */
+  /** Settles when its bytes were unpacked again and every module in them was verified. */
   readonly proof: Promise<void>;
 }
 
@@ -121,13 +122,16 @@ async function rewrite(
     const replaces = plan.manifest.layers[index];
     if (replaces === undefined || plan.layerStore === undefined) throw new RangeError(`no layer ${index}`);
     const replacements = new Map(modules.map(({ found, replacement }) => [found.header.index, replacement]));
+    const entries = new Set(replacements.keys());
     const layer = options.disposables.use(
-      await rewriteLayer(plan.layerStore.open(index), replacements, options),
+      await rewriteLayer(plan.layerStore.open(index), replacements, {
+        ...options,
+        prove: proverOf(entries, options),
+      }),
     );
     const { digest, size } = layer.written;
     const descriptor = { ...replaces, digest, size };
-    const entries = new Set(replacements.keys());
-    layers.push({ layer, descriptor, replaces, entries, proof: prove(layer, entries, options) });
+    layers.push({ layer, descriptor, replaces, entries, proof: announced(layer, options) });
   }
   return layers;
 }
@@ -139,31 +143,29 @@ async function append(
 ): Promise<BuiltLayer> {
   const { sourceDateEpoch, disposables } = options;
   const packed = appendedEntries({ modules: signed, directories: plan.scan.directories, sourceDateEpoch });
-  const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', options));
+  const entries = new Set(packed.flatMap(({ type }, index) => (type === 'file' ? [index] : [])));
+  const prove = proverOf(entries, options);
+  const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', { ...options, prove }));
   const { digest, size } = layer.written;
   const descriptor = { mediaType: layerMediaType(plan.manifest.family, layer.compression), digest, size };
-  const entries = new Set(packed.flatMap(({ type }, index) => (type === 'file' ? [index] : [])));
-  return { layer, descriptor, replaces: null, entries, proof: prove(layer, entries, options) };
+  return { layer, descriptor, replaces: null, entries, proof: announced(layer, options) };
 }
 
-function prove(layer: NewLayer, entries: ReadonlySet<number>, options: BuildOptions): Promise<void> {
-  const { signing, temporaryDirectory, disposables, onProgress } = options;
-  const { certificate } = signing.signer;
-  const { digest, size } = layer.written;
+function proverOf(
+  entries: ReadonlySet<number>,
+  { signing, temporaryDirectory }: Pick<BuildOptions, 'signing' | 'temporaryDirectory'>,
+): Prove {
+  const { signer, hash } = signing;
+  return (blob) => proveLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });
+}
+
+function announced({ written, proof }: NewLayer, { onProgress }: BuildOptions): Promise<void> {
+  const { digest, size } = written;
   onProgress?.({ type: 'layer-written', digest, size });
-  const proof = proveLayer(layer.open(), {
-    entries,
-    certificate,
-    hash: signing.hash,
-    temporaryDirectory,
-  }).then((modules) => onProgress?.({ type: 'verified', modules }));
+  const verified = proof.then((modules) => onProgress?.({ type: 'verified', modules }));
   // It is awaited when the layer is published; until then a failure must not count as unhandled.
-  proof.catch(() => {});
-  // When nobody comes to that, its file has to outlive it.
-  disposables.defer(async () => {
-    await Promise.allSettled([proof]);
-  });
-  return proof;
+  verified.catch(() => {});
+  return verified;
 }
 
 /** What belongs to the image's layers, with the value of a new layer in the place of the one that it replaces, or on top. */

@@ -1,6 +1,6 @@
-import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import type { TemporaryFile } from '../../shared/temporary-file.ts';
+import { fileContent } from '../kmod/file-source.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../temporary-files.ts';
 
 /** Copies of layer blobs on disk, from the time they are read until they are written anew. */
@@ -18,17 +18,25 @@ export class LayerStore implements AsyncDisposable {
     blob.on('error', () => {});
     const file = await openTemporaryFile(this.#directory);
     this.#files.set(layer, file);
-    for await (const chunk of blob as AsyncIterable<Buffer>) {
-      await usingTemporaryFiles(this.#directory, () => file.handle.writeFile(chunk));
-      yield chunk;
+    let writing = Promise.resolve();
+    try {
+      for await (const chunk of blob as AsyncIterable<Buffer>) {
+        await writing;
+        writing = usingTemporaryFiles(this.#directory, () => file.handle.writeFile(chunk));
+        // It is awaited with the next chunk; until then a failure must not count as unhandled.
+        writing.catch(() => {});
+        yield chunk;
+      }
+    } finally {
+      await writing;
     }
   }
 
-  /** Opens the copy of a layer's blob. */
-  open(layer: number): Readable {
+  /** The bytes of the copy of a layer's blob; a chunk is valid until the next is asked for. */
+  open(layer: number): AsyncIterable<Buffer> {
     const file = this.#files.get(layer);
     if (file === undefined) throw new RangeError(`layer ${layer} was not kept`);
-    return createReadStream(file.path, { highWaterMark: 1024 * 1024 });
+    return fileContent(file.handle);
   }
 
   /** Gives up the copies of all layers but these. */

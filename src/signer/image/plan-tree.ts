@@ -7,7 +7,9 @@ import { formatPlatform, type Platform } from '../../registry/platform.ts';
 import type { FilePattern } from '../patterns.ts';
 import type { ProgressListener } from '../report.ts';
 import { LayerStore } from './layer-store.ts';
-import { changes, planModules, type ModuleSigning, type PlannedModule } from './plan.ts';
+import { EarlySignatures } from './early-signatures.ts';
+import type { ModuleSigning } from './module-signing.ts';
+import { changes, planModules, type PlannedModule } from './plan.ts';
 import { prepareModule, type Prepared } from './prepare.ts';
 import { scanImage, type ScanResult } from './scan.ts';
 import type { Spool } from './spool.ts';
@@ -46,6 +48,8 @@ export interface PlanOptions {
   readonly spool: Spool;
   /** Keep the blobs of layers, since they will be written anew. */
   readonly keepLayers: boolean;
+  /** Begin to sign while layers are read. */
+  readonly signEarly: boolean;
   /** Takes what lives as long as the run. */
   readonly disposables: AsyncDisposableStack;
   readonly temporaryDirectory: string | undefined;
@@ -122,12 +126,14 @@ async function planImage(
   const layerStore = options.keepLayers
     ? options.disposables.use(new LayerStore(options.temporaryDirectory))
     : undefined;
+  const { hash, signer } = signing;
+  const signatures = options.signEarly ? new EarlySignatures(signing) : undefined;
   const scan = await scanImage({
     repository,
     manifest,
     patterns,
     capture: (entry) =>
-      prepareModule(entry, { spool, hash: signing.hash, certificate: signing.signer.certificate, signal }),
+      prepareModule(entry, { spool, hash, certificate: signer.certificate, signatures, signal }),
     layerStore,
     onProgress,
     signal,

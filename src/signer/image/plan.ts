@@ -1,33 +1,20 @@
+import { availableParallelism } from 'node:os';
+import pLimit from 'p-limit';
 import type { Replacement } from '../../registry/tar/entry.ts';
-import type { HashAlgorithm } from '../hash.ts';
-import type { Signer, SignerIdentifierForm } from '../keys/signer.ts';
 import { sliceSource } from '../kmod/file-source.ts';
 import { packModule } from '../kmod/compression.ts';
 import { ContentDigests } from '../kmod/content-digest.ts';
 import { createModuleSignature } from '../kmod/module-signature.ts';
-import { decideSignAction } from '../kmod/sign-action.ts';
-import type { ExistingSignaturePolicy, SignAction } from '../report.ts';
-import { runSignFile, type SignFileProgramOptions } from '../sign-file-program.ts';
-import { ModuleMemory } from './module-memory.ts';
+import { changesModule, decideSignAction } from '../kmod/sign-action.ts';
+import type { SignAction } from '../report.ts';
+import { runSignFile } from '../sign-file-program.ts';
+import type { ModuleSigning } from './module-signing.ts';
 import { requireModule, type Prepared, type PreparedModule } from './prepare.ts';
 import type { FoundFile } from './scan.ts';
 import type { Spool } from './spool.ts';
 
-/** The kernel tree's program, to sign with instead of our own code. */
-export type ExternalSignFile = Pick<SignFileProgramOptions, 'program' | 'key' | 'certificate' | 'passphrase'>;
-
-/** Modules up to this many bytes are signed in memory; of larger ones the digest is signed. */
-const inMemoryLimit = 4 * 1024 * 1024;
-
-/** How modules are to be signed. */
-export interface ModuleSigning {
-  readonly signer: Signer;
-  readonly hash: HashAlgorithm;
-  readonly identifierForm: SignerIdentifierForm;
-  readonly existing: ExistingSignaturePolicy;
-  readonly signFile?: ExternalSignFile | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
+/** Modules that are signed one beside the other where that was not done while layers were read. */
+const concurrency = availableParallelism();
 
 /** A module of the image and what becomes of it. */
 export interface PlannedModule {
@@ -54,7 +41,7 @@ export function planModules(files: readonly FoundFile<Prepared>[], signing: Modu
 
 /** Whether a planned module gets new bytes. */
 export function changes({ action }: PlannedModule): boolean {
-  return action === 'signed' || action === 'replaced';
+  return changesModule(action);
 }
 
 /** Signs the modules that change. `onSigned` is called as each is done. */
@@ -63,22 +50,16 @@ export async function signModules(
   options: ModuleSigning & { readonly spool: Spool; readonly onSigned?: (module: PlannedModule) => void },
 ): Promise<SignedModule[]> {
   const { spool, onSigned } = options;
-  const memory = new ModuleMemory();
-  return Promise.all(
-    planned.filter(changes).map(async (plan): Promise<SignedModule> => {
-      const signature = await signatureOf(plan.module, memory, options);
-      const replacement = await replace(plan.module, signature, spool);
-      onSigned?.(plan);
-      return { ...plan, replacement };
-    }),
-  );
+  const limit = pLimit(concurrency);
+  return limit.map(planned.filter(changes), async (plan): Promise<SignedModule> => {
+    const signature = await (plan.module.early?.signature ?? signatureOf(plan.module, options));
+    const replacement = await replace(plan.module, signature, spool);
+    onSigned?.(plan);
+    return { ...plan, replacement };
+  });
 }
 
-async function signatureOf(
-  { layout, unpacked }: PreparedModule,
-  memory: ModuleMemory,
-  options: ModuleSigning,
-): Promise<Buffer> {
+async function signatureOf({ layout, unpacked }: PreparedModule, options: ModuleSigning): Promise<Buffer> {
   const { signFile, hash, identifierForm, signal } = options;
   const { contentSize } = layout;
   signal?.throwIfAborted();
@@ -86,14 +67,8 @@ async function signatureOf(
     const content = sliceSource(unpacked, 0, contentSize);
     return runSignFile({ ...signFile, hash, identifierForm, content, signal });
   }
-  if (contentSize > inMemoryLimit) {
-    const digest = await new ContentDigests(unpacked).get(hash, contentSize);
-    return createModuleSignature({ ...options, digest });
-  }
-  return memory.lend(unpacked, contentSize, (content) => {
-    signal?.throwIfAborted();
-    return createModuleSignature({ ...options, content });
-  });
+  const digest = await new ContentDigests(unpacked).get(hash, contentSize);
+  return createModuleSignature({ ...options, digest });
 }
 
 async function replace(module: PreparedModule, signature: Buffer, spool: Spool): Promise<Replacement> {

@@ -6,6 +6,7 @@ import { analyzeModule } from '../kmod/analyze-module.ts';
 import type { ByteSource } from '../kmod/byte-source.ts';
 import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../kmod/module.ts';
 import type { ModuleVerdict } from '../kmod/verify-module.ts';
+import type { EarlySignature, EarlySignatures } from './early-signatures.ts';
 import type { Spool } from './spool.ts';
 
 /** A file as captured for signing: what it is, and where its unpacked bytes are. */
@@ -19,6 +20,8 @@ export interface PreparedModule {
   readonly verdict: ModuleVerdict;
   /** The unpacked module with the signatures that it has, in the spool. */
   readonly unpacked: ByteSource;
+  /** undefined: the module stays as it is, or is to be signed later. */
+  readonly early: EarlySignature | undefined;
 }
 
 /** What was captured of a file: the module, or why it is none. Raised only if the file was asked for. */
@@ -28,19 +31,22 @@ export interface PrepareOptions {
   readonly spool: Spool;
   readonly hash: HashAlgorithm;
   readonly certificate: X509Certificate;
+  /** undefined: nothing will be signed. */
+  readonly signatures: EarlySignatures | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /** Captures a file that may have to be signed. */
 export async function prepareModule(entry: TarEntry, options: PrepareOptions): Promise<Prepared> {
-  const { spool, hash, certificate, signal } = options;
+  const { spool, hash, certificate, signatures, signal } = options;
   const content = await spool.present(entry);
   try {
     const analysis = await analyzeModule(content, { hash, certificates: [certificate], signal });
     if (analysis === null) return { error: notAModule(entry.path) };
     const { compression, info, layout, verdict } = analysis;
+    const early = await signatures?.begin(analysis);
     const unpacked = await spool.keep(analysis.module);
-    return { module: { size: entry.size, compression, info, layout, verdict, unpacked } };
+    return { module: { size: entry.size, compression, info, layout, verdict, unpacked, early } };
   } catch (error) {
     // A full disk says nothing of the module.
     if (error instanceof SignerError && error.code === 'FILE_ERROR') throw error;

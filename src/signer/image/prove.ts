@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import type { X509Certificate } from 'node:crypto';
 import { defaultLayerLimits } from '../../registry/layer/layer.ts';
 import { scanLayer } from '../../registry/layer/scan-layer.ts';
@@ -23,7 +22,7 @@ export interface ProofOptions {
  * @returns how many modules were verified
  * @throws SignerError VERIFICATION_FAILED
  */
-export async function proveLayer(blob: Readable, options: ProofOptions): Promise<number> {
+export async function proveLayer(blob: AsyncIterable<Buffer>, options: ProofOptions): Promise<number> {
   await using spool = await Spool.create(options.temporaryDirectory);
   let verified = 0;
   await scanLayer({

@@ -13,8 +13,8 @@ import { createSelection, type SelectedFile } from './selection.ts';
 import type { LayerStore } from './layer-store.ts';
 
 /**
- * Bytes of a blob whose half says something of the layer: of smaller ones it has passed before the first
- * entry was unpacked, and the layer below would often be begun for nothing.
+ * Bytes of a blob beside which the layer below may be read. Smaller ones are soon over, and often are those that hold
+ * the modules: the layer below would be begun for nothing.
  */
 const largeLayer = 16 * 1024 * 1024;
 
@@ -97,6 +97,7 @@ export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<
     },
     needsAll: selection.needsAllLayers,
     seemsToNeedMore: () => selection.seemsToNeedMore(),
+    isUnpromising: ({ descriptor }) => descriptor.size >= largeLayer,
     signal: options.signal,
   });
   for await (const { item, result: entries } of readings) {

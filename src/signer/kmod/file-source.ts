@@ -21,17 +21,27 @@ export async function fileSource(
     async *stream(from = 0, to = size) {
       const end = Math.min(to, size);
       const memory = Buffer.allocUnsafeSlow(Math.max(0, Math.min(chunkSize, end - from)));
-      for (let at = from; at < end;) {
-        const { bytesRead } = await handle.read(memory, 0, Math.min(chunkSize, end - at), start + at);
-        if (bytesRead === 0) return;
-        yield memory.subarray(0, bytesRead);
-        at += bytesRead;
+      try {
+        for (let at = from; at < end;) {
+          const { bytesRead } = await handle.read(memory, 0, Math.min(chunkSize, end - at), start + at);
+          if (bytesRead === 0) return;
+          yield memory.subarray(0, bytesRead);
+          at += bytesRead;
+        }
+      } finally {
+        // Not left to the garbage collector, which waits for tens of megabytes.
+        memory.buffer.transfer(0);
       }
     },
     async [Symbol.asyncDispose]() {
       if (typeof file === 'string') await handle.close();
     },
   };
+}
+
+/** A whole file from its start; a chunk is valid until the next is asked for. The handle stays the caller's. */
+export async function* fileContent(handle: FileHandle): AsyncGenerator<Buffer> {
+  yield* (await fileSource(handle)).stream();
 }
 
 async function readRange(handle: FileHandle, position: number, length: number): Promise<Buffer> {

@@ -29,6 +29,11 @@ export function decideSignAction(
   }
 }
 
+/** Whether a module gets new bytes. */
+export function changesModule(action: SignAction): boolean {
+  return action === 'signed' || action === 'replaced';
+}
+
 /** One signature, valid, by this certificate, with this digest algorithm and naming its signer in this form. */
 function hasWantedSignature(
   { verdict, layout }: Pick<ModuleAnalysis, 'layout' | 'verdict'>,

@@ -196,7 +196,7 @@ describe('a body', () => {
     );
     await using client = connect(server.host, { plainHttp: true });
     const source = Readable.from(endless());
-    const closed = once(source, 'close');
+    const closed = new Promise((resolve) => source.on('error', () => {}).once('close', resolve));
     const put = { method: 'PUT', url: client.url('x'), body: () => source, contentLength: 1e12 } as const;
     await client.transport(put).then(text, () => {});
     await closed;
@@ -393,7 +393,7 @@ describe('the limit of requests', () => {
     let [running, most] = [0, 0];
     const inner: Transport = async ({ url, body }) => {
       most = Math.max(most, ++running);
-      if (typeof body === 'function') await readAtMost(body(), 100);
+      if (typeof body === 'function') await readAtMost(Readable.from(body()), 100);
       await Promise.resolve();
       running--;
       return { status: 200, url, headers: {}, body: Readable.from([]) };

@@ -24,11 +24,12 @@ function controlled() {
 }
 
 const items = ['a', 'b', 'c', 'd'];
+const isUnpromising = (): boolean => false;
 
 describe('readAhead', () => {
   it('reads two at a time when all are needed, and gives them in order', async () => {
     const { begun, finish, read } = controlled();
-    const readings = readAhead(items, { read, needsAll: true, seemsToNeedMore: () => true });
+    const readings = readAhead(items, { read, needsAll: true, seemsToNeedMore: () => true, isUnpromising });
     const first = readings.next();
     expect(begun).toEqual(['a', 'b']);
     finish.get('b')?.();
@@ -43,7 +44,7 @@ describe('readAhead', () => {
   it('begins the next at the half of one only when it seems to be needed', async () => {
     const { begun, finish, halfway, read } = controlled();
     let more = false;
-    const readings = readAhead(items, { read, needsAll: false, seemsToNeedMore: () => more });
+    const readings = readAhead(items, { read, needsAll: false, seemsToNeedMore: () => more, isUnpromising });
     const first = readings.next();
     halfway.get('a')?.();
     expect(begun).toEqual(['a']);
@@ -59,9 +60,33 @@ describe('readAhead', () => {
     expect((await second).value).toEqual({ item: 'b', result: 'B' });
   });
 
+  it('begins the next beside one that promises nothing, but not beside the very first', async () => {
+    const { begun, finish, read } = controlled();
+    const readings = readAhead(['A', 'B', 'C', 'd', 'E'], {
+      read,
+      needsAll: false,
+      seemsToNeedMore: () => true,
+      isUnpromising: (item) => item === item.toUpperCase(),
+    });
+    const first = readings.next();
+    expect(begun).toEqual(['A']);
+    finish.get('A')?.();
+    await first;
+    expect(begun).toEqual(['A', 'B', 'C']);
+    finish.get('B')?.();
+    await readings.next();
+    expect(begun).toEqual(['A', 'B', 'C', 'd']);
+    finish.get('C')?.();
+    await readings.next();
+    expect(begun).toEqual(['A', 'B', 'C', 'd']);
+    finish.get('d')?.();
+    await readings.next();
+    expect(begun).toEqual(['A', 'B', 'C', 'd', 'E']);
+  });
+
   it('aborts what is under way when the consumer has enough', async () => {
     const { aborted, finish, read } = controlled();
-    const readings = readAhead(items, { read, needsAll: true, seemsToNeedMore: () => true });
+    const readings = readAhead(items, { read, needsAll: true, seemsToNeedMore: () => true, isUnpromising });
     const first = readings.next();
     finish.get('a')?.();
     await first;
@@ -71,7 +96,7 @@ describe('readAhead', () => {
 
   it('fails as a reading failed, in its turn, and aborts the others', async () => {
     const { aborted, finish, fail, read } = controlled();
-    const readings = readAhead(items, { read, needsAll: true, seemsToNeedMore: () => true });
+    const readings = readAhead(items, { read, needsAll: true, seemsToNeedMore: () => true, isUnpromising });
     const first = readings.next();
     fail.get('b')?.(new Error('damaged'));
     finish.get('a')?.();
@@ -87,6 +112,7 @@ describe('readAhead', () => {
       read,
       needsAll: false,
       seemsToNeedMore: () => false,
+      isUnpromising,
       signal: outside.signal,
     });
     const first = readings.next();

@@ -54,7 +54,7 @@ async function append(module: Buffer, by: Signer = signer): Promise<Buffer> {
 
 async function collect(source: ByteSource): Promise<Buffer> {
   const chunks: Buffer[] = [];
-  for await (const chunk of source.stream(10, 4000)) chunks.push(chunk);
+  for await (const chunk of source.stream(10, 4000)) chunks.push(Buffer.from(chunk));
   return Buffer.concat(chunks);
 }
 

@@ -1,0 +1,46 @@
+import type { ModuleAnalysis } from '../kmod/analyze-module.ts';
+import { createModuleSignature } from '../kmod/module-signature.ts';
+import { changesModule, decideSignAction } from '../kmod/sign-action.ts';
+import { ModuleMemory } from './module-memory.ts';
+import type { ModuleSigning } from './module-signing.ts';
+
+/** Larger modules are not held in memory: their digest is signed, later. */
+const maxContentSize = 4 * 1024 * 1024;
+
+/** A signature that is being made. */
+export interface EarlySignature {
+  readonly signature: Promise<Buffer>;
+}
+
+/**
+ * Signs modules while layers are still being read, since that leaves processors idle. A module that turns out to be
+ * hidden from containers was signed for nothing; its signature goes nowhere.
+ */
+export class EarlySignatures {
+  readonly #signing: ModuleSigning;
+  readonly #memory = new ModuleMemory();
+
+  constructor(signing: ModuleSigning) {
+    this.#signing = signing;
+  }
+
+  /** Begins to sign a module, unless it will stay as it is or has to be signed another way. Settles when its bytes are no longer needed. */
+  async begin(analysis: ModuleAnalysis): Promise<EarlySignature | undefined> {
+    const { content } = analysis;
+    if (this.#signing.signFile !== undefined || content.size > maxContentSize || !this.#changes(analysis))
+      return undefined;
+    const { bytes, giveBack } = await this.#memory.borrow(content.size);
+    this.#signing.signal?.throwIfAborted();
+    await content.readInto(bytes, 0);
+    const signature = createModuleSignature({ ...this.#signing, content: bytes }).finally(giveBack);
+    // It is awaited when the module's layer is written; until then a failure must not count as unhandled.
+    signature.catch(() => {});
+    return { signature };
+  }
+
+  #changes(analysis: ModuleAnalysis): boolean {
+    // What the policy "fail" refuses will not be signed either.
+    const policy = this.#signing.existing === 'replace' ? 'replace' : 'keep';
+    return changesModule(decideSignAction(analysis, { ...this.#signing, policy, path: '' }));
+  }
+}
