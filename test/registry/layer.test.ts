@@ -120,14 +120,14 @@ describe('unpacking a layer', () => {
   });
 });
 
-describe('the memory of a chunk', () => {
-  /** What is left of each chunk when all have been read. */
-  async function leftOver(source: AsyncIterable<Buffer>): Promise<number[]> {
-    const chunks: Buffer[] = [];
-    for await (const chunk of source) chunks.push(chunk);
-    return chunks.map(({ length }) => length);
-  }
+/** What is left of each chunk when all have been read. */
+async function leftOver(source: AsyncIterable<Buffer>): Promise<number[]> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of source) chunks.push(chunk);
+  return chunks.map(({ length }) => length);
+}
 
+describe('the memory of a chunk', () => {
   test.each([
     ['gzip', gzipSync(mixed)],
     ['zstd', zstdCompressSync(mixed)],

@@ -38,11 +38,11 @@ describe('ChunkPipe', () => {
     const written = stopped.write(chunk('a'));
     await chunks.next();
     await chunks.return(undefined);
-    await written;
+    await expect(written).resolves.toBeUndefined();
     const unread = new ChunkPipe();
     const waiting = unread.write(chunk('a'));
     unread.close();
-    await waiting;
-    await unread.write(chunk('b'));
+    await expect(waiting).resolves.toBeUndefined();
+    await expect(unread.write(chunk('b'))).resolves.toBeUndefined();
   });
 });
