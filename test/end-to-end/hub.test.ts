@@ -37,7 +37,7 @@ const leaderElection = { leaseDuration: '6s', renewDeadline: '5s', retryPeriod: 
 const patience = 150_000;
 const readyLabel = `kmm.node.kubernetes.io/${spokeNamespace}.${name}.ready`;
 const fileOf = (kernel: string): string => `/opt/lib/modules/${kernel}/hello.ko`;
-const unsignedTag = `${kernelRelease}-${spokeNamespace}_${name}_kmm_unsigned`;
+const unsignedTag = `${kernelRelease}-kmm_unsigned`;
 
 describeWith([...hubAndSpokePrograms, 'sign-file', 'modinfo'], 'a ManagedClusterModule', () => {
   let world: HubAndSpoke;
