@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 
-/** Bytes of one output buffer of a decoder: smaller ones cost a thread switch each, larger ones only memory. */
-export const outputBufferSize = 256 * 1024;
+/** Bytes of one output buffer of a decoder: each costs two thread switches, and larger ones leave the cache. */
+export const outputBufferSize = 512 * 1024;
 
 /** Chunks that are decoded ahead of their consumer, so that decoding goes on in its thread meanwhile. */
 const chunksAhead = 2;

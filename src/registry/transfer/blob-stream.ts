@@ -5,8 +5,8 @@ import { RegistryError } from '../errors.ts';
 import type { Descriptor } from '../manifest.ts';
 import { backOff, isTransient, type RetryListener } from './retry.ts';
 
-/** Chunks that wait for the consumer before the source is paused: about a megabyte. */
-const highWaterMark = 16;
+/** Bytes that wait for the consumer before the source is paused; it gets them as one, since each chunk wakes a thread. */
+const highWaterMark = 1024 * 1024;
 
 /** Bytes that a connection must bring to count as progress. */
 const worthwhileProgress = 1024 * 1024;
@@ -56,8 +56,7 @@ export class BlobStream extends Readable {
   #fruitlessTries = 0;
 
   private constructor(options: BlobStreamOptions) {
-    // Chunk by chunk as they came: bytes that are read out of a stream's buffer are joined by copying.
-    super({ objectMode: true, highWaterMark });
+    super({ highWaterMark });
     this.#options = options;
     this.#hash = createHash(digestAlgorithm(options.descriptor.digest));
     options.signal?.addEventListener('abort', this.#abort, { once: true });

@@ -1,3 +1,4 @@
+import { writeSync } from 'node:fs';
 import type { TemporaryFile } from '../../shared/temporary-file.ts';
 import type { TarEntry } from '../../registry/tar/entry.ts';
 import { bufferSource, type ByteSource } from '../kmod/byte-source.ts';
@@ -74,19 +75,16 @@ export class Spool implements AsyncDisposable {
   }
 
   #write(bytes: Buffer, position: number): Promise<void> {
-    return usingTemporaryFiles(this.#directory, () => this.#writeAll(bytes, position));
+    return usingTemporaryFiles(this.#directory, () =>
+      Promise.resolve().then(() => this.#writeAll(bytes, position)),
+    );
   }
 
-  async #writeAll(bytes: Buffer, position: number): Promise<void> {
+  /** Not in the thread pool, where it would wait behind signatures that take longer than to write into the page cache. */
+  #writeAll(bytes: Buffer, position: number): void {
     let done = 0;
     while (done < bytes.length) {
-      const { bytesWritten } = await this.#file.handle.write(
-        bytes,
-        done,
-        bytes.length - done,
-        position + done,
-      );
-      done += bytesWritten;
+      done += writeSync(this.#file.handle.fd, bytes, done, bytes.length - done, position + done);
     }
   }
 }

@@ -1,3 +1,4 @@
+import { readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { type ByteSource, checkFilled } from './byte-source.ts';
 
@@ -22,8 +23,9 @@ export async function fileSource(
       const end = Math.min(to, size);
       const memory = Buffer.allocUnsafeSlow(Math.max(0, Math.min(chunkSize, end - from)));
       try {
+        // Not in the thread pool: what is read was mostly written just now, and comes out of the page cache sooner than a thread wakes.
         for (let at = from; at < end;) {
-          const { bytesRead } = await handle.read(memory, 0, Math.min(chunkSize, end - at), start + at);
+          const bytesRead = readSync(handle.fd, memory, 0, Math.min(chunkSize, end - at), start + at);
           if (bytesRead === 0) return;
           yield memory.subarray(0, bytesRead);
           at += bytesRead;
