@@ -3,6 +3,7 @@ import type { ApiClient } from '../runtime/api/client.ts';
 import { isApiError } from '../runtime/errors.ts';
 import { formatKey } from '../runtime/object-key.ts';
 import type { HubCaches } from './caches.ts';
+import { throwNamespaceError } from './namespace-error.ts';
 import type { DesiredManifestWork } from './manifest-work.ts';
 import type { WorkFacts } from './work-facts.ts';
 
@@ -34,25 +35,27 @@ export class WorkSync {
   }
 
   /**
-   * Writes a ManifestWork if it is not as it should be.
-   * @returns the cached one, if that is what it should be
-   * @throws ApiError
+   * Writes a ManifestWork if it is not as it should be. One that is being deleted stays so; when it is gone, another
+   * is made.
+   * @returns the cached one, if nothing is to be written
+   * @throws ApiError, HubError CLUSTER_NAMESPACE_MISSING, CLUSTER_NAMESPACE_TERMINATING
    */
   async apply(
     { object, specHash }: DesiredManifestWork,
     signal: AbortSignal,
   ): Promise<WorkFacts | undefined> {
     const cached = this.#cache.get(object.metadata);
+    if (cached?.deleting === true) return cached;
     const text = formatKey(object.metadata);
     const written = this.#written.get(text);
     if (written?.specHash === specHash && written.until > Date.now()) return undefined;
     const [owner] = object.metadata.ownerReferences ?? [];
     if (cached?.specHash === specHash && cached.ownerUid === owner?.uid) return cached;
     // One that is not ours, with our name by chance, is not taken over.
-    const { metadata } = await this.#client.apply(manifestWorks, object, {
-      force: cached !== undefined,
-      signal,
-    });
+    const options = { force: cached !== undefined, signal };
+    const { metadata } = await this.#client
+      .apply(manifestWorks, object, options)
+      .catch((error: unknown) => throwNamespaceError(error, object.metadata));
     const { generation = 0 } = metadata;
     const seen = this.#cache.get(metadata)?.generation ?? -1;
     if (seen < generation) this.#written.set(text, { specHash, generation, until: Date.now() + maxLag });
