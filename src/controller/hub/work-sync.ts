@@ -35,8 +35,7 @@ export class WorkSync {
   }
 
   /**
-   * Writes a ManifestWork if it is not as it should be. One that is being deleted stays so; when it is gone, another
-   * is made.
+   * Writes a ManifestWork if it is not as it should be.
    * @returns the cached one, if nothing is to be written
    * @throws ApiError, HubError CLUSTER_NAMESPACE_MISSING, CLUSTER_NAMESPACE_TERMINATING
    */
@@ -45,7 +44,6 @@ export class WorkSync {
     signal: AbortSignal,
   ): Promise<WorkFacts | undefined> {
     const cached = this.#cache.get(object.metadata);
-    if (cached?.deleting === true) return cached;
     const text = formatKey(object.metadata);
     const written = this.#written.get(text);
     if (written?.specHash === specHash && written.until > Date.now()) return undefined;
@@ -57,6 +55,8 @@ export class WorkSync {
       .apply(manifestWorks, object, options)
       .catch((error: unknown) => throwNamespaceError(error, object.metadata));
     const { generation = 0 } = metadata;
+    // Others may add fields: then it is as it should be, and has another hash.
+    if (cached?.generation === generation) return cached;
     const seen = this.#cache.get(metadata)?.generation ?? -1;
     if (seen < generation) this.#written.set(text, { specHash, generation, until: Date.now() + maxLag });
     return undefined;

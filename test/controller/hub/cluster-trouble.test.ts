@@ -136,6 +136,25 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with trouble in one clus
     await world.client.delete(managedClusterModules, { name });
   });
 
+  it('bears fields that somebody adds to a ManifestWork', async () => {
+    const name = 'added';
+    await rollOut(name, ['added-1']);
+    const key = { namespace: 'added-1', name };
+    const serviceAccount = { namespace: 'default', name: 'executor' };
+    const executor = { subject: { type: 'ServiceAccount', serviceAccount } };
+    const { metadata } = await world.client.patch(manifestWorks, key, { spec: { executor } });
+    const condition = { type: 'Applied', status: 'True', reason: 'AppliedManifestWorkComplete', message: '' };
+    const said = {
+      lastTransitionTime: new Date().toISOString(),
+      observedGeneration: metadata.generation,
+    };
+    const status = { conditions: [{ ...condition, ...said }] };
+    await world.client.patch(manifestWorks, key, { status }, { subresource: 'status' });
+    await world.eventually(name, (module) => expect(module.status?.phases).toEqual({ Applied: 1 }));
+    const after = await world.client.get(manifestWorks, key);
+    expect(after).toMatchObject({ spec: { executor }, metadata: { generation: metadata.generation } });
+  });
+
   it('takes the ManifestWork from a cluster that is being deleted, as soon as that begins', async () => {
     const name = 'leaving';
     await rollOut(name, ['leaving-1', 'leaving-2']);
