@@ -65,7 +65,10 @@ export async function runListWatch<T extends KubernetesObject>(
       if (isApiError(error, 'NOT_FOUND')) {
         // The error says no more than "not found".
         const definition = `${resource.plural}.${resource.group}`;
-        log.warn('the API server does not know a resource; its definition is awaited', { definition, ...fields });
+        log.warn('the API server does not know a resource; its definition is awaited', {
+          definition,
+          ...fields,
+        });
       } else {
         log.warn('watch failed', fields);
       }
