@@ -106,8 +106,9 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with trouble in one clus
     await world.cluster('held-4', { for: name }, [kernel]);
     await haveWork(name, ['held-1', 'held-2', 'held-4']);
     await world.eventually(name, ({ status }) => expect(status).toMatchObject({ numberDesired: 1 }));
-    // It does not give up.
-    await vi.waitFor(() => expect(Math.min(...held.values())).toBeGreaterThan(2), waiting);
+    // It does not give up, though nothing happens any more.
+    const tries = Math.max(...held.values());
+    await vi.waitFor(() => expect(Math.min(...held.values())).toBeGreaterThan(tries + 3), waiting);
     held.clear();
     await haveWork(name, ['held-4']);
   });
