@@ -7,7 +7,11 @@ export type HubErrorCode =
   /** Its kernels need more images than the status can list. */
   | 'TOO_MANY_IMAGES'
   /** A mapping gives a name for the image that no registry takes. */
-  | 'IMAGE_NAME_TOO_LONG';
+  | 'IMAGE_NAME_TOO_LONG'
+  /** The hub has no namespace for the cluster. */
+  | 'CLUSTER_NAMESPACE_MISSING'
+  /** The cluster's namespace on the hub is being deleted. */
+  | 'CLUSTER_NAMESPACE_TERMINATING';
 
 /** An error about one cluster of a ManagedClusterModule. Other clusters go on. */
 export class HubError extends KmmError<HubErrorCode> {

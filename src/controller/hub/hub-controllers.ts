@@ -14,6 +14,7 @@ import type { WorkFacts } from './work-facts.ts';
 
 export interface HubControllersOptions {
   readonly metrics?: Pick<RuntimeMetrics, 'controller'> | undefined;
+  /** @default 5 ms, doubled up to a minute: nobody tells when a registry or a cluster's namespace is back */
   readonly backoff?: ControllerOptions['backoff'];
   /** Milliseconds for which what clusters tell is collected before it is worked on. @default 1000 */
   readonly feedbackDelay?: number | undefined;
@@ -28,6 +29,7 @@ export interface HubControllers {
   refresh(): void;
 }
 
+const defaultBackoff = { first: 5, limit: 60_000 };
 /** Images worked on at a time: most of the work is waiting for registries. */
 const maxConcurrentImages = 16;
 const maxConcurrentModules = 4;
@@ -38,7 +40,7 @@ const maxConcurrentModules = 4;
  */
 export function createHubControllers(
   services: HubServices,
-  { metrics, backoff, feedbackDelay = 1000 }: HubControllersOptions = {},
+  { metrics, backoff = defaultBackoff, feedbackDelay = 1000 }: HubControllersOptions = {},
 ): HubControllers {
   const { caches, references, queue, log, now = Date.now } = services;
   const enqueueImage = (name: string): void => images.enqueue({ name });

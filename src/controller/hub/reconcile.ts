@@ -1,19 +1,14 @@
 import pLimit from 'p-limit';
-import type {
-  ClusterStatus,
-  ManagedClusterModule,
-  ManagedClusterModuleStatus,
-} from '../../api/managed-cluster-module.ts';
-import { KmmError } from '../../shared/errors.ts';
+import type { ManagedClusterModule, ManagedClusterModuleStatus } from '../../api/managed-cluster-module.ts';
 import { toConditions } from '../module/conditions.ts';
 import { findingsOfInvalid } from '../module/findings.ts';
-import { describe, reasonOf } from '../module/kernel-result.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { isApiError } from '../runtime/errors.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/object-key.ts';
 import type { CachedManagedClusterModule } from './caches.ts';
 import { planCluster, type ClusterPlan, type PlanOptions } from './cluster-plan.ts';
+import { appliedResult, failedResult, waitingResult, type ClusterResult } from './cluster-result.ts';
 import type { ImageBoard } from './image-board.ts';
 import { limitImages, type LimitedWants } from './image-limit.ts';
 import { imageStatuses } from './image-statuses.ts';
@@ -24,20 +19,12 @@ import { managedClusterModules } from './resources.ts';
 import type { HubServices } from './services.ts';
 import { managedClusterModuleStatusOf } from './status.ts';
 import type { WorkFacts } from './work-facts.ts';
-import { workStatus } from './work-status.ts';
 import { WorkSync } from './work-sync.ts';
 
 /** Requests for one ManagedClusterModule at a time. */
 const maxConcurrentWrites = 16;
 /** Milliseconds until the cache should have what the API server has. */
 const outOfDatePause = 200;
-
-/** What became of a cluster. */
-interface ClusterResult {
-  readonly status: ClusterStatus;
-  /** Why to come again soon. */
-  readonly error?: unknown;
-}
 
 /** Brings ManagedClusterModules to where they should be. */
 export class ManagedClusterModuleReconciler {
@@ -130,18 +117,16 @@ export class ManagedClusterModuleReconciler {
     const make = view.factoryFor([...new Set(digests)].toSorted().join('\n'));
     const limit = pLimit(maxConcurrentWrites);
     return Promise.all(
-      planned.map(async ({ cluster: { name, away }, plan }) => {
-        const work = works.get(name);
-        if (plan.type !== 'apply') return waiting(name, plan, work);
-        const told = (status: ClusterStatus): ClusterStatus => (away ? awayStatus(status) : status);
+      planned.map(async ({ cluster, plan }) => {
+        const { name } = cluster;
+        const before = works.get(name);
+        if (plan.type !== 'apply') return waitingResult(name, plan, before);
         return limit(async () => {
           try {
             const current = await this.#works.apply(make(name, plan.images), signal);
-            return {
-              status: told({ name, kernels: plan.kernels, ...appliedStatus(view, current, work) }),
-            };
+            return appliedResult(cluster, plan, { current, before, manifestWork: view.user.name });
           } catch (error) {
-            return failed(name, plan, error);
+            return failedResult(name, plan, error);
           }
         });
       }),
@@ -218,53 +203,6 @@ function countKernels(clusters: readonly ManagedClusterFacts[]): Map<string, num
     for (const release of kernels.releases) counts.set(release, (counts.get(release) ?? 0) + 1);
   }
   return counts;
-}
-
-function waiting(
-  name: string,
-  plan: Exclude<ClusterPlan, { type: 'apply' }>,
-  work: WorkFacts | undefined,
-): ClusterResult {
-  const { kernels } = plan;
-  if (plan.type === 'unknown') {
-    const looking = { phase: 'Building', reason: 'Checking', message: 'Images are looked for' } as const;
-    return { status: { name, kernels, ...(work === undefined ? looking : workStatus(work)) } };
-  }
-  // What the cluster has is not what it should have.
-  const behind = work === undefined ? {} : { ...workStatus(work), applied: false };
-  return { status: { name, kernels, ...behind, ...plan.obstacle } };
-}
-
-/** The cached work, if it is as it should be; else it was written just now, and nobody has seen it yet. */
-function appliedStatus(
-  { user }: ModuleView,
-  current: WorkFacts | undefined,
-  before: WorkFacts | undefined,
-): ReturnType<typeof workStatus> {
-  if (current !== undefined) return workStatus(current);
-  return {
-    ...(before === undefined ? { degraded: false } : workStatus(before)),
-    manifestWork: user.name,
-    applied: false,
-    phase: 'Applying',
-    reason: 'WaitingForAgent',
-    message: 'The work agent has not applied the Module yet',
-  };
-}
-
-/** Whose agent is away does not apply anything. */
-function awayStatus(status: ClusterStatus): ClusterStatus {
-  if (status.phase !== 'Applying') return status;
-  return { ...status, reason: 'ClusterAway', message: 'The hub has not heard of the cluster lately' };
-}
-
-function failed(name: string, { kernels }: ClusterPlan, error: unknown): ClusterResult {
-  const reason = error instanceof KmmError ? reasonOf(error.code) : 'InternalError';
-  const status = { name, kernels, phase: 'Failed', reason, message: describe(error) } as const;
-  // What is too large stays so.
-  return error instanceof KmmError && error.code === 'MANIFEST_WORK_TOO_LARGE'
-    ? { status }
-    : { status, error };
 }
 
 function throwErrors(errors: readonly unknown[]): void {

@@ -5,6 +5,13 @@ import type { WorkFacts } from './work-facts.ts';
 /** What a ManifestWork says of its cluster. */
 export type WorkStatus = Omit<ClusterStatus, 'name' | 'kernels'>;
 
+/** As long as an agent has not tried. */
+export const waitingForAgent = {
+  phase: 'Applying',
+  reason: 'WaitingForAgent',
+  message: 'The work agent has not applied the Module yet',
+} as const;
+
 /** Reads how far a cluster is with the Module that its ManifestWork holds. */
 export function workStatus(work: WorkFacts): WorkStatus {
   const { feedback } = work;
@@ -12,7 +19,7 @@ export function workStatus(work: WorkFacts): WorkStatus {
   const { available, desired } = feedback.moduleLoader;
   const facts = {
     manifestWork: work.key.name,
-    applied: work.applied === true,
+    applied: work.applied === true && !work.deleting,
     degraded,
     ...(available === undefined ? {} : { availableNumber: available }),
     ...(desired === undefined ? {} : { desiredNumber: desired }),
@@ -21,16 +28,18 @@ export function workStatus(work: WorkFacts): WorkStatus {
 }
 
 function phaseOf(work: WorkFacts, degraded: boolean): Pick<ClusterStatus, 'phase' | 'reason' | 'message'> {
-  const { applied, problem, feedback } = work;
-  if (applied === false)
-    return { phase: 'Failed', reason: problem?.reason || 'NotApplied', message: problem?.message };
-  if (applied === undefined) {
+  const { applied, problem, feedback, deleting } = work;
+  // The agent takes from the cluster what it holds, whatever it still says of it.
+  if (deleting) {
     return {
       phase: 'Applying',
-      reason: 'WaitingForAgent',
-      message: 'The work agent has not applied the Module yet',
+      reason: 'WorkDeleting',
+      message: 'The ManifestWork is being deleted; it is made anew when it is gone',
     };
   }
+  if (applied === false)
+    return { phase: 'Failed', reason: problem?.reason || 'NotApplied', message: problem?.message };
+  if (applied === undefined) return waitingForAgent;
   if (feedback.current === false) {
     return {
       phase: 'Applied',

@@ -3,6 +3,7 @@ import type { ApiClient } from '../runtime/api/client.ts';
 import { isApiError } from '../runtime/errors.ts';
 import { formatKey } from '../runtime/object-key.ts';
 import type { HubCaches } from './caches.ts';
+import { throwNamespaceError } from './namespace-error.ts';
 import type { DesiredManifestWork } from './manifest-work.ts';
 import type { WorkFacts } from './work-facts.ts';
 
@@ -35,8 +36,8 @@ export class WorkSync {
 
   /**
    * Writes a ManifestWork if it is not as it should be.
-   * @returns the cached one, if that is what it should be
-   * @throws ApiError
+   * @returns the cached one, if nothing is to be written
+   * @throws ApiError, HubError CLUSTER_NAMESPACE_MISSING, CLUSTER_NAMESPACE_TERMINATING
    */
   async apply(
     { object, specHash }: DesiredManifestWork,
@@ -49,11 +50,13 @@ export class WorkSync {
     const [owner] = object.metadata.ownerReferences ?? [];
     if (cached?.specHash === specHash && cached.ownerUid === owner?.uid) return cached;
     // One that is not ours, with our name by chance, is not taken over.
-    const { metadata } = await this.#client.apply(manifestWorks, object, {
-      force: cached !== undefined,
-      signal,
-    });
+    const options = { force: cached !== undefined, signal };
+    const { metadata } = await this.#client
+      .apply(manifestWorks, object, options)
+      .catch((error: unknown) => throwNamespaceError(error, object.metadata));
     const { generation = 0 } = metadata;
+    // Others may add fields: then it is as it should be, and has another hash.
+    if (cached?.generation === generation) return cached;
     const seen = this.#cache.get(metadata)?.generation ?? -1;
     if (seen < generation) this.#written.set(text, { specHash, generation, until: Date.now() + maxLag });
     return undefined;

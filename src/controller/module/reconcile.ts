@@ -29,6 +29,7 @@ import { confirmModule, OutOfDate } from './out-of-date.ts';
 import { selectNodes, type SelectedNodes } from './node-groups.ts';
 import { referencesOf } from './references.ts';
 import { moduleStatusOf } from './status.ts';
+import { waitingForHub } from './waiting-for-hub.ts';
 import { wantedKernels, type WantedKernel } from './wanted-kernels.ts';
 
 /** What the Module reconciler works with. */
@@ -123,7 +124,8 @@ export class ModuleReconciler {
     );
     return wanted.flatMap((kernel) => {
       const result = results[images.findIndex(({ members }) => members.includes(kernel.group))];
-      return result === undefined ? [] : [{ ...kernel, ...result }];
+      if (result === undefined) return [];
+      return [{ ...kernel, ...(this.#services.managed === true ? waitingForHub(result, kernel) : result) }];
     });
   }
 

@@ -31,7 +31,7 @@ export type ApiErrorCode =
   /** An answer that the API server should not give. */
   | 'UNEXPECTED_RESPONSE';
 
-/** A request to the API server that failed. `facts` hold what applies of method, path, status and reason. */
+/** A request to the API server that failed. `facts` hold what applies of method, path, status, reason, kind (of what it is about) and causes. */
 export class ApiError extends KmmError<ApiErrorCode> {
   override readonly name = 'ApiError';
 }

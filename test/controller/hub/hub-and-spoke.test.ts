@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { parseModule } from '../../../src/api/module/module.ts';
 import {
   daemonSets,
+  jobs,
   modules,
   type CustomResource,
   type DaemonSet,
@@ -174,6 +175,22 @@ describeWith(
         const { spec } = await fleet.spokeClient.get(clusterClaims, claim);
         expect(spec).toEqual({ value: [kernel, '6.2.0'].join('\n') });
       }, eventually);
+      // The spoke knows that the hub has not made an image for that kernel yet.
+      await vi.waitFor(async () => {
+        const { status } = parseModule(await spokeModule());
+        expect(status?.kernels).toMatchObject([
+          { kernelVersion: kernel, phase: 'Ready' },
+          { kernelVersion: '6.2.0', phase: 'Pending', reason: 'WaitingForHub' },
+        ]);
+        const verdicts = status?.conditions?.map(({ type, status: value }) => [type, value]);
+        expect(verdicts).toEqual(
+          expect.arrayContaining([
+            ['Ready', 'False'],
+            ['Progressing', 'True'],
+            ['Degraded', 'False'],
+          ]),
+        );
+      }, eventually);
       await passClaimsOn();
       await world.jobs.build((await world.activeJobs('build', 1))[0]!);
       await world.jobs.sign((await world.activeJobs('sign', 1))[0]!);
@@ -205,6 +222,7 @@ describeWith(
         );
         expect(status?.kernels).toMatchObject([{ phase: 'Ready', reason: 'ImageFound', digest }]);
       }, eventually);
+      expect(await listAll(fleet.spokeClient, jobs, {})).toEqual([]);
       await fleet.spokeClient.delete(modules, { namespace: 'drivers', name: 'own' });
     });
 

@@ -122,7 +122,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     await world.eventually(name, ({ status }) => {
       expect(status?.clusters).toMatchObject([
         { name: 'alone-bad', phase: 'Failed', reason: 'ImageNotFound', kernels: 2 },
-        { name: 'alone-homeless', phase: 'Failed', reason: 'NotFound' },
+        { name: 'alone-homeless', phase: 'Failed', reason: 'ClusterNamespaceMissing' },
         { name: 'alone-other', phase: 'Pending', reason: 'NoKernelMatches' },
         { name: 'alone-silent', phase: 'Pending', reason: 'NoKernels' },
         { name: 'alone-good', phase: 'Applying' },

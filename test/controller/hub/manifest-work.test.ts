@@ -190,6 +190,31 @@ describe('the ManifestWorks of a fleet', () => {
   });
 });
 
+describe('the feedback rules of a ManifestWork', () => {
+  it('ask for the counters that KMM asks for, under the same names', () => {
+    const { object } = createManifestWorkFactory(wanted)('cluster-1', []);
+    const { manifestConfigs } = object.spec as { manifestConfigs: unknown };
+    expect(manifestConfigs).toMatchObject([
+      {
+        resourceIdentifier: { group: 'kmm.sigs.x-k8s.io', resource: 'modules', namespace: 'drivers' },
+        feedbackRules: [
+          {
+            type: 'JSONPaths',
+            jsonPaths: expect.arrayContaining(
+              ['devicePlugin', 'dra', 'moduleLoader'].flatMap((part) =>
+                ['availableNumber', 'desiredNumber', 'nodesMatchingSelectorNumber'].map((number) => ({
+                  name: `${part}.${number}`,
+                  path: `.status.${part}.${number}`,
+                })),
+              ),
+            ) as unknown,
+          },
+        ],
+      },
+    ]);
+  });
+});
+
 describe('a ManifestWork that would be too large', () => {
   it('is refused with its size, the limit and the cluster', () => {
     const large = createManifestWorkFactory(resource({ kernelMappings: mappings(4000) }));

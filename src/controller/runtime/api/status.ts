@@ -6,6 +6,13 @@ const statusSchema = z.looseObject({
   code: z.number().optional(),
   reason: z.string().optional(),
   message: z.string().optional(),
+  details: z
+    .looseObject({
+      kind: z.string().optional(),
+      causes: z.array(z.looseObject({ reason: z.string().optional() })).optional(),
+    })
+    .optional()
+    .catch(undefined),
 });
 
 const codes: Readonly<Record<number, ApiErrorCode>> = {
@@ -31,13 +38,14 @@ export interface FailedRequest {
 /** The error that a metav1.Status describes. */
 export function errorFromStatus({ method, path, status, body }: FailedRequest): ApiError {
   const parsed = statusSchema.safeParse(body);
-  const { code, reason, message } = parsed.success ? parsed.data : {};
+  const { code, reason, message, details } = parsed.success ? parsed.data : {};
   const number = status ?? code ?? 0;
   const said = message ?? reason ?? 'no reason given';
+  const causes = details?.causes?.flatMap((cause) => cause.reason ?? []);
   return new ApiError({
     code: codeFor(number, reason),
     message: `The API server refused ${method} ${path} with ${number}: ${said}`,
-    facts: { method, path, status: number, reason },
+    facts: { method, path, status: number, reason, kind: details?.kind, causes },
   });
 }
 

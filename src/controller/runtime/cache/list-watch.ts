@@ -61,7 +61,17 @@ export async function runListWatch<T extends KubernetesObject>(
       // Once, a broken connection is taken up where it broke. Any other trouble, or more of it: a list.
       if (failures > 1 || !isApiError(error, 'NETWORK', 'TIMEOUT')) resourceVersion = undefined;
       const wait = withJitter(backoffDelay(failures, backoff));
-      log.warn('watch failed', { resource: resource.plural, failures, wait: Math.round(wait), error });
+      const fields = { resource: resource.plural, failures, wait: Math.round(wait), error };
+      if (isApiError(error, 'NOT_FOUND')) {
+        // The error says no more than "not found".
+        const definition = `${resource.plural}.${resource.group}`;
+        log.warn('the API server does not know a resource; its definition is awaited', {
+          definition,
+          ...fields,
+        });
+      } else {
+        log.warn('watch failed', fields);
+      }
       await pause(wait, signal);
       continue;
     }

@@ -1,0 +1,31 @@
+import { isApiError } from '../runtime/errors.ts';
+import type { ObjectKey } from '../runtime/object-key.ts';
+import { HubError } from './errors.ts';
+
+/**
+ * Throws what kept a ManifestWork from being written: a HubError where that is the cluster's namespace, else the
+ * error itself.
+ */
+export function throwNamespaceError(error: unknown, { namespace: cluster = '', name }: ObjectKey): never {
+  const facts = { cluster, managedClusterModule: name };
+  if (isApiError(error, 'NOT_FOUND') && error.facts['kind'] === 'namespaces') {
+    throw new HubError({
+      code: 'CLUSTER_NAMESPACE_MISSING',
+      message: `The hub has no namespace ${cluster} for the cluster`,
+      hint: 'Open Cluster Management makes it when the cluster is accepted (spec.hubAcceptsClient of the ManagedCluster).',
+      facts,
+      cause: error,
+    });
+  }
+  const causes = isApiError(error, 'FORBIDDEN') ? error.facts['causes'] : undefined;
+  if (Array.isArray(causes) && causes.includes('NamespaceTerminating')) {
+    throw new HubError({
+      code: 'CLUSTER_NAMESPACE_TERMINATING',
+      message: `The namespace ${cluster} of the cluster is being deleted on the hub`,
+      hint: 'Make it anew when it is gone, or delete the ManagedCluster.',
+      facts,
+      cause: error,
+    });
+  }
+  throw error;
+}
