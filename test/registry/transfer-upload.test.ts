@@ -79,7 +79,19 @@ interface Upload {
   readonly bytesUp: number;
 }
 
-async function upload(behaviour: Behaviour = () => {}, content = open): Promise<Upload> {
+/** The blob in memory that is used again for each chunk, as a temporary file is read. */
+async function* inReusedMemory(): AsyncGenerator<Buffer> {
+  const memory = Buffer.alloc(MiB);
+  for (let at = 0; at < blob.length; at += MiB) {
+    yield memory.subarray(0, blob.copy(memory, 0, at, at + MiB));
+    memory.fill(0);
+  }
+}
+
+async function upload(
+  behaviour: Behaviour = () => {},
+  content: () => AsyncIterable<Buffer> = open,
+): Promise<Upload> {
   const registry = new UploadServer(behaviour);
   await using server = await startExchange(registry.answer);
   const repository = openRemote(server.host);
@@ -171,6 +183,15 @@ describe('an upload', () => {
       expect(registry.log).toContain('DELETE blobs/uploads/1');
     },
   );
+
+  test.each<[string, Behaviour]>([
+    ['one piece', () => {}],
+    ['chunks', chunksOnly(() => {})],
+  ])('in %s is done with a chunk of its source when it asks for the next', async (_, behaviour) => {
+    const { registry, outcome } = await upload(behaviour, inReusedMemory);
+    expect(outcome).toBe('uploaded');
+    expect(registry.stored?.equals(blob)).toBe(true);
+  });
 
   test('in chunks uses larger ones where the registry asks for them', async () => {
     const { registry } = await upload(

@@ -23,8 +23,9 @@ export class LayerSource {
     while (missing > 0) {
       const chunk = await this.#pull();
       if (chunk === undefined) break;
-      parts.push(chunk);
       missing -= chunk.length;
+      // A chunk is valid until the next is asked for.
+      parts.push(missing > 0 ? Buffer.from(chunk) : chunk);
     }
     this.#pushedBack = parts.length === 1 ? parts[0] : Buffer.concat(parts);
     return (this.#pushedBack ?? Buffer.alloc(0)).subarray(0, length);

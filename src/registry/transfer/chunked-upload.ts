@@ -1,6 +1,7 @@
 import { RegistryError } from '../errors.ts';
 import { discardBody } from '../http/response-body.ts';
 import type { HttpResponse } from '../http/transport.ts';
+import { chunkPieces } from '../layer/pieces.ts';
 import type { Descriptor } from '../manifest.ts';
 import { checkEmpty, checkStoredDigest } from './answer.ts';
 import { blobContext, send, type Endpoint } from './endpoint.ts';
@@ -16,6 +17,7 @@ export interface ChunkedUpload {
   readonly endpoint: Endpoint;
   readonly descriptor: Descriptor;
   readonly session: UploadSession;
+  /** A chunk need not be valid any longer when the next is asked for. */
   readonly content: AsyncIterable<Buffer>;
   readonly signal: AbortSignal | undefined;
 }
@@ -34,11 +36,12 @@ interface Progress {
  * registry took the chunk: some drop all but the first one and report success.
  */
 export async function uploadChunked(upload: ChunkedUpload): Promise<void> {
-  let progress: Progress = { location: upload.session.location, offset: 0 };
-  for await (const chunk of inChunks(upload.content, upload.session.chunkSize)) {
-    progress = await sendChunk(upload, chunk, progress);
+  const { endpoint, descriptor, session, content, signal } = upload;
+  let progress: Progress = { location: session.location, offset: 0 };
+  for await (const { bytes, release } of chunkPieces(content, Math.min(session.chunkSize, descriptor.size))) {
+    progress = await sendChunk(upload, bytes, progress);
+    release();
   }
-  const { endpoint, descriptor, signal } = upload;
   const response = await send(endpoint, {
     method: 'PUT',
     url: withDigest(progress.location, descriptor.digest),
@@ -138,25 +141,6 @@ function offsetOf(response: HttpResponse): number | undefined {
   const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(response.headers['range'] ?? '')?.[1];
   if (last === undefined) return undefined;
   return last === '0' ? 0 : Number(last) + 1;
-}
-
-/** Cuts a stream into pieces of exactly `size` bytes, but for the last. */
-async function* inChunks(content: AsyncIterable<Buffer>, size: number): AsyncGenerator<Buffer> {
-  let pieces: Buffer[] = [];
-  let length = 0;
-  for await (const received of content) {
-    let rest = received;
-    while (length + rest.length >= size) {
-      const head = rest.subarray(0, size - length);
-      rest = rest.subarray(head.length);
-      yield Buffer.concat([...pieces, head]);
-      pieces = [];
-      length = 0;
-    }
-    if (rest.length > 0) pieces.push(rest);
-    length += rest.length;
-  }
-  if (length > 0) yield Buffer.concat(pieces);
 }
 
 function lost({ endpoint, descriptor }: ChunkedUpload, has: number, sent: number): RegistryError {

@@ -29,9 +29,14 @@ export class EarlySignatures {
     const { content } = analysis;
     if (this.#signing.signFile !== undefined || content.size > maxContentSize || !this.#changes(analysis))
       return undefined;
-    const { bytes, giveBack } = await this.#memory.borrow(content.size);
     this.#signing.signal?.throwIfAborted();
-    await content.readInto(bytes, 0);
+    const { bytes, giveBack } = await this.#memory.borrow(content.size);
+    try {
+      await content.readInto(bytes, 0);
+    } catch (error) {
+      giveBack();
+      throw error;
+    }
     const signature = createModuleSignature({ ...this.#signing, content: bytes }).finally(giveBack);
     // It is awaited when the module's layer is written; until then a failure must not count as unhandled.
     signature.catch(() => {});
