@@ -5,6 +5,7 @@ import { scanLayer } from '../layer/scan-layer.ts';
 import type { ImageManifest, Manifest } from '../manifest.ts';
 import { isNonDistributableLayerType } from '../media-types.ts';
 import { formatPlatform, matchesPlatform, type Platform } from '../platform.ts';
+import { copyContent } from '../tar/copy-content.ts';
 import type { TarEntry } from '../tar/entry.ts';
 import { isAttestation } from './attestation.ts';
 import type { ImageRepository, Selector } from './repository.ts';
@@ -104,8 +105,7 @@ async function readLayer(
 
 async function readContent(entry: TarEntry): Promise<Buffer> {
   const content = Buffer.allocUnsafeSlow(entry.size);
-  let at = 0;
-  for await (const chunk of entry.content()) at += chunk.copy(content, at);
+  await copyContent(entry, content);
   return content;
 }
 

@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { Transform } from 'node:stream';
 import { constants, crc32, createDeflateRaw, createZstdCompress } from 'node:zlib';
 import type { LayerCompression } from './layer.ts';
+import { freeOutputBuffer } from './output-buffer.ts';
 import { chunkPieces, type Piece } from './pieces.ts';
 
 /** How a layer is to be compressed. */
@@ -66,14 +67,12 @@ async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
   yield trailer;
 }
 
-/** Gives what became of the first piece, and frees it then: the garbage collector would wait for tens of megabytes. */
+/** Gives what became of the first piece, and frees it then. */
 async function* takeFirst(inFlight: Promise<Buffer[]>[]): AsyncGenerator<Buffer> {
   const chunks = (await inFlight.shift()) ?? [];
   yield* chunks;
   // Several chunks may lie in one buffer.
-  for (const { buffer } of chunks) {
-    if (buffer instanceof ArrayBuffer && buffer.byteLength === deflateChunkSize) buffer.transfer(0);
-  }
+  for (const { buffer } of chunks) freeOutputBuffer(buffer, deflateChunkSize);
 }
 
 /** Compresses a piece; the chunks are the encoder's own output buffers, which nobody else has. */

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { freeOutputBuffer } from './output-buffer.ts';
 
 /** Bytes of one output buffer of a decoder: each costs two thread switches, and larger ones leave the cache. */
 export const outputBufferSize = 512 * 1024;
@@ -8,7 +9,7 @@ const chunksAhead = 2;
 
 /**
  * The output of a decoder, chunk by chunk as it was made: a stream's own iterator joins them by copying. A chunk is valid
- * until the next is asked for. Its memory is freed then: the garbage collector would wait for tens of megabytes.
+ * until the next is asked for; its memory is freed then.
  */
 export async function* decodedChunks(decoder: Readable): AsyncGenerator<Buffer> {
   const queue: Buffer[] = [];
@@ -38,7 +39,7 @@ export async function* decodedChunks(decoder: Readable): AsyncGenerator<Buffer> 
     const chunk = queue.shift();
     if (chunk !== undefined) {
       // A decoder writes into one buffer after another.
-      if (previous !== chunk.buffer) free(previous);
+      if (previous !== chunk.buffer) freeOutputBuffer(previous, outputBufferSize);
       previous = chunk.buffer;
       if (queue.length === 0) decoder.resume();
       yield chunk;
@@ -52,8 +53,4 @@ export async function* decodedChunks(decoder: Readable): AsyncGenerator<Buffer> 
       });
     }
   }
-}
-
-function free(buffer: ArrayBufferLike | undefined): void {
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === outputBufferSize) buffer.transfer(0);
 }

@@ -1,5 +1,6 @@
 import { writeSync } from 'node:fs';
 import type { TemporaryFile } from '../../shared/temporary-file.ts';
+import { copyContent } from '../../registry/tar/copy-content.ts';
 import type { TarEntry } from '../../registry/tar/entry.ts';
 import { bufferSource, type ByteSource } from '../kmod/byte-source.ts';
 import { fileSource } from '../kmod/file-source.ts';
@@ -44,8 +45,7 @@ export class Spool implements AsyncDisposable {
     if (this.#memory.length < entry.size)
       this.#memory = Buffer.allocUnsafeSlow(Math.max(entry.size, minMemory));
     const bytes = this.#memory.subarray(0, entry.size);
-    let at = 0;
-    for await (const chunk of entry.content()) at += chunk.copy(bytes, at);
+    await copyContent(entry, bytes);
     return bufferSource(bytes);
   }
 
