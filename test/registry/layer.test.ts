@@ -12,7 +12,7 @@ import { scanLayer } from '../../src/registry/layer/scan-layer.ts';
 import { writeLayer } from '../../src/registry/layer/write-layer.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { RegistryError } from '../../src/registry/errors.ts';
-import { describeWith } from '../support/programs.ts';
+import { describeWith, requireProgram } from '../support/programs.ts';
 import { collect, endOfArchive, entryBlocks, inChunks } from '../support/tar-blocks.ts';
 
 const limits = defaultLayerLimits;
@@ -88,6 +88,31 @@ describe('unpacking a layer', () => {
     for (const size of [7777, 10_000_000]) {
       await expect(unpack(inChunks(blob, size))).rejects.toMatchObject({ code: 'INVALID_LAYER' });
     }
+  });
+
+  test.each([
+    ['xz', ['-0', '-c']],
+    ['bzip2', ['-c']],
+  ] as const)('%s is said not to be supported', async (name, args) => {
+    const blob = execFileSync(requireProgram(name), args, { input: mixed, maxBuffer: 1e8 });
+    const empty = execFileSync(requireProgram(name), args, { input: '' });
+    for (const bytes of [blob, empty]) {
+      await expect(unpack(inChunks(bytes, 7))).rejects.toMatchObject({
+        code: 'UNSUPPORTED_MEDIA_TYPE',
+        message: expect.stringContaining(name),
+      });
+    }
+    await expect(unpack(withWrongDigest(blob))).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+  });
+
+  test('a zstd window over 128 MiB is a limit, and one of 128 MiB is none', async () => {
+    const zstd = (long: number) =>
+      execFileSync(requireProgram('zstd'), ['-c', '-1', `--long=${long}`], { input: mixed, maxBuffer: 1e8 });
+    expect((await unpack(inChunks(zstd(27)))).equals(mixed)).toBe(true);
+    await expect(unpack(inChunks(zstd(28)))).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+      message: expect.stringContaining('128 MiB'),
+    });
   });
 
   test.each([

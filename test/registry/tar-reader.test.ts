@@ -64,6 +64,32 @@ describe('an archive that tries to hide something', () => {
     },
   );
 
+  test.each([
+    ['redirect', 'SCHILY.xattr.trusted.overlay.redirect', 'trusted.overlay.redirect'],
+    ['opaque', 'SCHILY.xattr.user.overlay.opaque', 'user.overlay.opaque'],
+    ['metacopy', 'LIBARCHIVE.xattr.trusted.overlay.metacopy', 'trusted.overlay.metacopy'],
+    ['whiteout', 'LIBARCHIVE.xattr.user%2Eoverlay%2ewhiteout', 'user.overlay.whiteout'],
+    ['unknown', 'SCHILY.xattr.trusted.overlay.overlay.later', 'trusted.overlay.overlay.later'],
+  ])('an attribute that overlayfs obeys is refused by name (%s)', async (_, key, name) => {
+    const attribute = paxBlocks({ [key]: '/stash' });
+    const directory = headerBlock({ name: 'opt/lib/', type: '5' });
+    const refused = {
+      code: 'INVALID_LAYER',
+      message: expect.stringContaining(name),
+      facts: expect.objectContaining({ path: 'opt/lib/' }),
+    };
+    await expect(namesOf(join(attribute, directory, endOfArchive))).rejects.toMatchObject(refused);
+    const overridden = join(attribute, paxBlocks({ mtime: '1' }), directory, endOfArchive);
+    await expect(namesOf(overridden)).rejects.toMatchObject(refused);
+    const global = join(paxBlocks({ [key]: '/stash' }, 'g'), directory, endOfArchive);
+    await expect(namesOf(global)).rejects.toMatchObject(refused);
+  });
+
+  test('other attributes of the same namespaces are not', async () => {
+    const harmless = { 'SCHILY.xattr.trusted.overlays': 'a', 'LIBARCHIVE.xattr.user.overlay%': 'b' };
+    expect(await namesOf(join(paxBlocks(harmless), file('a'), endOfArchive))).toEqual(['a']);
+  });
+
   test('the size of the PAX header counts, not that of the block', async () => {
     const archive = join(
       paxBlocks({ size: '5' }),

@@ -68,6 +68,7 @@ const sources = {
   tar: { hint: debian('tar') },
   gzip: { hint: debian('gzip') },
   xz: { hint: debian('xz-utils') },
+  bzip2: { hint: debian('bzip2') },
   zstd: { hint: debian('zstd') },
   cpio: { hint: debian('cpio') },
   bash: { hint: debian('bash') },

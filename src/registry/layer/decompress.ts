@@ -1,19 +1,32 @@
 import type { Transform } from 'node:stream';
-import { createGunzip, createZstdDecompress } from 'node:zlib';
+import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
 import { RegistryError } from '../errors.ts';
 import { decodedChunks, outputBufferSize } from './decoded-chunks.ts';
 import { LayerSource } from './layer-source.ts';
 import type { LayerCompression, LayerLimits } from './layer.ts';
 
-const magicLength = 4;
+/** Bytes that tell a layer's compression. */
+const magicLength = 10;
 const gzipMagic = 0x1f8b08;
 const zstdMagic = 0xfd2fb528;
 const zstdSkippableMagic = 0x184d2a50;
+const zstdMagicLength = 4;
+/** Bytes of history that a frame may ask the decoder to keep. */
+const maxZstdWindow = 128 * 1024 ** 2;
+/** Formats that some tools can write and that containerd cannot read. */
+const unsupportedFormats = [
+  { name: 'xz', magic: Buffer.from('fd377a585a00', 'hex') },
+  ...Array.from('123456789').flatMap((level) => [
+    { name: 'bzip2', magic: Buffer.from(`BZh${level}1AY&SY`) },
+    // Of nothing at all: only the end of the stream.
+    { name: 'bzip2', magic: Buffer.concat([Buffer.from(`BZh${level}`), Buffer.from('177245385090', 'hex')]) },
+  ]),
+];
 
-/** Tells a layer's compression by its first four bytes. */
+/** Tells a layer's compression by its first bytes. */
 export function detectCompression(firstBytes: Buffer): LayerCompression {
   if (firstBytes.length >= 3 && firstBytes.readUIntBE(0, 3) === gzipMagic) return 'gzip';
-  if (firstBytes.length < magicLength) return 'none';
+  if (firstBytes.length < zstdMagicLength) return 'none';
   const magic = firstBytes.readUInt32LE(0);
   const isZstd = magic === zstdMagic || (magic & 0xfffffff0) >>> 0 === zstdSkippableMagic;
   return isZstd ? 'zstd' : 'none';
@@ -32,14 +45,23 @@ export interface DecompressedLayer {
 /**
  * Unpacks a layer: gzip (all members), zstd (all frames) or nothing, by its first bytes.
  * Other data after the compressed is an error, as in Go.
- * @throws RegistryError INVALID_LAYER, LIMIT_EXCEEDED from `tar`
+ * @throws RegistryError UNSUPPORTED_MEDIA_TYPE for xz and bzip2; INVALID_LAYER, LIMIT_EXCEEDED from `tar`
  */
 export async function decompressLayer(
   source: AsyncIterable<Buffer>,
   { limits }: { readonly limits: Pick<LayerLimits, 'maxUncompressedBytes'> },
 ): Promise<DecompressedLayer> {
   const compressed = new LayerSource(source);
-  const compression = detectCompression(await compressed.peek(magicLength));
+  const firstBytes = await compressed.peek(magicLength);
+  const unsupported = unsupportedFormats.find(({ magic }) =>
+    firstBytes.subarray(0, magic.length).equals(magic),
+  );
+  if (unsupported !== undefined) {
+    // What the source tells of itself (another digest) is the better answer.
+    await compressed.drain();
+    throw notSupported(unsupported.name);
+  }
+  const compression = detectCompression(firstBytes);
   const tar = compression === 'none' ? passThrough(compressed) : unpack(compressed, compression);
   return { compression, tar: limitBytes(tar, limits.maxUncompressedBytes) };
 }
@@ -73,7 +95,13 @@ async function* passThrough(source: LayerSource): AsyncGenerator<Buffer> {
 
 async function* unpack(source: LayerSource, compression: 'gzip' | 'zstd'): AsyncGenerator<Buffer> {
   const options = { chunkSize: outputBufferSize, readableHighWaterMark: outputBufferSize };
-  const decoder = compression === 'gzip' ? createGunzip(options) : createZstdDecompress(options);
+  const decoder =
+    compression === 'gzip'
+      ? createGunzip(options)
+      : createZstdDecompress({
+          ...options,
+          params: { [constants.ZSTD_d_windowLogMax]: Math.log2(maxZstdWindow) },
+        });
   const feeding = feed(decoder, source);
   try {
     yield* decodedChunks(decoder);
@@ -84,7 +112,8 @@ async function* unpack(source: LayerSource, compression: 'gzip' | 'zstd'): Async
     await feeding;
     // What the source tells of itself (another digest) is the better answer.
     await source.drain();
-    throw error instanceof RegistryError ? error : damaged(compression);
+    if (error instanceof RegistryError) throw error;
+    throw isWindowTooLarge(error) ? windowTooLarge() : damaged(compression);
   } finally {
     decoder.destroy();
     await source.cancel();
@@ -114,6 +143,31 @@ async function feed(decoder: Transform, source: LayerSource): Promise<void> {
   } catch (error) {
     decoder.destroy(error instanceof Error ? error : undefined);
   }
+}
+
+function isWindowTooLarge(error: unknown): boolean {
+  return (
+    error instanceof Error && 'code' in error && error.code === 'ZSTD_error_frameParameter_windowTooLarge'
+  );
+}
+
+/** The decoder's own limit, which keeps memory small (RFC 8878 asks for 8 MiB at least). */
+function windowTooLarge(): RegistryError {
+  return new RegistryError({
+    code: 'LIMIT_EXCEEDED',
+    message: `The layer's zstd data needs a window of more than ${maxZstdWindow / 1024 ** 2} MiB`,
+    hint: 'Compress the layer without --ultra and --long, or with gzip.',
+    facts: { compression: 'zstd', maxWindowBytes: maxZstdWindow },
+  });
+}
+
+function notSupported(compression: string): RegistryError {
+  return new RegistryError({
+    code: 'UNSUPPORTED_MEDIA_TYPE',
+    message: `The layer is compressed with ${compression}, which is not supported`,
+    hint: 'Compress it with gzip or zstd: skopeo copy --dest-compress-format gzip makes such a copy.',
+    facts: { compression },
+  });
 }
 
 function damaged(compression: LayerCompression): RegistryError {

@@ -4,6 +4,7 @@ import type { TarEntryHeader, TarEntryType } from './entry.ts';
 import { blockSize, decodeText, paddingOf, parseText } from './fields.ts';
 import { parseHeader, type BlockHeader } from './header.ts';
 import { cleanPath } from './path.ts';
+import { findOverlayAttribute } from './extended-attributes.ts';
 import { parseDecimal, parsePaxRecords, parsePaxTime } from './pax.ts';
 
 /** Bytes that a PAX header or a GNU long name may have: the limit of Go's archive/tar and of libarchive. */
@@ -29,6 +30,8 @@ interface Extensions {
   pax: ReadonlyMap<string, Buffer>;
   longName: string;
   longLink: string;
+  /** An extended attribute of overlayfs that one of the PAX headers sets, whether or not that header counts. */
+  overlayAttribute: string | undefined;
 }
 
 /**
@@ -50,11 +53,13 @@ export async function readHead(cursor: ByteCursor, index: number): Promise<TarEn
     switch (header.typeFlag) {
       case 'x':
         extensions.pax = toMap(await readExtension(cursor, header, index), header, index);
+        extensions.overlayAttribute ??= findOverlayAttribute(extensions.pax);
         break;
-      case 'g':
-        toMap(await readExtension(cursor, header, index), header, index);
-        extensions = noExtensions();
+      case 'g': {
+        const global = toMap(await readExtension(cursor, header, index), header, index);
+        extensions = { ...noExtensions(), overlayAttribute: findOverlayAttribute(global) };
         break;
+      }
       case 'L':
         extensions.longName = readLongText(await readExtension(cursor, header, index));
         break;
@@ -68,7 +73,7 @@ export async function readHead(cursor: ByteCursor, index: number): Promise<TarEn
 }
 
 function noExtensions(): Extensions {
-  return { pax: noRecords, longName: '', longLink: '' };
+  return { pax: noRecords, longName: '', longLink: '', overlayAttribute: undefined };
 }
 
 /** The next header block, undefined at the end of the archive. */
@@ -110,10 +115,14 @@ function toMap(body: Buffer, { name }: BlockHeader, index: number): ReadonlyMap<
 
 function mergeHeader(
   block: BlockHeader,
-  { pax, longName, longLink }: Extensions,
+  { pax, longName, longLink, overlayAttribute }: Extensions,
   index: number,
 ): TarEntryHeader {
   const name = longName || textRecord(pax, 'path') || block.name;
+  if (overlayAttribute !== undefined) {
+    const what = `sets the extended attribute ${JSON.stringify(overlayAttribute)}, by which overlayfs shows another file`;
+    throw invalid(what, { index, path: name });
+  }
   const type = entryType(block.typeFlag, name);
   refuseSparse(block.typeFlag, pax, { name, index });
   if (type === undefined) {
