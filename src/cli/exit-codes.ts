@@ -56,6 +56,7 @@ const registryExitCodes: Readonly<Record<RegistryErrorCode, ExitCode>> = {
   INVALID_LAYER: exitCodes.corrupt,
   LIMIT_EXCEEDED: exitCodes.corrupt,
   PLATFORM_NOT_FOUND: exitCodes.imageNotFound,
+  IN_USE: exitCodes.unexpected,
 };
 
 const signerExitCodes: Readonly<Record<SignerErrorCode, ExitCode>> = {

@@ -32,6 +32,8 @@ export type RegistryErrorCode =
   | 'INVALID_LAYER'
   /** A layer holds more than the limit: bytes, entries, header size. */
   | 'LIMIT_EXCEEDED'
+  /** Another process is writing to the folder. */
+  | 'IN_USE'
   /** The platform asked for is not in the index. */
   | 'PLATFORM_NOT_FOUND';
 

@@ -74,7 +74,10 @@ describe('an OCI layout', () => {
   test('is not made among other files', async () => {
     await mkdir(directory, { recursive: true });
     await writeFile(join(directory, 'precious'), 'mine');
-    await expect(layout.putBlob(descriptor, open)).rejects.toMatchObject({ code: 'NOT_FOUND' });
+    await expect(layout.putBlob(descriptor, open)).rejects.toMatchObject({
+      code: 'INVALID_REFERENCE',
+      message: `oci:${directory}: the directory holds other files and is not an OCI layout (oci-layout is missing)`,
+    });
     expect(await readdir(directory)).toEqual(['precious']);
   });
 

@@ -1,7 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, open, readdir, realpath, rename, rm, type FileHandle } from 'node:fs/promises';
-import { basename, dirname, join, sep } from 'node:path';
+import { mkdir, open, realpath, rm, type FileHandle } from 'node:fs/promises';
+import { dirname, join, sep } from 'node:path';
 import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
 import { RegistryError, type RegistryErrorCode } from '../errors.ts';
 
@@ -45,32 +44,6 @@ export async function readLayoutFile(directory: string, path: string, limit: num
   }
 }
 
-/**
- * Writes a file of a layout so that it is there whole or not at all: under another name in the same folder
- * first, renamed when `write` has succeeded.
- */
-export async function writeLayoutFile(
-  directory: string,
-  path: string,
-  write: (file: FileHandle) => Promise<void>,
-): Promise<void> {
-  const target = join(directory, path);
-  await makeFolder(directory, dirname(path));
-  const temporary = join(dirname(target), `.${basename(target)}.${randomBytes(6).toString('hex')}.tmp`);
-  try {
-    const file = await open(temporary, 'wx', 0o644);
-    try {
-      await write(file);
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, target);
-  } catch (error) {
-    await rm(temporary, { force: true });
-    throw error;
-  }
-}
-
 /** Removes a file of a layout; tells whether it was there. */
 export async function removeLayoutFile(directory: string, path: string): Promise<boolean> {
   try {
@@ -79,16 +52,6 @@ export async function removeLayoutFile(directory: string, path: string): Promise
     return true;
   } catch (error) {
     if (isMissing(error)) return false;
-    throw error;
-  }
-}
-
-/** Tells whether a directory is missing or empty, so that a layout may be made there. */
-export async function isVacant(directory: string): Promise<boolean> {
-  try {
-    return (await readdir(directory)).length === 0;
-  } catch (error) {
-    if (isMissing(error)) return true;
     throw error;
   }
 }
@@ -108,8 +71,11 @@ export function layoutError(
   });
 }
 
-/** Makes a folder one level after the other, so that none is made beyond a link that leads out. */
-async function makeFolder(directory: string, path: string): Promise<void> {
+/**
+ * Makes a folder of a layout one level after the other, so that none is made beyond a link that leads out.
+ * @throws RegistryError INVALID_MANIFEST for such a link
+ */
+export async function makeFolder(directory: string, path: string): Promise<void> {
   await mkdir(directory, { recursive: true });
   let folder = '.';
   for (const part of path.split(sep)) {

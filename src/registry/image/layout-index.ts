@@ -1,15 +1,20 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { digestOf, type Digest } from '../digest.ts';
 import type { ChildDescriptor, Descriptor, ImageIndex, JsonObject, RawManifest } from '../manifest.ts';
 import { isJsonObject, maxManifestSize, parseJsonObject, serializeJson } from '../manifest/json.ts';
 import { parseManifest } from '../manifest/parse-manifest.ts';
 import { ociMediaTypes } from '../media-types.ts';
-import { isMissing, isVacant, layoutError, readLayoutFile, writeLayoutFile } from './layout-files.ts';
+import { isMissing, layoutError, makeFolder, readLayoutFile } from './layout-files.ts';
+import { isWorkingFile, withLayoutMutex, withStaging, type WriteLayoutFile } from './layout-staging.ts';
 
 /** The annotation that holds a tag (image-spec, annotations.md). */
 const refName = 'org.opencontainers.image.ref.name';
 
 const markerFile = 'oci-layout';
 const indexFile = 'index.json';
+const blobFolder = 'blobs';
+const recursively = { recursive: true, withFileTypes: true } as const;
 const layoutVersion = '1.0.0';
 
 /** Bytes of the largest `oci-layout` file that is read. */
@@ -31,20 +36,73 @@ export async function readLayoutIndex(directory: string): Promise<ImageIndex> {
   return parseLayoutIndex(await readFileOf(directory, indexFile, maxManifestSize), directory);
 }
 
-/** Makes a layout in a directory that is missing or empty; checks what is there otherwise. */
-export async function createLayout(directory: string): Promise<void> {
-  if (!(await isVacant(directory))) return checkMarker(directory);
-  // The index first: without the marker a directory is no layout, so a half-made one is never taken for one.
-  await writeJson(directory, indexFile, emptyIndex);
-  await writeJson(directory, markerFile, { imageLayoutVersion: layoutVersion });
+/**
+ * Makes sure that there is a layout to write to: makes one in a directory that is missing or empty, and checks
+ * what is there otherwise. @throws RegistryError INVALID_REFERENCE for a directory with other files
+ */
+export async function ensureLayout(directory: string, signal: AbortSignal | undefined): Promise<void> {
+  if (!(await lacksLayout(directory))) return;
+  await withStaging(directory, signal, (write) =>
+    withLayoutMutex(directory, signal, async () => {
+      // Another process may have made it in the meantime.
+      if (!(await lacksLayout(directory))) return;
+      await makeFolder(directory, join(blobFolder, 'sha256'));
+      // The marker last: without it a directory is not a layout, so a half-made one is never taken for one.
+      await writeJson(write, indexFile, emptyIndex);
+      await writeJson(write, markerFile, { imageLayoutVersion: layoutVersion });
+    }),
+  );
+}
+
+/** Tells whether a layout still has to be made. */
+async function lacksLayout(directory: string): Promise<boolean> {
+  const names = (await namesIn(directory)).filter((name) => !isWorkingFile(name));
+  if (names.includes(markerFile)) {
+    await checkMarker(directory);
+    return false;
+  }
+  if (await isHalfMade(directory, names)) return true;
+  const hint = 'Name an OCI layout, or a directory that is empty or does not exist yet.';
+  throw layoutError(
+    'INVALID_REFERENCE',
+    directory,
+    `the directory holds other files and is not an OCI layout (${markerFile} is missing)`,
+    hint,
+  );
+}
+
+/** Tells whether there is nothing but what a process that was killed before it wrote the marker may have left. */
+async function isHalfMade(directory: string, names: readonly string[]): Promise<boolean> {
+  if (names.some((name) => name !== indexFile && name !== blobFolder)) return false;
+  if (names.includes(indexFile)) {
+    const index = await readFileOf(directory, indexFile, maxManifestSize);
+    if (!index.equals(serializeJson(emptyIndex))) return false;
+  }
+  const blobs = names.includes(blobFolder) ? await readdir(join(directory, blobFolder), recursively) : [];
+  return blobs.every((entry) => entry.isDirectory());
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** A layout whose index.json may be changed. */
+export interface WritableIndex {
+  readonly directory: string;
+  readonly write: WriteLayoutFile;
 }
 
 /**
  * Names a manifest in the index. A tag is taken from the entry that had it. Entries without a tag for the
- * same manifest, or for its children, go: index.json lists what stands by itself.
+ * same manifest, or for its children, go: index.json lists what stands by itself. The caller holds the mutex.
  */
 export async function addToIndex(
-  directory: string,
+  { directory, write }: WritableIndex,
   manifest: RawManifest,
   tag: string | undefined,
 ): Promise<void> {
@@ -64,18 +122,18 @@ export async function addToIndex(
     size: bytes.length,
     ...(tag === undefined ? {} : { annotations: { [refName]: tag } }),
   };
-  await writeEntries(directory, index, (entry) => !covered(entry), [added]);
+  await writeEntries(write, index, (entry) => !covered(entry), [added]);
 }
 
-/** Takes every entry of a manifest out of the index. */
-export async function removeFromIndex(directory: string, digest: Digest): Promise<void> {
+/** Takes every entry of a manifest out of the index. The caller holds the mutex. */
+export async function removeFromIndex({ directory, write }: WritableIndex, digest: Digest): Promise<void> {
   const index = await readLayoutIndex(directory);
   if (!index.manifests.some((entry) => entry.digest === digest)) return;
-  await writeEntries(directory, index, (entry) => entry.digest !== digest, []);
+  await writeEntries(write, index, (entry) => entry.digest !== digest, []);
 }
 
 function writeEntries(
-  directory: string,
+  write: WriteLayoutFile,
   { json, manifests }: ImageIndex,
   keep: (entry: ChildDescriptor) => boolean,
   added: readonly JsonObject[],
@@ -85,11 +143,11 @@ function writeEntries(
     const entry = manifests[at];
     return entry !== undefined && keep(entry);
   });
-  return writeJson(directory, indexFile, { ...json, manifests: [...kept, ...added] });
+  return writeJson(write, indexFile, { ...json, manifests: [...kept, ...added] });
 }
 
-function writeJson(directory: string, path: string, json: JsonObject): Promise<void> {
-  return writeLayoutFile(directory, path, (file) => file.writeFile(serializeJson(json)));
+function writeJson(write: WriteLayoutFile, path: string, json: JsonObject): Promise<void> {
+  return write(path, (file) => file.writeFile(serializeJson(json)));
 }
 
 function parseLayoutIndex(bytes: Buffer, directory: string): ImageIndex {

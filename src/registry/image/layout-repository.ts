@@ -2,7 +2,6 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import pLimit from 'p-limit';
 import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
 import type { Descriptor, Manifest, RawManifest } from '../manifest.ts';
 import { maxManifestSize } from '../manifest/json.ts';
@@ -16,9 +15,9 @@ import {
   openLayoutFile,
   readLayoutFile,
   removeLayoutFile,
-  writeLayoutFile,
 } from './layout-files.ts';
-import { addToIndex, createLayout, readLayoutIndex, removeFromIndex, tagOf } from './layout-index.ts';
+import { addToIndex, ensureLayout, readLayoutIndex, removeFromIndex, tagOf } from './layout-index.ts';
+import { withLayoutMutex, withStaging, type WriteLayoutFile } from './layout-staging.ts';
 import type { BlobOutcome, ImageRepository, OperationOptions, Selector, Traffic } from './repository.ts';
 
 /** Bytes read from the disk at a time. */
@@ -31,8 +30,6 @@ export class LayoutRepository implements ImageRepository {
   /** Nothing goes over HTTP. */
   readonly traffic: Traffic = { bytesDown: 0, bytesUp: 0 };
   readonly #directory: string;
-  /** index.json is read, changed and written by one at a time. */
-  readonly #exclusive = pLimit(1);
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -117,7 +114,7 @@ export class LayoutRepository implements ImageRepository {
     open: () => AsyncIterable<Buffer>,
     { signal }: OperationOptions = {},
   ): Promise<BlobOutcome> {
-    await this.#create();
+    await ensureLayout(this.#directory, signal);
     if (await this.hasBlob(descriptor)) return 'exists';
     const verified = deferredStream(() =>
       BlobStream.open({
@@ -128,7 +125,9 @@ export class LayoutRepository implements ImageRepository {
         open: () => Promise.resolve({ body: copiedChunks(open()), start: 0 }),
       }),
     );
-    await writeLayoutFile(this.#directory, blobPath(descriptor.digest), (file) => file.writeFile(verified));
+    await withStaging(this.#directory, signal, (write) =>
+      write(blobPath(descriptor.digest), (file) => file.writeFile(verified)),
+    );
     return 'uploaded';
   }
 
@@ -145,13 +144,27 @@ export class LayoutRepository implements ImageRepository {
     { tag, signal }: OperationOptions & { readonly tag?: string | undefined } = {},
   ): Promise<void> {
     const { mediaType, digest, bytes } = manifest;
-    await this.putBlob({ mediaType, digest, size: bytes.length }, () => Readable.from([bytes]), { signal });
-    await this.#exclusive(() => addToIndex(this.#directory, manifest, tag));
+    if (hashOf(digest, bytes) !== digestHex(digest)) {
+      const descriptor = { mediaType, digest, size: bytes.length };
+      throw digestMismatch(descriptor, this.name, 'has other bytes than its digest says');
+    }
+    await ensureLayout(this.#directory, signal);
+    await this.#change(signal, async (write) => {
+      // Also when it was there before: another process may have deleted it.
+      if (!(await this.hasBlob({ mediaType, digest, size: bytes.length }))) {
+        await write(blobPath(digest), (file) => file.writeFile(bytes));
+      }
+      await addToIndex({ directory: this.#directory, write }, manifest, tag);
+    });
   }
 
-  async deleteManifest(digest: Digest): Promise<void> {
-    await this.#exclusive(() => removeFromIndex(this.#directory, digest));
-    if (!(await removeLayoutFile(this.#directory, blobPath(digest)))) throw this.#notFound(digest);
+  async deleteManifest(digest: Digest, { signal }: OperationOptions = {}): Promise<void> {
+    await readLayoutIndex(this.#directory);
+    const found = await this.#change(signal, async (write) => {
+      await removeFromIndex({ directory: this.#directory, write }, digest);
+      return removeLayoutFile(this.#directory, blobPath(digest));
+    });
+    if (!found) throw this.#notFound(digest);
   }
 
   async listTags(): Promise<string[]> {
@@ -163,8 +176,14 @@ export class LayoutRepository implements ImageRepository {
     return Promise.resolve();
   }
 
-  #create(): Promise<void> {
-    return this.#exclusive(() => createLayout(this.#directory));
+  /** Changes index.json while nobody else does. */
+  #change<Result>(
+    signal: AbortSignal | undefined,
+    operation: (write: WriteLayoutFile) => Promise<Result>,
+  ): Promise<Result> {
+    return withStaging(this.#directory, signal, (write) =>
+      withLayoutMutex(this.#directory, signal, () => operation(write)),
+    );
   }
 
   /** A manifest that is only named by another one. */
