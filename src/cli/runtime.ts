@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
+import { whenAborted } from '../shared/abortable.ts';
 import { exitCodes, type ExitCode } from './exit-codes.ts';
 import { readGlobalOptions } from './options/global-options.ts';
 import { createSession, type Session } from './session.ts';
@@ -54,7 +55,7 @@ export class Runtime {
 
 /** Fails when `stop` was given and patience with what it should have stopped is at its end. */
 async function overdue(stop: AbortSignal, done: AbortSignal): Promise<never> {
-  if (!stop.aborted) await new Promise((resolve) => stop.addEventListener('abort', resolve, { once: true }));
+  await whenAborted(stop);
   await sleep(patience, undefined, { signal: done, ref: false });
   throw new Error('The work did not stop in time');
 }

@@ -286,6 +286,19 @@ describe('an upload', () => {
     ]);
   });
 
+  test.each([408, 429, 499, 500, 502, 503, 504, 522])(
+    'that is answered with %i once is sent again',
+    async (status) => {
+      const { registry, outcome } = await upload(({ method, response, count }) => {
+        if (method !== 'PUT' || count !== 1) return false;
+        response.writeHead(status).end();
+        return true;
+      });
+      expect(outcome).toBe('uploaded');
+      expect(registry.log.filter((line) => line.startsWith('PUT'))).toHaveLength(2);
+    },
+  );
+
   test('whose answer got lost finds the blob there', async () => {
     const registry = new UploadServer(({ method, body, response, registry: self }) => {
       if (method !== 'PUT') return false;
@@ -483,6 +496,18 @@ describe('a blob from another repository', () => {
     });
     expect(outcome).toBe('mounted');
     expect(requests).toEqual([`HEAD ${descriptor.digest}`, asked]);
+  });
+
+  test('that is linked under another digest fails', async () => {
+    const { digest } = describeBlob(Buffer.from('other'));
+    const linking = mount(({ method, response }) => {
+      if (method === 'POST') response.writeHead(201, { 'docker-content-digest': digest }).end();
+      return method === 'POST';
+    });
+    expect(await rejection(linking)).toMatchObject({
+      code: 'DIGEST_MISMATCH',
+      message: expect.stringContaining(digest),
+    });
   });
 
   test('is sent by the upload that the registry opens instead', async () => {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { startRegistry, type StartRegistryOptions } from '../../registry/server/server.ts';
+import { whenAborted } from '../../shared/abortable.ts';
 import { usageError } from '../errors.ts';
 import type { Session } from '../session.ts';
 
@@ -32,7 +33,7 @@ export async function serveRegistry(options: ServeRegistryOptions, session: Sess
       }),
       text: () => `Listening on ${registry.url}, serving ${options.directory}`,
     });
-    await stopped(session.signal);
+    await whenAborted(session.signal);
   } finally {
     await registry.close();
   }
@@ -62,11 +63,4 @@ async function readTls({
   }
   const [cert, key] = await Promise.all([readFile(tlsCertFile), readFile(tlsKeyFile)]);
   return { cert, key };
-}
-
-function stopped(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    else signal.addEventListener('abort', () => resolve(), { once: true });
-  });
 }

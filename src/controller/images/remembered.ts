@@ -1,5 +1,5 @@
-import { Flights } from './flights.ts';
-import { Recent } from './recent.ts';
+import { Flights } from '../../shared/flights.ts';
+import { Recent } from '../../shared/recent.ts';
 
 /** How something is found out, once. */
 export interface Question<T> {

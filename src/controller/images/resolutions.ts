@@ -1,5 +1,5 @@
-import { Flights } from './flights.ts';
-import { Recent } from './recent.ts';
+import { Flights } from '../../shared/flights.ts';
+import { Recent } from '../../shared/recent.ts';
 import type { ResolvedImage } from './resolve.ts';
 
 /** Images that are remembered; the least recently used are forgotten first. */

@@ -1,3 +1,4 @@
+import { whenAborted } from '../../shared/abortable.ts';
 import type { ControllerSet } from './context.ts';
 
 /** Signals under which controllers run. */
@@ -26,14 +27,9 @@ export async function runControllers(
         throw error;
       }),
     ),
-    aborted(signal),
+    // Leading goes on where there is nothing to do.
+    whenAborted(signal),
   ]);
   const failure = outcomes.find((outcome) => outcome.status === 'rejected');
   if (failure !== undefined) throw failure.reason;
-}
-
-/** Leading goes on where there is nothing to do. */
-async function aborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
 }

@@ -1,3 +1,4 @@
+import { whenAborted } from '../../shared/abortable.ts';
 import type { Logger } from '../../shared/log.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { formatKey, type KubernetesObject, type ObjectKey } from '../runtime/object-key.ts';
@@ -39,10 +40,7 @@ export class FollowedObjects<T extends KubernetesObject, P> {
   async run(signal: AbortSignal): Promise<void> {
     this.#running = signal;
     for (const followed of this.#followed.values()) this.#start(followed);
-    await new Promise<void>((resolve) => {
-      if (signal.aborted) resolve();
-      else signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    await whenAborted(signal);
     for (const { done } of this.#followed.values()) await done;
   }
 

@@ -1,5 +1,8 @@
 import { readFile } from 'node:fs/promises';
+import { abortable } from '../../shared/abortable.ts';
+import { Flights, once } from '../../shared/flights.ts';
 import type { Logger } from '../../shared/log.ts';
+import { Recent } from '../../shared/recent.ts';
 import {
   invalidConfiguration,
   parseAuthConfig,
@@ -23,22 +26,23 @@ export interface AuthFileOptions extends HelperContext {
   readonly form?: AuthConfigForm;
 }
 
+/** Answers of helpers that are remembered. */
+const maxAnswers = 1000;
+
 /** Failures to read that mean the same as no file, in places where nobody promised one. */
 const absent: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EISDIR']);
 
 /** A keychain of a docker config.json or containers auth.json; the file is read when first asked. */
 export function authFileKeychain(options: AuthFileOptions): Keychain {
-  let keychain: Promise<Keychain | null> | undefined;
-  const read = async (): Promise<Keychain | null> => {
+  const keychain = once(async (): Promise<Keychain | null> => {
     const text = await readText(options.path, options);
     return text === null
       ? null
       : authConfigKeychain(parseAuthConfig(text, options.path, options.form), options);
-  };
+  });
   return {
-    async resolve(target) {
-      keychain ??= read();
-      return (await keychain)?.resolve(target) ?? [];
+    async resolve(target, { signal } = {}) {
+      return (await abortable(keychain(), signal))?.resolve(target, { signal }) ?? [];
     },
   };
 }
@@ -62,25 +66,40 @@ export async function readText(
  * name of a helper that is not there. The most specific key wins.
  */
 export function authConfigKeychain(config: AuthConfig, context: HelperContext): Keychain {
-  const answers = new Map<string, Promise<Credential | null>>();
-  const ask = (helper: string, server: string): Promise<Credential | null> => {
-    const key = JSON.stringify([helper, server]);
-    const answer = answers.get(key) ?? askHelper({ helper, server, source: config.source, ...context });
-    answers.set(key, answer);
-    return answer;
+  const answers = new Recent<{ readonly credential: Credential | null }>(maxAnswers);
+  const flights = new Flights<Credential | null>();
+  const ask = async (
+    { name, server }: HelperCall,
+    signal: AbortSignal | undefined,
+  ): Promise<Credential | null> => {
+    const key = JSON.stringify([name, server]);
+    const known = answers.get(key);
+    if (known !== undefined) return known.credential;
+    return flights.join(key, signal, async (flight) => {
+      const { source } = config;
+      const credential = await askHelper({ helper: name, server, source, ...context, signal: flight.signal });
+      answers.set(key, { credential });
+      return credential;
+    });
   };
   return {
-    async resolve(target) {
+    async resolve(target, { signal } = {}) {
       const [entry] = bestFirst(config.entries, ({ key }) => matchServerKey(key, target));
       if (entry !== undefined) return [entry.credential];
       const helper = helperFor(config, target);
-      const credential = helper === null ? null : await ask(helper.name, helper.server);
+      const credential = helper === null ? null : await ask(helper, signal);
       return credential === null ? [] : [credential];
     },
   };
 }
 
-function helperFor(config: AuthConfig, target: CredentialTarget): { name: string; server: string } | null {
+/** What a helper is asked, and which. */
+interface HelperCall {
+  readonly name: string;
+  readonly server: string;
+}
+
+function helperFor(config: AuthConfig, target: CredentialTarget): HelperCall | null {
   const [named] = bestFirst(config.helpers, ({ key }) => matchServerKey(key, target));
   // An empty name switches the store off for one registry.
   if (named !== undefined) return named.helper === '' ? null : { name: named.helper, server: named.server };

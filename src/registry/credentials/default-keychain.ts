@@ -54,8 +54,11 @@ function optionKeychains(
 }
 
 function inlineKeychain(json: string, context: HelperContext): Keychain {
+  let keychain: Keychain | undefined;
   return {
-    resolve: async (target) =>
-      authConfigKeychain(parseAuthConfig(json, 'DOCKER_AUTH_CONFIG'), context).resolve(target),
+    async resolve(target, options) {
+      keychain ??= authConfigKeychain(parseAuthConfig(json, 'DOCKER_AUTH_CONFIG'), context);
+      return keychain.resolve(target, options);
+    },
   };
 }

@@ -13,6 +13,8 @@ export interface HelperRequest {
   readonly source: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly logger: Logger;
+  /** Ends the program. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Milliseconds; some helpers ask a person or a cloud. */
@@ -31,10 +33,11 @@ const notFound = 'credentials not found in native keychain';
 /**
  * Asks a credential helper (docker-credential-helpers protocol).
  * @returns null when it knows nothing, or is not installed, which is warned of
- * @throws RegistryError INVALID_CONFIGURATION when it fails
+ * @throws RegistryError INVALID_CONFIGURATION when it fails; the signal's reason
  */
 export async function askHelper(request: HelperRequest): Promise<Credential | null> {
-  const { helper, server, source, environment, logger } = request;
+  const { helper, server, source, environment, logger, signal } = request;
+  signal?.throwIfAborted();
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(helper))
     throw failed(request, 'its name is not the name of a program');
   const program = `docker-credential-${helper}`;
@@ -46,7 +49,9 @@ export async function askHelper(request: HelperRequest): Promise<Credential | nu
     timeout,
     maxBuffer: maxAnswer,
     reject: false,
+    ...(signal === undefined ? {} : { cancelSignal: signal }),
   });
+  signal?.throwIfAborted();
   if (result.code === 'ENOENT') {
     logger.warn('A credential helper is not installed, going on without', { helper: program, source });
     return null;

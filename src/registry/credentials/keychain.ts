@@ -19,10 +19,27 @@ export interface Credential {
   readonly registryToken?: Secret<string> | undefined;
 }
 
+/** Characters of a user name that are repeated. */
+const maxShownUsername = 100;
+
+/** Names a credential in messages, by user name and source: `the user name "alice" from auth.json (registry.example)`. */
+export function describeCredential({ source, username, registryToken, identityToken }: Credential): string {
+  if (username !== undefined)
+    return `the user name ${JSON.stringify(username.slice(0, maxShownUsername))} from ${source}`;
+  if (registryToken !== undefined) return `the registry token from ${source}`;
+  return `the ${identityToken === undefined ? 'password' : 'identity token'} from ${source}`;
+}
+
+/** What looking for credentials takes. */
+export interface KeychainOptions {
+  /** Ends the search, and the helper program that it waits for. */
+  readonly signal?: AbortSignal | undefined;
+}
+
 /** Finds credentials. The best candidate comes first; an empty list means anonymous. */
 export interface Keychain {
-  /** @throws RegistryError INVALID_CONFIGURATION */
-  resolve(target: CredentialTarget): Promise<readonly Credential[]>;
+  /** @throws RegistryError INVALID_CONFIGURATION, or the signal's reason */
+  resolve(target: CredentialTarget, options?: KeychainOptions): Promise<readonly Credential[]>;
 }
 
 /** Knows nobody. */
@@ -31,9 +48,9 @@ export const anonymousKeychain: Keychain = { resolve: () => Promise.resolve([]) 
 /** Asks each keychain in turn; the candidates of the first that has any count. */
 export function firstOf(keychains: readonly Keychain[]): Keychain {
   return {
-    async resolve(target) {
+    async resolve(target, options) {
       for (const keychain of keychains) {
-        const found = await keychain.resolve(target);
+        const found = await keychain.resolve(target, options);
         if (found.length > 0) return found;
       }
       return [];

@@ -1,5 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import { abortable } from '../../shared/abortable.ts';
+import { once } from '../../shared/flights.ts';
 import type { Secret } from '../../shared/secret.ts';
 import {
   invalidConfiguration,
@@ -32,11 +34,10 @@ const forms: readonly (readonly [string, AuthConfigForm])[] = [
  * it gives every entry that fits, hosts may hold globs; the most specific comes first.
  */
 export function pullSecretKeychain(paths: readonly string[]): Keychain {
-  let configs: Promise<AuthConfig[]> | undefined;
+  const keychain = once(async () => keychainOf(await Promise.all(paths.map(readPullSecret))));
   return {
-    async resolve(target) {
-      configs ??= Promise.all(paths.map(readPullSecret));
-      return keychainOf(await configs).resolve(target);
+    async resolve(target, { signal } = {}) {
+      return (await abortable(keychain(), signal)).resolve(target);
     },
   };
 }

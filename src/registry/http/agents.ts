@@ -35,6 +35,8 @@ export function createAgents(options: AgentsOptions): Agents {
       const key = JSON.stringify(kind);
       const pool = pools.get(key) ?? createPool(options, kind);
       pools.set(key, pool);
+      // Files that could not be read may be there at the next try.
+      pool.catch(() => pools.delete(key));
       return pool;
     },
     async close() {

@@ -1,6 +1,8 @@
+import { Flights } from '../../shared/flights.ts';
 import type { Logger } from '../../shared/log.ts';
+import { Recent } from '../../shared/recent.ts';
 import { Secret } from '../../shared/secret.ts';
-import type { Credential, Keychain } from '../credentials/keychain.ts';
+import { describeCredential, type Credential, type Keychain } from '../credentials/keychain.ts';
 import { RegistryError } from '../errors.ts';
 import type { Challenge } from './challenge.ts';
 import { resolveRealm } from './realm.ts';
@@ -47,14 +49,19 @@ export interface Authorization {
   readonly token: Token | null;
 }
 
+/** Repositories of one registry whose credentials are remembered. */
+const maxRepositories = 1000;
+
 /** Turns challenges into Authorization headers, with the credentials of a keychain. */
 export class Authorizer {
   readonly #options: AuthorizerOptions;
   readonly #tokens: TokenCache;
-  readonly #credentials = new Map<string, Promise<readonly Credential[]>>();
-  readonly #winners = new Map<string, Credential | null>();
+  readonly #credentials = new Recent<readonly Credential[]>(maxRepositories);
+  readonly #searches = new Flights<readonly Credential[]>();
+  readonly #winners = new Recent<{ readonly candidate: Credential | null }>(maxRepositories);
+  readonly #rejected = new Recent<ReadonlySet<Credential>>(maxRepositories);
   readonly #renewed = new WeakMap<Credential, Secret<string>>();
-  readonly #warned = new Set<string>();
+  readonly #warned = new Recent<true>(maxRepositories);
 
   constructor(options: AuthorizerOptions) {
     this.#options = options;
@@ -63,7 +70,17 @@ export class Authorizer {
 
   /** Remembers that a credential was good for a repository: it goes first from now on. */
   accept(repository: string, { candidate }: Authorization): void {
-    this.#winners.set(repository, candidate);
+    this.#winners.set(repository, { candidate });
+  }
+
+  /** Remembers that a credential was not good for a repository. */
+  reject(repository: string, candidate: Credential): void {
+    this.#rejected.set(repository, new Set([...this.rejected(repository), candidate]));
+  }
+
+  /** The credentials that were refused for a repository so far. */
+  rejected(repository: string): readonly Credential[] {
+    return [...(this.#rejected.get(repository) ?? [])];
   }
 
   /**
@@ -71,7 +88,7 @@ export class Authorizer {
    * @throws RegistryError UNAUTHORIZED when the token server refused all, UNSAFE_REDIRECT, NETWORK
    */
   async authorize(request: AuthorizationRequest): Promise<Authorization | null> {
-    const found = await this.#resolve(request.repository);
+    const found = await this.#resolve(request);
     const isBearer = request.demand.challenge.scheme === 'bearer';
     const rejected: Credential[] = [];
     for (const candidate of this.#candidates(found, request, isBearer)) {
@@ -83,18 +100,26 @@ export class Authorizer {
         if (candidate === null && found.length > 0) this.#warnAnonymous(request.repository, found);
         return authorization;
       }
-      if (candidate !== null) rejected.push(candidate);
+      if (candidate === null) continue;
+      rejected.push(candidate);
+      this.reject(request.repository, candidate);
     }
     if (rejected.length > 0) throw this.#refusedByTokenServer(request, rejected);
     return null;
   }
 
-  #resolve(repository: string): Promise<readonly Credential[]> {
+  async #resolve({ repository, signal }: AuthorizationRequest): Promise<readonly Credential[]> {
     const known = this.#credentials.get(repository);
     if (known !== undefined) return known;
-    const found = this.#options.keychain.resolve({ registry: this.#options.registry, repository });
-    this.#credentials.set(repository, found);
-    return found;
+    const { keychain, registry, logger } = this.#options;
+    return this.#searches.join(repository, signal, async (flight) => {
+      const found = await keychain.resolve({ registry, repository }, { signal: flight.signal });
+      this.#credentials.set(repository, found);
+      const fields = { registry, repository };
+      if (found.length === 0) logger.debug('No credentials found, going on anonymously', fields);
+      else logger.debug('Credentials found', { ...fields, credentials: found.map(describeCredential) });
+      return found;
+    });
   }
 
   /** The order to try: what worked before, the keychain's order, and nobody where only reading is asked. */
@@ -108,7 +133,7 @@ export class Authorizer {
     );
     const anonymous = isBearer && (found.length === 0 || readsOnly(request.scopes)) ? [null] : [];
     const all = [...usable, ...anonymous];
-    const winner = this.#winners.get(request.repository);
+    const winner = this.#winners.get(request.repository)?.candidate;
     if (winner === undefined || !all.includes(winner) || (winner === null && !readsOnly(request.scopes)))
       return all;
     return [winner, ...all.filter((candidate) => candidate !== winner)];
@@ -134,13 +159,18 @@ export class Authorizer {
     }
     const { refused } = request;
     if (refused?.key === key && refused.token !== null) this.#tokens.drop(key, refused.token);
-    const token = await this.#tokens.obtain(key, () => this.#fetch(request, candidate), request.signal);
+    const token = await this.#tokens.obtain(
+      key,
+      (signal) => this.#fetch(request, candidate, signal),
+      request.signal,
+    );
     return token === null ? null : { header: bearer(token.value), candidate, key, token };
   }
 
   async #fetch(
     { demand, scopes }: AuthorizationRequest,
     candidate: Credential | null,
+    signal: AbortSignal,
   ): Promise<Token | null> {
     const { parameters } = demand.challenge;
     const identityToken =
@@ -152,6 +182,7 @@ export class Authorizer {
         service: parameters.get('service'),
         scopes,
         credential: candidate === null ? null : { ...candidate, identityToken },
+        signal,
       },
       this.#options.now,
     );
@@ -162,12 +193,12 @@ export class Authorizer {
   }
 
   #warnAnonymous(repository: string, found: readonly Credential[]): void {
-    if (this.#warned.has(repository)) return;
-    this.#warned.add(repository);
+    if (this.#warned.get(repository) === true) return;
+    this.#warned.set(repository, true);
     this.#options.logger.warn('The credentials were refused, reading anonymously', {
       registry: this.#options.registry,
       repository,
-      sources: found.map(({ source }) => source),
+      credentials: found.map(describeCredential),
     });
   }
 
@@ -176,12 +207,17 @@ export class Authorizer {
     rejected: readonly Credential[],
   ): RegistryError {
     const { registry } = this.#options;
-    const sources = rejected.map(({ source }) => source);
+    const credentials = rejected.map(describeCredential);
     return new RegistryError({
       code: 'UNAUTHORIZED',
-      message: `The token server of ${registry} refused the credentials for ${repository === '' ? registry : `${registry}/${repository}`}`,
-      hint: `Check the credentials in ${sources.join(', ')}.`,
-      facts: { registry, repository, sources, url: `${demand.url.protocol}//${demand.url.host}` },
+      message: `The token server of ${registry} refused ${credentials.join(' and ')} for ${repository === '' ? registry : `${registry}/${repository}`}`,
+      hint: 'Check these credentials, or log in again.',
+      facts: {
+        registry,
+        repository,
+        sources: rejected.map(({ source }) => source),
+        url: `${demand.url.protocol}//${demand.url.host}`,
+      },
     });
   }
 }

@@ -1,10 +1,10 @@
 import * as z from 'zod/mini';
 import type { ErrorFacts } from '../../shared/errors.ts';
+import { parseRetryAfter } from '../../shared/http-retry.ts';
 import { RegistryError, type RegistryErrorCode } from '../errors.ts';
 import { printable } from './printable.ts';
 import { redactedUrl } from './redacted-url.ts';
 import { readAtMost } from './response-body.ts';
-import { parseRetryAfter } from './retry-delay.ts';
 import type { HttpResponse } from './transport.ts';
 
 /** What was being done when an answer came that is none. */
@@ -46,7 +46,7 @@ export async function responseError(
   return new RegistryError({
     code,
     message: `Cannot ${context.action}: ${url.host} answered ${[String(status), ...codes].join(' ')}${text === '' ? '' : ` (${text})`}`,
-    hint: hints[code],
+    hint: hintFor(code, response),
     facts: {
       registry: url.host,
       ...context.facts,
@@ -58,13 +58,23 @@ export async function responseError(
   });
 }
 
+const maybeMissing = 'a repository that does not exist can be answered so too.';
+
 const hints: Partial<Record<RegistryErrorCode, string>> = {
   NOT_FOUND: 'Check the repository and tag.',
-  UNAUTHORIZED:
-    'Log in, or give credentials that may do this; a repository that does not exist can be answered so too.',
-  DENIED: 'Use credentials that may do this; a repository that does not exist can be answered so too.',
+  UNAUTHORIZED: `Log in, or give credentials that may do this; ${maybeMissing}`,
+  DENIED: `Use credentials that may do this; ${maybeMissing}`,
   TOO_MANY_REQUESTS: 'Wait, then try again.',
 };
+
+function hintFor(code: RegistryErrorCode, { status, url, credentials }: HttpResponse): string | undefined {
+  if (credentials === undefined) return hints[code];
+  const names = credentials.join(' and ');
+  if (status === 403) return `It was asked with ${names}; ${maybeMissing}`;
+  return names === ''
+    ? `No credentials for ${url.host} were found: log in with "docker login" or "podman login", or give some; ${maybeMissing}`
+    : `${url.host} refused ${names}: check these credentials, or log in again.`;
+}
 
 function errorCode(status: number, { notFound = 'NOT_FOUND' }: ResponseContext): RegistryErrorCode {
   switch (status) {

@@ -27,14 +27,3 @@ export function retryDelay({
   const backOff = Math.min(base * 2 ** (attempt - 1), maxDelay) * (0.75 + random / 2);
   return Math.round(Math.max(backOff, retryAfter ?? 0));
 }
-
-/**
- * Reads a Retry-After header in either form (RFC 9110, section 10.2.3).
- * @returns milliseconds from `now`, or null when there is none that makes sense
- */
-export function parseRetryAfter(header: string | undefined, now: number): number | null {
-  const text = header?.trim() ?? '';
-  if (/^[0-9]{1,10}$/.test(text)) return Number(text) * 1000;
-  const date = /^[A-Za-z]{3}/.test(text) ? Date.parse(text) : Number.NaN;
-  return Number.isNaN(date) ? null : Math.max(0, date - now);
-}

@@ -1,9 +1,14 @@
+import { Flights } from '../../shared/flights.ts';
+import { Recent } from '../../shared/recent.ts';
 import type { Token } from './token.ts';
+
+/** Tokens that are kept: for each repository of a registry and what is done there, one. */
+const maxTokens = 1000;
 
 /** Tokens in use, and those on their way: whoever needs the same one waits for the same request. */
 export class TokenCache {
-  readonly #tokens = new Map<string, Token>();
-  readonly #pending = new Map<string, Promise<Token | null>>();
+  readonly #tokens = new Recent<Token>(maxTokens);
+  readonly #requests = new Flights<Token | null>();
   readonly #now: () => number;
 
   constructor(now: () => number) {
@@ -22,36 +27,20 @@ export class TokenCache {
   }
 
   /**
-   * Gives the token in use, or that of the request on its way, or sends one. The request is everybody's:
-   * a signal ends the waiting, not the request.
+   * Gives the token in use, or that of the request on its way, or sends one. A signal ends the waiting, and the
+   * request when nobody waits for it any more.
    */
-  async obtain(key: string, fetch: () => Promise<Token | null>, signal?: AbortSignal): Promise<Token | null> {
+  async obtain(
+    key: string,
+    fetch: (signal: AbortSignal) => Promise<Token | null>,
+    signal: AbortSignal | undefined,
+  ): Promise<Token | null> {
     const known = this.get(key);
     if (known !== null) return known;
-    return abortable(this.#pending.get(key) ?? this.#fetch(key, fetch), signal);
-  }
-
-  #fetch(key: string, fetch: () => Promise<Token | null>): Promise<Token | null> {
-    const pending = fetch()
-      .then((token) => {
-        if (token !== null) this.#tokens.set(key, token);
-        return token;
-      })
-      .finally(() => this.#pending.delete(key));
-    this.#pending.set(key, pending);
-    return pending;
-  }
-}
-
-async function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise;
-  signal.throwIfAborted();
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const stop = (): void => reject(signal.reason);
-  signal.addEventListener('abort', stop, { once: true });
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', stop);
+    return this.#requests.join(key, signal, async (flight) => {
+      const token = await fetch(flight.signal);
+      if (token !== null) this.#tokens.set(key, token);
+      return token;
+    });
   }
 }

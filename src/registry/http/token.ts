@@ -22,6 +22,7 @@ export interface TokenRequest {
   readonly scopes: readonly string[];
   /** Null: ask as nobody. */
   readonly credential: Credential | null;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** Bytes of a token server's answer. */
@@ -72,7 +73,7 @@ async function ask(send: Transport, request: TokenRequest): Promise<HttpResponse
   return send(getRequest(request));
 }
 
-function getRequest({ realm, service, scopes, credential }: TokenRequest): HttpRequest {
+function getRequest({ realm, service, scopes, credential, signal }: TokenRequest): HttpRequest {
   const query: [string, string][] = [
     ...(service === undefined ? [] : [['service', service] as [string, string]]),
     ...scopes.map((scope): [string, string] => ['scope', scope]),
@@ -81,10 +82,13 @@ function getRequest({ realm, service, scopes, credential }: TokenRequest): HttpR
   const url = new URL(realm);
   for (const [name, value] of query) url.searchParams.append(name, value);
   const authorization = credential === null ? null : basicAuthorization(credential);
-  return { method: 'GET', url, headers: authorization === null ? {} : { authorization } };
+  return { method: 'GET', url, headers: authorization === null ? {} : { authorization }, signal };
 }
 
-function postRequest({ realm, service, scopes }: TokenRequest, refreshToken: Secret<string>): HttpRequest {
+function postRequest(
+  { realm, service, scopes, signal }: TokenRequest,
+  refreshToken: Secret<string>,
+): HttpRequest {
   const form = new URLSearchParams({
     grant_type: 'refresh_token',
     ...(service === undefined ? {} : { service }),
@@ -98,6 +102,7 @@ function postRequest({ realm, service, scopes }: TokenRequest, refreshToken: Sec
     headers: { 'content-type': 'application/x-www-form-urlencoded' },
     body: Buffer.from(form.toString()),
     retriable: true,
+    signal,
   };
 }
 

@@ -33,6 +33,11 @@ export interface HttpResponse {
   /** The URL that answered, after redirects: what a relative Location is resolved against. */
   readonly url: URL;
   readonly body: Readable;
+  /**
+   * What we said who we are, where the registry refused it (401) or allows it too little (403): empty when there was
+   * nothing to say, undefined when the registry did not ask. For messages.
+   */
+  readonly credentials?: readonly string[] | undefined;
 }
 
 /** Sends requests. Layers (user agent, log, retry, auth, redirects) wrap one another around the adapter. */

@@ -1,3 +1,5 @@
+import { Recent } from '../../shared/recent.ts';
+import { describeCredential } from '../credentials/keychain.ts';
 import { parseChallenges } from './challenge.ts';
 import { Authorizer, type Authorization, type AuthorizerOptions, type Demand } from './authorizer.ts';
 import { discardBody } from './response-body.ts';
@@ -7,6 +9,9 @@ import { withoutCredentials } from './with-redirects.ts';
 
 /** Answers to challenges of one request: each credential once, and once more for a scope that was missing. */
 const maxRounds = 8;
+
+/** Demands of a registry that are remembered, by repository and by scopes. */
+const maxDemands = 1000;
 
 /**
  * Answers the registry's challenges, and those of nobody else. What a challenge taught is used for later
@@ -22,9 +27,9 @@ class Session {
   readonly #origin: () => URL;
   readonly #authorizer: Authorizer;
   /** The last demand, by repository; '*' is the registry's latest. */
-  readonly #demands = new Map<string, Demand>();
+  readonly #demands = new Recent<Demand>(maxDemands);
   /** What challenges asked for beyond what requests named. */
-  readonly #learned = new Map<string, readonly string[]>();
+  readonly #learned = new Recent<readonly string[]>(maxDemands);
 
   constructor(inner: Transport, options: Omit<AuthorizerOptions, 'send'>) {
     this.#inner = inner;
@@ -40,13 +45,24 @@ class Session {
     let response = await this.#inner(withAuthorization(request, used));
     for (let round = 0; round < maxRounds && this.#isChallenge(response); round++) {
       const next = await this.#answer({ request, response, repository, tried, refused: used });
-      if (next === null) return response;
+      if (used?.candidate) this.#authorizer.reject(repository, used.candidate);
+      if (next === null) break;
       await discardBody(response);
       used = next;
       response = await this.#inner(withAuthorization(request, used));
     }
     if (used !== null && response.status !== 401) this.#authorizer.accept(repository, used);
-    return response;
+    return { ...response, credentials: this.#credentialsOf(response, repository, used) };
+  }
+
+  /** What a refusal was for. */
+  #credentialsOf(
+    response: HttpResponse,
+    repository: string,
+    used: Authorization | null,
+  ): readonly string[] | undefined {
+    if (this.#isChallenge(response)) return this.#authorizer.rejected(repository).map(describeCredential);
+    return response.status === 403 && used?.candidate ? [describeCredential(used.candidate)] : undefined;
   }
 
   /** A 401 that came by way of a redirect from another host is that host's, and is left alone. */

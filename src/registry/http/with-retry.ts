@@ -1,14 +1,16 @@
-import { setTimeout as sleepFor } from 'node:timers/promises';
+import { sleep as sleepWithTimer } from '../../shared/abortable.ts';
+import { isTransientStatus, parseRetryAfter } from '../../shared/http-retry.ts';
 import type { Logger } from '../../shared/log.ts';
+import { Recent } from '../../shared/recent.ts';
 import { RegistryError } from '../errors.ts';
 import { isTransient } from './network-error.ts';
 import { redactedUrl } from './redacted-url.ts';
 import { discardBody } from './response-body.ts';
-import { parseRetryAfter, retryDelay } from './retry-delay.ts';
+import { retryDelay } from './retry-delay.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
-/** Statuses that may be gone with the next try. */
-const transientStatuses: ReadonlySet<number> = new Set([408, 429, 499, 500, 502, 503, 504, 522]);
+/** Hosts that are remembered: a registry may redirect to any number of them. */
+const maxHosts = 1000;
 
 export interface RetryOptions {
   /** Further tries after the first. */
@@ -24,23 +26,13 @@ export interface RetryOptions {
   readonly now?: () => number;
 }
 
-async function sleepWithTimer(milliseconds: number, signal: AbortSignal | undefined): Promise<void> {
-  try {
-    await sleepFor(milliseconds, undefined, signal === undefined ? {} : { signal });
-  } catch (error) {
-    // The caller's own reason, not the timer's.
-    signal?.throwIfAborted();
-    throw error;
-  }
-}
-
 /**
  * Sends again what failed for a reason that may pass. A host that asked for patience gets it from
  * every request, not only from the one that was told. The last answer is handed on as it is.
  */
 export function withRetry(inner: Transport, options: RetryOptions): Transport {
   const { sleep = sleepWithTimer, now = Date.now, logger } = options;
-  const notBefore = new Map<string, number>();
+  const notBefore = new Recent<number>(maxHosts);
   const announce = announcer(logger);
 
   const waitForHost = async ({ url, signal }: HttpRequest): Promise<void> => {
@@ -77,10 +69,10 @@ type Outcome = { readonly response: HttpResponse } | { readonly error: unknown }
 
 /** Says that a request is tried again: for each host once as a warning, so that nobody wonders about the wait. */
 function announcer(logger: Logger): (request: HttpRequest, outcome: Outcome, delay: number) => void {
-  const warned = new Set<string>();
+  const warned = new Recent<true>(maxHosts);
   return ({ method, url }, outcome, delay) => {
-    const level = warned.has(url.host) ? 'debug' : 'warn';
-    warned.add(url.host);
+    const level = warned.get(url.host) === true ? 'debug' : 'warn';
+    warned.set(url.host, true);
     const reason = reasonOf(outcome);
     logger[level]('Trying again', { method, url: redactedUrl(url), reason, milliseconds: delay });
   };
@@ -105,7 +97,7 @@ function settle(outcome: Outcome): HttpResponse {
 }
 
 function mayPass(outcome: Outcome): boolean {
-  return 'error' in outcome ? isTransient(outcome.error) : transientStatuses.has(outcome.response.status);
+  return 'error' in outcome ? isTransient(outcome.error) : isTransientStatus(outcome.response.status);
 }
 
 function isRetriable({ method, body, retriable }: HttpRequest): boolean {

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import type { Transform } from 'node:stream';
 import { constants, crc32, createDeflateRaw, createZstdCompress } from 'node:zlib';
+import { ignoreRejection } from '../../shared/abortable.ts';
 import type { LayerCompression } from './layer.ts';
 import { freeOutputBuffer } from './output-buffer.ts';
 import { chunkPieces, type Piece } from './pieces.ts';
@@ -51,7 +52,7 @@ async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
       size += piece.bytes.length;
       const task = deflatePiece(piece, level, dictionary);
       // It is awaited in its turn; until then a failure must not count as unhandled.
-      task.catch(() => {});
+      ignoreRejection(task);
       inFlight.push(task);
       // A copy: the piece's memory may serve again before the next piece is there.
       dictionary = Buffer.from(piece.bytes.subarray(-windowSize));

@@ -1,8 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { sleep } from '../../shared/abortable.ts';
+import { isTransientStatus } from '../../shared/http-retry.ts';
 import { RegistryError } from '../errors.ts';
 import { isTransient as isTransientNetworkError } from '../http/network-error.ts';
-
-const transientStatuses: ReadonlySet<unknown> = new Set([408, 429, 500, 502, 503, 504]);
 
 /** Milliseconds between tries, as far as the registry does not ask for more. */
 const maxDelay = 10_000;
@@ -13,8 +12,8 @@ const maxRetryAfter = 120_000;
 /** Tells whether an error may pass by itself: a broken connection, or a server in trouble. */
 export function isTransient(error: unknown): boolean {
   if (isTransientNetworkError(error)) return true;
-  if (!(error instanceof RegistryError) || !transientStatuses.has(error.facts['status'])) return false;
-  return retryAfter(error) <= maxRetryAfter;
+  const status = error instanceof RegistryError ? error.facts['status'] : undefined;
+  return typeof status === 'number' && isTransientStatus(status) && retryAfter(error) <= maxRetryAfter;
 }
 
 /** Milliseconds that a registry asked to wait. */
@@ -44,9 +43,5 @@ export async function backOff({ attempt, delay, signal, error, onRetry }: BackOf
   signal?.throwIfAborted();
   const wait = Math.max(Math.min(delay * 2 ** (attempt - 1), maxDelay), retryAfter(error));
   onRetry(error, wait);
-  try {
-    await sleep(wait, undefined, signal === undefined ? {} : { signal });
-  } catch {
-    signal?.throwIfAborted();
-  }
+  await sleep(wait, signal);
 }

@@ -1,3 +1,4 @@
+import { ignoreRejection } from '../../shared/abortable.ts';
 import { updateImageConfig } from '../../registry/image/config.ts';
 import { updateManifest } from '../../registry/image/update-manifest.ts';
 import { replaceChildren, type ChildReplacement } from '../../registry/image/update-index.ts';
@@ -164,7 +165,7 @@ function announced({ written, proof }: NewLayer, { onProgress }: BuildOptions): 
   onProgress?.({ type: 'layer-written', digest, size });
   const verified = proof.then((modules) => onProgress?.({ type: 'verified', modules }));
   // It is awaited when the layer is published; until then a failure must not count as unhandled.
-  verified.catch(() => {});
+  ignoreRejection(verified);
   return verified;
 }
 

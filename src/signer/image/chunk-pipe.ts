@@ -1,3 +1,5 @@
+import { ignoreRejection } from '../../shared/abortable.ts';
+
 interface Offer {
   readonly chunk: Buffer;
   readonly done: () => void;
@@ -5,7 +7,7 @@ interface Offer {
 
 /** Hands chunks on to a reader one by one, and tells the writer when the reader is done with each. Nothing is copied or kept. */
 export class ChunkPipe {
-  #next = withoutRejection(Promise.withResolvers<Offer | null>());
+  #next = nextOffer();
   #pending: (() => void) | undefined;
   #closed = false;
 
@@ -39,7 +41,7 @@ export class ChunkPipe {
     for (;;) {
       const offer = await this.#next.promise;
       if (offer === null) return;
-      this.#next = withoutRejection(Promise.withResolvers<Offer | null>());
+      this.#next = nextOffer();
       try {
         yield offer.chunk;
       } finally {
@@ -49,8 +51,8 @@ export class ChunkPipe {
   }
 }
 
-/** A failure that nobody reads any more must not count as unhandled. */
-function withoutRejection<T>(resolvers: PromiseWithResolvers<T>): PromiseWithResolvers<T> {
-  resolvers.promise.catch(() => {});
+function nextOffer(): PromiseWithResolvers<Offer | null> {
+  const resolvers = Promise.withResolvers<Offer | null>();
+  ignoreRejection(resolvers.promise);
   return resolvers;
 }

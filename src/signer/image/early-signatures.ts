@@ -1,3 +1,4 @@
+import { ignoreRejection } from '../../shared/abortable.ts';
 import type { ModuleAnalysis } from '../kmod/analyze-module.ts';
 import { createModuleSignature } from '../kmod/module-signature.ts';
 import { changesModule, decideSignAction } from '../kmod/sign-action.ts';
@@ -39,7 +40,7 @@ export class EarlySignatures {
     }
     const signature = createModuleSignature({ ...this.#signing, content: bytes }).finally(giveBack);
     // It is awaited when the module's layer is written; until then a failure must not count as unhandled.
-    signature.catch(() => {});
+    ignoreRejection(signature);
     return { signature };
   }
 

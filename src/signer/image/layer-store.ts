@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import { ignoreRejection } from '../../shared/abortable.ts';
 import type { TemporaryFile } from '../../shared/temporary-file.ts';
 import { fileContent } from '../kmod/file-source.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../temporary-files.ts';
@@ -24,7 +25,7 @@ export class LayerStore implements AsyncDisposable {
         await writing;
         writing = usingTemporaryFiles(this.#directory, () => file.handle.writeFile(chunk));
         // It is awaited with the next chunk; until then a failure must not count as unhandled.
-        writing.catch(() => {});
+        ignoreRejection(writing);
         yield chunk;
       }
     } finally {

@@ -1,3 +1,5 @@
+import { ignoreRejection } from '../../shared/abortable.ts';
+
 /** Things that are read at one time: one is inflated in its thread while another is downloaded and walked through. */
 const concurrency = 2;
 
@@ -79,7 +81,7 @@ class Readings<Item, Result> {
     this.#lastIsKnown = position > 0 && this.#options.isUnpromising(item);
     const reading = this.#read(item, position);
     // It is awaited in its turn; until then a failure must not count as unhandled.
-    reading.catch(() => {});
+    ignoreRejection(reading);
     this.#begun.push(reading);
   }
 

@@ -1,3 +1,4 @@
+import { ignoreRejection } from '../../shared/abortable.ts';
 import type { TemporaryFile } from '../../shared/temporary-file.ts';
 import { decompressLayer } from '../../registry/layer/decompress.ts';
 import { defaultLayerLimits, type LayerCompression, type WrittenLayer } from '../../registry/layer/layer.ts';
@@ -48,7 +49,7 @@ export async function writeNewLayer(
   const pipe = new ChunkPipe();
   const proof = prove(pipe.chunks()).finally(() => pipe.close());
   // It is awaited when the layer is published; until then a failure must not count as unhandled.
-  proof.catch(() => {});
+  ignoreRejection(proof);
   try {
     const written = await usingTemporaryFiles(temporaryDirectory, () =>
       writeLayer({

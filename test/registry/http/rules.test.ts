@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { printable } from '../../../src/registry/http/printable.ts';
-import { parseRetryAfter, retryDelay } from '../../../src/registry/http/retry-delay.ts';
+import { retryDelay } from '../../../src/registry/http/retry-delay.ts';
 import {
   mergeScopes,
   readsOnly,
@@ -11,6 +11,7 @@ import {
 } from '../../../src/registry/http/scopes.ts';
 import { expiry } from '../../../src/registry/http/token.ts';
 import { warningsOf } from '../../../src/registry/http/with-warnings.ts';
+import { parseRetryAfter } from '../../../src/shared/http-retry.ts';
 
 const now = Date.parse('2026-11-20T12:00:00Z');
 

@@ -19,7 +19,7 @@ const text = async (response: HttpResponse): Promise<string> =>
   (await readAtMost(response.body, 10_000)).bytes.toString();
 
 describe('retries', () => {
-  it.each([408, 429, 500, 502, 503, 504])('get over a %i', async (status) => {
+  it.each([408, 429, 499, 500, 502, 503, 504, 522])('get over a %i', async (status) => {
     await using server = await startServer((_, response) =>
       response.writeHead(server.seen.length < 3 ? status : 200).end('at last'),
     );
@@ -308,6 +308,37 @@ describe('a token', () => {
     expect(await text(await client.transport({ method: 'GET', url: client.url('a/b/blobs/x') }))).toBe('ok');
   });
 
+  it('is not asked for by a request that was aborted, and a request for one ends with it', async () => {
+    const arrived = Promise.withResolvers<void>();
+    const gone = Promise.withResolvers<void>();
+    let answers = true;
+    await using server = await startServer((request, response) => {
+      if (request.url?.startsWith('/token') === true) {
+        if (answers) return void response.end(JSON.stringify({ token: 't' }));
+        arrived.resolve();
+        return void response.once('close', () => gone.resolve());
+      }
+      if (request.headers.authorization === 'Bearer t') response.end('ok');
+      else response.writeHead(401, { 'www-authenticate': 'Bearer realm="/token"' }).end();
+    });
+    await using client = connect(server.host);
+    const get = (repository: string, signal?: AbortSignal): Promise<HttpResponse> =>
+      client.transport({ method: 'GET', url: client.url(`${repository}/blobs/x`), signal });
+    expect(await text(await get('a/b'))).toBe('ok');
+    answers = false;
+    const seen = server.seen.length;
+    expect(await rejection(get('a/c', AbortSignal.abort(new Error('enough'))))).toMatchObject({
+      message: 'enough',
+    });
+    expect(server.seen).toHaveLength(seen);
+    const stop = new AbortController();
+    const waiting = rejection(get('a/c', stop.signal));
+    await arrived.promise;
+    stop.abort(new Error('enough'));
+    expect(await waiting).toMatchObject({ message: 'enough' });
+    await gone.promise;
+  });
+
   it('request is retried when the token server is busy', async () => {
     let tries = 0;
     await using server = await startServer((request, response) => {
@@ -466,6 +497,62 @@ describe('responseError', () => {
     expect((await responseError(answer(502, '<html>no'), { action: 'x' })).message).toBe(
       'Cannot x: r.example answered 502',
     );
+  });
+});
+
+const alice = fixedKeychain({
+  source: 'auth.json (here)',
+  username: 'alice',
+  password: new Secret('s3cr3t'),
+});
+const refuse = async (
+  challenge: string,
+  options: Parameters<typeof connect>[1],
+  status = 401,
+): Promise<{ message: string; hint: string | undefined; lines: unknown }> => {
+  await using server = await startServer((request, response) => {
+    if (request.url?.startsWith('/token') === true) response.end(JSON.stringify({ token: 't' }));
+    else if (request.headers.authorization === undefined)
+      response.writeHead(401, { 'www-authenticate': challenge }).end();
+    else response.writeHead(status, { 'www-authenticate': challenge }).end();
+  });
+  const logger = rememberingLogger();
+  await using client = connect(server.host, { ...options, plainHttp: true, logger });
+  const get = (): Promise<HttpResponse> =>
+    client.transport({ method: 'GET', url: client.url('a/b/manifests/1') });
+  await text(await get());
+  const { message, hint } = await responseError(await get(), { action: 'read it' });
+  return { message, hint: hint?.replaceAll(server.host, 'HOST'), lines: logger.lines };
+};
+
+describe('a refusal', () => {
+  it.each(['Basic realm="x"', 'Bearer realm="/token"'])(
+    'of credentials (%s) names the user and where they came from, also at later requests',
+    async (challenge) => {
+      const { hint, lines } = await refuse(challenge, { credentials: alice });
+      expect(hint).toBe(
+        'HOST refused the user name "alice" from auth.json (here): check these credentials, or log in again.',
+      );
+      expect(lines).toContainEqual({
+        level: 'debug',
+        message: 'Credentials found',
+        fields: expect.objectContaining({ credentials: ['the user name "alice" from auth.json (here)'] }),
+      });
+      expect(JSON.stringify(lines)).not.toContain('s3cr3t');
+    },
+  );
+
+  it('without credentials says that there were none', async () => {
+    const { hint, lines } = await refuse('Basic realm="x"', {});
+    expect(hint).toMatch(/^No credentials for HOST were found: log in/);
+    expect(lines).toContainEqual(
+      expect.objectContaining({ level: 'debug', message: 'No credentials found, going on anonymously' }),
+    );
+  });
+
+  it('of what the user may not do names the user', async () => {
+    const { hint } = await refuse('Basic realm="x"', { credentials: alice }, 403);
+    expect(hint).toMatch(/^It was asked with the user name "alice" from auth.json \(here\);/);
   });
 });
 

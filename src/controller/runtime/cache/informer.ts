@@ -1,3 +1,4 @@
+import { abortable } from '../../../shared/abortable.ts';
 import { silentLogger, type Logger } from '../../../shared/log.ts';
 import type { ApiClient } from '../api/client.ts';
 import type { Selection } from '../api/list.ts';
@@ -85,15 +86,7 @@ export class Informer<T extends KubernetesObject, P> {
 
   /** Waits for the first complete list. Rejects when the signal is aborted. */
   async waitForSync(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted();
-    const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(signal.reason);
-    signal.addEventListener('abort', abort, { once: true });
-    try {
-      await Promise.race([this.#synced.promise, aborted.promise]);
-    } finally {
-      signal.removeEventListener('abort', abort);
-    }
+    await abortable(this.#synced.promise, signal);
   }
 
   /** Follows the cluster until the signal is aborted. */

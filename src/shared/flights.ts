@@ -1,3 +1,5 @@
+import { abortable } from './abortable.ts';
+
 /** What work under way is told. */
 export interface FlightContext {
   /** Aborted when nobody waits for the result any more. */
@@ -7,6 +9,21 @@ export interface FlightContext {
 }
 
 type Work<T> = (context: FlightContext) => Promise<T>;
+
+/**
+ * Makes a function that does its work at the first call and gives the same result ever after. A failure is not kept: the
+ * next call tries again.
+ */
+export function once<T>(work: () => Promise<T>): () => Promise<T> {
+  let result: Promise<T> | undefined;
+  return () => {
+    result ??= work().catch((error: unknown) => {
+      result = undefined;
+      throw error;
+    });
+    return result;
+  };
+}
 
 interface Flight<T> {
   readonly result: Promise<T>;
@@ -24,13 +41,9 @@ export class Flights<T> {
     signal?.throwIfAborted();
     const flight = this.#flights.get(key) ?? this.#begin(key, work);
     flight.waiting += 1;
-    const aborted = Promise.withResolvers<never>();
-    const abort = (): void => aborted.reject(signal?.reason);
-    signal?.addEventListener('abort', abort, { once: true });
     try {
-      return await Promise.race([flight.result, aborted.promise]);
+      return await abortable(flight.result, signal);
     } finally {
-      signal?.removeEventListener('abort', abort);
       flight.waiting -= 1;
       if (flight.waiting === 0) {
         this.#end(key, flight);
