@@ -31,7 +31,7 @@ export interface HubControllers {
 
 const defaultBackoff = { first: 5, limit: 60_000 };
 /** Images worked on at a time: most of the work is waiting for registries. */
-const maxConcurrentImages = 16;
+const maxConcurrentImages = 64;
 const maxConcurrentModules = 4;
 
 /**

@@ -189,6 +189,7 @@ export class Pipeline {
       // Others in the Secret are its issuers, or older ones.
       certificates: [signing],
       files: sign.files,
+      namespace: this.#request.namespace,
       signal: this.#signal,
     });
     return verdict.state === 'signed' ? undefined : verdict.problem;
@@ -199,7 +200,8 @@ export class Pipeline {
     tls: RegistryTls = this.#request.target.registryTls,
   ): Promise<ResolvedImage | undefined> {
     const access = { tls, pullSecrets: this.#credentials.contents };
-    return this.#services.images.resolve({ image, access, signal: this.#signal });
+    const { namespace } = this.#request;
+    return this.#services.images.resolve({ image, access, namespace, signal: this.#signal });
   }
 
   #ready(digest: string, { source, inputs }: Built, names: readonly string[]): PipelineResult {

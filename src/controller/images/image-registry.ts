@@ -1,6 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
-import pLimit, { type LimitFunction } from 'p-limit';
 import { isDigest } from '../../registry/digest.ts';
 import { readFileOfImage } from '../../registry/image/read-file.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
@@ -13,6 +12,7 @@ import { accessKey, type ImageAccess } from './access.ts';
 import { Clients } from './clients.ts';
 import { explained } from './explain.ts';
 import { findModule, type FoundModule, type ModuleQuery } from './find-module.ts';
+import { contentLimits, Looks, questionLimits, type Admit, type LookLimits } from './looks.ts';
 import { Remembered } from './remembered.ts';
 import { Resolutions } from './resolutions.ts';
 import { resolveImage, type ResolvedImage } from './resolve.ts';
@@ -34,8 +34,10 @@ export interface ImageRegistryOptions {
   /** Authorities of registries besides the system's; PEM. */
   readonly trustedCertificates?: string | undefined;
   readonly userAgent: string;
-  /** How many images are asked for at a time, and besides, how many are read. @default 4 */
-  readonly maxConcurrent?: number | undefined;
+  /** Limits of questions, which take seconds, in place of the usual ones. */
+  readonly questions?: Partial<LookLimits> | undefined;
+  /** The same of reading images, which takes minutes: apart, so that large images do not hold up questions. */
+  readonly contents?: ImageRegistryOptions['questions'];
   /** Milliseconds for which an image that was found is not asked for again. @default 10 minutes */
   readonly foundTtl?: number | undefined;
   /** The same of one that was not. @default 10 seconds */
@@ -50,6 +52,8 @@ export interface ImageQuery {
   /** As a reference: `registry.example/vendor/driver:1.0`. */
   readonly image: string;
   readonly access: ImageAccess;
+  /** For whom: namespaces share what looks there may be. @default nobody in particular */
+  readonly namespace?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -81,9 +85,9 @@ interface Check<T> {
   readonly kind: CheckKind;
   readonly query: ImageQuery;
   readonly signal: AbortSignal;
-  readonly limit: LimitFunction;
+  readonly looks: Looks;
   readonly outcome: (result: T) => string;
-  readonly work: (repository: ImageRepository) => Promise<T>;
+  readonly work: (repository: ImageRepository, signal: AbortSignal) => Promise<T>;
 }
 
 /**
@@ -95,18 +99,18 @@ export class ImageRegistry {
   readonly #resolutions: Resolutions;
   readonly #verdicts = new Remembered<Verdict>(verdictLimit);
   readonly #modules = new Remembered<FoundModule>(verdictLimit);
-  readonly #questions: LimitFunction;
-  /** Apart, so that large images do not hold up questions. */
-  readonly #contents: LimitFunction;
+  readonly #questions: Looks;
+  readonly #contents: Looks;
+  readonly #closed = new AbortController();
   readonly #onCheck: CheckObserver;
 
   constructor(options: ImageRegistryOptions) {
-    const { log = silentLogger, userAgent, trustedCertificates, maxConcurrent = 4 } = options;
+    const { log = silentLogger, userAgent, trustedCertificates, questions, contents } = options;
     const { foundTtl = 600_000, missingTtl = 10_000, now = Date.now, onCheck = () => {} } = options;
     this.#clients = new Clients({ userAgent, trustedCertificates, log });
     this.#resolutions = new Resolutions({ foundTtl, missingTtl, now });
-    this.#questions = pLimit(maxConcurrent);
-    this.#contents = pLimit(maxConcurrent);
+    this.#questions = new Looks({ ...questionLimits, ...questions });
+    this.#contents = new Looks({ ...contentLimits, ...contents });
     this.#onCheck = onCheck;
   }
 
@@ -115,22 +119,22 @@ export class ImageRegistry {
    * @throws RegistryError
    */
   async resolve(query: ImageQuery): Promise<ResolvedImage | undefined> {
-    const { image, access, signal } = query;
+    const { image, access } = query;
     const { tag, digest } = parseReference(image);
     const selector = digest === undefined ? { tag: tag ?? 'latest' } : { digest };
     return this.#resolutions.resolve({
       image,
       caller: accessKey(access),
       isPinned: digest !== undefined,
-      signal,
+      admit: this.#admit(this.#questions, query),
       work: (known, flight) =>
         this.#check({
           kind: 'resolve',
           query,
           signal: flight,
-          limit: this.#questions,
+          looks: this.#questions,
           outcome: (found) => (found === undefined ? 'missing' : 'found'),
-          work: (repository) => resolveImage(repository, selector, { known, signal: flight }),
+          work: (repository, signal) => resolveImage(repository, selector, { known, signal }),
         }),
     });
   }
@@ -140,21 +144,21 @@ export class ImageRegistry {
    * cannot be read
    */
   async verify(query: VerifyQuery): Promise<Verdict> {
-    const { access, certificates, files, signal } = query;
+    const { access, certificates, files } = query;
     if (certificates.length === 0) throw new TypeError('verify needs at least one certificate');
     return this.#verdicts.ask({
       key: JSON.stringify([query.digest, fingerprints(certificates), files]),
       caller: callerOf(query),
-      signal,
+      admit: this.#admit(this.#contents, query),
       work: (flight) =>
         this.#check({
           kind: 'verify',
           query: { image: query.image, access },
           signal: flight,
-          limit: this.#contents,
+          looks: this.#contents,
           outcome: ({ state }) => state,
-          work: (repository) =>
-            judge({ image: locate(repository, query), certificates, files, signal: flight }),
+          work: (repository, signal) =>
+            judge({ image: locate(repository, query), certificates, files, signal }),
         }),
     });
   }
@@ -164,21 +168,21 @@ export class ImageRegistry {
    * be read
    */
   async findModule(query: FindModuleQuery): Promise<FoundModule> {
-    const { certificates = [], dirName, kernelRelease, moduleName, architecture, signal } = query;
+    const { certificates = [], dirName, kernelRelease, moduleName, architecture } = query;
     const wanted = { dirName, kernelRelease, moduleName, architecture };
     return this.#modules.ask({
       key: JSON.stringify([query.digest, fingerprints(certificates), wanted]),
       caller: callerOf(query),
-      signal,
+      admit: this.#admit(this.#contents, query),
       work: (flight) =>
         this.#check({
           kind: 'find-module',
           query,
           signal: flight,
-          limit: this.#contents,
+          looks: this.#contents,
           outcome: ({ found }) => (found ? 'found' : 'missing'),
-          work: (repository) =>
-            findModule({ image: locate(repository, query), query: wanted, certificates, signal: flight }),
+          work: (repository, signal) =>
+            findModule({ image: locate(repository, query), query: wanted, certificates, signal }),
         }),
     });
   }
@@ -189,23 +193,25 @@ export class ImageRegistry {
    */
   async readFile({ path, architecture, ...query }: ReadFileQuery): Promise<Buffer | undefined> {
     const { tag, digest } = parseReference(query.image);
-    const { signal = new AbortController().signal } = query;
-    return this.#check({
-      kind: 'read-file',
-      query,
-      signal,
-      limit: this.#contents,
-      outcome: (content) => (content === undefined ? 'missing' : 'found'),
-      work: (repository) =>
-        readFileOfImage({
-          repository,
-          selector: digest === undefined ? { tag: tag ?? 'latest' } : { digest },
-          platform: { os: 'linux', architecture },
-          path,
-          ...fileLimits,
-          signal,
-        }),
-    });
+    const admit = this.#admit(this.#contents, query);
+    return admit((signal) =>
+      this.#check({
+        kind: 'read-file',
+        query,
+        signal,
+        looks: this.#contents,
+        outcome: (content) => (content === undefined ? 'missing' : 'found'),
+        work: (repository, until) =>
+          readFileOfImage({
+            repository,
+            selector: digest === undefined ? { tag: tag ?? 'latest' } : { digest },
+            platform: { os: 'linux', architecture },
+            path,
+            ...fileLimits,
+            signal: until,
+          }),
+      }),
+    );
   }
 
   /** Has an image asked for anew: somebody pushed it. */
@@ -215,29 +221,36 @@ export class ImageRegistry {
 
   /** Aborts what is under way and closes all connections. */
   async close(): Promise<void> {
+    this.#closed.abort();
     this.#resolutions.close();
     this.#verdicts.close();
     this.#modules.close();
     await this.#clients.close();
   }
 
-  async #check<T>({ kind, query, signal, limit, outcome, work }: Check<T>): Promise<T> {
+  #admit(looks: Looks, { image, namespace, signal }: ImageQuery): Admit {
+    const { registry } = parseReference(image);
+    const signals = signal === undefined ? [] : [signal];
+    return looks.admit({ namespace, registry }, [this.#closed.signal, ...signals]);
+  }
+
+  async #check<T>({ kind, query, signal, looks, outcome, work }: Check<T>): Promise<T> {
     const { image, access } = query;
-    return limit(async () => {
-      signal.throwIfAborted();
-      const started = performance.now();
-      const end = (how: string): void => this.#onCheck(kind, (performance.now() - started) / 1000, how);
-      try {
-        const result = await this.#clients.with(access, (client) =>
-          work(client.repository(parseReference(image))),
-        );
-        end(outcome(result));
-        return result;
-      } catch (error) {
-        if (!signal.aborted) end(error instanceof KmmError ? error.code : 'unknown');
-        throw explained(error, access);
-      }
-    });
+    const reference = parseReference(image);
+    signal.throwIfAborted();
+    const started = performance.now();
+    const end = (how: string): void => this.#onCheck(kind, (performance.now() - started) / 1000, how);
+    try {
+      // Who asks later joins, but the look does not become longer by that.
+      const result = await looks.within(reference.registry, [signal], (until) =>
+        this.#clients.with(access, (client) => work(client.repository(reference), until)),
+      );
+      end(outcome(result));
+      return result;
+    } catch (error) {
+      if (!signal.aborted) end(error instanceof KmmError ? error.code : 'unknown');
+      throw explained(error, access);
+    }
   }
 }
 

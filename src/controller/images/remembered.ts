@@ -1,5 +1,6 @@
 import { Flights } from '../../shared/flights.ts';
 import { Recent } from '../../shared/recent.ts';
+import type { Admit } from './looks.ts';
 
 /** How something is found out, once. */
 export interface Question<T> {
@@ -7,7 +8,8 @@ export interface Question<T> {
   readonly key: string;
   /** Who asks: only equal callers may share an error. */
   readonly caller: string;
-  readonly signal?: AbortSignal | undefined;
+  /** Waits for its turn; what is known by then is not asked for. */
+  readonly admit: Admit;
   readonly work: (signal: AbortSignal) => Promise<T>;
 }
 
@@ -21,13 +23,18 @@ export class Remembered<T> {
   }
 
   /** Gives the answer; an error is not remembered. */
-  async ask({ key, caller, signal, work }: Question<T>): Promise<T> {
+  async ask({ key, caller, admit, work }: Question<T>): Promise<T> {
     const known = this.#answers.get(key);
     if (known !== undefined) return known;
-    return this.#flights.join(JSON.stringify([key, caller]), signal, async (flight) => {
-      const answer = await work(flight.signal);
-      this.#answers.set(key, answer);
-      return answer;
+    return admit(async (signal) => {
+      // Somebody may have asked while it waited for its turn.
+      const answered = this.#answers.get(key);
+      if (answered !== undefined) return answered;
+      return this.#flights.join(JSON.stringify([key, caller]), signal, async (flight) => {
+        const answer = await work(flight.signal);
+        this.#answers.set(key, answer);
+        return answer;
+      });
     });
   }
 

@@ -1,5 +1,6 @@
 import { Flights } from '../../shared/flights.ts';
 import { Recent } from '../../shared/recent.ts';
+import type { Admit } from './looks.ts';
 import type { ResolvedImage } from './resolve.ts';
 
 /** Images that are remembered; the least recently used are forgotten first. */
@@ -20,7 +21,8 @@ export interface ResolutionQuery {
   readonly caller: string;
   /** Whether it names a digest: then what was found stays so. */
   readonly isPinned: boolean;
-  readonly signal?: AbortSignal | undefined;
+  /** Waits for its turn; what is known by then is not asked for. */
+  readonly admit: Admit;
   /** Asks the registry. `known` is what it said the last time. */
   readonly work: (
     known: ResolvedImage | undefined,
@@ -45,20 +47,31 @@ export class Resolutions {
   }
 
   /** Gives what is known, or asks. Errors are not remembered. */
-  async resolve({
-    image,
-    caller,
-    isPinned,
-    signal,
-    work,
-  }: ResolutionQuery): Promise<ResolvedImage | undefined> {
-    const { now, foundTtl, missingTtl } = this.#options;
-    const key = `${prefixOf(image)}${caller}`;
+  async resolve(query: ResolutionQuery): Promise<ResolvedImage | undefined> {
+    const key = `${prefixOf(query.image)}${query.caller}`;
+    const known = this.#fresh(key);
+    if (known !== undefined) return known.image;
+    return query.admit(async (signal) => {
+      // Somebody may have asked while it waited for its turn.
+      const answered = this.#fresh(key);
+      return answered === undefined ? this.#ask(key, query, signal) : answered.image;
+    });
+  }
+
+  #fresh(key: string): Resolution | undefined {
     const known = this.#known.get(key);
-    if (known !== undefined && now() < known.until) return known.image;
+    return known !== undefined && this.#options.now() < known.until ? known : undefined;
+  }
+
+  #ask(
+    key: string,
+    { isPinned, work }: ResolutionQuery,
+    signal: AbortSignal,
+  ): Promise<ResolvedImage | undefined> {
+    const { now, foundTtl, missingTtl } = this.#options;
     return this.#flights.join(key, signal, async (flight) => {
       const asked = now();
-      const found = await work(known?.image, flight.signal);
+      const found = await work(this.#known.get(key)?.image, flight.signal);
       const ttl = found === undefined ? missingTtl : isPinned ? Number.POSITIVE_INFINITY : foundTtl;
       if (!flight.isForgotten) this.#known.set(key, { image: found, until: asked + ttl });
       return found;

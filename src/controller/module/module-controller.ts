@@ -11,7 +11,7 @@ import { ModuleReconciler, type ModuleServices } from './reconcile.ts';
 /** The Module controller: what its work is, and which events start it. */
 export function createModuleController(
   services: ModuleServices,
-  options: Pick<ControllerOptions, 'maxConcurrent' | 'metrics' | 'backoff'> = {},
+  options: Pick<ControllerOptions, 'maxConcurrent' | 'maxPerNamespace' | 'metrics' | 'backoff'> = {},
 ): Controller {
   const reconciler = new ModuleReconciler(services);
   const { caches, references, log } = services;

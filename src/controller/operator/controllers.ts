@@ -12,8 +12,9 @@ const serviceAccounts = {
   devicePluginServiceAccount: 'kmm-operator-device-plugin',
 } as const;
 
-/** Modules worked on at a time: most of the work is waiting for registries. */
-const maxConcurrentModules = 8;
+/** Modules worked on at a time, in all and of one namespace: most of the work is waiting for registries. */
+const maxConcurrentModules = 64;
+const maxConcurrentModulesPerNamespace = 8;
 
 /** The parts of a cluster's operator. One that a hub manages tells its kernels, and builds, signs and checks nothing. */
 export function controllerFactories({ managed }: OperatorConfiguration): readonly ControllerFactory[] {
@@ -43,6 +44,7 @@ function imageControllers(context: OperatorContext): ReturnType<ControllerFactor
   };
   const controller = createModuleController(services, {
     maxConcurrent: maxConcurrentModules,
+    maxPerNamespace: maxConcurrentModulesPerNamespace,
     metrics: metrics.controller('module', maxConcurrentModules),
   });
   parts.driverToolkit.onChange(() => {

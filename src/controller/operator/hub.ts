@@ -10,7 +10,7 @@ export function hubControllers(context: OperatorContext): ControllerSet {
   const { configuration, client, events, metrics, registry, log } = context;
   const { namespace, hub: queue } = configuration;
   const caches = { ...createHubCaches(client, log), ...createHubJobCaches({ client, log, namespace }) };
-  const parts = createPipelineParts(context);
+  const parts = createPipelineParts(context, { oneNamespace: true });
   const { references, images, settings, driverToolkit } = parts;
   const hub = createHubControllers(
     {

@@ -16,7 +16,15 @@ export interface PipelineParts {
   run(signal: AbortSignal): Promise<void>;
 }
 
-export function createPipelineParts(context: OperatorContext): PipelineParts {
+export interface PipelinePartsOptions {
+  /** All images are of one namespace: it has all looks at registries for itself. */
+  readonly oneNamespace?: boolean | undefined;
+}
+
+export function createPipelineParts(
+  context: OperatorContext,
+  { oneNamespace = false }: PipelinePartsOptions = {},
+): PipelineParts {
   const { configuration, client, registry, log, trustedCertificates, userAgent } = context;
   const metrics = createImageMetrics(registry);
   const references = new ReferenceCache({ client, log });
@@ -25,8 +33,11 @@ export function createPipelineParts(context: OperatorContext): PipelineParts {
     log,
     configured: configuration.driverToolkit.images,
   });
+  const limits = oneNamespace ? { perNamespace: Infinity } : {};
   const images = new ImageRegistry({
     log,
+    questions: limits,
+    contents: limits,
     userAgent,
     trustedCertificates,
     foundTtl: configuration.registry.checkInterval,

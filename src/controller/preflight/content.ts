@@ -33,6 +33,7 @@ export async function verifyContent(
       moduleName,
       architecture,
       certificates: certificate?.certificates,
+      namespace: request.namespace,
       signal,
     });
     const problem = problemOf(found, target);

@@ -92,7 +92,9 @@ async function isStillVerified(
   const { image, registryTls: tls } = request.target;
   try {
     const { contents: pullSecrets } = await findCredentials(services, request);
-    const found = await services.images.resolve({ image, access: { tls, pullSecrets }, signal });
+    const { namespace } = request;
+    const access = { tls, pullSecrets };
+    const found = await services.images.resolve({ image, access, namespace, signal });
     return found?.digest === earlier.digest;
   } catch (error) {
     if (error instanceof KmmError) return true;

@@ -26,6 +26,8 @@ export interface ControllerOptions {
   readonly reconcile: Reconcile;
   /** Keys worked on at a time. @default 1 */
   readonly maxConcurrent?: number | undefined;
+  /** The same of one namespace, so that none holds up the others. @default as many as there may be in all */
+  readonly maxPerNamespace?: number | undefined;
   readonly backoff?: WorkQueueOptions['backoff'];
   readonly log?: Logger | undefined;
   readonly metrics?: ControllerMetrics | undefined;
@@ -57,7 +59,8 @@ export class Controller {
   constructor(options: ControllerOptions) {
     this.#options = options;
     this.#log = options.log ?? silentLogger;
-    this.#queue = new WorkQueue({ backoff: options.backoff, observer: options.metrics?.queue });
+    const { backoff, metrics, maxPerNamespace } = options;
+    this.#queue = new WorkQueue({ backoff, maxPerNamespace, observer: metrics?.queue });
     options.metrics?.follow(this.#queue);
   }
 

@@ -16,6 +16,8 @@ export interface WorkQueueOptions {
   /** Waits after failures. @default 5 ms, doubled up to 1000 s */
   readonly backoff?: BackoffLimits | undefined;
   readonly observer?: QueueObserver | undefined;
+  /** Keys of one namespace that are worked on at a time; keys without namespace have none. @default no limit */
+  readonly maxPerNamespace?: number | undefined;
 }
 
 const defaultBackoff = { first: 5, limit: 1_000_000 };
@@ -24,13 +26,16 @@ const longestTimer = 2_147_483_647;
 
 /**
  * Keys that wait for work. A key is there once however often it was added; one that is added while it is
- * worked on comes again after that, so no key is worked on twice at a time.
+ * worked on comes again after that, so no key is worked on twice at a time. Namespaces take turns.
  */
 export class WorkQueue {
   readonly #backoff: BackoffLimits;
   readonly #observer: QueueObserver | undefined;
-  /** In the order of work, with the time of addition. */
-  readonly #ready = new Map<string, number>();
+  readonly #maxPerNamespace: number;
+  /** By namespace in the order of their turns; its keys in the order of work, with the time of addition. */
+  readonly #ready = new Map<string | undefined, Map<string, number>>();
+  /** How many keys of a namespace are worked on. */
+  readonly #activeIn = new Map<string | undefined, number>();
   /** Being worked on, with the time of the start. */
   readonly #active = new Map<string, number>();
   /** Added while worked on. */
@@ -40,14 +45,15 @@ export class WorkQueue {
   readonly #takers: ((key: ObjectKey | undefined) => void)[] = [];
   #stopped = false;
 
-  constructor({ backoff = defaultBackoff, observer }: WorkQueueOptions = {}) {
+  constructor({ backoff = defaultBackoff, observer, maxPerNamespace = Infinity }: WorkQueueOptions = {}) {
     this.#backoff = backoff;
+    this.#maxPerNamespace = maxPerNamespace;
     this.#observer = observer;
   }
 
   /** Keys that wait for a worker. */
   get depth(): number {
-    return this.#ready.size;
+    return this.#ready.values().reduce((sum, keys) => sum + keys.size, 0);
   }
 
   /** Seconds that each key under work has taken until now. */
@@ -107,8 +113,10 @@ export class WorkQueue {
     const started = this.#active.get(text);
     if (started === undefined) return;
     this.#active.delete(text);
+    this.#countActive(key.namespace, -1);
     this.#observer?.worked((performance.now() - started) / 1000);
     if (this.#again.delete(text)) this.#add(text);
+    this.#serve();
   }
 
   /** Gives out nothing more; whoever waits for a key gets none. */
@@ -125,13 +133,15 @@ export class WorkQueue {
     if (this.#stopped) return;
     clearTimeout(this.#delayed.get(text)?.timer);
     this.#delayed.delete(text);
-    if (this.#ready.has(text) || this.#again.has(text)) return;
+    const { namespace } = parseKey(text);
+    const keys = this.#ready.get(namespace) ?? new Map<string, number>();
+    if (keys.has(text) || this.#again.has(text)) return;
     this.#observer?.added();
     if (this.#active.has(text)) {
       this.#again.add(text);
       return;
     }
-    this.#ready.set(text, performance.now());
+    this.#ready.set(namespace, keys.set(text, performance.now()));
     this.#serve();
   }
 
@@ -140,14 +150,34 @@ export class WorkQueue {
       for (const taker of this.#takers.splice(0)) taker(undefined);
       return;
     }
-    for (const [text, since] of this.#ready) {
-      const taker = this.#takers.shift();
-      if (taker === undefined) return;
-      const now = performance.now();
-      this.#ready.delete(text);
-      this.#active.set(text, now);
-      this.#observer?.taken((now - since) / 1000);
-      taker(parseKey(text));
+    while (this.#takers.length > 0) {
+      const next = this.#ready
+        .entries()
+        .find(([namespace]) => (this.#activeIn.get(namespace) ?? 0) < this.#maxPerNamespace);
+      if (next === undefined) return;
+      this.#give(...next);
     }
+  }
+
+  /** Gives a namespace's first key to who has waited longest. */
+  #give(namespace: string | undefined, keys: Map<string, number>): void {
+    const [[text, since] = []] = keys;
+    if (text === undefined || since === undefined)
+      throw new RangeError('a namespace without keys has a turn');
+    const now = performance.now();
+    keys.delete(text);
+    this.#ready.delete(namespace);
+    if (keys.size > 0) this.#ready.set(namespace, keys);
+    this.#active.set(text, now);
+    this.#countActive(namespace, 1);
+    this.#observer?.taken((now - since) / 1000);
+    this.#takers.shift()?.(parseKey(text));
+  }
+
+  #countActive(namespace: string | undefined, change: 1 | -1): void {
+    if (namespace === undefined) return;
+    const count = (this.#activeIn.get(namespace) ?? 0) + change;
+    if (count === 0) this.#activeIn.delete(namespace);
+    else this.#activeIn.set(namespace, count);
   }
 }

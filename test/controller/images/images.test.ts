@@ -122,10 +122,11 @@ describeEachRegistry(
 
     it('to what is there after it was forgotten, though it was being asked for then', async () => {
       const before = await storeImage(repository, simple(), '1.0');
-      const early = resolve();
-      images.forget(image());
+      // It is forgotten while the registry is being asked.
+      proxy.reset(() => images.forget(image()) as undefined);
+      expect((await resolve())?.digest).toBe(before.digest);
+      proxy.reset();
       const after = await storeImage(repository, simple('arm64'), '1.0');
-      expect([before.digest, after.digest]).toContain((await early)?.digest);
       expect(await resolve()).toMatchObject({ digest: after.digest });
     });
 

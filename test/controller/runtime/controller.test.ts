@@ -1,9 +1,11 @@
+import { once } from 'node:events';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { Controller } from '../../../src/controller/runtime/controller.ts';
 import { TerminalError } from '../../../src/controller/runtime/errors.ts';
 import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import type { ObjectKey } from '../../../src/controller/runtime/object-key.ts';
+import { silentLogger } from '../../../src/shared/log.ts';
 
 const backoff = { first: 1, limit: 4 };
 
@@ -33,6 +35,76 @@ describe('a controller', () => {
     controller.enqueue({ name: 'one' });
     await controller.run({ signal: stop.signal });
     expect(count()).toBe(5);
+  });
+
+  it('begins with the shortest wait again after a success', async () => {
+    const stop = new AbortController();
+    const waits: number[] = [];
+    let calls = 0;
+    const controller = new Controller({
+      name: 'test',
+      // Only the first wait is bearable: a failure that is not forgotten would be waited for an hour.
+      backoff: { first: 1, limit: 3_600_000 },
+      reconcile: async () => {
+        calls += 1;
+        if (calls > 60) stop.abort();
+        if (calls % 2 === 1) throw new Error('every other time');
+        waits.push(calls);
+        return { requeueAfter: 1 };
+      },
+    });
+    controller.enqueue({ name: 'one' });
+    await controller.run({ signal: stop.signal });
+    expect(waits).toHaveLength(30);
+  });
+
+  it('lets no namespace take more workers than it may', async () => {
+    const stop = new AbortController();
+    const hung = Promise.withResolvers<void>();
+    const seen: string[] = [];
+    const controller = new Controller({
+      name: 'test',
+      maxConcurrent: 3,
+      maxPerNamespace: 2,
+      reconcile: async ({ namespace, name }) => {
+        seen.push(`${namespace}/${name}`);
+        if (namespace === 'slow') await hung.promise;
+        if (name === 'last') {
+          stop.abort();
+          hung.resolve();
+        }
+        return {};
+      },
+    });
+    for (const name of ['1', '2', '3', '4']) controller.enqueue({ namespace: 'slow', name });
+    for (const name of ['1', '2', 'last']) controller.enqueue({ namespace: 'quick', name });
+    await controller.run({ signal: stop.signal });
+    expect(seen).toEqual(['slow/1', 'quick/1', 'slow/2', 'quick/2', 'quick/last']);
+  });
+
+  it('aborts what still hangs when the grace period is over, and does not count that as a failure', async () => {
+    const stop = new AbortController();
+    const registry = new Registry();
+    const reasons: unknown[] = [];
+    const logged: string[] = [];
+    const controller = new Controller({
+      name: 'test',
+      metrics: createRuntimeMetrics(registry).controller('test', 1),
+      log: { ...silentLogger, error: (message) => logged.push(message) },
+      reconcile: async (_key, { signal }) => {
+        stop.abort();
+        reasons.push(signal.aborted);
+        // Nothing but the abortion ends it.
+        await once(signal, 'abort');
+        reasons.push(signal.reason);
+        throw signal.reason;
+      },
+    });
+    controller.enqueue({ name: 'one' });
+    await controller.run({ signal: stop.signal, gracePeriod: 1 });
+    expect(reasons).toMatchObject([false, { name: 'AbortError' }]);
+    expect(logged).toEqual([]);
+    expect(await registry.metrics()).toContain('workqueue_retries_total{name="test",controller="test"} 0');
   });
 
   it('does not come again after a TerminalError, and counts under the names of controller-runtime', async () => {
@@ -71,8 +143,9 @@ describe('a controller', () => {
     const gates = new Map<string, PromiseWithResolvers<void>>();
     const started: string[] = [];
     let most = 0;
+    const doubled: string[] = [];
     const reconcile = async ({ name }: ObjectKey) => {
-      expect(active.has(name)).toBe(false);
+      if (active.has(name)) doubled.push(name);
       active.add(name);
       most = Math.max(most, active.size);
       started.push(name);
@@ -88,7 +161,7 @@ describe('a controller', () => {
     const controller = new Controller({ name: 'test', maxConcurrent: 2, reconcile });
     for (const name of ['a', 'b', 'c', 'd', 'a']) controller.enqueue({ name });
     await controller.run({ signal: stop.signal });
-    expect([most, started]).toEqual([2, ['a', 'b', 'c', 'd']]);
+    expect([most, started, doubled]).toEqual([2, ['a', 'b', 'c', 'd'], []]);
   });
 
   it('ends what it began when it is stopped, and aborts it when it must', async () => {

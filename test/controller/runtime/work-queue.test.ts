@@ -34,6 +34,29 @@ describe('the work queue', () => {
     ]);
   });
 
+  it('gives namespaces turns, however many keys one has', async () => {
+    const queue = new WorkQueue();
+    for (const name of ['1', '2', '3']) queue.add({ namespace: 'many', name });
+    queue.add({ namespace: 'few', name: '4' });
+    queue.add({ name: '5' });
+    expect(await takeReady(queue, 5)).toEqual(['1', '4', '5', '2', '3']);
+  });
+
+  it('gives no more keys of a namespace than may be worked on at a time; others and those without one go on', async () => {
+    const queue = new WorkQueue({ maxPerNamespace: 2 });
+    for (const name of ['1', '2', '3', '4']) queue.add({ namespace: 'many', name });
+    for (const name of ['5', '6', '7']) queue.add({ name });
+    queue.add({ namespace: 'few', name: '8' });
+    expect(await takeReady(queue, 6)).toEqual(['1', '5', '8', '2', '6', '7']);
+    const waiting = takeReady(queue, 1);
+    expect(queue.depth).toBe(2);
+    queue.done({ namespace: 'few', name: '8' });
+    expect(queue.depth).toBe(2);
+    queue.done({ namespace: 'many', name: '1' });
+    expect(await waiting).toEqual(['3']);
+    expect(queue.depth).toBe(1);
+  });
+
   it('gives a key that is worked on to nobody else, and gives it again after that', async () => {
     const queue = new WorkQueue();
     queue.add(key('one'));
