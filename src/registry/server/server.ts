@@ -16,7 +16,8 @@ import { ManifestStore } from './manifest-store.ts';
 import { handleManifest } from './manifests.ts';
 import { ProtocolError, sendProtocolError } from './protocol-error.ts';
 import { parseRoute } from './route.ts';
-import { isFileError, prepareStorage, storageLayout } from './storage.ts';
+import { isFileError, storageLayout } from './storage.ts';
+import { openStorageRoot } from './storage-root.ts';
 import { UploadSessions } from './upload-session.ts';
 import { handleUpload, handleUploads } from './uploads.ts';
 
@@ -24,7 +25,10 @@ import { handleUpload, handleUploads } from './uploads.ts';
 const idleTimeout = 5 * 60 * 1000;
 
 export interface StartRegistryOptions {
-  /** The folder that holds everything. It is made if it is not there; one registry at a time may use it. */
+  /**
+   * The folder that holds everything: an empty one, one that does not exist yet, or one that a registry has used
+   * before. One registry at a time may use it.
+   */
   readonly root: string;
   /** @default '127.0.0.1' */
   readonly host?: string | undefined;
@@ -52,32 +56,29 @@ export interface RunningRegistry {
 /**
  * Starts the embedded registry: distribution-spec 1.1 (pull, push, content discovery, content management) on
  * files under `root`.
- * @throws RegistryError INVALID_CONFIGURATION (folder, password file, certificate), NETWORK (address in use)
+ * @throws RegistryError INVALID_CONFIGURATION (folder, password file, certificate), IN_USE (folder), NETWORK (address in use)
  */
 export async function startRegistry(options: StartRegistryOptions): Promise<RunningRegistry> {
   const { root, host = '127.0.0.1', port = 0, tls, basicAuth, logger = silentLogger } = options;
   const layout = storageLayout(root);
   const authenticate = await createAuthenticate(basicAuth);
-  await prepareStorage(layout).catch((error: unknown) => {
-    throw cannotUse(root, error);
-  });
+  await using resources = new AsyncDisposableStack();
+  resources.use(await openStorageRoot(layout));
   const sessions = new UploadSessions(layout);
+  resources.defer(() => sessions.close());
   const context: RegistryContext = { layout, manifests: new ManifestStore(layout), sessions, logger };
   const server = await createListener(tls, (request, response) => {
     void answer({ context, authenticate, request, response });
   });
   const bound = await listen(server, { host, port });
+  resources.defer(() => closeServer(server));
+  const held = resources.move();
   const address = `${host.includes(':') ? `[${host}]` : host}:${bound}`;
   return {
     url: `${tls === undefined ? 'http' : 'https'}://${address}`,
     address,
     port: bound,
-    close: async () => {
-      const closed = new Promise((resolve) => server.close(resolve));
-      server.closeAllConnections();
-      await closed;
-      await sessions.close();
-    },
+    close: () => held.disposeAsync(),
   };
 }
 
@@ -103,6 +104,12 @@ async function createTlsListener(
       facts: { reason: error instanceof Error ? error.message : undefined },
     });
   }
+}
+
+async function closeServer(server: Server): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  server.closeAllConnections();
+  await closed;
 }
 
 function listen(server: Server, { host, port }: { host: string; port: number }): Promise<number> {
@@ -188,13 +195,4 @@ function toProtocolError(error: unknown): ProtocolError {
 
 function describe(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
-}
-
-function cannotUse(root: string, error: unknown): RegistryError {
-  return new RegistryError({
-    code: 'INVALID_CONFIGURATION',
-    message: `The registry cannot keep its files in ${root}: ${describe(error)}`,
-    hint: 'Name a folder that can be written.',
-    facts: { path: root },
-  });
 }

@@ -27,6 +27,9 @@ export interface StorageLayout {
   referrerFolder(repository: string, subject: Digest): string;
 }
 
+/** The folders at the top. */
+export const storageFolders = ['uploads', 'blobs', 'repositories'] as const;
+
 function byDigest(folder: string, digest: Digest): string {
   return join(folder, digestAlgorithm(digest), digestHex(digest));
 }
@@ -45,14 +48,6 @@ export function storageLayout(root: string): StorageLayout {
     referrerFolder: (repository, subject) =>
       byDigest(join(repositoryFolder(repository), '_referrers'), subject),
   };
-}
-
-/** Makes the folders and forgets the uploads of an earlier run. */
-export async function prepareStorage(layout: StorageLayout): Promise<void> {
-  await rm(join(layout.root, 'uploads'), { recursive: true, force: true });
-  for (const folder of ['uploads', 'blobs', 'repositories']) {
-    await mkdir(join(layout.root, folder), { recursive: true });
-  }
 }
 
 /** Writes a small file whole or not at all. */

@@ -1,0 +1,156 @@
+import { lstat, mkdir, opendir, readFile, readdir, rename, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { FileLockError, tryFileLock, type FileLock } from '../../shared/file-lock.ts';
+import { isDigest } from '../digest.ts';
+import { RegistryError } from '../errors.ts';
+import { isRepositoryName, isTag } from './route.ts';
+import { isFileError, storageFolders, type StorageLayout } from './storage.ts';
+
+/** Says that a folder is the root of an embedded registry. */
+const markerFile = 'kmm-sign-registry.json';
+const markerDraft = `${markerFile}.new`;
+const marker = JSON.stringify({ format: 'kmm-sign registry', version: 1 });
+
+/** Locked as long as a registry serves the folder. */
+const lockFile = '.kmm-sign-registry.lock';
+
+/** What may lie in a folder that counts as empty; ext4 makes the last one. */
+const harmless: ReadonlySet<string> = new Set([markerDraft, lockFile, 'lost+found']);
+
+const uploadName = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+/**
+ * Takes a folder into use as the root of a registry: makes, marks and locks it, and removes unfinished uploads
+ * of an earlier run. A root that a version without the marker made is adopted. Returns the lock.
+ * @throws RegistryError INVALID_CONFIGURATION for a folder that holds something else, IN_USE
+ */
+export async function openStorageRoot(layout: StorageLayout): Promise<FileLock> {
+  const { root } = layout;
+  try {
+    await mkdir(root, { recursive: true });
+    const marked = await checkContents(root);
+    const lock = await lockRoot(root);
+    try {
+      if (!marked) await writeMarker(root);
+      for (const folder of storageFolders) await mkdir(join(root, folder), { recursive: true });
+      await removeUploads(layout);
+      return lock;
+    } catch (error) {
+      lock.release();
+      throw error;
+    }
+  } catch (error) {
+    throw error instanceof RegistryError ? error : cannotUse(root, error);
+  }
+}
+
+/** Tells whether the folder is marked. @throws RegistryError INVALID_CONFIGURATION unless it may be used */
+async function checkContents(root: string): Promise<boolean> {
+  const names = await readdir(root);
+  if (names.includes(markerFile)) {
+    const text = await readFile(join(root, markerFile), 'utf8');
+    if (text === marker) return true;
+    throw refused(
+      root,
+      `${markerFile} in ${root} is not that of this version`,
+      'Use the version of kmm-sign that made the folder, or name another folder.',
+    );
+  }
+  const others = names.filter((name) => !harmless.has(name));
+  if (others.length === 0) return false;
+  // Versions without the marker made all their folders at every start.
+  const complete = storageFolders.every((name) => others.includes(name));
+  const foreign = complete ? await findForeign(root, others) : others.find((name) => !isFolderName(name));
+  if (complete && foreign === undefined) return false;
+  throw refused(
+    root,
+    `${root} is not the folder of a registry: it holds ${foreign ?? others.join(', ')}`,
+    'Name a folder that is empty or does not exist yet, or one that kmm-sign registry has used before.',
+  );
+}
+
+function isFolderName(name: string): boolean {
+  return storageFolders.some((folder) => folder === name);
+}
+
+/** The first path under the root, relative to it, that a registry does not make. */
+async function findForeign(root: string, names: readonly string[]): Promise<string | undefined> {
+  for (const name of names) {
+    if (!isFolderName(name) || !(await lstat(join(root, name))).isDirectory()) return name;
+    const foreign = await findForeignFile(root, name);
+    if (foreign !== undefined) return foreign;
+  }
+  return undefined;
+}
+
+async function findForeignFile(root: string, folder: string): Promise<string | undefined> {
+  for await (const entry of await opendir(join(root, folder))) {
+    const path = `${folder}/${entry.name}`;
+    if (entry.isDirectory()) {
+      const foreign = await findForeignFile(root, path);
+      if (foreign !== undefined) return foreign;
+    } else if (!entry.isFile() || !isStored(path)) return path;
+  }
+  return undefined;
+}
+
+/** Tells whether a path is one of those that StorageLayout describes. */
+function isStored(path: string): boolean {
+  const [folder, ...parts] = path.split('/');
+  if (folder === 'uploads') return parts.length === 1 && uploadName.test(parts[0] ?? '');
+  if (folder === 'blobs') return isDigest(parts.join(':'));
+  const at = parts.findIndex((part) => part.startsWith('_'));
+  const [kind = '', ...rest] = parts.slice(at);
+  if (at === -1 || !isRepositoryName(parts.slice(0, at).join('/'))) return false;
+  switch (kind) {
+    case '_blobs':
+    case '_manifests':
+      return isDigest(rest.join(':'));
+    case '_tags':
+      return rest.length === 1 && isTag(rest[0] ?? '');
+    case '_referrers':
+      return isDigest(rest.slice(0, -1).join(':')) && isDigest(rest.at(-1) ?? '');
+    default:
+      return false;
+  }
+}
+
+async function lockRoot(root: string): Promise<FileLock> {
+  const path = join(root, lockFile);
+  const status = await lstat(path).catch(() => undefined);
+  const usable = status === undefined || (status.isFile() && status.size === 0);
+  if (!usable) throw refused(root, `${path} is not an empty file`, 'Remove it, or name another folder.');
+  const lock = tryFileLock(path);
+  if (lock !== undefined) return lock;
+  throw new RegistryError({
+    code: 'IN_USE',
+    message: `Another registry is using ${root}`,
+    hint: 'Stop it, or name another folder.',
+    facts: { path: root },
+  });
+}
+
+async function writeMarker(root: string): Promise<void> {
+  await writeFile(join(root, markerDraft), marker);
+  await rename(join(root, markerDraft), join(root, markerFile));
+}
+
+/** Forgets the uploads of an earlier run, and touches nothing else that lies there. */
+async function removeUploads(layout: StorageLayout): Promise<void> {
+  for (const entry of await readdir(join(layout.root, 'uploads'), { withFileTypes: true })) {
+    if (!entry.isFile() || !uploadName.test(entry.name)) continue;
+    await unlink(layout.uploadFile(entry.name)).catch((error: unknown) => {
+      if (!isFileError(error, 'ENOENT')) throw error;
+    });
+  }
+}
+
+function refused(root: string, message: string, hint: string): RegistryError {
+  return new RegistryError({ code: 'INVALID_CONFIGURATION', message, hint, facts: { path: root } });
+}
+
+function cannotUse(root: string, error: unknown): RegistryError {
+  const reason = error instanceof Error ? error.message : String(error);
+  const hint = error instanceof FileLockError ? error.hint : 'Name a folder that can be written.';
+  return refused(root, `The registry cannot keep its files in ${root}: ${reason}`, hint ?? '');
+}
