@@ -19,6 +19,11 @@ export interface RegistryOptions {
   readonly credentials?: CredentialSource | undefined;
   /** Speak HTTP without TLS. @default false; literal localhost falls back to it by itself */
   readonly plainHttp?: boolean | undefined;
+  /**
+   * Hosts (`auth.example:5001`) of token servers that may get credentials over plain HTTP from a registry with
+   * `plainHttp`. @default only the registry's own host
+   */
+  readonly plainHttpTokenServers?: readonly string[] | undefined;
   /** Accept any certificate of the server. @default false */
   readonly insecureSkipTlsVerify?: boolean | undefined;
   /** PEM files with certificate authorities that are trusted beside the system's. */

@@ -47,6 +47,7 @@ const sources = {
   'ocm-work': { hint: assets },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
+  squid: { folders: ['/usr/sbin'], hint: debian('squid') },
   buildah: { hint: debian('buildah') },
   'sign-file': {
     variable: 'KMM_SIGN_TEST_SIGN_FILE',

@@ -15,6 +15,7 @@ export interface RegistryFlags {
   readonly pullSecret: readonly string[];
   readonly anonymous: boolean;
   readonly plainHttp: boolean;
+  readonly plainHttpTokenServer: readonly string[];
   readonly insecureSkipTlsVerify: boolean;
   readonly caFile: readonly string[];
   readonly certFile: string | undefined;
@@ -32,6 +33,7 @@ export const noRegistryFlags: RegistryFlags = {
   pullSecret: [],
   anonymous: false,
   plainHttp: false,
+  plainHttpTokenServer: [],
   insecureSkipTlsVerify: false,
   caFile: [],
   certFile: undefined,
@@ -50,6 +52,10 @@ const descriptions: readonly Description[] = [
   ['pull-secret <file>', 'a Kubernetes pull secret (.dockerconfigjson, .dockercfg); repeatable'],
   ['anonymous', 'use no credentials'],
   ['plain-http', 'speak HTTP instead of HTTPS'],
+  [
+    'plain-http-token-server <host>',
+    'with --plain-http: host[:port] besides the registry that may get the password over HTTP; repeatable',
+  ],
   ['insecure-skip-tls-verify', 'accept any certificate of the registry'],
   ['ca-file <file>', 'authorities to trust besides those of the system; repeatable'],
   ['cert-file <file>', 'certificate to show to the registry'],
@@ -89,7 +95,14 @@ export function readRegistryFlags(command: CommandUnknownOpts, side?: Side): Reg
 type CredentialFlags = Omit<RegistryFlags, keyof ConnectionFlags>;
 type ConnectionFlags = Pick<
   RegistryFlags,
-  'plainHttp' | 'insecureSkipTlsVerify' | 'caFile' | 'certFile' | 'keyFile' | 'certDir' | 'retries'
+  | 'plainHttp'
+  | 'plainHttpTokenServer'
+  | 'insecureSkipTlsVerify'
+  | 'caFile'
+  | 'certFile'
+  | 'keyFile'
+  | 'certDir'
+  | 'retries'
 >;
 
 function readCredentials(reader: FlagReader): CredentialFlags {
@@ -115,8 +128,9 @@ function readConnection(one: FlagReader, both: FlagReader): ConnectionFlags {
   const pair = certFile === undefined ? both : one;
   return {
     plainHttp: one.flag('plainHttp') || both.flag('plainHttp'),
+    plainHttpTokenServer: one.listOr('plainHttpTokenServer', both),
     insecureSkipTlsVerify: one.flag('insecureSkipTlsVerify') || both.flag('insecureSkipTlsVerify'),
-    caFile: one.list('caFile').length > 0 ? one.list('caFile') : both.list('caFile'),
+    caFile: one.listOr('caFile', both),
     certFile: pair.text('certFile'),
     keyFile: pair.text('keyFile'),
     certDir: one.text('certDir') ?? both.text('certDir'),
@@ -126,7 +140,7 @@ function readConnection(one: FlagReader, both: FlagReader): ConnectionFlags {
 
 function registryOption(flags: string, description: string): Option {
   const option = new Option(flags, description);
-  if (/pull-secret|ca-file/.test(flags)) return option.argParser(collect).default([], 'none');
+  if (/pull-secret|ca-file|token-server/.test(flags)) return option.argParser(collect).default([], 'none');
   return flags.includes('retries') ? option.argParser(wholeNumber(0, mostRetries)) : option;
 }
 
@@ -157,6 +171,12 @@ class FlagReader {
   list(name: string): string[] {
     const value = this.#value(name);
     return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
+  }
+
+  /** This side's list, or else another's. */
+  listOr(name: string, other: FlagReader): string[] {
+    const own = this.list(name);
+    return own.length > 0 ? own : other.list(name);
   }
 
   #value(name: string): unknown {

@@ -12,6 +12,7 @@ export async function registryOptions(flags: RegistryFlags, session: Session): P
   return {
     credentials: await credentialSource(flags),
     plainHttp: flags.plainHttp,
+    plainHttpTokenServers: flags.plainHttpTokenServer,
     insecureSkipTlsVerify: flags.insecureSkipTlsVerify,
     caFiles: flags.caFile,
     clientCertificate: clientCertificate(flags),

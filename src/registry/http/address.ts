@@ -9,7 +9,14 @@ const ranges: readonly [AddressClass, BlockList][] = [
   ['unspecified', blockList(['0.0.0.0', 8], ['::', 128])],
   [
     'private',
-    blockList(['10.0.0.0', 8], ['172.16.0.0', 12], ['192.168.0.0', 16], ['100.64.0.0', 10], ['fc00::', 7]),
+    blockList(
+      ['10.0.0.0', 8],
+      ['172.16.0.0', 12],
+      ['192.168.0.0', 16],
+      ['100.64.0.0', 10],
+      ['fc00::', 7],
+      ['fec0::', 10],
+    ),
   ],
 ];
 
@@ -27,24 +34,110 @@ export function bareHost(url: URL): string {
 }
 
 /**
- * Classifies the host of a URL. Names count as public, but for localhost: what they resolve to is not asked.
- * The URL parser has brought every spelling of an address (octal, hexadecimal, short) to one form before.
+ * Classifies the host of a URL. Names count as public, but for localhost: what they resolve to is looked at when they
+ * are connected to. The URL parser has brought every spelling of an address (octal, hexadecimal, short) to one form before.
  */
 export function addressClass(url: URL): AddressClass {
   const host = bareHost(url);
   const name = host.toLowerCase().replace(/\.$/, '');
   if (name === 'localhost' || name.endsWith('.localhost')) return 'loopback';
-  const version = isIP(host);
-  if (version === 0) return 'public';
-  const family = version === 6 ? 'ipv6' : 'ipv4';
-  return ranges.find(([, list]) => list.check(host, family))?.[0] ?? 'public';
+  return isIP(host) === 0 ? 'public' : classOfAddress(host);
+}
+
+/** Classifies an IP address. One that wraps an IPv4 address counts as that, where it is not public. */
+export function classOfAddress(address: string): AddressClass {
+  if (isIP(address) === 4) return classInRanges(address, 'ipv4');
+  const own = classInRanges(address, 'ipv6');
+  if (own !== 'public') return own;
+  const wrapped = wrappedAddresses(groupsOf(address)).map((inner) => classInRanges(inner, 'ipv4'));
+  return wrapped.find((inner) => inner !== 'public') ?? 'public';
+}
+
+function classInRanges(address: string, family: 'ipv4' | 'ipv6'): AddressClass {
+  return ranges.find(([, list]) => list.check(address, family))?.[0] ?? 'public';
+}
+
+/** An IP address in one spelling, and an IPv4-mapped one as IPv4; null for what is not an address. */
+export function plainAddress(text: string): string | null {
+  const version = isIP(text);
+  if (version !== 6) return version === 4 ? text : null;
+  const groups = groupsOf(text);
+  return isPrefixOf(mapped, groups)
+    ? dotted(groups[6], groups[7])
+    : groups.map((group) => group.toString(16)).join(':');
+}
+
+/** The eight numbers of an IPv6 address. */
+function groupsOf(address: string): number[] {
+  const [zoneless = ''] = address.split('%');
+  const [head = '', tail = ''] = bareHost(new URL(`http://[${zoneless}]`)).split('::');
+  const [before = [], after = []] = [head, tail].map((part) =>
+    part === '' ? [] : part.split(':').map((group) => Number.parseInt(group, 16)),
+  );
+  return [...before, ...Array.from({ length: 8 - before.length - after.length }, () => 0), ...after];
+}
+
+const mapped = [0, 0, 0, 0, 0, 0xffff];
+
+/** Prefixes of IPv6 addresses that stand for IPv4 addresses, and how those are read out. */
+const wrappings: readonly {
+  readonly prefix: readonly number[];
+  readonly at: (groups: readonly number[]) => string[];
+}[] = [
+  { prefix: mapped, at: lastOf },
+  // IPv4-compatible and IPv4-translated (RFC 4291, RFC 2765).
+  { prefix: [0, 0, 0, 0, 0, 0], at: lastOf },
+  { prefix: [0, 0, 0, 0, 0xffff, 0], at: lastOf },
+  // NAT64's well-known prefix (RFC 6052).
+  { prefix: [0x64, 0xff9b, 0, 0, 0, 0], at: lastOf },
+  // Its prefix for local use (RFC 8215): each network chooses the length, so each place counts.
+  {
+    prefix: [0x64, 0xff9b, 1],
+    at: (groups) => {
+      const [, , , third = 0, fourth = 0, fifth = 0, sixth = 0] = groups;
+      const places = [
+        dotted(third, shifted(fourth, fifth)),
+        dotted(((third & 0xff) << 8) | (fourth & 0xff), fifth),
+        dotted(shifted(fourth, fifth), shifted(fifth, sixth)),
+        ...lastOf(groups),
+      ];
+      const filled = places.filter((place) => !place.startsWith('0.'));
+      return filled.length === 0 ? lastOf(groups) : filled;
+    },
+  },
+  // 6to4 (RFC 3056).
+  { prefix: [0x2002], at: ([, one, other]) => [dotted(one, other)] },
+];
+
+function wrappedAddresses(groups: readonly number[]): string[] {
+  return wrappings.find(({ prefix }) => isPrefixOf(prefix, groups))?.at(groups) ?? [];
+}
+
+function isPrefixOf(prefix: readonly number[], groups: readonly number[]): boolean {
+  return prefix.every((group, index) => group === groups[index]);
+}
+
+function lastOf(groups: readonly number[]): string[] {
+  return [dotted(groups[6], groups[7])];
+}
+
+/** The two bytes in the middle of two numbers. */
+function shifted(one: number, other: number): number {
+  return ((one & 0xff) << 8) | (other >> 8);
+}
+
+function dotted(high = 0, low = 0): string {
+  return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.');
 }
 
 /** Tells whether a registry may send us on to a host: never from the outside to the inside. */
 export function mayLeadTo(registry: URL, target: URL): boolean {
   if (bareHost(registry) === bareHost(target)) return true;
-  const to = addressClass(target);
+  return classMayLeadTo(addressClass(registry), addressClass(target));
+}
+
+/** The same of classes. */
+export function classMayLeadTo(from: AddressClass, to: AddressClass): boolean {
   if (to === 'public') return true;
-  const from = addressClass(registry);
   return to === from ? to !== 'unspecified' : to === 'private' && from === 'loopback';
 }

@@ -1,10 +1,12 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import type { LookupFunction } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { RegistryError } from '../errors.ts';
-import { addressClass } from './address.ts';
 import type { TlsMaterial } from './certificate-files.ts';
+import { createCheckedLookup } from './checked-lookup.ts';
 import type { AgentPair } from './got-transport.ts';
+import { proxyFor } from './proxy.ts';
 
 export interface AgentsOptions {
   /** The registry's own host name: only it is shown our client certificate. */
@@ -22,18 +24,20 @@ export interface Agents {
   close(): Promise<void>;
 }
 
-/** Makes the connection pools of one registry. Loopback hosts are reached without a proxy, as in other tools. */
+/** Makes the connection pools of one registry. */
 export function createAgents(options: AgentsOptions): Agents {
   const pools = new Map<string, Promise<AgentPair>>();
+  const checkedLookup = createCheckedLookup(options.registryHost);
   return {
-    for(url) {
+    // It is a rejection, too, when there is a proxy that cannot be used.
+    async for(url) {
       const kind = {
         own: url.hostname === options.registryHost,
         tls: url.protocol === 'https:',
-        direct: addressClass(url) === 'loopback',
+        proxy: proxyFor(url, options.environment)?.href ?? null,
       };
       const key = JSON.stringify(kind);
-      const pool = pools.get(key) ?? createPool(options, kind);
+      const pool = pools.get(key) ?? createPool(options, kind, checkedLookup);
       pools.set(key, pool);
       // Files that could not be read may be there at the next try.
       pool.catch(() => pools.delete(key));
@@ -53,11 +57,21 @@ export function createAgents(options: AgentsOptions): Agents {
 interface PoolKind {
   readonly own: boolean;
   readonly tls: boolean;
-  readonly direct: boolean;
+  /** Null: connections go to the host itself. */
+  readonly proxy: string | null;
 }
 
-async function createPool(options: AgentsOptions, { own, tls, direct }: PoolKind): Promise<AgentPair> {
-  const shared = { keepAlive: true, ...(direct ? {} : { proxyEnv: { ...options.environment } }) };
+async function createPool(
+  options: AgentsOptions,
+  { own, tls, proxy }: PoolKind,
+  checkedLookup: LookupFunction,
+): Promise<AgentPair> {
+  const shared = {
+    keepAlive: true,
+    // A proxy looks names up itself.
+    ...(proxy === null ? {} : { proxyEnv: { HTTP_PROXY: proxy, HTTPS_PROXY: proxy } }),
+    ...(own || proxy !== null ? {} : { lookup: checkedLookup }),
+  };
   const secureContext = tls ? contextOf(await options.readTlsMaterial(), own) : undefined;
   return {
     http: new HttpAgent(shared),

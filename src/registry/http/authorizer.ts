@@ -17,6 +17,8 @@ export interface AuthorizerOptions {
   /** The registry's origin at present. */
   readonly origin: () => URL;
   readonly keychain: Keychain;
+  /** Token servers that may get credentials without TLS. */
+  readonly plainHttpTokenServers: readonly string[];
   readonly logger: Logger;
   readonly now: () => number;
   /** Sends requests to token servers. */
@@ -178,7 +180,11 @@ export class Authorizer {
     const token = await fetchToken(
       this.#options.send,
       {
-        realm: resolveRealm(parameters.get('realm') ?? '', demand.url, this.#options.origin()),
+        realm: resolveRealm(parameters.get('realm') ?? '', demand.url, {
+          registry: this.#options.origin(),
+          sendsCredentials: candidate !== null,
+          plainHttpTokenServers: this.#options.plainHttpTokenServers,
+        }),
         service: parameters.get('service'),
         scopes,
         credential: candidate === null ? null : { ...candidate, identityToken },

@@ -1,4 +1,5 @@
 import { RegistryError } from '../errors.ts';
+import { unsafeAddressCode } from './checked-lookup.ts';
 import { redactedUrl } from './redacted-url.ts';
 
 /** What a failed connection is called, and what to do about it. */
@@ -40,6 +41,11 @@ const explanations: Readonly<Record<string, Explanation>> = {
   ETIMEDOUT: { problem: 'it did not answer in time' },
   ERR_HTTP_CONTENT_LENGTH_MISMATCH: { problem: 'the answer ended before it was complete' },
   ERR_PROXY_TUNNEL: { problem: 'the proxy does not let us through', hint: 'Check HTTPS_PROXY and NO_PROXY.' },
+  [unsafeAddressCode]: {
+    problem: 'its name stands for this machine or for a link-local address',
+    hint: 'A registry or its token server sends us there; ask whoever runs the registry about its external URL.',
+    lasting: true,
+  },
   EPROTO: tlsFailure,
   ERR_SSL_WRONG_VERSION_NUMBER: notTls,
   ERR_SSL_PACKET_LENGTH_TOO_LONG: notTls,
@@ -84,7 +90,7 @@ export function networkError(url: URL, error: unknown): RegistryError {
   const code = codeOf(error);
   const { problem, hint } = explain(code);
   return new RegistryError({
-    code: 'NETWORK',
+    code: code === unsafeAddressCode ? 'UNSAFE_REDIRECT' : 'NETWORK',
     message: `Cannot talk to ${url.host}: ${problem}`,
     hint,
     facts: { url: redactedUrl(url), reason: code },
@@ -94,6 +100,12 @@ export function networkError(url: URL, error: unknown): RegistryError {
 /** Tells whether a TLS client got an answer that is not TLS. */
 export function isPlainTextAnswer(error: unknown): boolean {
   return explain(codeOf(error)) === notTls;
+}
+
+/** Tells whether a TLS handshake began and failed. */
+export function isTlsFailure(error: unknown): boolean {
+  const code = codeOf(error);
+  return code === 'EPROTO' || code.startsWith('ERR_SSL_');
 }
 
 /** Tells whether another try may help. */

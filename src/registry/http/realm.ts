@@ -1,18 +1,37 @@
 import { RegistryError } from '../errors.ts';
-import { mayLeadTo } from './address.ts';
+import { bareHost, mayLeadTo } from './address.ts';
 import { redactedUrl } from './redacted-url.ts';
 
+/** Who sends what to a token server. */
+export interface RealmRules {
+  /** The registry's origin. */
+  readonly registry: URL;
+  /** Whether credentials go along. */
+  readonly sendsCredentials: boolean;
+  /** Hosts, with a port where they have one, that may get credentials without TLS besides the registry's own. */
+  readonly plainHttpTokenServers: readonly string[];
+}
+
 /**
- * Resolves the realm of a Bearer challenge and decides whether credentials may be sent there: https only,
- * unless the registry itself is plain http, and never to an address further inside than the registry's.
+ * Resolves the realm of a Bearer challenge and decides whether it may be asked: https only, unless the registry itself
+ * is plain http, and then with credentials only on the registry's own host or where that was asked for; never an
+ * address further inside than the registry's.
  * @throws RegistryError UNSAFE_REDIRECT
  */
-export function resolveRealm(realm: string, challengedAt: URL, registry: URL): URL {
-  const refuse = (target: string, problem: string): never => {
+export function resolveRealm(
+  realm: string,
+  challengedAt: URL,
+  { registry, sendsCredentials, plainHttpTokenServers }: RealmRules,
+): URL {
+  const refuse = (
+    target: string,
+    problem: string,
+    hint = 'Ask whoever runs the registry about its token realm.',
+  ): never => {
     throw new RegistryError({
       code: 'UNSAFE_REDIRECT',
       message: `${registry.host} names the token server ${target}, which is refused: ${problem}`,
-      hint: 'Ask whoever runs the registry about its token realm.',
+      hint,
       facts: { registry: registry.host, target },
     });
   };
@@ -24,6 +43,14 @@ export function resolveRealm(realm: string, challengedAt: URL, registry: URL): U
   if (url.username !== '' || url.password !== '') refuse(target, 'it holds a user name or password');
   if (url.protocol === 'http:' && registry.protocol !== 'http:')
     refuse(target, 'it does not use TLS, the registry does');
+  const isTrusted = bareHost(url) === bareHost(registry) || plainHttpTokenServers.includes(url.host);
+  if (url.protocol === 'http:' && sendsCredentials && !isTrusted) {
+    refuse(
+      target,
+      "it does not use TLS and is not on the registry's own host, so that the credentials would be readable on the way",
+      `Have it serve TLS, or allow it with --plain-http-token-server ${url.host}.`,
+    );
+  }
   if (!mayLeadTo(registry, url)) refuse(target, 'the address is inside a private network or this machine');
   url.hash = '';
   return url;

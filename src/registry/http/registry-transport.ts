@@ -50,7 +50,7 @@ export interface RegistryTransportOptions {
 /**
  * Builds the chain of layers that requests to one registry go through. Retries are below authentication, so
  * that token requests have them too and nothing is retried twice over; redirects are below retries, so that
- * a retry starts at the registry again.
+ * a retry starts at the registry again, and so is the choice of plain HTTP for a local registry.
  */
 export function createRegistryTransport({
   registry,
@@ -81,19 +81,18 @@ export function createRegistryTransport({
     idleTimeout: settings.idleTimeout,
   });
   const logged = withLog(withUserAgent(withLimit(adapter, settings.concurrency), settings.userAgent), logger);
-  const retried = withRetry(
-    withRedirects(logged, () => origin.url),
-    { ...settings, logger },
-  );
+  const redirected = withRedirects(logged, () => origin.url);
+  const retried = withRetry(withPlainHttpFallback(redirected, origin, logger), { ...settings, logger });
   const authenticated = withAuthentication(retried, {
     registry,
     origin: () => origin.url,
     keychain: credentials,
+    plainHttpTokenServers: options.plainHttpTokenServers ?? [],
     logger,
     now: Date.now,
   });
   return {
-    transport: withPlainHttpFallback(withWarnings(authenticated, logger), origin, logger),
+    transport: withWarnings(authenticated, logger),
     origin: () => origin.url.origin,
     url: (path) => new URL(`/v2/${path}`, origin.url),
     close: () => agents.close(),

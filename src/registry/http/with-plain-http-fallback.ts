@@ -1,7 +1,9 @@
 import { connect, createSecureContext } from 'node:tls';
+import { abortable } from '../../shared/abortable.ts';
+import { once } from '../../shared/flights.ts';
 import type { Logger } from '../../shared/log.ts';
 import { bareHost } from './address.ts';
-import { isPlainTextAnswer } from './network-error.ts';
+import { isPlainTextAnswer, isTlsFailure } from './network-error.ts';
 import type { Transport } from './transport.ts';
 
 /** The origin of a registry; for literal localhost its scheme may turn out to be http. */
@@ -16,19 +18,23 @@ const probeTimeout = 5000;
 
 /**
  * Speaks http with a registry on this very machine that does not speak TLS. Elsewhere that must be asked for.
- * The server is asked before the first request, so that no certificate has to be read for nothing.
+ * The server is asked before the first request, so that no certificate has to be read for nothing. The layer goes below
+ * retries: a server that comes up late is asked at each of them.
  */
 export function withPlainHttpFallback(inner: Transport, origin: RegistryOrigin, logger: Logger): Transport {
   if (!localHosts.has(origin.url.hostname) || origin.url.protocol === 'http:') return inner;
-  let probed: Promise<void> | undefined;
-  const probe = async (): Promise<void> => {
-    if (await speaksTls(origin.url)) return;
+  const probe = once(async () => {
+    const protocol = await probeProtocol(origin.url);
+    // A registry that is not up yet is asked again.
+    if (protocol === undefined) throw new Unknown();
+    if (protocol === 'tls') return;
     logger.debug('The local registry does not speak TLS, going on without', { registry: origin.url.host });
     origin.url = withHttp(origin.url);
-  };
+  });
   return async (request) => {
-    probed ??= probe();
-    await probed;
+    await abortable(probe(), request.signal).catch((error: unknown) => {
+      if (!(error instanceof Unknown)) throw error;
+    });
     const { url } = request;
     const isRegistry = url.protocol === 'https:' && url.host === origin.url.host;
     return inner(
@@ -37,8 +43,14 @@ export function withPlainHttpFallback(inner: Transport, origin: RegistryOrigin, 
   };
 }
 
-/** Only an answer that is certainly not TLS counts as none; nothing is sent but the start of a handshake. */
-function speaksTls(url: URL): Promise<boolean> {
+/** Nothing could be told. */
+class Unknown extends Error {}
+
+/**
+ * What a server speaks; undefined when it does not say. Only a response that is certainly not TLS counts as plain HTTP;
+ * nothing is sent but the start of a handshake.
+ */
+function probeProtocol(url: URL): Promise<'tls' | 'plain' | undefined> {
   const socket = connect({
     host: bareHost(url),
     port: url.port === '' ? 443 : Number(url.port),
@@ -46,11 +58,13 @@ function speaksTls(url: URL): Promise<boolean> {
     rejectUnauthorized: false,
     secureContext: createSecureContext({ ca: [] }),
   });
-  return new Promise<boolean>((resolve) => {
-    socket.setTimeout(probeTimeout, () => resolve(true));
-    socket.once('secureConnect', () => resolve(true));
-    socket.on('error', (error) => resolve(!isPlainTextAnswer(error)));
-    socket.once('close', () => resolve(true));
+  return new Promise<'tls' | 'plain' | undefined>((resolve) => {
+    socket.setTimeout(probeTimeout, () => resolve(undefined));
+    socket.once('secureConnect', () => resolve('tls'));
+    socket.on('error', (error) =>
+      resolve(isPlainTextAnswer(error) ? 'plain' : isTlsFailure(error) ? 'tls' : undefined),
+    );
+    socket.once('close', () => resolve(undefined));
   }).finally(() => socket.destroy());
 }
 

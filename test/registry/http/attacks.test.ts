@@ -3,6 +3,8 @@ import type { RequestListener } from 'node:http';
 import { describe, expect, it } from 'vitest';
 import { fixedKeychain } from '../../../src/registry/credentials/keychain.ts';
 import { createAgents } from '../../../src/registry/http/agents.ts';
+import { createCheckedLookup } from '../../../src/registry/http/checked-lookup.ts';
+import { createGotTransport } from '../../../src/registry/http/got-transport.ts';
 import { nextHop } from '../../../src/registry/http/with-redirects.ts';
 import { resolveRealm } from '../../../src/registry/http/realm.ts';
 import { readAtMost } from '../../../src/registry/http/response-body.ts';
@@ -110,6 +112,35 @@ describe('a redirect', () => {
     ['to this machine with a dot', publicRegistry, 'https://localhost./'],
     ['to this machine in short form', publicRegistry, 'https://127.1/'],
     ['to this machine in IPv6', publicRegistry, 'https://[::1]/'],
+    ['to the metadata service through NAT64', publicRegistry, 'https://[64:ff9b::169.254.169.254]/'],
+    ['to a private address through NAT64', publicRegistry, 'https://[64:ff9b::a00:1]/'],
+    ['to this machine through NAT64', privateRegistry, 'https://[64:ff9b::7f00:1]/'],
+    // RFC 6052, section 2.2: 10.0.0.1 below prefixes of 96, 64, 56 and 48 bits.
+    [
+      'to a private address through a local NAT64 of 96 bits',
+      publicRegistry,
+      'https://[64:ff9b:1::10.0.0.1]/',
+    ],
+    [
+      'to a private address through a local NAT64 of 64 bits',
+      publicRegistry,
+      'https://[64:ff9b:1:2:a:0:100:0]/',
+    ],
+    [
+      'to a private address through a local NAT64 of 56 bits',
+      publicRegistry,
+      'https://[64:ff9b:1:20a:0:1::]/',
+    ],
+    [
+      'to a private address through a local NAT64 of 48 bits',
+      publicRegistry,
+      'https://[64:ff9b:1:a00:0:100::]/',
+    ],
+    ['to this machine through 6to4', publicRegistry, 'https://[2002:7f00:1::]/'],
+    ['to a private address through 6to4', publicRegistry, 'https://[2002:c0a8:101::1]/'],
+    ['to the metadata service, IPv4-compatible', publicRegistry, 'https://[::169.254.169.254]/'],
+    ['to a private address, IPv4-translated', publicRegistry, 'https://[::ffff:0:10.0.0.1]/'],
+    ['to a site-local address', publicRegistry, 'https://[fec0::1]/'],
     ['to no address', publicRegistry, 'https://0.0.0.0/'],
     ['to this machine from a private registry', privateRegistry, 'https://127.0.0.1/'],
     ['to a file', publicRegistry, 'file:///etc/passwd'],
@@ -124,6 +155,10 @@ describe('a redirect', () => {
 
   it.each([
     ['another public host', publicRegistry, 'https://storage.example/?signature=1'],
+    ['a public address', publicRegistry, 'https://[2606:4700::1111]/'],
+    ['a public address through NAT64', publicRegistry, 'https://[64:ff9b::8.8.8.8]/'],
+    ['a public address through a local NAT64', publicRegistry, 'https://[64:ff9b:1::8.8.8.8]/'],
+    ['a public address through 6to4', publicRegistry, 'https://[2002:808:808::1]/'],
     ['a private host beside a private registry', privateRegistry, 'https://10.9.9.9/'],
     ['another port of the registry', privateRegistry, 'https://10.1.2.3:9000/'],
     ['another port of this machine', localRegistry, 'http://127.0.0.1:9000/'],
@@ -143,6 +178,35 @@ describe('a redirect', () => {
 
 describe('the realm of a challenge', () => {
   const registry = new URL('https://registry.example/');
+  const rules = { registry, sendsCredentials: true, plainHttpTokenServers: ['auth.example'] };
+
+  it('of a registry without TLS gets credentials over plain HTTP on its own host and where that was asked for', async () => {
+    await using auth = await startServer((_, response) => response.end(JSON.stringify({ token })));
+    // The same machine under another name.
+    const realm = auth.host.replace('127.0.0.1', 'localhost');
+    await using server = await startServer(
+      tokenRegistry(
+        () => `http://${realm}/token`,
+        (_, response) => response.end('ok'),
+      ),
+    );
+    const visit = async (options: Parameters<typeof connect>[1]): Promise<unknown> => {
+      await using client = connect(server.host, { plainHttp: true, ...options });
+      const response = await client.transport({ method: 'GET', url: client.url('a/b/blobs/x') });
+      response.body.destroy();
+      return response.status;
+    };
+    expect(await rejection(visit({ credentials: alice }))).toMatchObject({
+      code: 'UNSAFE_REDIRECT',
+      message: expect.stringContaining(realm),
+      hint: expect.stringContaining(`--plain-http-token-server ${realm}`),
+    });
+    expect(auth.seen).toEqual([]);
+    expect(await visit({})).toBe(200);
+    expect(await visit({ credentials: alice, plainHttpTokenServers: [realm] })).toBe(200);
+    expect(auth.seen.map(({ authorization }) => authorization?.split(' ')[0])).toEqual([undefined, 'Basic']);
+  });
+
   it.each([
     ['without TLS', 'http://auth.example/token'],
     ['at the metadata service', 'https://169.254.169.254/token'],
@@ -152,13 +216,13 @@ describe('the realm of a challenge', () => {
     ['with a password', 'https://a:b@auth.example/token'],
     ['that is missing', ''],
   ])('%s is refused', (_, realm) => {
-    expect(() => resolveRealm(realm, new URL('/v2/', registry), registry)).toThrow(
+    expect(() => resolveRealm(realm, new URL('/v2/', registry), rules)).toThrow(
       expect.objectContaining({ code: 'UNSAFE_REDIRECT' }),
     );
   });
 
   it('is resolved against the registry', () => {
-    expect(resolveRealm('/token', new URL('/v2/', registry), registry).href).toBe(
+    expect(resolveRealm('/token', new URL('/v2/', registry), rules).href).toBe(
       'https://registry.example/token',
     );
   });
@@ -195,6 +259,52 @@ describe('the realm of a challenge', () => {
     response.body.destroy();
     expect(realm.seen[0]?.authorization).toMatch(/^Basic /);
     expect(thief.seen.map(({ authorization }) => authorization)).toEqual([undefined]);
+  });
+});
+
+const find = (registry: string, name: string, all: boolean): Promise<unknown> =>
+  new Promise((resolve) => {
+    createCheckedLookup(registry)(name, { all, family: 4 }, (error, found) => resolve(error?.code ?? found));
+  });
+
+describe('a name', () => {
+  it.each(['192.0.2.1', '10.1.2.3', '169.254.169.254', '[2001:db8::1]'])(
+    'that stands for this machine is refused to a registry at %s',
+    async (registry) => {
+      expect(await find(registry, 'localhost', false)).toBe('ERR_UNSAFE_ADDRESS');
+      expect(await find(registry, 'localhost', true)).toBe('ERR_UNSAFE_ADDRESS');
+    },
+  );
+
+  it.each([
+    ['192.0.2.1', '169.254.169.254', 'ERR_UNSAFE_ADDRESS'],
+    ['192.0.2.1', '0.0.0.0', 'ERR_UNSAFE_ADDRESS'],
+    ['127.0.0.1', '169.254.169.254', 'ERR_UNSAFE_ADDRESS'],
+    ['192.0.2.1', '10.0.0.1', '10.0.0.1'],
+    ['192.0.2.1', '198.51.100.7', '198.51.100.7'],
+    ['localhost', 'localhost', '127.0.0.1'],
+    ['169.254.1.1', '169.254.1.2', '169.254.1.2'],
+  ])('of a registry at %s that stands for %s leads to %s', async (registry, address, outcome) => {
+    // The system's lookup takes an address for a name of itself.
+    expect(await find(registry, address, false)).toBe(outcome);
+  });
+
+  it('that stands for this machine is not connected to, and the error says so', async () => {
+    const agents = createAgents({
+      registryHost: '192.0.2.1',
+      readTlsMaterial: () => Promise.resolve({ authorities: [] }),
+      insecureSkipTlsVerify: false,
+      environment: {},
+    });
+    await using server = await startServer((_, response) => response.end());
+    const send = createGotTransport({ agentsFor: (url) => agents.for(url), idleTimeout: 5000 });
+    const url = new URL(server.url.replace('127.0.0.1', 'localhost'));
+    expect(await rejection(send({ method: 'GET', url }))).toMatchObject({
+      code: 'UNSAFE_REDIRECT',
+      message: expect.stringContaining('link-local'),
+    });
+    expect(server.seen).toEqual([]);
+    await agents.close();
   });
 });
 

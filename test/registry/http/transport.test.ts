@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { createServer as createTcpServer } from 'node:net';
+import { createServer } from 'node:http';
 import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { anonymousKeychain, fixedKeychain } from '../../../src/registry/credentials/keychain.ts';
@@ -12,7 +12,6 @@ import { withRetry } from '../../../src/registry/http/with-retry.ts';
 import { silentLogger } from '../../../src/shared/log.ts';
 import { Secret } from '../../../src/shared/secret.ts';
 import { freePort } from '../../support/processes.ts';
-import { portOf } from '../../support/token-server.ts';
 import { connect, rejection, rememberingLogger, startServer } from './local-server.ts';
 
 const text = async (response: HttpResponse): Promise<string> =>
@@ -251,6 +250,37 @@ describe('a registry that cannot be reached', () => {
   });
 });
 
+const startLate = (port: number): Promise<AsyncDisposable> => {
+  const server = createServer((_, response) => response.end('plain')).listen(port, '127.0.0.1');
+  const close = async (): Promise<void> => {
+    const closed = once(server, 'close');
+    server.close();
+    server.closeAllConnections();
+    await closed;
+  };
+  return once(server, 'listening').then(() => ({ [Symbol.asyncDispose]: close }));
+};
+
+describe('a registry without TLS on this machine that comes up late', () => {
+  it('is reached by the next request', async () => {
+    const port = await freePort();
+    await using client = connect(`127.0.0.1:${port}`, { retries: 0 });
+    const get = (): Promise<HttpResponse> => client.transport({ method: 'GET', url: client.url('x') });
+    expect(await rejection(get())).toMatchObject({ facts: { reason: 'ECONNREFUSED' } });
+    await using _ = await startLate(port);
+    expect(await text(await get())).toBe('plain');
+  });
+
+  it('is reached by a retry of the same request', async () => {
+    const port = await freePort();
+    const started = Promise.withResolvers<AsyncDisposable>();
+    const logger = { ...silentLogger, warn: () => started.resolve(startLate(port)) };
+    await using client = connect(`127.0.0.1:${port}`, { retries: 12, logger });
+    expect(await text(await client.transport({ method: 'GET', url: client.url('x') }))).toBe('plain');
+    await using _ = await started.promise;
+  });
+});
+
 describe('a token', () => {
   it('that the registry no longer takes in the middle of a transfer is replaced, once for all requests', async () => {
     let issued = 0;
@@ -379,43 +409,6 @@ describe('warnings of a registry', () => {
       await text(await client.transport({ method: 'GET', url: client.url(path) }));
     const shown = logger.lines.filter(({ level }) => level === 'warn').map(({ fields }) => fields);
     expect(shown).toEqual([{ registry: server.host, warning: 'going away' }]);
-  });
-});
-
-/** Counts CONNECT requests, and answers none. */
-async function startProxy(): Promise<AsyncDisposable & { url: string; asked: string[] }> {
-  const asked: string[] = [];
-  const server = createTcpServer((socket) => {
-    socket.on('error', () => {});
-    socket.once('data', (data) => {
-      asked.push(data.toString('latin1').split('\r\n')[0] ?? '');
-      socket.end('HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\n\r\n');
-    });
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return {
-    url: `http://127.0.0.1:${portOf(server)}`,
-    asked,
-    async [Symbol.asyncDispose]() {
-      const closed = once(server, 'close');
-      server.close();
-      await closed;
-    },
-  };
-}
-
-describe('a proxy', () => {
-  it('of the environment is used, except for what NO_PROXY names and for this machine', async () => {
-    await using proxy = await startProxy();
-    await using local = await startServer((_, response) => response.end('direct'));
-    const environment = { HTTPS_PROXY: proxy.url, HTTP_PROXY: proxy.url, NO_PROXY: 'excluded.invalid' };
-    for (const registry of ['registry.invalid:5000', 'excluded.invalid', local.host]) {
-      await using client = connect(registry, { environment, retries: 0 });
-      await client.transport({ method: 'GET', url: client.url('x') }).catch(() => {});
-    }
-    expect(proxy.asked).toEqual(['CONNECT registry.invalid:5000 HTTP/1.1']);
-    expect(local.seen).toHaveLength(1);
   });
 });
 
