@@ -1,8 +1,14 @@
-import { JobWanted, withoutJobs, withoutMemory } from './close-look.ts';
+import type { ResolvedImage } from '../images/resolve.ts';
+import { jobs } from '../cluster/resources.ts';
+import { ReferenceCache } from '../references/reference-cache.ts';
+import { isApiError } from '../runtime/errors.ts';
+import type { ImageFacts } from './facts.ts';
 import type { PipelineResult } from './image-state.ts';
-import { findCredentials } from './inputs.ts';
-import { Pipeline } from './pipeline.ts';
+import { findCertificate, findCredentials, findDockerfileOf, type Credentials } from './inputs.ts';
+import { buildJobs, signJobs } from './job-manifests.ts';
+import { nextStep, type Step } from './next-step.ts';
 import type { PipelineRequest } from './request.ts';
+import { runJob } from './run-job.ts';
 import type { PipelineServices } from './services.ts';
 
 /**
@@ -16,28 +22,158 @@ export async function advanceImage(
   request: PipelineRequest,
   signal: AbortSignal,
 ): Promise<PipelineResult> {
-  try {
-    return await look(services, withoutJobs(request), signal);
-  } catch (error) {
-    if (!(error instanceof JobWanted)) throw error;
-    return advanceImageClosely(services, request, signal);
-  }
+  const remembered = { services, request, credentials: await findCredentials(services, request), signal };
+  return (
+    (await follow({ ...remembered, mayCreate: false })) ?? advanceImageUncached(services, request, signal)
+  );
 }
 
 /** The same without caches of images and references. */
-export function advanceImageClosely(
+export async function advanceImageUncached(
   services: PipelineServices,
   request: PipelineRequest,
   signal: AbortSignal,
 ): Promise<PipelineResult> {
-  return look(withoutMemory(services, request), request, signal);
+  const uncached = withoutMemory(services, request);
+  const credentials = await findCredentials(uncached, request);
+  const result = await follow({ services: uncached, request, credentials, signal, mayCreate: true });
+  if (result === undefined) throw new TypeError('a run that may make Jobs ends with a result');
+  return result;
 }
 
-async function look(
-  services: PipelineServices,
-  request: PipelineRequest,
-  signal: AbortSignal,
-): Promise<PipelineResult> {
-  const credentials = await findCredentials(services, request);
-  return new Pipeline(services, request, credentials, signal).advance();
+/** One way to an image's state. */
+interface Run {
+  readonly services: PipelineServices;
+  readonly request: PipelineRequest;
+  readonly credentials: Credentials;
+  readonly signal: AbortSignal;
+  /** Whether Jobs may be made: not on the strength of what is remembered. */
+  readonly mayCreate: boolean;
+}
+
+/** Takes one step after another until there is something to report; undefined: a Job would have to be made, and may not. */
+async function follow(run: Run): Promise<PipelineResult | undefined> {
+  let facts = factsAtHand(run);
+  for (;;) {
+    const step = nextStep(run.request, facts);
+    if (step.kind === 'report') {
+      if (step.repeat !== undefined) await deleteJob(run, step.repeat);
+      return step.result;
+    }
+    const found = await take(run, step, facts);
+    if (found === undefined) return undefined;
+    facts = { ...facts, ...found };
+  }
+}
+
+/** What the caches of the cluster say. */
+function factsAtHand({ services, request }: Run): ImageFacts {
+  const { caches, now = Date.now } = services;
+  const { earlier, namespace } = request;
+  const isJobPhase = earlier?.phase === 'Building' || earlier?.phase === 'Signing';
+  const job = earlier?.job === undefined ? undefined : caches.jobs.get({ namespace, name: earlier.job });
+  return { unfinished: isJobPhase && job?.state === 'active' ? earlier.phase : undefined, now: now() };
+}
+
+/** Takes one step, and gives the fact that it brought; undefined when it would have had to make a Job. */
+async function take(
+  run: Run,
+  step: Exclude<Step, { kind: 'report' }>,
+  facts: ImageFacts,
+): Promise<Partial<ImageFacts> | undefined> {
+  switch (step.kind) {
+    case 'resolve':
+      return { [step.fact]: await resolve(run, step) };
+    case 'read':
+      return read(run, step.fact);
+    case 'verify':
+      return { [step.fact]: await verify(run, step.digest, facts) };
+    case 'build': {
+      const { dockerfile } = facts;
+      if (dockerfile === undefined) throw new TypeError('a build needs a Dockerfile');
+      const jobOf = buildJobs(run.services.settings, run.request, { ...run, dockerfile });
+      const build = await runJob(run.services, run.request, jobOf, run);
+      return build && { build };
+    }
+    case 'sign': {
+      const { sign } = run.request.target;
+      const { certificate } = facts;
+      if (sign === undefined || certificate === undefined) throw new TypeError('signing needs a certificate');
+      const jobOf = signJobs(run.services.settings, run.request, { ...run, ...step, sign, certificate });
+      const signature = await runJob(run.services, run.request, jobOf, run);
+      return signature && { signature };
+    }
+  }
+}
+
+async function resolve(
+  { services: { images }, request: { namespace }, credentials, signal }: Run,
+  { image, tls, anew, lenient }: Extract<Step, { kind: 'resolve' }>,
+): Promise<ResolvedImage | null> {
+  if (anew) images.forget(image);
+  const access = { tls, pullSecrets: credentials.contents };
+  try {
+    return (await images.resolve({ image, access, namespace, signal })) ?? null;
+  } catch (error) {
+    if (lenient) return null;
+    throw error;
+  }
+}
+
+async function read(
+  { services, request }: Run,
+  fact: 'dockerfile' | 'certificate',
+): Promise<Partial<ImageFacts>> {
+  const { build, sign } = request.target;
+  if (fact === 'dockerfile' && build !== undefined) {
+    return { dockerfile: await findDockerfileOf(services, request, build) };
+  }
+  if (fact === 'certificate' && sign !== undefined) {
+    return { certificate: await findCertificate(services, request, sign) };
+  }
+  throw new TypeError(`the target names no ${fact}`);
+}
+
+/** @returns what is wrong with the signatures; null: nothing */
+async function verify(
+  { services: { images }, request, credentials, signal }: Run,
+  digest: string,
+  { certificate }: ImageFacts,
+): Promise<string | null> {
+  const { image, registryTls: tls, sign } = request.target;
+  // Others in the Secret are its issuers, or older ones.
+  const signing = certificate?.certificates[0];
+  if (sign === undefined || signing === undefined) throw new TypeError('verifying needs a certificate');
+  const verdict = await images.verify({
+    image,
+    digest,
+    namespace: request.namespace,
+    access: { tls, pullSecrets: credentials.contents },
+    certificates: [signing],
+    files: sign.files,
+    signal,
+  });
+  return verdict.state === 'signed' ? null : verdict.problem;
+}
+
+async function deleteJob(
+  { services: { client }, signal }: Run,
+  { key, uid }: NonNullable<Extract<Step, { kind: 'report' }>['repeat']>,
+): Promise<void> {
+  await client.delete(jobs, key, { uid, signal }).catch((error: unknown) => {
+    if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
+  });
+}
+
+/**
+ * Services that ask the API server and registries anew. What caches hold may be late, and another operator may
+ * have done the work, and cleared up behind it, meanwhile.
+ */
+function withoutMemory(services: PipelineServices, { target }: PipelineRequest): PipelineServices {
+  const { client, log, images } = services;
+  for (const image of [target.image, target.build?.image, target.sign?.unsignedImage]) {
+    if (image !== undefined) images.forget(image);
+  }
+  // What is not followed is read directly.
+  return { ...services, references: new ReferenceCache({ client, log }) };
 }

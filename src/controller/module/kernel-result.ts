@@ -3,7 +3,7 @@ import type { Module } from '../../api/module/module.ts';
 import { builderNames, type BuilderName } from '../../builder/builder.ts';
 import { BuilderError } from '../../builder/errors.ts';
 import { KmmError } from '../../shared/errors.ts';
-import { advanceImage, advanceImageClosely } from '../image-pipeline/advance-image.ts';
+import { advanceImage, advanceImageUncached } from '../image-pipeline/advance-image.ts';
 import { PipelineError } from '../image-pipeline/errors.ts';
 import type { EarlierState, ImageState } from '../image-pipeline/image-state.ts';
 import type { PipelineRequest } from '../image-pipeline/request.ts';
@@ -87,13 +87,13 @@ export async function tryAdvance(
   signal: AbortSignal,
 ): Promise<ImageResult> {
   try {
-    const first = await (closely ? advanceImageClosely : advanceImage)(services, request, signal);
+    const first = await (closely ? advanceImageUncached : advanceImage)(services, request, signal);
     const { digest } = first.state;
     // A digest that is not the persisted one may be an old one that is remembered here.
     const isSurprise =
       digest !== undefined && request.earlier?.digest !== undefined && digest !== request.earlier.digest;
     const { state, jobs } =
-      isSurprise && !closely ? await advanceImageClosely(services, request, signal) : first;
+      isSurprise && !closely ? await advanceImageUncached(services, request, signal) : first;
     return { state, jobs, error: undefined };
   } catch (error) {
     return failedResult(error, request.earlier);

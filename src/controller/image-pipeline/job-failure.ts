@@ -1,0 +1,65 @@
+import type { JobFacts, PodFacts } from '../cluster/projections.ts';
+import { pods } from '../cluster/resources.ts';
+import { formatKey, type ObjectKey } from '../runtime/object-key.ts';
+import { pathOf } from '../runtime/resource.ts';
+import type { EarlierState } from './image-state.ts';
+import { linesOfFailure } from './log-lines.ts';
+import type { PipelineServices } from './services.ts';
+
+/** The pod that works for a Job. */
+export function podOf({ caches }: Pick<PipelineServices, 'caches'>, job: ObjectKey): PodFacts | undefined {
+  return caches.pods.byIndex('owner', formatKey(job)).find(({ deleting }) => !deleting);
+}
+
+/**
+ * Why a Job failed: what its pod said last, else what the Job says. A failure that `earlier` describes already is not
+ * looked into again.
+ */
+export async function describeFailure(
+  services: Pick<PipelineServices, 'caches' | 'client' | 'log'>,
+  job: JobFacts,
+  { earlier, signal }: { readonly earlier: EarlierState | undefined; readonly signal: AbortSignal },
+): Promise<string> {
+  if (earlier?.phase === 'Failed' && earlier.job === job.key.name && earlier.message !== undefined) {
+    return earlier.message;
+  }
+  const pod = podOf(services, job.key);
+  if (job.reason === 'DeadlineExceeded') {
+    const waited = pod?.waiting === undefined ? '' : `; its pod waited: ${sentence(pod.waiting)}`;
+    return `Job ${job.key.name} took longer than it may${waited}`;
+  }
+  if (pod === undefined) return `Job ${job.key.name} failed: ${job.message ?? 'its pod is gone'}`;
+  const exit = pod.terminated;
+  const lines = linesOfFailure((await readLog(services, pod, signal)) ?? exit?.message ?? '');
+  const ending = exit === undefined ? (job.message ?? '') : endOf(exit);
+  return `Job ${job.key.name} failed (${ending})${lines === '' ? '' : `: ${lines}`}`;
+}
+
+function endOf({ exitCode, reason }: NonNullable<PodFacts['terminated']>): string {
+  return reason === '' || reason === 'Error' ? `exit code ${exitCode}` : `${reason}, exit code ${exitCode}`;
+}
+
+function sentence({ reason, message }: { readonly reason: string; readonly message: string }): string {
+  return message === '' ? reason : `${reason}: ${message}`;
+}
+
+/** The end of a pod's log, if it can still be had. */
+async function readLog(
+  { client, log }: Pick<PipelineServices, 'client' | 'log'>,
+  { key }: PodFacts,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    return await client.requestText({
+      method: 'GET',
+      path: pathOf(pods, { ...key, subresource: 'log' }),
+      query: { tailLines: 100, limitBytes: 64 * 1024 },
+      // The API server offers no type of its own for what a container says.
+      accept: '*/*',
+      signal,
+    });
+  } catch (error) {
+    log.warn('log could not be read', { namespace: key.namespace, pod: key.name, error });
+    return undefined;
+  }
+}

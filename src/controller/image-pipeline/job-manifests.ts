@@ -1,0 +1,125 @@
+import type { V1Job } from '@kubernetes/client-node';
+import { buildJob, builders } from '../../builder/builders.ts';
+import { findDriverToolkit, needsDriverToolkit } from '../../builder/driver-toolkit.ts';
+import type { BuildFacts, JobFacts } from '../../builder/job-facts.ts';
+import { signJob } from '../../builder/sign-job.ts';
+import type { SignTarget } from '../../builder/target.ts';
+import type { CertificateSecret } from '../references/kept.ts';
+import { PipelineError } from './errors.ts';
+import type { Dockerfile, SignSource } from './facts.ts';
+import type { Credentials } from './inputs.ts';
+import type { PipelineRequest } from './request.ts';
+import type { PipelineSettings } from './services.ts';
+
+/** The Job of one try; different tries have different names. */
+export type JobOf = (attempt: number) => V1Job;
+
+/**
+ * The Jobs that build the image of a target.
+ * @throws PipelineError SEVERAL_ARCHITECTURES, SEVERAL_KERNELS; `JobOf`: BuilderError DRIVER_TOOLKIT_MISSING
+ */
+export function buildJobs(
+  settings: PipelineSettings,
+  request: PipelineRequest,
+  { dockerfile, credentials }: { readonly dockerfile: Dockerfile; readonly credentials: Credentials },
+): JobOf {
+  const { target } = request;
+  const builder = request.builder ?? settings.builder;
+  requireOneKernel(request);
+  const facts: Omit<BuildFacts, 'attempt'> = {
+    ...commonFacts(settings, request, credentials),
+    image: settings.builderImages?.[builder] ?? builders[builder].defaultImage,
+    ...(settings.buildPodTemplate && { podTemplate: settings.buildPodTemplate }),
+    dockerfile: dockerfile.text,
+    dockerfileKey: dockerfile.key,
+    architecture: onlyArchitecture(request),
+    ...driverToolkitOf(settings, request, dockerfile.text),
+    userNamespaces: settings.userNamespaces,
+    push: request.push ?? true,
+  };
+  return (attempt) => buildJob(builder, target, { ...facts, attempt });
+}
+
+/** The Jobs that sign `source` for a target. @throws PipelineError SIGN_IMAGE_UNKNOWN */
+export function signJobs(
+  settings: PipelineSettings,
+  request: PipelineRequest,
+  {
+    sign,
+    source,
+    certificate,
+    credentials,
+  }: {
+    readonly sign: SignTarget;
+    readonly source: SignSource;
+    readonly certificate: Pick<CertificateSecret, 'fingerprint'>;
+    readonly credentials: Credentials;
+  },
+): JobOf {
+  const facts = {
+    ...commonFacts(settings, request, credentials),
+    image: signImageOf(settings),
+    ...(settings.signPodTemplate && { podTemplate: settings.signPodTemplate }),
+    sourceDigest: source.digest,
+    certificateFingerprint: certificate.fingerprint,
+  };
+  const signed = { ...request.target, sign: { ...sign, unsignedImage: source.image } };
+  return (attempt) => signJob(signed, { ...facts, attempt });
+}
+
+/** What build and sign Jobs have in common. */
+function commonFacts(
+  settings: PipelineSettings,
+  { namespace, owner, shared, retry }: PipelineRequest,
+  { names: pullSecrets }: Credentials,
+): Omit<JobFacts, 'attempt' | 'image'> {
+  return {
+    namespace,
+    pullSecrets,
+    ...(owner && { owner }),
+    ...(shared === true && { shared }),
+    ...(settings.trustedCertificates && { trustedCertificates: settings.trustedCertificates }),
+    ...(settings.proxy && { proxy: settings.proxy }),
+    ...(retry !== undefined && { retry }),
+  };
+}
+
+function requireOneKernel({ kernels, target }: PipelineRequest): void {
+  if (kernels.length < 2) return;
+  throw new PipelineError({
+    code: 'SEVERAL_KERNELS',
+    message: `${target.image} does not exist, would be built for kernel ${target.kernel.release}, and is to serve ${kernels.join(', ')} as well`,
+    hint: 'Put ${KERNEL_FULL_VERSION} into the tag of containerImage.',
+    facts: { image: target.image, kernels },
+  });
+}
+
+function onlyArchitecture({ architectures, target }: PipelineRequest): string {
+  const [architecture = 'amd64', ...others] = architectures;
+  if (others.length === 0) return architecture;
+  throw new PipelineError({
+    code: 'SEVERAL_ARCHITECTURES',
+    message: `Nodes of several architectures (${architectures.join(', ')}) run kernel ${target.kernel.release}, and a build makes an image for one`,
+    hint: 'Use one Module for each architecture, with kubernetes.io/arch in its selector.',
+    facts: { kernel: target.kernel.release, architectures },
+  });
+}
+
+function driverToolkitOf(
+  settings: PipelineSettings,
+  { target, osImages }: PipelineRequest,
+  dockerfile: string,
+): Pick<BuildFacts, 'driverToolkitImage' | 'driverToolkitMissing'> {
+  if (!needsDriverToolkit(dockerfile)) return {};
+  const toolkit = findDriverToolkit({ kernel: target.kernel, osImages, table: settings.driverToolkit() });
+  return toolkit.found ? { driverToolkitImage: toolkit.image } : { driverToolkitMissing: toolkit.missing };
+}
+
+function signImageOf({ signImage }: PipelineSettings): string {
+  if (signImage !== undefined) return signImage;
+  throw new PipelineError({
+    code: 'SIGN_IMAGE_UNKNOWN',
+    message: 'The operator was not told which image holds kmm-sign',
+    hint: 'Set sign.image in its configuration, or RELATED_IMAGE_SIGN in its environment.',
+  });
+}

@@ -1,0 +1,103 @@
+import type { ModuleTarget } from '../../builder/target.ts';
+import type { ImageState, PipelineResult } from './image-state.ts';
+import type { JobProgress } from './job-tries.ts';
+import type { PipelineRequest } from './request.ts';
+
+/** Milliseconds until an image that is nowhere, and that nobody builds, is looked for again. */
+const missingImagePause = 60_000;
+
+/** The image is fit for nodes. `unsignedDigest`: what it was signed from, if that is known. */
+export function ready(
+  { target, earlier }: PipelineRequest,
+  digest: string,
+  {
+    unsignedDigest,
+    inputs,
+    jobs,
+  }: {
+    readonly unsignedDigest: string | undefined;
+    readonly inputs: string;
+    readonly jobs: readonly string[];
+  },
+): PipelineResult {
+  const signed = target.sign !== undefined;
+  const state: ImageState = {
+    phase: 'Ready',
+    reason: signed ? 'Signed' : 'ImageFound',
+    message: signed ? `${target.image} exists, and its modules are signed` : `${target.image} exists`,
+    digest,
+    unsignedDigest: signed ? (unsignedDigest ?? earlier?.unsignedDigest) : undefined,
+    inputs,
+    job: jobs.at(-1) ?? earlier?.job,
+  };
+  return { state, jobs };
+}
+
+/** Nothing can be done until something changes; it is looked at again all the same. */
+export function failed(
+  request: PipelineRequest,
+  reason: string,
+  message: string,
+  more: Partial<ImageState> = {},
+): PipelineResult {
+  const state: ImageState = {
+    phase: 'Failed',
+    reason,
+    message,
+    requeueAfter: missingImagePause,
+    ...kept(request),
+    ...more,
+  };
+  return { state, jobs: more.job === undefined ? [] : [more.job] };
+}
+
+/** A Job runs, waits or has failed for good. */
+export function unfinished(
+  request: PipelineRequest,
+  kind: 'Build' | 'Sign',
+  progress: Exclude<JobProgress, { state: 'succeeded' }>,
+): PipelineResult {
+  const { job, attempts, jobs } = progress;
+  const phase = kind === 'Build' ? 'Building' : 'Signing';
+  const common = { job, attempts, ...kept(request) };
+  switch (progress.state) {
+    case 'running': {
+      const { reason = `${kind}Running`, problem } = progress;
+      const message = problem === undefined ? `Job ${job} runs` : `Job ${job} cannot start: ${problem}`;
+      return { state: { ...common, phase, reason, message }, jobs };
+    }
+    case 'queued': {
+      const message = `Job ${job} waits for its turn`;
+      return { state: { ...common, job: undefined, phase, reason: `${kind}Queued`, message }, jobs };
+    }
+    case 'waiting':
+    case 'failed': {
+      const requeueAfter = progress.state === 'waiting' ? progress.wait : undefined;
+      const { message } = progress;
+      return { state: { ...common, phase: 'Failed', reason: `${kind}Failed`, message, requeueAfter }, jobs };
+    }
+  }
+}
+
+/** A build succeeded whose result was not pushed. */
+export function buildTried(request: PipelineRequest, { job, jobs }: JobProgress): PipelineResult {
+  const { image, sign }: ModuleTarget = request.target;
+  const unsigned = sign === undefined ? '' : ', but signing it was not tried, since nothing is pushed';
+  const message = `${image} can be built${unsigned}`;
+  return { state: { ...kept(request), phase: 'Pending', reason: 'BuildTried', message, job }, jobs };
+}
+
+/** What is to be signed would have to be pushed for that. */
+export function signatureNotTried(
+  request: PipelineRequest,
+  source: string,
+  jobs: readonly string[],
+): PipelineResult {
+  const message = `${request.target.image} is not there with the signatures that the Module asks for, and signing ${source} was not tried, since nothing is pushed`;
+  return { state: { ...kept(request), phase: 'Pending', reason: 'SignatureNotTried', message }, jobs };
+}
+
+/** What stays known while the image is not ready. */
+function kept({ earlier }: PipelineRequest): Pick<ImageState, 'unsignedDigest' | 'inputs'> {
+  return { unsignedDigest: earlier?.unsignedDigest, inputs: earlier?.inputs };
+}

@@ -1,0 +1,454 @@
+import { X509Certificate } from 'node:crypto';
+import { rootCertificates } from 'node:tls';
+import { describe, expect, test } from 'vitest';
+import { buildInputsHash } from '../../../src/builder/job-hash.ts';
+import type { ModuleTarget } from '../../../src/builder/target.ts';
+import type { ImageFacts } from '../../../src/controller/image-pipeline/facts.ts';
+import type { EarlierState } from '../../../src/controller/image-pipeline/image-state.ts';
+import type { JobProgress } from '../../../src/controller/image-pipeline/job-tries.ts';
+import { nextStep, type Step } from '../../../src/controller/image-pipeline/next-step.ts';
+import type { ResolvedImage } from '../../../src/controller/images/resolve.ts';
+import type { PipelineRequest } from '../../../src/controller/image-pipeline/request.ts';
+import { digestOf } from '../../../src/registry/digest.ts';
+import { buildAndSignTarget } from '../../builder/targets.ts';
+
+const target = buildAndSignTarget();
+const buildOnly = buildAndSignTarget({ sign: undefined });
+const signOnly = buildAndSignTarget({ build: undefined });
+const neither = buildAndSignTarget({ build: undefined, sign: undefined });
+
+const finalImage = image('the final image');
+const intermediate = image('the intermediate image');
+const vendorImage = image('the image of a vendor');
+const names = new Map(
+  ['the final image', 'the intermediate image', 'the image of a vendor'].map((name) => [
+    String(digestOf(name)),
+    name,
+  ]),
+);
+const dockerfile = { key: 'dockerfile', text: 'FROM scratch\n' };
+const inputs = buildInputsHash(target, dockerfile.text);
+const now = Date.parse('2026-05-01T12:00:00Z');
+
+/** Any certificate: the step does not depend on whose it is. */
+const certificate: NonNullable<ImageFacts['certificate']> = {
+  certificates: [new X509Certificate(rootCertificates[0] ?? '')],
+  fingerprint: 'ab'.repeat(32),
+};
+
+function image(content: string): ResolvedImage {
+  return { digest: digestOf(content), architectures: ['amd64'] };
+}
+
+function request(wanted: ModuleTarget, changes: Partial<PipelineRequest> = {}): PipelineRequest {
+  return {
+    target: wanted,
+    namespace: 'default',
+    architectures: ['amd64'],
+    kernels: [wanted.kernel.release],
+    osImages: [],
+    ...changes,
+  };
+}
+
+function facts(known: Partial<ImageFacts> = {}): ImageFacts {
+  return { unfinished: undefined, now, ...known };
+}
+
+function succeeded(job: string, ended = now): JobProgress {
+  const key = { namespace: 'default', name: job };
+  return { state: 'succeeded', job, attempts: 0, jobs: [job], ended, key, uid: `uid of ${job}` };
+}
+
+/** A step in a few words. */
+function summary(step: Step): string {
+  switch (step.kind) {
+    case 'resolve':
+      return `resolve ${step.fact} ${step.image}${step.anew ? ' anew' : ''}${step.lenient ? ' leniently' : ''}`;
+    case 'read':
+      return `read ${step.fact}`;
+    case 'verify':
+      return `verify ${names.get(step.digest)}`;
+    case 'build':
+      return 'build';
+    case 'sign':
+      return `sign ${names.get(step.source.digest)}`;
+    case 'report':
+      return `${step.result.state.phase} ${step.result.state.reason}`;
+  }
+}
+
+interface Situation {
+  readonly of: ModuleTarget;
+  readonly when: string;
+  readonly known: Partial<ImageFacts>;
+  readonly earlier?: EarlierState;
+  readonly push?: boolean;
+  readonly next: string;
+}
+
+const isReady: EarlierState = { phase: 'Ready', inputs };
+
+const situations: readonly Situation[] = [
+  { of: neither, when: 'nothing is known', known: {}, next: `resolve final ${target.image}` },
+  {
+    of: neither,
+    when: 'the image exists',
+    known: { final: finalImage },
+    next: 'Ready ImageFound',
+  },
+  {
+    of: neither,
+    when: 'the image does not exist',
+    known: { final: null },
+    next: 'Failed ImageNotFound',
+  },
+
+  {
+    of: buildOnly,
+    when: 'the image does not exist',
+    known: { final: null },
+    next: 'read dockerfile',
+  },
+  {
+    of: buildOnly,
+    when: 'the image does not exist and the Dockerfile is there',
+    known: { final: null, dockerfile },
+    next: 'build',
+  },
+  {
+    of: buildOnly,
+    when: 'the image stands and nothing was persisted',
+    known: { final: finalImage, dockerfile },
+    next: 'Ready ImageFound',
+  },
+  {
+    of: buildOnly,
+    when: 'the image was built from another recipe',
+    known: { final: finalImage, dockerfile },
+    earlier: { phase: 'Ready', inputs: 'of another recipe' },
+    next: 'build',
+  },
+  {
+    of: buildOnly,
+    when: 'the image is there, but the Job that builds it has not ended',
+    known: { final: finalImage, dockerfile, unfinished: 'Building' },
+    next: 'build',
+  },
+  {
+    of: buildOnly,
+    when: 'the Job succeeded',
+    known: { final: null, dockerfile, build: succeeded('build-1') },
+    next: `resolve built ${buildOnly.build?.image} anew`,
+  },
+  {
+    of: buildOnly,
+    when: 'the Job succeeded and pushed',
+    known: { final: null, dockerfile, build: succeeded('build-1'), built: finalImage },
+    next: 'Ready ImageFound',
+  },
+  {
+    of: buildOnly,
+    when: 'the Job succeeded and the registry has nothing',
+    known: { final: null, dockerfile, build: succeeded('build-1'), built: null },
+    next: 'Failed ImageVanished',
+  },
+  {
+    of: buildOnly,
+    when: 'a build that is not pushed succeeded',
+    known: { final: null, dockerfile, build: succeeded('build-1') },
+    push: false,
+    next: 'Pending BuildTried',
+  },
+  ...(['running', 'queued', 'waiting', 'failed'] as const).map((state): Situation => {
+    const words = { message: 'it broke', wait: 5, problem: undefined, reason: undefined };
+    return {
+      of: buildOnly,
+      when: `the Job is ${state}`,
+      known: {
+        final: null,
+        dockerfile,
+        build: { ...words, state, job: 'build-1', attempts: 1, jobs: ['build-1'] },
+      },
+      next: {
+        running: 'Building BuildRunning',
+        queued: 'Building BuildQueued',
+        waiting: 'Failed BuildFailed',
+        failed: 'Failed BuildFailed',
+      }[state],
+    };
+  }),
+
+  {
+    of: target,
+    when: 'the Dockerfile is there',
+    known: { final: null, dockerfile },
+    next: `resolve standing ${target.build?.image}`,
+  },
+  {
+    of: target,
+    when: 'neither image exists',
+    known: { final: null, dockerfile, standing: null },
+    next: 'build',
+  },
+  {
+    of: target,
+    when: 'the intermediate image stands',
+    known: { final: null, dockerfile, standing: intermediate },
+    next: 'read certificate',
+  },
+  {
+    of: target,
+    when: 'the intermediate image stands and the certificate is there',
+    known: { final: null, dockerfile, standing: intermediate, certificate },
+    next: 'sign the intermediate image',
+  },
+  {
+    of: target,
+    when: 'the final image exists',
+    known: { final: finalImage, dockerfile, standing: intermediate, certificate },
+    next: 'verify the final image',
+  },
+  {
+    of: target,
+    when: 'the final image is not signed',
+    known: {
+      final: finalImage,
+      dockerfile,
+      standing: intermediate,
+      certificate,
+      finalProblem: 'a.ko carries no signature',
+    },
+    next: 'sign the intermediate image',
+  },
+  {
+    of: target,
+    when: 'the final image is signed',
+    known: {
+      final: finalImage,
+      dockerfile,
+      standing: intermediate,
+      certificate,
+      finalProblem: null,
+    },
+    next: 'Ready Signed',
+  },
+  {
+    of: target,
+    when: 'the final image is signed, from another intermediate image than stands there now',
+    known: {
+      final: finalImage,
+      dockerfile,
+      standing: intermediate,
+      certificate,
+      finalProblem: null,
+    },
+    earlier: { ...isReady, unsignedDigest: vendorImage.digest },
+    next: 'sign the intermediate image',
+  },
+  {
+    of: target,
+    when: 'the final image is signed, and the Job that signs has not ended',
+    known: {
+      final: finalImage,
+      dockerfile,
+      standing: intermediate,
+      certificate,
+      finalProblem: null,
+      unfinished: 'Signing',
+    },
+    next: 'sign the intermediate image',
+  },
+  {
+    of: target,
+    when: 'only the final image is left, and is not signed',
+    known: {
+      final: finalImage,
+      dockerfile,
+      standing: null,
+      certificate,
+      finalProblem: 'a.ko carries no signature',
+    },
+    next: 'sign the final image',
+  },
+  {
+    of: target,
+    when: 'only the final image is left, and is signed',
+    known: { final: finalImage, dockerfile, standing: null, certificate, finalProblem: null },
+    next: 'Ready Signed',
+  },
+  {
+    of: target,
+    when: 'the signature would have to be pushed, and nothing is',
+    known: { final: null, dockerfile, standing: intermediate, certificate },
+    push: false,
+    next: 'Pending SignatureNotTried',
+  },
+  {
+    of: target,
+    when: 'the sign Job succeeded',
+    known: {
+      final: null,
+      dockerfile,
+      standing: intermediate,
+      certificate,
+      signature: succeeded('sign-1'),
+    },
+    next: `resolve signed ${target.image} anew`,
+  },
+  {
+    of: target,
+    when: 'the sign Job succeeded and the image is there',
+    known: {
+      final: null,
+      dockerfile,
+      standing: intermediate,
+      certificate,
+      signature: succeeded('sign-1'),
+      signed: finalImage,
+    },
+    next: 'verify the final image',
+  },
+  {
+    of: target,
+    when: 'the sign Job succeeded and the signatures hold',
+    known: {
+      final: null,
+      dockerfile,
+      standing: intermediate,
+      certificate,
+      signature: succeeded('sign-1'),
+      signed: finalImage,
+      signedProblem: null,
+    },
+    next: 'Ready Signed',
+  },
+  {
+    of: target,
+    when: 'the sign Job succeeded and the signatures do not hold',
+    known: {
+      final: null,
+      dockerfile,
+      standing: intermediate,
+      certificate,
+      signature: succeeded('sign-1'),
+      signed: finalImage,
+      signedProblem: 'a.ko carries no signature',
+    },
+    next: 'Failed VerificationFailed',
+  },
+  {
+    of: target,
+    when: 'the sign Job succeeded and the registry has nothing',
+    known: {
+      final: null,
+      dockerfile,
+      standing: intermediate,
+      certificate,
+      signature: succeeded('sign-1'),
+      signed: null,
+    },
+    next: 'Failed ImageVanished',
+  },
+
+  {
+    of: signOnly,
+    when: 'the final image does not exist',
+    known: { final: null, certificate },
+    next: `resolve unsigned ${signOnly.sign?.unsignedImage}`,
+  },
+  {
+    of: signOnly,
+    when: 'the final image is signed',
+    known: { final: finalImage, certificate, finalProblem: null },
+    next: `resolve unsigned ${signOnly.sign?.unsignedImage} leniently`,
+  },
+  {
+    of: signOnly,
+    when: 'the final image is signed and its source is gone',
+    known: { final: finalImage, certificate, finalProblem: null, unsigned: null },
+    next: 'Ready Signed',
+  },
+  {
+    of: signOnly,
+    when: 'there is nothing to sign',
+    known: { final: null, certificate, unsigned: null },
+    next: 'Failed UnsignedImageNotFound',
+  },
+  {
+    of: signOnly,
+    when: 'the source is there',
+    known: { final: null, certificate, unsigned: vendorImage },
+    next: 'sign the image of a vendor',
+  },
+  {
+    of: buildAndSignTarget({ build: undefined, imageRebuildTriggerGeneration: 2 }),
+    when: 'the image is signed and a rebuild is asked for',
+    known: { final: finalImage, certificate, finalProblem: null, unsigned: vendorImage },
+    earlier: { phase: 'Ready', inputs: 'trigger-1', unsignedDigest: vendorImage.digest },
+    next: 'sign the image of a vendor',
+  },
+];
+
+function titleOf({ of, when }: Situation): string {
+  const sections = [of.build && 'built', of.sign && 'signed'].filter((word) => word !== undefined);
+  return `of an image that is ${sections.length === 0 ? 'given' : sections.join(' and ')}, when ${when}`;
+}
+
+/** The step when a build Job succeeded that many minutes ago, and its image is not there. */
+function afterVanishing(minutes: number): Step {
+  const build = succeeded('build-1', now - minutes * 60_000);
+  return nextStep(request(buildOnly), facts({ final: null, dockerfile, build, built: null }));
+}
+
+describe('The next step', () => {
+  test.each(situations.map((situation) => [titleOf(situation), situation] as const))(
+    '%s',
+    (_title, { of, known, earlier, push, next }) => {
+      expect(summary(nextStep(request(of, { earlier, push }), facts(known)))).toBe(next);
+    },
+  );
+
+  test('keeps what is known of the build in the state while the image is signed', () => {
+    const step = nextStep(
+      request(target),
+      facts({
+        final: null,
+        dockerfile,
+        standing: null,
+        build: succeeded('build-1'),
+        built: intermediate,
+        certificate,
+        signature: {
+          state: 'running',
+          job: 'sign-1',
+          attempts: 0,
+          jobs: ['sign-1'],
+          problem: undefined,
+          reason: undefined,
+        },
+      }),
+    );
+    expect(step).toMatchObject({
+      kind: 'report',
+      result: { state: { phase: 'Signing', job: 'sign-1', inputs }, jobs: ['build-1', 'sign-1'] },
+    });
+  });
+
+  test('names the digest that nodes may run only when the image is ready, and where it came from', () => {
+    const step = nextStep(
+      request(target),
+      facts({ final: finalImage, dockerfile, standing: intermediate, certificate, finalProblem: null }),
+    );
+    expect(step).toMatchObject({
+      kind: 'report',
+      result: { state: { digest: finalImage.digest, unsignedDigest: intermediate.digest, inputs } },
+    });
+  });
+
+  test('repeats a Job whose image vanished only after ten minutes', () => {
+    expect(afterVanishing(9)).not.toHaveProperty('repeat');
+    expect(afterVanishing(9)).toMatchObject({ result: { state: { requeueAfter: 60_000 } } });
+    expect(afterVanishing(10)).toMatchObject({ repeat: { key: { name: 'build-1' }, uid: 'uid of build-1' } });
+  });
+});
