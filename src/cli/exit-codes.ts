@@ -69,6 +69,7 @@ const signerExitCodes: Readonly<Record<SignerErrorCode, ExitCode>> = {
   LIMIT_EXCEEDED: exitCodes.corrupt,
   FILE_NOT_IN_IMAGE: exitCodes.fileNotInImage,
   INVALID_PATTERN: exitCodes.usage,
+  OSTREE_OBJECT: exitCodes.usage,
   ALREADY_SIGNED: exitCodes.untrusted,
   UNSIGNED: exitCodes.unsigned,
   UNTRUSTED: exitCodes.untrusted,

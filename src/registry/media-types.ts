@@ -28,7 +28,10 @@ const schema1MediaTypes: ReadonlySet<string> = new Set([
 ]);
 
 const nonDistributableLayer =
-  /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.v1\.tar(?:\+(?:gzip|zstd))?|docker\.image\.rootfs\.foreign\.diff\.tar(?:\.(?:gzip|zstd))?)$/;
+  /^application\/vnd\.(?:oci\.image\.layer\.nondistributable\.v1\.tar|docker\.image\.rootfs\.foreign\.diff\.tar)(?:$|[+.])/;
+
+const fileSystemLayer =
+  /^application\/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:$|[+.])/;
 
 /** What a client that understands all of this sends as Accept when it asks for a manifest. */
 export const manifestAccept: string = [
@@ -60,12 +63,18 @@ export function isSchema1Type(mediaType: string): boolean {
 
 /** Tells whether a media type is that of an image's configuration (and not of an artifact's). */
 export function isImageConfigType(mediaType: string): boolean {
-  return mediaType === ociMediaTypes.config || mediaType === dockerMediaTypes.config;
+  const normalized = normalizeMediaType(mediaType);
+  return normalized === ociMediaTypes.config || normalized === dockerMediaTypes.config;
 }
 
-/** Tells whether a media type is that of a layer that lives outside the registry ("foreign"). */
+/** Tells whether a media type is that of a layer that may live outside the registry ("foreign"). */
 export function isNonDistributableLayerType(mediaType: string): boolean {
-  return nonDistributableLayer.test(mediaType);
+  return nonDistributableLayer.test(normalizeMediaType(mediaType));
+}
+
+/** Tells whether a media type is that of a layer of files, however it is compressed and wherever it lives. */
+export function isFileSystemLayerType(mediaType: string): boolean {
+  return fileSystemLayer.test(normalizeMediaType(mediaType));
 }
 
 /** The family of a manifest, index, configuration or layer media type; undefined when it belongs to none. */

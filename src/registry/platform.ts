@@ -8,10 +8,24 @@ export interface Platform {
   readonly osVersion?: string;
 }
 
-const pattern = /^([a-z0-9_]+)\/([a-z0-9_]+)(?:\/([a-z0-9_.]+))?(?::([A-Za-z0-9_.-]+))?$/;
+const pattern = /^([A-Za-z0-9_-]+)\/([A-Za-z0-9_.-]+)(?:\/([A-Za-z0-9_.-]+))?(?::([A-Za-z0-9_.-]+))?$/;
 
-/** The variants that are meant where none is written, as container runtimes have it. */
-const defaultVariants: Readonly<Record<string, string>> = { arm64: 'v8', arm: 'v7', amd64: 'v1' };
+/** Other names of architectures, some of which state a variant. */
+const aliases: Readonly<Record<string, { readonly architecture: string; readonly variant?: string }>> = {
+  i386: { architecture: '386', variant: '' },
+  x86_64: { architecture: 'amd64' },
+  'x86-64': { architecture: 'amd64' },
+  aarch64: { architecture: 'arm64' },
+  armhf: { architecture: 'arm', variant: 'v7' },
+  armel: { architecture: 'arm', variant: 'v6' },
+};
+
+/** Other spellings of variants, by architecture. The default variant is written as none, except for arm. */
+const variants: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  amd64: { v1: '' },
+  arm64: { '8': '', v8: '', 'v8.0': '', '9': 'v9', '9.0': 'v9', 'v9.0': 'v9' },
+  arm: { '': 'v7', '5': 'v5', '6': 'v6', '7': 'v7', '8': 'v8' },
+};
 
 /** Parses `os/architecture[/variant][:os-version]`, such as `linux/arm64/v8`. @throws RegistryError INVALID_REFERENCE */
 export function parsePlatform(text: string): Platform {
@@ -38,14 +52,78 @@ export function formatPlatform(platform: Platform): string {
 }
 
 /**
- * Tells whether an image's platform is the one asked for. What was not asked for (variant, version) may be
- * anything; a variant that an image does not state is the default one, so `arm64` is `arm64/v8`.
+ * Gives a platform the spelling in which platforms are compared, as containerd's `platforms.Normalize` does on a
+ * Linux node: `Linux/x86_64` is `linux/amd64`, `linux/arm` is `linux/arm/v7`, and no system means Linux.
+ */
+export function normalizePlatform(platform: Platform): Platform {
+  const { variant, osVersion } = platform;
+  const os = platform.os === '' ? 'linux' : platform.os.toLowerCase();
+  const named = platform.architecture.toLowerCase();
+  const alias = Object.hasOwn(aliases, named) ? aliases[named] : undefined;
+  const architecture = alias?.architecture ?? named;
+  const stated = alias?.variant ?? (variant ?? '').toLowerCase();
+  const known = Object.hasOwn(variants, architecture) ? variants[architecture] : undefined;
+  const meant = known !== undefined && Object.hasOwn(known, stated) ? known[stated] : stated;
+  return {
+    os: os === 'macos' ? 'darwin' : os,
+    architecture,
+    ...(meant ? { variant: meant } : {}),
+    ...(osVersion === undefined ? {} : { osVersion }),
+  };
+}
+
+/** Tells whether a platform is BuildKit's `unknown/unknown`, which no runtime asks for. */
+export function isUnknownPlatform(platform: Platform): boolean {
+  const { os, architecture } = normalizePlatform(platform);
+  return os === 'unknown' && architecture === 'unknown';
+}
+
+/**
+ * Tells whether an image's platform is the one asked for, however either is spelled. What was not asked for
+ * (variant, version) may be anything; a variant that an image does not state is the default one, so `arm64` is
+ * `arm64/v8`.
  */
 export function matchesPlatform(wanted: Platform, actual: Platform): boolean {
+  const asked = normalizePlatform(wanted);
+  const present = normalizePlatform(actual);
+  const anyVariant = !wanted.variant && !statesVariant(wanted);
   return (
-    wanted.os === actual.os &&
-    wanted.architecture === actual.architecture &&
-    (!wanted.variant || wanted.variant === (actual.variant || defaultVariants[actual.architecture])) &&
-    (!wanted.osVersion || wanted.osVersion === actual.osVersion)
+    asked.os === present.os &&
+    asked.architecture === present.architecture &&
+    (anyVariant || asked.variant === present.variant) &&
+    (!asked.osVersion || asked.osVersion === present.osVersion)
   );
+}
+
+/** Variants of 32-bit ARM, each of which runs on those before it. */
+const armVariants = ['v8', 'v7', 'v6', 'v5'];
+
+/**
+ * The one of several candidates that a runtime takes: the nearest variant that runs on the platform, and of equal ones
+ * the first. Where no variant is asked for and none is near, any. undefined when none matches.
+ */
+export function choosePlatform<T>(
+  candidates: readonly T[],
+  platformOf: (candidate: T) => Platform | undefined,
+  wanted: Platform,
+): T | undefined {
+  const { variant: own, ...rest } = normalizePlatform(wanted);
+  const matching = candidates.flatMap((candidate) => {
+    const platform = platformOf(candidate);
+    if (platform === undefined || !matchesPlatform(rest, platform)) return [];
+    return [{ candidate, variant: normalizePlatform(platform).variant }];
+  });
+  const start = rest.architecture === 'arm' ? armVariants.indexOf(own ?? '') : -1;
+  const order: readonly (string | undefined)[] = start === -1 ? [own] : armVariants.slice(start);
+  for (const variant of order) {
+    const found = matching.find((one) => one.variant === variant);
+    if (found !== undefined) return found.candidate;
+  }
+  return wanted.variant ? undefined : matching[0]?.candidate;
+}
+
+/** Whether an architecture's name says its variant too. */
+function statesVariant({ architecture }: Platform): boolean {
+  const name = architecture.toLowerCase();
+  return Object.hasOwn(aliases, name) && aliases[name]?.variant !== undefined;
 }

@@ -17,6 +17,8 @@ export type SignerErrorCode =
   | 'FILE_NOT_IN_IMAGE'
   /** A pattern that cannot be understood. */
   | 'INVALID_PATTERN'
+  /** A module that is a file of the image's OSTree repository too, which new content would damage. */
+  | 'OSTREE_OBJECT'
   /** `existing: 'fail'` and the module carries a signature. */
   | 'ALREADY_SIGNED'
   /** Verification: a module carries no signature. */

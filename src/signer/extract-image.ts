@@ -6,7 +6,7 @@ import { SignerError } from './errors.ts';
 import { requireMatches } from './image/matches.ts';
 import { scanImage } from './image/scan.ts';
 import { Spool } from './image/spool.ts';
-import { platformImages } from './image/walk.ts';
+import { findShadowed, platformImages } from './image/walk.ts';
 import type { ImageLocation } from './inspect-image.ts';
 import type { ByteSource } from './kmod/byte-source.ts';
 import { parseFilePattern } from './patterns.ts';
@@ -50,12 +50,15 @@ export async function extractModules(options: ExtractModulesOptions): Promise<Ex
   const patterns = files === undefined ? null : files.map(parseFilePattern);
   const manifest = await repository.getManifest(image.selector, { signal });
   const platforms = platform === undefined ? undefined : [platform];
-  const [first, ...others] = await platformImages(manifest, { repository, platforms, signal });
+  const images = await platformImages(manifest, { repository, platforms, signal });
+  const shadowed = findShadowed(images);
+  const [first, ...others] = images.filter((_, index) => shadowed[index] !== true);
   if (first === undefined || others.length > 0) throw ambiguous(repository.name, others.length + 1);
   await using spool = await Spool.create(temporaryDirectory);
   const scan = await scanImage({
     repository,
     manifest: first.manifest,
+    config: first.config,
     patterns,
     capture: async (entry: TarEntry) => spool.keep(await spool.present(entry)),
     onProgress,

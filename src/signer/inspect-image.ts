@@ -1,9 +1,10 @@
 import type { X509Certificate } from 'node:crypto';
+import type { Digest } from '../registry/digest.ts';
 import type { ImageRepository, Selector } from '../registry/image/repository.ts';
-import type { Platform } from '../registry/platform.ts';
+import { formatPlatform, type Platform } from '../registry/platform.ts';
 import { requireMatches } from './image/matches.ts';
-import { inspectPlatform } from './image/inspect.ts';
-import { platformImages } from './image/walk.ts';
+import { inspectPlatform, type InspectedImage, type InspectOptions } from './image/inspect.ts';
+import { findShadowed, platformImages, type PlatformImage } from './image/walk.ts';
 import type { ModuleState } from './kmod/module.ts';
 import { parseFilePattern } from './patterns.ts';
 import type { InspectedPlatformReport, InspectReport, ProgressListener } from './report.ts';
@@ -44,27 +45,30 @@ export async function inspectImage(options: InspectImageOptions): Promise<Inspec
   const patterns = files === undefined ? null : files.map(parseFilePattern);
   const manifest = await repository.getManifest(image.selector, { signal });
   onProgress?.({ type: 'resolved', image: repository.name, digest: manifest.raw.digest });
-  const inspected = [];
-  for (const platformImage of await platformImages(manifest, { repository, platforms, signal })) {
-    inspected.push(
-      await inspectPlatform(platformImage, {
-        repository,
-        certificates,
-        patterns,
-        temporaryDirectory,
-        onProgress,
-        signal,
-      }),
-    );
-  }
+  const images = await platformImages(manifest, { repository, platforms, signal });
+  const inspected = await inspectAll(images, {
+    repository,
+    certificates,
+    patterns,
+    temporaryDirectory,
+    onProgress,
+    signal,
+  });
+  const shadowed = findShadowed(images);
   if (options.allowUnmatched !== true) {
     requireMatches(
       patterns,
-      inspected.map(({ scan }) => scan),
+      inspected.filter((_, index) => shadowed[index] !== true).map(({ scan }) => scan),
       repository.name,
     );
   }
-  const reports = inspected.map(({ platform, digest, modules }) => ({ platform, digest, modules }));
+  const reports = inspected.map(({ platform, digest, modules, layersNotRead }, index) => ({
+    platform,
+    digest,
+    modules,
+    shadowed: shadowed[index] === true,
+    layersNotRead,
+  }));
   return {
     image: repository.name,
     digest: manifest.raw.digest,
@@ -72,6 +76,23 @@ export async function inspectImage(options: InspectImageOptions): Promise<Inspec
     worst: worstState(reports),
     bytesDown: repository.traffic.bytesDown - before,
   };
+}
+
+/** Reads each image once, though an index may name it for several platforms. */
+async function inspectAll(
+  images: readonly PlatformImage[],
+  options: InspectOptions,
+): Promise<InspectedImage[]> {
+  const known = new Map<Digest, InspectedImage>();
+  const inspected: InspectedImage[] = [];
+  for (const image of images) {
+    const { digest } = image.manifest.raw;
+    const found = known.get(digest) ?? (await inspectPlatform(image, options));
+    known.set(digest, found);
+    const platform = image.platform === undefined ? null : formatPlatform(image.platform);
+    inspected.push({ ...found, platform });
+  }
+  return inspected;
 }
 
 function worstState(platforms: readonly InspectedPlatformReport[]): ModuleState | null {

@@ -49,6 +49,8 @@ export interface SignedPlatformReport {
   /** Layers whose contents had to be read, and the bytes of their blobs. */
   readonly layersRead: number;
   readonly layerBytesRead: number;
+  /** Layers that could not change the answer; nothing is known of them but their digests. */
+  readonly layersNotRead: readonly Digest[];
 }
 
 /** What signing an image did. The JSON output of `kmm-sign sign` is this, with a schemaVersion. */
@@ -101,6 +103,10 @@ export interface InspectedPlatformReport {
   readonly platform: string | null;
   readonly digest: Digest;
   readonly modules: readonly ModuleReport[];
+  /** An earlier child of the index is for the same platform, so that runtimes take that one and never this. */
+  readonly shadowed: boolean;
+  /** Layers that could not change the answer; nothing is known of them. */
+  readonly layersNotRead: readonly Digest[];
 }
 
 /** What `verify` and `inspect` print as JSON, with a schemaVersion. */

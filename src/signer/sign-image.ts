@@ -1,15 +1,15 @@
-import { RegistryError } from '../registry/errors.ts';
 import type { Manifest } from '../registry/manifest.ts';
 import { digestOptions } from './image/annotations.ts';
 import { buildTree, type BuildOptions } from './image/build.ts';
-import { findEarlierResult } from './image/earlier-result.ts';
+import { findHeld } from './image/held.ts';
 import { requireMatches } from './image/matches.ts';
-import { imagesOf, isChanged, planTree, type PlanNode, type PlanOptions } from './image/plan-tree.ts';
+import { artifactTypesOf, imagesOf, planTree, type PlanNode, type PlanOptions } from './image/plan-tree.ts';
 import { publishTree } from './image/publish.ts';
 import { readBackLayers } from './image/read-back.ts';
-import { earlierReport, plannedReport, signedReport, type ReportBasis } from './image/sign-report.ts';
+import { plannedReport, signedReport, statedReport, type ReportBasis } from './image/sign-report.ts';
 import { Spool } from './image/spool.ts';
-import { requirePlatforms } from './image/walk.ts';
+import { findStatedResult } from './image/stated-result.ts';
+import { findShadowed, refuseArtifacts, requirePlatforms } from './image/walk.ts';
 import { hashWarnings } from './keys/warnings.ts';
 import type { SignReport } from './report.ts';
 import { resolveSignOptions, type ResolvedSignOptions, type SignImageOptions } from './sign-options.ts';
@@ -28,20 +28,22 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
   const manifest = await source.repository.getManifest(source.selector, { signal });
   onProgress?.({ type: 'resolved', image: source.repository.name, digest: manifest.raw.digest });
   const basis = reportBasis(resolved, manifest);
-  const earlier = await earlierResult(resolved, manifest);
-  if (earlier !== null) return earlierReport(earlier, basis);
+  const stated = resolved.trustAnnotations || resolved.dryRun ? await statedResult(resolved, manifest) : null;
+  if (stated !== null && resolved.trustAnnotations) return statedReport(stated, basis);
+  // A plan is enough for a dry run, unless the result is perhaps there already.
+  const builds = !resolved.dryRun || stated !== null;
   await using spool = await Spool.create(resolved.temporaryDirectory);
   await using disposables = new AsyncDisposableStack();
-  const plan = await makePlan(manifest, resolved, { spool, disposables });
+  const plan = await makePlan(manifest, resolved, { spool, disposables, builds });
+  if (!builds) return plannedReport(plan, basis);
+  const built = await buildTree(plan, buildOptions(resolved, { spool, disposables, builds }));
+  const { repository, tag } = resolved.destination;
+  const held = tag === undefined ? null : await findHeld(built, { repository, tag, signal });
+  if (held !== null) return signedReport(held, { ...basis, plan, status: 'unchanged' });
   if (resolved.dryRun) return plannedReport(plan, basis);
-  const built = await buildTree(plan, buildOptions(resolved, { spool, disposables }));
-  const tag = resolved.destination.tag;
-  if (!isChanged(plan) && tag !== undefined && (await isTagged(resolved, tag, manifest))) {
-    return signedReport(built, { ...basis, plan, status: 'unchanged' });
-  }
   await publishTree(built, {
     source: source.repository,
-    destination: resolved.destination.repository,
+    destination: repository,
     tag,
     beforeTag: resolved.readBack ? () => readBackLayers(built, resolved) : undefined,
     onProgress,
@@ -53,6 +55,8 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
 interface Resources {
   readonly spool: Spool;
   readonly disposables: AsyncDisposableStack;
+  /** Whether what is planned will be written. */
+  readonly builds: boolean;
 }
 
 async function makePlan(
@@ -60,22 +64,25 @@ async function makePlan(
   options: ResolvedSignOptions,
   resources: Resources,
 ): Promise<PlanNode> {
-  const { source, patterns, platforms, allowUnmatched, mode, dryRun } = options;
+  const { source, patterns, platforms, allowUnmatched, mode } = options;
+  const { builds } = resources;
   const planOptions: PlanOptions = {
     ...options,
     ...resources,
     repository: source.repository,
     signing: options,
-    keepLayers: mode === 'rewrite' && !dryRun,
-    signEarly: !dryRun,
+    keepLayers: mode === 'rewrite' && builds,
+    signEarly: builds,
   };
   const plan = await planTree(manifest, planOptions);
   const images = imagesOf(plan);
+  if (images.length === 0 && !allowUnmatched) refuseArtifacts(artifactTypesOf(plan), source.repository);
   requirePlatforms(images, { platforms, repository: source.repository });
   if (!allowUnmatched) {
+    const shadowed = findShadowed(images);
     requireMatches(
       patterns,
-      images.map(({ scan }) => scan),
+      images.filter((_, index) => shadowed[index] !== true).map(({ scan }) => scan),
       source.repository.name,
     );
   }
@@ -86,32 +93,20 @@ function buildOptions(options: ResolvedSignOptions, resources: Resources): Build
   return { ...options, ...resources, signing: options, facts: signingFacts(options) };
 }
 
-async function earlierResult(options: ResolvedSignOptions, source: Manifest) {
-  const { destination, signer, hash } = options;
-  if (destination.tag === undefined) return null;
-  return findEarlierResult({
-    ...options,
-    repository: destination.repository,
-    tag: destination.tag,
+async function statedResult(options: ResolvedSignOptions, source: Manifest): Promise<Manifest | null> {
+  const { destination, mode, sourceDateEpoch, signal } = options;
+  const { repository, tag } = destination;
+  if (tag === undefined) return null;
+  return findStatedResult({
+    repository,
+    tag,
     sourceRepository: options.source.repository,
     source,
-    certificates: [signer.certificate],
     facts: signingFacts(options),
-    hash,
+    mode,
+    sourceDateEpoch,
+    signal,
   });
-}
-
-async function isTagged(
-  { destination, signal }: ResolvedSignOptions,
-  tag: string,
-  manifest: Manifest,
-): Promise<boolean> {
-  try {
-    return (await destination.repository.resolve({ tag }, { signal })).digest === manifest.raw.digest;
-  } catch (error) {
-    if (error instanceof RegistryError && error.code === 'NOT_FOUND') return false;
-    throw error;
-  }
 }
 
 /** What all annotations of one run have in common. */

@@ -11,6 +11,7 @@ import { defaultLayerLimits } from '../../src/registry/layer/layer.ts';
 import { scanLayer } from '../../src/registry/layer/scan-layer.ts';
 import { writeLayer } from '../../src/registry/layer/write-layer.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import type { Digest } from '../../src/registry/digest.ts';
 import { RegistryError } from '../../src/registry/errors.ts';
 import { describeWith, requireProgram } from '../support/programs.ts';
 import { collect, endOfArchive, entryBlocks, inChunks } from '../support/tar-blocks.ts';
@@ -285,7 +286,7 @@ describe('scanning a layer', () => {
     const { entries, ...rest } = await scanLayer({
       source: Readable.from(inChunks(blob, 3000)),
       layer: 2,
-      computeDiffId: true,
+      diffId: sha256(archive) as Digest,
       wants: (path) => path === 'f0' || path === 'f17' || path === 'd' || path === 'l',
       onDirectory: ({ mode }) => directories.push(mode),
       onFile: async (entry) => {
@@ -294,7 +295,7 @@ describe('scanning a layer', () => {
         kept.set(entry.path, chunks);
       },
     });
-    expect(rest).toEqual({ compression, diffId: sha256(archive), uncompressedSize: archive.length });
+    expect(rest).toEqual({ compression, uncompressedSize: archive.length });
     expect(directories).toEqual([0o700]);
     expect(entries).toHaveLength(43);
     expect(entries.slice(-2)).toEqual([
@@ -307,6 +308,15 @@ describe('scanning a layer', () => {
         Buffer.concat(chunks).equals(files.find((file) => file.name === name)?.bytes ?? Buffer.alloc(0)),
       ).toBe(true);
     }
+  });
+
+  test.each(['sha256', 'sha512'])('a layer with another diff ID (%s) is refused', async (algorithm) => {
+    const diffId = (bytes: Buffer) =>
+      `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
+    const scan = (expected: Buffer) =>
+      scanLayer({ source: inChunks(gzipSync(archive)), layer: 0, diffId: diffId(expected) });
+    await expect(scan(archive)).resolves.toMatchObject({ compression: 'gzip' });
+    await expect(scan(Buffer.from('other'))).rejects.toMatchObject({ code: 'INVALID_LAYER' });
   });
 
   test('a digest that is wrong is the error, also of a tar that is damaged', async () => {

@@ -40,7 +40,7 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
     )
     .addOption(platformsOption('of an index, sign only this platform; repeatable; default all with modules'))
     .option('--dry-run', 'print the plan and write nothing')
-    .option('--trust-annotations', 'believe a destination whose annotations say that it is this result')
+    .option('--trust-annotations', 'do not look into the layers of a destination that says it is this result')
     .option('--read-back', 'download what was pushed once more and verify that')
     .addOption(
       new Option(

@@ -61,7 +61,8 @@ export async function findModule(options: FindModuleOptions): Promise<FoundModul
       platforms: [{ os: 'linux', architecture: query.architecture }],
       signal,
     });
-    const modules = platforms.flatMap((platform) => platform.modules);
+    // What a runtime never takes says nothing.
+    const modules = platforms.flatMap(({ shadowed, modules: held }) => (shadowed ? [] : held));
     const module = modules.find((one) => fits(one, query)) ?? modules[0];
     if (module !== undefined) return describe(module, query);
   } catch (error) {

@@ -1,10 +1,10 @@
 import type { Digest } from '../../registry/digest.ts';
 import { RegistryError } from '../../registry/errors.ts';
-import { isAttestation } from '../../registry/image/attestation.ts';
 import { readImageConfig } from '../../registry/image/config.ts';
 import type { ImageRepository, Selector } from '../../registry/image/repository.ts';
 import type { Manifest } from '../../registry/manifest.ts';
 import { isImageConfigType } from '../../registry/media-types.ts';
+import { isUnknownPlatform, normalizePlatform } from '../../registry/platform.ts';
 
 /** What a tag or digest names. */
 export interface ResolvedImage {
@@ -46,11 +46,11 @@ async function architecturesOf(
   if (manifest.kind === 'image') {
     if (!isImageConfigType(manifest.config.mediaType)) return undefined;
     const { platform } = await readImageConfig(repository, manifest, { signal });
-    return platform === undefined ? undefined : [platform.architecture];
+    return platform === undefined ? undefined : [normalizePlatform(platform).architecture];
   }
   const architectures = manifest.manifests
-    .filter((child) => !isAttestation(child))
-    .map(({ platform }) => platform?.architecture);
+    .filter(({ platform }) => platform === undefined || !isUnknownPlatform(platform))
+    .map(({ platform }) => platform && normalizePlatform(platform).architecture);
   const stated = architectures.filter((architecture) => architecture !== undefined);
   return stated.length < architectures.length ? undefined : [...new Set(stated)];
 }

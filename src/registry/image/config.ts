@@ -7,6 +7,7 @@ import {
   isJsonObject,
   parseJsonObject,
   serializeJson,
+  withoutFields,
 } from '../manifest/json.ts';
 import type { Platform } from '../platform.ts';
 import { readBlob } from './read-blob.ts';
@@ -33,6 +34,8 @@ export interface ConfigChanges {
   readonly appended?: { readonly createdBy: string; readonly created: number } | undefined;
   /** Added to the labels. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
+  /** Names of labels that are left out. */
+  readonly dropLabels?: readonly string[] | undefined;
 }
 
 /** A configuration ready to be stored. */
@@ -86,7 +89,7 @@ export function labelsOf({ json }: ImageConfig): Record<string, string> {
 /** Writes a configuration anew with other layers; every other field and every unknown one is kept. */
 export function updateImageConfig(
   config: ImageConfig,
-  { diffIds, appended, labels }: ConfigChanges,
+  { diffIds, appended, labels = {}, dropLabels = [] }: ConfigChanges,
 ): WrittenConfig {
   const { json } = config;
   const rootfs = isJsonObject(json['rootfs']) ? json['rootfs'] : { type: 'layers' };
@@ -94,7 +97,9 @@ export function updateImageConfig(
     ...json,
     rootfs: { ...rootfs, diff_ids: diffIds },
     ...(appended === undefined ? {} : historyWith(json, appended)),
-    ...(labels === undefined ? {} : { config: configWithLabels(json, labels) }),
+    ...(Object.keys(labels).length + dropLabels.length === 0
+      ? {}
+      : { config: configWithLabels(json, labels, dropLabels) }),
   });
   return { descriptor: { mediaType: config.mediaType, digest: digestOf(bytes), size: bytes.length }, bytes };
 }
@@ -107,10 +112,14 @@ function historyWith(json: JsonObject, appended: { createdBy: string; created: n
   return { history: [...history, { created, created_by: appended.createdBy }] };
 }
 
-function configWithLabels(json: JsonObject, labels: Readonly<Record<string, string>>): JsonObject {
+function configWithLabels(
+  json: JsonObject,
+  labels: Readonly<Record<string, string>>,
+  drop: readonly string[],
+): JsonObject {
   const config = isJsonObject(json['config']) ? json['config'] : {};
   const present = isJsonObject(config['Labels']) ? config['Labels'] : {};
-  return { ...config, Labels: { ...present, ...labels } };
+  return { ...config, Labels: { ...withoutFields(present, drop), ...labels } };
 }
 
 function parseDiffIds(rootfs: unknown, what: string): Digest[] {

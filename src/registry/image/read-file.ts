@@ -3,11 +3,11 @@ import { defaultLayerLimits, type LayerEntry, type LayerLimits } from '../layer/
 import { Overlay } from '../layer/overlay.ts';
 import { scanLayer } from '../layer/scan-layer.ts';
 import type { ImageManifest, Manifest } from '../manifest.ts';
-import { isNonDistributableLayerType } from '../media-types.ts';
-import { formatPlatform, matchesPlatform, type Platform } from '../platform.ts';
+import { choosePlatform, formatPlatform, isUnknownPlatform, type Platform } from '../platform.ts';
 import { copyContent } from '../tar/copy-content.ts';
 import type { TarEntry } from '../tar/entry.ts';
-import { isAttestation } from './attestation.ts';
+import { readImageConfig, type ImageConfig } from './config.ts';
+import { openLayer } from './open-layer.ts';
 import type { ImageRepository, Selector } from './repository.ts';
 
 /** Which file of which image. */
@@ -33,13 +33,15 @@ export interface ReadFileOptions {
  */
 export async function readFileOfImage(options: ReadFileOptions): Promise<Buffer | undefined> {
   const { repository, selector, path, signal } = options;
-  const image = await imageOf(await repository.getManifest(selector, { signal }), options);
+  const manifest = await imageOf(await repository.getManifest(selector, { signal }), options);
+  const image = { manifest, config: await readImageConfig(repository, manifest, { signal }) };
+  const { layers } = manifest;
   const wanted = path.replaceAll(/^\/+/g, '');
-  const overlay = new Overlay({ layers: image.layers.length });
+  const overlay = new Overlay({ layers: layers.length });
   const contents = new Map<number, Buffer>();
   let bytesRead = 0;
-  for (let layer = image.layers.length - 1; layer >= 0; layer--) {
-    bytesRead += image.layers[layer]?.size ?? 0;
+  for (let layer = layers.length - 1; layer >= 0; layer--) {
+    bytesRead += layers[layer]?.size ?? 0;
     if (bytesRead > options.maxLayerBytes) throw tooLarge(options, 'layers', options.maxLayerBytes);
     const { entries, content } = await readLayer(image, layer, wanted, options);
     overlay.addLayer(layer, entries);
@@ -60,9 +62,12 @@ async function imageOf(
   { repository, platform, signal }: ReadFileOptions,
 ): Promise<ImageManifest> {
   if (manifest.kind === 'image') return manifest;
-  const child = manifest.manifests.find(
-    (one) => !isAttestation(one) && (one.platform === undefined || matchesPlatform(platform, one.platform)),
+  const named = manifest.manifests.filter(
+    (one) => one.platform === undefined || !isUnknownPlatform(one.platform),
   );
+  // A child of which the index does not say for what it is may be meant, where none says that it is the one.
+  const child =
+    choosePlatform(named, (one) => one.platform, platform) ?? named.find((one) => one.platform === undefined);
   const image = child && (await repository.getManifest({ digest: child.digest }, { signal }));
   if (image?.kind === 'image') return image;
   throw new RegistryError({
@@ -72,6 +77,11 @@ async function imageOf(
   });
 }
 
+interface ReadImage {
+  readonly manifest: ImageManifest;
+  readonly config: ImageConfig;
+}
+
 interface ReadLayer {
   readonly entries: readonly LayerEntry[];
   /** Of the last entry with the path. */
@@ -79,21 +89,20 @@ interface ReadLayer {
 }
 
 async function readLayer(
-  image: ImageManifest,
+  { manifest, config }: ReadImage,
   layer: number,
   path: string,
   options: ReadFileOptions,
 ): Promise<ReadLayer> {
   const { repository, limits = defaultLayerLimits, signal } = options;
-  const descriptor = image.layers[layer];
-  if (descriptor === undefined || isNonDistributableLayerType(descriptor.mediaType)) {
-    return { entries: [], content: undefined };
-  }
+  const descriptor = manifest.layers[layer];
+  if (descriptor === undefined) throw new RangeError(`no layer ${layer}`);
   let content: Buffer | undefined;
   const { entries } = await scanLayer({
-    source: await repository.openBlob(descriptor, { signal }),
+    source: await openLayer(repository, descriptor, { signal }),
     layer,
     limits,
+    diffId: config.diffIds[layer],
     wants: (name) => name === path,
     onFile: async (entry: TarEntry) => {
       if (entry.size > options.maxFileSize) throw tooLarge(options, 'file', options.maxFileSize);

@@ -1,5 +1,5 @@
 import type { Descriptor, ImageIndex, JsonObject, RawManifest } from '../manifest.ts';
-import { isJsonObject, serializeJson } from '../manifest/json.ts';
+import { isJsonObject, serializeJson, withoutFields } from '../manifest/json.ts';
 import { createRawManifest } from '../manifest/parse-manifest.ts';
 
 /** What becomes of a child: fields of its descriptor that are new, or it is left out. */
@@ -26,14 +26,16 @@ export function replaceChildren(
   return createRawManifest(index.raw.mediaType, serializeJson(withAnnotations(json, index, annotations)));
 }
 
-/** Adds annotations to a manifest's JSON, where its family has them. */
+/** Adds annotations to a manifest's JSON, where its family has them, and leaves some out. */
 export function withAnnotations(
   json: JsonObject,
   { family, annotations: present }: Pick<ImageIndex, 'family' | 'annotations'>,
   annotations: Readonly<Record<string, string>>,
+  drop: readonly string[] = [],
 ): JsonObject {
-  if (family === 'docker' || Object.keys(annotations).length === 0) return json;
-  return { ...json, annotations: { ...present, ...annotations } };
+  const added = family === 'docker' ? {} : annotations;
+  if (Object.keys(added).length + drop.length === 0) return json;
+  return { ...json, annotations: { ...withoutFields(present, drop), ...added } };
 }
 
 /** Puts new values into a descriptor's JSON. Embedded content (`data`) belonged to the old digest. */

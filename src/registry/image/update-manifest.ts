@@ -10,6 +10,8 @@ export interface ManifestChanges {
   readonly layers: readonly Descriptor[];
   /** Added to the manifest; left out in Docker's schema 2, which has none. */
   readonly annotations?: Readonly<Record<string, string>> | undefined;
+  /** Names of annotations that are left out. */
+  readonly dropAnnotations?: readonly string[] | undefined;
 }
 
 /**
@@ -31,7 +33,8 @@ export function updateManifest(image: ImageManifest, changes: ManifestChanges): 
     config: updateDescriptor(isJsonObject(config) ? config : {}, image.config, changes.config),
     layers: changes.layers.map((layer, at) => updateDescriptor(originals[at] ?? {}, image.layers[at], layer)),
   };
-  const bytes = serializeJson(withAnnotations(json, image, changes.annotations ?? {}));
+  const { annotations = {}, dropAnnotations = [] } = changes;
+  const bytes = serializeJson(withAnnotations(json, image, annotations, dropAnnotations));
   return createRawManifest(image.raw.mediaType, bytes);
 }
 

@@ -1,5 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
-import { finishDigest, type Digest } from '../digest.ts';
+import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
 import { RegistryError } from '../errors.ts';
 import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
 import { cleanPath } from '../tar/path.ts';
@@ -23,16 +23,14 @@ export interface ScanLayerOptions {
   readonly onFile?: ((entry: TarEntry) => Promise<void> | void) | undefined;
   /** Sees every directory entry. */
   readonly onDirectory?: ((header: TarEntryHeader) => void) | undefined;
-  /** Whether to hash the tar. @default false */
-  readonly computeDiffId?: boolean | undefined;
+  /** What the digest of the tar must be, as the image's configuration says. Default: it is not looked at. */
+  readonly diffId?: Digest | undefined;
 }
 
 /** What a layer holds. */
 export interface ScannedLayer {
   readonly entries: LayerEntry[];
   readonly compression: LayerCompression;
-  /** Only when it was asked for. */
-  readonly diffId?: Digest;
   readonly uncompressedSize: number;
 }
 
@@ -44,27 +42,33 @@ interface Meter {
 
 /**
  * Lists the entries of a layer, and shows the wanted files, in one pass over the blob.
- * @throws RegistryError INVALID_LAYER, LIMIT_EXCEEDED; an error of the source (DIGEST_MISMATCH) goes before INVALID_LAYER
+ * @throws RegistryError INVALID_LAYER, also for another diff ID; LIMIT_EXCEEDED; an error of the source (DIGEST_MISMATCH) goes before INVALID_LAYER
  */
 export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer> {
-  const { source, limits = defaultLayerLimits, computeDiffId = false } = options;
+  const { source, limits = defaultLayerLimits, diffId } = options;
   const { compression, tar } = await decompressLayer(source, { limits });
-  const meter: Meter = { bytes: 0, hash: computeDiffId ? createHash('sha256') : undefined };
+  const hash = diffId === undefined ? undefined : createHash(digestAlgorithm(diffId));
+  const meter: Meter = { bytes: 0, hash };
   const metered = measure(tar, meter);
   try {
     const entries = await collectEntries(readTar(withoutReturn(metered), limits), options);
-    return {
-      entries,
-      compression,
-      ...(meter.hash === undefined ? {} : { diffId: finishDigest(meter.hash) }),
-      uncompressedSize: meter.bytes,
-    };
+    if (diffId !== undefined && hash?.digest('hex') !== digestHex(diffId)) throw otherContent(diffId);
+    return { entries, compression, uncompressedSize: meter.bytes };
   } catch (error) {
     if (isInvalidLayer(error)) await drain(metered);
     throw error;
   } finally {
     await metered.return(undefined);
   }
+}
+
+function otherContent(diffId: Digest): RegistryError {
+  return new RegistryError({
+    code: 'INVALID_LAYER',
+    message: `The layer unpacks to something else than its diff ID ${diffId} in the image's configuration says`,
+    hint: 'No runtime unpacks such an image. Build it anew.',
+    facts: { diffId },
+  });
 }
 
 async function collectEntries(

@@ -40,6 +40,11 @@ export function serializeJson(json: JsonObject): Buffer {
   return Buffer.from(JSON.stringify(json));
 }
 
+/** The same object without some of its fields. */
+export function withoutFields(json: JsonObject, names: readonly string[]): JsonObject {
+  return Object.fromEntries(Object.entries(json).filter(([name]) => !names.includes(name)));
+}
+
 function parse(bytes: Buffer, what: string): unknown {
   const text = decode(bytes, what);
   try {

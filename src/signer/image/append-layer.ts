@@ -1,5 +1,6 @@
 import type { PackedEntry } from '../../registry/tar/pack.ts';
 import type { TarEntryHeader } from '../../registry/tar/entry.ts';
+import { namesOutsideOstree } from './ostree.ts';
 import type { SignedModule } from './plan.ts';
 
 /** What goes into an appended layer. */
@@ -13,14 +14,14 @@ export interface AppendedLayerOptions {
 
 /**
  * The entries of a layer with the signed modules and their parent directories: owner, mode, times and
- * extended attributes as they are in the image, files with several names with all of them, parents before
- * children.
+ * extended attributes as they are in the image, files with several names with all of them (but those in an OSTree
+ * repository, whose files stay as they are), parents before children.
  */
 export function appendedEntries(options: AppendedLayerOptions): PackedEntry[] {
   const entries: PackedEntry[] = [];
   const made = new Set<string>();
   for (const { found, replacement } of options.modules) {
-    const [path = found.file.path, ...otherNames] = found.file.names;
+    const [path = found.path, ...otherNames] = namesOutsideOstree(found.file.names);
     for (const name of [path, ...otherNames]) {
       for (const directory of parents(name)) {
         if (made.has(directory)) continue;

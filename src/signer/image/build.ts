@@ -1,6 +1,6 @@
 import { ignoreRejection } from '../../shared/abortable.ts';
-import { updateImageConfig } from '../../registry/image/config.ts';
-import { updateManifest } from '../../registry/image/update-manifest.ts';
+import type { Digest } from '../../registry/digest.ts';
+import { staleAnnotations } from '../../registry/image/child-description.ts';
 import { replaceChildren, type ChildReplacement } from '../../registry/image/update-index.ts';
 import type { Descriptor, ImageManifest, Manifest, RawManifest } from '../../registry/manifest.ts';
 import { layerMediaType } from '../../registry/media-types.ts';
@@ -10,8 +10,10 @@ import { packLayer } from '../../registry/tar/pack.ts';
 import { appendedEntries } from './append-layer.ts';
 import type { ModuleSigning } from './module-signing.ts';
 import { changes, signModules, type SignedModule } from './plan.ts';
-import { imagesOf, isChanged, type ImagePlan, type PlanNode } from './plan-tree.ts';
+import { isLinkedToOstree } from './ostree.ts';
+import { imagesOf, isChanged, type ImagePlan, type IndexPlan, type PlanNode } from './plan-tree.ts';
 import { proveLayer } from './prove.ts';
+import { replacedDescriptor, writeSignedImage, type SignedImageParts } from './signed-manifest.ts';
 import type { Spool } from './spool.ts';
 import { rewriteLayer, writeNewLayer, type LayerWriting, type NewLayer, type Prove } from './write-layer.ts';
 
@@ -35,6 +37,10 @@ export interface BuiltImage {
   readonly raw: RawManifest;
   readonly config: { readonly descriptor: Descriptor; readonly bytes: Buffer };
   readonly layers: readonly BuiltLayer[];
+  /** Sentences about what was left out since it would not be true. */
+  readonly notes: readonly string[];
+  /** What manifest and configuration were made from. */
+  readonly parts: SignedImageParts;
 }
 
 /** What is to be published for a manifest. */
@@ -46,7 +52,13 @@ export type BuiltNode =
       readonly manifest: Manifest;
       readonly plan?: ImagePlan;
     }
-  | { readonly type: 'index'; readonly raw: RawManifest; readonly children: readonly BuiltNode[] };
+  | {
+      readonly type: 'index';
+      readonly raw: RawManifest;
+      readonly children: readonly BuiltNode[];
+      readonly plan: IndexPlan;
+      readonly facts: Omit<SigningFacts, 'baseDigest'>;
+    };
 
 export interface BuildOptions extends LayerWriting {
   readonly signing: ModuleSigning;
@@ -60,28 +72,77 @@ export interface BuildOptions extends LayerWriting {
 }
 
 /** Signs and writes everything that changes, begins to prove it, and makes the new manifests. @throws SignerError, RegistryError */
-export async function buildTree(node: PlanNode, options: BuildOptions): Promise<BuiltNode> {
+export function buildTree(node: PlanNode, options: BuildOptions): Promise<BuiltNode> {
+  return buildNode(node, options, new Map());
+}
+
+/** @param images those that were built; an index may name one several times */
+async function buildNode(
+  node: PlanNode,
+  options: BuildOptions,
+  images: Map<Digest, BuiltImage>,
+): Promise<BuiltNode> {
   if (node.type === 'kept') return { type: 'kept', raw: node.manifest.raw, manifest: node.manifest };
   if (node.type === 'image') {
-    if (isChanged(node)) return buildImage(node, options);
-    return { type: 'kept', raw: node.manifest.raw, manifest: node.manifest, plan: node };
+    const { raw } = node.manifest;
+    if (!isChanged(node)) return { type: 'kept', raw, manifest: node.manifest, plan: node };
+    const known = images.get(raw.digest);
+    if (known !== undefined) return { ...known, plan: node };
+    const image = await buildImage(node, options);
+    images.set(raw.digest, image);
+    return image;
   }
   const children: BuiltNode[] = [];
-  const replacements = new Map<number, ChildReplacement>();
-  for (const [index, child] of node.children.entries()) {
-    if (child.node === undefined) {
-      replacements.set(index, 'drop');
-      continue;
-    }
-    const built = await buildTree(child.node, options);
-    children.push(built);
-    if (built.type !== 'kept')
-      replacements.set(index, { digest: built.raw.digest, size: built.raw.bytes.length });
+  for (const { node: child } of node.children) {
+    if (child.type !== 'dropped') children.push(await buildNode(child, options, images));
   }
-  const modulesSigned = imagesOf(node).flatMap((image) => image.modules.filter(changes)).length;
-  const facts = { ...options.facts, baseDigest: node.manifest.raw.digest };
-  const raw = replaceChildren(node.manifest, replacements, signingAnnotations(facts, modulesSigned));
-  return { type: 'index', raw, children };
+  const { facts } = options;
+  return { type: 'index', plan: node, facts, children, raw: writeSignedIndex(node, children, facts) };
+}
+
+/** The same result as if the source had been reached by another name. */
+export function renameBase(node: BuiltNode, baseName: string | null): BuiltNode {
+  switch (node.type) {
+    case 'kept':
+      return node;
+    case 'image': {
+      const parts = { ...node.parts, facts: { ...node.parts.facts, baseName } };
+      return { ...node, parts, ...writeSignedImage(parts) };
+    }
+    case 'index': {
+      const children = node.children.map((child) => renameBase(child, baseName));
+      const facts = { ...node.facts, baseName };
+      return { ...node, facts, children, raw: writeSignedIndex(node.plan, children, facts) };
+    }
+  }
+}
+
+/** @param children what became of those that are not left out */
+function writeSignedIndex(
+  plan: IndexPlan,
+  children: readonly BuiltNode[],
+  facts: Omit<SigningFacts, 'baseDigest'>,
+): RawManifest {
+  const replacements = new Map<number, ChildReplacement>();
+  const waiting = children.values();
+  for (const [index, { descriptor, node }] of plan.children.entries()) {
+    const built = node.type === 'dropped' ? undefined : waiting.next().value;
+    if (built === undefined) replacements.set(index, 'drop');
+    else if (built.type !== 'kept') replacements.set(index, changedChild(descriptor, built.raw));
+  }
+  const modulesSigned = imagesOf(plan).flatMap((image) => image.modules.filter(changes)).length;
+  const annotations = signingAnnotations({ ...facts, baseDigest: plan.manifest.raw.digest }, modulesSigned);
+  return replaceChildren(plan.manifest, replacements, annotations);
+}
+
+/** The new fields of a child's descriptor. */
+export function changedChild({ annotations }: Descriptor, raw: RawManifest): ChildReplacement {
+  const place = { digest: raw.digest, size: raw.bytes.length };
+  if (annotations === undefined) return place;
+  const stale = staleAnnotations(annotations);
+  if (stale.length === 0) return place;
+  const kept = Object.entries(annotations).filter(([name]) => !stale.includes(name));
+  return { ...place, annotations: Object.fromEntries(kept) };
 }
 
 async function buildImage(plan: ImagePlan, options: BuildOptions): Promise<BuiltImage> {
@@ -94,23 +155,19 @@ async function buildImage(plan: ImagePlan, options: BuildOptions): Promise<Built
     spool,
     onSigned: ({ found }) => onProgress?.({ type: 'module-signed', path: found.path, done: ++done, total }),
   });
-  const layers =
+  const built =
     options.mode === 'append' ? [await append(plan, signed, options)] : await rewrite(plan, signed, options);
-  const facts = { ...options.facts, baseDigest: plan.manifest.raw.digest };
-  const annotations = signingAnnotations(facts, signed.length);
-  const config = updateImageConfig(plan.config, {
-    diffIds: withNewLayers(manifest, plan.config.diffIds, layers, ({ layer }) => layer.written.diffId),
-    ...(options.mode === 'append'
-      ? { appended: { createdBy: 'kmm-sign sign', created: options.sourceDateEpoch } }
-      : {}),
-    ...(plan.manifest.family === 'docker' ? { labels: annotations } : {}),
-  });
-  const raw = updateManifest(plan.manifest, {
-    config: config.descriptor,
-    layers: withNewLayers(manifest, manifest.layers, layers, ({ descriptor }) => descriptor),
-    ...(plan.manifest.family === 'oci' ? { annotations } : {}),
-  });
-  return { type: 'image', plan, signed, raw, config, layers };
+  const parts = {
+    source: plan,
+    facts: options.facts,
+    mode: options.mode,
+    sourceDateEpoch: options.sourceDateEpoch,
+    modulesSigned: signed.length,
+    layers: withNewLayers(manifest, manifest.layers, built, ({ descriptor }) => descriptor),
+    diffIds: withNewLayers(manifest, plan.config.diffIds, built, ({ layer }) => layer.written.diffId),
+    linksBroken: signed.some(isLinkedToOstree),
+  };
+  return { type: 'image', plan, signed, layers: built, parts, ...writeSignedImage(parts) };
 }
 
 async function rewrite(
@@ -130,8 +187,8 @@ async function rewrite(
         prove: proverOf(entries, options),
       }),
     );
-    const { digest, size } = layer.written;
-    const descriptor = { ...replaces, digest, size };
+    const { compression } = layer;
+    const descriptor = replacedDescriptor(replaces, { ...layer.written, compression }, plan.manifest.family);
     layers.push({ layer, descriptor, replaces, entries, proof: announced(layer, options) });
   }
   return layers;

@@ -25,13 +25,13 @@ export interface InspectOptions {
 }
 
 /** One platform's image with a verdict on each module. */
-export interface InspectedImage extends InspectedPlatformReport {
+export interface InspectedImage extends Omit<InspectedPlatformReport, 'shadowed'> {
   readonly scan: ScanResult<ModuleFacts>;
 }
 
 /** Reads an image and judges every module that was asked for. @throws RegistryError, SignerError */
 export async function inspectPlatform(
-  { manifest, platform }: PlatformImage,
+  { manifest, config, platform }: PlatformImage,
   options: InspectOptions,
 ): Promise<InspectedImage> {
   const { repository, certificates, patterns, temporaryDirectory, onProgress, signal } = options;
@@ -41,6 +41,7 @@ export async function inspectPlatform(
   const scan = await scanImage({
     repository,
     manifest,
+    config,
     patterns,
     capture: (entry) => judge(entry, spool, certificates),
     onProgress,
@@ -50,6 +51,7 @@ export async function inspectPlatform(
     platform: name,
     digest: manifest.raw.digest,
     modules: scan.files.flatMap((found) => report(found, manifest)),
+    layersNotRead: scan.layersNotRead.map(({ digest }) => digest),
     scan,
   };
 }

@@ -27,10 +27,14 @@ export function requireMatches(
 }
 
 function notInImage(message: string, image: string, patterns: readonly string[]): SignerError {
+  const elsewhere =
+    patterns.length === 0
+      ? 'Only files named *.ko, *.ko.gz, *.ko.xz or *.ko.zst are looked for; --file takes a path with any name'
+      : 'kmm-sign inspect without --file lists all modules of an image';
   return new SignerError({
     code: 'FILE_NOT_IN_IMAGE',
     message,
-    hint: 'kmm-sign inspect lists the modules of an image; --allow-unmatched goes on without.',
+    hint: `${elsewhere}; --allow-unmatched goes on without.`,
     facts: { image, patterns },
   });
 }

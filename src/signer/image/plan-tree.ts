@@ -1,14 +1,17 @@
-import { isAttestation } from '../../registry/image/attestation.ts';
-import { readImageConfig, type ImageConfig } from '../../registry/image/config.ts';
+import type { Digest } from '../../registry/digest.ts';
+import { describedByChild } from '../../registry/image/child-description.ts';
+import { classifyManifest } from '../../registry/image/classify.ts';
+import type { ImageConfig } from '../../registry/image/config.ts';
+import { ManifestReader } from '../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
 import type { ChildDescriptor, ImageIndex, ImageManifest, Manifest } from '../../registry/manifest.ts';
-import { isImageConfigType } from '../../registry/media-types.ts';
-import { formatPlatform, type Platform } from '../../registry/platform.ts';
+import { formatPlatform, isUnknownPlatform, type Platform } from '../../registry/platform.ts';
 import type { FilePattern } from '../patterns.ts';
-import type { ProgressListener } from '../report.ts';
+import type { ProgressListener, SignMode } from '../report.ts';
 import { LayerStore } from './layer-store.ts';
 import { EarlySignatures } from './early-signatures.ts';
 import type { ModuleSigning } from './module-signing.ts';
+import { checkOstreeLinks } from './ostree.ts';
 import { changes, planModules, type PlannedModule } from './plan.ts';
 import { prepareModule, type Prepared } from './prepare.ts';
 import { scanImage, type ScanResult } from './scan.ts';
@@ -30,13 +33,25 @@ export interface ImagePlan {
 /** What becomes of a manifest: signed, passed through, or (an index) rebuilt from its children. */
 export type PlanNode =
   | ImagePlan
-  | { readonly type: 'kept'; readonly manifest: Manifest }
-  | { readonly type: 'index'; readonly manifest: ImageIndex; readonly children: readonly PlannedChild[] };
+  | {
+      readonly type: 'kept';
+      readonly manifest: Manifest;
+      /** Only when it is something that no runtime could run. */
+      readonly artifactType?: string;
+    }
+  | IndexPlan;
+
+/** An index some of whose children change. */
+export interface IndexPlan {
+  readonly type: 'index';
+  readonly manifest: ImageIndex;
+  readonly children: readonly PlannedChild[];
+}
 
 export interface PlannedChild {
   readonly descriptor: ChildDescriptor;
-  /** undefined: left out, because it describes another child as it was before. */
-  readonly node: PlanNode | undefined;
+  /** Or why it is left out: it describes another child as it was before. */
+  readonly node: PlanNode | { readonly type: 'dropped'; readonly reason: string };
 }
 
 export interface PlanOptions {
@@ -45,6 +60,7 @@ export interface PlanOptions {
   /** undefined: all. */
   readonly platforms: readonly Platform[] | undefined;
   readonly signing: ModuleSigning;
+  readonly mode: SignMode;
   readonly spool: Spool;
   /** Keep the blobs of layers, since they will be written anew. */
   readonly keepLayers: boolean;
@@ -57,25 +73,72 @@ export interface PlanOptions {
   readonly signal: AbortSignal | undefined;
 }
 
+/** What one plan has read until now. */
+interface Reading {
+  readonly reader: ManifestReader;
+  /** An index may name one image several times. */
+  readonly images: Map<Digest, ImagePlan>;
+}
+
+/** Where a manifest stands in the tree. */
+interface Position {
+  readonly depth: number;
+  /** The platform that its descriptor states. */
+  readonly described: Platform | undefined;
+}
+
 /** Reads a manifest and everything below it, and decides what becomes of each part. @throws RegistryError, SignerError */
-export async function planTree(
+export function planTree(manifest: Manifest, options: PlanOptions): Promise<PlanNode> {
+  const reading = { reader: new ManifestReader(options.repository), images: new Map<Digest, ImagePlan>() };
+  return planNode(manifest, { depth: 0, described: undefined }, options, reading);
+}
+
+async function planNode(
   manifest: Manifest,
+  position: Position,
   options: PlanOptions,
-  described?: Platform,
+  reading: Reading,
 ): Promise<PlanNode> {
-  if (manifest.kind === 'image') return planImage(manifest, options, described);
+  if (manifest.kind === 'image') return planImage(manifest, position, options, reading);
+  const { platforms, signal } = options;
   const children: { descriptor: ChildDescriptor; node: PlanNode }[] = [];
   for (const descriptor of manifest.manifests) {
-    children.push({ descriptor, node: await planChild(descriptor, options) });
+    const { platform } = descriptor;
+    const depth = position.depth + 1;
+    const below = await reading.reader.read(descriptor, { depth, signal });
+    const excluded =
+      platform !== undefined && !isAskedFor(platform, platforms) && !isUnknownPlatform(platform);
+    const node: PlanNode = excluded
+      ? { type: 'kept', manifest: below }
+      : await planNode(below, { depth, described: platform }, options, reading);
+    children.push({ descriptor, node });
   }
-  if (!children.some(({ node }) => isChanged(node))) return { type: 'kept', manifest };
+  const changed = new Set(
+    children.flatMap(({ descriptor, node }) => (isChanged(node) ? [descriptor.digest] : [])),
+  );
+  if (changed.size === 0) return { type: 'kept', manifest };
+  const present = new Set(manifest.manifests.map(({ digest }) => digest));
   return {
     type: 'index',
     manifest,
-    children: children.map(({ descriptor, node }) =>
-      isAttestation(descriptor) ? { descriptor, node: undefined } : { descriptor, node },
-    ),
+    children: children.map(({ descriptor, node }) => {
+      const reason = reasonToDrop(descriptor, node, { changed, present });
+      return reason === undefined ? { descriptor, node } : { descriptor, node: { type: 'dropped', reason } };
+    }),
   };
+}
+
+/** Why a child cannot stay: it describes an image that changes, or one that it does not name. */
+function reasonToDrop(
+  descriptor: ChildDescriptor,
+  node: PlanNode,
+  { changed, present }: { readonly changed: ReadonlySet<string>; readonly present: ReadonlySet<string> },
+): string | undefined {
+  const description = describedByChild(descriptor);
+  if (description === undefined || node.type !== 'kept' || node.artifactType === undefined) return undefined;
+  const { what, subject } = description;
+  if (subject !== undefined && present.has(subject) && !changed.has(subject)) return undefined;
+  return `${what} of the unsigned image`;
 }
 
 /** Whether a node will have another digest than before. */
@@ -96,31 +159,42 @@ export function imagesOf(node: PlanNode): ImagePlan[] {
     case 'image':
       return [node];
     case 'index':
-      return node.children.flatMap((child) => (child.node === undefined ? [] : imagesOf(child.node)));
+      return node.children.flatMap((child) => (child.node.type === 'dropped' ? [] : imagesOf(child.node)));
     case 'kept':
       return [];
   }
 }
 
-async function planChild(descriptor: ChildDescriptor, options: PlanOptions): Promise<PlanNode> {
-  const { repository, platforms, signal } = options;
-  const manifest = await repository.getManifest({ digest: descriptor.digest }, { signal });
-  const { platform } = descriptor;
-  const excluded = platform !== undefined && !isAskedFor(platform, platforms);
-  if (excluded || isAttestation(descriptor)) return { type: 'kept', manifest };
-  return planTree(manifest, options, platform);
+/** The types of what no runtime could run, in a plan that changes nothing. */
+export function artifactTypesOf(node: PlanNode): string[] {
+  return node.type === 'kept' && node.artifactType !== undefined ? [node.artifactType] : [];
 }
 
 async function planImage(
   manifest: ImageManifest,
+  { described }: Position,
   options: PlanOptions,
-  described: Platform | undefined,
+  { images }: Reading,
 ): Promise<PlanNode> {
-  const { repository, patterns, platforms, signing, spool, onProgress, signal } = options;
-  if (!isImageConfigType(manifest.config.mediaType)) return { type: 'kept', manifest };
-  const config = await readImageConfig(repository, manifest, { signal });
-  const platform = described ?? config.platform;
+  const { repository, platforms, signal } = options;
+  const classified = await classifyManifest(repository, manifest, { platform: described, signal });
+  if (classified.type === 'artifact') {
+    return { type: 'kept', manifest, artifactType: classified.artifactType };
+  }
+  const { platform } = classified;
   if (!isAskedFor(platform, platforms)) return { type: 'kept', manifest };
+  const known = images.get(manifest.raw.digest);
+  if (known !== undefined) return { ...known, platform };
+  const plan = await readImage({ manifest, ...classified }, options);
+  images.set(manifest.raw.digest, plan);
+  return plan;
+}
+
+async function readImage(
+  { manifest, config, platform }: Pick<ImagePlan, 'manifest' | 'config' | 'platform'>,
+  options: PlanOptions,
+): Promise<ImagePlan> {
+  const { repository, patterns, signing, spool, onProgress, signal } = options;
   const name = platform === undefined ? null : formatPlatform(platform);
   onProgress?.({ type: 'platform', platform: name, digest: manifest.raw.digest });
   const layerStore = options.keepLayers
@@ -131,6 +205,7 @@ async function planImage(
   const scan = await scanImage({
     repository,
     manifest,
+    config,
     patterns,
     capture: (entry) =>
       prepareModule(entry, { spool, hash, certificate: signer.certificate, signatures, signal }),
@@ -140,6 +215,7 @@ async function planImage(
   });
   for (const { path } of scan.files) onProgress?.({ type: 'module-found', path });
   const modules = planModules(scan.files, signing);
+  checkOstreeLinks(modules, options.mode);
   await layerStore?.retain(new Set(modules.filter(changes).map(({ found }) => found.layer)));
   return { type: 'image', manifest, platform, config, scan, modules, layerStore };
 }

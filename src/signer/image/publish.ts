@@ -3,8 +3,9 @@ import pLimit from 'p-limit';
 import { RegistryError } from '../../registry/errors.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
 import type { Descriptor, Manifest, RawManifest } from '../../registry/manifest.ts';
-import { isNonDistributableLayerType } from '../../registry/media-types.ts';
+import { isElsewhere } from '../../registry/image/open-layer.ts';
 import type { ProgressListener } from '../report.ts';
+import { ManifestReader } from '../../registry/image/manifest-reader.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
 
 /** Transfers under way at once. */
@@ -74,12 +75,17 @@ async function storeBlobs(image: BuiltImage, options: PublishOptions): Promise<v
 }
 
 /** Brings an unchanged manifest and everything below it to the destination. */
-async function copyTree(manifest: Manifest, options: PublishOptions): Promise<void> {
+async function copyTree(
+  manifest: Manifest,
+  options: PublishOptions,
+  { reader, depth } = { reader: new ManifestReader(options.source), depth: 0 },
+): Promise<void> {
   const { source, destination, signal } = options;
   if (isSamePlace(source, destination)) return;
   if (manifest.kind === 'index') {
-    for (const { digest } of manifest.manifests) {
-      await copyTree(await source.getManifest({ digest }, { signal }), options);
+    const below = { reader, depth: depth + 1 };
+    for (const child of manifest.manifests) {
+      await copyTree(await reader.read(child, { depth: below.depth, signal }), options, below);
     }
   } else {
     const limit = pLimit(concurrency);
@@ -92,12 +98,15 @@ function copies(descriptors: readonly Descriptor[], options: PublishOptions): ((
   const { source, destination, onProgress, signal } = options;
   if (isSamePlace(source, destination)) return [];
   const distinct = new Map(descriptors.map((descriptor) => [descriptor.digest, descriptor]));
-  return [...distinct.values()]
-    .filter(({ mediaType }) => !isNonDistributableLayerType(mediaType))
-    .map((descriptor) => async () => {
+  return [...distinct.values()].map((descriptor) => async () => {
+    try {
       const outcome = await destination.copyBlob(descriptor, source, { signal });
       onProgress?.({ type: 'blob', digest: descriptor.digest, outcome, size: descriptor.size });
-    });
+    } catch (error) {
+      // It was not needed for the verdict and is not in the source either: runtimes get it from its URLs.
+      if (!isElsewhere(error, descriptor)) throw error;
+    }
+  });
 }
 
 async function store(raw: RawManifest, { destination, signal }: PublishOptions): Promise<void> {

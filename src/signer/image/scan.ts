@@ -3,8 +3,9 @@ import type { ImageRepository } from '../../registry/image/repository.ts';
 import { defaultLayerLimits, type LayerLimits } from '../../registry/layer/layer.ts';
 import { Overlay, type OverlayFile } from '../../registry/layer/overlay.ts';
 import { scanLayer } from '../../registry/layer/scan-layer.ts';
-import type { ImageManifest } from '../../registry/manifest.ts';
-import { isNonDistributableLayerType } from '../../registry/media-types.ts';
+import type { ImageConfig } from '../../registry/image/config.ts';
+import { openLayer } from '../../registry/image/open-layer.ts';
+import type { Descriptor, ImageManifest } from '../../registry/manifest.ts';
 import type { TarEntry, TarEntryHeader } from '../../registry/tar/entry.ts';
 import type { FilePattern } from '../patterns.ts';
 import type { ProgressListener } from '../report.ts';
@@ -22,6 +23,8 @@ const largeLayer = 16 * 1024 * 1024;
 export interface ScanOptions<T> {
   readonly repository: ImageRepository;
   readonly manifest: ImageManifest;
+  /** Says what the layers must unpack to. */
+  readonly config: Pick<ImageConfig, 'diffIds'>;
   /** null: every kernel module. */
   readonly patterns: readonly FilePattern[] | null;
   /**
@@ -54,7 +57,8 @@ export interface ScanResult<T> {
   readonly layersRead: number;
   /** Bytes of the blobs of the layers that were read. */
   readonly layerBytesRead: number;
-  readonly warnings: readonly string[];
+  /** Layers below the one that decided, base first: nothing was looked at of them, their diff IDs neither. */
+  readonly layersNotRead: readonly Descriptor[];
 }
 
 interface Captured<T> {
@@ -73,15 +77,13 @@ export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<
   const selection = createSelection(patterns);
   const captures = new Map<string, Captured<T>>();
   const directories = new DirectoryHeaders();
-  const warnings: string[] = [];
   let layersRead = 0;
   let layerBytesRead = 0;
   // Captures of two layers would get in each other's way in the memory that they use again and again.
   const oneAtATime = pLimit(1);
   const layers = manifest.layers.map((descriptor, layer) => ({ descriptor, layer })).toReversed();
   const readings = readAhead(layers, {
-    read: async ({ descriptor, layer }, { signal, onHalfway }) => {
-      if (isNonDistributableLayerType(descriptor.mediaType)) return null;
+    read: async ({ layer }, { signal, onHalfway }) => {
       return readLayer({
         ...options,
         signal,
@@ -102,11 +104,7 @@ export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<
   });
   for await (const { item, result: entries } of readings) {
     const { descriptor, layer } = item;
-    overlay.addLayer(layer, entries ?? []);
-    if (entries === null) {
-      warnings.push(`layer ${descriptor.digest} is not distributable and was not read`);
-      continue;
-    }
+    overlay.addLayer(layer, entries);
     layersRead++;
     layerBytesRead += descriptor.size;
     onProgress?.({
@@ -125,7 +123,7 @@ export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<
     directories: directories.visible(overlay),
     layersRead,
     layerBytesRead,
-    warnings,
+    layersNotRead: manifest.layers.slice(0, manifest.layers.length - layersRead),
   };
 }
 
@@ -150,10 +148,10 @@ interface ReadLayerOptions<T> extends ScanOptions<T> {
 }
 
 async function readLayer<T>(options: ReadLayerOptions<T>) {
-  const { repository, manifest, layer, layerStore, onHalfway, signal } = options;
+  const { repository, manifest, config, layer, layerStore, onHalfway, signal } = options;
   const descriptor = manifest.layers[layer];
   if (descriptor === undefined) throw new RangeError(`no layer ${layer}`);
-  const blob = await repository.openBlob(descriptor, { signal });
+  const blob = await openLayer(repository, descriptor, { signal });
   const kept = layerStore === undefined ? blob : layerStore.keep(layer, blob);
   const tells = onHalfway !== undefined && descriptor.size >= largeLayer;
   const source = tells ? noticingHalf(kept, descriptor.size, onHalfway) : kept;
@@ -161,6 +159,7 @@ async function readLayer<T>(options: ReadLayerOptions<T>) {
     source,
     layer,
     limits: options.limits ?? defaultLayerLimits,
+    diffId: config.diffIds[layer],
     wants: options.wants,
     onFile: options.onFile,
     onDirectory: options.onDirectory,

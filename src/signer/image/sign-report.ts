@@ -1,5 +1,5 @@
 import type { Digest } from '../../registry/digest.ts';
-import { isAttestation } from '../../registry/image/attestation.ts';
+import type { Manifest } from '../../registry/manifest.ts';
 import { formatPlatform } from '../../registry/platform.ts';
 import type { HashAlgorithm } from '../hash.ts';
 import type {
@@ -10,7 +10,7 @@ import type {
   SignReport,
 } from '../report.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
-import type { EarlierResult } from './earlier-result.ts';
+import { isLinkedToOstree, namesOutsideOstree } from './ostree.ts';
 import { changes, type PlannedModule } from './plan.ts';
 import { imagesOf, type ImagePlan, type PlanNode } from './plan-tree.ts';
 
@@ -40,7 +40,7 @@ export function plannedReport(plan: PlanNode, basis: ReportBasis): SignReport {
       layers: plannedLayers(image, basis),
     })),
     droppedChildren: droppedChildren(plan),
-    warnings: images.flatMap(({ scan }) => scan.warnings),
+    warnings: [],
   });
 }
 
@@ -52,41 +52,20 @@ export function signedReport(
   return report(basis, {
     status: basis.status,
     digest: built.raw.digest,
-    platforms: builtPlatforms(built),
+    platforms: builtPlatforms(built).map((platform) =>
+      basis.status === 'signed' ? platform : asIs(platform),
+    ),
     droppedChildren: droppedChildren(basis.plan),
-    warnings: imagesOf(basis.plan).flatMap(({ scan }) => scan.warnings),
+    warnings: notesOf(built),
   });
 }
 
-/** The report when the destination holds the result already. */
-export function earlierReport({ manifest, images }: EarlierResult, basis: ReportBasis): SignReport {
+/** The report when the destination's annotations were believed: nothing was read that could be told of. */
+export function statedReport(manifest: Manifest, basis: ReportBasis): SignReport {
   return report(basis, {
     status: 'unchanged',
     digest: manifest.raw.digest,
-    platforms: images.map(({ platform, digest, modules, scan }) => ({
-      platform,
-      sourceDigest: basis.sourceDigest,
-      digest,
-      modules: modules.flatMap(({ path, otherNames, info, compression, layer, size }) =>
-        info === null
-          ? []
-          : [
-              {
-                path,
-                otherNames,
-                info,
-                compression,
-                layer,
-                action: 'unchanged',
-                sizeBefore: size,
-                sizeAfter: size,
-              },
-            ],
-      ),
-      layers: [],
-      layersRead: scan.layersRead,
-      layerBytesRead: scan.layerBytesRead,
-    })),
+    platforms: [],
     droppedChildren: [],
     warnings: [],
   });
@@ -138,6 +117,7 @@ function platformReport(plan: ImagePlan, sizes: ReadonlyMap<PlannedModule['found
     modules: plan.modules.flatMap((planned) => moduleReport(planned, plan, sizes.get(planned.found))),
     layersRead: plan.scan.layersRead,
     layerBytesRead: plan.scan.layerBytesRead,
+    layersNotRead: plan.scan.layersNotRead.map(({ digest }) => digest),
   };
 }
 
@@ -148,7 +128,9 @@ function moduleReport(
 ): SignedModuleReport[] {
   const layer = manifest.layers[found.layer]?.digest;
   if (layer === undefined) return [];
-  const otherNames = found.file.names.filter((name) => name !== found.path);
+  // The names in an OSTree repository keep the old content.
+  const names = isLinkedToOstree({ found }) ? namesOutsideOstree(found.file.names) : found.file.names;
+  const otherNames = names.filter((name) => name !== found.path);
   const { info, compression, size } = module;
   return [{ path: found.path, otherNames, info, compression, action, layer, sizeBefore: size, sizeAfter }];
 }
@@ -176,9 +158,31 @@ function plannedLayers({ manifest, modules }: ImagePlan, { mode }: ReportBasis):
 
 function droppedChildren(node: PlanNode): { digest: Digest; reason: string }[] {
   if (node.type !== 'index') return [];
-  return node.children.flatMap(({ descriptor, node: child }) => {
-    if (child !== undefined) return droppedChildren(child);
-    const reason = isAttestation(descriptor) ? 'attestation of the unsigned image' : 'left out';
-    return [{ digest: descriptor.digest, reason }];
+  return node.children.flatMap(({ descriptor, node: child }) =>
+    child.type === 'dropped' ? [{ digest: descriptor.digest, reason: child.reason }] : droppedChildren(child),
+  );
+}
+
+/** A platform whose signed image was there already. */
+function asIs(platform: SignedPlatformReport): SignedPlatformReport {
+  const modules = platform.modules.map((module): SignedModuleReport => {
+    const { action, sizeAfter } = module;
+    return action === 'kept' ? module : { ...module, action: 'unchanged', sizeBefore: sizeAfter };
   });
+  return { ...platform, modules, layers: [] };
+}
+
+/** What was left out of images, each sentence once for each platform. */
+function notesOf(node: BuiltNode): string[] {
+  switch (node.type) {
+    case 'kept':
+      return [];
+    case 'index':
+      return node.children.flatMap(notesOf);
+    case 'image': {
+      const { platform } = node.plan;
+      const where = platform === undefined ? '' : ` (${formatPlatform(platform)})`;
+      return node.notes.map((note) => `${note}${where}`);
+    }
+  }
 }

@@ -1,0 +1,69 @@
+import { RegistryError } from '../errors.ts';
+import type { ImageManifest } from '../manifest.ts';
+import { isFileSystemLayerType, isImageConfigType } from '../media-types.ts';
+import { isUnknownPlatform, type Platform } from '../platform.ts';
+import { readImageConfig, type ImageConfig } from './config.ts';
+import type { ImageRepository, OperationOptions } from './repository.ts';
+
+/** What a manifest without children is. */
+export type ClassifiedManifest =
+  | {
+      readonly type: 'image';
+      readonly config: ImageConfig;
+      /** undefined when neither the index nor the configuration says. */
+      readonly platform: Platform | undefined;
+    }
+  /** Nothing that a runtime could run, such as a chart, a signature or BuildKit's attestations. */
+  | { readonly type: 'artifact'; readonly artifactType: string };
+
+/** What is known of a manifest besides its content. */
+export interface ClassifyOptions extends OperationOptions {
+  /** As its descriptor in an index says. */
+  readonly platform?: Platform | undefined;
+}
+
+/**
+ * Tells images from what no runtime could run, by what they are and never by their annotations: an artifact has no
+ * layer of files and either another configuration than an image's or the platform `unknown/unknown`; one with layers
+ * of files is an artifact only when its configuration is none of an image at all.
+ * @throws RegistryError INVALID_MANIFEST, BLOB_NOT_FOUND, DIGEST_MISMATCH
+ */
+export async function classifyManifest(
+  repository: ImageRepository,
+  manifest: ImageManifest,
+  { platform: described, signal }: ClassifyOptions,
+): Promise<ClassifiedManifest> {
+  const hasFiles = manifest.layers.some(({ mediaType }) => isFileSystemLayerType(mediaType));
+  const hasConfig = isImageConfigType(manifest.config.mediaType);
+  if (!hasFiles && (!hasConfig || (described !== undefined && isUnknownPlatform(described)))) {
+    return artifact(manifest);
+  }
+  const config = hasConfig
+    ? await readImageConfig(repository, manifest, { signal })
+    : await readLikelyConfig(repository, manifest, { signal });
+  if (config === undefined) return artifact(manifest);
+  const platform = described ?? config.platform;
+  const isHidden = !hasFiles && platform !== undefined && isUnknownPlatform(platform);
+  return isHidden ? artifact(manifest) : { type: 'image', config, platform };
+}
+
+function artifact({ json, config }: ImageManifest): ClassifiedManifest {
+  const { artifactType } = json;
+  const isStated = typeof artifactType === 'string' && artifactType !== '';
+  return { type: 'artifact', artifactType: isStated ? artifactType : config.mediaType };
+}
+
+/** Some runtimes do not look at the configuration's media type: what can be read as an image's counts as one. */
+async function readLikelyConfig(
+  repository: ImageRepository,
+  manifest: ImageManifest,
+  options: OperationOptions,
+): Promise<ImageConfig | undefined> {
+  try {
+    return await readImageConfig(repository, manifest, options);
+  } catch (error) {
+    if (!(error instanceof RegistryError)) throw error;
+    if (error.code === 'INVALID_MANIFEST' || error.code === 'LIMIT_EXCEEDED') return undefined;
+    throw error;
+  }
+}

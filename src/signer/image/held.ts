@@ -1,0 +1,67 @@
+import pLimit from 'p-limit';
+import { RegistryError } from '../../registry/errors.ts';
+import { ManifestReader } from '../../registry/image/manifest-reader.ts';
+import type { ImageRepository } from '../../registry/image/repository.ts';
+import type { Descriptor, Manifest } from '../../registry/manifest.ts';
+import { isNonDistributableLayerType } from '../../registry/media-types.ts';
+import { statedBaseName } from './stated-name.ts';
+import { renameBase, type BuiltNode } from './build.ts';
+
+/** Blobs that are asked for at once. */
+const concurrency = 4;
+
+export interface HeldOptions {
+  readonly repository: ImageRepository;
+  readonly tag: string;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * What was built, when a destination's tag names exactly that and the destination has every manifest and blob of it;
+ * else null. The name by which the source was reached may be another one. Nothing is downloaded but manifests.
+ */
+export async function findHeld(built: BuiltNode, options: HeldOptions): Promise<BuiltNode | null> {
+  const { repository, tag, signal } = options;
+  try {
+    const manifest = await repository.getManifest({ tag }, { signal });
+    const { digest } = manifest.raw;
+    const same =
+      digest === built.raw.digest ? built : renameBase(built, await statedBaseName(manifest, options));
+    return digest === same.raw.digest && (await isComplete(manifest, options)) ? same : null;
+  } catch (error) {
+    if (error instanceof RegistryError && unusable.has(error.code)) return null;
+    throw error;
+  }
+}
+
+/** What a destination may hold that is no result of ours, or no longer whole: it is written anew. */
+export const unusable: ReadonlySet<string> = new Set([
+  'NOT_FOUND',
+  'BLOB_NOT_FOUND',
+  'DIGEST_MISMATCH',
+  'INVALID_MANIFEST',
+  'UNSUPPORTED_MEDIA_TYPE',
+  'LIMIT_EXCEEDED',
+]);
+
+async function isComplete(top: Manifest, { repository, signal }: HeldOptions): Promise<boolean> {
+  const reader = new ManifestReader(repository);
+  const blobs = new Map<string, Descriptor>();
+  const waiting = [{ manifest: top, depth: 0 }];
+  for (let next = waiting.pop(); next !== undefined; next = waiting.pop()) {
+    const { manifest } = next;
+    const depth = next.depth + 1;
+    if (manifest.kind === 'index') {
+      for (const child of manifest.manifests) {
+        waiting.push({ manifest: await reader.read(child, { depth, signal }), depth });
+      }
+    } else {
+      // What lies elsewhere need not be here; whether it can be had is found out where it is read.
+      const here = manifest.layers.filter(({ mediaType }) => !isNonDistributableLayerType(mediaType));
+      for (const blob of [manifest.config, ...here]) blobs.set(blob.digest, blob);
+    }
+  }
+  const limit = pLimit(concurrency);
+  const held = await limit.map([...blobs.values()], (blob) => repository.hasBlob(blob, { signal }));
+  return held.every(Boolean);
+}
