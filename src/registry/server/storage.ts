@@ -78,8 +78,14 @@ export async function commitBlob(
     const content = layout.contentFile(digest);
     await mkdir(dirname(content), { recursive: true });
     // The repository first: content that no repository links may be removed at any time.
-    await linkFile(upload, layout.blobFile(repository, digest));
-    await linkFile(upload, content);
+    const path = layout.blobFile(repository, digest);
+    const isNew = await linkFile(upload, path);
+    try {
+      await linkFile(upload, content);
+    } catch (error) {
+      if (isNew) await removeFile(path);
+      throw error;
+    }
   }
   await unlink(upload);
 }
@@ -135,12 +141,14 @@ export function isFileError(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
 
-/** Gives a file a second name; one that is there already holds the same content. */
-async function linkFile(existing: string, path: string): Promise<void> {
+/** Gives a file a second name; one that is there already holds the same content. Tells whether it is new. */
+async function linkFile(existing: string, path: string): Promise<boolean> {
   try {
     await link(existing, path);
+    return true;
   } catch (error) {
     if (!isFileError(error, 'EEXIST')) throw error;
+    return false;
   }
 }
 

@@ -9,14 +9,19 @@ import type { StorageLayout } from './storage.ts';
 const writeSize = 1024 * 1024;
 
 /** Milliseconds after which a session that nobody touches is given up. */
-const sessionLifetime = 24 * 60 * 60 * 1000;
+const sessionLifetime = 60 * 60 * 1000;
+
+/** Milliseconds between two searches for such sessions. */
+const searchInterval = 60 * 1000;
 
 /** A blob on its way in: a file, how far it is, and its sha256 so far. */
 export class UploadSession {
   readonly id = randomUUID();
   readonly repository: string;
   readonly file: string;
-  touched = Date.now();
+  #touched = Date.now();
+  #isReceiving = false;
+  #isBroken = false;
   #size = 0;
   readonly #sha256: Hash = createHash('sha256');
   #handle: FileHandle | undefined;
@@ -39,30 +44,51 @@ export class UploadSession {
     return run;
   }
 
+  /** Tells whether bytes could not be written, so that nobody can go on with it. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  /** Tells whether nobody has touched the session for so long that it is given up. */
+  isAbandoned(now: number): boolean {
+    return !this.#isReceiving && this.#touched < now - sessionLifetime;
+  }
+
   /** Appends a body. What came before it broke off is kept, so the client can resume. */
   async append(body: AsyncIterable<Buffer>): Promise<void> {
-    this.touched = Date.now();
-    this.#handle ??= await open(this.file, 'wx');
     let gathered: Buffer[] = [];
     let bytes = 0;
+    this.#isReceiving = true;
     try {
       for await (const chunk of body) {
         gathered.push(chunk);
         bytes += chunk.length;
         if (bytes < writeSize) continue;
-        await this.#write(this.#handle, gathered, bytes);
+        await this.#write(gathered, bytes);
         gathered = [];
         bytes = 0;
       }
     } finally {
-      if (bytes > 0) await this.#write(this.#handle, gathered, bytes);
-      this.touched = Date.now();
+      this.#isReceiving = false;
+      this.#touched = Date.now();
+      if (bytes > 0 && !this.#isBroken) await this.#write(gathered, bytes);
     }
   }
 
-  async #write(handle: FileHandle, chunks: Buffer[], bytes: number): Promise<void> {
-    const { bytesWritten } = await handle.writev(chunks, this.#size);
-    if (bytesWritten !== bytes) throw new Error(`only ${bytesWritten} of ${bytes} bytes could be written`);
+  async #write(chunks: Buffer[], bytes: number): Promise<void> {
+    try {
+      this.#handle ??= await open(this.file, 'wx');
+      let { bytesWritten } = await this.#handle.writev(chunks, this.#size);
+      // A disk that is nearly full takes a part; what is the matter is told by the next attempt.
+      while (bytesWritten < bytes) {
+        const rest = Buffer.concat(chunks).subarray(bytesWritten);
+        bytesWritten += (await this.#handle.write(rest, 0, rest.length, this.#size + bytesWritten))
+          .bytesWritten;
+      }
+    } catch (error) {
+      this.#isBroken = true;
+      throw error;
+    }
     for (const chunk of chunks) this.#sha256.update(chunk);
     this.#size += bytes;
   }
@@ -96,12 +122,14 @@ export class UploadSessions {
   readonly #layout: StorageLayout;
   readonly #sessions = new Map<string, UploadSession>();
 
+  readonly #timer: NodeJS.Timeout;
+
   constructor(layout: StorageLayout) {
     this.#layout = layout;
+    this.#timer = setInterval(() => void this.#forgetAbandoned(), searchInterval).unref();
   }
 
-  async start(repository: string): Promise<UploadSession> {
-    await this.#forgetAbandoned();
+  start(repository: string): UploadSession {
     const session = new UploadSession(repository, this.#layout);
     this.#sessions.set(session.id, session);
     return session;
@@ -118,19 +146,27 @@ export class UploadSessions {
     this.#sessions.delete(session.id);
   }
 
+  /** Forgets a session and frees its bytes. The caller has the session to itself. */
+  async cancel(session: UploadSession): Promise<void> {
+    this.remove(session);
+    await session.cancel();
+  }
+
   /** Gives up every session. */
   async close(): Promise<void> {
+    clearInterval(this.#timer);
     const sessions = [...this.#sessions.values()];
     this.#sessions.clear();
     await Promise.all(sessions.map((session) => session.exclusively(() => session.cancel())));
   }
 
   async #forgetAbandoned(): Promise<void> {
-    const oldest = Date.now() - sessionLifetime;
+    const now = Date.now();
     for (const session of this.#sessions.values()) {
-      if (session.touched >= oldest) continue;
-      this.#sessions.delete(session.id);
-      await session.exclusively(() => session.cancel());
+      if (!session.isAbandoned(now)) continue;
+      this.remove(session);
+      // A file that cannot be removed now is removed at the next start.
+      await session.exclusively(() => session.cancel()).catch(() => {});
     }
   }
 }

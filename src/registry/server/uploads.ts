@@ -20,8 +20,18 @@ export async function handleUploads(exchange: Exchange, repository: string): Pro
   }
   const digest = query.get('digest');
   const wanted = digest === null ? undefined : checkDigest(digest);
-  const session = await sessions.start(repository);
-  if (wanted !== undefined) return session.exclusively(() => finish(exchange, session, wanted));
+  const session = sessions.start(repository);
+  if (wanted !== undefined) {
+    return session.exclusively(async () => {
+      try {
+        await finish(exchange, session, wanted);
+      } catch (error) {
+        // Its client never learns of the session, so nobody could resume it.
+        await sessions.cancel(session);
+        throw error;
+      }
+    });
+  }
   return sendEmpty(response, 202, progressHeaders(session));
 }
 
@@ -44,8 +54,7 @@ export async function handleUpload(
       case 'PUT':
         return finish(exchange, session, checkDigest(query.get('digest') ?? ''));
       case 'DELETE':
-        sessions.remove(session);
-        await session.cancel();
+        await sessions.cancel(session);
         return sendEmpty(response, 204);
       default:
         throw methodNotAllowed('GET, PATCH, PUT, DELETE');
@@ -54,7 +63,7 @@ export async function handleUpload(
 }
 
 /** Takes a request's body in, at the place that its Content-Range names. */
-async function receive({ request }: Exchange, session: UploadSession): Promise<void> {
+async function receive({ request, sessions }: Exchange, session: UploadSession): Promise<void> {
   const header = request.headers['content-range'];
   const start = session.size;
   const range = header === undefined ? undefined : parseChunkRange(header);
@@ -82,7 +91,13 @@ async function receive({ request }: Exchange, session: UploadSession): Promise<v
       message: 'Content-Range and Content-Length differ',
     });
   }
-  await session.append(request);
+  try {
+    // The rest of a body that cannot be stored is left unread, so that the answer still finds its way.
+    await session.append(request.iterator({ destroyOnReturn: false }));
+  } catch (error) {
+    if (session.isBroken) await sessions.cancel(session);
+    throw error;
+  }
   if (promised !== undefined && session.size !== start + promised) {
     throw new ProtocolError({
       status: 400,
