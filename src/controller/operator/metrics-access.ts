@@ -26,6 +26,8 @@ type User = NonNullable<z.output<typeof tokenReview>['status']['user']>;
 const goodFor = 10_000;
 /** Readers remembered; the oldest are forgotten. */
 const maxReaders = 100;
+/** Readers asked about at a time; further ones are turned away. */
+const maxAsking = 20;
 /** Tokens are a few kilobytes at most. */
 const maxTokenLength = 16 * 1024;
 
@@ -35,6 +37,8 @@ const maxTokenLength = 16 * 1024;
  */
 export function createMetricsAccess(client: ApiClient, log: Logger): ReadCheck {
   const known = new Map<string, { readonly answer: Promise<200 | 401 | 403>; readonly since: number }>();
+
+  let asking = 0;
 
   async function ask(token: string): Promise<200 | 401 | 403> {
     const user = await authenticate(client, token);
@@ -48,11 +52,17 @@ export function createMetricsAccess(client: ApiClient, log: Logger): ReadCheck {
     const id = createHash('sha256').update(token).digest('hex');
     const before = known.get(id);
     if (before !== undefined && performance.now() - before.since < goodFor) return before.answer;
-    const answer = ask(token).catch((error: unknown) => {
-      log.warn('metrics reader could not be checked', { error });
-      known.delete(id);
-      return 401 as const;
-    });
+    if (asking >= maxAsking) return 401;
+    asking += 1;
+    const answer = ask(token)
+      .catch((error: unknown) => {
+        log.warn('metrics reader could not be checked', { error });
+        known.delete(id);
+        return 401 as const;
+      })
+      .finally(() => {
+        asking -= 1;
+      });
     known.delete(id);
     known.set(id, { answer, since: performance.now() });
     const [oldest] = known.keys();

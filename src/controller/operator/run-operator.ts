@@ -20,6 +20,9 @@ import { serveHealth, serveMetrics } from './servers.ts';
 /** Who we are to the API server: owner of fields, source of events. */
 const fieldManager = 'kmm-operator';
 
+/** Questions to the API server who may read metrics. */
+const reviewRate = { perSecond: 5, burst: 20 };
+
 export interface RunOperatorOptions {
   readonly configuration: OperatorConfiguration;
   readonly kubeconfig: KubeConfig;
@@ -67,7 +70,10 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
   follow(stack, kind === 'hub' ? followed : [...followed, ...measuredCaches(context)]);
   const haveSynced = (): boolean => followed.every(({ hasSynced }) => hasSynced);
   stack.use(await serveHealth(configuration.healthProbe, { caches: haveSynced }));
-  stack.use(await serveMetrics({ settings: configuration.metrics, registry, client, log }));
+  // Whoever asks for metrics, with whatever token, must not slow the controllers down.
+  const { onAnswer } = metrics;
+  const reviewer = new ApiClient({ connection, fieldManager, userAgent, onAnswer, rate: reviewRate });
+  stack.use(await serveMetrics({ settings: configuration.metrics, registry, client: reviewer, log }));
   log.info('operator started', { version, namespace: configuration.namespace, identity });
   const end = await runWhileLeading({ context, sets, identity, signal });
   await events.flush();

@@ -28,6 +28,8 @@ export type ApiErrorCode =
   | 'NETWORK'
   /** No answer in time. */
   | 'TIMEOUT'
+  /** An answer that is larger than what is read. */
+  | 'TOO_LARGE'
   /** An answer that the API server should not give. */
   | 'UNEXPECTED_RESPONSE';
 

@@ -1,19 +1,19 @@
 import type { IncomingMessage } from 'node:http';
 import { ApiError } from '../errors.ts';
 
-/** A page of 500 objects of 100 KiB each stays below; a larger answer is none that we asked for. */
+/** A page of 500 objects of 100 KiB each stays below; of larger ones, fewer are asked for. */
 const maxBodyBytes = 64 * 1024 * 1024;
 /** etcd holds objects of 1.5 MiB by default, and the API server none above 3 MiB. */
 const maxLineBytes = 16 * 1024 * 1024;
 
 const newline = 0x0a;
 
-/** Reads an answer's JSON. @throws ApiError UNEXPECTED_RESPONSE, NETWORK, TIMEOUT */
+/** Reads an answer's JSON. @throws ApiError TOO_LARGE, UNEXPECTED_RESPONSE, NETWORK, TIMEOUT */
 export async function readJson(response: IncomingMessage, path: string, timeout: number): Promise<unknown> {
   return parse(await readAll(response, path, timeout), path);
 }
 
-/** Reads an answer to its end. @throws ApiError UNEXPECTED_RESPONSE, NETWORK, TIMEOUT */
+/** Reads an answer to its end. @throws ApiError TOO_LARGE, NETWORK, TIMEOUT */
 export async function readAll(response: IncomingMessage, path: string, timeout: number): Promise<Buffer> {
   const timer = setTimeout(() => response.destroy(timedOut(path)), timeout);
   try {
@@ -21,7 +21,7 @@ export async function readAll(response: IncomingMessage, path: string, timeout: 
     let size = 0;
     for await (const chunk of response as AsyncIterable<Buffer>) {
       size += chunk.length;
-      if (size > maxBodyBytes) throw unexpected(path, 'is too large');
+      if (size > maxBodyBytes) throw tooLarge(path);
       chunks.push(chunk);
     }
     return Buffer.concat(chunks);
@@ -84,6 +84,14 @@ function timedOut(path: string): ApiError {
     code: 'TIMEOUT',
     message: `The answer to ${path} did not end in time`,
     facts: { path },
+  });
+}
+
+function tooLarge(path: string): ApiError {
+  return new ApiError({
+    code: 'TOO_LARGE',
+    message: `The answer to ${path} is larger than ${maxBodyBytes} bytes`,
+    facts: { path, limit: maxBodyBytes },
   });
 }
 

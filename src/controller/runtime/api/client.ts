@@ -1,13 +1,21 @@
 import type { IncomingMessage } from 'node:http';
 import * as z from 'zod';
+import { parseRetryAfter } from '../../../shared/http-retry.ts';
 import { ApiError } from '../errors.ts';
 import { objectSchema, type KubernetesObject, type ObjectKey } from '../object-key.ts';
 import { apiVersionOf, pathOf, type Resource } from '../resource.ts';
 import { readAll, readJson } from './body.ts';
-import type { Connection } from './connection.ts';
+import type { Connection, ConnectionRequest } from './connection.ts';
 import { errorFromStatus } from './status.ts';
+import { Throttle, type RequestRate } from './throttle.ts';
 
 const defaultTimeout = 30_000;
+/** As client-go does it; a hub's first rollout takes some 240 requests a second. */
+const defaultRate: RequestRate = { perSecond: 300, burst: 600 };
+/** Tries of a request that the API server asks to send later. */
+const maxTries = 10;
+/** The longest pause that an API server may ask for, in milliseconds. */
+const maxPause = 300_000;
 
 /** Values of a URL's query; those undefined are left out. */
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
@@ -15,8 +23,10 @@ export type Query = Readonly<Record<string, string | number | boolean | undefine
 /** What every call may be given. */
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds for the whole call. @default 30000 */
+  /** Milliseconds for each try, counted from when it may be sent. @default 30000 */
   readonly timeout?: number | undefined;
+  /** Sent at once whatever the client has sent, and never again by itself: others depend on when it comes. @default false */
+  readonly urgent?: boolean | undefined;
 }
 
 /** How an object is written. */
@@ -65,16 +75,21 @@ export interface ApiClientOptions {
   readonly fieldManager: string;
   readonly userAgent: string;
   readonly onAnswer?: RequestObserver | undefined;
+  /** How many requests are sent at most. @default 300 a second, 600 at once */
+  readonly rate?: RequestRate | undefined;
 }
 
-/** Reads and writes objects. Every method throws ApiError. */
+/** Reads and writes objects. Every method throws ApiError. When the API server asks for a pause, all requests wait. */
 export class ApiClient {
   readonly #connection: Connection;
   readonly #fieldManager: string;
   readonly #userAgent: string;
   readonly #onAnswer: RequestObserver;
+  readonly #throttle: Throttle;
 
-  constructor({ connection, fieldManager, userAgent, onAnswer = () => {} }: ApiClientOptions) {
+  constructor(options: ApiClientOptions) {
+    const { connection, fieldManager, userAgent, onAnswer = () => {}, rate = defaultRate } = options;
+    this.#throttle = new Throttle(rate);
     this.#connection = connection;
     this.#fieldManager = fieldManager;
     this.#userAgent = userAgent;
@@ -184,9 +199,26 @@ export class ApiClient {
 
   /** Sends a request and gives its answer, still to be read, if it is a success. */
   async open(request: RawRequest): Promise<IncomingMessage> {
+    const { method, path, signal, urgent = false } = request;
+    for (let tries = 1; ; tries += 1) {
+      if (!urgent) await this.#throttle.take(signal);
+      const response = await this.#send(this.#connectionRequest(request));
+      const status = response.statusCode ?? 0;
+      this.#onAnswer({ method, host: this.#connection.host, code: String(status) });
+      if (status >= 200 && status < 300) return response;
+      const said = await readJson(response, path, request.timeout ?? defaultTimeout).catch(() => undefined);
+      const pause = parseRetryAfter(response.headers['retry-after'], Date.now());
+      const error = errorFromStatus({ method, path, status, body: said });
+      // Too many requests: this one was not looked at, and others would fare no better.
+      if (status !== 429 || pause === null || urgent) throw error;
+      this.#throttle.pause(Math.min(pause, maxPause));
+      if (tries === maxTries) throw error;
+    }
+  }
+
+  #connectionRequest(request: RawRequest): ConnectionRequest {
     const { method, path, query = {}, body, contentType = 'application/json', signal } = request;
-    const timeout = request.timeout ?? defaultTimeout;
-    const response = await this.#send({
+    return {
       method,
       path: `${path}${formatQuery(query)}`,
       headers: {
@@ -196,16 +228,11 @@ export class ApiClient {
       },
       body: body === undefined ? undefined : JSON.stringify(body),
       signal,
-      timeout,
-    });
-    const status = response.statusCode ?? 0;
-    this.#onAnswer({ method, host: this.#connection.host, code: String(status) });
-    if (status >= 200 && status < 300) return response;
-    const said = await readJson(response, path, timeout).catch(() => undefined);
-    throw errorFromStatus({ method, path, status, body: said });
+      timeout: request.timeout ?? defaultTimeout,
+    };
   }
 
-  async #send(request: Parameters<Connection['send']>[0]): Promise<IncomingMessage> {
+  async #send(request: ConnectionRequest): Promise<IncomingMessage> {
     try {
       return await this.#connection.send(request);
     } catch (error) {

@@ -29,6 +29,8 @@ export interface Connection {
 
 /** Milliseconds after which TCP asks whether the other side still lives. */
 const keepAliveDelay = 30_000;
+/** What may be sent twice: it changes nothing. */
+const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
 /**
  * A connection to the kubeconfig's current cluster. Tokens and certificates are asked for at each request, so
@@ -73,8 +75,9 @@ export function createConnection(config: KubeConfig): Connection {
       try {
         return await attempt(request);
       } catch (error) {
-        // A kept connection may have been closed by the other side; nothing was received on it.
-        if (!(error instanceof StaleConnection)) throw toApiError(error, request, server);
+        // A kept connection may have been closed by the other side, before it got the request or after.
+        const isStale = error instanceof StaleConnection;
+        if (!isStale || !repeatable.has(request.method)) throw toApiError(error, request, server);
       }
       return attempt(request).catch((error: unknown) => {
         throw toApiError(error, request, server);

@@ -1,10 +1,10 @@
 import * as z from 'zod';
-import { ApiError } from '../errors.ts';
+import { ApiError, isApiError } from '../errors.ts';
 import type { KubernetesObject } from '../object-key.ts';
 import { pathOf, type Resource } from '../resource.ts';
 import { asObject, type ApiClient, type CallOptions } from './client.ts';
 
-/** Objects in one answer. */
+/** Objects in one answer, as long as it does not become too large. */
 const defaultPageSize = 500;
 
 const listSchema = z.looseObject({
@@ -32,7 +32,7 @@ export interface Page<T> {
   readonly resourceVersion: string;
 }
 
-/** Lists objects page by page. @throws ApiError GONE when the pages' snapshot is no longer there, and others */
+/** Lists objects page by page; of objects that are large, fewer at a time. @throws ApiError GONE when the pages' snapshot is no longer there, and others */
 export async function* listPages<T extends KubernetesObject>(
   client: ApiClient,
   resource: Resource<T>,
@@ -40,19 +40,18 @@ export async function* listPages<T extends KubernetesObject>(
 ): AsyncGenerator<Page<T>> {
   const path = pathOf(resource, { namespace: options.namespace });
   let next: string | undefined;
-  do {
-    const answer = await client.request({
-      method: 'GET',
-      path,
-      query: {
-        limit: options.pageSize ?? defaultPageSize,
-        continue: next,
-        labelSelector: options.labelSelector,
-        fieldSelector: options.fieldSelector,
-      },
-      signal: options.signal,
-      timeout: options.timeout,
-    });
+  let pageSize = options.pageSize ?? defaultPageSize;
+  for (;;) {
+    const { signal, timeout, labelSelector, fieldSelector } = options;
+    const query = { limit: pageSize, continue: next, labelSelector, fieldSelector };
+    let answer: unknown;
+    try {
+      answer = await client.request({ method: 'GET', path, query, signal, timeout });
+    } catch (error) {
+      if (pageSize === 1 || !isApiError(error, 'TOO_LARGE')) throw error;
+      pageSize = Math.floor(pageSize / 2);
+      continue;
+    }
     const parsed = listSchema.safeParse(answer);
     if (!parsed.success) {
       throw new ApiError({
@@ -67,7 +66,8 @@ export async function* listPages<T extends KubernetesObject>(
       resourceVersion: metadata.resourceVersion ?? '',
     };
     next = metadata.continue === '' ? undefined : metadata.continue;
-  } while (next !== undefined);
+    if (next === undefined) return;
+  }
 }
 
 /** Lists all objects at once. For few; a cache takes pages. */

@@ -130,7 +130,7 @@ export class LeaderElection {
 
   async #write(started: number): Promise<Lease | undefined> {
     const { client, lease: key, identity } = this.#options;
-    const call = { timeout: Math.max(1000, this.#renewDeadline / 2) };
+    const call = { timeout: Math.max(1000, this.#renewDeadline / 2), urgent: true };
     const seconds = this.#leaseDuration / 1000;
     const current = await client.get(leases, key, call).catch((error: unknown) => {
       if (isApiError(error, 'NOT_FOUND')) return undefined;
@@ -165,7 +165,10 @@ export class LeaderElection {
     const lease = this.#observed?.lease;
     if (lease === undefined) return;
     try {
-      await this.#options.client.replace(leases, released(lease), { timeout: this.#retryPeriod });
+      await this.#options.client.replace(leases, released(lease), {
+        timeout: this.#retryPeriod,
+        urgent: true,
+      });
     } catch (error) {
       // The others wait for its end instead.
       this.#log.warn('lease could not be released', { identity: this.#options.identity, error });
