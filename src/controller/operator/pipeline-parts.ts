@@ -50,8 +50,11 @@ export function createPipelineParts(
     metrics,
     settings: pipelineSettings(context, driverToolkit),
     async run(signal) {
-      await Promise.all([references.run(signal), driverToolkit.run(signal)]);
-      await images.close();
+      try {
+        await Promise.all([references.run(signal), driverToolkit.run(signal)]);
+      } finally {
+        await images.close();
+      }
     },
   };
 }
