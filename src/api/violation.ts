@@ -27,6 +27,16 @@ export function formatPath(parts: readonly PropertyKey[]): string {
     .replace(/^\./, '');
 }
 
+/** Violations that a summary names. */
+const maxSummarized = 10;
+
+/** Writes violations as one text of limited length. */
+export function summarizeViolations(violations: readonly Violation[]): string {
+  const named = violations.slice(0, maxSummarized).map(formatViolation);
+  const more = violations.length - named.length;
+  return [...named, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+}
+
 /** Writes a violation as one sentence. */
 export function formatViolation({ path, message }: Violation): string {
   return `${path}: ${message}`;

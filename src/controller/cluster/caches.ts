@@ -1,4 +1,7 @@
 import { parseModule, type Module } from '../../api/module/module.ts';
+import type { ModuleStatus } from '../../api/module/status.ts';
+import { checkModuleSpec } from '../../api/validation/module-spec.ts';
+import { summarizeViolations } from '../../api/violation.ts';
 import { labelKeys } from '../../builder/labels.ts';
 import { KmmError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
@@ -29,12 +32,16 @@ import {
   type Pod,
 } from './resources.ts';
 
-/** A Module as the cache has it: parsed, or why it cannot be. */
+/** A Module as the cache has it: parsed, or why it cannot be worked on. */
 export interface CachedModule {
   readonly key: ObjectKey;
   readonly metadata: FullMetadata;
   readonly module: Module | undefined;
   readonly problem: string | undefined;
+  /** Of a Module with a problem, if it can be read: what its status says. */
+  readonly status?: ModuleStatus | undefined;
+  /** Of a Module with a problem: its status as the API server has it. */
+  readonly rawStatus?: unknown;
 }
 
 /** What the operator knows of its cluster. */
@@ -100,11 +107,18 @@ export function allCaches(caches: ClusterCaches): {
 }
 
 function projectModule(resource: CustomResource): CachedModule {
-  const { metadata } = resource;
+  const { metadata, status: rawStatus } = resource;
+  const common = { key: keyOf(resource), metadata };
   try {
-    return { key: keyOf(resource), metadata, module: parseModule(resource), problem: undefined };
+    const module = parseModule(resource);
+    // A cluster may have no webhook, or have had none when the Module was made.
+    const { name, namespace = '' } = metadata;
+    const { errors } = checkModuleSpec({ name, namespace, spec: module.spec });
+    if (errors.length === 0) return { ...common, module, problem: undefined };
+    const problem = summarizeViolations(errors);
+    return { ...common, module: undefined, problem, status: module.status, rawStatus };
   } catch (error) {
     if (!(error instanceof KmmError)) throw error;
-    return { key: keyOf(resource), metadata, module: undefined, problem: error.message };
+    return { ...common, module: undefined, problem: error.message, rawStatus };
   }
 }

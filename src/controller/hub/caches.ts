@@ -2,7 +2,10 @@ import {
   parseManagedClusterModule,
   type HubImageStatus,
   type ManagedClusterModule,
+  type ManagedClusterModuleStatus,
 } from '../../api/managed-cluster-module.ts';
+import { checkManagedClusterModule } from '../../api/validation/managed-cluster-module.ts';
+import { summarizeViolations } from '../../api/violation.ts';
 import { labelKeys } from '../../builder/labels.ts';
 import { KmmError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
@@ -15,12 +18,16 @@ import { projectManagedCluster, type ManagedClusterFacts } from './managed-clust
 import { managedClusterModules, managedClusters, manifestWorks } from './resources.ts';
 import { projectManifestWork, type WorkFacts } from './work-facts.ts';
 
-/** A ManagedClusterModule as the cache has it: parsed, or why it cannot be. */
+/** A ManagedClusterModule as the cache has it: parsed, or why it cannot be worked on. */
 export interface CachedManagedClusterModule {
   readonly key: ObjectKey;
   readonly metadata: FullMetadata;
   readonly resource: ManagedClusterModule | undefined;
   readonly problem: string | undefined;
+  /** With a problem, if it can be read: what its status says. */
+  readonly status?: ManagedClusterModuleStatus | undefined;
+  /** With a problem: its status as the API server has it. */
+  readonly rawStatus?: unknown;
   /** What its status says of images, by name. */
   readonly images: ReadonlyMap<string, HubImageStatus>;
 }
@@ -83,13 +90,19 @@ export function concernedBy(
 }
 
 function projectManagedClusterModule(object: CustomResource): CachedManagedClusterModule {
-  const { metadata } = object;
+  const { metadata, status: rawStatus } = object;
+  const common = { key: keyOf(object), metadata };
   try {
     const resource = parseManagedClusterModule(object);
-    const images = new Map(resource.status?.images?.map((entry) => [entry.image, entry]));
-    return { key: keyOf(object), metadata, resource, problem: undefined, images };
+    const { status } = resource;
+    const images = new Map(status?.images?.map((entry) => [entry.image, entry]));
+    // A hub may have no webhook, or have had none when it was made.
+    const { errors } = checkManagedClusterModule(resource);
+    if (errors.length === 0) return { ...common, resource, problem: undefined, images };
+    const problem = summarizeViolations(errors);
+    return { ...common, resource: undefined, problem, status, rawStatus, images };
   } catch (error) {
     if (!(error instanceof KmmError)) throw error;
-    return { key: keyOf(object), metadata, resource: undefined, problem: error.message, images: new Map() };
+    return { ...common, resource: undefined, problem: error.message, rawStatus, images: new Map() };
   }
 }

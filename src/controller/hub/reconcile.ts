@@ -1,7 +1,6 @@
 import pLimit from 'p-limit';
 import type { ManagedClusterModule, ManagedClusterModuleStatus } from '../../api/managed-cluster-module.ts';
-import { toConditions } from '../module/conditions.ts';
-import { findingsOfInvalid } from '../module/findings.ts';
+import { invalidEvent, statusOfInvalid } from '../module/invalid.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { isApiError } from '../runtime/errors.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
@@ -165,16 +164,14 @@ export class ManagedClusterModuleReconciler {
     this.#views.delete(name);
   }
 
-  async #reportInvalid(
-    { metadata, problem }: CachedManagedClusterModule,
-    signal: AbortSignal,
-  ): Promise<ReconcileResult> {
-    const conditions = toConditions(findingsOfInvalid(problem ?? ''), {
-      generation: metadata.generation,
-      now: metadata.creationTimestamp ?? new Date(0).toISOString(),
-    });
-    const status = { observedGeneration: metadata.generation, conditions };
-    await this.#writeStatus(metadata, status, signal);
+  /** What clusters have stays. */
+  async #reportInvalid(cached: CachedManagedClusterModule, signal: AbortSignal): Promise<ReconcileResult> {
+    const { events, now = Date.now } = this.#services;
+    const { metadata, problem, rawStatus } = cached;
+    // What was known stays known.
+    const status = { ...cached.status, ...statusOfInvalid(cached, now()) };
+    if (isSameValue(status, rawStatus) || !(await this.#writeStatus(metadata, status, signal))) return {};
+    events.record({ resource: managedClusterModules, object: { metadata }, ...invalidEvent(problem) });
     return {};
   }
 

@@ -26,16 +26,6 @@ export function findingsOf(query: FindingsQuery): Finding[] {
   return [ready(query), progressing(query), degraded(query), ...unused(query)];
 }
 
-/** What there is to say of a Module that cannot be read. */
-export function findingsOfInvalid(problem: string): Finding[] {
-  const because = { reason: 'InvalidModule', message: problem };
-  return [
-    { type: 'Ready', status: 'False', ...because },
-    { type: 'Progressing', status: 'False', ...because },
-    { type: 'Degraded', status: 'True', ...because },
-  ];
-}
-
 function ready(query: FindingsQuery): Finding {
   const { results, selected, loader, devicePlugin } = query;
   const failed = results.find(({ state }) => state.phase === 'Failed');

@@ -18,7 +18,8 @@ import type { ObjectKey, ObjectMetadata } from '../runtime/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { soonest } from '../runtime/soonest.ts';
 import { DaemonSetSync } from './daemon-set-sync.ts';
-import { findingsOf, findingsOfInvalid, type Rollout } from './findings.ts';
+import { findingsOf, type Rollout } from './findings.ts';
+import { invalidEvent, statusOfInvalid } from './invalid.ts';
 import { deleteJobs, findJobGarbage, type JobGarbage } from './job-garbage.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
 import { groupByImage } from './image-groups.ts';
@@ -233,12 +234,14 @@ export class ModuleReconciler {
     return (await this.#apply(module.metadata, status, signal)) ? 'written' : 'outdated';
   }
 
-  async #reportInvalid({ metadata, problem }: CachedModule, signal: AbortSignal): Promise<ReconcileResult> {
-    const conditions = findingsOfInvalid(problem ?? '').map((finding) => ({
-      ...finding,
-      lastTransitionTime: metadata.creationTimestamp ?? new Date(0).toISOString(),
-    }));
-    await this.#apply(metadata, { observedGeneration: metadata.generation, conditions }, signal);
+  /** What runs stays. */
+  async #reportInvalid(cached: CachedModule, signal: AbortSignal): Promise<ReconcileResult> {
+    const { events, now = Date.now } = this.#services;
+    const { metadata, problem, rawStatus } = cached;
+    // What was known stays known.
+    const status = { ...cached.status, ...statusOfInvalid(cached, now()) };
+    if (isSameValue(status, rawStatus) || !(await this.#apply(metadata, status, signal))) return {};
+    events.record({ resource: modules, object: { metadata }, ...invalidEvent(problem) });
     return {};
   }
 

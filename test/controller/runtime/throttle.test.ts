@@ -32,16 +32,16 @@ class ManualClock implements Clock {
   }
 }
 
-describe('a throttle', () => {
-  /** Asks for turns, and notes when each came. */
-  function ask(throttle: Throttle, clock: Clock, count: number, turns: string[] = []): string[] {
-    const from = turns.length;
-    for (let index = from; index < from + count; index += 1) {
-      void throttle.take(undefined).then(() => turns.push(`${index}@${clock.now()}`));
-    }
-    return turns;
+/** Asks for turns, and notes when each came. */
+function ask(throttle: Throttle, clock: Clock, count: number, turns: string[] = []): string[] {
+  const from = turns.length;
+  for (let index = from; index < from + count; index += 1) {
+    void throttle.take(undefined).then(() => turns.push(`${index}@${clock.now()}`));
   }
+  return turns;
+}
 
+describe('a throttle', () => {
   it('lets a burst pass, then so many a second, in order', async () => {
     const clock = new ManualClock();
     const turns = ask(new Throttle({ perSecond: 10, burst: 3 }, clock), clock, 6);

@@ -1,0 +1,122 @@
+import { Registry } from 'prom-client';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { modules } from '../../../src/controller/cluster/resources.ts';
+import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
+import { apiServerPrograms } from '../../support/api-server.ts';
+import { describeWith } from '../../support/programs.ts';
+import { countingClient, reconciles } from '../runtime/counting-client.ts';
+import { createNode } from './cluster-objects.ts';
+import { startModuleWorld, type ModuleWorld } from './module-world.ts';
+import { runController } from './run-controller.ts';
+
+const kernel = '6.1.0-13-amd64';
+const waiting = { timeout: 30_000, interval: 50 };
+const build = { dockerfileConfigMap: { name: 'build' } };
+/** What KMM's webhook refuses, and the schema does not. */
+const outside = { name: 'etc', hostPath: { path: '/etc/shadow' } };
+const problem = /spec\.devicePlugin\.volumes\[0\]\.hostPath\.path: \/etc\/shadow is not below/;
+
+describeWith(apiServerPrograms, 'a Module against the rules, in a cluster without a webhook', () => {
+  let world: ModuleWorld;
+  let writes: readonly string[];
+  const registry = new Registry();
+  let stop: () => Promise<void>;
+  beforeAll(async () => {
+    world = await startModuleWorld();
+    const counting = await countingClient(world.api.kubeconfig);
+    ({ writes } = counting);
+    stop = runController(counting.client, {
+      controller: { metrics: createRuntimeMetrics(registry).controller('module', 1) },
+    });
+  });
+  afterAll(async () => {
+    await stop?.();
+    await world?.[Symbol.asyncDispose]();
+  });
+
+  async function setUp(name: string): Promise<void> {
+    await world.namespace(name);
+    await createNode(world.client, { name, kernel, labels: { for: name } });
+  }
+
+  function spec(name: string, volumes: readonly object[]): object {
+    return {
+      moduleLoader: {
+        container: {
+          modprobe: { moduleName: 'hello', dirName: '/opt' },
+          containerImage: world.image(`${name}:\${KERNEL_FULL_VERSION}`),
+          registryTLS: { insecure: true },
+          kernelMappings: [{ regexp: '^.+$' }],
+          build,
+        },
+      },
+      devicePlugin: { container: { image: 'plugin' }, volumes },
+      selector: { for: name },
+    };
+  }
+
+  const refused = async (name: string) =>
+    world.eventually(name, ({ status }) => {
+      expect(status?.conditions).toMatchObject([
+        { type: 'Ready', status: 'False', reason: 'InvalidModule' },
+        { type: 'Progressing', status: 'False', reason: 'InvalidModule' },
+        { type: 'Degraded', status: 'True', message: expect.stringMatching(problem) as string },
+      ]);
+    });
+
+  it('is refused with a condition and an event, and gets no Job; once mended, it is worked on', async () => {
+    const name = 'against-rules';
+    await setUp(name);
+    await world.apply(name, spec(name, [outside]));
+    await refused(name);
+    await vi.waitFor(async () => {
+      const events = await world.events(name);
+      expect(events).toMatchObject([
+        { type: 'Warning', reason: 'InvalidModule', note: expect.stringMatching(problem) as string },
+      ]);
+    }, waiting);
+    expect([await world.jobs(name), await world.daemonSets(name)]).toEqual([[], []]);
+    await world.apply(name, spec(name, []));
+    expect((await world.activeJob(name, 'build')).metadata.name).toContain('driver');
+  });
+
+  it('keeps what runs, and what is known of it, when it comes to be against them', async () => {
+    const name = 'was-good';
+    await setUp(name);
+    const digest = await world.push(world.image(`${name}:${kernel}`));
+    await world.apply(name, spec(name, []));
+    await world.eventually(name, ({ status }) => expect(status?.kernels).toMatchObject([{ phase: 'Ready' }]));
+    await vi.waitFor(async () => expect(await world.daemonSets(name)).toHaveLength(2), waiting);
+    const before = await world.daemonSets(name);
+    await world.apply(name, spec(name, [outside]));
+    const { status } = await refused(name);
+    expect(status?.kernels).toMatchObject([{ kernelVersion: kernel, phase: 'Ready', digest }]);
+    expect(await world.daemonSets(name)).toEqual(before);
+  });
+
+  it('is not written again when it is looked at again', async () => {
+    const name = 'looked-at-again';
+    await setUp(name);
+    await world.apply(name, spec(name, [outside]));
+    await refused(name);
+    for (const value of ['1', '2', '3']) {
+      const [before, written] = [await reconciles(registry, 'module'), ofModule(name).length];
+      await world.client.patch(
+        modules,
+        { namespace: name, name: 'driver' },
+        {
+          metadata: { annotations: { 'example.com/note': value } },
+        },
+      );
+      await vi.waitFor(
+        async () => expect(await reconciles(registry, 'module')).toBeGreaterThan(before),
+        waiting,
+      );
+      expect(ofModule(name)).toHaveLength(written);
+    }
+    expect(ofModule(name)).toHaveLength(1);
+  });
+
+  const ofModule = (name: string): string[] =>
+    writes.filter((write) => write.includes(`/namespaces/${name}/modules/`));
+});
