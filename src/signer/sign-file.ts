@@ -1,6 +1,6 @@
 import { readFile, realpath, stat } from 'node:fs/promises';
-import { DerError } from './cms/der.ts';
 import { parseSignedData } from './cms/parse-signed-data.ts';
+import { SignatureRefusal } from './cms/refusal.ts';
 import { SignerError } from './errors.ts';
 import type { HashAlgorithm } from './hash.ts';
 import type { Signer, SignerIdentifierForm } from './keys/signer.ts';
@@ -9,6 +9,7 @@ import type { ByteSource } from './kmod/byte-source.ts';
 import { packModule } from './kmod/compression.ts';
 import { fileSource } from './kmod/file-source.ts';
 import { createDetachedSignature } from './kmod/module-signature.ts';
+import { damagedModule } from './kmod/module-errors.ts';
 import { decideSignAction } from './kmod/sign-action.ts';
 import { encodeTrailer } from './kmod/trailer.ts';
 import type { ExistingSignaturePolicy, SignAction } from './report.ts';
@@ -79,6 +80,7 @@ function decideAction(
 ): SignAction {
   if ('signer' in origin) return decideSignAction(analysis, { ...origin, hash, policy, path });
   // Whose a ready-made signature is, nobody knows: it can only replace.
+  if (analysis.layout.unremovable !== null) throw damagedModule(analysis.layout.unremovable);
   return analysis.layout.signatures === 0 ? 'signed' : 'replaced';
 }
 
@@ -92,10 +94,10 @@ async function makeSignature(
   try {
     parseSignedData(cms);
   } catch (error) {
-    if (!(error instanceof DerError)) throw error;
+    if (!(error instanceof SignatureRefusal)) throw error;
     throw new SignerError({
       code: 'FILE_ERROR',
-      message: `${origin.rawSignature} is not a CMS signature in DER: ${error.message}`,
+      message: `${origin.rawSignature} is not a CMS signature that kernels take: ${error.message} (they answer ${error.code})`,
       facts: { path: origin.rawSignature },
     });
   }

@@ -29,11 +29,13 @@ done
 
 for module in /modules/*.ko; do
 	number=$(basename "$module" .ko)
-	name=$(cat "/modules/$number.name")
 	dmesg -c >/dev/null
 	insmod "$module" 2>/dev/null
 	status=$?
-	taint=$(sed -n "s/^$name .*(\(.*\)).*/\1/p" /proc/modules)
+	# The kernel lists what it loaded last first.
+	name=$(sed -n '1s/ .*//p' /proc/modules)
+	taint=-
+	[ $status = 0 ] && taint=$(sed -n '1s/.*(\(.*\)).*/\1/p' /proc/modules)
 	report "module $number $status ${taint:--} $(dmesg | sed 's/^\[[^]]*\] //' | uniq | encoded)="
 	[ $status = 0 ] && rmmod "$name"
 done

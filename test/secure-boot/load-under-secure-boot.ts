@@ -2,8 +2,6 @@ import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promi
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { X509Certificate } from 'node:crypto';
-import { bufferSource } from '../../src/signer/kmod/byte-source.ts';
-import { readModuleInfo } from '../../src/signer/kmod/module-info.ts';
 import { boot } from './boot.ts';
 import { type GuestFile, initialFileSystem } from './initial-file-system.ts';
 import { type BootFiles, bootFiles, kernelRelease } from './packages.ts';
@@ -29,6 +27,7 @@ export interface LoadResult {
 }
 
 const errors: Readonly<Record<number, string>> = {
+  2: 'ENOENT',
   8: 'ENOEXEC',
   22: 'EINVAL',
   65: 'ENOPKG',
@@ -93,13 +92,11 @@ async function makeSystemPartition(
 }
 
 async function guestFiles(files: BootFiles, modules: LoadOptions['modules']): Promise<GuestFile[]> {
-  const tried = modules.map(async ({ bytes }, number) => {
-    const info = await readModuleInfo(bufferSource(bytes)).catch(() => null);
-    return [
-      { path: `modules/${padded(number)}.ko`, mode: 0o644, contents: bytes },
-      { path: `modules/${padded(number)}.name`, mode: 0o644, contents: Buffer.from(info?.name ?? 'unknown') },
-    ];
-  });
+  const tried = modules.map(({ bytes }, number) => ({
+    path: `modules/${padded(number)}.ko`,
+    mode: 0o644,
+    contents: bytes,
+  }));
   const support = supportModules.map((path, number) =>
     file(`support/${number}.ko`, join(files.kernelModules, path), 0o644),
   );
@@ -113,7 +110,7 @@ async function guestFiles(files: BootFiles, modules: LoadOptions['modules']): Pr
     await file('bin/busybox', files.busybox, 0o755),
     ...mountPoints,
     ...(await Promise.all(support)),
-    ...(await Promise.all(tried)).flat(),
+    ...tried,
   ];
 }
 

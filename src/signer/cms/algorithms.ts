@@ -1,13 +1,19 @@
 import type { HashAlgorithm } from '../hash.ts';
-import { der, derObjectIdentifier, derTag } from './der.ts';
+import { der, DerError, derObjectIdentifier, derTag, readObjectIdentifier } from './der.ts';
+import { SignatureRefusal } from './refusal.ts';
 
 /** Object identifiers of RFC 5652 (CMS), RFC 8017 (PKCS #1), RFC 5754 and RFC 5758. */
 export const oid = {
   data: '1.2.840.113549.1.7.1',
   signedData: '1.2.840.113549.1.7.2',
+  /** Microsoft's Authenticode. */
+  indirectData: '1.3.6.1.4.1.311.2.1.4',
   rsaEncryption: '1.2.840.113549.1.1.1',
   ecPublicKey: '1.2.840.10045.2.1',
 } as const;
+
+/** Kinds of keys that modules are signed with. */
+export type KeyAlgorithm = 'rsa' | 'ecdsa';
 
 interface HashIdentifiers {
   readonly hash: string;
@@ -24,26 +30,84 @@ const identifiers: Record<HashAlgorithm, HashIdentifiers> = {
   sha512: { hash: '2.16.840.1.101.3.4.2.3', rsa: '1.2.840.113549.1.1.13', ecdsa: '1.2.840.10045.4.3.4' },
 };
 
-const hashNames = new Map<string, HashAlgorithm>();
-const keyNames = new Map<string, 'rsa' | 'ecdsa'>([
-  [oid.rsaEncryption, 'rsa'],
-  [oid.ecPublicKey, 'ecdsa'],
+/** What only some kernels take, with the reason to refuse it for all. */
+const disputed = new Map<string, string>([
+  ['1.2.156.10197.1.401', 'SM3, which not every kernel knows'],
+  ['1.2.156.10197.1.501', 'SM2, which not every kernel knows'],
+  ['1.2.643.7.1.1.1.1', 'GOST R 34.10-2012, which not every kernel knows'],
+  ['1.2.643.7.1.1.1.2', 'GOST R 34.10-2012, which not every kernel knows'],
+  ['1.2.643.7.1.1.2.2', 'Streebog-256, which not every kernel knows'],
+  ['1.2.643.7.1.1.2.3', 'Streebog-512, which not every kernel knows'],
+  ['1.2.840.113549.2.4', 'MD4, which kernels from 6.7 on refuse'],
+  ['1.2.840.113549.2.5', 'MD5, which kernels from 6.7 on refuse'],
+  ['2.16.840.1.101.3.4.2.8', 'SHA3-256, which kernels before 6.7 refuse'],
+  ['2.16.840.1.101.3.4.2.9', 'SHA3-384, which kernels before 6.7 refuse'],
+  ['2.16.840.1.101.3.4.2.10', 'SHA3-512, which kernels before 6.7 refuse'],
+  ['2.16.840.1.101.3.4.3.17', 'ML-DSA-44, which kernels before 7.0 refuse'],
+  ['2.16.840.1.101.3.4.3.18', 'ML-DSA-65, which kernels before 7.0 refuse'],
+  ['2.16.840.1.101.3.4.3.19', 'ML-DSA-87, which kernels before 7.0 refuse'],
 ]);
+
+/** By what a certificate is signed. */
+export interface CertificateSignature {
+  readonly hash: HashAlgorithm;
+  readonly key: KeyAlgorithm;
+}
+
+const hashNames = new Map<string, HashAlgorithm>();
+const keyNames = new Map<string, KeyAlgorithm>([[oid.rsaEncryption, 'rsa']]);
+const certificateSignatures = new Map<string, CertificateSignature>();
 for (const name of ['sha1', 'sha224', 'sha256', 'sha384', 'sha512'] as const) {
   const { hash, rsa, ecdsa } = identifiers[name];
   hashNames.set(hash, name);
-  keyNames.set(rsa, 'rsa');
   keyNames.set(ecdsa, 'ecdsa');
+  certificateSignatures.set(rsa, { hash: name, key: 'rsa' });
+  certificateSignatures.set(ecdsa, { hash: name, key: 'ecdsa' });
 }
 
-/** The hash algorithm that an object identifier names, if it is one of ours. */
-export function hashOf(identifier: string): HashAlgorithm | undefined {
-  return hashNames.get(identifier);
+/** Curves of which the kernel takes certificates. */
+const curves = new Map<string, string>([
+  ['1.2.840.10045.3.1.1', 'ecdsa-nist-p192'],
+  ['1.2.840.10045.3.1.7', 'ecdsa-nist-p256'],
+  ['1.3.132.0.34', 'ecdsa-nist-p384'],
+  ['1.3.132.0.35', 'ecdsa-nist-p521'],
+]);
+
+/** Dotted form of an object identifier's contents. One that is not encoded as it must be equals no other, as in the kernel. */
+export function identifierOf(content: Buffer): string {
+  try {
+    const dotted = readObjectIdentifier({ tag: derTag.objectIdentifier, content, bytes: content });
+    if (derObjectIdentifier(dotted).subarray(2).equals(content)) return dotted;
+  } catch (error) {
+    if (!(error instanceof DerError)) throw error;
+  }
+  return `0x${content.toString('hex', 0, 64)}`;
 }
 
-/** The kind of key that a signature algorithm's object identifier names, if it is one of ours. */
-export function keyAlgorithmOf(identifier: string): 'rsa' | 'ecdsa' | undefined {
-  return keyNames.get(identifier);
+/** Name of a signer's digest algorithm. @throws SignatureRefusal for one that the kernel's parser does not take */
+export function digestAlgorithmOf(identifier: string): HashAlgorithm {
+  return known(hashNames, identifier, 'digest algorithm');
+}
+
+/** Kind of key of a signer's signature algorithm; the parser does not take those that name hash and RSA together. @throws SignatureRefusal */
+export function signatureAlgorithmOf(identifier: string): KeyAlgorithm {
+  return known(keyNames, identifier, 'signature algorithm');
+}
+
+/** By what a certificate is signed. @throws SignatureRefusal */
+export function certificateSignatureOf(identifier: string): CertificateSignature {
+  return known(certificateSignatures, identifier, 'algorithm of the signature of a certificate');
+}
+
+/** A curve's name. @throws SignatureRefusal */
+export function curveOf(identifier: string): string {
+  return known(curves, identifier, 'curve of a certificate');
+}
+
+function known<T>(names: ReadonlyMap<string, T>, identifier: string, what: string): T {
+  const found = names.get(identifier);
+  if (found !== undefined) return found;
+  throw new SignatureRefusal('ENOPKG', `with the ${what} ${disputed.get(identifier) ?? identifier}`);
 }
 
 const derNull = der(derTag.null);
@@ -74,9 +138,4 @@ export function digestInfo(hash: HashAlgorithm, digest: Uint8Array): Buffer {
     der(derTag.sequence, derObjectIdentifier(identifiers[hash].hash), derNull),
     der(derTag.octetString, digest),
   );
-}
-
-/** The other DigestInfo that verifiers accept: parameters absent. */
-export function digestInfoWithoutParameters(hash: HashAlgorithm, digest: Uint8Array): Buffer {
-  return der(derTag.sequence, hashAlgorithmIdentifier(hash), der(derTag.octetString, digest));
 }

@@ -1,37 +1,94 @@
-import { constants, type KeyObject, publicDecrypt } from 'node:crypto';
-import { type HashAlgorithm, hashAlgorithms } from '../hash.ts';
-import { digestInfo, digestInfoWithoutParameters } from './algorithms.ts';
+import { constants, createPublicKey, type KeyObject, publicDecrypt } from 'node:crypto';
+import type { HashAlgorithm } from '../hash.ts';
+import { digestInfo, type KeyAlgorithm } from './algorithms.ts';
+import type { ParsedCertificate } from './parse-certificate.ts';
+import { SignatureRefusal } from './refusal.ts';
 
-/** Whether a name is a digest algorithm that can be checked here. */
-export function isHashAlgorithm(name: string): name is HashAlgorithm {
-  return hashAlgorithms.some((known) => known === name);
+/** A signature over bytes of which only the digest is needed. */
+export interface SignatureOverDigest {
+  readonly hash: HashAlgorithm;
+  readonly keyAlgorithm: KeyAlgorithm;
+  readonly digest: Buffer;
+  readonly signature: Buffer;
 }
 
-/** Whether `signature` is the key's signature over the digest: RSA PKCS #1 v1.5, or ECDSA in DER. */
+/** What kernels differ in. */
+export interface KernelFeatures {
+  /** Built with CONFIG_CRYPTO_ECDSA; there is none before 5.14, and none in Debian's 6.1. */
+  readonly ecdsa: boolean;
+}
+
+/** Lengths of the modulus that the kernel takes (crypto/rsa.c), in bits, rounded up to whole machine words. */
+export const rsaModulusLengths: readonly number[] = [512, 1024, 1536, 2048, 3072, 4096];
+const wordBits = 64;
+/** RFC 8017 section 9.2, and the kernel: at least eight octets of padding. */
+const minPadding = 8;
+
+/** Octets of a modulus as the kernel counts them; null when it does not take a key of that length. */
+export function rsaKeyLength(modulusBits: number): number | null {
+  const bits = Math.ceil(modulusBits / wordBits) * wordBits;
+  return rsaModulusLengths.includes(bits) ? bits / 8 : null;
+}
+
+/**
+ * Checks a signature as the kernel does: RSA PKCS #1 v1.5, or ECDSA in DER.
+ * @throws SignatureRefusal when it does not fit
+ */
 export async function checkSignature(
-  key: KeyObject,
-  hash: HashAlgorithm,
-  digest: Buffer,
-  signature: Buffer,
-): Promise<boolean> {
-  if (key.asymmetricKeyType === 'rsa') return checkRsa(key, hash, digest, signature);
-  if (key.asymmetricKeyType === 'ec') return checkEcdsa(key, digest, signature);
-  return false;
+  { publicKey, keyAlgorithm }: Pick<ParsedCertificate, 'publicKey' | 'keyAlgorithm'>,
+  signature: SignatureOverDigest,
+  { ecdsa }: KernelFeatures,
+): Promise<void> {
+  if (keyAlgorithm.split('-')[0] !== signature.keyAlgorithm) {
+    throw new SignatureRefusal(
+      'EKEYREJECTED',
+      `of the kind ${signature.keyAlgorithm}, which does not fit the certificate's key`,
+    );
+  }
+  if (keyAlgorithm === 'rsa') return checkRsa(openKey(publicKey), signature);
+  if (!ecdsa)
+    throw new SignatureRefusal(
+      'ENOENT',
+      'with ECDSA, which only kernels built with CONFIG_CRYPTO_ECDSA know',
+    );
+  return checkEcdsa(openKey(publicKey), signature);
 }
 
-function checkRsa(key: KeyObject, hash: HashAlgorithm, digest: Buffer, signature: Buffer): boolean {
+function openKey(publicKey: Buffer): KeyObject {
   try {
-    const signed = publicDecrypt({ key, padding: constants.RSA_PKCS1_PADDING }, signature);
-    return (
-      signed.equals(digestInfo(hash, digest)) || signed.equals(digestInfoWithoutParameters(hash, digest))
-    );
+    return createPublicKey({ key: publicKey, format: 'der', type: 'spki' });
   } catch {
-    // The padding is wrong, or the length: not this key's signature.
-    return false;
+    throw new SignatureRefusal('EBADMSG', 'by a key that cannot be read');
   }
 }
 
-async function checkEcdsa(key: KeyObject, digest: Buffer, signature: Buffer): Promise<boolean> {
+function checkRsa(key: KeyObject, { hash, digest, signature }: SignatureOverDigest): void {
+  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+  const length = rsaKeyLength(bits);
+  if (length === null)
+    throw new SignatureRefusal('EINVAL', `by an RSA key of ${bits} bits, which kernels do not take`);
+  if (signature.length !== length) throw new SignatureRefusal('EINVAL', 'of another length than its key');
+  const signed = applyPublicKey(key, signature);
+  if (signed[0] !== 0) throw misfit('EINVAL');
+  const padding = signed.indexOf(0, 1);
+  const isPadded = signed[1] === 1 && signed.subarray(2, padding).every((octet) => octet === 0xff);
+  if (padding < 2 + minPadding || !isPadded) throw misfit('EBADMSG');
+  const wanted = digestInfo(hash, digest);
+  const prefix = wanted.subarray(0, wanted.length - digest.length);
+  const found = signed.subarray(padding + 1);
+  if (!found.subarray(0, prefix.length).equals(prefix)) throw misfit('EBADMSG');
+  if (!found.equals(wanted)) throw misfit('EKEYREJECTED');
+}
+
+function applyPublicKey(key: KeyObject, signature: Buffer): Buffer {
+  try {
+    return publicDecrypt({ key, padding: constants.RSA_NO_PADDING }, signature);
+  } catch {
+    throw misfit('EINVAL');
+  }
+}
+
+async function checkEcdsa(key: KeyObject, { digest, signature }: SignatureOverDigest): Promise<void> {
   const { p256, p384, p521 } = await import('@noble/curves/nist.js');
   const curves = new Map([
     ['prime256v1', p256],
@@ -39,12 +96,20 @@ async function checkEcdsa(key: KeyObject, digest: Buffer, signature: Buffer): Pr
     ['secp521r1', p521],
   ]);
   const curve = curves.get(key.asymmetricKeyDetails?.namedCurve ?? '');
-  if (curve === undefined) return false;
+  if (curve === undefined) throw new SignatureRefusal('ENOPKG', 'by a key on a curve that is not supported');
   const { x = '', y = '' } = key.export({ format: 'jwk' });
   const point = Buffer.concat([Buffer.from([4]), Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')]);
   try {
-    return curve.verify(signature, digest, point, { prehash: false, lowS: false, format: 'der' });
+    if (curve.verify(signature, digest, point, { prehash: false, lowS: false, format: 'der' })) return;
   } catch {
-    return false;
+    throw misfit('EBADMSG');
   }
+  throw misfit('EKEYREJECTED');
+}
+
+function misfit(code: 'EBADMSG' | 'EINVAL' | 'EKEYREJECTED'): SignatureRefusal {
+  return new SignatureRefusal(
+    code,
+    'that does not fit what is signed: its bytes were changed, or another key signed',
+  );
 }

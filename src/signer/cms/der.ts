@@ -157,15 +157,6 @@ export function readObjectIdentifier(element: DerElement): string {
   return [root, first - root * 40n, ...rest].join('.');
 }
 
-/** A small non-negative INTEGER. @throws DerError */
-export function readSmallInteger(element: DerElement): number {
-  if (element.tag !== derTag.integer) throw unexpected(element.tag, derTag.integer);
-  const { content } = element;
-  if (content.length < 1 || content.length > 4 || (content[0] ?? 0) > 0x7f)
-    throw new DerError('a number out of range');
-  return content.readUIntBE(0, content.length);
-}
-
 /** Encodes an element with the given identifier octet. */
 export function der(tag: number, ...contents: readonly Uint8Array[]): Buffer {
   const length = contents.reduce((sum, part) => sum + part.length, 0);

@@ -1,15 +1,18 @@
+import type { HashAlgorithm } from '../hash.ts';
 import {
-  DerError,
-  type DerElement,
-  DerSequence,
-  derTag,
-  readDer,
-  readObjectIdentifier,
-  readSmallInteger,
-} from './der.ts';
-import { hashOf, keyAlgorithmOf, oid } from './algorithms.ts';
+  digestAlgorithmOf,
+  identifierOf,
+  type KeyAlgorithm,
+  oid,
+  signatureAlgorithmOf,
+} from './algorithms.ts';
+import { BerReader } from './ber-reader.ts';
+import { derTag } from './der.ts';
+import { type ParsedCertificate, parseCertificate, readName } from './parse-certificate.ts';
+import { malformed, SignatureRefusal } from './refusal.ts';
+import { SignedAttributesReader } from './signed-attributes.ts';
 
-/** How a SignerInfo names its signer, in DER as it stands there. */
+/** How a SignerInfo names its signer: contents of the fields as they stand there. */
 export type SignerIdentifier =
   | { readonly form: 'issuer-and-serial'; readonly issuer: Buffer; readonly serialNumber: Buffer }
   | { readonly form: 'key-identifier'; readonly keyIdentifier: Buffer };
@@ -17,101 +20,214 @@ export type SignerIdentifier =
 /** One signer of a SignedData. */
 export interface SignerInfo {
   readonly identifier: SignerIdentifier;
-  /** A HashAlgorithm, or the object identifier in dotted form. */
-  readonly hash: string;
-  /** `rsa`, `ecdsa`, or the object identifier. */
-  readonly keyAlgorithm: string;
+  /** By which the kernel looks for the signer's key: serial number and issuer, or the key identifier. */
+  readonly keyId: Buffer;
+  readonly hash: HashAlgorithm;
+  readonly keyAlgorithm: KeyAlgorithm;
   /** The kernel refuses modules whose signatures have signed attributes. */
   readonly hasSignedAttributes: boolean;
+  /** Milliseconds since the epoch, as a signed attribute that counts for nothing else says. */
+  readonly signingTime: number | null;
   readonly signature: Buffer;
 }
 
 /** A CMS SignedData as far as module signatures are concerned. */
 export interface SignedData {
+  /** Object identifier of what is signed. */
+  readonly contentType: string;
   /** The signed content is inside: the kernel wants it outside. */
   readonly hasContent: boolean;
-  /** DER of the certificates that came with it. */
-  readonly certificates: readonly Buffer[];
+  /** What came with it, as the kernel reads it. */
+  readonly certificates: readonly ParsedCertificate[];
   readonly signers: readonly [SignerInfo, ...SignerInfo[]];
 }
 
-/** The kernel knows no module with more; each costs a public key operation. */
-const maxSigners = 32;
-const maxCertificates = 64;
+const versionWithIssuer = 1;
+const versionWithKeyIdentifier = 3;
 
-/** Parses a CMS SignedData (RFC 5652 section 5.1). @throws DerError when it is not well-formed */
+/**
+ * Parses a CMS SignedData as the kernel does (crypto/asymmetric_keys/pkcs7_parser.c, pkcs7.asn1): what it takes is
+ * taken, what it refuses is refused. Where kernels differ, the stricter one counts. @throws SignatureRefusal
+ */
 export function parseSignedData(bytes: Buffer): SignedData {
-  const contentInfo = new DerSequence(readDer(bytes));
-  expectType(contentInfo.takeAny(), oid.signedData);
-  const signedData = new DerSequence(only(contentInfo.take(0xa0)));
-  contentInfo.end();
-  const version = readSmallInteger(signedData.take(derTag.integer));
-  new DerSequence(signedData.take(derTag.set), derTag.set).takeRest().forEach(algorithmOf);
-  const content = new DerSequence(signedData.take(derTag.sequence));
-  expectType(content.takeAny(), oid.data);
-  const hasContent = content.takeIf(0xa0) !== undefined;
-  content.end();
-  const certificates = signedData.takeIf(0xa0);
-  signedData.takeIf(0xa1);
-  const infos = new DerSequence(signedData.take(derTag.set), derTag.set).takeRest();
-  signedData.end();
-  const embedded = certificates === undefined ? [] : new DerSequence(certificates, 0xa0).takeRest();
-  if (infos.length > maxSigners || embedded.length > maxCertificates) {
-    throw new DerError('too many signers or certificates');
+  return new SignedDataReader(bytes).read();
+}
+
+class SignedDataReader {
+  readonly #reader: BerReader;
+  readonly #signers: SignerInfo[] = [];
+  readonly #certificates: ParsedCertificate[] = [];
+  #version = 0;
+  #contentType = '';
+  #hasContent = false;
+  /** What the kernel does not forget from one signer to the next. */
+  #keyIdentifier: Buffer = Buffer.alloc(0);
+  #issuer: Buffer = Buffer.alloc(0);
+  #serialNumber: Buffer = Buffer.alloc(0);
+
+  constructor(bytes: Buffer) {
+    this.#reader = new BerReader(bytes);
   }
-  const [first, ...rest] = infos.map((info) => parseSignerInfo(info, version));
-  if (first === undefined) throw new DerError('there is no signer');
-  return {
-    hasContent,
-    certificates: embedded.filter(({ tag }) => tag === derTag.sequence).map((one) => one.bytes),
-    signers: [first, ...rest],
-  };
-}
 
-function parseSignerInfo(element: DerElement, messageVersion: number): SignerInfo {
-  const info = new DerSequence(element);
-  const version = readSmallInteger(info.take(derTag.integer));
-  const identifier = parseIdentifier(info.takeAny());
-  // The kernel wants the versions to agree with each other and with the form of the identifier.
-  if (version !== messageVersion || version !== (identifier.form === 'issuer-and-serial' ? 1 : 3)) {
-    throw new DerError('versions that contradict each other');
+  read(): SignedData {
+    const reader = this.#reader;
+    reader.inside(derTag.sequence, () => {
+      if (identifierOf(reader.leaf(derTag.objectIdentifier).content) !== oid.signedData)
+        throw new SignatureRefusal('EINVAL', 'not of the type SignedData');
+      if (reader.comes(0xa0)) reader.inside(0xa0, () => this.#readSignedData());
+    });
+    const [first, ...rest] = this.#signers;
+    if (first === undefined) throw new SignatureRefusal('EINVAL', 'without a signer');
+    if (rest.some(({ hasSignedAttributes }) => hasSignedAttributes !== first.hasSignedAttributes))
+      throw new SignatureRefusal('EINVAL', 'with signed attributes of some signers and not of all');
+    return {
+      contentType: this.#contentType,
+      hasContent: this.#hasContent,
+      certificates: this.#certificates,
+      signers: [first, ...rest],
+    };
   }
-  const hash = algorithmOf(info.take(derTag.sequence));
-  const hasSignedAttributes = info.takeIf(0xa0) !== undefined;
-  const keyAlgorithm = algorithmOf(info.take(derTag.sequence));
-  const signature = info.take(derTag.octetString).content;
-  info.takeIf(0xa1);
-  info.end();
-  return {
-    identifier,
-    hash: hashOf(hash) ?? hash,
-    keyAlgorithm: keyAlgorithmOf(keyAlgorithm) ?? keyAlgorithm,
-    hasSignedAttributes,
-    signature,
-  };
-}
 
-function parseIdentifier(element: DerElement): SignerIdentifier {
-  if (element.tag === 0x80) return { form: 'key-identifier', keyIdentifier: element.content };
-  const sequence = new DerSequence(element);
-  const issuer = sequence.take(derTag.sequence).bytes;
-  const serialNumber = sequence.take(derTag.integer).bytes;
-  sequence.end();
-  return { form: 'issuer-and-serial', issuer, serialNumber };
-}
+  #readSignedData(): void {
+    const reader = this.#reader;
+    reader.inside(derTag.sequence, () => {
+      this.#version = this.#readVersion();
+      this.#readListOfEither(derTag.set, derTag.sequence, () => this.#readAlgorithm());
+      this.#readContentInfo();
+      this.#readCertificates();
+      this.#readRevocationLists();
+      if (!reader.isAtEnd) this.#readListOfEither(derTag.set, derTag.sequence, () => this.#readSigner());
+    });
+  }
 
-function algorithmOf(element: DerElement): string {
-  return readObjectIdentifier(new DerSequence(element).takeAny());
-}
+  #readVersion(): number {
+    const { content } = this.#reader.leaf(derTag.integer);
+    const [version] = content;
+    if (content.length === 1 && (version === versionWithIssuer || version === versionWithKeyIdentifier))
+      return version;
+    throw new SignatureRefusal('EINVAL', 'of a version other than 1 and 3, in one octet');
+  }
 
-function expectType(element: DerElement, type: string): void {
-  const found = readObjectIdentifier(element);
-  if (found !== type) throw new DerError(`content of the type ${found} where ${type} should be`);
-}
+  #readContentInfo(): void {
+    const reader = this.#reader;
+    reader.inside(derTag.sequence, () => {
+      this.#contentType = identifierOf(reader.leaf(derTag.objectIdentifier).content);
+      if (!reader.comes(0xa0)) return;
+      reader.inside(0xa0, () => reader.leaf());
+      this.#hasContent = true;
+    });
+    if (this.#contentType !== oid.data && this.#contentType !== oid.indirectData)
+      throw new SignatureRefusal('EINVAL', `over content of the type ${this.#contentType}`);
+  }
 
-function only(wrapper: DerElement): DerElement {
-  const inside = new DerSequence(wrapper, wrapper.tag);
-  const element = inside.takeAny();
-  inside.end();
-  return element;
+  #readCertificates(): void {
+    const reader = this.#reader;
+    const keep = () => this.#certificates.push(this.#readCertificate());
+    if (reader.comes(0xa0)) reader.list(0xa0, () => void (reader.isAtEnd || keep()));
+    else if (reader.comes(0xa2)) reader.list(0xa2, keep);
+  }
+
+  /** The kernel takes what is in a list for certificates; it reads them and keeps none. */
+  #readRevocationLists(): void {
+    const readList = () => this.#reader.list(derTag.sequence, () => this.#readCertificate());
+    for (const tag of [0xa1, 0xa3]) {
+      if (!this.#reader.comes(tag)) continue;
+      this.#reader.list(tag, readList);
+      return;
+    }
+  }
+
+  #readCertificate(): ParsedCertificate {
+    const { tag, bytes } = this.#reader.leaf();
+    if (tag !== derTag.sequence) throw malformed('a certificate in it is not one');
+    return parseCertificate(bytes);
+  }
+
+  #readSigner(): void {
+    let read: Omit<SignerInfo, 'identifier' | 'keyId'> | undefined;
+    let version = 0;
+    this.#reader.inside(derTag.sequence, () => {
+      version = this.#readSignerVersion();
+      this.#readIdentifier();
+      read = this.#readAlgorithmsAndSignature();
+    });
+    if (read === undefined) return;
+    if (this.#contentType === oid.indirectData && !read.hasSignedAttributes)
+      throw malformed('without the signed attributes that its content must have');
+    this.#signers.push({ ...this.#name(version), ...read });
+  }
+
+  #readSignerVersion(): number {
+    const version = this.#readVersion();
+    if (version !== this.#version) throw malformed('versions in it contradict each other');
+    return version;
+  }
+
+  #readAlgorithmsAndSignature(): Omit<SignerInfo, 'identifier' | 'keyId'> {
+    const hash = digestAlgorithmOf(this.#readAlgorithm());
+    const attributes = new SignedAttributesReader(this.#reader, this.#contentType).read();
+    const keyAlgorithm = signatureAlgorithmOf(this.#readAlgorithm());
+    const signature = this.#reader.leaf(derTag.octetString).content;
+    this.#readUnsignedAttributes();
+    return {
+      hash,
+      keyAlgorithm,
+      hasSignedAttributes: attributes?.count === true,
+      signingTime: attributes?.signingTime ?? null,
+      signature,
+    };
+  }
+
+  /** The version says which form counts, whichever is there. */
+  #name(version: number): Pick<SignerInfo, 'identifier' | 'keyId'> {
+    if (version === versionWithKeyIdentifier) {
+      const keyIdentifier = this.#keyIdentifier;
+      return { identifier: { form: 'key-identifier', keyIdentifier }, keyId: keyIdentifier };
+    }
+    const issuer = this.#issuer;
+    const serialNumber = this.#serialNumber;
+    const keyId = Buffer.concat([serialNumber, issuer]);
+    return { identifier: { form: 'issuer-and-serial', issuer, serialNumber }, keyId };
+  }
+
+  #readIdentifier(): void {
+    const reader = this.#reader;
+    if (!reader.comes(derTag.sequence)) {
+      this.#keyIdentifier = reader.leaf(0x80).content;
+      return;
+    }
+    reader.inside(derTag.sequence, () => {
+      this.#issuer = readName(reader);
+      this.#serialNumber = reader.leaf(derTag.integer).content;
+    });
+  }
+
+  #readUnsignedAttributes(): void {
+    const reader = this.#reader;
+    for (const tag of [0xa1, 0xa3]) {
+      if (!reader.comes(tag)) continue;
+      reader.list(tag, () =>
+        reader.inside(derTag.sequence, () => {
+          reader.leaf(derTag.objectIdentifier);
+          reader.list(derTag.set, () => reader.leaf());
+        }),
+      );
+      return;
+    }
+  }
+
+  /** Object identifier of an AlgorithmIdentifier; its parameters are one element or none. */
+  #readAlgorithm(): string {
+    const reader = this.#reader;
+    let identifier = '';
+    reader.inside(derTag.sequence, () => {
+      identifier = identifierOf(reader.leaf(derTag.objectIdentifier).content);
+      if (!reader.isAtEnd) reader.leaf();
+    });
+    return identifier;
+  }
+
+  #readListOfEither(one: number, other: number, read: () => void): void {
+    this.#reader.list(this.#reader.comes(one) ? one : other, read);
+  }
 }

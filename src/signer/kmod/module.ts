@@ -32,6 +32,8 @@ export interface ModuleLayout {
   readonly signedSize: number;
   /** How many signatures are stacked. */
   readonly signatures: number;
+  /** Why there are more that cannot be removed; null when all were found. */
+  readonly unremovable: string | null;
 }
 
 /** The verdict on one module. */

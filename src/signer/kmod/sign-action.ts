@@ -1,12 +1,13 @@
 import { SignerError } from '../errors.ts';
 import type { ExistingSignaturePolicy, SignAction } from '../report.ts';
 import type { ModuleAnalysis } from './analyze-module.ts';
+import { damagedModule } from './module-errors.ts';
 import type { ModuleSignatureOptions } from './module-signature.ts';
 
 /**
  * Decides what signing means for a module that was analyzed with the signer's certificate as trusted.
  * A module with exactly the wanted signature is left alone whatever the policy.
- * @throws SignerError ALREADY_SIGNED
+ * @throws SignerError ALREADY_SIGNED; DAMAGED_MODULE when earlier signatures cannot be removed
  */
 export function decideSignAction(
   analysis: Pick<ModuleAnalysis, 'layout' | 'verdict'>,
@@ -16,6 +17,7 @@ export function decideSignAction(
   if (hasWantedSignature(analysis, wanted)) return 'unchanged';
   switch (policy) {
     case 'replace':
+      if (analysis.layout.unremovable !== null) throw damagedModule(analysis.layout.unremovable);
       return 'replaced';
     case 'keep':
       return 'kept';
@@ -41,6 +43,7 @@ function hasWantedSignature(
 ): boolean {
   return (
     layout.signatures === 1 &&
+    layout.unremovable === null &&
     verdict.state === 'trusted' &&
     verdict.certificateFingerprint === signer.fingerprint &&
     verdict.signature?.hash === hash &&

@@ -1,4 +1,4 @@
-import { DerError, readDerHeader } from '../cms/der.ts';
+import { SignerError } from '../errors.ts';
 import type { ByteSource } from './byte-source.ts';
 import { damagedModule } from './module-errors.ts';
 import type { ModuleLayout } from './module.ts';
@@ -7,19 +7,21 @@ import type { ModuleLayout } from './module.ts';
 const magic = Buffer.from('~Module signature appended~\n', 'latin1');
 const structLength = 12;
 const trailerLength = structLength + magic.length;
-/** PKEY_ID_PKCS7, the one identifier type in use. */
-const idTypePkcs7 = 2;
+/** Types of identifiers: CMS, and what kernels before 4.3 took. */
+const idType = { pgp: 0, x509: 1, pkcs7: 2 } as const;
 /** Enough for the trailer and an RSA signature with a long issuer, so that one read does. */
 const tailLength = 4096;
 /** A module that was signed on every build by a careless pipeline does not get near this. */
 const maxSignatures = 100;
 /** A CMS with a certificate chain is some kilobytes. */
 const maxSignatureLength = 256 * 1024;
+/** Tag, and a length of up to four octets. */
+const maxHeaderLength = 6;
 
 /** The struct and the magic that follow a CMS of the given length. */
 export function encodeTrailer(signatureLength: number): Buffer {
   const struct = Buffer.alloc(structLength);
-  struct[2] = idTypePkcs7;
+  struct[2] = idType.pkcs7;
   struct.writeUInt32BE(signatureLength, 8);
   return Buffer.concat([struct, magic]);
 }
@@ -27,8 +29,17 @@ export function encodeTrailer(signatureLength: number): Buffer {
 /** A module's layout with the bytes of its last signature. */
 export interface SignedLayout {
   readonly layout: ModuleLayout;
-  /** DER of the last signature, the one that counts; null when unsigned. */
+  /** What the trailer gives as the last signature, the one that counts: a CMS, and perhaps bytes after it; null when unsigned. */
   readonly signature: Buffer | null;
+  /** The kind of a signature that only kernels before 4.3 took; null for a CMS. */
+  readonly oldType: 'PGP' | 'X.509' | null;
+}
+
+interface Trailer {
+  readonly start: number;
+  readonly type: number;
+  readonly signatureStart: number;
+  readonly signatureLength: number;
 }
 
 /** Finds where a module ends and its signatures begin. @throws SignerError DAMAGED_MODULE */
@@ -36,61 +47,80 @@ export async function readModuleLayout(source: ByteSource): Promise<ModuleLayout
   return (await readSignedLayout(source)).layout;
 }
 
-/** Finds the layout and the last signature. @throws SignerError DAMAGED_MODULE */
+/**
+ * Finds the layout and the last signature. The kernel looks at no other: earlier ones that cannot be read are no damage,
+ * but cannot be removed either. @throws SignerError DAMAGED_MODULE
+ */
 export async function readSignedLayout(source: ByteSource): Promise<SignedLayout> {
-  let end = source.size;
-  let last: { signature: Buffer; start: number } | undefined;
-  let signatures = 0;
-  for (;;) {
-    const found = await readLastSignature(source, end);
-    if (found === null) break;
-    signatures += 1;
-    if (signatures > maxSignatures) throw damagedModule(`more than ${maxSignatures} signatures are appended`);
-    last ??= found;
-    end = found.start;
+  const last = await readTrailer(source, source.size);
+  if (last === null) {
+    const layout = { contentSize: source.size, signedSize: source.size, signatures: 0, unremovable: null };
+    return { layout, oldType: null, signature: null };
   }
-  return {
-    layout: { contentSize: end, signedSize: last?.start ?? source.size, signatures },
-    signature: last?.signature ?? null,
-  };
+  const layout = { signedSize: last.start, ...(await readEarlier(source, last)) };
+  const oldType = last.type === idType.pkcs7 ? null : last.type === idType.pgp ? 'PGP' : 'X.509';
+  return { layout, oldType, signature: await source.read(last.signatureStart, last.signatureLength) };
 }
 
-async function readLastSignature(
+async function readEarlier(
   source: ByteSource,
-  end: number,
-): Promise<{ signature: Buffer; start: number } | null> {
+  last: Trailer,
+): Promise<Pick<ModuleLayout, 'contentSize' | 'signatures' | 'unremovable'>> {
+  let contentSize = last.start;
+  for (let signatures = 1; ; signatures += 1) {
+    const unremovable = (what: string) => ({ contentSize, signatures, unremovable: what });
+    if (signatures > maxSignatures) return unremovable(`more than ${maxSignatures} signatures are appended`);
+    try {
+      const found = await readTrailer(source, contentSize);
+      if (found === null) return { contentSize, signatures, unremovable: null };
+      contentSize = found.start;
+    } catch (error) {
+      if (!(error instanceof SignerError)) throw error;
+      return unremovable('an earlier signature in it cannot be read');
+    }
+  }
+}
+
+async function readTrailer(source: ByteSource, end: number): Promise<Trailer | null> {
   const tailStart = Math.max(0, end - tailLength);
   const tail = await source.read(tailStart, end - tailStart);
   if (tail.length < magic.length || !tail.subarray(-magic.length).equals(magic)) return null;
   if (tail.length < trailerLength) throw damagedModule('the signature trailer is cut short');
-  const length = readStruct(tail.subarray(-trailerLength, -magic.length));
-  const start = end - trailerLength - length;
-  if (length > maxSignatureLength || start < 0)
+  const { type, names, signatureLength } = readStruct(tail.subarray(-trailerLength, -magic.length));
+  const signatureStart = end - trailerLength - signatureLength;
+  const start = signatureStart - names;
+  if (signatureLength > maxSignatureLength || start <= 0)
     throw damagedModule('the signature trailer gives an impossible length');
-  const signature =
-    start >= tailStart
-      ? tail.subarray(start - tailStart, start - tailStart + length)
-      : await source.read(start, length);
-  checkSignatureLength(signature);
-  return { signature, start };
+  const head =
+    signatureStart >= tailStart
+      ? tail.subarray(signatureStart - tailStart)
+      : await source.read(signatureStart, maxHeaderLength);
+  if (type === idType.pkcs7) checkSignatureStart(head.subarray(0, signatureLength), signatureLength);
+  return { start, type, signatureStart, signatureLength };
 }
 
-/** Reads struct module_signature: for PKCS #7 everything but the type and the length is zero. */
-function readStruct(struct: Buffer): number {
-  if (struct[2] !== idTypePkcs7) throw damagedModule('the signature trailer is not of the PKCS #7 type');
-  if (struct.subarray(0, 8).some((octet, position) => position !== 2 && octet !== 0)) {
+/**
+ * Reads struct module_signature. For PKCS #7 everything but the type and the length is zero; the older types have the
+ * lengths of the signer's name and of the key identifier besides, which stand before the signature.
+ */
+function readStruct(struct: Buffer): { type: number; names: number; signatureLength: number } {
+  const [algorithm, hash, type = 0, signerLength = 0, keyIdLength = 0, ...padding] = struct.subarray(0, 8);
+  const signatureLength = struct.readUInt32BE(8);
+  if (type === idType.pgp || type === idType.x509)
+    return { type, names: signerLength + keyIdLength, signatureLength };
+  if (type !== idType.pkcs7) throw damagedModule('the signature trailer is of an unknown type');
+  if ([algorithm, hash, signerLength, keyIdLength, ...padding].some((octet) => octet !== 0))
     throw damagedModule('the signature trailer has a value where there must be none');
-  }
-  return struct.readUInt32BE(8);
+  return { type, names: 0, signatureLength };
 }
 
-/** A wrong length would cut the module at the wrong place, so it must be that of the CMS itself. */
-function checkSignatureLength(signature: Buffer): void {
-  try {
-    const { tag, headerLength, contentLength } = readDerHeader(signature);
-    if (tag === 0x30 && headerLength + contentLength === signature.length) return;
-  } catch (error) {
-    if (!(error instanceof DerError)) throw error;
-  }
+/** A wrong length would cut the module at the wrong place, so a CMS that fits must begin there. */
+function checkSignatureStart(head: Buffer, length: number): void {
+  const [tag = 0, first = 0] = head;
+  const octets = first > 0x80 ? first - 0x80 : 0;
+  const isPlausible = (tag | 0x20) === 0x30 && octets <= 4 && head.length >= 2 + octets;
+  const contentLength = octets === 0 ? first : isPlausible ? head.readUIntBE(2, octets) : 0;
+  const isIndefinite = first === 0x80;
+  if (isPlausible && (isIndefinite || 2 + octets + contentLength <= length)) return;
   throw damagedModule('the appended signature is not a CMS of the length that its trailer gives');
 }

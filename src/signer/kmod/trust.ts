@@ -1,48 +1,236 @@
 import type { X509Certificate } from 'node:crypto';
-import { certificateFields } from '../cms/certificate-fields.ts';
-import type { SignerIdentifier } from '../cms/parse-signed-data.ts';
+import { oid } from '../cms/algorithms.ts';
+import { checkSignature, type KernelFeatures } from '../cms/check-signature.ts';
+import type { ParsedCertificate } from '../cms/parse-certificate.ts';
+import type { SignedData, SignerInfo } from '../cms/parse-signed-data.ts';
+import { SignatureRefusal } from '../cms/refusal.ts';
+import { checkIssued, same, signsItself } from '../cms/self-signature.ts';
+import type { HashAlgorithm } from '../hash.ts';
+import type { Keyring, TrustedKey } from './keyring.ts';
 
-/** The certificate that a signature was made with, and the trusted one that it leads to (often the same). */
-export interface TrustedSigner {
-  readonly signer: X509Certificate;
-  readonly anchor: X509Certificate;
+/** Checks of signatures that one message may cost. Messages of sign-file cost one. */
+const maxChecks = 500;
+
+/** What a kernel makes of a message. */
+export type TrustResult =
+  | { readonly trusted: true; readonly signer: SignerInfo; readonly anchor: X509Certificate }
+  | {
+      readonly trusted: false;
+      readonly refusal: SignatureRefusal;
+      /** Whose signature decided, and which trusted certificate it was held against; null for neither. */
+      readonly signer: SignerInfo | null;
+      readonly anchor: X509Certificate | null;
+    };
+
+export interface TrustOptions {
+  readonly keyring: Keyring;
+  readonly features: KernelFeatures;
+  /** The digest of the bytes that were signed. */
+  readonly digest: (hash: HashAlgorithm) => Promise<Buffer>;
 }
 
-/** Longer chains do not occur with module keys. */
-const maxChainLength = 8;
+/** A certificate that came with the message, and what was found out about it. */
+interface Embedded {
+  readonly certificate: ParsedCertificate;
+  readonly signsItself: boolean;
+  issuer: Embedded | undefined;
+  seen: boolean;
+  anchor: X509Certificate | undefined;
+}
 
-/**
- * Finds the signer among the trusted certificates, or among those embedded in the signature with a chain of
- * embedded ones up to a trusted certificate. Dates are not looked at: kernels do not look at them either.
- */
-export function findTrusted(
-  identifier: SignerIdentifier,
-  trusted: readonly X509Certificate[],
-  embedded: readonly X509Certificate[],
-): TrustedSigner | null {
-  const own = trusted.find((certificate) => isNamedBy(certificate, identifier));
-  if (own !== undefined) return { signer: own, anchor: own };
-  const leaf = embedded.find((certificate) => isNamedBy(certificate, identifier));
-  if (leaf === undefined) return null;
-  let current = leaf;
-  for (let length = 0; length < maxChainLength; length += 1) {
-    const child = current;
-    const anchor = trusted.find((candidate) => isIssuedBy(child, candidate));
-    if (anchor !== undefined) return { signer: leaf, anchor };
-    const next = embedded.find((candidate) => candidate !== child && isIssuedBy(child, candidate));
-    if (next === undefined) return null;
-    current = next;
+/** Judges a parsed message with a kernel's keys, as pkcs7_verify and pkcs7_validate_trust do one after the other. */
+export async function judgeMessage(message: SignedData, options: TrustOptions): Promise<TrustResult> {
+  return new MessageTrial(message, options).judge();
+}
+
+class MessageTrial {
+  readonly #message: SignedData;
+  readonly #options: TrustOptions;
+  readonly #embedded: Embedded[] = [];
+  readonly #owners = new Map<SignerInfo, Embedded>();
+  #checks = 0;
+  #signer: SignerInfo | null = null;
+  #anchor: X509Certificate | null = null;
+
+  constructor(message: SignedData, options: TrustOptions) {
+    this.#message = message;
+    this.#options = options;
   }
-  return null;
+
+  async judge(): Promise<TrustResult> {
+    try {
+      await this.#readEmbedded();
+      this.#checkForm();
+      for (const signer of this.#message.signers) await this.#verify(signer);
+      return await this.#validate();
+    } catch (error) {
+      if (!(error instanceof SignatureRefusal)) throw error;
+      return { trusted: false, refusal: error, signer: this.#signer, anchor: this.#anchor };
+    }
+  }
+
+  async #readEmbedded(): Promise<void> {
+    const { features } = this.#options;
+    for (const certificate of this.#message.certificates) {
+      if (certificate.keyAlgorithm === 'ecdsa-nist-p521' && !features.ecdsa)
+        throw new SignatureRefusal('ENOPKG', 'with a certificate on P-521, which kernels before 6.10 refuse');
+      this.#count();
+      this.#embedded.push({
+        certificate,
+        signsItself: await signsItself(certificate, features),
+        issuer: undefined,
+        seen: false,
+        anchor: undefined,
+      });
+    }
+  }
+
+  #checkForm(): void {
+    const { hasContent, contentType, signers } = this.#message;
+    if (hasContent) throw new SignatureRefusal('EBADMSG', 'with its content inside');
+    if (contentType !== oid.data)
+      throw new SignatureRefusal('EKEYREJECTED', 'over content of another type than plain data');
+    if (signers[0].hasSignedAttributes)
+      throw new SignatureRefusal('EKEYREJECTED', 'with signed attributes, which modules must not have');
+  }
+
+  /** The part that needs no keys: what the message says must be consistent. */
+  async #verify(signer: SignerInfo): Promise<void> {
+    this.#signer = signer;
+    const owner = this.#embedded.find(({ certificate }) => certificate.id.equals(signer.keyId));
+    if (owner === undefined) return;
+    const { notBefore, notAfter } = owner.certificate;
+    const { signingTime } = signer;
+    if (signingTime !== null && (signingTime < notBefore || signingTime > notAfter))
+      throw new SignatureRefusal('EKEYREJECTED', 'made outside of the validity of its certificate');
+    this.#owners.set(signer, owner);
+    await this.#checkSigner(signer, owner.certificate);
+    await this.#verifyChain(owner);
+  }
+
+  async #verifyChain(owner: Embedded): Promise<void> {
+    for (const one of this.#embedded) one.seen = false;
+    let current = owner;
+    for (;;) {
+      current.seen = true;
+      if (current.signsItself) {
+        current.issuer = current;
+        return;
+      }
+      const issuer = this.#findIssuer(current.certificate);
+      if (issuer === undefined || issuer.seen) return;
+      if (current.issuer !== issuer) {
+        this.#count();
+        await checkIssued(current.certificate, issuer.certificate, this.#options.features);
+      }
+      current.issuer = issuer;
+      current = issuer;
+    }
+  }
+
+  #findIssuer({ authorityId, authorityKeyIdentifier }: ParsedCertificate): Embedded | undefined {
+    if (authorityId === null) {
+      return this.#embedded.find(({ certificate }) =>
+        same(certificate.subjectKeyIdentifier, authorityKeyIdentifier),
+      );
+    }
+    const found = this.#embedded.find(({ certificate }) => certificate.id.equals(authorityId));
+    if (
+      found !== undefined &&
+      authorityKeyIdentifier !== null &&
+      !same(found.certificate.subjectKeyIdentifier, authorityKeyIdentifier)
+    )
+      throw new SignatureRefusal('EKEYREJECTED', 'with certificates whose key identifiers do not fit');
+    return found;
+  }
+
+  /** One signer must lead to a trusted key, and none whose key is trusted may fail. */
+  async #validate(): Promise<TrustResult> {
+    for (const one of this.#embedded) one.seen = false;
+    let result: TrustResult | undefined;
+    for (const signer of this.#message.signers) {
+      this.#signer = signer;
+      this.#anchor = null;
+      const anchor = await this.#findAnchor(signer);
+      if (anchor !== undefined) result ??= { trusted: true, signer, anchor };
+    }
+    if (result !== undefined) return result;
+    [this.#signer] = this.#message.signers;
+    throw new SignatureRefusal('ENOKEY', 'by none of the trusted keys');
+  }
+
+  async #findAnchor(signer: SignerInfo): Promise<X509Certificate | undefined> {
+    const { keyring } = this.#options;
+    const passed: Embedded[] = [];
+    for (let one = this.#owners.get(signer); one !== undefined; one = one.issuer) {
+      if (one.seen) {
+        return one.anchor === undefined ? undefined : mark(passed, one.anchor);
+      }
+      one.seen = true;
+      const keys = findQuietly(keyring, one.certificate);
+      if (keys.length > 0) return mark([...passed, one], await this.#checkDescendant(signer, passed, keys));
+      if (one.issuer === one) return undefined;
+      passed.push(one);
+    }
+    const last = passed.at(-1);
+    if (last !== undefined) {
+      const { authorityId, authorityKeyIdentifier } = last.certificate;
+      const keys = keyring.find(authorityId, authorityKeyIdentifier);
+      if (keys.length > 0) return mark(passed, await this.#checkDescendant(signer, passed, keys));
+    }
+    const keys = keyring.find(signer.keyId, null);
+    return keys.length > 0 ? this.#checkDescendant(signer, [], keys) : undefined;
+  }
+
+  /** Checks what a trusted key must have signed: the last certificate of the chain, or the message itself. */
+  async #checkDescendant(
+    signer: SignerInfo,
+    chain: readonly Embedded[],
+    keys: readonly TrustedKey[],
+  ): Promise<X509Certificate> {
+    const descendant = chain.at(-1);
+    for (const { certificate, parsed } of keys) {
+      this.#anchor = certificate;
+      try {
+        if (descendant === undefined) await this.#checkSigner(signer, parsed);
+        else {
+          this.#count();
+          await checkIssued(descendant.certificate, parsed, this.#options.features);
+        }
+      } catch (error) {
+        if (error instanceof SignatureRefusal) throw new SignatureRefusal('EKEYREJECTED', error.message);
+        throw error;
+      }
+    }
+    const [first] = keys;
+    if (first === undefined) throw new RangeError('no key');
+    return first.certificate;
+  }
+
+  async #checkSigner(signer: SignerInfo, key: ParsedCertificate): Promise<void> {
+    this.#count();
+    const digest = await this.#options.digest(signer.hash);
+    await checkSignature(key, { ...signer, digest }, this.#options.features);
+  }
+
+  #count(): void {
+    this.#checks += 1;
+    if (this.#checks > maxChecks)
+      throw new SignatureRefusal('EBADMSG', `that costs more than ${maxChecks} checks`);
+  }
 }
 
-function isNamedBy(certificate: X509Certificate, identifier: SignerIdentifier): boolean {
-  const fields = certificateFields(certificate);
-  return identifier.form === 'issuer-and-serial'
-    ? fields.issuer.equals(identifier.issuer) && fields.serialNumber.equals(identifier.serialNumber)
-    : fields.subjectKeyIdentifier?.equals(identifier.keyIdentifier) === true;
+/** The kernel passes over a certificate whose key identifier is not that of the key that it found by its name. */
+function findQuietly(keyring: Keyring, { id, subjectKeyIdentifier }: ParsedCertificate) {
+  try {
+    return keyring.find(id, subjectKeyIdentifier);
+  } catch (error) {
+    if (error instanceof SignatureRefusal) return [];
+    throw error;
+  }
 }
 
-function isIssuedBy(certificate: X509Certificate, issuer: X509Certificate): boolean {
-  return certificate.checkIssued(issuer) && certificate.verify(issuer.publicKey);
+function mark(chain: readonly Embedded[], anchor: X509Certificate): X509Certificate {
+  for (const one of chain) one.anchor = anchor;
+  return anchor;
 }

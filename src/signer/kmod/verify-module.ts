@@ -1,16 +1,17 @@
-import { type KeyObject, X509Certificate } from 'node:crypto';
-import { certificateFields } from '../cms/certificate-fields.ts';
-import { checkSignature, isHashAlgorithm } from '../cms/check-signature.ts';
-import { DerError } from '../cms/der.ts';
+import type { X509Certificate } from 'node:crypto';
+import { der, DerError, derTag } from '../cms/der.ts';
 import { formatDistinguishedName } from '../cms/distinguished-name.ts';
 import { parseSignedData, type SignedData, type SignerInfo } from '../cms/parse-signed-data.ts';
+import { SignatureRefusal } from '../cms/refusal.ts';
 import { SignerError } from '../errors.ts';
+import type { HashAlgorithm } from '../hash.ts';
 import { certificateFingerprint } from '../keys/certificates.ts';
 import type { ByteSource } from './byte-source.ts';
 import { ContentDigests } from './content-digest.ts';
+import { Keyring } from './keyring.ts';
 import type { ModuleLayout, ModuleSignature, ModuleState } from './module.ts';
-import { findTrusted } from './trust.ts';
 import { readSignedLayout } from './trailer.ts';
+import { judgeMessage, type TrustResult } from './trust.ts';
 
 /** What a kernel that trusts the given certificates would say of a module. */
 export interface ModuleVerdict {
@@ -40,22 +41,25 @@ export async function verifyModule(
     layout = signed.layout;
     if (signed.signature === null)
       return verdict(layout, 'unsigned', null, 'The module carries no signature');
+    if (signed.oldType !== null) return verdict(layout, 'invalid', null, oldTypeProblem(signed.oldType));
     const cms = parseSignedData(signed.signature);
     return await judge({ layout, cms, certificates, digests });
   } catch (error) {
     if (error instanceof SignerError && error.code === 'DAMAGED_MODULE') {
       return verdict(layout, 'damaged', null, error.message);
     }
-    if (error instanceof DerError) {
-      return verdict(
-        layout,
-        'damaged',
-        null,
-        `The appended signature is not a well-formed CMS: ${error.message}`,
-      );
-    }
+    if (error instanceof SignatureRefusal) return unparsedVerdict(layout, error);
     throw error;
   }
+}
+
+/** The kernel's parser refuses some messages that are well-formed. */
+function unparsedVerdict(layout: ModuleLayout | null, refusal: SignatureRefusal): ModuleVerdict {
+  const { code, message } = refusal;
+  if (code === 'ENOPKG' || code === 'EKEYREJECTED')
+    return verdict(layout, 'invalid', null, refusalText(refusal));
+  const problem = `The appended signature is not a CMS that kernels take: ${message} (they answer ${code})`;
+  return verdict(layout, 'damaged', null, problem);
 }
 
 interface Case {
@@ -65,72 +69,54 @@ interface Case {
   readonly digests: ContentDigests;
 }
 
-/** One signer with a trusted key must fit, and none with a trusted key may fail. */
+/** Kernels differ in whether they know ECDSA: those that do not must not be needed, and those that do must agree. */
 async function judge({ layout, cms, certificates, digests }: Case): Promise<ModuleVerdict> {
-  const refused = refusedForm(cms);
-  if (refused !== null) return verdict(layout, 'invalid', cms.signers[0], refused);
-  const embedded = parseEmbedded(cms);
-  let trusted: ModuleVerdict | undefined;
-  for (const signer of cms.signers) {
-    const found = findTrusted(signer.identifier, certificates, embedded);
-    if (found === null) continue;
-    const problem = await signatureProblem(signer, found.signer, layout, digests);
-    const fingerprint = certificateFingerprint(found.anchor);
-    if (problem !== null) return verdict(layout, 'invalid', signer, problem, fingerprint);
-    trusted ??= verdict(layout, 'trusted', signer, null, fingerprint);
+  const digest = (hash: HashAlgorithm) => digests.get(hash, layout.signedSize);
+  const judgeOn = async (ecdsa: boolean) => {
+    const features = { ecdsa };
+    const keyring = await Keyring.load(certificates, features);
+    return { keyring, result: await judgeMessage(cms, { keyring, features, digest }) };
+  };
+  const modern = await judgeOn(true);
+  const { result } = modern;
+  if (!result.trusted) return refusedVerdict(layout, cms, modern);
+  if (result.signer.keyAlgorithm !== 'ecdsa') {
+    const plain = await judgeOn(false);
+    if (!plain.result.trusted) return refusedVerdict(layout, cms, plain);
   }
-  return (
-    trusted ?? verdict(layout, 'untrusted', cms.signers[0], untrustedProblem(cms.signers[0], certificates))
-  );
+  return verdict(layout, 'trusted', result.signer, null, certificateFingerprint(result.anchor));
 }
 
-/** Forms that CMS knows and the kernel refuses whoever signed (crypto/asymmetric_keys/pkcs7_verify.c). */
-function refusedForm({ hasContent, signers }: SignedData): string | null {
-  if (hasContent) return 'The signature carries its content inside, which kernels refuse';
-  if (signers.some((signer) => signer.hasSignedAttributes)) {
-    return 'The signature has signed attributes, which kernels refuse for modules';
+function refusedVerdict(
+  layout: ModuleLayout,
+  cms: SignedData,
+  { keyring, result }: { readonly keyring: Keyring; readonly result: TrustResult },
+): ModuleVerdict {
+  if (result.trusted) throw new RangeError('a trusted message was not refused');
+  const { refusal, anchor } = result;
+  const signer = result.signer ?? cms.signers[0];
+  if (refusal.code === 'ENOKEY')
+    return verdict(layout, 'untrusted', signer, untrustedProblem(signer, keyring));
+  const fingerprint = anchor === null ? null : certificateFingerprint(anchor);
+  return verdict(layout, 'invalid', signer, refusalText(refusal), fingerprint);
+}
+
+function oldTypeProblem(type: string): string {
+  return `The module carries a signature of the old type ${type}, which kernels from 4.3 on do not know (they answer ENOPKG)`;
+}
+
+function refusalText({ code, message }: SignatureRefusal): string {
+  return `The module carries a signature ${message} (kernels answer ${code})`;
+}
+
+function untrustedProblem(signer: SignerInfo, keyring: Keyring): string | null {
+  if (keyring.isEmpty) return null;
+  const unloadable = keyring.findUnloadable(signer.keyId);
+  if (unloadable !== undefined) {
+    const { certificate, refusal } = unloadable;
+    const subject = certificate.subject.replaceAll('\n', ', ');
+    return `Kernels do not load the signer's certificate, of ${subject}: it comes ${refusal.message} (${refusal.code})`;
   }
-  return null;
-}
-
-async function signatureProblem(
-  { hash, keyAlgorithm, signature }: SignerInfo,
-  certificate: X509Certificate,
-  { signedSize }: ModuleLayout,
-  digests: ContentDigests,
-): Promise<string | null> {
-  if (!isHashAlgorithm(hash)) return `The digest algorithm ${hash} is not one that kernels accept`;
-  const key = publicKeyOf(certificate);
-  if (key === null) return "The certificate's key is of an unknown kind";
-  const type = key.asymmetricKeyType === 'ec' ? 'ecdsa' : key.asymmetricKeyType;
-  if (keyAlgorithm !== type)
-    return `The signature algorithm ${keyAlgorithm} does not fit the certificate's key`;
-  const fits = await checkSignature(key, hash, await digests.get(hash, signedSize), signature);
-  return fits ? null : 'The signature does not fit the module: its bytes were changed, or another key signed';
-}
-
-function publicKeyOf(certificate: X509Certificate): KeyObject | null {
-  try {
-    return certificate.publicKey;
-  } catch {
-    return null;
-  }
-}
-
-function parseEmbedded({ certificates }: SignedData): X509Certificate[] {
-  return certificates.map((raw) => {
-    try {
-      const certificate = new X509Certificate(raw);
-      certificateFields(certificate);
-      return certificate;
-    } catch {
-      throw new DerError('a certificate in it cannot be read');
-    }
-  });
-}
-
-function untrustedProblem(signer: SignerInfo, certificates: readonly X509Certificate[]): string | null {
-  if (certificates.length === 0) return null;
   const { signer: name } = describeSigner(signer);
   const who =
     name.form === 'issuer-and-serial'
@@ -145,8 +131,8 @@ function describeSigner({ identifier, hash, keyAlgorithm }: SignerInfo): ModuleS
       identifier.form === 'issuer-and-serial'
         ? {
             form: 'issuer-and-serial',
-            issuer: formatDistinguishedName(identifier.issuer),
-            serialNumber: serialText(identifier.serialNumber),
+            issuer: issuerText(identifier.issuer),
+            serialNumber: identifier.serialNumber.toString('hex').toUpperCase(),
           }
         : { form: 'key-identifier', keyIdentifier: identifier.keyIdentifier.toString('hex') },
     hash,
@@ -154,12 +140,14 @@ function describeSigner({ identifier, hash, keyAlgorithm }: SignerInfo): ModuleS
   };
 }
 
-/** The digits of an INTEGER in DER, as openssl and modinfo print them, without colons. */
-function serialText(integer: Buffer): string {
-  return integer
-    .subarray(integer[1] !== undefined && integer[1] > 0x80 ? 2 + (integer[1] & 0x7f) : 2)
-    .toString('hex')
-    .toUpperCase();
+/** Kernels compare names byte by byte, so one may be no name that can be read. */
+function issuerText(contents: Buffer): string {
+  try {
+    return formatDistinguishedName(der(derTag.sequence, contents));
+  } catch (error) {
+    if (error instanceof DerError) return `#${contents.toString('hex', 0, 64)}`;
+    throw error;
+  }
 }
 
 function verdict(

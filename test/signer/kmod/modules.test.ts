@@ -23,6 +23,7 @@ import { fileSource, sliceSource } from '../../../src/signer/kmod/file-source.ts
 import type { ModuleCompression } from '../../../src/signer/kmod/module.ts';
 import { readModuleInfo } from '../../../src/signer/kmod/module-info.ts';
 import { createModuleSignature } from '../../../src/signer/kmod/module-signature.ts';
+import { decideSignAction } from '../../../src/signer/kmod/sign-action.ts';
 import { encodeTrailer, readModuleLayout } from '../../../src/signer/kmod/trailer.ts';
 import { verifyModule } from '../../../src/signer/kmod/verify-module.ts';
 import { kernelRelease, unpackedPackagePath } from '../../secure-boot/packages.ts';
@@ -118,7 +119,12 @@ describe('sources', () => {
 
 describe('where a module ends', () => {
   test('without a signature it is the end of the file', async () => {
-    const expected = { contentSize: hello.length, signedSize: hello.length, signatures: 0 };
+    const expected = {
+      contentSize: hello.length,
+      signedSize: hello.length,
+      signatures: 0,
+      unremovable: null,
+    };
     expect(await readModuleLayout(bufferSource(hello))).toEqual(expected);
   });
 
@@ -126,7 +132,12 @@ describe('where a module ends', () => {
     const once = await append(hello);
     const twice = await append(once, stranger);
     const layout = await readModuleLayout(bufferSource(await append(twice)));
-    expect(layout).toEqual({ contentSize: hello.length, signedSize: twice.length, signatures: 3 });
+    expect(layout).toEqual({
+      contentSize: hello.length,
+      signedSize: twice.length,
+      signatures: 3,
+      unremovable: null,
+    });
   });
 
   test.each<[string, (signed: Buffer) => Buffer]>([
@@ -134,12 +145,11 @@ describe('where a module ends', () => {
     ['a length of nothing', (signed) => withField(signed, 8, 0)],
     ['a length one too small', (signed) => withField(signed, 8, signed.readUInt32BE(signed.length - 32) - 1)],
     ['a length one too large', (signed) => withField(signed, 8, signed.readUInt32BE(signed.length - 32) + 1)],
-    ['another identifier type', (signed) => withField(signed, 0, 0x00000100)],
+    ['another identifier type', (signed) => withField(signed, 0, 0x00000300)],
     ['a hash in the struct', (signed) => withField(signed, 0, 0x00040200)],
     ['something in the padding', (signed) => withField(signed, 4, 1)],
     ['a trailer and nothing before', () => encodeTrailer(10).subarray(4)],
     ['the magic alone', (signed) => signed.subarray(-28)],
-    ['more signatures than anyone made', () => stacked(101)],
   ])('%s is damage', async (_, change) => {
     const module = change(Buffer.from(await append(hello)));
     await expect(readModuleLayout(bufferSource(module))).rejects.toMatchObject(damaged);
@@ -147,6 +157,41 @@ describe('where a module ends', () => {
       state: 'damaged',
       problem: expect.any(String),
     });
+  });
+
+  test.each<[string, () => Buffer, string]>([
+    ['more than anyone made', () => stacked(101), 'more than 100 signatures are appended'],
+    [
+      'one that cannot be read',
+      () => withField(Buffer.concat([hello, Buffer.alloc(100), encodeTrailer(100)]), 0, 0x00000200),
+      'an earlier signature in it cannot be read',
+    ],
+  ])('of earlier signatures, %s stays, and only replacing it is an error', async (_, make, unremovable) => {
+    const module = await append(Buffer.concat([hello, make()]));
+    const layout = await readModuleLayout(bufferSource(module));
+    expect(layout.unremovable).toBe(unremovable);
+    const verdict = await verifyModule(bufferSource(module), [signer.certificate]);
+    expect(verdict.state).toBe('trusted');
+    const wanted = { signer, hash: 'sha256', identifierForm: 'key-identifier', path: 'a.ko' } as const;
+    expect(() => decideSignAction({ layout, verdict }, { ...wanted, policy: 'replace' })).toThrow(
+      unremovable,
+    );
+    expect(decideSignAction({ layout, verdict }, { ...wanted, policy: 'keep' })).toBe('kept');
+  });
+
+  test.each([
+    ['PGP', 0],
+    ['X.509', 1],
+  ])('a signature of the old type %s is named, and can be replaced', async (type, number) => {
+    const trailer = encodeTrailer(20);
+    trailer.set([1, 4, number, 4, 5]);
+    const module = Buffer.concat([hello, Buffer.from('namekeyid'), Buffer.alloc(20, 7), trailer]);
+    const verdict = await verifyModule(bufferSource(module), [signer.certificate]);
+    expect(verdict).toMatchObject({ state: 'invalid', problem: expect.stringContaining(`old type ${type}`) });
+    const layout = await readModuleLayout(bufferSource(module));
+    expect(layout).toMatchObject({ contentSize: hello.length, signatures: 1, unremovable: null });
+    const wanted = { signer, hash: 'sha256', identifierForm: 'key-identifier', path: 'a.ko' } as const;
+    expect(decideSignAction({ layout, verdict }, { ...wanted, policy: 'replace' })).toBe('replaced');
   });
 
   test('of any bytes is found or refused, and nothing else', async () => {
@@ -442,53 +487,25 @@ describe('the verdict', () => {
       expect(verdict.problem === null).toBe(state === 'trusted');
     });
 
+    const makeCertificate = (name: string, subject: string, files: string[], extension: string) => {
+      const output = ['-out', `${name}.pem`, '-addext', extension];
+      run('req', '-x509', '-nodes', '-config', 'plain.cnf', '-subj', subject, ...files, ...output);
+    };
+
     test('a leaf that only claims to be of the CA', async () => {
-      // Without key identifiers there is nothing but names to go by, until the signature is checked.
       writeFileSync(join(directory, 'plain.cnf'), '[req]\ndistinguished_name=name\n[name]\n');
-      const plain = ['-config', 'plain.cnf', '-subj', '/CN=plain'];
-      run(
-        'req',
-        '-x509',
-        '-newkey',
-        'rsa:2048',
-        '-nodes',
-        '-keyout',
-        'fake.key',
-        '-out',
-        'fake.pem',
-        ...plain,
-      );
-      run(
-        'req',
-        '-x509',
-        '-newkey',
-        'rsa:2048',
-        '-nodes',
-        '-keyout',
-        'real.key',
-        '-out',
-        'real.pem',
-        ...plain,
-      );
-      const leaf = ['-key', 'leaf.key', '-config', 'plain.cnf', '-subj', '/CN=leaf'];
+      // Two authorities of the same name and key identifier: nothing but the signature tells them apart.
       for (const issuer of ['fake', 'real']) {
-        run(
-          'req',
-          '-x509',
-          ...leaf,
-          '-out',
-          `${issuer}-leaf.pem`,
-          '-CA',
-          `${issuer}.pem`,
-          '-CAkey',
-          `${issuer}.key`,
-        );
+        const newKey = ['-newkey', 'rsa:2048', '-keyout', `${issuer}.key`];
+        makeCertificate(issuer, '/CN=plain', newKey, 'subjectKeyIdentifier=01:02:03:04');
+        const under = ['-key', 'leaf.key', '-CA', `${issuer}.pem`, '-CAkey', `${issuer}.key`];
+        makeCertificate(`${issuer}-leaf`, '/CN=leaf', under, 'authorityKeyIdentifier=keyid');
       }
       const states = ['real', 'fake'].map(async (issuer) => {
         const module = signWith('-noattr', ...signedBy(`${issuer}-leaf`, 'leaf'));
         return (await verifyModule(bufferSource(module), [readCertificate('real.pem')])).state;
       });
-      expect(await Promise.all(states)).toEqual(['trusted', 'untrusted']);
+      expect(await Promise.all(states)).toEqual(['trusted', 'invalid']);
     });
 
     test('garbage in place of the CMS', async () => {

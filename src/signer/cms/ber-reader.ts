@@ -1,0 +1,189 @@
+import { malformed, SignatureRefusal } from './refusal.ts';
+
+/** One element as the kernel's decoder hands it on. */
+export interface BerElement {
+  /** The identifier octet as it stands there; 0 for one that was read part by part. */
+  readonly tag: number;
+  /** Contents without header and end marker. */
+  readonly content: Buffer;
+  /** Everything from the header on. */
+  readonly bytes: Buffer;
+}
+
+/** What the decoder's stack can address (lib/asn1_decoder.c). */
+const maxMessageLength = 65_535;
+const constructedBit = 0x20;
+const longTag = 0x1f;
+const indefinite = 0x80;
+/** Octets of a length: of elements that are looked into, and of those that are skipped. */
+const maxLengthOctets = 2;
+const maxSkippedLengthOctets = 7;
+
+interface Header {
+  readonly tag: number;
+  /** Position of the header. */
+  readonly start: number;
+  /** null: up to an end marker. */
+  readonly length: number | null;
+}
+
+/**
+ * Reads BER as the kernel does (lib/asn1_decoder.c), neither stricter nor more lenient: lengths may be longer than they
+ * need to be or indefinite, constructed elements may lack the bit that says so, and what follows the first element is
+ * not looked at. @throws SignatureRefusal from all that reads
+ */
+export class BerReader {
+  readonly #bytes: Buffer;
+  #at = 0;
+  /** End of the innermost element of known length. */
+  #end: number;
+
+  constructor(bytes: Buffer) {
+    if (bytes.length > maxMessageLength)
+      throw new SignatureRefusal('EMSGSIZE', `longer than ${maxMessageLength} bytes`);
+    this.#bytes = bytes;
+    this.#end = bytes.length;
+  }
+
+  /** Whether nothing is left of the innermost element of known length. */
+  get isAtEnd(): boolean {
+    return this.#at === this.#end;
+  }
+
+  /** Whether an element with the tag comes next; false at the end. */
+  comes(tag: number): boolean {
+    if (this.isAtEnd) return false;
+    return fits(this.#peekTag(), tag);
+  }
+
+  /** An element that is not looked into, with the tag, or undefined to take any. */
+  leaf(tag?: number): BerElement {
+    const header = this.#readHeader(tag);
+    const from = this.#at;
+    if (header.length !== null) {
+      this.#at += header.length;
+      return this.#element(header, from, this.#at);
+    }
+    this.#skipToEndMarker();
+    // The kernel counts the end marker of such an element to its contents.
+    return this.#element(header, from, this.#at);
+  }
+
+  /** An element whose parts `read` reads. */
+  inside(tag: number, read: () => void): BerElement {
+    return this.#constructed(tag, read, false);
+  }
+
+  /** An element that holds any number of parts, at least one; `read` reads one. */
+  list(tag: number, read: () => void): BerElement {
+    return this.#constructed(tag, read, true);
+  }
+
+  #constructed(tag: number, read: () => void, isList: boolean): BerElement {
+    const header = this.#readHeader(tag);
+    const from = this.#at;
+    const outerEnd = this.#end;
+    if (header.length !== null) this.#end = from + header.length;
+    do read();
+    while (!this.#leave(header, isList));
+    const to = header.length === null ? this.#at - 2 : this.#at;
+    this.#end = outerEnd;
+    return { ...this.#element(header, from, to), tag: 0 };
+  }
+
+  /** Whether the element is over; false where a list goes on. */
+  #leave({ length }: Header, isList: boolean): boolean {
+    if (length !== null) {
+      if (this.#at === this.#end) return true;
+      if (isList && this.#at < this.#end) return false;
+      throw malformed('an element has another length than it says');
+    }
+    if (this.#end - this.#at < 2) throw malformed('an element is cut short');
+    if (this.#bytes[this.#at] !== 0) {
+      if (isList) return false;
+      throw malformed('an end marker is missing');
+    }
+    if (this.#bytes[this.#at + 1] !== 0) throw malformed('an end marker has contents');
+    this.#at += 2;
+    return true;
+  }
+
+  #peekTag(): number {
+    if (this.#end - this.#at < 2) throw malformed('an element is cut short');
+    const tag = this.#bytes[this.#at] ?? 0;
+    if ((tag & longTag) === longTag) throw malformed('a tag number above 30');
+    return tag;
+  }
+
+  #readHeader(wanted: number | undefined): Header {
+    const start = this.#at;
+    const tag = this.#peekTag();
+    if (wanted !== undefined && !fits(tag, wanted))
+      throw malformed(`tag 0x${tag.toString(16)} where 0x${wanted.toString(16)} should be`);
+    this.#at += 1;
+    const first = this.#octet();
+    if (first === indefinite) {
+      if ((tag & constructedBit) === 0) throw malformed('an indefinite length where there may be none');
+      if (this.#end - this.#at < 2) throw malformed('an element is cut short');
+      return { tag, start, length: null };
+    }
+    return { tag, start, length: this.#length(first, maxLengthOctets) };
+  }
+
+  #octet(): number {
+    const octet = this.#bytes[this.#at];
+    if (this.#at >= this.#end || octet === undefined) throw malformed('an element is cut short');
+    this.#at += 1;
+    return octet;
+  }
+
+  #length(first: number, maxOctets: number): number {
+    let length = first;
+    if (first > indefinite) {
+      const octets = first - indefinite;
+      if (octets > maxOctets) throw malformed('a length of too many octets');
+      length = 0;
+      for (let read = 0; read < octets; read += 1) length = length * 256 + this.#octet();
+    }
+    if (length > this.#end - this.#at) throw malformed('an element is cut short');
+    return length;
+  }
+
+  /** Passes over elements of any depth up to the end marker of the one that was entered. */
+  #skipToEndMarker(): void {
+    for (let open = 1; open > 0;) {
+      if (this.#end - this.#at < 2) throw malformed('an end marker is missing');
+      let tag = this.#octet();
+      if (tag === 0) {
+        if (this.#octet() !== 0) throw malformed('an end marker has contents');
+        open -= 1;
+        continue;
+      }
+      const isConstructed = (tag & constructedBit) !== 0;
+      if ((tag & longTag) === longTag) {
+        do {
+          if (this.#end - this.#at < 2) throw malformed('an element is cut short');
+          tag = this.#octet();
+        } while ((tag & 0x80) !== 0);
+      }
+      const first = this.#octet();
+      if (first === indefinite) {
+        // The kernel looks at the octet that it read last of a long tag: in doubt it is refused.
+        if (!isConstructed || (tag & constructedBit) === 0)
+          throw malformed('an indefinite length where there may be none');
+        open += 1;
+        continue;
+      }
+      this.#at += this.#length(first, maxSkippedLengthOctets);
+    }
+  }
+
+  #element({ tag, start }: Header, from: number, to: number): BerElement {
+    return { tag, content: this.#bytes.subarray(from, to), bytes: this.#bytes.subarray(start, this.#at) };
+  }
+}
+
+/** A tag that says "constructed" is fitted by the same without that bit; the reverse is not so. */
+function fits(tag: number, wanted: number): boolean {
+  return ((tag ^ wanted) & ~(wanted & constructedBit)) === 0;
+}

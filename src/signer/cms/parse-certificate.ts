@@ -1,0 +1,237 @@
+import {
+  type CertificateSignature,
+  certificateSignatureOf,
+  curveOf,
+  identifierOf,
+  oid,
+} from './algorithms.ts';
+import { type BerElement, BerReader } from './ber-reader.ts';
+import { derTag } from './der.ts';
+import { malformed, SignatureRefusal } from './refusal.ts';
+
+/** A certificate as the kernel reads it. */
+export interface ParsedCertificate {
+  readonly bytes: Buffer;
+  /** By which signers and certificates name it: serial number and issuer. */
+  readonly id: Buffer;
+  readonly subjectKeyIdentifier: Buffer | null;
+  /** `id` of the issuer's certificate, where the certificate says. */
+  readonly authorityId: Buffer | null;
+  readonly authorityKeyIdentifier: Buffer | null;
+  /** Issuer and subject have the same name. */
+  readonly namesItself: boolean;
+  /** Milliseconds since the epoch. */
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** `rsa`, or `ecdsa-` and the curve. */
+  readonly keyAlgorithm: string;
+  /** SubjectPublicKeyInfo. */
+  readonly publicKey: Buffer;
+  /** What is signed. */
+  readonly toBeSigned: Buffer;
+  readonly signedBy: CertificateSignature;
+  readonly signature: Buffer;
+}
+
+const extension = { subjectKeyIdentifier: '2.5.29.14', authorityKeyIdentifier: '2.5.29.35' } as const;
+const constructed = 0x20;
+
+/**
+ * Parses a certificate as the kernel does (crypto/asymmetric_keys/x509_cert_parser.c, x509.asn1); bytes may follow it.
+ * Whether it signs itself rightly is not looked at. @throws SignatureRefusal
+ */
+export function parseCertificate(bytes: Buffer): ParsedCertificate {
+  return new CertificateReader(bytes).read();
+}
+
+/** Reads a UTCTime or GeneralizedTime as the kernel does: milliseconds since the epoch. @throws SignatureRefusal */
+export function parseTime({ tag, content }: Pick<BerElement, 'tag' | 'content'>): number {
+  const pattern = tag === derTag.utcTime ? /^(\d\d)(\d{10})Z$/ : /^(\d{4})(\d{10})Z$/;
+  const [, yearText = '', rest = ''] = pattern.exec(content.toString('latin1')) ?? [];
+  const short = Number(yearText);
+  const year = tag !== derTag.utcTime ? short : short + (short >= 50 ? 1900 : 2000);
+  const [month = 0, day = 0, hour = 0, minute = 0, second = 0] = (rest.match(/../g) ?? []).map(Number);
+  const isLong = tag === derTag.generalizedTime;
+  const lastDay = new Date(Date.UTC(2000 + (year % 400), month, 0)).getUTCDate();
+  if (
+    (!isLong && tag !== derTag.utcTime) ||
+    rest === '' ||
+    (isLong && year >= 1950 && year <= 2049) ||
+    year < 1970 ||
+    month < 1 ||
+    month > 12 ||
+    day < 1 ||
+    day > lastDay ||
+    hour > 24 ||
+    minute > 59 ||
+    second > 60
+  )
+    throw malformed('a time in it is not one');
+  return Date.UTC(year, month - 1, day, hour, minute, second);
+}
+
+/** Contents of a Name. @throws SignatureRefusal */
+export function readName(reader: BerReader): Buffer {
+  return reader.list(derTag.sequence, () =>
+    reader.list(derTag.set, () =>
+      reader.inside(derTag.sequence, () => {
+        reader.leaf(derTag.objectIdentifier);
+        reader.leaf();
+      }),
+    ),
+  ).content;
+}
+
+class CertificateReader {
+  readonly #bytes: Buffer;
+  readonly #reader: BerReader;
+  #serialNumber: Buffer = Buffer.alloc(0);
+  #issuer: Buffer = Buffer.alloc(0);
+  #subject: Buffer = Buffer.alloc(0);
+  #validity: [number, number] = [0, 0];
+  #keyAlgorithm = '';
+  #publicKey: Buffer = Buffer.alloc(0);
+  #signedBy: CertificateSignature = { hash: 'sha1', key: 'rsa' };
+  #signatureAlgorithm = '';
+  #subjectKeyIdentifier: Buffer | null = null;
+  #authority: Buffer | null = null;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+    this.#reader = new BerReader(bytes);
+  }
+
+  read(): ParsedCertificate {
+    const reader = this.#reader;
+    let toBeSigned: Buffer = Buffer.alloc(0);
+    let signature: Buffer = Buffer.alloc(0);
+    reader.inside(derTag.sequence, () => {
+      toBeSigned = reader.inside(derTag.sequence, () => this.#readToBeSigned()).bytes;
+      if (this.#readAlgorithm().identifier !== this.#signatureAlgorithm)
+        throw new SignatureRefusal('EINVAL', 'a certificate in it names two signature algorithms');
+      signature = bits(reader.leaf(derTag.bitString));
+    });
+    const { authorityId, authorityKeyIdentifier } = readAuthority(this.#authority);
+    return {
+      bytes: this.#bytes,
+      id: Buffer.concat([this.#serialNumber, this.#issuer]),
+      subjectKeyIdentifier: this.#subjectKeyIdentifier,
+      authorityId,
+      authorityKeyIdentifier,
+      namesItself: this.#subject.equals(this.#issuer),
+      notBefore: this.#validity[0],
+      notAfter: this.#validity[1],
+      keyAlgorithm: this.#keyAlgorithm,
+      publicKey: this.#publicKey,
+      toBeSigned,
+      signedBy: this.#signedBy,
+      signature,
+    };
+  }
+
+  #readToBeSigned(): void {
+    const reader = this.#reader;
+    if (reader.comes(0xa0)) reader.inside(0xa0, () => reader.leaf(derTag.integer));
+    this.#serialNumber = reader.leaf(derTag.integer).content;
+    this.#signatureAlgorithm = this.#readAlgorithm().identifier;
+    this.#signedBy = certificateSignatureOf(this.#signatureAlgorithm);
+    this.#issuer = readName(reader);
+    reader.inside(derTag.sequence, () => {
+      const notBefore = parseTime(reader.leaf());
+      // The kernel takes a missing end for the beginning.
+      this.#validity = [notBefore, reader.isAtEnd ? notBefore : parseTime(reader.leaf())];
+    });
+    this.#subject = readName(reader);
+    this.#publicKey = reader.inside(derTag.sequence, () => {
+      this.#keyAlgorithm = keyAlgorithmOf(this.#readAlgorithm());
+      bits(reader.leaf(derTag.bitString));
+    }).bytes;
+    for (const uniqueIdentifier of [0x81, 0x82]) {
+      if (reader.comes(uniqueIdentifier)) reader.leaf(uniqueIdentifier);
+    }
+    if (reader.comes(0xa3))
+      reader.inside(0xa3, () => reader.list(derTag.sequence, () => this.#readExtension()));
+  }
+
+  #readAlgorithm(): { identifier: string; parameters: BerElement | undefined } {
+    const reader = this.#reader;
+    let identifier = '';
+    let parameters: BerElement | undefined;
+    reader.inside(derTag.sequence, () => {
+      identifier = identifierOf(reader.leaf(derTag.objectIdentifier).content);
+      if (!reader.isAtEnd) parameters = reader.leaf();
+    });
+    return { identifier, parameters };
+  }
+
+  #readExtension(): void {
+    const reader = this.#reader;
+    reader.inside(derTag.sequence, () => {
+      const identifier = identifierOf(reader.leaf(derTag.objectIdentifier).content);
+      if (reader.comes(derTag.boolean)) reader.leaf(derTag.boolean);
+      const { content } = reader.leaf(derTag.octetString);
+      if (identifier === extension.authorityKeyIdentifier) this.#authority = content;
+      if (identifier !== extension.subjectKeyIdentifier) return;
+      const fits = content[0] === derTag.octetString && content[1] === content.length - 2;
+      if (this.#subjectKeyIdentifier !== null || content.length < 3 || !fits)
+        throw malformed('a key identifier in it is not one');
+      this.#subjectKeyIdentifier = content.subarray(2);
+    });
+  }
+}
+
+function bits({ content }: BerElement): Buffer {
+  if (content[0] !== 0) throw malformed('a bit string in it is not one of whole octets');
+  return content.subarray(1);
+}
+
+function keyAlgorithmOf({
+  identifier,
+  parameters,
+}: {
+  identifier: string;
+  parameters: BerElement | undefined;
+}): string {
+  switch (identifier) {
+    case oid.rsaEncryption:
+      return 'rsa';
+    case oid.ecPublicKey: {
+      const { bytes, content } = parameters ?? { bytes: Buffer.alloc(0), content: Buffer.alloc(0) };
+      if (bytes[0] !== derTag.objectIdentifier || bytes[1] !== bytes.length - 2)
+        throw malformed('a certificate in it does not name its curve');
+      return curveOf(identifierOf(content));
+    }
+    default:
+      throw new SignatureRefusal('ENOPKG', `a certificate in it has a key of the kind ${identifier}`);
+  }
+}
+
+/** Reads an AuthorityKeyIdentifier as the kernel does (x509_akid.asn1). */
+function readAuthority(
+  extensionValue: Buffer | null,
+): Pick<ParsedCertificate, 'authorityId' | 'authorityKeyIdentifier'> {
+  if (extensionValue === null) return { authorityId: null, authorityKeyIdentifier: null };
+  const reader = new BerReader(extensionValue);
+  let authorityKeyIdentifier: Buffer | null = null;
+  let authorityId: Buffer | null = null;
+  let issuer: Buffer | null = null;
+  reader.inside(derTag.sequence, () => {
+    if (reader.comes(0x80)) authorityKeyIdentifier = reader.leaf(0x80).content;
+    if (reader.comes(0xa1)) reader.list(0xa1, () => void (reader.isAtEnd || readGeneralName()));
+    if (!reader.comes(0x82)) return;
+    const { content } = reader.leaf(0x82);
+    if (issuer !== null) authorityId = Buffer.concat([content, issuer]);
+  });
+  return { authorityId, authorityKeyIdentifier };
+
+  function readGeneralName(): void {
+    const directoryName = 4;
+    const inner = [undefined, 0x16, 0x16, undefined, undefined, undefined, 0x16, 0x04, 0x06];
+    const kind = inner.findIndex((_, number) => reader.comes(0x80 | constructed | number));
+    if (kind < 0) throw malformed('a certificate in it names its authority in an unknown way');
+    reader.inside(0x80 | constructed | kind, () => {
+      if (kind === directoryName) issuer = readName(reader);
+      else reader.leaf(inner[kind]);
+    });
+  }
+}

@@ -1,0 +1,103 @@
+import type { X509Certificate } from 'node:crypto';
+import { certificateFields } from '../cms/certificate-fields.ts';
+import type { KernelFeatures } from '../cms/check-signature.ts';
+import { readDer } from '../cms/der.ts';
+import { type ParsedCertificate, parseCertificate } from '../cms/parse-certificate.ts';
+import { SignatureRefusal } from '../cms/refusal.ts';
+import { same, signsItself } from '../cms/self-signature.ts';
+
+/** A certificate that a kernel trusts. */
+export interface TrustedKey {
+  readonly certificate: X509Certificate;
+  readonly parsed: ParsedCertificate;
+}
+
+/** A certificate that a kernel would not load, and why. */
+export interface UnloadableCertificate {
+  readonly certificate: X509Certificate;
+  readonly refusal: SignatureRefusal;
+}
+
+/** Certificates that were read already, with and without ECDSA. */
+const loaded = new WeakMap<X509Certificate, Map<boolean, Promise<TrustedKey | SignatureRefusal>>>();
+
+/** The keys that a kernel makes of the certificates that it is given. */
+export class Keyring {
+  readonly #keys: readonly TrustedKey[];
+  readonly #refused: readonly UnloadableCertificate[];
+
+  private constructor(keys: readonly TrustedKey[], refused: readonly UnloadableCertificate[]) {
+    this.#keys = keys;
+    this.#refused = refused;
+  }
+
+  static async load(certificates: readonly X509Certificate[], features: KernelFeatures): Promise<Keyring> {
+    const keys: TrustedKey[] = [];
+    const refused: UnloadableCertificate[] = [];
+    for (const certificate of certificates) {
+      const key = await loadOnce(certificate, features);
+      if (key instanceof SignatureRefusal) refused.push({ certificate, refusal: key });
+      else keys.push(key);
+    }
+    return new Keyring(keys, refused);
+  }
+
+  /** Whether there are no certificates at all. */
+  get isEmpty(): boolean {
+    return this.#keys.length + this.#refused.length === 0;
+  }
+
+  /** The certificate of a signer that is there, and that the kernel would not load. */
+  findUnloadable(keyId: Buffer): UnloadableCertificate | undefined {
+    return this.#refused.find(({ certificate }) => {
+      const { issuer, serialNumber, subjectKeyIdentifier } = certificateFields(certificate);
+      const id = Buffer.concat([readDer(serialNumber).content, readDer(issuer).content]);
+      return id.equals(keyId) || same(subjectKeyIdentifier, keyId);
+    });
+  }
+
+  /**
+   * Keys by one identifier, or by two that must both fit (find_asymmetric_key). The kernel takes any of them: all have
+   * to verify what one of them may be asked to. @throws SignatureRefusal when a key has the one and not the other
+   */
+  find(id: Buffer | null, keyIdentifier: Buffer | null): readonly TrustedKey[] {
+    const wanted = id ?? keyIdentifier;
+    if (wanted === null) return [];
+    if (wanted.length === 0) throw new SignatureRefusal('EINVAL', 'by a signer without a name');
+    const found = this.#keys.filter(
+      ({ parsed }) => parsed.id.equals(wanted) || same(parsed.subjectKeyIdentifier, wanted),
+    );
+    const fitsBoth = ({ parsed }: TrustedKey) => same(parsed.subjectKeyIdentifier, keyIdentifier);
+    if (id !== null && keyIdentifier !== null && !found.every(fitsBoth))
+      throw new SignatureRefusal(
+        'EKEYREJECTED',
+        'of a certificate whose key identifier is not that of the trusted one',
+      );
+    return found;
+  }
+}
+
+async function loadOnce(
+  certificate: X509Certificate,
+  features: KernelFeatures,
+): Promise<TrustedKey | SignatureRefusal> {
+  const known = loaded.get(certificate) ?? new Map<boolean, Promise<TrustedKey | SignatureRefusal>>();
+  loaded.set(certificate, known);
+  const key = known.get(features.ecdsa) ?? load(certificate, features);
+  known.set(features.ecdsa, key);
+  return key;
+}
+
+async function load(
+  certificate: X509Certificate,
+  features: KernelFeatures,
+): Promise<TrustedKey | SignatureRefusal> {
+  try {
+    const parsed = parseCertificate(certificate.raw);
+    await signsItself(parsed, features);
+    return { certificate, parsed };
+  } catch (error) {
+    if (error instanceof SignatureRefusal) return error;
+    throw error;
+  }
+}
