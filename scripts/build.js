@@ -16,9 +16,12 @@ const entryPoints = {
 const lazyBuiltIns = {
   name: 'lazy-built-ins',
   setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(?:node:)?[a-z0-9_/]+$/ }, ({ path }) =>
-      isBuiltin(path) ? { path: path.replace(/^(?:node:)?/, 'node:'), namespace: 'built-in' } : undefined,
-    );
+    onResolve({ filter: /^(?:node:)?[a-z0-9_/]+$/ }, ({ path, kind }) => {
+      if (!isBuiltin(path)) return undefined;
+      const name = path.replace(/^(?:node:)?/, 'node:');
+      // What is imported with import() is late already, and needs the names that only the real module exports.
+      return kind === 'dynamic-import' ? { path: name, external: true } : { path: name, namespace: 'built-in' };
+    });
     onLoad({ filter: /.*/, namespace: 'built-in' }, ({ path }) => ({
       contents:
         path === 'node:http2'
@@ -51,6 +54,12 @@ const { metafile } = await build({
   // Some dependencies are CommonJS and reach for built-in modules with require().
   banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
 });
+
+// Of a CommonJS module, a chunk that is imported with import() exports `default` alone: names would be undefined.
+const nameless = Object.values(metafile.outputs)
+  .map(({ entryPoint }) => entryPoint)
+  .filter((file) => file !== undefined && metafile.inputs[file]?.format === 'cjs');
+if (nameless.length > 0) throw new Error(`import() of CommonJS loses its names: ${nameless.join(', ')}`);
 
 // What earlier builds left goes, but not at once: a program that is running may still load it.
 const millisecondsToKeep = process.argv.includes('--clean') ? 0 : 10 * 60 * 1000;
