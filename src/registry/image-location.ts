@@ -11,13 +11,33 @@ const layoutTag = /^[A-Za-z0-9]+(?:[-._:@/+]+[A-Za-z0-9]+)*$/;
 
 const scheme = 'oci:';
 
+/** How skopeo, podman and buildah name an image in a registry. */
+const registryScheme = 'docker://';
+
+/** The other transports of skopeo, podman and buildah, and what each of them names. */
+const transports: Readonly<Record<string, string>> = {
+  'containers-storage': "an image in podman's or buildah's storage",
+  dir: 'an image in a directory of no standard form',
+  'docker-archive': 'an archive as docker save writes it',
+  'docker-daemon': "an image in docker's storage",
+  'oci-archive': 'an archive of an OCI layout',
+  ostree: 'an image in an OSTree repository',
+  sif: 'an image of Singularity',
+  tarball: 'a tar archive',
+};
+
 /**
- * Parses what a command takes as IMAGE: a registry reference, or `oci:DIR[:TAG]` or `oci:DIR@sha256:…`.
- * As in other tools, the first colon after `oci:` ends the directory.
+ * Parses what a command takes as IMAGE: a registry reference, with `docker://` before it or not, or
+ * `oci:DIR[:TAG]` or `oci:DIR@sha256:…`. As in other tools, the first colon after `oci:` ends the directory.
  * @throws RegistryError INVALID_REFERENCE
  */
 export function parseImageLocation(text: string): ImageLocationReference {
-  if (!text.startsWith(scheme)) return { kind: 'registry', reference: parseReference(text) };
+  if (text.startsWith(registryScheme)) return inRegistry(text.slice(registryScheme.length));
+  if (!text.startsWith(scheme)) {
+    refuseTransport(text);
+    return inRegistry(text);
+  }
+  if (text.startsWith(`${scheme}//`)) refuseOciUrl(text);
   const rest = text.slice(scheme.length);
   const at = rest.search(/@sha(?:256|512):/);
   const digest = at === -1 ? undefined : rest.slice(at + 1);
@@ -42,4 +62,29 @@ export function parseImageLocation(text: string): ImageLocationReference {
     ...(tag === undefined ? {} : { tag }),
     ...(digest === undefined ? {} : { digest }),
   };
+}
+
+function inRegistry(text: string): ImageLocationReference {
+  return { kind: 'registry', reference: parseReference(text) };
+}
+
+/** Without this, `dir:image` would be the tag `image` of a repository `dir` at Docker Hub. */
+function refuseTransport(text: string): void {
+  const transport = text.slice(0, Math.max(text.indexOf(':'), 0));
+  const meaning = Object.hasOwn(transports, transport) ? transports[transport] : undefined;
+  if (meaning === undefined) return;
+  invalidReference(
+    text,
+    `${transport}: names ${meaning}, which is not supported`,
+    `Copy it to a registry or an OCI layout first: skopeo copy ${transport}:… oci:DIR:TAG`,
+  );
+}
+
+/** Helm and ORAS write a registry so; read as a layout it would be a directory below the root. */
+function refuseOciUrl(text: string): never {
+  const rest = text.slice(`${scheme}//`.length);
+  const hint = rest.startsWith('/')
+    ? `Write oci:${rest} for the OCI layout.`
+    : `Write ${rest} for an image in a registry, oci:DIR[:TAG] for an OCI layout.`;
+  return invalidReference(text, 'it begins with oci://', hint);
 }

@@ -36,6 +36,7 @@ const bareHash = /^[0-9a-f]{64}$/;
 export function parseReference(text: string): Reference {
   const refuse = (problem: string): never => invalidReference(text, problem);
   if (text === '') refuse('it is empty');
+  refuseUrl(text);
   const { name, tag, digest } = split(text);
   if (tag !== undefined) checkTag(tag, refuse);
   if (digest !== undefined && !isDigest(digest)) {
@@ -54,14 +55,29 @@ export function formatReference({ registry, repository, tag, digest }: Reference
   return `${registry}/${repository}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
 }
 
+const usualHint = 'Write it as registry.example:5000/vendor/driver:1.0 or with @sha256:… at the end.';
+
 /** Makes the error for a text that is not a reference. @throws RegistryError INVALID_REFERENCE */
-export function invalidReference(text: string, problem: string): never {
+export function invalidReference(text: string, problem: string, hint: string = usualHint): never {
   throw new RegistryError({
     code: 'INVALID_REFERENCE',
     message: `${quote(text)} is not an image reference: ${problem}`,
-    hint: 'Write it as registry.example:5000/vendor/driver:1.0 or with @sha256:… at the end.',
+    hint,
     facts: { reference: text.slice(0, maxQuotedLength) },
   });
+}
+
+/** Refuses what begins as a URL does. User names and passwords of URLs are not repeated. */
+function refuseUrl(text: string): void {
+  const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/is.exec(text) ?? [];
+  if (scheme === undefined) return;
+  const place = rest.replace(/^[^/]*@(?!sha\d+:)/, '').slice(0, maxQuotedLength);
+  const plain = /^http$/i.test(scheme) ? '; a registry without TLS needs --plain-http' : '';
+  invalidReference(
+    `${scheme}://${place}`,
+    `it begins with ${scheme}://`,
+    /^https?$/i.test(scheme) ? `Write ${place}${plain}.` : usualHint,
+  );
 }
 
 function quote(text: string): string {

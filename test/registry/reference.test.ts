@@ -72,6 +72,24 @@ describe('parseReference', () => {
     expect(() => parseReference(text)).toThrow(problem);
   });
 
+  it.each([
+    ['https://registry.example/vendor/driver:1.0', 'Write registry.example/vendor/driver:1.0.'],
+    ['HTTPS://registry.example/d', 'Write registry.example/d.'],
+    [
+      'http://127.0.0.1:5000/driver',
+      'Write 127.0.0.1:5000/driver; a registry without TLS needs --plain-http.',
+    ],
+    ['ftp://registry.example/driver', expect.stringContaining('registry.example:5000/vendor/driver:1.0')],
+  ])('refuses the URL %s and says what to write', (text, hint) => {
+    expect(attempt(text)).toMatchObject({ code: 'INVALID_REFERENCE', hint });
+  });
+
+  it('repeats no password of a URL', () => {
+    const refused = attempt('https://alice:wonderland@registry.example/driver:1.0');
+    expect(JSON.stringify(refused)).not.toContain('wonderland');
+    expect(refused).toMatchObject({ hint: 'Write registry.example/driver:1.0.' });
+  });
+
   it('does not repeat an endless text in its message', () => {
     expect(() => parseReference('A'.repeat(100_000))).toThrow(/^[^]{1,600}$/);
   });
@@ -152,5 +170,42 @@ describe('parseImageLocation', () => {
       kind: 'registry',
       reference: parseReference('r.example/d:1'),
     });
+  });
+
+  it('reads docker:// as skopeo does', () => {
+    expect(parseImageLocation('docker://r.example/d:1')).toEqual(parseImageLocation('r.example/d:1'));
+    expect(parseImageLocation('docker://busybox')).toEqual(parseImageLocation('busybox'));
+  });
+
+  // What `skopeo --help` and containers-transports(5) list; docker: and oci: are read.
+  it.each([
+    'containers-storage:registry.example/driver:1.0',
+    'dir:/srv/image',
+    'dir:image',
+    'docker-archive:driver.tar',
+    'docker-archive:/srv/driver.tar:driver:1.0',
+    'docker-daemon:driver:1.0',
+    'oci-archive:driver.tar',
+    'ostree:driver',
+    'sif:driver.sif',
+    'tarball:driver.tar',
+  ])('refuses %s by its name, which is no repository of Docker Hub', (text) => {
+    const transport = text.slice(0, text.indexOf(':'));
+    expect(() => parseImageLocation(text)).toThrow(`${transport}: names`);
+  });
+
+  it.each([
+    ['oci://registry.example/driver:1.0', 'Write registry.example/driver:1.0 for an image in a registry'],
+    ['oci:///srv/image:1.0', 'Write oci:/srv/image:1.0 for the OCI layout.'],
+  ])('refuses %s, which may mean either, and says what to write', (text, hint) => {
+    expect(() => parseImageLocation(text)).toThrow(
+      expect.objectContaining({ code: 'INVALID_REFERENCE', hint: expect.stringContaining(hint) }),
+    );
+  });
+
+  it('takes repositories whose names only resemble those of transports', () => {
+    for (const text of ['docker:24-dind', 'registry.example/dir:1', 'registry:2', 'docker.io/library/dir:1']) {
+      expect(parseImageLocation(text)).toMatchObject({ kind: 'registry' });
+    }
   });
 });
