@@ -13,6 +13,7 @@ import { addSign } from './commands/sign.ts';
 import { addSignFile } from './commands/sign-file.ts';
 import { addVerify } from './commands/verify.ts';
 import { addVersion } from './commands/version.ts';
+import { lineage } from './completion/tree.ts';
 import { rootHelp } from './help.ts';
 import { applyEnvironment, environmentVariable } from './options/environment.ts';
 import { addGlobalOptions } from './options/global-options.ts';
@@ -54,11 +55,6 @@ export function buildProgram(runtime: Runtime): CommandUnknownOpts {
     runtime.start(root);
   });
   return root;
-}
-
-/** A command and all those above it. */
-function lineage(command: CommandUnknownOpts): CommandUnknownOpts[] {
-  return command.parent === null ? [command] : [command, ...lineage(command.parent)];
 }
 
 function optionFacts(option: { argChoices?: string[]; defaultValue?: unknown }): string[] {

@@ -1,6 +1,7 @@
-import { CommanderError } from '@commander-js/extra-typings';
+import { CommanderError, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import { CliError, usageError } from './errors.ts';
 import { exitCodes, type ExitCode } from './exit-codes.ts';
+import { adviceForOption } from './options/foreign-options.ts';
 import { describeError, formatError } from './output/errors.ts';
 import { buildProgram } from './program.ts';
 import { Runtime } from './runtime.ts';
@@ -8,11 +9,12 @@ import { Runtime } from './runtime.ts';
 /** Runs the program with its arguments and gives the exit code. Nothing is thrown. */
 export async function run(args: readonly string[], interruption: AbortSignal): Promise<ExitCode> {
   const runtime = new Runtime(interruption);
+  const program = buildProgram(runtime);
   try {
-    await buildProgram(runtime).parseAsync(protectCompatArguments(args), { from: 'user' });
+    await program.parseAsync(protectCompatArguments(args), { from: 'user' });
     return runtime.exitCode;
   } catch (error) {
-    return report(error, runtime, args);
+    return report(withAdvice(error, program, args), runtime, args);
   } finally {
     runtime.end();
   }
@@ -44,6 +46,22 @@ function report(thrown: unknown, runtime: Runtime, args: readonly string[]): Exi
     process.stderr.write(`${thrown.stack ?? ''}\n`);
   }
   return error.exitCode;
+}
+
+/** An option that no command knows may be that of another program, and its value may be a secret. */
+function withAdvice(thrown: unknown, program: CommandUnknownOpts, args: readonly string[]): unknown {
+  if (!(thrown instanceof CommanderError) || thrown.code !== 'commander.unknownOption') return thrown;
+  const [, option = ''] = /'([^'=]*)/.exec(thrown.message) ?? [];
+  const advice = adviceForOption(option, commandOf(program, args));
+  if (advice !== undefined) return usageError(`Unknown option '${option}'`, advice);
+  return new CommanderError(thrown.exitCode, thrown.code, thrown.message.replace(/'([^'=]*)=[^]*'/, "'$1'"));
+}
+
+/** The command that the arguments name. */
+function commandOf(program: CommandUnknownOpts, args: readonly string[]): CommandUnknownOpts {
+  let command = program;
+  for (const word of args) command = command.commands.find((one) => one.name() === word) ?? command;
+  return command;
 }
 
 /** What lies behind an error: a run that was stopped fails in many ways, for one reason. */

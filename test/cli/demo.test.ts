@@ -88,6 +88,27 @@ describeWith(['sign-file'], 'kmm-sign sign-file', (programs) => {
     expect((await readFile(ours)).equals(await readFile(theirs))).toBe(true);
   });
 
+  test('takes its arguments also where a variable names another key', async () => {
+    const { key, certificate } = paths();
+    const [ours, theirs] = [join(directory, 'variable.ko'), join(directory, 'no-variable.ko')];
+    const run = await runProgram(['sign-file', 'SHA384', key, certificate, fixture.pathname, ours], {
+      env: { KMM_SIGN_KEY: '/nonexistent', KMM_SIGN_CERT: '/nonexistent' },
+    });
+    expect(run).toMatchObject({ exitCode: 0, stdout: '', stderr: '' });
+    await execute(programs['sign-file'], ['sha384', key, certificate, fixture.pathname, theirs]);
+    expect((await readFile(ours)).equals(await readFile(theirs))).toBe(true);
+  });
+
+  test('--hash takes capital letters', async () => {
+    const { key, certificate } = paths();
+    const [ours, theirs] = [join(directory, 'capital.ko'), join(directory, 'small.ko')];
+    await execute('cp', [fixture.pathname, ours]);
+    const options = ['--key', key, '--cert', certificate, '--hash', 'SHA512'];
+    expect(await runProgram(['sign-file', ...options, ours])).toMatchObject({ exitCode: 0, stderr: '' });
+    await execute(programs['sign-file'], ['sha512', key, certificate, fixture.pathname, theirs]);
+    expect((await readFile(ours)).equals(await readFile(theirs))).toBe(true);
+  });
+
   test('-d writes the signature alone, as MODULE.p7s', async () => {
     const { key, certificate } = paths();
     const module = join(directory, 'detached.ko');

@@ -36,6 +36,15 @@ describe('what is not understood', () => {
     { args: ['compat', 'signimage', '-bogus'], message: /-bogus/ },
     { args: ['compat', 'signimage'], message: /-unsignedimage is required/ },
     { args: ['sign-file', 'sha256', 'key'], message: /not those of sign-file/ },
+    { args: ['sign-file', 'md5', 'key', 'cert', 'a.ko'], message: /"md5" is not a digest algorithm/ },
+    { args: ['sign-file', 'SHA3-256', 'key', 'cert', 'a.ko'], message: /"SHA3-256" is not a digest/ },
+    { args: ['sign-file', 'sm4711', 'k', 'c', 'a.ko', 'b.ko'], message: /"sm4711" is not a digest/ },
+    { args: ['sign-file', 'tiger', 'key', 'cert', 'a.ko'], message: /"tiger" is not a digest algorithm/ },
+    { args: ['sign-file', '-s', 'cms', 'sha-9', 'cert', 'a.ko'], message: /"sha-9" is not a digest/ },
+    { args: ['sign-file', '--key', 'k', '--cert', 'c', 'md5', 'a.ko'], message: /"md5" is not a digest/ },
+    { args: ['sign-file', '--key', 'k', '--cert', 'c', 'SHA256', 'a.ko'], message: /write --hash SHA256/ },
+    { args: ['resolve', 'https://r.example/d:1'], message: /begins with https:\/\// },
+    { args: ['resolve', 'docker-archive:d.tar'], message: /docker-archive: names/ },
   ])('$args gets exit code 2 and a reason', async ({ args, message }) => {
     const { exitCode, stdout, stderr } = await runProgram(args);
     expect(stderr).toMatch(message);
@@ -55,6 +64,45 @@ describe('what is not understood', () => {
     expect(JSON.parse(stderr)).toMatchObject({
       error: { code: 'USAGE', message: "Unknown option '--bogus'" },
     });
+  });
+});
+
+describe('an option of skopeo, crane or cosign is answered with ours', () => {
+  test.each([
+    { args: ['resolve', 'a', '--tls-verify=false'], advice: /--insecure-skip-tls-verify/ },
+    { args: ['verify', 'a', '--insecure'], advice: /--plain-http/ },
+    { args: ['inspect', 'a', '--creds', 'alice:wonderland'], advice: /--password-stdin/ },
+    { args: ['inspect', 'a', '--creds=alice:wonderland'], advice: /--password-stdin/ },
+    { args: ['sign', 'a', 'b', '--password', 'wonderland'], advice: /--password-file FILE/ },
+    { args: ['sign', 'a', 'b', "--password=wonder'land"], advice: /--password-file FILE/ },
+    { args: ['extract', 'a', '-u', 'alice', '-p', 'wonderland'], advice: /--username NAME/ },
+    { args: ['exists', 'a', '--json'], advice: /--format json/ },
+    { args: ['verify', 'a', '-o', 'json'], advice: /--format json/ },
+    { args: ['verify', 'a', '--key', 'cosign.pub'], advice: /--cert FILE/ },
+    { args: ['verify', 'a', '--certificate', 'c.pem'], advice: /--cert FILE/ },
+    { args: ['sign', 'a', 'b', '--src-authfile', 'f'], advice: /--from-authfile/ },
+    { args: ['sign', 'a', 'b', '--dest-creds=alice:wonderland'], advice: /--to-/ },
+    { args: ['sign', 'a', 'b', '--digestfile', 'f'], advice: /--digest-file/ },
+    { args: ['resolve', 'a', '--no-creds'], advice: /--anonymous/ },
+    { args: ['resolve', 'a', '--plain-http=false'], advice: /takes no value/ },
+    { args: ['version', '--verbose'], advice: /--verbosity debug/ },
+  ])('$args', async ({ args, advice }) => {
+    const { exitCode, stderr } = await runProgram(args);
+    expect(stderr).toMatch(/^kmm-sign: Unknown option '-/);
+    expect(stderr).toMatch(advice);
+    expect(stderr).not.toMatch(/wonder|land|alice/);
+    expect(exitCode).toBe(2);
+  });
+
+  test('but only where there is one', async () => {
+    for (const args of [
+      ['keygen', '--creds', 'alice:wonderland'],
+      ['registry', '--bogus=wonderland'],
+    ]) {
+      const { exitCode, stderr } = await runProgram(args);
+      expect(stderr).toMatch(/^kmm-sign: Unknown option '--[a-z]+'\nhint: See kmm-sign --help/);
+      expect(exitCode).toBe(2);
+    }
   });
 });
 

@@ -204,7 +204,12 @@ describe('parseImageLocation', () => {
   });
 
   it('takes repositories whose names only resemble those of transports', () => {
-    for (const text of ['docker:24-dind', 'registry.example/dir:1', 'registry:2', 'docker.io/library/dir:1']) {
+    for (const text of [
+      'docker:24-dind',
+      'registry.example/dir:1',
+      'registry:2',
+      'docker.io/library/dir:1',
+    ]) {
       expect(parseImageLocation(text)).toMatchObject({ kind: 'registry' });
     }
   });

@@ -14,6 +14,8 @@ interface ProgramSource {
   readonly folder?: string;
   /** Folders to look in besides PATH; a `*` stands for any name. */
   readonly folders?: readonly string[];
+  /** It is loaded, not run: a file that can be read is enough. */
+  readonly library?: true;
   readonly hint: string;
 }
 
@@ -58,6 +60,14 @@ const sources = {
     ],
     hint: debian('linux-kbuild-6.1'),
   },
+  'softhsm2-util': { hint: debian('softhsm2') },
+  'libsofthsm2.so': { library: true, folders: ['/usr/lib/softhsm'], hint: debian('softhsm2') },
+  'pkcs11-provider': {
+    library: true,
+    names: ['pkcs11.so'],
+    folders: ['/usr/lib/*/ossl-modules'],
+    hint: `${debian('pkcs11-provider')}, for Debian 12 from bookworm-backports`,
+  },
   modinfo: { hint: debian('kmod') },
   modprobe: { hint: debian('kmod') },
   depmod: { hint: debian('kmod') },
@@ -101,9 +111,9 @@ function isSet(value: string | undefined): boolean {
   return value !== undefined && value !== '' && value !== '0' && value !== 'false';
 }
 
-function isProgram(path: string): boolean {
+function isProgram(path: string, access: number = constants.X_OK): boolean {
   try {
-    accessSync(path, constants.X_OK);
+    accessSync(path, access);
     return statSync(path).isFile();
   } catch {
     return false;
@@ -156,7 +166,7 @@ function search(name: ProgramName): string | undefined {
   ];
   return (source.names ?? [name])
     .flatMap((file) => folders.map((folder) => join(folder, file)))
-    .find(isProgram);
+    .find((path) => isProgram(path, source.library === true ? constants.R_OK : constants.X_OK));
 }
 
 /** The path of a program. @throws Error that says where it comes from */

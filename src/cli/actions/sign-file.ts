@@ -1,4 +1,5 @@
-import { hashAlgorithms, type HashAlgorithm } from '../../signer/hash.ts';
+import { access } from 'node:fs/promises';
+import { hashAlgorithms, parseHash, type HashAlgorithm } from '../../signer/hash.ts';
 import { loadSigner } from '../../signer/keys/load-signer.ts';
 import { passphraseFrom } from '../../signer/keys/passphrase.ts';
 import type { ExistingSignaturePolicy } from '../../signer/report.ts';
@@ -9,6 +10,8 @@ import { table } from '../output/text.ts';
 import type { Session } from '../session.ts';
 
 export interface SignFileOptions {
+  /** Whether the arguments may be those of scripts/sign-file: the command line names no key by option. */
+  readonly positional: boolean;
   readonly key?: string | undefined;
   readonly cert?: string | undefined;
   readonly passphraseFile?: string | undefined;
@@ -38,8 +41,8 @@ export async function signFiles(
   options: SignFileOptions,
   session: Session,
 ): Promise<void> {
-  const positional = options.key === undefined && isHash(args[0]);
-  const task = positional ? positionalTask(args, options) : optionTask(args, options);
+  const positional = options.positional && parseHash(args[0] ?? '') !== undefined;
+  const task = positional ? positionalTask(args, options) : await optionTask(args, options);
   const origin = await signatureOrigin(task, options, session);
   const signed: SignedLocalModule[] = [];
   for (const path of task.modules) {
@@ -61,16 +64,42 @@ export async function signFiles(
   });
 }
 
-function optionTask(modules: readonly string[], { hash, key, cert }: SignFileOptions): Task {
-  return { hash, key, cert, modules };
+async function optionTask(args: readonly string[], options: SignFileOptions): Promise<Task> {
+  const { hash, key, cert } = options;
+  const [first = ''] = args;
+  const isMissing = await access(first).then(
+    () => false,
+    () => true,
+  );
+  // Scripts call sign-file with a hash first: the name of one that is not known is no missing module.
+  if (isMissing && (hashName.test(first) || isPositionalForm(args, options))) {
+    const [message, hint] =
+      parseHash(first) === undefined
+        ? [`"${first}" is not a digest algorithm`, `Choose one of ${hashAlgorithms.join(', ')}. ${usage}`]
+        : [`"${first}" is not a module`, `With --key, every argument is one; write --hash ${first}.`];
+    throw usageError(message, hint);
+  }
+  return { hash, key, cert, modules: args };
+}
+
+/** Names of digest algorithms, those of sign-file and others: `sha3-256`, `MD5`, `sm3`, `sha512/256`. */
+const hashName = /^(?:sha|shake|md|sm|rmd|ripemd|blake|streebog|whirlpool)-?[\da-z-]*(?:\/\d+)?$/i;
+
+/** As many arguments as sign-file takes, the first no path, and no key by option. */
+function isPositionalForm(
+  [first = '', ...rest]: readonly string[],
+  { key, rawSignature }: SignFileOptions,
+): boolean {
+  return key === undefined && rest.length >= (rawSignature === undefined ? 3 : 2) && !/[./]/.test(first);
 }
 
 function positionalTask([hash, ...rest]: readonly string[], { rawSignature }: SignFileOptions): Task {
   const [key, cert, path, destination, ...more] = rawSignature === undefined ? rest : [undefined, ...rest];
-  if (!isHash(hash) || cert === undefined || path === undefined || more.length > 0) {
+  const algorithm = parseHash(hash ?? '');
+  if (algorithm === undefined || cert === undefined || path === undefined || more.length > 0) {
     throw usageError('The arguments are not those of sign-file', usage);
   }
-  return { hash, key, cert, modules: [path], destination };
+  return { hash: algorithm, key, cert, modules: [path], destination };
 }
 
 async function signatureOrigin(
@@ -94,8 +123,4 @@ async function signatureOrigin(
 function detachedForm({ detached, saveSignature }: SignFileOptions): 'no' | 'instead' | 'too' {
   if (detached === true) return 'instead';
   return saveSignature === true ? 'too' : 'no';
-}
-
-function isHash(text: string | undefined): text is HashAlgorithm {
-  return hashAlgorithms.some((hash) => hash === text);
 }

@@ -1,7 +1,8 @@
 import type { Platform } from '../../registry/platform.ts';
 import type { HashAlgorithm } from '../../signer/hash.ts';
-import { loadSigner } from '../../signer/keys/load-signer.ts';
+import { loadExternalSigner, loadSigner } from '../../signer/keys/load-signer.ts';
 import { passphraseFrom, type PassphraseProvider } from '../../signer/keys/passphrase.ts';
+import { isTokenUri } from '../../signer/keys/reference.ts';
 import type { ExistingSignaturePolicy, SignMode } from '../../signer/report.ts';
 import { signImage, type SignImageOptions } from '../../signer/sign-image.ts';
 import { usageError } from '../errors.ts';
@@ -41,18 +42,20 @@ export interface SignOptions {
 export async function sign(options: SignOptions, session: Session): Promise<void> {
   // The key comes first: a wrong one is found out before anything is downloaded.
   const passphrase = passphraseFrom({ env: session.environment, file: options.passphraseFile });
-  const signer = await loadSigner({
-    key: options.key,
-    certificate: options.cert,
-    passphrase,
-    env: session.environment,
-    readSecret: createSecretReader(session),
-  });
+  const signFile = await externalSignFile(options, passphrase);
+  const signer = await (signFile !== undefined && isTokenUri(options.key)
+    ? loadExternalSigner({ ...signFile, env: session.environment })
+    : loadSigner({
+        key: options.key,
+        certificate: options.cert,
+        passphrase,
+        env: session.environment,
+        readSecret: createSecretReader(session),
+      }));
   for (const warning of signer.warnings) session.logger.warn(warning);
   await using images = new Images(session);
   const source = await images.open(options.source, options.from);
   const destination = await images.openDestination(options.destination, options.to);
-  const signFile = await externalSignFile(options, passphrase);
   const report = await signImage({
     source,
     destination,
@@ -94,7 +97,13 @@ async function externalSignFile(
   if (cert === undefined || [key, cert].some((reference) => /^(?:env|k8s):\/\//.test(reference))) {
     throw usageError(
       'Option --sign-file needs the key and the certificate as files',
-      'Give --key FILE and --cert FILE.',
+      'Give --key FILE, or --key pkcs11:… for a key in a token, and --cert FILE.',
+    );
+  }
+  if (isTokenUri(key) && /[;?&]pin-value=/i.test(key)) {
+    throw usageError(
+      'The PKCS #11 URI of --key holds the PIN, which everybody could read in the arguments of sign-file',
+      'Put the PIN into a file and write pin-source=file:/PATH in place of pin-value, or into KBUILD_SIGN_PIN.',
     );
   }
   return { program: signFile, key, certificate: cert, passphrase: await passphrase() };

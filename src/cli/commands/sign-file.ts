@@ -1,5 +1,5 @@
 import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { hashAlgorithms } from '../../signer/hash.ts';
+import { hashOption } from '../options/values.ts';
 import type { Runtime } from '../runtime.ts';
 
 /** `kmm-sign sign-file`. */
@@ -18,9 +18,7 @@ export function addSignFile(root: CommandUnknownOpts, runtime: Runtime): void {
       '--passphrase-file <file>',
       'file with the passphrase of the key; else KMM_SIGN_PASSWORD or KBUILD_SIGN_PIN',
     )
-    .addOption(
-      new Option('--hash <algorithm>', 'digest algorithm').choices(hashAlgorithms).default('sha256' as const),
-    )
+    .addOption(hashOption())
     .option('-k, --key-identifier', 'name the signer by key identifier')
     .option('-p, --save-signature', 'also write the signature alone, as MODULE.p7s')
     .option(
@@ -33,10 +31,12 @@ export function addSignFile(root: CommandUnknownOpts, runtime: Runtime): void {
         .choices(['replace', 'keep', 'fail'] as const)
         .default('replace' as const),
     )
-    .action((files, options) =>
+    .action((files, options, self) =>
       runtime.perform(async (session) => {
         const { signFiles } = await import('../actions/sign-file.ts');
-        return signFiles(files, options, session);
+        // A variable names the key for the other form; sign-file's own arguments bring theirs.
+        const positional = self.getOptionValueSource('key') !== 'cli';
+        return signFiles(files, { ...options, positional }, session);
       }),
     );
 }

@@ -1,9 +1,8 @@
 import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { hashAlgorithms } from '../../signer/hash.ts';
 import { required } from '../errors.ts';
 import { certificateOption, keyOption, passphraseFileOption } from '../options/key-options.ts';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
-import { fileOption, platformsOption, wholeNumber } from '../options/values.ts';
+import { fileOption, hashOption, platformsOption, wholeNumber } from '../options/values.ts';
 import type { Runtime } from '../runtime.ts';
 
 const latestEpoch = 253_402_300_799;
@@ -24,9 +23,7 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
     .addOption(passphraseFileOption())
     .addOption(fileOption('sign only this absolute path or glob; repeatable; default every kernel module'))
     .option('--allow-unmatched', 'a --file that matches nothing is no error')
-    .addOption(
-      new Option('--hash <algorithm>', 'digest algorithm').choices(hashAlgorithms).default('sha256' as const),
-    )
+    .addOption(hashOption())
     .option('--key-identifier', 'name the signer by key identifier, as sign-file -k does')
     .addOption(
       new Option('--mode <mode>', 'rewrite the layers in place, or append one layer')

@@ -26,3 +26,8 @@ export function commandTree(command: CommandUnknownOpts, parent?: string): Comma
 export function flattenTree(node: CommandNode): CommandNode[] {
   return [node, ...node.children.flatMap(flattenTree)];
 }
+
+/** A command and all those above it. */
+export function lineage(command: CommandUnknownOpts): CommandUnknownOpts[] {
+  return command.parent === null ? [command] : [command, ...lineage(command.parent)];
+}

@@ -5,7 +5,7 @@ import { collect } from './values.ts';
 export function keyOption() {
   return new Option(
     '--key <key>',
-    'the private key (required): a file, env://NAME or k8s://NAMESPACE/SECRET[/KEY]',
+    'the private key (required): a file, env://NAME or k8s://NAMESPACE/SECRET[/KEY]; with --sign-file also pkcs11:…',
   ).helpGroup('Key options:');
 }
 

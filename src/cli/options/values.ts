@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { parsePlatform, type Platform } from '../../registry/platform.ts';
+import { hashAlgorithms, parseHash } from '../../signer/hash.ts';
 
 const millisecondsPerUnit: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 const longestTimer = 2 ** 31 - 1;
@@ -54,4 +55,16 @@ export function platformsOption(description: string) {
 /** `--platform OS/ARCH`, once. */
 export function platformOption(description: string) {
   return new Option('--platform <platform>', description).argParser(parsePlatform);
+}
+
+/** `--hash ALGORITHM`, in letters of either case. */
+export function hashOption() {
+  return new Option('--hash <algorithm>', 'digest algorithm')
+    .choices(hashAlgorithms)
+    .default('sha256' as const)
+    .argParser((text: string) => {
+      const hash = parseHash(text);
+      if (hash !== undefined) return hash;
+      throw new InvalidArgumentError(`Allowed choices are ${hashAlgorithms.join(', ')}.`);
+    });
 }

@@ -4,6 +4,7 @@ import type { PullSecretContent } from '../../registry/credentials/pull-secret.t
 import { Secret as Hidden } from '../../shared/secret.ts';
 import { SignerError } from '../../signer/errors.ts';
 import { certificateFingerprint, parseCertificates } from '../../signer/keys/certificates.ts';
+import { decodeStored } from '../../signer/keys/stored.ts';
 import {
   configMaps,
   secrets,
@@ -95,7 +96,7 @@ function readCertificates(secret: Secret, encoded: string): CertificateSecret | 
     return useless('INVALID_CERTIFICATE_SECRET', secret, `has no entry "${certificateEntry}"`, hint);
   }
   try {
-    const certificates = parseCertificates(Buffer.from(encoded, 'base64'), nameOf(secret));
+    const certificates = parseCertificates(decodeStored(Buffer.from(encoded, 'base64')), nameOf(secret));
     return { certificates, fingerprint: certificateFingerprint(certificates[0]) };
   } catch (error) {
     if (!(error instanceof SignerError)) throw error;

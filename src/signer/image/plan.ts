@@ -6,6 +6,7 @@ import { packModule } from '../kmod/compression.ts';
 import { ContentDigests } from '../kmod/content-digest.ts';
 import { createModuleSignature } from '../kmod/module-signature.ts';
 import { changesModule, decideSignAction } from '../kmod/sign-action.ts';
+import { isTokenUri } from '../keys/reference.ts';
 import type { SignAction } from '../report.ts';
 import { runSignFile } from '../sign-file-program.ts';
 import type { ModuleSigning } from './module-signing.ts';
@@ -50,9 +51,15 @@ export async function signModules(
   options: ModuleSigning & { readonly spool: Spool; readonly onSigned?: (module: PlannedModule) => void },
 ): Promise<SignedModule[]> {
   const { spool, onSigned } = options;
-  const limit = pLimit(concurrency);
+  // A token that is asked again and again with a wrong PIN locks itself.
+  const limit = pLimit(isTokenUri(options.signFile?.key ?? '') ? 1 : concurrency);
   return limit.map(planned.filter(changes), async (plan): Promise<SignedModule> => {
-    const signature = await (plan.module.early?.signature ?? signatureOf(plan.module, options));
+    const signature = await (plan.module.early?.signature ?? signatureOf(plan.module, options)).catch(
+      (error: unknown) => {
+        limit.clearQueue();
+        throw error;
+      },
+    );
     const replacement = await replace(plan.module, signature, spool);
     onSigned?.(plan);
     return { ...plan, replacement };

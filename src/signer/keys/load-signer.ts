@@ -1,12 +1,12 @@
 import type { X509Certificate } from 'node:crypto';
 import { SignerError } from '../errors.ts';
 import { certificateFingerprint, loadCertificates, parseCertificates } from './certificates.ts';
-import { createLocalKey } from './local-key.ts';
+import { createLocalKey, describeKey } from './local-key.ts';
 import { type PassphraseProvider, passphraseFrom } from './passphrase.ts';
 import type { KeyMaterial } from './key-material.ts';
 import { parseKeyMaterial } from './private-key.ts';
 import { readReference, type SecretReader } from './reference.ts';
-import type { Signer } from './signer.ts';
+import type { Signer, SigningKey } from './signer.ts';
 import { signerWarnings } from './warnings.ts';
 
 export interface LoadSignerOptions {
@@ -39,12 +39,7 @@ export async function loadSigner(options: LoadSignerOptions): Promise<Signer> {
       facts: { key: options.key, certificate: options.certificate },
     });
   }
-  return {
-    key,
-    certificate,
-    fingerprint: certificateFingerprint(certificate),
-    warnings: signerWarnings(key, certificate),
-  };
+  return signerOf(key, certificate);
 }
 
 async function findCertificate(
@@ -54,6 +49,35 @@ async function findCertificate(
 ): Promise<X509Certificate> {
   if (options.certificate !== undefined) return (await loadCertificates(options.certificate, options))[0];
   return parseCertificates(material.certificate ?? withoutDer(keyFile), options.key)[0];
+}
+
+/**
+ * Loads the certificate of a key that another program signs with, in a token for example. Its own `signDigest`
+ * fails. @throws SignerError INVALID_CERTIFICATE, INVALID_KEY
+ */
+export async function loadExternalSigner(options: {
+  /** For messages. */
+  readonly key: string;
+  readonly certificate: string;
+  readonly env: LoadSignerOptions['env'];
+}): Promise<Signer> {
+  const [certificate] = await loadCertificates(options.certificate, options);
+  const { algorithm, bits } = describeKey(certificate.publicKey, options.key);
+  const key: SigningKey = {
+    algorithm,
+    bits,
+    signDigest: () => Promise.reject(new Error(`${options.key} is for another program`)),
+  };
+  return signerOf(key, certificate);
+}
+
+function signerOf(key: SigningKey, certificate: X509Certificate): Signer {
+  return {
+    key,
+    certificate,
+    fingerprint: certificateFingerprint(certificate),
+    warnings: signerWarnings(key, certificate),
+  };
 }
 
 /** Only PEM can hold a key and a certificate; a DER key is not a certificate. */

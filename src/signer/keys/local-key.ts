@@ -4,18 +4,27 @@ import { digestInfo } from '../cms/algorithms.ts';
 import { SignerError } from '../errors.ts';
 import type { SigningKey } from './signer.ts';
 
-const curveBits: Readonly<Record<string, 256 | 384>> = { prime256v1: 256, secp384r1: 384 };
+const curveBits: Readonly<Record<string, number>> = { prime256v1: 256, secp384r1: 384 };
+
+/**
+ * Tells the algorithm of a private or public key and its length as kernels count it. `name` is for messages.
+ * @throws SignerError INVALID_KEY for a key that no kernel accepts
+ */
+export function describeKey(key: KeyObject, name: string): Pick<SigningKey, 'algorithm' | 'bits'> {
+  const { modulusLength = 0, namedCurve } = key.asymmetricKeyDetails ?? {};
+  if (key.asymmetricKeyType === 'rsa') return { algorithm: 'rsa', bits: modulusLength };
+  if (key.asymmetricKeyType === 'ec') {
+    const bits = curveBits[namedCurve ?? ''];
+    if (bits !== undefined) return { algorithm: 'ecdsa', bits };
+    throw unsupported(name, `an elliptic curve key on ${namedCurve ?? 'an unnamed curve'}`);
+  }
+  throw unsupported(name, `of the type ${key.asymmetricKeyType ?? 'unknown'}`);
+}
 
 /** Makes a signing key of a private key in memory. @throws SignerError INVALID_KEY */
 export function createLocalKey(privateKey: KeyObject, name: string): SigningKey {
-  const details = privateKey.asymmetricKeyDetails ?? {};
-  if (privateKey.asymmetricKeyType === 'rsa') return createRsaKey(privateKey, details.modulusLength ?? 0);
-  if (privateKey.asymmetricKeyType === 'ec') {
-    const bits = curveBits[details.namedCurve ?? ''];
-    if (bits !== undefined) return createEcdsaKey(privateKey, bits);
-    throw unsupported(name, `an elliptic curve key on ${details.namedCurve ?? 'an unnamed curve'}`);
-  }
-  throw unsupported(name, `of the type ${privateKey.asymmetricKeyType ?? 'unknown'}`);
+  const { algorithm, bits } = describeKey(privateKey, name);
+  return algorithm === 'rsa' ? createRsaKey(privateKey, bits) : createEcdsaKey(privateKey, bits);
 }
 
 const signOnPool = promisify<string, Buffer, KeyObject, Buffer>(sign);
@@ -43,7 +52,7 @@ function signDigestInfo(key: KeyObject, input: Buffer): Buffer {
   }
 }
 
-function createEcdsaKey(privateKey: KeyObject, bits: 256 | 384): SigningKey {
+function createEcdsaKey(privateKey: KeyObject, bits: number): SigningKey {
   return {
     algorithm: 'ecdsa',
     bits,

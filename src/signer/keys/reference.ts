@@ -1,5 +1,6 @@
 import { open } from 'node:fs/promises';
 import { SignerError, type SignerErrorCode } from '../errors.ts';
+import { decodeStored } from './stored.ts';
 
 /** Reads the data of a Kubernetes Secret. The signer floor knows no Kubernetes; the caller supplies this. */
 export interface SecretReader {
@@ -38,13 +39,19 @@ export async function readReference(
   kind: ReferenceKind,
   sources: ReferenceSources,
 ): Promise<Buffer> {
+  return decodeStored(await readBytes(reference, kind, sources));
+}
+
+async function readBytes(reference: string, kind: ReferenceKind, sources: ReferenceSources): Promise<Buffer> {
   if (reference.startsWith('env://')) return readVariable(reference.slice('env://'.length), kind, sources);
   if (reference.startsWith('k8s://')) return readSecretKey(reference, kind, sources);
   if (/^(?!file:)[a-z][a-z0-9+.-]+:(?:\/\/|[a-z-]+=)/i.test(reference)) {
     throw new SignerError({
       code: errorCodes[kind],
       message: `The ${kind} "${scheme(reference)}…" is of a kind that is not supported`,
-      hint: 'Use a file, env://NAME or k8s://NAMESPACE/SECRET[/KEY].',
+      hint: isTokenUri(reference)
+        ? 'A key in a token is used through --sign-file PROGRAM: the sign-file of the kernel tree reads it.'
+        : 'Use a file, env://NAME or k8s://NAMESPACE/SECRET[/KEY].',
     });
   }
   return readFileOf(reference.replace(/^file:\/\//, ''), kind);
@@ -82,12 +89,16 @@ function readVariable(name: string, kind: ReferenceKind, { env }: ReferenceSourc
     throw new SignerError({
       code: errorCodes[kind],
       message: `The environment variable ${name} that should hold the ${kind} is not set`,
-      hint: 'Set it to PEM, or to DER in base64.',
+      hint: 'Set it to PEM, or to PEM or DER in base64.',
       facts: { variable: name },
     });
   }
-  // DER does not fit into a variable, so it comes in base64; PEM comes as it is.
-  return value.includes('-----BEGIN') ? Buffer.from(value) : Buffer.from(value, 'base64');
+  return Buffer.from(value);
+}
+
+/** Whether a reference is a PKCS #11 URI (RFC 7512), which names a key in a token. */
+export function isTokenUri(reference: string): boolean {
+  return /^pkcs11:/i.test(reference);
 }
 
 async function readSecretKey(

@@ -292,13 +292,44 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
   });
 
   describe('references', () => {
-    test('env:// holds PEM, or DER in base64', async () => {
-      run('x509', '-in', 'rsa.crt', '-outform', 'DER', '-out', 'rsa.der');
-      const env = {
-        KEY: readFileSync(at('rsa.pem'), 'utf8'),
-        CERT: readFileSync(at('rsa.der')).toString('base64'),
-      };
+    /** The ways in which people store a key or a certificate as text. */
+    const stored: Readonly<Record<string, (name: string) => string>> = {
+      PEM: (name) => readFileSync(at(name), 'utf8'),
+      'PEM on one line, with \\n': (name) => readFileSync(at(name), 'utf8').trim().replaceAll('\n', '\\n'),
+      'PEM with the line ends of Windows': (name) => readFileSync(at(name), 'utf8').replaceAll('\n', '\r\n'),
+      'PEM in base64': (name) => readFileSync(at(name)).toString('base64'),
+      'PEM in base64, in lines': (name) =>
+        readFileSync(at(name)).toString('base64').replaceAll(/.{76}/g, '$&\n'),
+      'PEM in base64, in lines on one line': (name) =>
+        readFileSync(at(name)).toString('base64').replaceAll(/.{76}/g, '$&\\n'),
+      'DER in base64': (name) => {
+        run(name.endsWith('.crt') ? 'x509' : 'pkey', '-in', name, '-outform', 'DER', '-out', `${name}.der`);
+        return readFileSync(at(`${name}.der`)).toString('base64');
+      },
+    };
+
+    test.each(Object.entries(stored))('env:// holds %s', async (_, form) => {
+      const env = { KEY: form('rsa.pem'), CERT: form('rsa.crt') };
       await expect(load({ key: 'env://KEY', certificate: 'env://CERT', env })).resolves.toBeDefined();
+    });
+
+    test.each(Object.entries(stored))('a file holds %s', async (_, form) => {
+      writeFileSync(at('stored.key'), form('rsa.pem'));
+      writeFileSync(at('stored.crt'), form('rsa.crt'));
+      await expect(load({ key: at('stored.key'), certificate: at('stored.crt') })).resolves.toBeDefined();
+    });
+
+    test('a Secret holds a key that was encoded twice', async () => {
+      const encoded = (name: string) => Buffer.from(readFileSync(at(name)).toString('base64'));
+      const readSecret = { read: async () => ({ key: encoded('rsa.pem'), cert: encoded('rsa.crt') }) };
+      await expect(
+        load({ key: 'k8s://kmm/signing', certificate: 'k8s://kmm/signing', readSecret }),
+      ).resolves.toBeDefined();
+    });
+
+    test.each(['', 'AAAA', 'no key', 'TUlJ', '\\n\\n'])('what holds no key is refused: %j', async (text) => {
+      writeFileSync(at('nothing.key'), text);
+      await expect(load({ key: at('nothing.key') })).rejects.toMatchObject({ code: 'INVALID_KEY' });
     });
 
     test.each([
