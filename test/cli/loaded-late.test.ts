@@ -123,10 +123,13 @@ describeWith(['openssl', 'sign-file', 'xz'], 'keys and modules', (programs) => {
       ].flat(),
     );
     expect(run).toMatchObject({ exitCode: 0, stderr: '' });
-    const { stderr } = await execute(programs.openssl, [
-      ...['cms', '-verify', '-binary', '-inform', 'DER', '-in', at('ec.ko.p7s'), '-content', at('ec.ko')],
-      ...['-certfile', at('ec.pem'), '-CAfile', at('ec.pem'), '-purpose', 'any', '-out', '/dev/null'],
-    ]);
+    const { stderr } = await execute(
+      programs.openssl,
+      [
+        ['cms', '-verify', '-binary', '-inform', 'DER', '-in', at('ec.ko.p7s'), '-content', at('ec.ko')],
+        ['-certfile', at('ec.pem'), '-CAfile', at('ec.pem'), '-purpose', 'any', '-out', '/dev/null'],
+      ].flat(),
+    );
     expect(stderr).toContain('successful');
   });
 

@@ -30,12 +30,15 @@ afterAll(async () => {
 
 const at = (...names: string[]) => join(directory, ...names);
 
+/** The key in the token; the PIN is in a file. */
+const uri = () => `pkcs11:token=kmm;object=modules;type=private?pin-source=file:${at('pin')}`;
+
 /** Signs the image with a program and a key that only the program reads. */
-const sign = (name: string, program: string, uri: string, env: Readonly<Record<string, string>> = {}) =>
+const sign = (name: string, program: string, keyUri: string, env: Readonly<Record<string, string>> = {}) =>
   runProgram(
     [
       ['sign', `oci:${at('source')}:1`, `oci:${at(name)}:1`, '--quiet', '--format', 'json'],
-      ['--sign-file', program, '--key', uri, '--cert', key.certificate],
+      ['--sign-file', program, '--key', keyUri, '--cert', key.certificate],
     ].flat(),
     { env },
   );
@@ -55,10 +58,12 @@ describeWith(
       await writeFile(
         at('openssl.cnf'),
         [
-          ...['openssl_conf = init', '[init]', 'providers = all', '[all]', 'default = d', 'pkcs11 = p'],
-          ...['[d]', 'activate = 1', '[p]', 'activate = 1', `module = ${programs['pkcs11-provider']}`],
-          ...[`pkcs11-module-path = ${programs['libsofthsm2.so']}`, 'pkcs11-module-quirks = no-deinit', ''],
-        ].join('\n'),
+          ['openssl_conf = init', '[init]', 'providers = all', '[all]', 'default = d', 'pkcs11 = p'],
+          ['[d]', 'activate = 1', '[p]', 'activate = 1', `module = ${programs['pkcs11-provider']}`],
+          [`pkcs11-module-path = ${programs['libsofthsm2.so']}`, 'pkcs11-module-quirks = no-deinit', ''],
+        ]
+          .flat()
+          .join('\n'),
       );
       await writeFile(at('pin'), pin);
       const token = ['--token', 'kmm', '--pin', pin];
@@ -76,8 +81,6 @@ describeWith(
       ]);
       await util('--import', at('pkcs8.pem'), '--label', 'modules', '--id', 'a1', ...token);
     });
-
-    const uri = () => `pkcs11:token=kmm;object=modules;type=private?pin-source=file:${at('pin')}`;
 
     test('signs an image through sign-file, as the same key in a file does', async () => {
       const run = await sign('token', programs['sign-file'], uri(), env);

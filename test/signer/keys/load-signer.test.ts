@@ -25,6 +25,7 @@ xsFHfXC1fQ==
 const passphrase = 'correct horse – bättery';
 let directory: string;
 const at = (name: string): string => join(directory, name);
+const base64Of = (name: string) => Buffer.from(readFileSync(at(name)).toString('base64'));
 const load = (options: Partial<LoadSignerOptions>) =>
   loadSigner({ key: at('rsa.pem'), certificate: at('rsa.crt'), env: {}, ...options });
 
@@ -320,8 +321,7 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
     });
 
     test('a Secret holds a key that was encoded twice', async () => {
-      const encoded = (name: string) => Buffer.from(readFileSync(at(name)).toString('base64'));
-      const readSecret = { read: async () => ({ key: encoded('rsa.pem'), cert: encoded('rsa.crt') }) };
+      const readSecret = { read: async () => ({ key: base64Of('rsa.pem'), cert: base64Of('rsa.crt') }) };
       await expect(
         load({ key: 'k8s://kmm/signing', certificate: 'k8s://kmm/signing', readSecret }),
       ).resolves.toBeDefined();
