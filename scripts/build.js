@@ -20,7 +20,9 @@ const lazyBuiltIns = {
       if (!isBuiltin(path)) return undefined;
       const name = path.replace(/^(?:node:)?/, 'node:');
       // What is imported with import() is late already, and needs the names that only the real module exports.
-      return kind === 'dynamic-import' ? { path: name, external: true } : { path: name, namespace: 'built-in' };
+      return kind === 'dynamic-import'
+        ? { path: name, external: true }
+        : { path: name, namespace: 'built-in' };
     });
     onLoad({ filter: /.*/, namespace: 'built-in' }, ({ path }) => ({
       contents:
