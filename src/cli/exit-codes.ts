@@ -70,6 +70,7 @@ const signerExitCodes: Readonly<Record<SignerErrorCode, ExitCode>> = {
   FILE_NOT_IN_IMAGE: exitCodes.fileNotInImage,
   INVALID_PATTERN: exitCodes.usage,
   OSTREE_OBJECT: exitCodes.usage,
+  VIEWS_DIFFER: exitCodes.usage,
   ALREADY_SIGNED: exitCodes.untrusted,
   UNSIGNED: exitCodes.unsigned,
   UNTRUSTED: exitCodes.untrusted,

@@ -19,6 +19,8 @@ export type SignerErrorCode =
   | 'INVALID_PATTERN'
   /** A module that is a file of the image's OSTree repository too, which new content would damage. */
   | 'OSTREE_OBJECT'
+  /** Mode append: runtimes see different files at a path, and one more layer cannot give all of them the signed one. */
+  | 'VIEWS_DIFFER'
   /** `existing: 'fail'` and the module carries a signature. */
   | 'ALREADY_SIGNED'
   /** Verification: a module carries no signature. */

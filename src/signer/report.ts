@@ -79,10 +79,20 @@ export type SignMode = 'rewrite' | 'append';
 /** What to do with a module that carries a signature already. */
 export type ExistingSignaturePolicy = 'replace' | 'keep' | 'fail';
 
+/** Names of a file, none where it is not seen. */
+export interface ModuleViews {
+  /** Where each layer has a directory of its own, and overlayfs mounts them (containerd, CRI-O). */
+  readonly overlayfs: readonly string[];
+  /** Where all layers are extracted onto one directory (umoci, native snapshotters). */
+  readonly extraction: readonly string[];
+}
+
 /** One module as `verify` and `inspect` see it. */
 export interface ModuleReport {
   readonly path: string;
   readonly otherNames: readonly string[];
+  /** Its names for each way of unpacking layers, where runtimes do not agree about them; null where all see the same. */
+  readonly views: ModuleViews | null;
   readonly layer: Digest;
   /** Bytes of the file. */
   readonly size: number;

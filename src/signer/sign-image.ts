@@ -72,6 +72,7 @@ async function makePlan(
     repository: source.repository,
     signing: options,
     keepLayers: mode === 'rewrite' && builds,
+    keepDirectories: mode === 'append' && builds,
     signEarly: builds,
   };
   const plan = await planTree(manifest, planOptions);

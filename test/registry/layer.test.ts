@@ -8,6 +8,7 @@ import { describe, expect, test } from 'vitest';
 import { compressLayer, type CompressionOptions } from '../../src/registry/layer/compress.ts';
 import { decompressLayer, detectCompression } from '../../src/registry/layer/decompress.ts';
 import { defaultLayerLimits } from '../../src/registry/layer/layer.ts';
+import { Overlay } from '../../src/registry/layer/overlay.ts';
 import { scanLayer } from '../../src/registry/layer/scan-layer.ts';
 import { writeLayer } from '../../src/registry/layer/write-layer.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
@@ -283,9 +284,10 @@ describe('scanning a layer', () => {
   ] as const)('lists entries and shows wanted files (%s)', async (compression, blob) => {
     const kept = new Map<string, Buffer[]>();
     const directories: number[] = [];
-    const { entries, ...rest } = await scanLayer({
+    const list = new Overlay({ layers: 3 }).list(2);
+    const scanned = await scanLayer({
       source: Readable.from(inChunks(blob, 3000)),
-      layer: 2,
+      list,
       diffId: sha256(archive) as Digest,
       wants: (path) => path === 'f0' || path === 'f17' || path === 'd' || path === 'l',
       onDirectory: ({ mode }) => directories.push(mode),
@@ -295,13 +297,13 @@ describe('scanning a layer', () => {
         kept.set(entry.path, chunks);
       },
     });
-    expect(rest).toEqual({ compression, uncompressedSize: archive.length });
+    expect(scanned).toEqual({ compression, uncompressedSize: archive.length });
     expect(directories).toEqual([0o700]);
-    expect(entries).toHaveLength(43);
-    expect(entries.slice(-2)).toEqual([
-      { layer: 2, index: 41, path: 'l', type: 'symlink', link: '../x' },
-      { layer: 2, index: 42, path: 'h', type: 'hardlink', link: 'f0' },
-    ]);
+    expect(list.length).toBe(43);
+    expect(list.toEntry(41)).toEqual({ layer: 2, index: 41, path: 'l' });
+    expect(list.targetOf(41)).toBe('../x');
+    expect(list.isHardLink(42)).toBe(true);
+    expect(list.linkPathOf(42)).toBe(list.pathOf(files.findIndex(({ name }) => name === 'f0') + 1));
     expect([...kept.keys()]).toEqual(['f0', 'f17']);
     for (const [name, chunks] of kept) {
       expect(
@@ -314,17 +316,17 @@ describe('scanning a layer', () => {
     const diffId = (bytes: Buffer) =>
       `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
     const scan = (expected: Buffer) =>
-      scanLayer({ source: inChunks(gzipSync(archive)), layer: 0, diffId: diffId(expected) });
+      scanLayer({ source: inChunks(gzipSync(archive)), diffId: diffId(expected) });
     await expect(scan(archive)).resolves.toMatchObject({ compression: 'gzip' });
     await expect(scan(Buffer.from('other'))).rejects.toMatchObject({ code: 'INVALID_LAYER' });
   });
 
   test('a digest that is wrong is the error, also of a tar that is damaged', async () => {
     const damaged = Buffer.concat([archive.subarray(0, 512), Buffer.alloc(512, 'x'), archive.subarray(1024)]);
-    await expect(scanLayer({ source: inChunks(gzipSync(damaged)), layer: 0 })).rejects.toMatchObject({
+    await expect(scanLayer({ source: inChunks(gzipSync(damaged)) })).rejects.toMatchObject({
       code: 'INVALID_LAYER',
     });
-    await expect(scanLayer({ source: withWrongDigest(gzipSync(damaged)), layer: 0 })).rejects.toMatchObject({
+    await expect(scanLayer({ source: withWrongDigest(gzipSync(damaged)) })).rejects.toMatchObject({
       code: 'DIGEST_MISMATCH',
     });
   });
@@ -333,7 +335,6 @@ describe('scanning a layer', () => {
     const source = Readable.from(inChunks(gzipSync(archive), 3000));
     const scan = scanLayer({
       source,
-      layer: 0,
       wants: () => true,
       onFile: () => Promise.reject(new Error('no module')),
     });
@@ -343,7 +344,8 @@ describe('scanning a layer', () => {
 
   test('a hard link that leaves the root is refused', async () => {
     const link = entryBlocks({ name: 'h', type: '1', link: '../../etc/shadow' });
-    await expect(scanLayer({ source: inChunks(link), layer: 0 })).rejects.toMatchObject({
+    const list = new Overlay({ layers: 1 }).list(0);
+    await expect(scanLayer({ source: inChunks(link), list })).rejects.toMatchObject({
       code: 'INVALID_LAYER',
       facts: { path: 'h' },
     });

@@ -5,11 +5,10 @@ import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { RegistryError } from '../../src/registry/errors.ts';
-import { Overlay } from '../../src/registry/layer/overlay.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { describeWith } from '../support/programs.ts';
 import { writeLayout } from '../support/tar-layout.ts';
-import { anyStack, layerOf, tarOf } from '../support/tar-stacks.ts';
+import { anyStack, filesOf, layerOf, overlayOf, tarOf } from '../support/tar-stacks.ts';
 
 const run = promisify(execFile);
 
@@ -38,30 +37,25 @@ async function listFiles(directory: string): Promise<string[]> {
   return (await Promise.all(lists)).flat();
 }
 
-function listWithOverlay(stack: readonly (readonly string[])[]): string[] | undefined {
-  const overlay = new Overlay({ layers: stack.length });
-  for (let layer = stack.length - 1; layer >= 0; layer--)
-    overlay.addLayer(layer, layerOf(layer, stack[layer] ?? []));
+async function listWithOverlay(stack: readonly (readonly string[])[]): Promise<string[] | undefined> {
   try {
-    return [...overlay.files()]
-      .flatMap(({ names, entry }) => names.map((name) => `${name} ${entry.layer}:${entry.index}`))
-      .toSorted();
+    return await filesOf(await overlayOf(stack), 'extraction');
   } catch (error) {
     if (error instanceof RegistryError) return undefined;
     throw error;
   }
 }
 
-describeWith(['umoci'], 'the overlay sees what umoci unpacks', ({ umoci }) => {
+describeWith(['umoci'], 'the view of an extraction shows what umoci unpacks', ({ umoci }) => {
   test('of generated layers', async () => {
     let compared = 0;
     await fc.assert(
       fc.asyncProperty(anyStack, async (stack) => {
-        const ours = listWithOverlay(stack);
+        const ours = await listWithOverlay(stack);
         fc.pre(ours !== undefined && ours.length > 0);
         const theirs = await unpackWithUmoci(
           umoci,
-          stack.map((entries, layer) => tarOf(layerOf(layer, entries))),
+          stack.map((entries, layer) => tarOf(layer, layerOf(entries))),
         );
         fc.pre(theirs !== undefined);
         compared++;

@@ -1,21 +1,47 @@
 import fc from 'fast-check';
-import type { LayerEntry } from '../../src/registry/layer/layer.ts';
+import type { ListedEntry } from '../../src/registry/layer/entry-list.ts';
+import { Overlay } from '../../src/registry/layer/overlay.ts';
 import { endOfArchive, entryBlocks } from './tar-blocks.ts';
 
 /**
  * Entries in short: `d/` directory, `f` file, `l -> t` symbolic link, `h => t` hard link, `!p` fifo.
  */
-export function layerOf(layer: number, entries: readonly string[]): LayerEntry[] {
-  return entries.map((text, index) => {
-    const place = { layer, index };
+export function layerOf(entries: readonly string[]): ListedEntry[] {
+  return entries.map((text) => {
     const [name = '', symlink] = text.split(' -> ');
-    if (symlink !== undefined) return { ...place, path: name, type: 'symlink', link: symlink };
+    if (symlink !== undefined) return { path: name, type: 'symlink', linkName: symlink };
     const [hardlink = '', link] = text.split(' => ');
-    if (link !== undefined) return { ...place, path: hardlink, type: 'hardlink', link };
-    if (text.endsWith('/')) return { ...place, path: text.slice(0, -1), type: 'directory' };
-    if (text.startsWith('!')) return { ...place, path: text.slice(1), type: 'fifo' };
-    return { ...place, path: text, type: 'file' };
+    if (link !== undefined) return { path: hardlink, type: 'hardlink', linkName: link };
+    const linkName = '';
+    if (text.endsWith('/')) return { path: text.slice(0, -1), type: 'directory', linkName };
+    if (text.startsWith('!')) return { path: text.slice(1), type: 'fifo', linkName };
+    return { path: text, type: 'file', linkName };
   });
+}
+
+/** An overlay with the topmost `count` layers of a stack. */
+export async function overlayOf(
+  stack: readonly (readonly string[])[],
+  count = stack.length,
+  options: Partial<ConstructorParameters<typeof Overlay>[0]> = {},
+): Promise<Overlay> {
+  const overlay = new Overlay({ ...options, layers: stack.length });
+  for (let layer = stack.length - 1; layer >= stack.length - count; layer--) {
+    const list = overlay.list(layer);
+    for (const one of layerOf(stack[layer] ?? [])) list.add(one);
+    await overlay.addLayer(list);
+  }
+  return overlay;
+}
+
+/** Visible files of a view with the layer and place of their content: `/path 1:0`. */
+export async function filesOf(overlay: Overlay, view: 'overlayfs' | 'extraction'): Promise<string[]> {
+  const files = await overlay.files(() => true);
+  return files
+    .flatMap(({ names, differs, entry }) =>
+      (differs?.[view] ?? names).map((name) => `${name} ${entry.layer}:${entry.index}`),
+    )
+    .toSorted();
 }
 
 const names = fc.constantFrom('a', 'b', 'c');
@@ -33,7 +59,7 @@ const entry = fc.oneof(
 /** Layers, base first, in the short form. */
 export const anyStack = fc.array(fc.array(entry, { maxLength: 7 }), { minLength: 2, maxLength: 4 });
 
-const typeFlags: Partial<Record<LayerEntry['type'], string>> = {
+const typeFlags: Partial<Record<ListedEntry['type'], string>> = {
   directory: '5',
   symlink: '2',
   hardlink: '1',
@@ -41,13 +67,13 @@ const typeFlags: Partial<Record<LayerEntry['type'], string>> = {
 };
 
 /** The tar of a layer; the content of each file is its layer and place, such as `1:0`. */
-export function tarOf(entries: readonly LayerEntry[]): Buffer {
-  const blocks = entries.map(({ path, type, link, layer, index }) =>
+export function tarOf(layer: number, entries: readonly ListedEntry[]): Buffer {
+  const blocks = entries.map(({ path, type, linkName }, index) =>
     entryBlocks(
       {
         name: path,
         type: typeFlags[type] ?? '0',
-        link: link ?? '',
+        link: linkName,
         mode: type === 'directory' ? 0o755 : 0o644,
       },
       type === 'file' ? `${layer}:${index}` : '',

@@ -8,6 +8,7 @@ export function verifyReportText(report: InspectReport): string {
     printable(module.path),
     printable(module.problem ?? signatureText(module)),
   ]);
+  lines.push(...differenceLines(report));
   const modules = report.platforms.flatMap((platform) => platform.modules);
   const trusted = modules.filter(({ state }) => state === 'trusted').length;
   lines.push(
@@ -22,6 +23,7 @@ export function verifyReportText(report: InspectReport): string {
 export function inspectReportText(report: InspectReport): string {
   const heading = ['STATE', 'PATH', 'SIZE', 'LAYER', 'NAME', 'KERNEL', 'SIGNATURE'];
   const lines = platformLines(report, inspectRow, heading);
+  lines.push(...differenceLines(report));
   const modules = report.platforms.flatMap((platform) => platform.modules);
   if (modules.length === 0) lines.push('No kernel module was found');
   return lines.join('\n');
@@ -40,6 +42,24 @@ function platformLines(
       lines.push(table([...(heading === undefined ? [] : [heading]), ...modules.map(row)]));
   }
   return lines;
+}
+
+/** Says where runtimes see different files, since an upper layer writes below a symbolic link of a lower one. */
+function differenceLines({ platforms }: InspectReport): string[] {
+  return platforms.flatMap(({ modules }) =>
+    modules.flatMap(({ path, layer, views }) =>
+      views === null
+        ? []
+        : [
+            `Runtimes differ about ${printable(path)} of layer ${shortDigest(layer)}: ` +
+              `with overlayfs ${namesText(views.overlayfs)}, extracted onto one directory ${namesText(views.extraction)}`,
+          ],
+    ),
+  );
+}
+
+function namesText(names: readonly string[]): string {
+  return names.length === 0 ? 'it is hidden' : `it is ${printable(names.join(', '))}`;
 }
 
 function inspectRow(module: ModuleReport): string[] {

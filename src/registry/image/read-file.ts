@@ -1,5 +1,6 @@
 import { RegistryError } from '../errors.ts';
-import { defaultLayerLimits, type LayerEntry, type LayerLimits } from '../layer/layer.ts';
+import type { EntryList } from '../layer/entry-list.ts';
+import { defaultLayerLimits, type LayerLimits } from '../layer/layer.ts';
 import { Overlay } from '../layer/overlay.ts';
 import { scanLayer } from '../layer/scan-layer.ts';
 import type { ImageManifest, Manifest } from '../manifest.ts';
@@ -27,7 +28,7 @@ export interface ReadFileOptions {
 }
 
 /**
- * Reads one small file of an image as a container would see it: layers from the top down, until no lower one can
+ * Reads one small file of an image as a container would see it where overlayfs mounts the layers: layers from the top down, until no lower one can
  * change the answer. @returns undefined when there is no such file
  * @throws RegistryError LIMIT_EXCEEDED, NOT_FOUND, PLATFORM_NOT_FOUND and what reading layers throws
  */
@@ -37,22 +38,23 @@ export async function readFileOfImage(options: ReadFileOptions): Promise<Buffer 
   const image = { manifest, config: await readImageConfig(repository, manifest, { signal }) };
   const { layers } = manifest;
   const wanted = path.replaceAll(/^\/+/g, '');
-  const overlay = new Overlay({ layers: layers.length });
+  const overlay = new Overlay({ layers: layers.length, signal });
   const contents = new Map<number, Buffer>();
   let bytesRead = 0;
   for (let layer = layers.length - 1; layer >= 0; layer--) {
     bytesRead += layers[layer]?.size ?? 0;
     if (bytesRead > options.maxLayerBytes) throw tooLarge(options, 'layers', options.maxLayerBytes);
-    const { entries, content } = await readLayer(image, layer, wanted, options);
-    overlay.addLayer(layer, entries);
+    const list = overlay.list(layer);
+    const content = await readLayer(image, { layer, path: wanted, list }, options);
+    await overlay.addLayer(list);
     if (content !== undefined) contents.set(layer, content);
-    const found = overlay.resolve(path);
+    const [found] = overlay.resolve(path);
     if (found.state === 'undecided') continue;
     if (found.state !== 'file') return undefined;
     const { entry } = found.file;
     if (entry.path === wanted) return contents.get(entry.layer);
     // A link led to another name.
-    return (await readLayer(image, entry.layer, entry.path, options)).content;
+    return readLayer(image, entry, options);
   }
   return undefined;
 }
@@ -82,25 +84,25 @@ interface ReadImage {
   readonly config: ImageConfig;
 }
 
-interface ReadLayer {
-  readonly entries: readonly LayerEntry[];
-  /** Of the last entry with the path. */
-  readonly content: Buffer | undefined;
+interface WantedContent {
+  readonly layer: number;
+  readonly path: string;
+  readonly list?: EntryList;
 }
 
+/** The content of the last entry of a layer with a path. */
 async function readLayer(
   { manifest, config }: ReadImage,
-  layer: number,
-  path: string,
+  { layer, path, list }: WantedContent,
   options: ReadFileOptions,
-): Promise<ReadLayer> {
+): Promise<Buffer | undefined> {
   const { repository, limits = defaultLayerLimits, signal } = options;
   const descriptor = manifest.layers[layer];
   if (descriptor === undefined) throw new RangeError(`no layer ${layer}`);
   let content: Buffer | undefined;
-  const { entries } = await scanLayer({
+  await scanLayer({
     source: await openLayer(repository, descriptor, { signal }),
-    layer,
+    list,
     limits,
     diffId: config.diffIds[layer],
     wants: (name) => name === path,
@@ -109,7 +111,7 @@ async function readLayer(
       content = await readContent(entry);
     },
   });
-  return { entries, content };
+  return content;
 }
 
 async function readContent(entry: TarEntry): Promise<Buffer> {

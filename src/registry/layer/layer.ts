@@ -1,5 +1,4 @@
 import type { Digest } from '../digest.ts';
-import type { TarEntryType } from '../tar/entry.ts';
 
 /** How a layer is compressed, told by its first bytes, never by its media type. */
 export type LayerCompression = 'gzip' | 'zstd' | 'none';
@@ -17,7 +16,7 @@ export const defaultLayerLimits: LayerLimits = {
   maxEntries: 2_000_000,
 };
 
-/** What the overlay needs to know of an entry: kept for every entry of every layer, so it is small. */
+/** Which entry of an image. */
 export interface LayerEntry {
   /** Position of the layer in the manifest, base = 0. */
   readonly layer: number;
@@ -25,9 +24,6 @@ export interface LayerEntry {
   readonly index: number;
   /** Cleaned, as in TarEntryHeader. */
   readonly path: string;
-  readonly type: TarEntryType;
-  /** Symlink: the target as stored. Hard link: the target cleaned. */
-  readonly link?: string;
 }
 
 /** A layer blob that was written to a local file, complete and hashed. */

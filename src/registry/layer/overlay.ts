@@ -1,15 +1,33 @@
+import { EarlyAnswers } from './early-answers.ts';
+import { EntryList, type EntryBudget, type ListedEntry } from './entry-list.ts';
+import { ExtractionTree } from './extraction-tree.ts';
+import { ImageEntries } from './image-entries.ts';
 import type { LayerEntry } from './layer.ts';
-import { walkTree, type Binding, type FileNode } from './overlay-node.ts';
-import { OverlayTree } from './overlay-tree.ts';
+import { MergedTree } from './merged-tree.ts';
+import { entryOf, isDirectory, kindOf, kinds, type NodeCode } from './node-code.ts';
+import { defaultOverlayLimits, type OverlayLimits } from './overlay-limits.ts';
+import type { FilePaths } from './file-names.ts';
+import { isSameFound, makeViews, type Views } from './overlay-views.ts';
+import { PathTable } from './path-table.ts';
+import { StepBudget } from './step-budget.ts';
+import type { Found } from './tree-view.ts';
 
 /** A regular file that a container would see. */
 export interface OverlayFile {
   /** Absolute physical path (no symbolic link in it): the name of the entry with the content, or of a hard link to it. */
   readonly path: string;
-  /** Every visible name of it (hard links), absolute, sorted; `path` is one of them. */
+  /** Every visible name of it (hard links) in any view, absolute, sorted; `path` is one of them. */
   readonly names: readonly string[];
+  /** The names in each view, where the views do not agree about them. */
+  readonly differs: ViewNames | undefined;
   /** The `file` entry that holds the bytes. */
   readonly entry: LayerEntry;
+}
+
+/** Names of one file in each view, sorted. */
+export interface ViewNames {
+  readonly overlayfs: readonly string[];
+  readonly extraction: readonly string[];
 }
 
 /** What a path names, as far as the layers read until now can tell. */
@@ -28,133 +46,242 @@ export interface OverlaySymlink {
   readonly file: OverlayFile;
 }
 
-/** A visible directory with the entry that says its owner and mode. */
-export interface OverlayDirectory {
-  /** Absolute physical path. */
-  readonly path: string;
-  readonly entry: LayerEntry;
+export interface OverlayOptions {
+  /** How many layers the image has. */
+  readonly layers: number;
+  readonly limits?: OverlayLimits | undefined;
+  /** Whether answers are wanted before all layers were added. @default true */
+  readonly early?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * What a container sees of layers that are extracted one onto another: entries in the order of the tar, links of
- * parent directories followed within the root, whiteouts that hide what lower layers gave.
- * Layers may be added from the top down; `resolve` then answers as soon as no lower layer can change the answer.
- * Methods throw RegistryError INVALID_LAYER for entries that no runtime could extract.
+ * What a container sees of layers. Runtimes do not agree about it, so there are two views: `overlayfs`, each layer
+ * extracted into a directory of its own and those mounted one over another (containerd's and CRI-O's overlayfs
+ * snapshotters); and `extraction`, all layers extracted onto one directory (umoci, native snapshotters), where an entry
+ * follows symbolic links that lower layers have in the place of its directories.
+ *
+ * Layers are added from the top down, each once; `resolve` answers as soon as no lower layer can change the answer
+ * in any view. Methods throw RegistryError INVALID_LAYER for entries that no runtime could extract, LIMIT_EXCEEDED,
+ * and the signal's reason.
  */
 export class Overlay {
-  readonly #layers: (readonly LayerEntry[] | undefined)[];
-  #tree: OverlayTree | undefined;
-  #names: ReadonlyMap<FileNode, readonly string[]> | undefined;
+  readonly #paths: PathTable;
+  readonly #entries = new ImageEntries();
+  readonly #budget: EntryBudget;
+  readonly #options: OverlayOptions;
+  readonly #limits: OverlayLimits;
+  readonly #steps: StepBudget;
+  readonly #linked = new Set<number>();
+  readonly #merged: MergedTree;
+  readonly #early: EarlyAnswers | undefined;
+  #own: ExtractionTree | undefined;
+  #missing: number;
+  #views: Views | undefined;
 
-  constructor({ layers }: { readonly layers: number }) {
-    this.#layers = Array.from({ length: layers }, () => undefined);
+  /** @param paths those of another overlay whose lists will be added */
+  constructor(options: OverlayOptions, paths?: PathTable) {
+    const { layers, limits = defaultOverlayLimits, early = true, signal } = options;
+    this.#options = options;
+    this.#missing = layers;
+    this.#limits = limits;
+    this.#paths = paths ?? new PathTable(limits);
+    this.#budget = { entries: limits.maxEntries, linkCharacters: limits.maxLinkCharacters };
+    this.#steps = new StepBudget(limits.maxSteps, signal);
+    this.#merged = new MergedTree(this.#paths);
+    this.#early = early ? new EarlyAnswers(this.#paths, this.#merged, this.#steps) : undefined;
+    this.#own = this.#tree(true);
   }
 
   /** Whether all layers were added. */
   get complete(): boolean {
-    return this.#layers.every((entries) => entries !== undefined);
+    return this.#missing === 0;
   }
 
-  /** Adds the entries of a layer in the order of its tar. Base = 0. All layers above it must have been added. */
-  addLayer(layer: number, entries: readonly LayerEntry[]): void {
-    if (!(layer in this.#layers) || this.#layers.indexOf(undefined, layer + 1) !== -1) {
-      throw new RangeError(`layer ${layer} added before those above it`);
+  /** An empty list for the entries of a layer. Lists of several layers may be filled at a time. Base = 0. */
+  list(layer: number): EntryList {
+    return new EntryList(this.#paths, { layer, budget: this.#budget });
+  }
+
+  /** Adds the entries of a layer. All layers above it must have been added. */
+  async addLayer(list: EntryList): Promise<void> {
+    const own = this.#own;
+    if (own === undefined || list.layer !== this.#missing - 1)
+      throw new RangeError(`layer ${list.layer} added out of turn`);
+    const start = this.#entries.add(list);
+    own.beginLayer();
+    for (let index = 0; index < list.length; index++) {
+      const placement = own.apply(list, index, start + index);
+      if (placement !== undefined) this.#early?.note(placement, own, list, index);
+      this.#steps.take();
+      if (this.#steps.isPauseDue) await this.#steps.pause();
     }
-    this.#layers[layer] = entries;
-    this.#tree = undefined;
-    this.#names = undefined;
+    this.#merged.addBelow(own.endLayer(), (path) => own.nodeAt(path));
+    this.#missing -= 1;
+    if (this.#missing > 0) return;
+    this.#own = undefined;
+    this.#views = await makeViews({
+      paths: this.#paths,
+      entries: this.#entries,
+      mounted: this.#merged.nodes,
+      tree: this.#tree(false),
+      steps: this.#steps,
+      maxNames: this.#limits.maxNames,
+    });
   }
 
-  /** What a path names, symbolic links followed as the kernel does. Taken as absolute. */
-  resolve(path: string): Resolution {
-    const result = this.#replay().walk(path, { followLast: true });
-    switch (result.state) {
-      case 'found':
-        if (result.node.type === 'file')
-          return { state: 'file', file: this.#toFile(result.node, result.trail) };
-        return { state: 'other', type: result.node.type };
-      case 'absent':
-        return result.behindLink ? { state: 'other', type: 'symlink' } : { state: 'absent' };
-      case 'circle':
-        return { state: 'other', type: 'symlink' };
-      case 'blocked':
-        return { state: 'absent' };
-      case 'undecided':
-        return { state: 'undecided' };
+  /** What containers would see with one layer more on top. All layers must have been added. */
+  async withTopLayer(entries: Iterable<ListedEntry>): Promise<Overlay> {
+    const { layers } = this.#options;
+    const overlay = new Overlay({ ...this.#options, layers: layers + 1, early: false }, this.#paths);
+    const top = overlay.list(layers);
+    for (const entry of entries) top.add(entry);
+    const below = this.#entries.fromBase().toArray().toReversed();
+    for (const list of [top, ...below.map((one) => one.list)]) await overlay.addLayer(list);
+    return overlay;
+  }
+
+  /**
+   * What a path names, symbolic links followed as the kernel does. Taken as absolute. Two answers where the views
+   * differ, that of overlayfs first.
+   */
+  resolve(path: string): readonly [Resolution, ...Resolution[]] {
+    const targetOf = (node: NodeCode) => this.#entries.targetOf(node);
+    if (this.#views === undefined) {
+      const found = this.#early?.find(path, targetOf);
+      return [found === undefined ? { state: 'undecided' } : this.#toResolution(found)];
     }
+    const first = this.#views.overlayfs.resolve(path);
+    const second = this.#views.extraction.resolve(path);
+    if (isSameFound(first, second)) return [this.#toResolution(first)];
+    return [this.#toResolution(first), this.#toResolution(second)];
   }
 
-  /** The physical path of a directory; null when it is none, or not known yet. */
-  realDirectory(path: string): string | null {
-    const result = this.#replay().walk(path, { followLast: true });
-    return result.state === 'found' && result.node.type === 'directory' ? toPath(result.trail) : null;
+  /** The physical paths of a directory in the views, without repetition; none where it is no directory. All layers must have been added. */
+  realDirectories(path: string): string[] {
+    const { overlayfs, extraction } = this.#completeViews();
+    const found = [overlayfs.realDirectory(path), extraction.realDirectory(path)];
+    return [...new Set(found.filter((one) => one !== undefined))].map((one) => this.#paths.textOf(one));
   }
 
-  /** All visible regular files. All layers must have been added. */
-  *files(): Generator<OverlayFile> {
-    for (const [node, names] of this.#allNames()) yield createFile(node, names);
+  /** The visible regular files that have a name (the last part of the path) that is accepted. All layers must have been added. */
+  async files(accepts: (name: string) => boolean): Promise<OverlayFile[]> {
+    const views = this.#completeViews();
+    const { overlayfs, extraction } = await views.names.find(kinds.file, accepts);
+    const entries = new Set([
+      ...overlayfs.map((path) => entryOf(views.overlayfs.nodeAt(path)) ?? -1),
+      ...extraction.map((path) => entryOf(views.extraction.nodeAt(path)) ?? -1),
+    ]);
+    return views.names
+      .of(entries)
+      .entries()
+      .map(([entry, paths]) => this.#toFile(entry, paths))
+      .toArray();
   }
 
-  /** All visible symbolic links that lead to a regular file. All layers must have been added. */
-  symlinks(accepts: (path: string) => boolean = () => true): OverlaySymlink[] {
-    const tree = this.#completeTree();
-    const links: OverlaySymlink[] = [];
-    for (const { path, binding } of walkTree(tree.root)) {
-      if (binding.node.type !== 'symlink' || !accepts(path)) continue;
-      const target = this.resolve(path);
-      if (target.state === 'file') links.push({ path, file: target.file });
+  /** The visible symbolic links with an accepted name that lead to a regular file. All layers must have been added. */
+  async symlinks(accepts: (name: string) => boolean): Promise<OverlaySymlink[]> {
+    const views = this.#completeViews();
+    const found = await views.names.find(kinds.symlink, accepts);
+    const targets: { path: number; entry: number }[] = [];
+    for (const view of ['overlayfs', 'extraction'] as const) {
+      for (const path of found[view]) {
+        const target = views[view].resolve(path);
+        if (target.state === 'file') targets.push({ path, entry: entryOf(target.node) ?? -1 });
+        if (this.#steps.isPauseDue) await this.#steps.pause();
+      }
     }
-    return links;
+    const names = views.names.of(new Set(targets.map(({ entry }) => entry)));
+    const files = new Map(names.entries().map(([entry, paths]) => [entry, this.#toFile(entry, paths)]));
+    const seen = new Set<string>();
+    return targets.flatMap(({ path, entry }) => {
+      const file = files.get(entry);
+      const key = `${path}:${entry}`;
+      if (file === undefined || seen.has(key)) return [];
+      seen.add(key);
+      return [{ path: this.#paths.textOf(path), file }];
+    });
   }
 
-  /** The visible directories that have an entry, as far as the layers read until now show them. */
-  *directories(): Generator<OverlayDirectory> {
-    for (const { path, binding } of walkTree(this.#replay().root)) {
-      if (binding.node.type === 'directory' && binding.node.entry !== undefined)
-        yield { path, entry: binding.node.entry };
+  /**
+   * The entry that says the owner and mode of a directory. undefined: there is none, or the views differ about it. null: a directory
+   * in both views that has no entry. @param path absolute and physical
+   */
+  directory(path: string): LayerEntry | null | undefined {
+    const nodes =
+      this.#views === undefined
+        ? [this.#physical(path, (at) => this.#merged.nodeAt(at))]
+        : [this.#views.overlayfs, this.#views.extraction].map((view) =>
+            this.#physical(path, (at) => view.nodeAt(at)),
+          );
+    if (!nodes.every((node) => isDirectory(node))) return undefined;
+    const entry = nodes.map((node) => entryOf(node)).find((one) => one !== undefined);
+    return entry === undefined ? null : this.#entries.toEntry(entry);
+  }
+
+  /** What is at a path that holds no symbolic link; nothing, if one of its directories is none. */
+  #physical(path: string, nodeAt: (path: number) => NodeCode): NodeCode {
+    let at = 0;
+    for (const name of path.split('/').slice(1)) {
+      if (!isDirectory(nodeAt(at))) return 0;
+      at = this.#paths.find(at, name);
+      if (at === 0) return 0;
     }
+    return nodeAt(at);
   }
 
-  #toFile(node: FileNode, trail: readonly Binding[]): OverlayFile {
-    const names = node.linked ? this.#allNames({ partial: true }).get(node) : undefined;
-    return createFile(node, names ?? [toPath(trail)]);
+  #toResolution(found: Found): Resolution {
+    if (found.state !== 'file') return found;
+    const entry = entryOf(found.node) ?? -1;
+    return { state: 'file', file: this.#toFile(entry, this.#pathsOf(entry, found.path)) };
   }
 
-  #allNames({ partial = false } = {}): ReadonlyMap<FileNode, readonly string[]> {
-    const { root } = partial ? this.#replay() : this.#completeTree();
-    if (this.#names !== undefined) return this.#names;
-    const names = new Map<FileNode, string[]>();
-    for (const { path, binding } of walkTree(root)) {
-      if (binding.node.type !== 'file') continue;
-      const known = names.get(binding.node);
-      if (known === undefined) names.set(binding.node, [path]);
-      else known.push(path);
+  #pathsOf(entry: number, path: number): FilePaths {
+    const views = this.#views;
+    const isEverywhere =
+      views === undefined ||
+      (entryOf(views.overlayfs.nodeAt(path)) === entry && entryOf(views.extraction.nodeAt(path)) === entry);
+    if (isEverywhere && !this.#linked.has(entry)) return { overlayfs: [path], extraction: [path] };
+    if (views !== undefined) {
+      const paths = views.names.of(new Set([entry])).get(entry);
+      if (paths !== undefined) return paths;
     }
-    this.#names = names;
-    return names;
+    const known = this.#mergedPathsOf(entry);
+    return { overlayfs: known, extraction: known };
   }
 
-  #completeTree(): OverlayTree {
-    if (!this.complete) throw new RangeError('not all layers were added');
-    return this.#replay();
+  /** Names of a file among what has been read. */
+  #mergedPathsOf(entry: number): number[] {
+    const paths: number[] = [];
+    for (const [path, node] of this.#merged.nodes.entries()) {
+      if (kindOf(node) === kinds.file && entryOf(node) === entry) paths.push(path);
+    }
+    return paths;
   }
 
-  #replay(): OverlayTree {
-    if (this.#tree !== undefined) return this.#tree;
-    const tree = new OverlayTree({ complete: this.complete });
-    for (const entries of this.#layers) for (const entry of entries ?? []) tree.apply(entry);
-    this.#tree = tree;
-    return tree;
+  /** The name of the entry itself goes before those of its hard links. */
+  #toFile(number: number, paths: FilePaths): OverlayFile {
+    const overlayfs = paths.overlayfs.map((path) => this.#paths.textOf(path)).toSorted();
+    const extraction = paths.extraction.map((path) => this.#paths.textOf(path)).toSorted();
+    const names = [...new Set([...overlayfs, ...extraction])].toSorted();
+    const entry = this.#entries.toEntry(number);
+    const own = `/${entry.path}`;
+    const agree = names.length === overlayfs.length && names.length === extraction.length;
+    return {
+      path: names.includes(own) ? own : (names[0] ?? own),
+      names,
+      differs: agree ? undefined : { overlayfs, extraction },
+      entry,
+    };
   }
-}
 
-/** The name of the entry itself goes before those of its hard links. */
-function createFile({ entry }: FileNode, found: readonly string[]): OverlayFile {
-  const names = found.toSorted();
-  const own = `/${entry.path}`;
-  return { path: names.includes(own) ? own : (names[0] ?? own), names, entry };
-}
+  #completeViews(): Views {
+    if (this.#views === undefined) throw new RangeError('not all layers were added');
+    return this.#views;
+  }
 
-function toPath(trail: readonly Binding[]): string {
-  return `/${trail.map(({ name }) => name).join('/')}`;
+  #tree(keepsWhiteouts: boolean): ExtractionTree {
+    const { steps, linked } = { steps: this.#steps, linked: this.#linked };
+    return new ExtractionTree(this.#paths, this.#entries, { keepsWhiteouts, steps, linked });
+  }
 }

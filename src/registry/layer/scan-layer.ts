@@ -2,17 +2,17 @@ import { createHash, type Hash } from 'node:crypto';
 import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
 import { RegistryError } from '../errors.ts';
 import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
-import { cleanPath } from '../tar/path.ts';
 import { readTar } from '../tar/reader.ts';
 import { decompressLayer } from './decompress.ts';
-import { defaultLayerLimits, type LayerCompression, type LayerEntry, type LayerLimits } from './layer.ts';
+import type { EntryList } from './entry-list.ts';
+import { defaultLayerLimits, type LayerCompression, type LayerLimits } from './layer.ts';
 
 /** What `scanLayer` takes. */
 export interface ScanLayerOptions {
   /** The blob as stored. It is read to its end, so that it can verify its digest; an error destroys it. */
   readonly source: AsyncIterable<Buffer>;
-  /** Position of the layer in the manifest, base = 0. */
-  readonly layer: number;
+  /** Takes what the overlay needs of every entry. */
+  readonly list?: EntryList | undefined;
   readonly limits?: LayerLimits | undefined;
   /** Which files `onFile` is to see. Default: none. */
   readonly wants?: ((path: string) => boolean) | undefined;
@@ -29,7 +29,6 @@ export interface ScanLayerOptions {
 
 /** What a layer holds. */
 export interface ScannedLayer {
-  readonly entries: LayerEntry[];
   readonly compression: LayerCompression;
   readonly uncompressedSize: number;
 }
@@ -41,7 +40,7 @@ interface Meter {
 }
 
 /**
- * Lists the entries of a layer, and shows the wanted files, in one pass over the blob.
+ * Lists the entries of a layer if a list is given, and shows the wanted files, in one pass over the blob.
  * @throws RegistryError INVALID_LAYER, also for another diff ID; LIMIT_EXCEEDED; an error of the source (DIGEST_MISMATCH) goes before INVALID_LAYER
  */
 export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer> {
@@ -51,9 +50,9 @@ export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer
   const meter: Meter = { bytes: 0, hash };
   const metered = measure(tar, meter);
   try {
-    const entries = await collectEntries(readTar(withoutReturn(metered), limits), options);
+    await readEntries(readTar(withoutReturn(metered), limits), options);
     if (diffId !== undefined && hash?.digest('hex') !== digestHex(diffId)) throw otherContent(diffId);
-    return { entries, compression, uncompressedSize: meter.bytes };
+    return { compression, uncompressedSize: meter.bytes };
   } catch (error) {
     if (isInvalidLayer(error)) await drain(metered);
     throw error;
@@ -71,32 +70,13 @@ function otherContent(diffId: Digest): RegistryError {
   });
 }
 
-async function collectEntries(
-  archive: AsyncIterable<TarEntry>,
-  options: ScanLayerOptions,
-): Promise<LayerEntry[]> {
-  const { layer, wants, onFile, onDirectory } = options;
-  const entries: LayerEntry[] = [];
+async function readEntries(archive: AsyncIterable<TarEntry>, options: ScanLayerOptions): Promise<void> {
+  const { list, wants, onFile, onDirectory } = options;
   for await (const entry of archive) {
-    entries.push(toLayerEntry(entry, layer));
+    list?.add(entry);
     if (entry.type === 'directory') onDirectory?.(entry);
     if (onFile !== undefined && entry.type === 'file' && wants?.(entry.path) === true) await onFile(entry);
   }
-  return entries;
-}
-
-function toLayerEntry({ index, path, type, linkName }: TarEntry, layer: number): LayerEntry {
-  if (type === 'symlink') return { layer, index, path, type, link: linkName };
-  if (type !== 'hardlink') return { layer, index, path, type };
-  const link = cleanPath(linkName);
-  if (link === undefined) {
-    throw new RegistryError({
-      code: 'INVALID_LAYER',
-      message: `The hard link ${JSON.stringify(path)} of the layer points to a path that contains ".."`,
-      facts: { path, index, layer },
-    });
-  }
-  return { layer, index, path, type, link };
 }
 
 async function* measure(tar: AsyncIterable<Buffer>, meter: Meter): AsyncGenerator<Buffer> {

@@ -2,45 +2,61 @@ import type { PackedEntry } from '../../registry/tar/pack.ts';
 import type { TarEntryHeader } from '../../registry/tar/entry.ts';
 import { namesOutsideOstree } from './ostree.ts';
 import type { SignedModule } from './plan.ts';
+import { parentsOf } from './scan.ts';
 
 /** What goes into an appended layer. */
 export interface AppendedLayerOptions {
   readonly modules: readonly SignedModule[];
-  /** Headers of the image's directories, by absolute path. */
-  readonly directories: ReadonlyMap<string, TarEntryHeader>;
+  /**
+   * Headers of the image's directories, by absolute path; null where it has no entry. One that is left out is no
+   * directory in one of the views, and must not be made one.
+   */
+  readonly directories: ReadonlyMap<string, TarEntryHeader | null>;
   /** Seconds since the epoch, for directories of which the image has no entry. */
   readonly sourceDateEpoch: number;
 }
 
+/** An entry of an appended layer, with the module that it is of. */
+export type AppendedEntry = PackedEntry & { readonly module?: SignedModule };
+
 /**
  * The entries of a layer with the signed modules and their parent directories: owner, mode, times and
  * extended attributes as they are in the image, files with several names with all of them (but those in an OSTree
- * repository, whose files stay as they are), parents before children.
+ * repository, whose files stay as they are), parents before children, and modules in the order of the layers, since an
+ * upper one may lie at the place of a lower one in one of the views.
  */
-export function appendedEntries(options: AppendedLayerOptions): PackedEntry[] {
-  const entries: PackedEntry[] = [];
+export function appendedEntries(options: AppendedLayerOptions): AppendedEntry[] {
+  const entries: AppendedEntry[] = [];
   const made = new Set<string>();
-  for (const { found, replacement } of options.modules) {
-    const [path = found.path, ...otherNames] = namesOutsideOstree(found.file.names);
+  for (const module of inOrderOfLayers(options.modules)) {
+    const { found, replacement } = module;
+    const [path = found.path, ...otherNames] = namesOutsideOstree(namesFor(module));
     for (const name of [path, ...otherNames]) {
-      for (const directory of parents(name)) {
-        if (made.has(directory)) continue;
+      for (const directory of parentsOf(name)) {
+        if (made.has(directory) || !options.directories.has(directory)) continue;
         made.add(directory);
         entries.push({ ...directoryEntry(directory, options), type: 'directory' });
       }
     }
-    entries.push({ header: found.header, path: path.slice(1), type: 'file', content: replacement });
+    const { header } = found;
+    entries.push({ header, path: path.slice(1), type: 'file', content: replacement, module });
     for (const name of otherNames) {
-      entries.push({ header: found.header, path: name.slice(1), type: 'hardlink', linkPath: path.slice(1) });
+      entries.push({ header, path: name.slice(1), type: 'hardlink', linkPath: path.slice(1), module });
     }
   }
   return entries;
 }
 
-/** `/a/b/c` → `/a`, `/a/b` */
-function parents(path: string): string[] {
-  const names = path.split('/').slice(1, -1);
-  return names.map((_, index) => `/${names.slice(0, index + 1).join('/')}`);
+function inOrderOfLayers(modules: readonly SignedModule[]): SignedModule[] {
+  return modules.toSorted(
+    ({ found: a }, { found: b }) => a.layer - b.layer || a.header.index - b.header.index,
+  );
+}
+
+/** Names as overlayfs has them lead to the same files where layers are extracted onto one directory, through its links. */
+function namesFor({ found: { file } }: SignedModule): readonly string[] {
+  const names = file.differs?.overlayfs ?? file.names;
+  return names.length === 0 ? file.names : names;
 }
 
 function directoryEntry(

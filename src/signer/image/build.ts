@@ -8,6 +8,7 @@ import type { ProgressListener, SignMode } from '../report.ts';
 import { signingAnnotations, type SigningFacts } from './annotations.ts';
 import { packLayer } from '../../registry/tar/pack.ts';
 import { appendedEntries } from './append-layer.ts';
+import { checkAppended } from './check-appended.ts';
 import type { ModuleSigning } from './module-signing.ts';
 import { changes, signModules, type SignedModule } from './plan.ts';
 import { isLinkedToOstree } from './ostree.ts';
@@ -201,6 +202,7 @@ async function append(
 ): Promise<BuiltLayer> {
   const { sourceDateEpoch, disposables } = options;
   const packed = appendedEntries({ modules: signed, directories: plan.scan.directories, sourceDateEpoch });
+  if (plan.scan.overlay !== undefined) await checkAppended(plan.scan.overlay, packed, signed);
   const entries = new Set(packed.flatMap(({ type }, index) => (type === 'file' ? [index] : [])));
   const prove = proverOf(entries, options);
   const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', { ...options, prove }));

@@ -13,7 +13,7 @@ import { Spool } from './spool.ts';
 import type { PlatformImage } from './walk.ts';
 
 /** What can be told of a module from its bytes alone. */
-export type ModuleFacts = Omit<ModuleReport, 'path' | 'otherNames' | 'layer'>;
+export type ModuleFacts = Omit<ModuleReport, 'path' | 'otherNames' | 'views' | 'layer'>;
 
 export interface InspectOptions {
   readonly repository: ImageRepository;
@@ -114,5 +114,6 @@ function report(
   }
   const digest = manifest.layers[layer]?.digest;
   if (digest === undefined) throw new RangeError(`no layer ${layer}`);
-  return [{ path, otherNames: file.names.filter((name) => name !== path), layer: digest, ...captured }];
+  const otherNames = file.names.filter((name) => name !== path);
+  return [{ path, otherNames, views: file.differs ?? null, layer: digest, ...captured }];
 }

@@ -64,6 +64,8 @@ export interface PlanOptions {
   readonly spool: Spool;
   /** Keep the blobs of layers, since they will be written anew. */
   readonly keepLayers: boolean;
+  /** Keep the headers of directories, since a layer will be appended. */
+  readonly keepDirectories: boolean;
   /** Begin to sign while layers are read. */
   readonly signEarly: boolean;
   /** Takes what lives as long as the run. */
@@ -210,6 +212,7 @@ async function readImage(
     capture: (entry) =>
       prepareModule(entry, { spool, hash, certificate: signer.certificate, signatures, signal }),
     layerStore,
+    keeps: options.keepDirectories ? 'attributes-and-directories' : 'attributes',
     onProgress,
     signal,
   });

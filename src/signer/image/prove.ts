@@ -27,7 +27,6 @@ export async function proveLayer(blob: AsyncIterable<Buffer>, options: ProofOpti
   let verified = 0;
   await scanLayer({
     source: blob,
-    layer: 0,
     limits: defaultLayerLimits,
     wants: () => true,
     onFile: async (entry) => {

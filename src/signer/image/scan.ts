@@ -1,14 +1,18 @@
 import pLimit from 'p-limit';
+import { RegistryError } from '../../registry/errors.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
 import { defaultLayerLimits, type LayerLimits } from '../../registry/layer/layer.ts';
+import type { EntryList } from '../../registry/layer/entry-list.ts';
 import { Overlay, type OverlayFile } from '../../registry/layer/overlay.ts';
 import { scanLayer } from '../../registry/layer/scan-layer.ts';
+import { defaultOverlayLimits } from '../../registry/layer/overlay-limits.ts';
 import type { ImageConfig } from '../../registry/image/config.ts';
 import { openLayer } from '../../registry/image/open-layer.ts';
 import type { Descriptor, ImageManifest } from '../../registry/manifest.ts';
 import type { TarEntry, TarEntryHeader } from '../../registry/tar/entry.ts';
 import type { FilePattern } from '../patterns.ts';
 import type { ProgressListener } from '../report.ts';
+import { KeptHeaders, plainHeader } from './kept-headers.ts';
 import { readAhead } from './read-ahead.ts';
 import { createSelection, type SelectedFile } from './selection.ts';
 import type { LayerStore } from './layer-store.ts';
@@ -32,6 +36,11 @@ export interface ScanOptions<T> {
    * provisional, and a container may not see the file: what it returns is used only once both are known.
    */
   readonly capture: (entry: TarEntry) => Promise<T>;
+  /**
+   * What is kept of headers: extended attributes of the files, or those of their directories, too, to put them into a
+   * layer of their own. @default nothing but what is in header blocks
+   */
+  readonly keeps?: 'attributes' | 'attributes-and-directories' | undefined;
   /** Keeps a copy of each layer's blob for writing it anew. */
   readonly layerStore?: LayerStore | undefined;
   readonly limits?: LayerLimits | undefined;
@@ -52,8 +61,10 @@ export interface ScanResult<T> {
   readonly files: readonly FoundFile<T>[];
   /** Patterns that match nothing. */
   readonly unmatched: readonly FilePattern[];
-  /** Of visible directories in the layers that were read. */
-  readonly directories: ReadonlyMap<string, TarEntryHeader>;
+  /** The directories of the files: null without an entry of their own. One is left out when it is a directory in one of the views only. Empty unless asked for. */
+  readonly directories: ReadonlyMap<string, TarEntryHeader | null>;
+  /** What containers see. undefined unless directories were asked for and the views differ about one of the files. */
+  readonly overlay: Overlay | undefined;
   readonly layersRead: number;
   /** Bytes of the blobs of the layers that were read. */
   readonly layerBytesRead: number;
@@ -73,10 +84,18 @@ interface Captured<T> {
  */
 export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<T>> {
   const { manifest, patterns, onProgress } = options;
-  const overlay = new Overlay({ layers: manifest.layers.length });
   const selection = createSelection(patterns);
+  const overlay = new Overlay({
+    layers: manifest.layers.length,
+    early: !selection.needsAllLayers,
+    signal: options.signal,
+  });
   const captures = new Map<string, Captured<T>>();
-  const directories = new DirectoryHeaders();
+  const headers = new KeptHeaders();
+  const directories = new Map<string, TarEntryHeader>();
+  const keepsDirectories = options.keeps === 'attributes-and-directories';
+  const keptHeader = (entry: TarEntry) =>
+    options.keeps === undefined ? plainHeader(entry) : headers.keep(entry);
   let layersRead = 0;
   let layerBytesRead = 0;
   // Captures of two layers would get in each other's way in the memory that they use again and again.
@@ -84,27 +103,34 @@ export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<
   const layers = manifest.layers.map((descriptor, layer) => ({ descriptor, layer })).toReversed();
   const readings = readAhead(layers, {
     read: async ({ layer }, { signal, onHalfway }) => {
-      return readLayer({
+      const list = overlay.list(layer);
+      await readLayer({
         ...options,
         signal,
         layer,
+        list,
         onHalfway,
         wants: (path) => selection.mayWant(path),
         onFile: async (entry) => {
+          if (captures.size >= defaultOverlayLimits.maxNames)
+            throw tooManyFiles(defaultOverlayLimits.maxNames);
           const value = await oneAtATime(() => options.capture(entry));
-          captures.set(key(layer, entry.index), { header: entry, value });
+          captures.set(key(layer, entry.index), { header: keptHeader(entry), value });
         },
-        onDirectory: (header) => directories.add(layer, header),
+        onDirectory: keepsDirectories
+          ? (header) => directories.set(key(layer, header.index), headers.keep(header))
+          : undefined,
       });
+      return list;
     },
     needsAll: selection.needsAllLayers,
     seemsToNeedMore: () => selection.seemsToNeedMore(),
     isUnpromising: ({ descriptor }) => descriptor.size >= largeLayer,
     signal: options.signal,
   });
-  for await (const { item, result: entries } of readings) {
+  for await (const { item, result: list } of readings) {
     const { descriptor, layer } = item;
-    overlay.addLayer(layer, entries);
+    await overlay.addLayer(list);
     layersRead++;
     layerBytesRead += descriptor.size;
     onProgress?.({
@@ -115,16 +141,26 @@ export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<
     });
     if (layer > 0 && selection.isDecided(overlay)) break;
   }
-  const { files, unmatched } = selection.select(overlay);
-  await captureMissing({ ...options, files, captures });
+  const { files, unmatched } = await selection.select(overlay);
+  await captureMissing({ ...options, files, captures, keptHeader });
   return {
     files: files.map((selected) => found(selected, captures)),
     unmatched,
-    directories: directories.visible(overlay),
+    directories: keepsDirectories ? directoriesOf(files, overlay, directories) : new Map(),
+    overlay: keepsDirectories && files.some(({ file }) => file.differs !== undefined) ? overlay : undefined,
     layersRead,
     layerBytesRead,
     layersNotRead: manifest.layers.slice(0, manifest.layers.length - layersRead),
   };
+}
+
+function tooManyFiles(maxFiles: number): RegistryError {
+  return new RegistryError({
+    code: 'LIMIT_EXCEEDED',
+    message: `The image has more than ${maxFiles} files that may be kernel modules`,
+    hint: 'Name the files that are meant with --file.',
+    facts: { maxFiles },
+  });
 }
 
 function key(layer: number, index: number): string {
@@ -143,11 +179,12 @@ interface ReadLayerOptions<T> extends ScanOptions<T> {
   readonly layer: number;
   readonly wants: (path: string) => boolean;
   readonly onFile: (entry: TarEntry) => Promise<void>;
-  readonly onDirectory?: (header: TarEntryHeader) => void;
+  readonly list?: EntryList;
+  readonly onDirectory?: ((header: TarEntryHeader) => void) | undefined;
   readonly onHalfway?: () => void;
 }
 
-async function readLayer<T>(options: ReadLayerOptions<T>) {
+async function readLayer<T>(options: ReadLayerOptions<T>): Promise<void> {
   const { repository, manifest, config, layer, layerStore, onHalfway, signal } = options;
   const descriptor = manifest.layers[layer];
   if (descriptor === undefined) throw new RangeError(`no layer ${layer}`);
@@ -155,16 +192,15 @@ async function readLayer<T>(options: ReadLayerOptions<T>) {
   const kept = layerStore === undefined ? blob : layerStore.keep(layer, blob);
   const tells = onHalfway !== undefined && descriptor.size >= largeLayer;
   const source = tells ? noticingHalf(kept, descriptor.size, onHalfway) : kept;
-  const { entries } = await scanLayer({
+  await scanLayer({
     source,
-    layer,
+    list: options.list,
     limits: options.limits ?? defaultLayerLimits,
     diffId: config.diffIds[layer],
     wants: options.wants,
     onFile: options.onFile,
     onDirectory: options.onDirectory,
   });
-  return entries;
 }
 
 /** The same bytes; calls back once, when half of them have passed. */
@@ -184,7 +220,11 @@ async function* noticingHalf(
 
 /** Files reached through a link of another name were not captured on the way: their layers are read once more. */
 async function captureMissing<T>(
-  options: ScanOptions<T> & { files: readonly SelectedFile[]; captures: Map<string, Captured<T>> },
+  options: ScanOptions<T> & {
+    readonly files: readonly SelectedFile[];
+    readonly captures: Map<string, Captured<T>>;
+    readonly keptHeader: (entry: TarEntry) => TarEntryHeader;
+  },
 ): Promise<void> {
   const { files, captures, manifest } = options;
   const missing = new Map<number, Map<number, OverlayFile>>();
@@ -203,26 +243,30 @@ async function captureMissing<T>(
       wants: (path) => paths.has(path),
       onFile: async (entry) => {
         if (!entries.has(entry.index)) return;
-        captures.set(key(layer, entry.index), { header: entry, value: await options.capture(entry) });
+        const value = await options.capture(entry);
+        captures.set(key(layer, entry.index), { header: options.keptHeader(entry), value });
       },
     });
   }
 }
 
-/** Headers of directory entries, so that an appended layer can repeat a directory as it is. */
-class DirectoryHeaders {
-  readonly #headers = new Map<string, TarEntryHeader>();
-
-  add(layer: number, header: TarEntryHeader): void {
-    this.#headers.set(key(layer, header.index), header);
+/** The directories of the names of files, with their headers, so that an appended layer can repeat them as they are. */
+function directoriesOf(
+  files: readonly SelectedFile[],
+  overlay: Overlay,
+  headers: ReadonlyMap<string, TarEntryHeader>,
+): Map<string, TarEntryHeader | null> {
+  const directories = new Map<string, TarEntryHeader | null>();
+  for (const path of new Set(files.flatMap(({ file }) => file.names.flatMap(parentsOf)))) {
+    const entry = overlay.directory(path);
+    if (entry === undefined) continue;
+    directories.set(path, entry === null ? null : (headers.get(key(entry.layer, entry.index)) ?? null));
   }
+  return directories;
+}
 
-  visible(overlay: Overlay): Map<string, TarEntryHeader> {
-    const visible = new Map<string, TarEntryHeader>();
-    for (const { path, entry } of overlay.directories()) {
-      const header = this.#headers.get(key(entry.layer, entry.index));
-      if (header !== undefined) visible.set(path, header);
-    }
-    return visible;
-  }
+/** `/a/b/c` → `/a`, `/a/b` */
+export function parentsOf(path: string): string[] {
+  const names = path.split('/').slice(1, -1);
+  return names.map((_, index) => `/${names.slice(0, index + 1).join('/')}`);
 }

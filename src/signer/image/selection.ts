@@ -1,4 +1,4 @@
-import type { Overlay, OverlayFile } from '../../registry/layer/overlay.ts';
+import type { Overlay, OverlayFile, Resolution } from '../../registry/layer/overlay.ts';
 import { SignerError } from '../errors.ts';
 import { isModuleName } from '../kmod/compression.ts';
 import { rebasePattern, type FilePattern } from '../patterns.ts';
@@ -29,7 +29,7 @@ export interface Selection {
   /** Whether lower layers can change nothing any more. */
   isDecided(overlay: Overlay): boolean;
   /** To be called when decided, or when all layers were added. @throws SignerError NOT_A_MODULE */
-  select(overlay: Overlay): SelectionResult;
+  select(overlay: Overlay): Promise<SelectionResult>;
 }
 
 /** The selection for patterns; null selects every kernel module. */
@@ -51,7 +51,7 @@ export function createSelection(patterns: readonly FilePattern[] | null): Select
     isDecided(overlay) {
       if (!onlyExact) return false;
       for (const path of waiting) {
-        if (!seen.has(baseName(path)) || overlay.resolve(path).state === 'undecided') return false;
+        if (!seen.has(baseName(path)) || overlay.resolve(path)[0].state === 'undecided') return false;
       }
       return true;
     },
@@ -64,24 +64,27 @@ const everyModule: Selection = {
   seemsToNeedMore: () => true,
   mayWant: isModuleName,
   isDecided: () => false,
-  select(overlay) {
+  async select(overlay) {
     const files = new Map<string, SelectedFile>();
-    for (const file of overlay.files()) {
+    for (const file of await overlay.files(isModuleName)) {
       const path = isModuleName(file.path) ? file.path : file.names.find(isModuleName);
       if (path !== undefined) files.set(entryKey(file), { file, path, explicit: false });
     }
-    for (const { path, file } of overlay.symlinks(isModuleName)) {
+    for (const { path, file } of await overlay.symlinks(isModuleName)) {
       if (!files.has(entryKey(file))) files.set(entryKey(file), { file, path, explicit: false });
     }
     return { files: sorted(files.values()), unmatched: [] };
   },
 };
 
-function selectPatterns(patterns: readonly FilePattern[], overlay: Overlay): SelectionResult {
+async function selectPatterns(patterns: readonly FilePattern[], overlay: Overlay): Promise<SelectionResult> {
   const files = new Map<string, SelectedFile>();
   const unmatched: FilePattern[] = [];
+  const hasGlobs = patterns.some(({ exact }) => exact === null);
+  const modules = hasGlobs ? await overlay.files(isModuleName) : [];
   for (const pattern of patterns) {
-    const matches = pattern.exact === null ? matchGlob(pattern, overlay) : matchExact(pattern.exact, overlay);
+    const matches =
+      pattern.exact === null ? matchGlob(pattern, modules, overlay) : matchExact(pattern.exact, overlay);
     if (matches.length === 0) unmatched.push(pattern);
     for (const match of matches) {
       if (match.explicit || !files.has(entryKey(match.file))) files.set(entryKey(match.file), match);
@@ -90,31 +93,31 @@ function selectPatterns(patterns: readonly FilePattern[], overlay: Overlay): Sel
   return { files: sorted(files.values()), unmatched };
 }
 
+/** The file that a path names; two where a container sees another one in each view. */
 function matchExact(path: string, overlay: Overlay): SelectedFile[] {
-  const resolution = overlay.resolve(path);
-  switch (resolution.state) {
-    case 'file':
-      return [{ file: resolution.file, path, explicit: true }];
-    case 'other':
-      throw new SignerError({
-        code: 'NOT_A_MODULE',
-        message: `${path} is no regular file in the image, but a ${resolution.type}`,
-        facts: { path, type: resolution.type },
-      });
-    case 'absent':
-    case 'undecided':
-      return [];
+  const resolutions: readonly Resolution[] = overlay.resolve(path);
+  const files = resolutions.flatMap((found) => (found.state === 'file' ? [found.file] : []));
+  const other = resolutions.find((found) => found.state === 'other');
+  if (files.length === 0 && other !== undefined) {
+    throw new SignerError({
+      code: 'NOT_A_MODULE',
+      message: `${path} is no regular file in the image, but a ${other.type}`,
+      facts: { path, type: other.type },
+    });
   }
+  return files.map((file) => ({ file, path, explicit: true }));
 }
 
 /** Modules that a glob matches, under any of their names and any spelling of the glob's directory. */
-function matchGlob(pattern: FilePattern, overlay: Overlay): SelectedFile[] {
-  const base = overlay.realDirectory(pattern.base);
-  if (base === null) return [];
-  const real = base === pattern.base ? pattern : rebasePattern(pattern, base);
+function matchGlob(pattern: FilePattern, modules: readonly OverlayFile[], overlay: Overlay): SelectedFile[] {
+  const real = overlay
+    .realDirectories(pattern.base)
+    .map((base) => (base === pattern.base ? pattern : rebasePattern(pattern, base)));
   const matches: SelectedFile[] = [];
-  for (const file of overlay.files()) {
-    const name = file.names.find((candidate) => isModuleName(candidate) && real.matches(candidate));
+  for (const file of modules) {
+    const name = file.names.find(
+      (candidate) => isModuleName(candidate) && real.some((one) => one.matches(candidate)),
+    );
     if (name !== undefined) matches.push({ file, path: name, explicit: false });
   }
   return matches;

@@ -154,7 +154,7 @@ describeWith(
         );
         expect(actions(report)).toEqual({
           '/opt/lib/modules/6.1/hello.ko': 'signed',
-          '/usr/lib/modules/6.1/extra/hello.ko': 'signed',
+          '/lib/modules/6.1/extra/hello.ko': 'signed',
         });
         const before = await unpack(programs, source);
         const after = await unpack(programs, destination);

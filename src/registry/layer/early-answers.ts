@@ -1,0 +1,102 @@
+import type { EntryList } from './entry-list.ts';
+import type { ExtractionTree, Placement } from './extraction-tree.ts';
+import type { MergedTree } from './merged-tree.ts';
+import { asCertain, isCertain, isDirectory, isOpaque, kindOf, kinds, type NodeCode } from './node-code.ts';
+import { PathWalk, type WalkedTree } from './path-walk.ts';
+import { whiteoutPrefix, type PathTable } from './path-table.ts';
+import type { StepBudget } from './step-budget.ts';
+import { describeEnd, type Found } from './tree-view.ts';
+
+/** Names of unknown place that are kept; with more, nothing is decided early. */
+const maxDoubtfulNames = 50_000;
+
+/**
+ * Tells what lower layers, not read yet, cannot change in any view. Certain is what the entries of one layer themselves
+ * say of their directories, as most tools write them. An entry below a directory that its layer does not show may go
+ * anywhere, since a lower layer may have a symbolic link there: its names become doubtful.
+ */
+export class EarlyAnswers {
+  readonly #paths: PathTable;
+  readonly #merged: MergedTree;
+  readonly #walk: PathWalk;
+  readonly #doubtfulNames = new Set<string>();
+  #nothingIsCertain = false;
+  /** Whether the present walk relied on something that may change. */
+  #isUncertain = false;
+
+  constructor(paths: PathTable, merged: MergedTree, steps: StepBudget) {
+    this.#paths = paths;
+    this.#merged = merged;
+    this.#walk = new PathWalk(paths, steps);
+  }
+
+  /** Takes note of an entry that was extracted into its layer's own directory. */
+  note(placement: Placement, own: ExtractionTree, list: EntryList, index: number): void {
+    const { trail, path, met, followedLinks } = placement;
+    const isPlaced = !followedLinks && trail.every((directory) => isCertain(own.nodeAt(directory)));
+    const isWhiteout = this.#paths.isWhiteout(list.pathOf(index));
+    const metKind = kindOf(met);
+    // Views differ about a whiteout and a directory of one layer at one place.
+    const isDisputed = isWhiteout ? met !== 0 && metKind !== kinds.whiteout : metKind === kinds.whiteout;
+    if (isDisputed) this.#doubt(this.#paths.nameOf(path));
+    if (!isPlaced) this.#doubtEntry(placement, own, list, index);
+    else if (!placement.isOpaqueMarker && !list.isHardLink(index))
+      own.mark(path, asCertain(own.nodeAt(path)));
+  }
+
+  /** What a path names if no lower layer can change it, else undefined. */
+  find(path: string, targetOf: (node: NodeCode) => string): Found | undefined {
+    this.#isUncertain = this.#nothingIsCertain;
+    const tree: WalkedTree = {
+      enter: (at) => this.#enter(at),
+      isDirectory: (at) => isDirectory(this.#merged.nodeAt(at)),
+      targetOf,
+    };
+    const end = this.#walk.walkText(tree, path, true);
+    if (this.#isUncertain) return undefined;
+    if (end !== 'absent') return describeEnd(end, this.#walk, (at) => this.#merged.nodeAt(at));
+    // An entry of unknown place may have made directories on its way, wherever links led it.
+    if (this.#doubtfulNames.size > 0 || !this.#isAbsent()) return undefined;
+    return describeEnd(end, this.#walk, (at) => this.#merged.nodeAt(at));
+  }
+
+  #enter(path: number): NodeCode {
+    const node = this.#merged.nodeAt(path);
+    const hidden = node === 0 && isOpaque(this.#merged.nodeAt(this.#paths.parentOf(path)));
+    if (!hidden && !isCertain(node)) this.#isUncertain = true;
+    if (this.#doubtfulNames.has(this.#paths.nameOf(path))) this.#isUncertain = true;
+    return node;
+  }
+
+  /** Whether the walk ended where lower layers have no say. */
+  #isAbsent(): boolean {
+    const node = this.#merged.nodeAt(this.#walk.at);
+    if (node === 0 || kindOf(node) === kinds.whiteout) return true;
+    return !isDirectory(node) || isOpaque(node);
+  }
+
+  #doubtEntry(
+    { trail, followedLinks, isOpaqueMarker }: Placement,
+    own: ExtractionTree,
+    list: EntryList,
+    index: number,
+  ): void {
+    // It may hide anything.
+    if (isOpaqueMarker) this.#nothingIsCertain = true;
+    const written = list.pathOf(index);
+    const names: string[] = [];
+    for (let path = written; path !== 0; path = this.#paths.parentOf(path))
+      names.push(this.#paths.nameOf(path));
+    const firstUncertain = trail.findIndex((directory) => !isCertain(own.nodeAt(directory)));
+    const doubtful = names.toReversed().slice((followedLinks ? 0 : firstUncertain) + 1);
+    for (const name of doubtful) {
+      this.#doubt(name.startsWith(whiteoutPrefix) ? name.slice(whiteoutPrefix.length) : name);
+    }
+    if (list.isHardLink(index)) this.#doubt(this.#paths.nameOf(list.linkPathOf(index)));
+  }
+
+  #doubt(name: string): void {
+    if (this.#doubtfulNames.size < maxDoubtfulNames) this.#doubtfulNames.add(name);
+    else this.#nothingIsCertain = true;
+  }
+}

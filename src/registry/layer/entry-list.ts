@@ -1,0 +1,163 @@
+import { RegistryError } from '../errors.ts';
+import type { TarEntryHeader } from '../tar/entry.ts';
+import { cleanPath } from '../tar/path.ts';
+import type { LayerEntry } from './layer.ts';
+import { kinds, type Kind } from './node-code.ts';
+import { maxNameLength, maxPathDepth, type PathTable } from './path-table.ts';
+
+/** Linux's PATH_MAX: a longer path or link cannot be unpacked anywhere. */
+const maxPathLength = 4096;
+
+const hardLink = 15;
+const kindMask = 0xf;
+const linkShift = 4;
+
+/** What an entry puts at its path: a node, or another name of what `linkPath` names. */
+export type ListedKind = Kind | typeof hardLink;
+
+/** What entries of an image may take, all layers together. */
+export interface EntryBudget {
+  entries: number;
+  linkCharacters: number;
+}
+
+/** What is taken of a tar entry. */
+export type ListedEntry = Pick<TarEntryHeader, 'path' | 'type' | 'linkName'>;
+
+/**
+ * The entries of one layer in the order of its tar, as far as the overlay needs them. Kept for every entry of every
+ * layer, so it is a few numbers for each.
+ */
+export class EntryList {
+  readonly layer: number;
+  readonly #paths: PathTable;
+  readonly #budget: EntryBudget;
+  #length = 0;
+  #pathNumbers = new Uint32Array(256);
+  /** Kind, and above it the place of the link in `#links` or (hard links) the number of its path. */
+  #kinds = new Uint32Array(256);
+  readonly #links: string[] = [];
+  #lastParent = 0;
+  #lastParentText = '';
+
+  /** @param budget what may still be added; shared by all lists of an image */
+  constructor(paths: PathTable, { layer, budget }: { readonly layer: number; readonly budget: EntryBudget }) {
+    this.layer = layer;
+    this.#paths = paths;
+    this.#budget = budget;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** Adds the next entry. @throws RegistryError INVALID_LAYER, LIMIT_EXCEEDED */
+  add(entry: ListedEntry): void {
+    const index = this.#length;
+    const place = { path: entry.path, layer: this.layer, index };
+    this.#budget.entries -= 1;
+    this.#budget.linkCharacters -= entry.linkName.length;
+    if (this.#budget.entries < 0 || this.#budget.linkCharacters < 0) throw tooMuch(this.#budget, place);
+    if (Math.max(entry.path.length, entry.linkName.length) >= maxPathLength)
+      throw refusedEntry(place, 'is too long to unpack');
+    if (index === this.#pathNumbers.length) this.#grow();
+    this.#pathNumbers[index] = this.#pathOf(entry.path, place);
+    this.#kinds[index] = this.#kindOf(entry, place);
+    this.#length += 1;
+  }
+
+  /** The number of the entry's path as written, symbolic links not followed. */
+  pathOf(index: number): number {
+    return this.#pathNumbers[index] ?? 0;
+  }
+
+  kindOf(index: number): ListedKind {
+    return ((this.#kinds[index] ?? 0) & kindMask) as ListedKind;
+  }
+
+  isHardLink(index: number): boolean {
+    return this.kindOf(index) === hardLink;
+  }
+
+  /** The number of the path that a hard link names. */
+  linkPathOf(index: number): number {
+    return (this.#kinds[index] ?? 0) >>> linkShift;
+  }
+
+  /** The target of a symbolic link. */
+  targetOf(index: number): string {
+    return this.#links[(this.#kinds[index] ?? 0) >>> linkShift] ?? '';
+  }
+
+  toEntry(index: number): LayerEntry {
+    return { layer: this.layer, index, path: this.#paths.textOf(this.pathOf(index)).slice(1) };
+  }
+
+  #kindOf({ type, linkName }: ListedEntry, place: LayerEntry): number {
+    if (type === 'symlink') return kinds.symlink | ((this.#links.push(linkName) - 1) << linkShift);
+    if (type !== 'hardlink') return kinds[type];
+    const link = cleanPath(linkName);
+    if (link === undefined) throw refusedEntry(place, 'is a hard link to a path that contains ".."');
+    return hardLink | (this.#pathOf(link, place) << linkShift);
+  }
+
+  #pathOf(text: string, place: LayerEntry): number {
+    if (text === '') return 0;
+    const slash = text.lastIndexOf('/');
+    const parentText = text.slice(0, Math.max(slash, 0));
+    if (parentText !== this.#lastParentText) {
+      this.#lastParent = this.#addAll(parentText, place);
+      this.#lastParentText = parentText;
+    }
+    return this.#addName(this.#lastParent, text.slice(slash + 1), place);
+  }
+
+  #addAll(text: string, place: LayerEntry): number {
+    if (text === '') return 0;
+    const names = text.split('/');
+    if (names.length >= maxPathDepth) {
+      throw new RegistryError({
+        code: 'LIMIT_EXCEEDED',
+        message: `The path ${shortened(text)} in layer ${place.layer} has more than ${maxPathDepth} parts`,
+        facts: { path: text, layer: place.layer, index: place.index, maxPathDepth },
+      });
+    }
+    return names.reduce((parent, name) => this.#addName(parent, name, place), 0);
+  }
+
+  #addName(parent: number, name: string, place: LayerEntry): number {
+    if (name.length > maxNameLength) throw refusedEntry(place, 'has a name that is too long to unpack');
+    return this.#paths.add(parent, name);
+  }
+
+  #grow(): void {
+    const numbers = new Uint32Array(this.#length * 2);
+    numbers.set(this.#pathNumbers);
+    this.#pathNumbers = numbers;
+    const listed = new Uint32Array(this.#length * 2);
+    listed.set(this.#kinds);
+    this.#kinds = listed;
+  }
+}
+
+/** An entry that no runtime could extract. */
+export function refusedEntry({ path, layer, index }: LayerEntry, what: string): RegistryError {
+  return new RegistryError({
+    code: 'INVALID_LAYER',
+    message: `The entry ${shortened(path)} of layer ${layer} ${what}`,
+    facts: { path, layer, index },
+  });
+}
+
+function shortened(path: string): string {
+  return JSON.stringify(path.slice(0, 300));
+}
+
+function tooMuch({ entries }: EntryBudget, { layer }: LayerEntry): RegistryError {
+  const what = entries < 0 ? 'more entries' : 'links with longer targets';
+  return new RegistryError({
+    code: 'LIMIT_EXCEEDED',
+    message: `The image's layers have ${what} in sum than are read (found in layer ${layer})`,
+    facts: { layer },
+  });
+}

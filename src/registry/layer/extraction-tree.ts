@@ -1,0 +1,293 @@
+import { refusedEntry, type EntryList } from './entry-list.ts';
+import type { ImageEntries } from './image-entries.ts';
+import {
+  asOpaque,
+  entryOf,
+  impliedDirectory,
+  isDirectory,
+  isOpaque,
+  kindOf,
+  kinds,
+  nodeOf,
+  type NodeCode,
+} from './node-code.ts';
+import { PathWalk, type WalkedTree } from './path-walk.ts';
+import { fitted, whiteoutPrefix, type PathNumbers, type PathTable } from './path-table.ts';
+import type { StepBudget } from './step-budget.ts';
+
+const opaqueName = '.wh..wh..opq';
+
+/** What an extraction tells of an entry that it has placed. */
+export interface Placement {
+  /** Physical paths of the directories on the way to it. */
+  readonly trail: readonly number[];
+  readonly followedLinks: boolean;
+  /** The physical path; of a whiteout, of what it hides. */
+  readonly path: number;
+  readonly isOpaqueMarker: boolean;
+  /** Something of the same layer that the entry, a whiteout or a directory, met there. */
+  readonly met: NodeCode;
+}
+
+/**
+ * A directory that layers are extracted into, entry by entry (image-spec, layer.md; containerd's archive.Apply):
+ * links of parent directories followed, missing parents made.
+ *
+ * Nothing is ever removed piece by piece. Each extraction has a number, a path keeps that of the last which put
+ * something there or below, and a directory that of the first which counts in it: all that is older is hidden, at any depth.
+ */
+export class ExtractionTree {
+  readonly #paths: PathTable;
+  readonly #entries: ImageEntries;
+  readonly #keepsWhiteouts: boolean;
+  readonly #parent: PathWalk;
+  readonly #target: PathWalk;
+  #nodes: PathNumbers = new Int32Array(0);
+  #touched: PathNumbers = new Int32Array(0);
+  /** Of directories: what was touched before this is not in it. */
+  #hidden: PathNumbers = new Int32Array(0);
+  /** What `#hidden` comes to for each directory of the trail, those above it included. */
+  readonly #hiddenOnTrail: number[] = [];
+  #time = 1;
+  #layerStart = 1;
+  #touchedPaths: number[] = [];
+  /** Files that have a second name, by their entries. */
+  readonly linked: Set<number>;
+
+  /**
+   * @param options.keepsWhiteouts true for the directory of one layer, as overlayfs gets it: whiteouts are something that
+   * is there. false for one directory that all layers go to: they remove what lower layers gave.
+   */
+  constructor(
+    paths: PathTable,
+    entries: ImageEntries,
+    options: { readonly keepsWhiteouts: boolean; readonly steps: StepBudget; readonly linked: Set<number> },
+  ) {
+    this.#paths = paths;
+    this.#entries = entries;
+    this.#keepsWhiteouts = options.keepsWhiteouts;
+    this.#parent = new PathWalk(paths, options.steps);
+    this.#target = new PathWalk(paths, options.steps);
+    this.linked = options.linked;
+  }
+
+  /** Begins with the next layer; in a directory of its own, if whiteouts are kept. */
+  beginLayer(): void {
+    this.#time += 1;
+    this.#layerStart = this.#time;
+    this.#touchedPaths = [0];
+    this.#fit();
+    if (!this.#keepsWhiteouts && isDirectory(this.#nodes[0] ?? 0)) return;
+    this.#nodes[0] = impliedDirectory;
+    this.#hidden[0] = this.#time;
+  }
+
+  /** Extracts the next entry. @param node what it is, unless it is a hard link @throws RegistryError INVALID_LAYER */
+  apply(list: EntryList, index: number, entry: number): Placement | undefined {
+    this.#time += 1;
+    this.#fit();
+    const written = list.pathOf(index);
+    const kind = list.kindOf(index);
+    if (written === 0) {
+      if (kind === kinds.directory) this.#nodes[0] = withFlags(nodeOf(kind, entry), this.#nodes[0] ?? 0);
+      return undefined;
+    }
+    return this.#paths.isWhiteout(written) ? this.#hide(list, index, entry) : this.#place(list, index, entry);
+  }
+
+  mark(path: number, node: NodeCode): void {
+    this.#nodes[path] = node;
+  }
+
+  nodeAt(path: number): NodeCode {
+    return this.#nodes[path] ?? 0;
+  }
+
+  /** Ends a layer: the paths that it touched, directories first, with `nodeAt` what is there at last. */
+  endLayer(): Uint32Array {
+    const paths = Uint32Array.from(this.#touchedPaths).toSorted();
+    for (const path of paths) this.#settle(path);
+    return paths;
+  }
+
+  /** Ends the extraction: what is at each path. The tree is of no use afterwards. */
+  finish(): PathNumbers {
+    this.#fit();
+    for (let path = 1; path < this.#paths.size; path++) this.#settle(path);
+    return this.#nodes;
+  }
+
+  #settle(path: number): void {
+    if (path === 0) return;
+    const parent = this.#paths.parentOf(path);
+    const hidden = this.#hidden[parent] ?? 0;
+    if (!isDirectory(this.#nodes[parent] ?? 0) || (this.#touched[path] ?? 0) < hidden) this.#nodes[path] = 0;
+    this.#hidden[path] = Math.max(this.#hidden[path] ?? 0, hidden);
+  }
+
+  #place(list: EntryList, index: number, entry: number): Placement {
+    const written = list.pathOf(index);
+    this.#findParent(list, index, true);
+    const directory = this.#parent.at;
+    const path = this.#below(directory, written);
+    const present = this.#present(path);
+    for (const ancestor of this.#parent.trail) this.#touch(ancestor);
+    const kind = list.kindOf(index);
+    const placement = this.#placement(path, present);
+    this.#touch(path);
+    if (kind === kinds.directory && isDirectory(present)) {
+      this.#nodes[path] = withFlags(nodeOf(kind, entry), present);
+      return placement;
+    }
+    if (kind === kinds.directory) this.#hidden[path] = this.#time;
+    // What was there is gone before a hard link looks for its target.
+    this.#nodes[path] = 0;
+    this.#nodes[path] = list.isHardLink(index)
+      ? this.#linkTarget(list, index, entry)
+      : nodeOf(kind as Exclude<typeof kind, 15>, entry);
+    return placement;
+  }
+
+  #linkTarget(list: EntryList, index: number, entry: number): NodeCode {
+    const tree = this.#lookup([]);
+    const end = this.#target.walkWritten(tree, list.linkPathOf(index), false);
+    if (end !== 'found') {
+      if (this.#keepsWhiteouts) return nodeOf(kinds['foreign-link'], entry);
+      throw refusedEntry(list.toEntry(index), 'is a hard link to a file that does not exist');
+    }
+    const node = this.#nodes[this.#target.at] ?? 0;
+    if (isDirectory(node)) throw refusedEntry(list.toEntry(index), 'is a hard link to a directory');
+    const target = entryOf(node);
+    if (target !== undefined && kindOf(node) === kinds.file) this.linked.add(target);
+    return node;
+  }
+
+  #hide(list: EntryList, index: number, entry: number): Placement | undefined {
+    const written = list.pathOf(index);
+    const name = this.#paths.nameOf(written);
+    const hiddenName = name.slice(whiteoutPrefix.length);
+    if (hiddenName === '' || hiddenName === '.' || hiddenName === '..')
+      throw refusedEntry(list.toEntry(index), 'is a whiteout of nothing');
+    // An extraction into a directory of its own makes the parents of whiteouts, too.
+    if (!this.#findParent(list, index, this.#keepsWhiteouts)) return undefined;
+    const directory = this.#parent.at;
+    if (name === opaqueName) return this.#hideAll(directory);
+    const path = this.#keepsWhiteouts
+      ? this.#paths.add(directory, hiddenName)
+      : this.#paths.find(directory, hiddenName);
+    if (path === 0) return undefined;
+    const present = this.#present(path);
+    if (this.#keepsWhiteouts) {
+      this.#fit();
+      for (const ancestor of this.#parent.trail) this.#touch(ancestor);
+      const placement = this.#placement(path, present);
+      if (present === 0) this.#nodes[path] = nodeOf(kinds.whiteout, entry);
+      this.#touch(path);
+      return placement;
+    }
+    if ((this.#touched[path] ?? 0) < this.#layerStart) this.#nodes[path] = 0;
+    else this.#hideLower(path);
+    return undefined;
+  }
+
+  #hideLower(directory: number): void {
+    this.#hidden[directory] = Math.max(this.#hidden[directory] ?? 0, this.#layerStart);
+  }
+
+  #hideAll(directory: number): Placement | undefined {
+    if (!this.#keepsWhiteouts) {
+      this.#hideLower(directory);
+      return undefined;
+    }
+    for (const ancestor of this.#parent.trail) this.#touch(ancestor);
+    this.#nodes[directory] = asOpaque(this.#nodes[directory] ?? 0);
+    return { ...this.#placement(directory, 0), isOpaqueMarker: true };
+  }
+
+  /** Walks to the directory that an entry goes to. False when it is not there and not made. */
+  #findParent(list: EntryList, index: number, create: boolean): boolean {
+    const tree = create ? this.#maker : this.#lookup(this.#hiddenOnTrail);
+    const end = this.#parent.walkWritten(tree, this.#paths.parentOf(list.pathOf(index)), true);
+    if (end === 'circle') throw refusedEntry(list.toEntry(index), 'goes in circles');
+    if (end === 'blocked')
+      throw refusedEntry(list.toEntry(index), 'lies below something that is no directory');
+    return end === 'found' && isDirectory(this.#nodes[this.#parent.at] ?? 0);
+  }
+
+  /** A tree to look something up in. @param hiddenOnTrail takes what is hidden in each directory of the trail */
+  #lookup(hiddenOnTrail: number[]): WalkedTree {
+    return {
+      enter: (path, depth) => this.#enter(path, depth, hiddenOnTrail),
+      isDirectory: (path) => isDirectory(this.#nodes[path] ?? 0),
+      targetOf: (node) => this.#entries.targetOf(node),
+    };
+  }
+
+  /** A tree in which directories are made on the way. */
+  readonly #maker: WalkedTree = {
+    enter: (path, depth, followedLinks) => {
+      this.#fit();
+      const present = this.#enter(path, depth, this.#hiddenOnTrail);
+      const kind = kindOf(present);
+      if (kind === kinds.directory || kind === kinds.symlink) return present;
+      if (kind !== kinds.nothing && kind !== kinds.whiteout && this.#isInTheWay(path, followedLinks))
+        return 'blocked';
+      this.#touch(path);
+      this.#nodes[path] = impliedDirectory;
+      this.#hidden[path] = this.#time;
+      this.#hiddenOnTrail[depth] = this.#time;
+      return impliedDirectory;
+    },
+    isDirectory: (path) => isDirectory(this.#nodes[path] ?? 0),
+    targetOf: (node) => this.#entries.targetOf(node),
+    add: (parent, name) => this.#paths.add(parent, name),
+  };
+
+  /**
+   * Runtimes disagree about an entry below a lower layer's file: containerd's extraction onto one directory fails,
+   * overlayfs shows a directory instead of the file. We do as overlayfs, unless a link led there.
+   */
+  #isInTheWay(path: number, followedLinks: boolean): boolean {
+    return followedLinks || (this.#touched[path] ?? 0) >= this.#layerStart;
+  }
+
+  #enter(path: number, depth: number, hiddenOnTrail: number[]): NodeCode {
+    const hidden = depth === 0 ? (this.#hidden[0] ?? 0) : (hiddenOnTrail[depth - 1] ?? 0);
+    hiddenOnTrail[depth] = Math.max(hidden, this.#hidden[path] ?? 0);
+    return (this.#touched[path] ?? 0) < hidden ? 0 : (this.#nodes[path] ?? 0);
+  }
+
+  /** What is at a path in the directory to which the trail leads. */
+  #present(path: number): NodeCode {
+    const depth = this.#parent.trail.length;
+    const hidden = depth === 0 ? (this.#hidden[0] ?? 0) : (this.#hiddenOnTrail[depth - 1] ?? 0);
+    return (this.#touched[path] ?? 0) < hidden ? 0 : (this.#nodes[path] ?? 0);
+  }
+
+  #below(directory: number, written: number): number {
+    if (this.#paths.parentOf(written) === directory) return written;
+    const path = this.#paths.add(directory, this.#paths.nameOf(written));
+    this.#fit();
+    return path;
+  }
+
+  #placement(path: number, met: NodeCode): Placement {
+    const { trail, followedLinks } = this.#parent;
+    return { trail, followedLinks, path, isOpaqueMarker: false, met };
+  }
+
+  #touch(path: number): void {
+    if ((this.#touched[path] ?? 0) < this.#layerStart) this.#touchedPaths.push(path);
+    this.#touched[path] = this.#time;
+  }
+
+  #fit(): void {
+    this.#nodes = fitted(this.#nodes, this.#paths.size);
+    this.#touched = fitted(this.#touched, this.#paths.size);
+    this.#hidden = fitted(this.#hidden, this.#paths.size);
+  }
+}
+
+function withFlags(node: NodeCode, before: NodeCode): NodeCode {
+  return isOpaque(before) ? asOpaque(node) : node;
+}

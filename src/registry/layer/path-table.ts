@@ -1,0 +1,175 @@
+import { randomFillSync } from 'node:crypto';
+import { RegistryError } from '../errors.ts';
+
+/** Characters that Linux allows a name to have (NAME_MAX is in bytes, of which a character has one at least). */
+export const maxNameLength = 255;
+
+/** Parts that a path may have. */
+export const maxPathDepth = 256;
+
+/** Begins the name of an entry that hides what lower layers have (image-spec, layer.md). */
+export const whiteoutPrefix = '.wh.';
+
+/** What a table may hold, so that a hostile image does not use up the memory. */
+export interface PathLimits {
+  /** Distinct paths, directories that have no entry of their own included. */
+  readonly maxPaths: number;
+  /** Characters of all distinct names in their directories. */
+  readonly maxNameCharacters: number;
+}
+
+/**
+ * Numbers the paths of an image: 0 is the root, and a directory has a lower number than what is in it. A path takes
+ * some 30 bytes in arrays of numbers, where strings and maps would take several hundred.
+ */
+export class PathTable {
+  readonly #limits: PathLimits;
+  #parents = new Uint32Array(1024);
+  /** Where a name begins in `#characters`; it ends where the next one begins. */
+  #starts = new Uint32Array(1024);
+  #characters = new Uint16Array(16 * 1024);
+  /** Open addressing: the number of a path, 0 for free. */
+  #slots = new Uint32Array(4096);
+  /** Bits by which a hash is shifted to give a slot. */
+  #shift = 20;
+  #size = 1;
+
+  constructor(limits: PathLimits) {
+    this.#limits = limits;
+  }
+
+  /** How many paths there are; the next one gets this number. */
+  get size(): number {
+    return this.#size;
+  }
+
+  parentOf(path: number): number {
+    return this.#parents[path] ?? 0;
+  }
+
+  nameOf(path: number): string {
+    const start = this.#starts[path] ?? 0;
+    return String.fromCharCode(...this.#characters.subarray(start, this.#endOf(path)));
+  }
+
+  /** Whether the name is that of a whiteout. */
+  isWhiteout(path: number): boolean {
+    const start = this.#starts[path] ?? 0;
+    if (this.#endOf(path) - start < whiteoutPrefix.length) return false;
+    for (let at = 0; at < whiteoutPrefix.length; at++) {
+      if (this.#characters[start + at] !== whiteoutPrefix.charCodeAt(at)) return false;
+    }
+    return true;
+  }
+
+  /** Absolute path. */
+  textOf(path: number): string {
+    const names: string[] = [];
+    for (let at = path; at !== 0; at = this.parentOf(at)) names.push(this.nameOf(at));
+    return `/${names.toReversed().join('/')}`;
+  }
+
+  /** The number of a name in a directory; 0 when it has none. */
+  find(parent: number, name: string): number {
+    const mask = this.#slots.length - 1;
+    for (let slot = this.#hash(parent, name) >>> this.#shift; ; slot = (slot + 1) & mask) {
+      const path = this.#slots[slot] ?? 0;
+      if (path === 0 || this.#is(path, parent, name)) return path;
+    }
+  }
+
+  /** The number of a name in a directory, given now if it has none. @throws RegistryError LIMIT_EXCEEDED */
+  add(parent: number, name: string): number {
+    const known = this.find(parent, name);
+    if (known !== 0) return known;
+    const path = this.#size;
+    const start = this.#starts[path] ?? 0;
+    const end = start + name.length;
+    const { maxPaths, maxNameCharacters } = this.#limits;
+    if (path >= maxPaths) throw exceeded(`more than ${maxPaths} paths`, { maxPaths });
+    if (end > maxNameCharacters)
+      throw exceeded(`names of more than ${maxNameCharacters} characters in sum`, { maxNameCharacters });
+    this.#reserve(end);
+    this.#parents[path] = parent;
+    for (let at = 0; at < name.length; at++) this.#characters[start + at] = name.charCodeAt(at);
+    this.#starts[path + 1] = end;
+    this.#size += 1;
+    this.#insert(path, this.#hash(parent, name));
+    return path;
+  }
+
+  #endOf(path: number): number {
+    return this.#starts[path + 1] ?? 0;
+  }
+
+  #is(path: number, parent: number, name: string): boolean {
+    const start = this.#starts[path] ?? 0;
+    if (this.#parents[path] !== parent || this.#endOf(path) - start !== name.length) return false;
+    for (let at = 0; at < name.length; at++) {
+      if (this.#characters[start + at] !== name.charCodeAt(at)) return false;
+    }
+    return true;
+  }
+
+  #reserve(characters: number): void {
+    if (this.#size + 2 > this.#parents.length) {
+      this.#parents = grown(this.#parents);
+      this.#starts = grown(this.#starts);
+    }
+    while (characters > this.#characters.length) {
+      const larger = new Uint16Array(this.#characters.length * 2);
+      larger.set(this.#characters);
+      this.#characters = larger;
+    }
+    if (this.#size * 2 < this.#slots.length) return;
+    this.#slots = new Uint32Array(this.#slots.length * 2);
+    this.#shift -= 1;
+    for (let path = 1; path < this.#size; path++) {
+      this.#insert(path, this.#hash(this.parentOf(path), this.nameOf(path)));
+    }
+  }
+
+  #insert(path: number, hash: number): void {
+    const mask = this.#slots.length - 1;
+    let slot = hash >>> this.#shift;
+    while (this.#slots[slot] !== 0) slot = (slot + 1) & mask;
+    this.#slots[slot] = path;
+  }
+
+  /** Multiply-shift hashing of a vector with secret factors: nobody can choose names that meet in one slot. */
+  #hash(parent: number, name: string): number {
+    let hash = Math.imul(factor(0), parent & 0xffff) + Math.imul(factor(1), parent >>> 16);
+    hash += Math.imul(factor(2), name.length);
+    for (let at = 0; at < name.length; at++) {
+      hash = (hash + Math.imul(factor(at + 3), name.charCodeAt(at))) | 0;
+    }
+    return hash >>> 0;
+  }
+}
+
+const factors = randomFillSync(new Uint32Array(maxNameLength + 3));
+
+function factor(index: number): number {
+  return factors[index] ?? 0;
+}
+
+function grown(array: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  const larger = new Uint32Array(array.length * 2);
+  larger.set(array);
+  return larger;
+}
+
+function exceeded(what: string, facts: Readonly<Record<string, number>>): RegistryError {
+  return new RegistryError({ code: 'LIMIT_EXCEEDED', message: `The image's layers have ${what}`, facts });
+}
+
+/** Numbers for each path, which grow with the table of paths. */
+export type PathNumbers = Int32Array<ArrayBuffer>;
+
+/** The same numbers with room for all paths. */
+export function fitted(numbers: PathNumbers, size: number): PathNumbers {
+  if (numbers.length >= size) return numbers;
+  const larger = new Int32Array(Math.max(1024, size, Math.ceil(numbers.length * 1.5)));
+  larger.set(numbers);
+  return larger;
+}

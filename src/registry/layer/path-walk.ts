@@ -1,0 +1,126 @@
+import { RegistryError } from '../errors.ts';
+import { kindOf, kinds, type NodeCode } from './node-code.ts';
+import { maxPathDepth, type PathTable } from './path-table.ts';
+import type { StepBudget } from './step-budget.ts';
+
+/** The number of symbolic links that Linux follows in one path. */
+const maxLinks = 40;
+
+/** A tree to walk in. Paths are numbers of physical ones, without symbolic links. */
+export interface WalkedTree {
+  /**
+   * What is at a path, whose directory is the last on the trail; made or refused if the walk is on its way to something.
+   * @param depth directories above it
+   */
+  enter(path: number, depth: number, followedLinks: boolean): NodeCode | 'blocked';
+  /** Whether a path that was entered is a directory. */
+  isDirectory(path: number): boolean;
+  /** The target of a symbolic link. */
+  targetOf(node: NodeCode): string;
+  /** Gives the number for a name that may have none yet. Default: nothing is there then. */
+  readonly add?: (parent: number, name: string) => number;
+}
+
+/** How a walk ended. The last name is on the trail, also when nothing is there; unless a file was its directory, or no path has that name. */
+export type WalkEnd = 'found' | 'absent' | 'circle' | 'blocked';
+
+/** Walks paths as the kernel does inside of a root: links followed, `..` of the root is the root. Used again and again. */
+export class PathWalk {
+  readonly #paths: PathTable;
+  readonly #steps: StepBudget;
+  /** Physical paths from below the root to where the walk is. */
+  readonly trail: number[] = [];
+  /** Whether a symbolic link was followed. */
+  followedLinks = false;
+  /** Whether a symbolic link at the path's end was followed. */
+  endsInLink = false;
+  /** A name, or the number of a path whose name it is. */
+  readonly #waiting: (string | number)[] = [];
+
+  constructor(paths: PathTable, steps: StepBudget) {
+    this.#paths = paths;
+    this.#steps = steps;
+  }
+
+  /** Where the walk is: the physical path. */
+  get at(): number {
+    return this.trail.at(-1) ?? 0;
+  }
+
+  /** Walks the path of this number, as it is written. */
+  walkWritten(tree: WalkedTree, written: number, followLast: boolean): WalkEnd {
+    this.#begin();
+    for (let path = written; path !== 0; path = this.#paths.parentOf(path)) this.#waiting.push(path);
+    return this.#walk(tree, followLast);
+  }
+
+  /** Walks a path, taken as absolute. */
+  walkText(tree: WalkedTree, path: string, followLast: boolean): WalkEnd {
+    this.#begin();
+    this.#push(path);
+    return this.#walk(tree, followLast);
+  }
+
+  #begin(): void {
+    this.trail.length = 0;
+    this.#waiting.length = 0;
+    this.followedLinks = false;
+    this.endsInLink = false;
+  }
+
+  #push(path: string): void {
+    const names = path.split('/');
+    for (let at = names.length - 1; at >= 0; at--) {
+      const name = names[at] ?? '';
+      if (name !== '' && name !== '.') this.#waiting.push(name);
+    }
+  }
+
+  #walk(tree: WalkedTree, followLast: boolean): WalkEnd {
+    const { trail } = this;
+    let links = 0;
+    for (let next = this.#waiting.pop(); next !== undefined; next = this.#waiting.pop()) {
+      this.#steps.take();
+      if (next === '..') {
+        trail.pop();
+        continue;
+      }
+      const parent = this.at;
+      if (parent !== 0 && !tree.isDirectory(parent)) return 'absent';
+      const path = this.#pathOf(tree, parent, next);
+      if (path === 0) return 'absent';
+      if (trail.length >= maxPathDepth) throw tooDeep();
+      const node = tree.enter(path, trail.length, this.followedLinks);
+      if (node === 'blocked') return 'blocked';
+      const kind = kindOf(node);
+      if (kind === kinds.symlink && (followLast || this.#waiting.length > 0)) {
+        if (++links > maxLinks) return 'circle';
+        this.followedLinks = true;
+        this.endsInLink ||= this.#waiting.length === 0;
+        const target = tree.targetOf(node);
+        if (target.startsWith('/')) trail.length = 0;
+        this.#push(target);
+        continue;
+      }
+      trail.push(path);
+      if (kind === kinds.nothing || kind === kinds.whiteout || kind === kinds['foreign-link'])
+        return 'absent';
+    }
+    return 'found';
+  }
+
+  /** The physical path of the next name, most often the written path itself. */
+  #pathOf(tree: WalkedTree, parent: number, next: string | number): number {
+    if (typeof next === 'number' && this.#paths.parentOf(next) === parent) return next;
+    const name = typeof next === 'number' ? this.#paths.nameOf(next) : next;
+    return tree.add?.(parent, name) ?? this.#paths.find(parent, name);
+  }
+}
+
+function tooDeep(): RegistryError {
+  return new RegistryError({
+    code: 'LIMIT_EXCEEDED',
+    message: `Symbolic links of the image's layers lead to a path of more than ${maxPathDepth} parts`,
+    facts: { maxPathDepth },
+  });
+}
