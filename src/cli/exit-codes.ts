@@ -46,6 +46,7 @@ const registryExitCodes: Readonly<Record<RegistryErrorCode, ExitCode>> = {
   BLOB_NOT_FOUND: exitCodes.corrupt,
   UNAUTHORIZED: exitCodes.denied,
   DENIED: exitCodes.denied,
+  IMMUTABLE_TAG: exitCodes.denied,
   TOO_MANY_REQUESTS: exitCodes.registry,
   UNEXPECTED_RESPONSE: exitCodes.registry,
   NETWORK: exitCodes.registry,

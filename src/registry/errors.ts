@@ -14,6 +14,8 @@ export type RegistryErrorCode =
   | 'UNAUTHORIZED'
   /** The credentials do not suffice (403). */
   | 'DENIED'
+  /** The tag exists with other content, and the registry does not let it be moved. */
+  | 'IMMUTABLE_TAG'
   /** 429 until patience ran out. */
   | 'TOO_MANY_REQUESTS'
   /** An answer that the registry should not give: an unexpected status, or garbage. */

@@ -6,6 +6,7 @@ import { requireMatches } from './image/matches.ts';
 import { artifactTypesOf, imagesOf, planTree, type PlanNode, type PlanOptions } from './image/plan-tree.ts';
 import { publishTree } from './image/publish.ts';
 import { readBackLayers } from './image/read-back.ts';
+import { requirePush } from './image/require-push.ts';
 import { plannedReport, signedReport, statedReport, type ReportBasis } from './image/sign-report.ts';
 import { Spool } from './image/spool.ts';
 import { findStatedResult } from './image/stated-result.ts';
@@ -28,10 +29,12 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
   const manifest = await source.repository.getManifest(source.selector, { signal });
   onProgress?.({ type: 'resolved', image: source.repository.name, digest: manifest.raw.digest });
   const basis = reportBasis(resolved, manifest);
-  const stated = resolved.trustAnnotations || resolved.dryRun ? await statedResult(resolved, manifest) : null;
+  const stated = await statedResult(resolved, manifest);
   if (stated !== null && resolved.trustAnnotations) return statedReport(stated, basis);
   // A plan is enough for a dry run, unless the result is perhaps there already.
   const builds = !resolved.dryRun || stated !== null;
+  if (!resolved.dryRun && stated === null)
+    await requirePush(resolved.destination, { source: manifest, signal });
   await using spool = await Spool.create(resolved.temporaryDirectory);
   await using disposables = new AsyncDisposableStack();
   const plan = await makePlan(manifest, resolved, { spool, disposables, builds });

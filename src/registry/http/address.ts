@@ -130,6 +130,19 @@ function dotted(high = 0, low = 0): string {
   return [high >> 8, high & 0xff, low >> 8, low & 0xff].join('.');
 }
 
+/**
+ * The URL with TLS, where a registry with TLS names itself without: one behind a proxy that ends TLS often does not know of
+ * it. Other URLs as they are.
+ */
+export function withTlsOf(registry: URL, url: URL): URL {
+  const isItself = url.hostname === registry.hostname && (url.port || registry.port) === registry.port;
+  if (registry.protocol !== 'https:' || url.protocol !== 'http:' || !isItself) return url;
+  const upgraded = new URL(url);
+  upgraded.protocol = 'https:';
+  upgraded.port = registry.port;
+  return upgraded;
+}
+
 /** Tells whether a registry may send us on to a host: never from the outside to the inside. */
 export function mayLeadTo(registry: URL, target: URL): boolean {
   if (bareHost(registry) === bareHost(target)) return true;

@@ -1,5 +1,5 @@
 import { RegistryError } from '../errors.ts';
-import { bareHost, mayLeadTo } from './address.ts';
+import { bareHost, mayLeadTo, withTlsOf } from './address.ts';
 import { redactedUrl } from './redacted-url.ts';
 
 /** Who sends what to a token server. */
@@ -37,7 +37,7 @@ export function resolveRealm(
   };
   if (realm === '' || !URL.canParse(realm, challengedAt))
     return refuse(JSON.stringify(realm.slice(0, 100)), 'it is not a URL');
-  const url = new URL(realm, challengedAt);
+  const url = new URL(withTlsOf(registry, new URL(realm, challengedAt)));
   const target = redactedUrl(url);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') refuse(target, 'only http and https are known');
   if (url.username !== '' || url.password !== '') refuse(target, 'it holds a user name or password');

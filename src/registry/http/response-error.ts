@@ -34,6 +34,27 @@ export async function checkStatus(
   throw await responseError(response, context);
 }
 
+/** Whether a response is a page for people: the login page of a proxy, or another server than a registry. */
+export function isPage({ headers }: HttpResponse): boolean {
+  return /^\s*(?:text\/html|application\/xhtml\+xml)\s*(?:;|$)/i.test(headers['content-type'] ?? '');
+}
+
+/** Refuses a page where content of a registry is expected. @throws RegistryError UNEXPECTED_RESPONSE that names the type */
+export function checkNotPage(response: HttpResponse, { action, facts }: ResponseContext): void {
+  if (!isPage(response)) return;
+  const { status, url, headers, body } = response;
+  body.destroy();
+  throw new RegistryError({
+    code: 'UNEXPECTED_RESPONSE',
+    message: `Cannot ${action}: ${url.host} answered ${status} with a page (${printable(headers['content-type'] ?? '')})`,
+    hint: pageHint,
+    facts: { registry: url.host, ...facts, url: redactedUrl(url), status },
+  });
+}
+
+const pageHint =
+  'It looks like the login page of a proxy, or a web server that is not a registry: check the host, and HTTPS_PROXY and NO_PROXY.';
+
 /** Makes the error for an answer, out of its status and what the registry says in its body. Consumes the body. */
 export async function responseError(
   response: HttpResponse,
@@ -46,7 +67,7 @@ export async function responseError(
   return new RegistryError({
     code,
     message: `Cannot ${context.action}: ${url.host} answered ${[String(status), ...codes].join(' ')}${text === '' ? '' : ` (${text})`}`,
-    hint: hintFor(code, response),
+    hint: status < 400 && isPage(response) ? pageHint : hintFor(code, response),
     facts: {
       registry: url.host,
       ...context.facts,

@@ -3,6 +3,7 @@ import { Secret } from '../../shared/secret.ts';
 import { RegistryError } from '../errors.ts';
 import type { Credential } from '../credentials/keychain.ts';
 import { redactedUrl } from './redacted-url.ts';
+import { isPage } from './response-error.ts';
 import { discardBody, readAtMost } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
@@ -60,6 +61,10 @@ export async function fetchToken(
   if (response.status !== 200) {
     await discardBody(response);
     throw failure(request.realm, `it answered ${response.status}`, response.status);
+  }
+  if (isPage(response)) {
+    response.body.destroy();
+    throw failure(request.realm, 'it answered with a page (text/html) and not with a token');
   }
   return parseToken(await readAtMost(response.body, maxTokenBody), request.realm, started);
 }

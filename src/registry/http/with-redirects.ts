@@ -1,5 +1,5 @@
 import { RegistryError } from '../errors.ts';
-import { mayLeadTo } from './address.ts';
+import { mayLeadTo, withTlsOf } from './address.ts';
 import { redactedUrl } from './redacted-url.ts';
 import { discardBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
@@ -31,8 +31,9 @@ export function withRedirects(inner: Transport, registry: () => URL): Transport 
 
 /** The request for the next hop. @throws RegistryError UNSAFE_REDIRECT */
 export function nextHop(request: HttpRequest, location: string, registry: URL): HttpRequest {
-  const target = URL.canParse(location, request.url) ? new URL(location, request.url) : null;
-  if (target === null) throw unsafe(request.url, request.url, 'it redirects to something that is not a URL');
+  const named = URL.parse(location, request.url);
+  if (named === null) throw unsafe(request.url, request.url, 'it redirects to something that is not a URL');
+  const target = withTlsOf(registry, named);
   checkTarget(request.url, target, registry);
   const { scopes: _, ...rest } = request;
   if (target.origin === request.url.origin) return { ...rest, url: target };

@@ -8,6 +8,7 @@ import type { Endpoint, RegistryConnection } from '../transfer/endpoint.ts';
 import { announceRetries } from '../transfer/announce-retries.ts';
 import { deleteManifest, fetchManifest, pushManifest, resolveManifest } from '../transfer/manifests.ts';
 import { listTags } from '../transfer/tags.ts';
+import { checkPush } from '../transfer/upload-session.ts';
 import { hasBlob, uploadBlob } from '../transfer/upload.ts';
 import { deferredStream } from './deferred-stream.ts';
 import type { BlobOutcome, ImageRepository, OperationOptions, Selector, Traffic } from './repository.ts';
@@ -82,6 +83,10 @@ export class RemoteRepository implements ImageRepository {
 
   hasBlob(descriptor: Descriptor, { signal }: OperationOptions = {}): Promise<boolean> {
     return hasBlob(this.#endpoint, descriptor, signal);
+  }
+
+  checkPush({ signal }: OperationOptions = {}): Promise<void> {
+    return checkPush(this.#endpoint, signal);
   }
 
   putBlob(

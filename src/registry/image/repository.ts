@@ -51,6 +51,11 @@ export interface ImageRepository {
   openBlob(descriptor: Descriptor, options?: OperationOptions): Promise<Readable>;
   hasBlob(descriptor: Descriptor, options?: OperationOptions): Promise<boolean>;
   /**
+   * Finds out whether something may be stored here, before much is read for it; stores nothing.
+   * @throws RegistryError what storing would: UNAUTHORIZED, DENIED, NOT_FOUND
+   */
+  checkPush?(options?: OperationOptions): Promise<void>;
+  /**
    * Stores a blob unless it is there. `open` gives its bytes from the start each time it is called:
    * it is called again when an upload has to start over. A chunk need not be valid any longer when the next is asked for.
    */

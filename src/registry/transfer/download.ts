@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { RegistryError } from '../errors.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import type { Descriptor } from '../manifest.ts';
-import { checkStatus } from '../http/response-error.ts';
+import { checkNotPage, checkStatus } from '../http/response-error.ts';
 import { contentLength } from './answer.ts';
 import { BlobStream, digestMismatch, type BlobSource } from './blob-stream.ts';
 import { blobContext, endpointUrl, send, type Endpoint } from './endpoint.ts';
@@ -43,6 +43,8 @@ async function openAt(
   });
   const statuses = start === 0 ? [200] : [200, 206];
   await checkStatus(response, statuses, blobContext(endpoint, descriptor.digest, 'read'));
+  if (contentLength(response) !== descriptor.size && response.status === 200)
+    checkNotPage(response, blobContext(endpoint, descriptor.digest, 'read'));
   const problem = problemOf(response, descriptor, start);
   if (problem !== undefined) {
     response.body.destroy();

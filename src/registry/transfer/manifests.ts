@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { digestAlgorithm, digestHex, digestOf, type Digest } from '../digest.ts';
 import { RegistryError } from '../errors.ts';
 import { discardBody } from '../http/response-body.ts';
-import { checkStatus, type ResponseContext } from '../http/response-error.ts';
+import { checkNotPage, checkStatus, responseError, type ResponseContext } from '../http/response-error.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import type { Selector } from '../image/repository.ts';
 import type { Descriptor, RawManifest } from '../manifest.ts';
@@ -39,6 +39,7 @@ export async function fetchManifest(
   const response = await requestManifest(endpoint, 'GET', selector, 'pull', signal);
   const context = contextOf(endpoint, selector, 'read');
   await checkStatus(response, [200], context);
+  checkNotPage(response, context);
   const bytes = await readBody(response, maxManifestSize, context);
   endpoint.onBytesDown(bytes.length);
   return {
@@ -59,7 +60,8 @@ export async function pushManifest(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const selector = tag === undefined ? { digest } : { tag };
-  if (await isThere(endpoint, selector, digest, signal)) return;
+  const present = await presentDigest(endpoint, selector, signal);
+  if (present === digest) return;
   const response = await send(endpoint, {
     method: 'PUT',
     url: manifestUrl(endpoint, selector),
@@ -69,7 +71,9 @@ export async function pushManifest(
     signal,
   });
   endpoint.onBytesUp(bytes.length);
-  await checkEmpty(response, [201, 200, 202], contextOf(endpoint, selector, 'store'));
+  const context = contextOf(endpoint, selector, 'store');
+  if (present !== undefined && tag !== undefined) await checkMutable(response, context);
+  await checkEmpty(response, [201, 200, 202], context);
   checkStoredDigest(response, digest, endpoint);
 }
 
@@ -89,18 +93,37 @@ export async function deleteManifest(
   await checkEmpty(response, [202, 200, 204], contextOf(endpoint, selector, 'delete'));
 }
 
-async function isThere(
+/** What is stored there now; undefined for nothing, or where the registry does not say. */
+async function presentDigest(
   endpoint: Endpoint,
   selector: Selector,
-  digest: Digest,
   signal: AbortSignal | undefined,
-): Promise<boolean> {
+): Promise<Digest | undefined> {
   try {
-    return (await headManifest(endpoint, selector, 'pull,push', signal))?.digest === digest;
+    return (await headManifest(endpoint, selector, 'pull,push', signal))?.digest;
   } catch (error) {
-    if (error instanceof RegistryError && error.code === 'NOT_FOUND') return false;
+    if (error instanceof RegistryError && error.code === 'NOT_FOUND') return undefined;
     throw error;
   }
+}
+
+/** How registries refuse to move a tag: ECR and Artifact Registry (400), Quay (409), Harbor (412). */
+const immutableStatuses: ReadonlySet<number> = new Set([400, 409, 412]);
+
+/** Names a tag that is there and must stay as it is. @throws RegistryError IMMUTABLE_TAG */
+async function checkMutable(response: HttpResponse, context: ResponseContext): Promise<void> {
+  if (!immutableStatuses.has(response.status)) return;
+  const { message, facts } = await responseError(response, context);
+  // A manifest that is not well formed is answered with 400, too.
+  if (response.status === 400 && !/immutab|TAG_INVALID|overwrit|already exists/i.test(message)) {
+    throw new RegistryError({ code: 'UNEXPECTED_RESPONSE', message, facts });
+  }
+  throw new RegistryError({
+    code: 'IMMUTABLE_TAG',
+    message: `${message}; the tag exists with other content and the registry does not let it be moved`,
+    hint: 'Choose another tag, or allow tags of this repository to be overwritten.',
+    facts,
+  });
 }
 
 /** What HEAD says; undefined when it does not say enough. */

@@ -1,6 +1,7 @@
 import * as z from 'zod/mini';
 import { RegistryError } from '../errors.ts';
-import { checkStatus, type ResponseContext } from '../http/response-error.ts';
+import { withTlsOf } from '../http/address.ts';
+import { checkNotPage, checkStatus, type ResponseContext } from '../http/response-error.ts';
 import { maxManifestSize, parseJsonObject } from '../manifest/json.ts';
 import { readBody } from './answer.ts';
 import { endpointUrl, send, type Endpoint } from './endpoint.ts';
@@ -22,6 +23,7 @@ export async function listTags(endpoint: Endpoint, signal: AbortSignal | undefin
     if (page === maxPages) throw unexpected(context, `the list has more than ${maxPages} pages`);
     const response = await send(endpoint, { method: 'GET', url, actions: 'pull', signal });
     await checkStatus(response, [200], context);
+    checkNotPage(response, context);
     const answer = answerSchema.safeParse(
       parseAnswer(await readBody(response, maxManifestSize, context), context),
     );
@@ -52,8 +54,9 @@ function nextPage(
 ): URL | undefined {
   const target = /<([^<>]*)>\s*;[^,]*\brel="?next"?/i.exec(link ?? '')?.[1];
   if (target === undefined) return undefined;
-  const url = URL.parse(target, base);
-  if (url === null) throw unexpected(context, 'the link to the next page is not a URL');
+  const named = URL.parse(target, base);
+  if (named === null) throw unexpected(context, 'the link to the next page is not a URL');
+  const url = withTlsOf(new URL(endpoint.connection.origin()), named);
   if (url.origin === endpoint.connection.origin()) return url;
   throw new RegistryError({
     code: 'UNSAFE_REDIRECT',

@@ -1,5 +1,5 @@
 import { RegistryError } from '../errors.ts';
-import { mayLeadTo } from '../http/address.ts';
+import { mayLeadTo, withTlsOf } from '../http/address.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import type { Endpoint } from './endpoint.ts';
 
@@ -10,7 +10,9 @@ import type { Endpoint } from './endpoint.ts';
  */
 export function uploadLocation(response: HttpResponse, endpoint: Endpoint): URL {
   const location = response.headers['location'];
-  const url = location === undefined ? null : URL.parse(location, response.url);
+  const named = location === undefined ? null : URL.parse(location, response.url);
+  const origin = new URL(endpoint.connection.origin());
+  const url = named === null ? null : withTlsOf(origin, named);
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw new RegistryError({
       code: 'UNEXPECTED_RESPONSE',
@@ -19,7 +21,6 @@ export function uploadLocation(response: HttpResponse, endpoint: Endpoint): URL 
       facts: { repository: endpoint.name, status: response.status },
     });
   }
-  const origin = new URL(endpoint.connection.origin());
   const downgraded = origin.protocol === 'https:' && url.protocol === 'http:';
   if (downgraded || !mayLeadTo(origin, url)) {
     throw new RegistryError({

@@ -38,6 +38,19 @@ export async function openSession(
 }
 
 /**
+ * Finds out whether this may push to a repository, by opening an upload that is cancelled at once.
+ * @throws RegistryError UNAUTHORIZED, DENIED, NOT_FOUND, UNEXPECTED_RESPONSE
+ */
+export async function checkPush(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<void> {
+  const response = await postUpload(endpoint, '', [], signal);
+  await checkEmpty(response, [202], {
+    action: `push to ${endpoint.name}`,
+    facts: { repository: endpoint.name },
+  });
+  await cancelSession(endpoint, sessionOf(response, endpoint));
+}
+
+/**
  * Asks the registry to link a blob from another of its repositories. A registry that cannot, or may not,
  * opens an upload instead, or refuses; neither is an error.
  */
