@@ -257,6 +257,70 @@ describe('a registry that answers in its own way', () => {
     expect(result).toMatchObject({ code: 'DIGEST_MISMATCH' });
   });
 
+  test.each([
+    [400, { code: 'TAG_INVALID', message: 'the tag is immutable' }],
+    [400, { code: 'DENIED', message: 'The tag 1 already exists' }],
+    [409, { code: 'TAG_ALREADY_EXISTS', message: '' }],
+    [412, { code: 'PRECONDITION', message: 'tag 1 is immutable' }],
+  ])('with %i for a tag that must not move names it, and is not asked again', async (status, error) => {
+    const { result, requests } = await ask(
+      ({ method, response }) =>
+        method === 'PUT'
+          ? response.writeHead(status).end(JSON.stringify({ errors: [error] }))
+          : response
+              .writeHead(200, { ...type, 'docker-content-digest': absent, 'content-length': manifest.length })
+              .end(),
+      (repository) =>
+        repository.putManifest({ mediaType: ociMediaTypes.manifest, digest, bytes: manifest }, { tag: '1' }),
+    );
+    expect(result).toMatchObject({
+      code: 'IMMUTABLE_TAG',
+      message: expect.stringMatching(/vendor\/driver:1: .* answered .*the tag exists with other content/),
+      facts: { tag: '1', status },
+    });
+    expect(requests).toEqual(['HEAD manifests/1', 'PUT manifests/1']);
+  });
+
+  test.each([
+    ['where nothing has the tag', 404, 409, 'CONFLICT'],
+    ['for a manifest that is not well formed', 200, 400, 'MANIFEST_INVALID'],
+  ])('with a refusal %s does not call the tag immutable', async (_, head, status, code) => {
+    const { result } = await ask(
+      ({ method, response }) =>
+        method === 'PUT'
+          ? response.writeHead(status).end(JSON.stringify({ errors: [{ code, message: 'no' }] }))
+          : response
+              .writeHead(head, {
+                ...type,
+                'docker-content-digest': absent,
+                'content-length': manifest.length,
+              })
+              .end(),
+      (repository) =>
+        repository.putManifest({ mediaType: ociMediaTypes.manifest, digest, bytes: manifest }, { tag: '1' }),
+    );
+    expect(result).toMatchObject({ code: 'UNEXPECTED_RESPONSE', facts: { registryCodes: [code] } });
+  });
+
+  test.each<[string, (repository: ImageRepository) => Promise<unknown>]>([
+    ['a manifest', (repository) => repository.getManifest({ tag: '1' })],
+    ['a tag', resolve],
+    ['the tags', tags],
+    ['a blob', (repository) => repository.openBlob(descriptor)],
+    ['an upload', (repository) => repository.putBlob(descriptor, open)],
+  ])('with a login page for %s is named by the type of the page', async (_, question) => {
+    const page = { 'content-type': 'text/html; charset=utf-8' };
+    const { result } = await ask(
+      ({ response }) => response.writeHead(200, page).end('<html>Log in</html>'),
+      question,
+    );
+    expect(result).toMatchObject({
+      code: 'UNEXPECTED_RESPONSE',
+      message: expect.stringContaining('answered 200 with a page (text/html; charset=utf-8)'),
+      hint: expect.stringContaining('login page'),
+    });
+  });
+
   test('gets a manifest in exactly our bytes under its media type', async () => {
     const received: { body: Buffer; type: string | undefined; path: string }[] = [];
     const { result } = await ask(
@@ -288,6 +352,18 @@ describe('a registry that answers in its own way', () => {
   test('lists no tags as null', async () => {
     const { result } = await ask(({ response }) => response.end('{"name":"x","tags":null}'), tags);
     expect(result).toEqual([]);
+  });
+
+  test('finds out whether it may be written to by an upload that is cancelled', async () => {
+    const { result, requests } = await ask(
+      ({ method, response }) =>
+        method === 'POST'
+          ? response.writeHead(202, { location: '/v2/vendor/driver/blobs/uploads/1?state=x' }).end()
+          : response.writeHead(204).end(),
+      (repository) => repository.checkPush?.() ?? Promise.reject(new Error('it cannot be asked')),
+    );
+    expect(result).toBeUndefined();
+    expect(requests).toEqual(['POST blobs/uploads/', 'DELETE blobs/uploads/1?state=x']);
   });
 
   test('does not lead to another host for more tags', async () => {

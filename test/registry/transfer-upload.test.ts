@@ -337,6 +337,30 @@ describe('an upload', () => {
     ]);
   });
 
+  test('that is answered with Retry-After waits that long before it is sent again', async () => {
+    const registry = new UploadServer(({ method, count, response }) => {
+      if (method !== 'PUT' || count !== 1) return false;
+      response.writeHead(503, { 'retry-after': '1' }).end();
+      return true;
+    });
+    await using server = await startExchange(registry.answer);
+    const logger = rememberingLogger();
+    const repository = openRemote(server.host, 'vendor/driver', logger);
+    expect(await repository.putBlob(descriptor, open)).toBe('uploaded');
+    await repository.close();
+    expect(logger.lines).toMatchObject([{ level: 'warn', fields: { reason: 503, milliseconds: 1000 } }]);
+  });
+
+  test('that is answered with a longer Retry-After than we have patience for fails at once', async () => {
+    const { registry, error } = await upload(({ method, response }) => {
+      if (method !== 'PUT') return false;
+      response.writeHead(429, { 'retry-after': '3600' }).end();
+      return true;
+    });
+    expect(error).toMatchObject({ code: 'TOO_MANY_REQUESTS', facts: { retryAfterSeconds: 3600 } });
+    expect(registry.log.filter((line) => line.startsWith('PUT'))).toHaveLength(1);
+  });
+
   test.each([500, 503, 429])('that is answered with %i every time fails in the end', async (status) => {
     const { registry, error } = await upload(({ method, response }) => {
       if (method === 'PUT' || method === 'PATCH') response.writeHead(status).end();
@@ -445,6 +469,24 @@ describe('an upload that goes to another host', () => {
 
   test.each([undefined, 'ftp://storage.example/x', 'https://'])('does not go nowhere (%j)', (location) => {
     expect(() => locate(location)).toThrow(expect.objectContaining({ code: 'UNEXPECTED_RESPONSE' }));
+  });
+
+  test.each([
+    ['http://registry.example/x?a=%7E', 'https://registry.example', 'https://registry.example/x?a=%7E'],
+    ['http://registry.example:443/x', 'https://registry.example', 'https://registry.example/x'],
+    ['http://registry.example:5000/x', 'https://registry.example:5000', 'https://registry.example:5000/x'],
+    ['http://registry.example/x', 'http://registry.example', 'http://registry.example/x'],
+  ])('keeps TLS where the registry names itself without it: %s of %s is %s', (location, origin, url) => {
+    expect(locate(location, origin)).toBe(url);
+  });
+
+  test.each([
+    ['http://registry.example:5001/x', 'https://registry.example:5000'],
+    ['http://registry.example:5000/x', 'https://registry.example'],
+    ['http://registry.example/x', 'https://registry.example:5000'],
+    ['http://sub.registry.example/x', 'https://registry.example'],
+  ])('does not take %s for %s', (location, origin) => {
+    expect(() => locate(location, origin)).toThrow(expect.objectContaining({ code: 'UNSAFE_REDIRECT' }));
   });
 
   test('goes to another public host', () => {

@@ -135,7 +135,9 @@ function dotted(high = 0, low = 0): string {
  * it. Other URLs as they are.
  */
 export function withTlsOf(registry: URL, url: URL): URL {
-  const isItself = url.hostname === registry.hostname && (url.port || registry.port) === registry.port;
+  // Where it is left out, a port is the one of the scheme, also after a proxy changed the scheme.
+  const port = url.port === '443' ? '' : url.port;
+  const isItself = url.hostname === registry.hostname && port === registry.port;
   if (registry.protocol !== 'https:' || url.protocol !== 'http:' || !isItself) return url;
   const upgraded = new URL(url);
   upgraded.protocol = 'https:';

@@ -42,11 +42,11 @@ export function isPage({ headers }: HttpResponse): boolean {
 /** Refuses a page where content of a registry is expected. @throws RegistryError UNEXPECTED_RESPONSE that names the type */
 export function checkNotPage(response: HttpResponse, { action, facts }: ResponseContext): void {
   if (!isPage(response)) return;
-  const { status, url, headers, body } = response;
+  const { status, url, body } = response;
   body.destroy();
   throw new RegistryError({
     code: 'UNEXPECTED_RESPONSE',
-    message: `Cannot ${action}: ${url.host} answered ${status} with a page (${printable(headers['content-type'] ?? '')})`,
+    message: `Cannot ${action}: ${url.host} answered ${status}${withPage(response)}`,
     hint: pageHint,
     facts: { registry: url.host, ...facts, url: redactedUrl(url), status },
   });
@@ -64,10 +64,11 @@ export async function responseError(
   const { codes, text } = await explanationOf(response);
   const retryAfter = parseRetryAfter(response.headers['retry-after'], Date.now());
   const code = errorCode(status, context);
+  const isUnexpectedPage = status < 400 && isPage(response);
   return new RegistryError({
     code,
-    message: `Cannot ${context.action}: ${url.host} answered ${[String(status), ...codes].join(' ')}${text === '' ? '' : ` (${text})`}`,
-    hint: status < 400 && isPage(response) ? pageHint : hintFor(code, response),
+    message: `Cannot ${context.action}: ${url.host} answered ${[String(status), ...codes].join(' ')}${isUnexpectedPage ? withPage(response) : ''}${text === '' ? '' : ` (${text})`}`,
+    hint: isUnexpectedPage ? pageHint : hintFor(code, response),
     facts: {
       registry: url.host,
       ...context.facts,
@@ -87,6 +88,10 @@ const hints: Partial<Record<RegistryErrorCode, string>> = {
   DENIED: `Use credentials that may do this; ${maybeMissing}`,
   TOO_MANY_REQUESTS: 'Wait, then try again.',
 };
+
+function withPage(response: HttpResponse): string {
+  return isPage(response) ? ` with a page (${printable(response.headers['content-type'] ?? '')})` : '';
+}
 
 function hintFor(code: RegistryErrorCode, { status, url, credentials }: HttpResponse): string | undefined {
   if (credentials === undefined) return hints[code];

@@ -1,4 +1,5 @@
 import { RegistryError } from '../errors.ts';
+import { checkNotPage } from '../http/response-error.ts';
 import type { BlobOutcome } from '../image/repository.ts';
 import type { Descriptor } from '../manifest.ts';
 import { checkEmpty, checkStoredDigest, contentLength } from './answer.ts';
@@ -44,9 +45,11 @@ export async function hasBlob(
     actions,
     signal,
   });
-  await checkEmpty(response, [200, 404], blobContext(endpoint, descriptor.digest, 'look for'));
+  const context = blobContext(endpoint, descriptor.digest, 'look for');
+  await checkEmpty(response, [200, 404], context);
   if (response.status === 404) return false;
   const length = contentLength(response);
+  if (length === undefined) checkNotPage(response, context);
   return length === undefined || length === descriptor.size;
 }
 

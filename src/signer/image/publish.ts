@@ -1,15 +1,18 @@
 import { Readable } from 'node:stream';
-import pLimit from 'p-limit';
 import { RegistryError } from '../../registry/errors.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
 import type { Descriptor, Manifest, RawManifest } from '../../registry/manifest.ts';
 import { isElsewhere } from '../../registry/image/open-layer.ts';
+import { inParallel } from '../../shared/parallel.ts';
 import type { ProgressListener } from '../report.ts';
 import { ManifestReader } from '../../registry/image/manifest-reader.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
 
 /** Transfers under way at once. */
 const concurrency = 4;
+
+/** Brings one thing to the destination, or gives up with its signal. */
+type Transfer = (signal: AbortSignal) => Promise<void>;
 
 export interface PublishOptions {
   readonly source: ImageRepository;
@@ -59,19 +62,26 @@ async function storeNode(node: BuiltNode, options: PublishOptions): Promise<void
 
 async function storeBlobs(image: BuiltImage, options: PublishOptions): Promise<void> {
   const { destination, onProgress, signal } = options;
-  const limit = pLimit(concurrency);
   const replaced = new Set(image.layers.map(({ replaces }) => replaces));
   const unchanged = image.plan.manifest.layers.filter((descriptor) => !replaced.has(descriptor));
-  const uploads = image.layers.map(({ descriptor, layer }) => async () => {
-    const outcome = await destination.putBlob(descriptor, () => layer.open(), { signal });
+  const uploads = image.layers.map(({ descriptor, layer }): Transfer => async (stop) => {
+    const outcome = await destination.putBlob(descriptor, () => layer.open(), { signal: stop });
     onProgress?.({ type: 'blob', digest: descriptor.digest, outcome, size: descriptor.size });
   });
-  const config = async () => {
+  const config: Transfer = async (stop) => {
     const { descriptor, bytes } = image.config;
-    await destination.putBlob(descriptor, () => Readable.from([bytes]), { signal });
+    await destination.putBlob(descriptor, () => Readable.from([bytes]), { signal: stop });
   };
-  const transfers = [...uploads, config, ...copies(unchanged, options)].map((task) => limit(task));
-  await settleAll([...transfers, ...image.layers.map(({ proof }) => proof)]);
+  const transfers = [...uploads, config, ...copies(unchanged, options)];
+  const proofs = image.layers.map(
+    ({ proof }): Transfer =>
+      () =>
+        proof,
+  );
+  await inParallel([(stop) => inParallel(transfers, { concurrency, signal: stop }), ...proofs], {
+    concurrency: Number.POSITIVE_INFINITY,
+    signal,
+  });
 }
 
 /** Brings an unchanged manifest and everything below it to the destination. */
@@ -88,17 +98,16 @@ async function copyTree(
       await copyTree(await reader.read(child, { depth: below.depth, signal }), options, below);
     }
   } else {
-    const limit = pLimit(concurrency);
-    await settleAll(copies([...manifest.layers, manifest.config], options).map((task) => limit(task)));
+    await inParallel(copies([...manifest.layers, manifest.config], options), { concurrency, signal });
   }
   await store(manifest.raw, options);
 }
 
-function copies(descriptors: readonly Descriptor[], options: PublishOptions): (() => Promise<void>)[] {
-  const { source, destination, onProgress, signal } = options;
+function copies(descriptors: readonly Descriptor[], options: PublishOptions): Transfer[] {
+  const { source, destination, onProgress } = options;
   if (isSamePlace(source, destination)) return [];
   const distinct = new Map(descriptors.map((descriptor) => [descriptor.digest, descriptor]));
-  return [...distinct.values()].map((descriptor) => async () => {
+  return [...distinct.values()].map((descriptor): Transfer => async (signal) => {
     try {
       const outcome = await destination.copyBlob(descriptor, source, { signal });
       onProgress?.({ type: 'blob', digest: descriptor.digest, outcome, size: descriptor.size });
@@ -115,10 +124,4 @@ async function store(raw: RawManifest, { destination, signal }: PublishOptions):
 
 function isSamePlace(source: ImageRepository, destination: ImageRepository): boolean {
   return source.name === destination.name && source.storage === destination.storage;
-}
-
-/** Waits until every task has ended, then fails if one did: nothing goes on behind an error. */
-async function settleAll(tasks: readonly Promise<void>[]): Promise<void> {
-  const results = await Promise.allSettled(tasks);
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
 }
