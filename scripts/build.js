@@ -10,6 +10,8 @@ const entryPoints = {
   cli: 'src/cli/main.ts',
   operator: 'src/cli/operator/main.ts',
   index: 'src/index.ts',
+  // A thread.
+  'password-worker': 'src/registry/server/password-worker.ts',
 };
 // An import statement of a built-in module reads each of its properties, and some of those load more than all
 // the rest: undici, MIME types, reports. HTTP/2, which got would load for nothing, is never used.

@@ -61,8 +61,8 @@ export interface RunningRegistry {
 export async function startRegistry(options: StartRegistryOptions): Promise<RunningRegistry> {
   const { root, host = '127.0.0.1', port = 0, tls, basicAuth, logger = silentLogger } = options;
   const layout = storageLayout(root);
-  const authenticate = await createAuthenticate(basicAuth);
   await using resources = new AsyncDisposableStack();
+  const authenticate = await createAuthenticate(basicAuth, resources);
   resources.use(await openStorageRoot(layout));
   const sessions = new UploadSessions(layout);
   resources.defer(() => sessions.close());
