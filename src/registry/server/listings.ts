@@ -89,6 +89,7 @@ async function describeReferrers(
   return descriptors;
 }
 
-function checkReading({ method }: Exchange): void {
+/** Refuses methods other than GET and HEAD. @throws ProtocolError 405 */
+export function checkReading({ method }: Exchange): void {
   if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed('GET, HEAD');
 }

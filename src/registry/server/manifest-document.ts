@@ -62,10 +62,19 @@ export function parseDocument(
   return { mediaType, document };
 }
 
+/** What a manifest says of something that it names. */
+export type DocumentDescriptor = z.infer<typeof descriptor>;
+
 /** Blobs that must be in the repository before the manifest may be. */
-export function requiredBlobs({ config, layers = [] }: ManifestDocument): Digest[] {
+export function requiredBlobs({ config, layers = [] }: ManifestDocument): DocumentDescriptor[] {
   const stored = layers.filter(({ urls = [] }) => urls.length === 0);
-  return [...(config === undefined ? [] : [config]), ...stored].map((item) => item.digest);
+  return [...(config === undefined ? [] : [config]), ...stored];
+}
+
+/** What need not be in the repository: subjects, and layers that are had elsewhere. */
+export function optionalReferences({ layers = [], subject }: ManifestDocument): DocumentDescriptor[] {
+  const elsewhere = layers.filter(({ urls = [] }) => urls.length > 0);
+  return [...elsewhere, ...(subject === undefined ? [] : [subject])];
 }
 
 function parseJson(bytes: Buffer): unknown {

@@ -44,6 +44,11 @@ export class ManifestStore {
     return (await fileSize(this.#layout.manifestFile(repository, digest))) !== undefined;
   }
 
+  /** Bytes of a manifest; undefined when it is not there. */
+  async size(repository: string, digest: Digest): Promise<number | undefined> {
+    return (await this.read(repository, digest))?.bytes.length;
+  }
+
   async write(repository: string, digest: Digest, { mediaType, bytes }: StoredManifest): Promise<void> {
     const content = Buffer.concat([Buffer.from(`${mediaType}\n`), bytes]);
     await writeAtomically(this.#layout, this.#layout.manifestFile(repository, digest), content);

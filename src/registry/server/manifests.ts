@@ -1,7 +1,13 @@
 import { createHash } from 'node:crypto';
 import { digestAlgorithm, digestHex, digestOf, isDigest, type Digest } from '../digest.ts';
 import { methodNotAllowed, sendBytes, sendEmpty, type Exchange } from './exchange.ts';
-import { parseDocument, requiredBlobs, type ManifestDocument } from './manifest-document.ts';
+import {
+  optionalReferences,
+  parseDocument,
+  requiredBlobs,
+  type DocumentDescriptor,
+  type ManifestDocument,
+} from './manifest-document.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { isTag } from './route.ts';
 import { fileSize } from './storage.ts';
@@ -98,19 +104,46 @@ function checkBytes(bytes: Buffer, digest: Digest): Digest {
   return digest;
 }
 
-/** What a manifest names must be there before it; the subject need not. */
+/**
+ * What a manifest names must be there before it, with the size that it gives. Its subject and layers with URLs
+ * need not be there. An index may name blobs in place of manifests, as BuildKit's cache does and
+ * distribution 2 allows.
+ */
 async function checkReferences(
-  exchange: Exchange,
+  { layout, manifests }: Exchange,
   repository: string,
   document: ManifestDocument,
 ): Promise<void> {
-  const { layout, manifests } = exchange;
-  for (const blob of new Set(requiredBlobs(document))) {
-    if ((await fileSize(layout.blobFile(repository, blob))) === undefined) throw referenceUnknown(blob);
+  const sizeOfBlob = (digest: Digest): Promise<number | undefined> =>
+    fileSize(layout.blobFile(repository, digest));
+  const sizeOfAny = async (digest: Digest): Promise<number | undefined> =>
+    (await manifests.size(repository, digest)) ?? (await sizeOfBlob(digest));
+  for (const descriptor of requiredBlobs(document)) {
+    checkSize(descriptor, (await sizeOfBlob(descriptor.digest)) ?? missing(descriptor));
   }
-  for (const { digest } of document.manifests ?? []) {
-    if (!(await manifests.has(repository, digest))) throw referenceUnknown(digest);
+  for (const descriptor of document.manifests ?? []) {
+    checkSize(descriptor, (await sizeOfAny(descriptor.digest)) ?? missing(descriptor));
   }
+  for (const descriptor of optionalReferences(document)) {
+    checkSize(descriptor, (await sizeOfAny(descriptor.digest)) ?? descriptor.size);
+  }
+}
+
+function checkSize({ digest, size }: DocumentDescriptor, actual: number): void {
+  if (size === actual) return;
+  throw new ProtocolError({
+    status: 400,
+    code: 'SIZE_INVALID',
+    message: `the manifest gives ${digest} a size of ${size} bytes, but it has ${actual}`,
+  });
+}
+
+function missing({ digest }: DocumentDescriptor): never {
+  throw new ProtocolError({
+    status: 404,
+    code: 'MANIFEST_BLOB_UNKNOWN',
+    message: `the manifest names ${digest}, which is not in this repository`,
+  });
 }
 
 async function deleteManifest(exchange: Exchange, { repository, reference }: ManifestRoute): Promise<void> {
@@ -131,13 +164,5 @@ function manifestUnknown(): ProtocolError {
     status: 404,
     code: 'MANIFEST_UNKNOWN',
     message: 'the manifest is not in this repository',
-  });
-}
-
-function referenceUnknown(digest: Digest): ProtocolError {
-  return new ProtocolError({
-    status: 404,
-    code: 'MANIFEST_BLOB_UNKNOWN',
-    message: `the manifest names ${digest}, which is not in this repository`,
   });
 }

@@ -4,6 +4,7 @@ import { ProtocolError } from './protocol-error.ts';
 /** What a request's path asks for. */
 export type Route =
   | { readonly kind: 'base' }
+  | { readonly kind: 'catalog' }
   | { readonly kind: 'blob'; readonly repository: string; readonly digest: Digest }
   | { readonly kind: 'uploads'; readonly repository: string }
   | { readonly kind: 'upload'; readonly repository: string; readonly session: string }
@@ -32,6 +33,7 @@ export function isTag(tag: string): boolean {
 export function parseRoute(pathname: string): Route {
   const path = decode(pathname);
   if (path === '/v2/' || path === '/v2') return { kind: 'base' };
+  if (path === '/v2/_catalog') return { kind: 'catalog' };
   const match =
     /^\/v2\/(?<name>.+)\/(?<kind>blobs|manifests|tags|referrers)\/(?<rest>[^/]*|uploads\/[^/]*)$/s.exec(path);
   const { name = '', kind = '', rest = '' } = match?.groups ?? {};

@@ -10,6 +10,7 @@ import { silentLogger } from '../../shared/log.ts';
 import { RegistryError } from '../errors.ts';
 import { createAuthenticate, type Authenticate, type BasicAuthentication } from './basic-authentication.ts';
 import { handleBlob } from './blobs.ts';
+import { handleCatalog } from './catalog.ts';
 import { methodNotAllowed, sendEmpty, type Exchange, type RegistryContext } from './exchange.ts';
 import { handleReferrers, handleTags } from './listings.ts';
 import { ManifestStore } from './manifest-store.ts';
@@ -173,6 +174,8 @@ async function dispatch(exchange: Exchange, pathname: string): Promise<void> {
     case 'base':
       if (exchange.method !== 'GET' && exchange.method !== 'HEAD') throw methodNotAllowed('GET, HEAD');
       return sendEmpty(exchange.response, 200);
+    case 'catalog':
+      return handleCatalog(exchange);
     case 'blob':
       return handleBlob(exchange, route);
     case 'uploads':
