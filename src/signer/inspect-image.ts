@@ -58,7 +58,9 @@ export async function inspectImage(options: InspectImageOptions): Promise<Inspec
   if (options.allowUnmatched !== true) {
     requireMatches(
       patterns,
-      inspected.filter((_, index) => shadowed[index] !== true).map(({ scan }) => scan),
+      inspected
+        .filter((_, index) => shadowed[index] !== true)
+        .map(({ scan, modules }) => ({ files: modules, unmatched: scan.unmatched })),
       repository.name,
     );
   }
@@ -74,6 +76,7 @@ export async function inspectImage(options: InspectImageOptions): Promise<Inspec
     digest: manifest.raw.digest,
     platforms: reports,
     worst: worstState(reports),
+    warnings: [...new Set(inspected.flatMap(({ warnings }) => warnings))],
     bytesDown: repository.traffic.bytesDown - before,
   };
 }

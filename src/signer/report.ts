@@ -126,6 +126,8 @@ export interface InspectReport {
   readonly platforms: readonly InspectedPlatformReport[];
   /** The worst state of all modules; null when there are none. */
   readonly worst: ModuleState | null;
+  /** What was passed over, and which kernels may say otherwise, in sentences. */
+  readonly warnings: readonly string[];
   readonly bytesDown: number;
 }
 

@@ -86,7 +86,9 @@ async function makePlan(
     const shadowed = findShadowed(images);
     requireMatches(
       patterns,
-      images.filter((_, index) => shadowed[index] !== true).map(({ scan }) => scan),
+      images
+        .filter((_, index) => shadowed[index] !== true)
+        .map(({ scan, modules }) => ({ files: modules, unmatched: scan.unmatched })),
       source.repository.name,
     );
   }

@@ -38,6 +38,10 @@ describe('a file pattern', () => {
     ['/a/**/b/**/c', '/a/x/b/y/d', false],
     ['/a/[!x]?.ko', '/a/bc.ko', true],
     ['/a/[!x]?.ko', '/a/xc.ko', false],
+    ['/a/[^x]?.ko', '/a/bc.ko', true],
+    ['/a/[^x]?.ko', '/a/xc.ko', false],
+    ['/a/[^a-c].ko', '/a/b.ko', false],
+    ['/a/[x^].ko', '/a/^.ko', true],
     ['/a/[]x].ko', '/a/].ko', true],
     ['/a/[a-c0-9].ko', '/a/7.ko', true],
     [String.raw`/a/\*.ko`, '/a/*.ko', true],
@@ -73,7 +77,7 @@ describe('a file pattern', () => {
       .sample(
         fc.tuple(
           fc.string({
-            unit: fc.constantFrom('a', 'b', '-', '*', '?', '[', ']', '!', 'é'),
+            unit: fc.constantFrom('a', 'b', '-', '*', '?', '[', ']', '!', '^', 'é'),
             minLength: 1,
             maxLength: 6,
           }),

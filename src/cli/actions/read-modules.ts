@@ -24,7 +24,7 @@ export async function readModules(
 ): Promise<InspectReport> {
   const certificates = await loadTrustedCertificates(cert, session);
   await using images = new Images(session);
-  return read({
+  const report = await read({
     image: await images.open(image, registry),
     certificates,
     files: given(file),
@@ -32,4 +32,6 @@ export async function readModules(
     onProgress: session.progress.report,
     signal: session.signal,
   });
+  for (const warning of report.warnings) session.logger.warn(warning);
+  return report;
 }

@@ -4,10 +4,11 @@ import type { ImageManifest } from '../../registry/manifest.ts';
 import { formatPlatform } from '../../registry/platform.ts';
 import type { TarEntry } from '../../registry/tar/entry.ts';
 import { SignerError } from '../errors.ts';
-import { analyzeModule } from '../kmod/analyze-module.ts';
+import { analyzeModule, isMeant } from '../kmod/analyze-module.ts';
 import type { ModuleState } from '../kmod/module.ts';
 import type { FilePattern } from '../patterns.ts';
 import type { InspectedPlatformReport, ModuleReport, ProgressListener } from '../report.ts';
+import { kernelWarnings, otherKindWarning, passedOverWarning } from './file-warnings.ts';
 import { scanImage, type FoundFile, type ScanResult } from './scan.ts';
 import { Spool } from './spool.ts';
 import type { PlatformImage } from './walk.ts';
@@ -27,6 +28,7 @@ export interface InspectOptions {
 /** One platform's image with a verdict on each module. */
 export interface InspectedImage extends Omit<InspectedPlatformReport, 'shadowed'> {
   readonly scan: ScanResult<ModuleFacts>;
+  readonly warnings: readonly string[];
 }
 
 /** Reads an image and judges every module that was asked for. @throws RegistryError, SignerError */
@@ -47,14 +49,19 @@ export async function inspectPlatform(
     onProgress,
     signal,
   });
+  const judged = scan.files.filter(isJudged);
+  const modules = judged.map((found) => report(found, manifest));
   return {
     platform: name,
     digest: manifest.raw.digest,
-    modules: scan.files.flatMap((found) => report(found, manifest)),
+    modules,
+    warnings: [...warningsOf(scan.files, judged), ...kernelWarnings(modules)],
     layersNotRead: scan.layersNotRead.map(({ digest }) => digest),
     scan,
   };
 }
+
+const withoutModinfo = 'it has no .modinfo section, and kernels load such objects all the same';
 
 /** Errors that say something of the module, not of this machine: a full disk, a missing program. */
 const aboutModule: ReadonlySet<string> = new Set(['DAMAGED_MODULE', 'LIMIT_EXCEEDED']);
@@ -78,7 +85,7 @@ async function judge(
       signature,
       signatures: layout.signatures,
       certificateFingerprint,
-      problem,
+      problem: problem !== null && info.kind === 'object' ? `${problem}; ${withoutModinfo}` : problem,
     };
   } catch (error) {
     if (!(error instanceof SignerError) || !aboutModule.has(error.code)) throw error;
@@ -99,21 +106,35 @@ function noModule(size: number, state: ModuleState, problem: string | null): Mod
   };
 }
 
-/** A file that is no module is left out, unless it was asked for by its name. */
+/** Whether a file is judged; one that is not an ELF file is passed over, unless it was named exactly. @throws SignerError NOT_A_MODULE */
+function isJudged({ path, explicit, captured }: FoundFile<ModuleFacts>): boolean {
+  const { info, state } = captured;
+  if (info === null ? state === 'damaged' : !explicit || isMeant(info, path)) return true;
+  if (!explicit) return false;
+  throw new SignerError({
+    code: 'NOT_A_MODULE',
+    message: `${path} is not a kernel module`,
+    facts: { path },
+  });
+}
+
 function report(
-  { file, path, explicit, layer, captured }: FoundFile<ModuleFacts>,
+  { file, path, layer, captured }: FoundFile<ModuleFacts>,
   manifest: ImageManifest,
-): ModuleReport[] {
-  if (captured.info === null && captured.state !== 'damaged') {
-    if (!explicit) return [];
-    throw new SignerError({
-      code: 'NOT_A_MODULE',
-      message: `${path} is not a kernel module`,
-      facts: { path },
-    });
-  }
+): ModuleReport {
   const digest = manifest.layers[layer]?.digest;
   if (digest === undefined) throw new RangeError(`no layer ${layer}`);
   const otherNames = file.names.filter((name) => name !== path);
-  return [{ path, otherNames, views: file.differs ?? null, layer: digest, ...captured }];
+  return { path, otherNames, views: file.differs ?? null, layer: digest, ...captured };
+}
+
+function warningsOf(
+  files: readonly FoundFile<ModuleFacts>[],
+  judged: readonly FoundFile<ModuleFacts>[],
+): string[] {
+  const known = new Set(judged);
+  return files.flatMap((found) => {
+    if (!known.has(found)) return [passedOverWarning(found.path)];
+    return found.captured.info?.kind === 'other' ? [otherKindWarning(found.path)] : [];
+  });
 }

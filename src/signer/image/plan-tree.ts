@@ -12,7 +12,7 @@ import { LayerStore } from './layer-store.ts';
 import { EarlySignatures } from './early-signatures.ts';
 import type { ModuleSigning } from './module-signing.ts';
 import { checkOstreeLinks } from './ostree.ts';
-import { changes, planModules, type PlannedModule } from './plan.ts';
+import { changes, moduleWarnings, planModules, type PlannedModule } from './plan.ts';
 import { prepareModule, type Prepared } from './prepare.ts';
 import { scanImage, type ScanResult } from './scan.ts';
 import type { Spool } from './spool.ts';
@@ -27,6 +27,7 @@ export interface ImagePlan {
   readonly config: ImageConfig;
   readonly scan: ScanResult<Prepared>;
   readonly modules: readonly PlannedModule[];
+  readonly warnings: readonly string[];
   readonly layerStore: LayerStore | undefined;
 }
 
@@ -216,9 +217,10 @@ async function readImage(
     onProgress,
     signal,
   });
-  for (const { path } of scan.files) onProgress?.({ type: 'module-found', path });
   const modules = planModules(scan.files, signing);
+  for (const { found } of modules) onProgress?.({ type: 'module-found', path: found.path });
   checkOstreeLinks(modules, options.mode);
   await layerStore?.retain(new Set(modules.filter(changes).map(({ found }) => found.layer)));
-  return { type: 'image', manifest, platform, config, scan, modules, layerStore };
+  const warnings = moduleWarnings(scan.files, modules);
+  return { type: 'image', manifest, platform, config, scan, modules, warnings, layerStore };
 }

@@ -9,8 +9,9 @@ import { changesModule, decideSignAction } from '../kmod/sign-action.ts';
 import { isTokenUri } from '../keys/reference.ts';
 import type { SignAction } from '../report.ts';
 import { runSignFile } from '../sign-file-program.ts';
+import { otherKindWarning, passedOverWarning } from './file-warnings.ts';
 import type { ModuleSigning } from './module-signing.ts';
-import { requireModule, type Prepared, type PreparedModule } from './prepare.ts';
+import { isPassedOver, requireModule, type Prepared, type PreparedModule } from './prepare.ts';
 import type { FoundFile } from './scan.ts';
 import type { Spool } from './spool.ts';
 
@@ -29,15 +30,33 @@ export interface SignedModule extends PlannedModule {
   readonly replacement: Replacement;
 }
 
-/** Decides what to do with each file that was asked for. @throws SignerError NOT_A_MODULE, DAMAGED_MODULE, ALREADY_SIGNED */
+/**
+ * Decides what to do with each file that was asked for. What was only found, and is not a module, is left out.
+ * @throws SignerError NOT_A_MODULE, DAMAGED_MODULE, ALREADY_SIGNED
+ */
 export function planModules(files: readonly FoundFile<Prepared>[], signing: ModuleSigning): PlannedModule[] {
   const planned: PlannedModule[] = [];
   for (const found of files) {
-    const module = requireModule(found.captured, found.path);
+    if (!found.explicit && isPassedOver(found.captured)) continue;
+    const module = requireModule(found.captured, found.path, found.explicit);
     const action = decideSignAction(module, { ...signing, policy: signing.existing, path: found.path });
     planned.push({ found, module, action });
   }
   return planned;
+}
+
+/** What users should know of the files that were found. */
+export function moduleWarnings(
+  files: readonly FoundFile<Prepared>[],
+  modules: readonly PlannedModule[],
+): string[] {
+  const planned = new Set(modules.map(({ found }) => found));
+  return files.flatMap((found) => {
+    if (!planned.has(found)) return [passedOverWarning(found.path)];
+    const prepared = found.captured;
+    const isOther = 'module' in prepared && prepared.module.info.kind === 'other';
+    return isOther ? [otherKindWarning(found.path)] : [];
+  });
 }
 
 /** Whether a planned module gets new bytes. */

@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { TarEntry } from '../../registry/tar/entry.ts';
 import { SignerError } from '../errors.ts';
 import type { HashAlgorithm } from '../hash.ts';
-import { analyzeModule } from '../kmod/analyze-module.ts';
+import { analyzeModule, isMeant } from '../kmod/analyze-module.ts';
 import type { ByteSource } from '../kmod/byte-source.ts';
 import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../kmod/module.ts';
 import type { ModuleVerdict } from '../kmod/verify-module.ts';
@@ -54,10 +54,17 @@ export async function prepareModule(entry: TarEntry, options: PrepareOptions): P
   }
 }
 
+/** Whether a file that nobody asked for by its name may be passed over: no kernel loads what is not an ELF file. */
+export function isPassedOver(prepared: Prepared): boolean {
+  return (
+    'error' in prepared && prepared.error instanceof SignerError && prepared.error.code === 'NOT_A_MODULE'
+  );
+}
+
 /** The module, or the error with the path that the file was asked for by. @throws SignerError */
-export function requireModule(prepared: Prepared, path: string): PreparedModule {
-  if ('module' in prepared) return prepared.module;
-  const { error } = prepared;
+export function requireModule(prepared: Prepared, path: string, explicit: boolean): PreparedModule {
+  if ('module' in prepared && (!explicit || isMeant(prepared.module.info, path))) return prepared.module;
+  const error = 'error' in prepared ? prepared.error : notAModule(path);
   if (!(error instanceof SignerError)) throw error;
   throw new SignerError({
     code: error.code,

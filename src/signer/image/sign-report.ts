@@ -40,7 +40,7 @@ export function plannedReport(plan: PlanNode, basis: ReportBasis): SignReport {
       layers: plannedLayers(image, basis),
     })),
     droppedChildren: droppedChildren(plan),
-    warnings: [],
+    warnings: fileWarnings(plan),
   });
 }
 
@@ -56,7 +56,7 @@ export function signedReport(
       basis.status === 'signed' ? platform : asIs(platform),
     ),
     droppedChildren: droppedChildren(basis.plan),
-    warnings: notesOf(built),
+    warnings: [...fileWarnings(basis.plan), ...notesOf(built)],
   });
 }
 
@@ -89,6 +89,10 @@ function report({ source, sourceDigest, destination, ...basis }: ReportBasis, re
     bytesUp: basis.bytesUp(),
     warnings: [...basis.warnings, ...rest.warnings],
   };
+}
+
+function fileWarnings(plan: PlanNode): string[] {
+  return [...new Set(imagesOf(plan).flatMap(({ warnings }) => warnings))];
 }
 
 function builtPlatforms(node: BuiltNode): SignedPlatformReport[] {

@@ -2,7 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { SignerError } from '../errors.ts';
 import type { HashAlgorithm } from '../hash.ts';
 import type { ByteSource } from './byte-source.ts';
-import { detectModuleCompression, unpackModule } from './compression.ts';
+import { detectModuleCompression, isModuleName, unpackModule } from './compression.ts';
 import { ContentDigests } from './content-digest.ts';
 import { sliceSource } from './file-source.ts';
 import type { ModuleCompression, ModuleInfo, ModuleLayout } from './module.ts';
@@ -37,7 +37,7 @@ export interface ModuleAnalysis {
 
 /**
  * Reads a module file of any compression: a few reads at random, then at most one pass over the bytes for
- * all digests. Null when it is no kernel module.
+ * all digests. Null when it is not an ELF file, which no kernel loads.
  * @throws SignerError DAMAGED_MODULE, LIMIT_EXCEEDED, PROGRAM_FAILED
  */
 export async function analyzeModule(
@@ -75,11 +75,16 @@ export async function analyzeNamedModule(
   options: AnalyzeOptions,
 ): Promise<ModuleAnalysis> {
   const analysis = await analyzeModule(source, options);
-  if (analysis !== null) return analysis;
+  if (analysis !== null && isMeant(analysis.info, path)) return analysis;
   throw new SignerError({
     code: 'NOT_A_MODULE',
     message: `${path} is not a kernel module`,
     hint: 'A kernel module is an ELF relocatable file with a .modinfo section.',
     facts: { path },
   });
+}
+
+/** Whether a file that was named exactly may be meant as a module: a name alone makes none of a program. */
+export function isMeant({ kind }: ModuleInfo, path: string): boolean {
+  return kind === 'module' || (kind === 'object' && isModuleName(path));
 }

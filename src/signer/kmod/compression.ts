@@ -1,6 +1,7 @@
 import { promisify } from 'node:util';
 import {
   constants,
+  crc32,
   gunzip,
   gzip,
   type ZlibOptions,
@@ -11,6 +12,7 @@ import {
 import { type ByteSource, bufferSource } from './byte-source.ts';
 import { damagedModule, moduleTooLarge } from './module-errors.ts';
 import type { ModuleCompression } from './module.ts';
+import { zstdFrameLength } from './zstd-frame.ts';
 
 /** Larger than any module: what a hostile one may unpack to. */
 export const defaultMaxModuleBytes = 1024 ** 3;
@@ -64,12 +66,25 @@ async function decompress(
   }
   const decode = compression === 'gzip' ? promisify<Buffer, ZlibOptions, Buffer>(gunzip) : unzstd;
   try {
-    return await decode(packed, { maxOutputLength: maxBytes, chunkSize: decodeChunk(packed.length) });
+    const unpacked = await decode(packed, {
+      maxOutputLength: maxBytes,
+      chunkSize: decodeChunk(packed.length),
+    });
+    if (isWhole(packed, unpacked, compression)) return unpacked;
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE')
       throw moduleTooLarge(maxBytes);
     throw damagedModule(`its ${compression} data cannot be unpacked`);
   }
+  throw damagedModule(`bytes follow its ${compression} data, and kernels and modprobe differ about them`);
+}
+
+/** Whether one frame or member is all that there is. modprobe refuses or appends what follows; the kernel ignores it. */
+function isWhole(packed: Buffer, unpacked: Buffer, compression: 'gzip' | 'zstd'): boolean {
+  if (compression === 'zstd') return zstdFrameLength(packed) === packed.length;
+  // A member ends in the checksum and length of what it holds (RFC 1952 section 2.3.1).
+  const end = packed.length - 8;
+  return packed.readUInt32LE(end) === crc32(unpacked) && packed.readUInt32LE(end + 4) === unpacked.length;
 }
 
 const unzstd = promisify<Buffer, ZstdOptions, Buffer>(zstdDecompress);

@@ -10,8 +10,10 @@ export interface ElfSection {
   readonly size: number;
 }
 
-/** What is read of an ELF relocatable file. */
-export interface ElfRelocatable {
+/** What is read of an ELF file. */
+export interface ElfFile {
+  /** Only such files have sections that a kernel loads; of others none are read. */
+  readonly isRelocatable: boolean;
   readonly machine: number;
   readonly is64Bit: boolean;
   readonly littleEndian: boolean;
@@ -37,14 +39,14 @@ export function hasElfMagic(start: Buffer): boolean {
 }
 
 /**
- * Reads the section table of an ELF relocatable file, of either width and byte order; null when the
- * source is something else. Every section must lie inside the source. @throws SignerError DAMAGED_MODULE
+ * Reads an ELF file of either width and byte order; null when the source is something else. Every section of a
+ * relocatable one must lie inside the source. @throws SignerError DAMAGED_MODULE
  */
-export async function readElfRelocatable(source: ByteSource): Promise<ElfRelocatable | null> {
+export async function readElf(source: ByteSource): Promise<ElfFile | null> {
   const start = await source.read(0, 64);
   if (!hasElfMagic(start)) return null;
   const header = readHeader(start);
-  if (header === null) return null;
+  if (!header.isRelocatable) return { ...header, sections: [] };
   const raw = await readSectionTable(source, header);
   const names = await readNames(source, header, raw);
   return {
@@ -59,6 +61,7 @@ export async function readElfRelocatable(source: ByteSource): Promise<ElfRelocat
 }
 
 interface Header {
+  readonly isRelocatable: boolean;
   readonly machine: number;
   readonly is64Bit: boolean;
   readonly littleEndian: boolean;
@@ -75,19 +78,20 @@ interface RawSection {
   readonly link: number;
 }
 
-function readHeader(bytes: Buffer): Header | null {
+function readHeader(bytes: Buffer): Header {
   const [width, order] = bytes.subarray(4, 6);
   const headerLength = width === 2 ? 64 : 52;
   if (bytes.length < headerLength) throw damagedModule('the ELF header is cut short');
   if ((width !== 1 && width !== 2) || (order !== 1 && order !== 2))
     throw damagedModule('the ELF header is not valid');
   const fields = new Fields(bytes, order === 1, width === 2);
-  if (fields.half(16) !== typeRelocatable) return null;
+  const isRelocatable = fields.half(16) === typeRelocatable;
   const tail = headerLength - 6;
-  if (fields.half(tail) !== (width === 2 ? 64 : 40) && fields.half(tail + 2) !== 0) {
+  if (isRelocatable && fields.half(tail) !== (width === 2 ? 64 : 40) && fields.half(tail + 2) !== 0) {
     throw damagedModule('the section headers have a wrong size');
   }
   return {
+    isRelocatable,
     machine: fields.half(18),
     is64Bit: width === 2,
     littleEndian: order === 1,

@@ -1,22 +1,27 @@
 import type { ByteSource } from './byte-source.ts';
 import { damagedModule } from './module-errors.ts';
-import { type ElfRelocatable, readElfRelocatable } from './elf.ts';
-import type { ModuleInfo } from './module.ts';
+import { type ElfFile, readElf } from './elf.ts';
+import type { ModuleInfo, ModuleKind } from './module.ts';
 
 /** Parameters and aliases of the largest modules take some 100 KiB. */
 const maxModinfoBytes = 16 * 1024 * 1024;
 
 /**
- * Reads what a kernel module says of itself in its .modinfo section; null when the source is no kernel
- * module. The source may end in signatures. @throws SignerError DAMAGED_MODULE
+ * Reads what a kernel module says of itself in its .modinfo section; null when the source is not an ELF file.
+ * The source may end in signatures. @throws SignerError DAMAGED_MODULE
  */
 export async function readModuleInfo(source: ByteSource): Promise<ModuleInfo | null> {
-  const elf = await readElfRelocatable(source);
-  const section = elf?.sections.find(({ name }) => name === '.modinfo');
-  if (!elf || section === undefined) return null;
+  const elf = await readElf(source);
+  if (elf === null) return null;
+  const section = elf.sections.find(({ name }) => name === '.modinfo');
+  if (section === undefined) return infoOf(elf, new Map(), elf.isRelocatable ? 'object' : 'other');
   if (section.size > maxModinfoBytes) throw damagedModule('its .modinfo section is too large');
-  const values = parseModinfo(await source.read(section.offset, section.size));
+  return infoOf(elf, parseModinfo(await source.read(section.offset, section.size)), 'module');
+}
+
+function infoOf(elf: ElfFile, values: ReadonlyMap<string, string>, kind: ModuleKind): ModuleInfo {
   return {
+    kind,
     name: values.get('name') ?? null,
     version: values.get('version') ?? null,
     vermagic: values.get('vermagic') ?? null,
@@ -55,7 +60,7 @@ const machines = new Map<number, string>([
   [36902, 'alpha'],
 ]);
 
-function architectureOf({ machine, is64Bit, littleEndian }: ElfRelocatable): string {
+function architectureOf({ machine, is64Bit, littleEndian }: ElfFile): string {
   switch (machine) {
     case 8:
       return is64Bit ? 'mips64' : 'mips';

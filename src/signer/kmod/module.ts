@@ -1,8 +1,18 @@
 /** How a module file is compressed on disk, told by its magic bytes. */
 export type ModuleCompression = 'none' | 'gzip' | 'xz' | 'zstd';
 
+/** What an ELF file is to a kernel. */
+export type ModuleKind =
+  /** A relocatable file with a .modinfo section. */
+  | 'module'
+  /** One without: kernels load it all the same, if it is signed as it must be. */
+  | 'object'
+  /** Not relocatable: no kernel loads it. */
+  | 'other';
+
 /** What a kernel module says of itself (its .modinfo section) and what was read from its ELF header. */
 export interface ModuleInfo {
+  readonly kind: ModuleKind;
   readonly name: string | null;
   readonly version: string | null;
   readonly vermagic: string | null;

@@ -188,6 +188,16 @@ describe('the modules of an image', () => {
     expect(checks).toEqual(['verify signed', 'verify untrusted', 'verify signed']);
   });
 
+  it('are all that counts, beside a text with the name of one', async () => {
+    const digest = await sign(await store([...modules('m/a.ko'), { name: 'm/tutor.ko', content: '길잡이' }]));
+    expect(await verify(digest)).toEqual({ state: 'signed', modules: 1 });
+    expect(await verify(digest, ['/m/*.ko'])).toEqual({ state: 'signed', modules: 1 });
+    expect(await verify(digest, ['/m/tutor.ko'])).toEqual({
+      state: 'damaged',
+      problem: '/m/tutor.ko is not a kernel module',
+    });
+  });
+
   it('are no verdict when the registry fails or gives other bytes, and asked for again', async () => {
     const digest = await sign(await store(modules('m/a.ko')));
     proxy.reset(({ path }) => (path.includes('/blobs/') ? { kind: 'status', status: 500 } : undefined));

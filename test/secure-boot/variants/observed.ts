@@ -151,6 +151,12 @@ export const observed: Readonly<Record<string, string | null>> = {
   'over a signature that cannot be read': null,
   'over a signature of the type X.509': null,
   'the message in text form': 'EBADMSG',
+  'without .modinfo': null,
+  'without .modinfo, not signed': 'EKEYREJECTED',
+  'without .modinfo, by a stranger': 'EKEYREJECTED',
+  'not relocatable': 'ENOEXEC',
+  'not relocatable, not signed': 'EKEYREJECTED',
+  'not an ELF file': 'ENOEXEC',
   'RSA-5120': 'EKEYREJECTED',
   'RSA-2560': 'EKEYREJECTED',
   'RSA-1024': null,
@@ -166,6 +172,9 @@ export const exceptions: ReadonlyMap<string, { readonly loads: boolean; readonly
       'a signer of another key with SM3',
       { loads: false, problem: expect.stringContaining('not every kernel') },
     ],
+    // The signature is right; what is signed is told besides.
+    ['not relocatable', { loads: true, problem: null }],
+    ['not an ELF file', { loads: true, problem: null }],
     // Kernels with CONFIG_CRYPTO_ECDSA load it.
     ['ECDSA', { loads: true, problem: null }],
   ]);

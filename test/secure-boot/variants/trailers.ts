@@ -1,6 +1,19 @@
+import { asExecutable, withoutModinfo } from '../../support/modules.ts';
 import type { VariantKey, VariantKeys } from './keys.ts';
 import { message, tlv, withSignature } from './parts.ts';
 import { type Named, signerOf, signersOf, unknown } from './signer-of.ts';
+
+/** Objects of other kinds, signed and not. */
+export function objects(module: Buffer, { trusted, stranger }: VariantKeys): Named {
+  return [
+    ['without .modinfo', again(withoutModinfo(module), trusted)],
+    ['without .modinfo, not signed', withoutModinfo(module)],
+    ['without .modinfo, by a stranger', again(withoutModinfo(module), stranger)],
+    ['not relocatable', again(asExecutable(module), trusted)],
+    ['not relocatable, not signed', asExecutable(module)],
+    ['not an ELF file', again(Buffer.from('#!/bin/sh\n'), trusted)],
+  ];
+}
 
 /** Messages of unusual size, and trailers that are wrong. */
 export function trailers(module: Buffer, { trusted, stranger }: VariantKeys): Named {

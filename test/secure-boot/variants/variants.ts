@@ -3,7 +3,7 @@ import { encodings } from './encodings.ts';
 import { fields } from './fields.ts';
 import type { VariantKeys } from './keys.ts';
 import { keysOfOtherKinds, severalSigners, wellFormed } from './signers.ts';
-import { trailers } from './trailers.ts';
+import { objects, trailers } from './trailers.ts';
 
 /** A module with a signature of some form, by its name. */
 export type Variants = ReadonlyMap<string, Buffer>;
@@ -17,6 +17,7 @@ export function makeVariants(module: Buffer, keys: VariantKeys): Variants {
     ...fields(module, keys),
     ...encodings(module, keys),
     ...trailers(module, keys),
+    ...objects(module, keys),
     ...keysOfOtherKinds(module, keys),
   ]);
 }

@@ -221,14 +221,15 @@ describe('where a module ends', () => {
 });
 
 describe('what a module says of itself', () => {
-  test('a source that is no module is none', async () => {
-    for (const bytes of [
-      Buffer.alloc(0),
-      Buffer.from('#!/bin/sh\n'),
-      readFileSync(process.execPath).subarray(0, 4096),
-    ]) {
+  test('a source that is not an ELF file says nothing', async () => {
+    for (const bytes of [Buffer.alloc(0), Buffer.from('#!/bin/sh\n')]) {
       expect(await readModuleInfo(bufferSource(bytes))).toBeNull();
     }
+  });
+
+  test('a program is another kind of ELF file', async () => {
+    const program = readFileSync(process.execPath).subarray(0, 4096);
+    expect(await readModuleInfo(bufferSource(program))).toMatchObject({ kind: 'other', name: null });
   });
 
   test('one that is cut short is damaged, wherever the cut is', async () => {
@@ -268,6 +269,7 @@ describe('what a module says of itself', () => {
       modinfo: 'license=GPL\0name=made\0version=7\0depends=a,b\0\0\0name=second\0',
     });
     expect(await readModuleInfo(bufferSource(module))).toEqual({
+      kind: 'module',
       name: 'made',
       version: '7',
       vermagic: null,
@@ -295,7 +297,7 @@ describe('what a module says of itself', () => {
     expect(['read', 'refused']).toContain(await outcome(() => readModuleInfo(bufferSource(elf))));
     elf.writeUInt16LE(0xff00, 60);
     elf.writeBigUInt64LE(BigInt(names.length), table + 32);
-    expect(await readModuleInfo(bufferSource(elf))).toBeNull();
+    expect(await readModuleInfo(bufferSource(elf))).toMatchObject({ kind: 'object' });
   });
 
   test('with a section that reaches beyond the end is damaged', async () => {
@@ -561,6 +563,31 @@ describeWith(['xz', 'gzip', 'zstd'], 'compression', (programs) => {
         await expect(unpackModule(bufferSource(bytes), { compression })).rejects.toMatchObject(damaged);
       }
     });
+  });
+
+  test.each<[ModuleCompression, string, (whole: Buffer) => Buffer]>([
+    ['gzip', 'text', () => Buffer.from('more')],
+    ['gzip', 'zeros', () => Buffer.alloc(16)],
+    ['gzip', 'a second member', (whole) => whole],
+    ['xz', 'text', () => Buffer.from('more')],
+    ['zstd', 'text', () => Buffer.from('more')],
+    ['zstd', 'zeros', () => Buffer.alloc(16)],
+    ['zstd', 'a second frame', (whole) => whole],
+  ])('%s data with %s behind them are damaged', async (compression, _, more) => {
+    const whole = await packModule(hello, compression);
+    const bytes = Buffer.concat([whole, more(whole)]);
+    await expect(unpackModule(bufferSource(bytes), { compression })).rejects.toMatchObject(damaged);
+  });
+
+  test('zstd data in frames of every kind are read', async () => {
+    const options = [['-1'], ['--check'], ['--no-check'], ['--no-content-size'], ['-19', '--long=24']];
+    for (const input of [Buffer.alloc(300_000), Buffer.from('x'), hello, Buffer.alloc(0)]) {
+      for (const option of options) {
+        const bytes = execFileSync(programs.zstd, ['-c', ...option], { input });
+        const unpacked = await unpackModule(bufferSource(bytes), { compression: 'zstd' });
+        expect((await unpacked.read(0, unpacked.size)).equals(input)).toBe(true);
+      }
+    }
   });
 
   test('xz data have the check and the dictionary that the kernel takes', async () => {
