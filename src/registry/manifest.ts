@@ -11,6 +11,8 @@ export interface Descriptor {
   /** Bytes. */
   readonly size: number;
   readonly annotations?: Readonly<Record<string, string>>;
+  /** Of an artifact; undefined when the descriptor does not say. */
+  readonly artifactType?: string;
   /** Where a non-distributable layer may be fetched. */
   readonly urls?: readonly string[];
 }

@@ -53,6 +53,17 @@ export interface SignedPlatformReport {
   readonly layersNotRead: readonly Digest[];
 }
 
+/** Something that speaks of a manifest of the source by its digest, and so not of the result. */
+export interface SourceAttachment {
+  /** What it speaks of. */
+  readonly subject: Digest;
+  readonly digest: Digest;
+  /** `signature`, `attestation` or `SBOM` under cosign's tags, or the type of the artifact. */
+  readonly type: string;
+  /** The tag that it was found under; null when the registry listed it. */
+  readonly tag: string | null;
+}
+
 /** What signing an image did. The JSON output of `kmm-sign sign` is this, with a schemaVersion. */
 export interface SignReport {
   /** `unchanged`: the destination held this result already. `planned`: a dry run. */
@@ -69,6 +80,8 @@ export interface SignReport {
   readonly platforms: readonly SignedPlatformReport[];
   /** Children of the index that were left out, and why. */
   readonly droppedChildren: readonly { readonly digest: Digest; readonly reason: string }[];
+  /** Signatures, attestations and the like that stay with the source. */
+  readonly attachedToSource: readonly SourceAttachment[];
   readonly bytesDown: number;
   readonly bytesUp: number;
   readonly warnings: readonly string[];

@@ -1,5 +1,6 @@
 import type { Manifest } from '../registry/manifest.ts';
 import { digestOptions } from './image/annotations.ts';
+import { findAttachments, type FoundAttachments } from './image/attachments.ts';
 import { buildTree, type BuildOptions } from './image/build.ts';
 import { findHeld } from './image/held.ts';
 import { requireMatches } from './image/matches.ts';
@@ -38,12 +39,13 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
   await using spool = await Spool.create(resolved.temporaryDirectory);
   await using disposables = new AsyncDisposableStack();
   const plan = await makePlan(manifest, resolved, { spool, disposables, builds });
-  if (!builds) return plannedReport(plan, basis);
+  const looking = lookForAttachments(plan, resolved, disposables);
+  if (!builds) return plannedReport(plan, { ...basis, found: await looking });
   const built = await buildTree(plan, buildOptions(resolved, { spool, disposables, builds }));
   const { repository, tag } = resolved.destination;
   const held = tag === undefined ? null : await findHeld(built, { repository, tag, signal });
-  if (held !== null) return signedReport(held, { ...basis, plan, status: 'unchanged' });
-  if (resolved.dryRun) return plannedReport(plan, basis);
+  if (held !== null) return signedReport(held, { ...basis, found: await looking, plan, status: 'unchanged' });
+  if (resolved.dryRun) return plannedReport(plan, { ...basis, found: await looking });
   await publishTree(built, {
     source: source.repository,
     destination: repository,
@@ -52,7 +54,19 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
     onProgress,
     signal,
   });
-  return signedReport(built, { ...basis, plan, status: 'signed' });
+  return signedReport(built, { ...basis, found: await looking, plan, status: 'signed' });
+}
+
+/** Looks for them beside the signing, and no longer than that lasts where it fails. */
+function lookForAttachments(
+  plan: PlanNode,
+  { source, signal }: ResolvedSignOptions,
+  disposables: AsyncDisposableStack,
+): Promise<FoundAttachments> {
+  const stop = new AbortController();
+  disposables.defer(() => stop.abort());
+  const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
+  return findAttachments(plan, { repository: source.repository, signal: either });
 }
 
 interface Resources {

@@ -49,6 +49,7 @@ const sources = {
   'ocm-work': { hint: assets },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
+  ostree: { hint: debian('ostree') },
   squid: { folders: ['/usr/sbin'], hint: debian('squid') },
   buildah: { hint: debian('buildah') },
   'sign-file': {

@@ -7,6 +7,9 @@ export function signReportText(report: SignReport, repository: string): string {
   for (const { digest, reason } of report.droppedChildren) {
     lines.push(`Left out ${shortDigest(digest)}: ${printable(reason)}`);
   }
+  for (const { digest, type, subject } of report.attachedToSource) {
+    lines.push(`Stays with the source: ${printable(type)} ${shortDigest(digest)} of ${shortDigest(subject)}`);
+  }
   lines.push(summary(report));
   if (report.digest !== null) lines.push(`${repository}@${report.digest}`);
   return lines.join('\n');

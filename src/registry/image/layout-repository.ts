@@ -8,6 +8,7 @@ import { maxManifestSize } from '../manifest/json.ts';
 import { parseManifest } from '../manifest/parse-manifest.ts';
 import { BlobStream, digestMismatch } from '../transfer/blob-stream.ts';
 import { deferredStream } from './deferred-stream.ts';
+import { taggedReferrers } from './tagged-referrers.ts';
 import {
   blobPath,
   isMissing,
@@ -170,6 +171,10 @@ export class LayoutRepository implements ImageRepository {
   async listTags(): Promise<string[]> {
     const { manifests } = await readLayoutIndex(this.#directory);
     return [...new Set(manifests.flatMap((entry) => tagOf(entry) ?? []))];
+  }
+
+  listReferrers(digest: Digest, options: OperationOptions = {}): Promise<readonly Descriptor[]> {
+    return taggedReferrers(this, digest, options);
   }
 
   close(): Promise<void> {

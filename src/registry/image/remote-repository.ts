@@ -7,10 +7,12 @@ import { downloadBlob } from '../transfer/download.ts';
 import type { Endpoint, RegistryConnection } from '../transfer/endpoint.ts';
 import { announceRetries } from '../transfer/announce-retries.ts';
 import { deleteManifest, fetchManifest, pushManifest, resolveManifest } from '../transfer/manifests.ts';
+import { requestReferrers } from '../transfer/referrers.ts';
 import { listTags } from '../transfer/tags.ts';
 import { checkPush } from '../transfer/upload-session.ts';
 import { hasBlob, uploadBlob } from '../transfer/upload.ts';
 import { deferredStream } from './deferred-stream.ts';
+import { taggedReferrers } from './tagged-referrers.ts';
 import type { BlobOutcome, ImageRepository, OperationOptions, Selector, Traffic } from './repository.ts';
 
 /** What a repository of a registry is opened with. */
@@ -124,6 +126,11 @@ export class RemoteRepository implements ImageRepository {
 
   listTags({ signal }: OperationOptions = {}): Promise<string[]> {
     return listTags(this.#endpoint, signal);
+  }
+
+  async listReferrers(digest: Digest, options: OperationOptions = {}): Promise<readonly Descriptor[]> {
+    const referrers = await requestReferrers(this.#endpoint, digest, options.signal);
+    return referrers ?? taggedReferrers(this, digest, options);
   }
 
   async close(): Promise<void> {

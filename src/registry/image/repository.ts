@@ -77,6 +77,8 @@ export interface ImageRepository {
   /** Deletes a manifest by digest. @throws RegistryError NOT_FOUND */
   deleteManifest(digest: Digest, options?: OperationOptions): Promise<void>;
   listTags(options?: OperationOptions): Promise<string[]>;
+  /** Signatures, attestations and other manifests that refer to one; the first page of them. */
+  listReferrers(digest: Digest, options?: OperationOptions): Promise<readonly Descriptor[]>;
   /** Releases connections. The repository must not be used afterwards. */
   close(): Promise<void>;
 }

@@ -28,12 +28,14 @@ export function parseDescriptor(value: unknown, what: string): Descriptor {
   }
   const annotations = parseStringMap(value['annotations'], `the annotations of ${what}`);
   const urls = parseUrls(value['urls'], what);
+  const artifactType = optionalString(value, 'artifactType', what);
   return {
     mediaType,
     digest,
     size,
     ...(annotations === undefined ? {} : { annotations }),
     ...(urls === undefined ? {} : { urls }),
+    ...(artifactType ? { artifactType } : {}),
   };
 }
 

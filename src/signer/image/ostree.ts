@@ -26,8 +26,8 @@ export function isLinkedToOstree({ found }: Pick<PlannedModule, 'found'>): boole
 export function checkOstreeLinks(modules: readonly PlannedModule[], mode: 'rewrite' | 'append'): void {
   for (const module of modules) {
     if (!changes(module) || !isLinkedToOstree(module)) continue;
-    const { path, file } = module.found;
-    const canBreak = namesOutsideOstree(file.names).length > 0;
+    const { path } = module.found;
+    const canBreak = !object.test(path);
     if (mode === 'append' && canBreak) continue;
     throw new SignerError({
       code: 'OSTREE_OBJECT',

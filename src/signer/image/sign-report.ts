@@ -9,6 +9,7 @@ import type {
   SignMode,
   SignReport,
 } from '../report.ts';
+import type { FoundAttachments } from './attachments.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
 import { isLinkedToOstree, namesOutsideOstree } from './ostree.ts';
 import { changes, type PlannedModule } from './plan.ts';
@@ -23,6 +24,8 @@ export interface ReportBasis {
   readonly hash: HashAlgorithm;
   readonly certificateFingerprint: string;
   readonly warnings: readonly string[];
+  /** What is attached to the source. @default nothing was looked for */
+  readonly found?: FoundAttachments | undefined;
   /** Bytes until now. */
   readonly bytesDown: () => number;
   readonly bytesUp: () => number;
@@ -85,9 +88,14 @@ function report({ source, sourceDigest, destination, ...basis }: ReportBasis, re
     certificateFingerprint: basis.certificateFingerprint,
     platforms: rest.platforms,
     droppedChildren: rest.droppedChildren,
+    attachedToSource: basis.found?.attachments ?? [],
     bytesDown: basis.bytesDown(),
     bytesUp: basis.bytesUp(),
-    warnings: [...basis.warnings, ...rest.warnings],
+    warnings: [
+      ...basis.warnings,
+      ...rest.warnings,
+      ...(basis.found?.problem === undefined ? [] : [basis.found.problem]),
+    ],
   };
 }
 
