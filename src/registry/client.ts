@@ -1,4 +1,5 @@
 import { homedir } from 'node:os';
+import { Recent } from '../shared/recent.ts';
 import { createDefaultKeychain } from './credentials/default-keychain.ts';
 import type { Keychain } from './credentials/keychain.ts';
 import { createRegistryTransport, type RegistryTransport } from './http/registry-transport.ts';
@@ -13,6 +14,9 @@ export interface RegistryClientOptions extends RegistryOptions {
   readonly keychain?: Keychain | undefined;
 }
 
+/** Registries whose connections, credentials and tokens are kept; others still work for who has opened them. */
+const maxRegistries = 1000;
+
 /**
  * Reaches any number of registries. Repositories of one registry share connections and tokens.
  *
@@ -26,7 +30,7 @@ export interface RegistryClientOptions extends RegistryOptions {
 export class RegistryClient {
   readonly #options: RegistryClientOptions;
   readonly #keychain: Keychain;
-  readonly #connections = new Map<string, RegistryTransport>();
+  #connections = new Recent<RegistryTransport>(maxRegistries);
 
   constructor(options: RegistryClientOptions = {}) {
     this.#options = options;
@@ -55,8 +59,9 @@ export class RegistryClient {
 
   /** Closes all connections. */
   async close(): Promise<void> {
-    await Promise.all([...this.#connections.values()].map((connection) => connection.close()));
-    this.#connections.clear();
+    const connections = this.#connections.values();
+    this.#connections = new Recent(maxRegistries);
+    await Promise.all(connections.map((connection) => connection.close()));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -29,6 +29,10 @@ export class Recent<T> {
     this.#entries.delete(key);
   }
 
+  values(): T[] {
+    return [...this.#entries.values()];
+  }
+
   /** Removes all whose key has a prefix. */
   forget(prefix: string): void {
     for (const key of this.#entries.keys()) if (key.startsWith(prefix)) this.#entries.delete(key);

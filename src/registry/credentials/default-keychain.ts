@@ -47,7 +47,7 @@ function optionKeychains(
 ): Keychain[] {
   const { explicit, authfile, pullSecrets = [] } = options;
   return [
-    ...(explicit === undefined ? [] : [fixedKeychain({ source: 'the options', ...explicit })]),
+    ...(explicit === undefined ? [] : [fixedKeychain({ source: '--username', ...explicit })]),
     ...(authfile === undefined ? [] : [requiredFile(authfile)]),
     ...(pullSecrets.length === 0 ? [] : [pullSecretKeychain(pullSecrets)]),
   ];
