@@ -1,4 +1,4 @@
-import { chmod, mkdir, open, rename, rm } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Platform } from '../registry/platform.ts';
 import type { TarEntry } from '../registry/tar/entry.ts';
@@ -8,9 +8,9 @@ import { scanImage } from './image/scan.ts';
 import { Spool } from './image/spool.ts';
 import { findShadowed, platformImages } from './image/walk.ts';
 import type { ImageLocation } from './inspect-image.ts';
-import type { ByteSource } from './kmod/byte-source.ts';
 import { parseFilePattern } from './patterns.ts';
 import type { ProgressListener } from './report.ts';
+import { fileError, writeFileAtomically } from './write-file.ts';
 
 export interface ExtractModulesOptions {
   readonly image: ImageLocation;
@@ -68,27 +68,19 @@ export async function extractModules(options: ExtractModulesOptions): Promise<Ex
   const extracted: ExtractedFile[] = [];
   for (const { path, header, captured } of scan.files) {
     const target = join(directory, path);
-    await writeFile(target, captured, header.mode);
+    await makeFolder(target);
+    await writeFileAtomically(target, [captured], { mode: header.mode & 0o777, overwrite: true });
     extracted.push({ path, target, size: captured.size });
   }
   return { files: extracted };
 }
 
-async function writeFile(target: string, content: ByteSource, mode: number): Promise<void> {
-  await mkdir(dirname(target), { recursive: true });
-  const unfinished = `${target}.part`;
+async function makeFolder(target: string): Promise<void> {
+  const folder = dirname(target);
   try {
-    const file = await open(unfinished, 'wx', 0o600);
-    try {
-      for await (const chunk of content.stream()) await file.writeFile(chunk);
-    } finally {
-      await file.close();
-    }
-    await chmod(unfinished, mode & 0o777);
-    await rename(unfinished, target);
+    await mkdir(folder, { recursive: true });
   } catch (error) {
-    await rm(unfinished, { force: true });
-    throw error;
+    throw fileError('written', folder, error);
   }
 }
 

@@ -4,7 +4,7 @@ import type { Secret } from '../shared/secret.ts';
 import { SignerError } from './errors.ts';
 import { certificateFingerprint } from './keys/certificates.ts';
 import { createSelfSigned } from './keys/self-signed.ts';
-import { fileError, writeFileAtomically } from './write-file.ts';
+import { fileError, writeFilesAtomically, type NewFile } from './write-file.ts';
 
 export interface GenerateKeyPairOptions {
   /** Common name of the certificate, up to 64 characters. */
@@ -45,22 +45,24 @@ const maxNameLength = 64;
 export async function generateKeyPair(options: GenerateKeyPairOptions): Promise<GeneratedKeyPair> {
   const { commonName, organization, bits = 4096, days = 3650, force = false } = options;
   checkOptions(commonName, organization, bits, days);
-  const files = [options.key, options.certificate, options.certificateDer].filter(
+  const paths = [options.key, options.certificate, options.certificateDer].filter(
     (path) => path !== undefined,
   );
-  if (!force) await Promise.all(files.map(refuseExisting));
+  if (!force) await Promise.all(paths.map(refuseExisting));
   const notBefore = new Date();
   const notAfter = new Date(notBefore.getTime() + days * day);
   const made = await createSelfSigned({ commonName, organization, bits, notBefore, notAfter });
   const certificate = new X509Certificate(made.certificate);
   const encryption = options.passphrase && { cipher: 'aes-256-cbc', passphrase: options.passphrase.reveal() };
   const key = made.privateKey.export({ format: 'pem', type: 'pkcs8', ...encryption });
-  await writeFileAtomically(options.key, [Buffer.from(key)], { mode: 0o600, overwrite: force });
-  const open = { mode: 0o644, overwrite: force };
-  await writeFileAtomically(options.certificate, [Buffer.from(certificate.toString())], open);
+  const files: NewFile[] = [
+    { path: options.key, contents: [Buffer.from(key)], mode: 0o600 },
+    { path: options.certificate, contents: [Buffer.from(certificate.toString())], mode: 0o644 },
+  ];
   if (options.certificateDer !== undefined) {
-    await writeFileAtomically(options.certificateDer, [made.certificate], open);
+    files.push({ path: options.certificateDer, contents: [made.certificate], mode: 0o644 });
   }
+  await writeFilesAtomically(files, { overwrite: force });
   return { fingerprint: certificateFingerprint(certificate), certificate };
 }
 

@@ -1,7 +1,58 @@
-import { writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { lstat, open, realpath } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import type { Digest } from '../../registry/digest.ts';
+import { SignerError } from '../../signer/errors.ts';
+import { fileError, writeFileAtomically } from '../../signer/write-file.ts';
 
-/** Writes a digest to the file of `--digest-file`, without a newline, as Tekton wants results. */
+/** Why a file that may be written cannot be replaced: it is mounted, or its folder is read-only or another's. */
+const inPlace: ReadonlySet<unknown> = new Set(['EACCES', 'EBUSY', 'EPERM', 'EROFS', 'EXDEV']);
+
+/**
+ * Writes a digest to the file of `--digest-file`, without a newline, as Tekton wants results. A regular file is
+ * replaced as a whole; devices, pipes and what is mounted alone, as Kubernetes mounts /dev/termination-log, are
+ * written to. A symbolic link is refused: who may make one in that folder would choose what is overwritten.
+ * @throws SignerError FILE_ERROR
+ */
 export async function writeDigestFile(file: string | undefined, digest: Digest | null): Promise<void> {
-  if (file !== undefined && digest !== null) await writeFile(file, digest);
+  if (file === undefined || digest === null) return;
+  const content = Buffer.from(digest);
+  const there = await lstat(file).catch(() => null);
+  if (there?.isSymbolicLink() === true) {
+    if (!(await isOfTheSystem(file))) throw isLink(file);
+    return writeInPlace(file, content, 0);
+  }
+  if (there !== null && !there.isFile()) return writeInPlace(file, content, constants.O_NOFOLLOW);
+  const mode = (there?.mode ?? 0o666 & ~process.umask()) & 0o777;
+  try {
+    await writeFileAtomically(file, [content], { mode, overwrite: true });
+  } catch (error) {
+    if (there === null || !(error instanceof SignerError) || !inPlace.has(error.facts?.['reason']))
+      throw error;
+    await writeInPlace(file, content, constants.O_NOFOLLOW);
+  }
+}
+
+/** `/dev/stdout`, `/dev/fd/3`: links that the system made. */
+async function isOfTheSystem(file: string): Promise<boolean> {
+  const folder = await realpath(dirname(file));
+  return folder === '/dev' || folder.startsWith('/proc/');
+}
+
+async function writeInPlace(file: string, content: Buffer, flags: number): Promise<void> {
+  try {
+    await using handle = await open(file, constants.O_WRONLY | constants.O_TRUNC | flags);
+    await handle.writeFile(content);
+  } catch (error) {
+    throw fileError('written', file, error);
+  }
+}
+
+function isLink(file: string): SignerError {
+  return new SignerError({
+    code: 'FILE_ERROR',
+    message: `${file} is a symbolic link, which is not followed`,
+    hint: 'Name the file itself.',
+    facts: { path: file },
+  });
 }
