@@ -36,6 +36,12 @@ const lazyBuiltIns = {
   },
 };
 
+/** The oldest Node that the bundles run on. bin/launch.js looks for a newer one; whoever imports the library may not have one. */
+const oldestNode = 24;
+const requireNode =
+  `if(parseInt(process.versions.node)<${oldestNode})` +
+  `throw new Error('kmm-sign needs Node ${oldestNode} or newer, this is '+process.version);`;
+
 const { metafile } = await build({
   plugins: [lazyBuiltIns],
   // got asks whether a body is a form; the global would load undici, and no body of ours is one.
@@ -49,6 +55,8 @@ const { metafile } = await build({
   format: 'esm',
   platform: 'node',
   target: 'node24',
+  // An older Node has to get as far as the first line of a file, which tells what is needed.
+  supported: { using: false },
   sourcemap: 'linked',
   // Names stay, for stack traces.
   minifySyntax: true,
@@ -56,7 +64,9 @@ const { metafile } = await build({
   legalComments: 'linked',
   logLevel: 'warning',
   // Some dependencies are CommonJS and reach for built-in modules with require().
-  banner: { js: "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);" },
+  banner: {
+    js: requireNode + "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);",
+  },
 });
 
 // Of a CommonJS module, a chunk that is imported with import() exports `default` alone: names would be undefined.

@@ -3,7 +3,7 @@
 const sidePattern = /^--(?:from|to)-/;
 
 /** The whole of docs/cli.md. */
-export function format({ commands, exitCodes, exitCodeMeanings, environmentVariable }) {
+export function format({ commands, examples, exitCodes, exitCodeMeanings, environmentVariable }) {
   const [root, ...rest] = commands;
   const leaves = rest.filter(({ children }) => children.length === 0);
   return (
@@ -20,7 +20,7 @@ export function format({ commands, exitCodes, exitCodeMeanings, environmentVaria
         .join('\n'),
       '## Options of every command',
       optionTable(root.options, environmentVariable),
-      ...leaves.flatMap((node) => section(node, environmentVariable)),
+      ...leaves.flatMap((node) => section(node, environmentVariable, examples[node.path])),
       '## Exit codes',
       table(
         ['Code', 'Meaning'],
@@ -30,7 +30,7 @@ export function format({ commands, exitCodes, exitCodeMeanings, environmentVaria
   );
 }
 
-function section({ path, command, options }, environmentVariable) {
+function section({ path, command, options }, environmentVariable, examples) {
   const parts = [
     `## kmm-sign ${path}`,
     command.description(),
@@ -45,6 +45,7 @@ function section({ path, command, options }, environmentVariable) {
       'Every registry option also has a `--from-…` form for SOURCE and a `--to-…` form for DESTINATION.',
     );
   }
+  parts.push(`${examples.length === 1 ? 'Example' : 'Examples'}:`, `\`\`\`\n${examples.join('\n')}\n\`\`\``);
   return parts;
 }
 

@@ -2,6 +2,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { format } from './docs-format.js';
 import { commandTree, flattenTree } from '../src/cli/completion/tree.ts';
+import { examples } from '../src/cli/examples.ts';
 import { exitCodeMeanings, exitCodes } from '../src/cli/exit-codes.ts';
 import { environmentVariable } from '../src/cli/options/environment.ts';
 import { buildProgram } from '../src/cli/program.ts';
@@ -9,7 +10,13 @@ import { Runtime } from '../src/cli/runtime.ts';
 
 const file = new URL('../docs/cli.md', import.meta.url);
 const tree = commandTree(buildProgram(new Runtime(new AbortController().signal)));
-const text = format({ commands: flattenTree(tree), exitCodes, exitCodeMeanings, environmentVariable });
+const text = format({
+  commands: flattenTree(tree),
+  examples,
+  exitCodes,
+  exitCodeMeanings,
+  environmentVariable,
+});
 
 if (!process.argv.includes('--check')) {
   await writeFile(file, text);

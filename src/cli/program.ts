@@ -13,7 +13,8 @@ import { addSign } from './commands/sign.ts';
 import { addSignFile } from './commands/sign-file.ts';
 import { addVerify } from './commands/verify.ts';
 import { addVersion } from './commands/version.ts';
-import { lineage } from './completion/tree.ts';
+import { commandTree, flattenTree, lineage } from './completion/tree.ts';
+import { examples, examplesHelp, rootExamples } from './examples.ts';
 import { rootHelp } from './help.ts';
 import { applyEnvironment, environmentVariable } from './options/environment.ts';
 import { addGlobalOptions } from './options/global-options.ts';
@@ -50,11 +51,19 @@ export function buildProgram(runtime: Runtime): CommandUnknownOpts {
     for (const add of commands) add(root, runtime);
   }
   root.addHelpText('after', rootHelp);
+  addExamples(root);
   root.hook('preAction', (_, command) => {
     for (const level of lineage(command)) applyEnvironment(level, process.env);
     runtime.start(root);
   });
   return root;
+}
+
+function addExamples(root: CommandUnknownOpts): void {
+  for (const { path, command } of flattenTree(commandTree(root))) {
+    const lines = path === '' ? rootExamples : examples[path];
+    if (lines !== undefined) command.addHelpText('after', examplesHelp(lines));
+  }
 }
 
 function optionFacts(option: { argChoices?: string[]; defaultValue?: unknown }): string[] {

@@ -8,7 +8,9 @@ import { exitCodes, errorExitCodes } from '../../src/cli/exit-codes.ts';
 const root = new URL('../../', import.meta.url);
 const documents = [
   ...readdirSync(root).filter((name) => name.endsWith('.md')),
-  ...readdirSync(new URL('docs/', root)).map((name) => `docs/${name}`),
+  ...readdirSync(new URL('docs/', root), { encoding: 'utf8', recursive: true })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
 ];
 
 describe('the documentation', () => {

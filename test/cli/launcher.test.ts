@@ -23,6 +23,13 @@ describe.skipIf(!isOld)('on a Node that is too old', () => {
     expect(JSON.parse(stdout)).toMatchObject({ node: process.versions.node });
   });
 
+  test('the library says which Node it needs', async () => {
+    const library = new URL('../../dist/index.js', import.meta.url).href;
+    const code = `import(${JSON.stringify(library)}).catch((error) => console.log(error.message))`;
+    const { stdout } = await execute(oldNode, ['-e', code]);
+    expect(stdout).toBe(`kmm-sign needs Node 24 or newer, this is ${version}`);
+  });
+
   test('the exit code is passed on', async () => {
     expect((await runProgram(['nonsense'], { node: oldNode })).exitCode).toBe(2);
   });

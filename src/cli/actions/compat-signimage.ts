@@ -1,4 +1,5 @@
 import { usageError } from '../errors.ts';
+import { examples, examplesHelp } from '../examples.ts';
 import { parseGoFlags, type GoFlags } from '../options/go-flags.ts';
 import { noRegistryFlags, type RegistryFlags } from '../options/registry-flags.ts';
 import { findPullSecrets } from '../options/secret-directory.ts';
@@ -79,6 +80,7 @@ function printHelp(session: Session): void {
   const rows = Object.entries({ ...values, ...booleans }).map(([name, text]) => [`  -${name}`, text]);
   session.output({
     json: () => ({ flags: { ...values, ...booleans } }),
-    text: () => `Usage: kmm-sign compat signimage FLAGS\n\n${table(rows)}`,
+    text: () =>
+      `Usage: kmm-sign compat signimage FLAGS\n\n${table(rows)}\n${examplesHelp(examples['compat signimage'] ?? [])}`,
   });
 }

@@ -1,6 +1,7 @@
 import { logLevels, type LogLevel } from '../../controller/operator/json-logger.ts';
 import type { WebhookName } from '../../controller/webhook/webhooks.ts';
 import { usageError } from '../errors.ts';
+import { examplesHelp } from '../examples.ts';
 import { parseGoFlags } from '../options/go-flags.ts';
 import { operatorExitCodeMeanings, operatorExitCodes } from './exit-codes.ts';
 
@@ -32,9 +33,25 @@ const explanations: Readonly<Record<WebhookName, string>> = {
   preflightvalidation: 'check PreflightValidations, those of OpenShift too',
 };
 
+const inConfiguration = 'It is set in the file of --config: see docs/operator-configuration.md.';
+
+/** Flags that operators made with controller-runtime take, and where this one has what they set. */
+const foreignFlags: Readonly<Record<string, string>> = {
+  v: 'Give --log-level debug.',
+  'zap-log-level': 'Give --log-level debug.',
+  'zap-devel': 'Give --log-level debug.',
+  'leader-elect': inConfiguration,
+  'metrics-bind-address': inConfiguration,
+  'health-probe-bind-address': inConfiguration,
+  'webhook-port': inConfiguration,
+  namespace: 'Set the environment variable OPERATOR_NAMESPACE.',
+};
+
 /** What the command line asks for. */
 export interface OperatorFlags {
   readonly command: OperatorCommand;
+  /** Whether the command was named, not taken for granted. */
+  readonly named: boolean;
   readonly help: boolean;
   readonly config: string | undefined;
   readonly kubeconfig: string | undefined;
@@ -58,9 +75,11 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlags {
     values: Object.keys(values),
     booleans: command === 'webhook' ? Object.keys(enabling) : [],
     helpCommand: 'kmm-operator --help',
+    advice: foreignFlags,
   });
   return {
     command,
+    named: !isFlag,
     help,
     config: given.get('config'),
     kubeconfig: given.get('kubeconfig'),
@@ -79,33 +98,51 @@ function lines(entries: readonly (readonly [string, string])[]): string[] {
   return entries.map(([name, text]) => `  ${name.padEnd(30)} ${text}`);
 }
 
-/** The text of --help. */
-export function operatorHelp(): string {
+const examples: Readonly<Record<OperatorCommand, readonly string[]>> = {
+  run: [
+    'OPERATOR_NAMESPACE=kmm-operator-system kmm-operator run --config controller_config.yaml --kubeconfig ~/.kube/config',
+  ],
+  hub: [
+    'OPERATOR_NAMESPACE=kmm-operator-hub-system kmm-operator hub --config controller_config.yaml --log-level debug',
+  ],
+  webhook: [
+    'OPERATOR_NAMESPACE=kmm-operator-system kmm-operator webhook --enable-module --enable-preflightvalidation',
+  ],
+  version: ['kmm-operator version'],
+};
+
+const flagHelp: readonly string[] = [
+  'Flags:',
+  ...lines(Object.entries(values).map(([name, text]) => [`--${name} VALUE`, text])),
+  ...lines([['--help', 'explain the program, or a command']]),
+];
+const webhookHelp: readonly string[] = [
+  'Flags of webhook (none of them: all):',
+  ...lines(Object.entries(enabling).map(([name, webhook]) => [`--${name}`, explanations[webhook]])),
+];
+
+/** The text of `--help`, or of `COMMAND --help`. It ends with examples. */
+export function operatorHelp(command?: OperatorCommand): string {
+  const all = command === undefined;
   return [
-    'Usage: kmm-operator [COMMAND] [FLAGS]',
+    `Usage: kmm-operator ${command ?? '[COMMAND]'} [FLAGS]`,
     '',
-    'Builds, signs and rolls out kernel modules on a cluster, as its Modules say.',
+    all
+      ? 'Builds, signs and rolls out kernel modules on a cluster, as its Modules say.'
+      : `${command}: ${commands[command]}`,
     '',
-    'Commands:',
-    ...lines(Object.entries(commands)),
+    ...(all ? ['Commands:', ...lines(Object.entries(commands)), ''] : []),
+    ...flagHelp,
     '',
-    'Flags:',
-    ...lines(Object.entries(values).map(([name, text]) => [`--${name} VALUE`, text])),
-    ...lines([['--help', 'explain the program']]),
-    '',
-    'Flags of webhook (none of them: all):',
-    ...lines(Object.entries(enabling).map(([name, webhook]) => [`--${name}`, explanations[webhook]])),
-    '',
+    ...(all || command === 'webhook' ? [...webhookHelp, ''] : []),
     'Environment: OPERATOR_NAMESPACE (required), KMM_MANAGED, RELATED_IMAGE_SIGN, RELATED_IMAGE_BUILD,',
     'HTTP_PROXY, HTTPS_PROXY, NO_PROXY. See docs/operator-configuration.md.',
-    '',
-    'Example:',
-    '  OPERATOR_NAMESPACE=kmm-operator-system kmm-operator run --config controller_config.yaml --kubeconfig ~/.kube/config',
     '',
     'Exit codes:',
     ...Object.entries(operatorExitCodes).map(
       ([name, code]) => `  ${String(code).padEnd(4)} ${meaningOf(name)}`,
     ),
+    examplesHelp(all ? [...examples.run, ...examples.webhook] : examples[command]),
   ].join('\n');
 }
 

@@ -23,7 +23,7 @@ export async function runOperatorProgram(
   let log = createJsonLogger({ write: writeLine });
   try {
     const flags = parseOperatorFlags(args);
-    if (flags.help) return print(operatorHelp());
+    if (flags.help) return print(operatorHelp(flags.named ? flags.command : undefined));
     if (flags.command === 'version') return print(version);
     log = createJsonLogger({ write: writeLine, level: flags.logLevel });
     return await perform(flags, log, signal);

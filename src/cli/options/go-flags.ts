@@ -6,6 +6,8 @@ export interface GoFlagSet {
   readonly booleans: readonly string[];
   /** The command that explains them. */
   readonly helpCommand: string;
+  /** What to do in place of flags that are known from elsewhere, by their names. */
+  readonly advice?: Readonly<Record<string, string>>;
 }
 
 /** What was found on a command line. */
@@ -39,10 +41,15 @@ export function parseGoFlags(args: readonly string[], known: GoFlagSet): GoFlags
     } else if (name === 'h' || name === 'help') {
       help = true;
     } else {
-      throw usageError(`Flag -${name} is not known`, `See ${known.helpCommand}.`);
+      throw usageError(`Flag -${name} is not known`, adviceOf(name, known));
     }
   }
   return { values, booleans, help };
+}
+
+function adviceOf(name: string, { advice = {}, helpCommand }: GoFlagSet): string {
+  const known = Object.hasOwn(advice, name) ? advice[name] : undefined;
+  return known ?? `See ${helpCommand}.`;
 }
 
 function splitFlag(argument: string, helpCommand: string): { name: string; value: string | undefined } {
