@@ -1,3 +1,4 @@
+import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { configMaps, type CustomResource } from '../../../src/controller/cluster/resources.ts';
 import {
@@ -5,11 +6,13 @@ import {
   managedClusters,
   manifestWorks,
 } from '../../../src/controller/hub/resources.ts';
+import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { namespaces } from '../../support/namespaces.ts';
 import { describeWith } from '../../support/programs.ts';
 import { endJob } from '../module/cluster-objects.ts';
 import { argumentsOf } from '../module/module-world.ts';
+import { countingClient, reconciles } from '../runtime/counting-client.ts';
 import { contentOf, hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
 
 const kernel = '6.1.0-13-amd64';
@@ -23,9 +26,13 @@ function clustersOf(works: readonly CustomResource[]): string[] {
 
 describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
   let world: HubWorld;
+  const registry = new Registry();
+  let writes: readonly string[];
   beforeAll(async () => {
     world = await startHubWorld();
-    await world.startControllers();
+    const counting = await countingClient(world.jobs.api.kubeconfig);
+    ({ writes } = counting);
+    await world.startControllers({ client: counting.client, metrics: createRuntimeMetrics(registry) });
   }, 120_000);
   afterAll(() => world?.[Symbol.asyncDispose]());
 
@@ -245,10 +252,40 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     await world.jobs.push(world.jobs.image(`${name}:${kernel}`));
     await world.apply(name, {});
     await world.eventually(name, ({ status }) => expect(status?.phases).toEqual({ Applying: 1 }));
-    const before = [await world.module(name), ...(await world.works(name))].map(({ metadata }) => metadata);
-    await world.client.patch(managedClusters, { name }, { metadata: { labels: { other: 'x' } } });
-    await world.cluster(`${name}-2`, { for: 'nobody' }, [kernel]);
-    const after = [await world.module(name), ...(await world.works(name))].map(({ metadata }) => metadata);
-    expect(after).toEqual(before);
+    const mine = (): string[] => writes.filter((write) => /\/still(\/status)?$/.test(write));
+    const before = mine();
+    expect(before).toHaveLength(new Set(before).size + 1);
+    for (const value of ['1', '2', '3']) {
+      const earlier = await reconciles(registry, 'managed-cluster-module');
+      await world.client.patch(managedClusters, { name }, { metadata: { labels: { other: value } } });
+      await vi.waitFor(async () => {
+        expect(await reconciles(registry, 'managed-cluster-module')).toBeGreaterThan(earlier);
+      }, waiting);
+    }
+    expect(mine()).toEqual(before);
+  });
+
+  it('refuse what the webhook would, with a condition and an event, and write that once', async () => {
+    // With a version, names are parts of labels that administrators set.
+    const name = 'against-the-rules-since-its-name-is-too-long';
+    await world.cluster(name, { for: name }, [kernel]);
+    await world.apply(name, { build, version: 'v1' });
+    await world.eventually(name, ({ status }) => {
+      expect(status?.conditions).toContainEqual(
+        expect.objectContaining({ type: 'Degraded', status: 'True', reason: 'InvalidModule' }),
+      );
+    });
+    await vi.waitFor(async () => {
+      const note = expect.stringContaining('spec.moduleSpec.moduleLoader.container.version') as string;
+      expect(await world.events(name)).toMatchObject([{ type: 'Warning', reason: 'InvalidModule', note }]);
+    }, waiting);
+    const earlier = await reconciles(registry, 'managed-cluster-module');
+    const annotations = { 'example.com/note': '1' };
+    await world.client.patch(managedClusterModules, { name }, { metadata: { annotations } });
+    await vi.waitFor(async () => {
+      expect(await reconciles(registry, 'managed-cluster-module')).toBeGreaterThan(earlier);
+    }, waiting);
+    expect(writes.filter((write) => write.endsWith(`/${name}/status`))).toHaveLength(1);
+    expect([await world.works(name), await world.jobs.jobs(hubNamespace)]).toEqual([[], []]);
   });
 });

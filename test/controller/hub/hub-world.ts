@@ -17,6 +17,7 @@ import {
 import type { HubSettings } from '../../../src/controller/configuration/configuration.ts';
 import { ImageRegistry } from '../../../src/controller/images/image-registry.ts';
 import { ReferenceCache } from '../../../src/controller/references/reference-cache.ts';
+import type { RuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import {
@@ -66,6 +67,7 @@ export interface HubOptions {
   readonly client?: ApiClient;
   /** Driver Toolkit images. @default none */
   readonly driverToolkit?: DriverToolkitTable;
+  readonly metrics?: RuntimeMetrics | undefined;
 }
 
 /** A hub: an API server and a registry with the hub's controllers between them; the test does what Jobs would do. */
@@ -182,6 +184,7 @@ async function runControllers(
     queue = { maxConcurrentJobs: 100 },
     client: given,
     driverToolkit = new Map(),
+    metrics,
     now,
   }: HubOptions & { readonly now: () => number },
 ): Promise<() => Promise<void>> {
@@ -215,7 +218,7 @@ async function runControllers(
         driverToolkit: () => driverToolkit,
       },
     },
-    { feedbackDelay: 20, backoff: { first: 5, limit: 1000 } },
+    { metrics, feedbackDelay: 20, backoff: { first: 5, limit: 1000 } },
   );
   const running = Promise.all([
     ...Object.values(caches).map((cache) => cache.run(stop.signal)),

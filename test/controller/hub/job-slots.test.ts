@@ -6,8 +6,11 @@ import { JobSlots } from '../../../src/controller/hub/job-slots.ts';
 function hub(limit: number) {
   const jobs: JobFacts[] = [];
   const woken: string[] = [];
-  const slots = new JobSlots({ limit, jobs: () => jobs, wake: (image) => woken.push(image), now: () => 0 });
+  const clock = { time: 0 };
+  const now = (): number => clock.time;
+  const slots = new JobSlots({ limit, jobs: () => jobs, wake: (image) => woken.push(image), now });
   return {
+    clock,
     slots,
     jobs,
     woken,
@@ -78,6 +81,26 @@ describe('the slots of a hub’s Jobs', () => {
     expect(take('b1', 'b')).toBe(true);
   });
 
+  it('go, of modules with equally many Jobs, to the one that has waited longest since its last one', () => {
+    const { take, end } = hub(1);
+    expect([take('a1', 'a'), take('a2', 'a'), take('b1', 'b'), take('c1', 'c')]).toEqual([
+      true,
+      false,
+      false,
+      false,
+    ]);
+    end('a1');
+    // b and c had none yet, and b came first.
+    expect([take('a2', 'a'), take('c1', 'c'), take('b1', 'b')]).toEqual([false, false, true]);
+    expect(take('b2', 'b')).toBe(false);
+    end('b1');
+    expect([take('a2', 'a'), take('b2', 'b'), take('c1', 'c')]).toEqual([false, false, true]);
+    expect(take('b2', 'b')).toBe(false);
+    end('c1');
+    // a had its last one before b.
+    expect([take('b2', 'b'), take('a2', 'a')]).toEqual([false, true]);
+  });
+
   it('are not kept for whoever does not want one any more', () => {
     const { take, end, woken, slots } = hub(1);
     expect([take('a'), take('b'), take('c')]).toEqual([true, false, false]);
@@ -93,6 +116,25 @@ describe('the slots of a hub’s Jobs', () => {
     expect(take('b')).toBe(false);
     jobs.splice(0, 1, { ...job('a', 'driver'), suspended: true });
     expect(take('b')).toBe(true);
+  });
+
+  it('are not taken by Jobs that have ended or are being deleted', () => {
+    for (const how of [{ state: 'succeeded' }, { state: 'failed' }, { deleting: true }] as const) {
+      const { take, jobs } = hub(1);
+      expect([take('a'), take('b')]).toEqual([true, false]);
+      jobs.splice(0, 1, { ...job('a', 'driver'), ...how });
+      expect(take('b')).toBe(true);
+    }
+  });
+
+  it('stay for a minute with a Job that the cache never sees, and are free after that', () => {
+    const { slots, clock } = hub(1);
+    const other = { image: 'b', module: 'driver', job: 'job-b' };
+    expect(slots.take({ image: 'a', module: 'driver', job: 'job-a' })).toBe(true);
+    clock.time = 60_000;
+    expect(slots.take(other)).toBe(false);
+    clock.time = 60_001;
+    expect(slots.take(other)).toBe(true);
   });
 
   it('stay with a Job that the cache has not seen yet, until it could not be made', () => {

@@ -5,6 +5,7 @@ import { createModuleController } from '../../../src/controller/module/module-co
 import { createPreflightControllers } from '../../../src/controller/preflight/controllers.ts';
 import { ReferenceCache } from '../../../src/controller/references/reference-cache.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
+import type { RuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import type { ControllerOptions } from '../../../src/controller/runtime/controller.ts';
 import { EventRecorder } from '../../../src/controller/runtime/event-recorder.ts';
 import { silentLogger } from '../../../src/shared/log.ts';
@@ -12,6 +13,8 @@ import { silentLogger } from '../../../src/shared/log.ts';
 export interface RunControllerOptions {
   readonly images?: Partial<ImageRegistryOptions> | undefined;
   readonly controller?: Pick<ControllerOptions, 'maxConcurrent' | 'metrics'> | undefined;
+  /** For the controllers of preflight validations. */
+  readonly preflightMetrics?: RuntimeMetrics | undefined;
   /** As PipelineSettings has it. */
   readonly unusedDelay?: number | undefined;
   /** Milliseconds that begun work has to end when it is stopped. @default 1000 */
@@ -59,7 +62,7 @@ export function runController(client: ApiClient, options: RunControllerOptions =
     createModuleController(services, options.controller),
     ...createPreflightControllers(
       { ...services, recheckInterval: 300 },
-      { backoff: { first: 50, limit: 500 } },
+      { backoff: { first: 50, limit: 500 }, metrics: options.preflightMetrics },
     ),
   ];
   const running = Promise.all([

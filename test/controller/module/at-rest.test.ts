@@ -1,0 +1,137 @@
+import { Registry } from 'prom-client';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { daemonSets, modules } from '../../../src/controller/cluster/resources.ts';
+import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
+import { apiServerPrograms } from '../../support/api-server.ts';
+import { describeWith } from '../../support/programs.ts';
+import { countingClient, reconciles } from '../runtime/counting-client.ts';
+import { createNode, endJob } from './cluster-objects.ts';
+import { startModuleWorld, type ModuleWorld } from './module-world.ts';
+import { runController } from './run-controller.ts';
+
+const kernel = '6.1.0-13-amd64';
+const waiting = { timeout: 30_000, interval: 50 };
+const roleLabel = 'kmm.node.kubernetes.io/role';
+
+describeWith(apiServerPrograms, 'looking at a Module again', () => {
+  let world: ModuleWorld;
+  let writes: readonly string[];
+  const registry = new Registry();
+  let stop: () => Promise<void>;
+  beforeAll(async () => {
+    world = await startModuleWorld();
+    const counting = await countingClient(world.api.kubeconfig);
+    ({ writes } = counting);
+    stop = runController(counting.client, {
+      controller: { metrics: createRuntimeMetrics(registry).controller('module', 1) },
+    });
+  });
+  afterAll(async () => {
+    await stop?.();
+    await world?.[Symbol.asyncDispose]();
+  });
+
+  async function setUp(name: string): Promise<void> {
+    await world.namespace(name);
+    await createNode(world.client, { name, kernel, labels: { for: name } });
+  }
+
+  /** Has the Module of a namespace looked at, and waits until that has been done. */
+  async function look(namespace: string, value: string): Promise<void> {
+    const before = await reconciles(registry, 'module');
+    await world.client.patch(
+      modules,
+      { namespace, name: 'driver' },
+      { metadata: { annotations: { 'example.com/note': value } } },
+    );
+    await vi.waitFor(async () => {
+      expect(await reconciles(registry, 'module')).toBeGreaterThan(before);
+    }, waiting);
+  }
+
+  function spec(name: string, container: object, more: object = {}): object {
+    return {
+      moduleLoader: {
+        container: {
+          modprobe: { moduleName: 'hello', dirName: '/opt' },
+          containerImage: world.image(`${name}:\${KERNEL_FULL_VERSION}`),
+          registryTLS: { insecure: true },
+          kernelMappings: [{ regexp: '^.+$' }],
+          ...container,
+        },
+      },
+      selector: { for: name },
+      ...more,
+    };
+  }
+
+  it('writes nothing where nothing has changed', async () => {
+    const name = 'still';
+    await setUp(name);
+    await world.push(world.image(`${name}:${kernel}`));
+    await world.apply(name, spec(name, {}));
+    await world.eventually(name, ({ status }) => expect(status?.kernels).toMatchObject([{ phase: 'Ready' }]));
+    await look(name, '0');
+    const mine = (): string[] =>
+      writes.filter((write) => write.includes('/namespaces/still/') && !write.includes('events'));
+    const before = mine();
+    for (const value of ['1', '2', '3']) await look(name, value);
+    expect(mine()).toEqual(before);
+  });
+
+  it('keeps the Jobs that failed, and makes no more of them than it may', async () => {
+    const name = 'failed';
+    await setUp(name);
+    await world.apply(name, spec(name, { build: { dockerfileConfigMap: { name: 'build' } } }));
+    const first = await world.activeJob(name, 'build');
+    await endJob(world.client, first, 'Failed');
+    const second = await world.activeJob(name, 'build');
+    await endJob(world.client, second, 'Failed');
+    await world.eventually(name, ({ status }) => {
+      expect(status?.kernels).toMatchObject([{ phase: 'Failed', attempts: 2 }]);
+    });
+    for (const value of ['1', '2', '3', '4']) await look(name, value);
+    const uids = (await world.jobs(name)).map(({ metadata }) => metadata.uid);
+    expect(uids.toSorted()).toEqual([first, second].map(({ metadata }) => metadata.uid).toSorted());
+  });
+
+  it('leaves the device plugin of the version before as long as nodes have it, and deletes it then', async () => {
+    const name = 'ordered';
+    await setUp(name);
+    const version = 'beta.kmm.node.kubernetes.io/version-device-plugin.ordered.driver';
+    const plugins = async () =>
+      (await world.daemonSets(name)).filter(
+        ({ metadata }) => metadata.labels?.[roleLabel] === 'device-plugin',
+      );
+    const versions = async () =>
+      (await plugins()).map(({ metadata }) => metadata.labels?.[version]).toSorted();
+    await world.push(world.image(`${name}:${kernel}`));
+    const devicePlugin = { container: { image: 'plugin' } };
+    await world.apply(name, spec(name, { version: 'v1' }, { devicePlugin }));
+    await vi.waitFor(async () => expect(await versions()).toEqual(['v1']), waiting);
+    const [first] = await plugins();
+    const key = { namespace: name, name: first?.metadata.name ?? '' };
+    const setDesired = (desiredNumberScheduled: number) =>
+      world.client.patch(
+        daemonSets,
+        key,
+        {
+          status: {
+            desiredNumberScheduled,
+            currentNumberScheduled: 0,
+            numberMisscheduled: 0,
+            numberReady: 0,
+          },
+        },
+        { subresource: 'status' },
+      );
+    await setDesired(1);
+    await look(name, '0');
+    await world.apply(name, spec(name, { version: 'v2' }, { devicePlugin }));
+    await vi.waitFor(async () => expect(await versions()).toEqual(['v1', 'v2']), waiting);
+    for (const value of ['1', '2']) await look(name, value);
+    expect(await versions()).toEqual(['v1', 'v2']);
+    await setDesired(0);
+    await vi.waitFor(async () => expect(await versions()).toEqual(['v2']), waiting);
+  });
+});
