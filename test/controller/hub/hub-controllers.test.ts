@@ -24,6 +24,11 @@ function clustersOf(works: readonly CustomResource[]): string[] {
   return works.map(({ metadata }) => metadata.namespace ?? '').toSorted();
 }
 
+/** Writes of the ManagedClusterModule `still` and its ManifestWorks. */
+function ofStill(writes: readonly string[]): string[] {
+  return writes.filter((write) => /\/still(\/status)?$/.test(write));
+}
+
 describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
   let world: HubWorld;
   const registry = new Registry();
@@ -252,8 +257,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     await world.jobs.push(world.jobs.image(`${name}:${kernel}`));
     await world.apply(name, {});
     await world.eventually(name, ({ status }) => expect(status?.phases).toEqual({ Applying: 1 }));
-    const mine = (): string[] => writes.filter((write) => /\/still(\/status)?$/.test(write));
-    const before = mine();
+    const before = ofStill(writes);
     expect(before).toHaveLength(new Set(before).size + 1);
     for (const value of ['1', '2', '3']) {
       const earlier = await reconciles(registry, 'managed-cluster-module');
@@ -262,7 +266,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
         expect(await reconciles(registry, 'managed-cluster-module')).toBeGreaterThan(earlier);
       }, waiting);
     }
-    expect(mine()).toEqual(before);
+    expect(ofStill(writes)).toEqual(before);
   });
 
   it('refuse what the webhook would, with a condition and an event, and write that once', async () => {

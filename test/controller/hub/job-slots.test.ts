@@ -99,6 +99,10 @@ describe('the slots of a hub’s Jobs', () => {
     end('c1');
     // a had its last one before b.
     expect([take('b2', 'b'), take('a2', 'a')]).toEqual([false, true]);
+    expect(take('a3', 'a')).toBe(false);
+    end('a2');
+    // Now a was served after b.
+    expect([take('a3', 'a'), take('b2', 'b')]).toEqual([false, true]);
   });
 
   it('are not kept for whoever does not want one any more', () => {

@@ -88,7 +88,8 @@ describeWith(apiServerPrograms, 'looking at a preflight validation again', () =>
     await preflight.result('failed', name, { verificationStatus: 'Failure' });
     await looks('preflightvalidation', 4);
     const uids = (await world.jobs(name)).map(({ metadata }) => metadata.uid);
-    expect(uids.toSorted()).toEqual([first, second].map(({ metadata }) => metadata.uid).toSorted());
+    expect(new Set(uids)).toEqual(new Set([first.metadata.uid, second.metadata.uid]));
+    expect(uids).toHaveLength(2);
     await preflight.clear();
   });
 });
