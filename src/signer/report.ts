@@ -23,6 +23,11 @@ export interface SignedModuleReport {
   readonly action: SignAction;
   /** Digest of the layer that holds it in the source. */
   readonly layer: Digest;
+  /**
+   * Extended attributes that were (or would be) removed, since they hold a digest or signature of the old content:
+   * `security.ima`, `security.evm`.
+   */
+  readonly removedAttributes: readonly string[];
   /** Bytes of the file before and after. */
   readonly sizeBefore: number;
   readonly sizeAfter: number;

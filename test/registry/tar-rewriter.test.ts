@@ -6,6 +6,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Replacement, TarEntryHeader } from '../../src/registry/tar/entry.ts';
 import { packLayer, type PackedEntry } from '../../src/registry/tar/pack.ts';
+import { readTar } from '../../src/registry/tar/reader.ts';
 import { rewriteTar } from '../../src/registry/tar/rewriter.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { describeWith } from '../support/programs.ts';
@@ -192,6 +193,41 @@ const packed: PackedEntry[] = [
   { header, path: 'opt/not-utf8-\udcff', type: 'file' },
   { header, path: 'opt/hard', type: 'hardlink', linkPath: '/opt/file' },
 ];
+
+describe('attributes that hold a digest or signature of the content', () => {
+  const attributes = {
+    'SCHILY.xattr.security.ima': Buffer.from([3, 2, 255, 10, 0]),
+    'LIBARCHIVE.xattr.security.evm': 'AwI',
+    'SCHILY.xattr.security.selinux': 'system_u:object_r:modules_object_t:s0',
+    mtime: '1700000000.5',
+  };
+  const touched = Buffer.concat([
+    paxBlocks(attributes),
+    entryBlocks({ name: 'a.ko' }, 'unsigned'),
+    paxBlocks({ 'SCHILY.xattr.security.ima': 'link' }),
+    entryBlocks({ name: 'hard.ko', type: '1', link: './a.ko' }),
+  ]);
+  const untouched = Buffer.concat([
+    paxBlocks(attributes),
+    entryBlocks({ name: 'b.ko' }, 'unsigned'),
+    endOfArchive,
+  ]);
+  const archive = Buffer.concat([touched, untouched]);
+
+  async function attributesOf(bytes: Buffer): Promise<string[][]> {
+    const keys: string[][] = [];
+    for await (const { pax } of readTar(inChunks(bytes), { maxEntries: 10 })) keys.push([...pax.keys()]);
+    return keys;
+  }
+
+  test('go from a file whose content changes and from hard links to it, and others stay', async () => {
+    const all = Object.keys(attributes);
+    expect(await attributesOf(archive)).toEqual([all, ['SCHILY.xattr.security.ima'], all]);
+    const rewritten = await rewrite(archive, { 0: content('signed') }, 700);
+    expect(await attributesOf(rewritten)).toEqual([['SCHILY.xattr.security.selinux', 'mtime'], [], all]);
+    expect(rewritten.subarray(-untouched.length).equals(untouched)).toBe(true);
+  });
+});
 
 test('packing the same entries gives the same bytes', async () => {
   expect((await collect(packLayer(packed))).equals(await collect(packLayer(packed)))).toBe(true);

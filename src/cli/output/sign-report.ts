@@ -20,11 +20,22 @@ function platformLines(platform: SignedPlatformReport, report: SignReport): stri
   if (report.platforms.length > 1) lines.push(`Platform ${platform.platform ?? 'unknown'}`);
   if (platform.modules.length > 0)
     lines.push(table(platform.modules.map((module) => moduleRow(module, report))));
+  lines.push(...removedLines(platform, report));
   for (const { from, to, size } of platform.layers) {
     const before = from === null ? 'new layer' : `layer ${shortDigest(from)}`;
     lines.push(`${before} → ${to === null ? 'to be written' : shortDigest(to)} (${formatBytes(size)})`);
   }
   return lines;
+}
+
+/** An appraisal by IMA or EVM needs new ones: without them the file is refused where they are enforced. */
+function removedLines({ modules }: SignedPlatformReport, { status }: SignReport): string[] {
+  return modules
+    .filter(({ removedAttributes }) => removedAttributes.length > 0)
+    .map(({ path, removedAttributes }) => {
+      const what = `${removedAttributes.join(' and ')} of ${printable(path)}, made for the unsigned file`;
+      return status === 'planned' ? `would remove ${what}` : `removed ${what}`;
+    });
 }
 
 function moduleRow(module: SignedModuleReport, report: SignReport): string[] {

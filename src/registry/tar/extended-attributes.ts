@@ -26,6 +26,26 @@ export function findOverlayAttribute(pax: ReadonlyMap<string, Buffer>): string |
   return undefined;
 }
 
+/**
+ * Attributes that hold a digest or signature of the content (security/integrity in the kernel): with new content they are
+ * wrong, and where they are appraised they block the file.
+ */
+const contentAttributes: ReadonlySet<string> = new Set(['security.ima', 'security.evm']);
+
+/** Whether a PAX record holds an attribute that is wrong once the content has changed. */
+export function isContentAttribute(key: string): boolean {
+  return contentAttributes.has(extendedAttributeName(key) ?? '');
+}
+
+/** The names of the attributes among PAX records that are wrong once the content has changed, without repetition. */
+export function contentAttributesOf(pax: ReadonlyMap<string, Buffer>): string[] {
+  const names = pax
+    .keys()
+    .filter(isContentAttribute)
+    .map((key) => extendedAttributeName(key) ?? key);
+  return [...new Set(names)].toSorted();
+}
+
 /** Decodes %XX; what is no such escape stays, as in libarchive. */
 function decodePercent(text: string): string {
   if (!text.includes('%')) return text;

@@ -1,4 +1,5 @@
 import { blockSize, paddingOf, parseNumber, writeChecksum, writeNumber } from './fields.ts';
+import { isContentAttribute } from './extended-attributes.ts';
 import { formatPaxRecord, parsePaxRecords, type PaxRecord } from './pax.ts';
 
 const sizeStart = 124;
@@ -6,10 +7,11 @@ const sizeEnd = 136;
 const typeFlagOffset = 156;
 
 /**
- * Gives the headers of an entry (extension headers, then its own) a new size: in its own header block, and in
- * the PAX record `size` where there is one. Every other byte stays.
+ * Gives the headers of an entry (extension headers, then its own) what is true of new content: its size, in the entry's own
+ * header block and in the PAX record `size` where there is one, and no extended attributes that
+ * hold a digest or signature of the old. Every other byte stays. @param size undefined: as before
  */
-export function resizeHead(head: Buffer, size: number): Buffer {
+export function resizeHead(head: Buffer, size: number | undefined): Buffer {
   const parts: Buffer[] = [];
   let offset = 0;
   while (offset < head.length - blockSize) {
@@ -17,23 +19,26 @@ export function resizeHead(head: Buffer, size: number): Buffer {
     const bodySize = parseNumber(block, sizeStart, sizeEnd);
     const end = offset + blockSize + bodySize + paddingOf(bodySize);
     const body = head.subarray(offset + blockSize, offset + blockSize + bodySize);
-    const resized = block[typeFlagOffset] === 'x'.charCodeAt(0) ? resizeRecords(body, size) : undefined;
-    if (resized === undefined) parts.push(head.subarray(offset, end));
-    else parts.push(withSize(block, resized.length), resized, Buffer.alloc(paddingOf(resized.length)));
+    const changed = block[typeFlagOffset] === 'x'.charCodeAt(0) ? changeRecords(body, size) : undefined;
+    if (changed === undefined) parts.push(head.subarray(offset, end));
+    else parts.push(withSize(block, changed.length), changed, Buffer.alloc(paddingOf(changed.length)));
     offset = end;
   }
-  parts.push(withSize(head.subarray(offset), size));
+  parts.push(size === undefined ? head.subarray(offset) : withSize(head.subarray(offset), size));
   return Buffer.concat(parts);
 }
 
-/** The records with a new `size`; undefined when they have none. */
-function resizeRecords(body: Buffer, size: number): Buffer | undefined {
+/** The records as they have to be for new content; undefined when they may stay. */
+function changeRecords(body: Buffer, size: number | undefined): Buffer | undefined {
   const records = parsePaxRecords(body) ?? [];
-  if (!records.some(saysSize)) return undefined;
+  const kept = records.filter(({ key }) => !isContentAttribute(key));
+  if (kept.length === records.length && (size === undefined || !records.some(saysSize))) return undefined;
   return Buffer.concat(
-    records.map((record) =>
+    kept.map((record) =>
       formatPaxRecord(
-        saysSize(record) ? { key: record.key, value: Buffer.from(String(size), 'latin1') } : record,
+        size !== undefined && saysSize(record)
+          ? { key: record.key, value: Buffer.from(String(size), 'latin1') }
+          : record,
       ),
     ),
   );

@@ -3,11 +3,13 @@ import { ByteCursor } from './byte-cursor.ts';
 import type { Replacement, TarEntryHeader } from './entry.ts';
 import { blockSize, paddingOf } from './fields.ts';
 import { readHead } from './head.ts';
+import { cleanPath } from './path.ts';
 import { resizeHead } from './resize-head.ts';
 
 /**
  * Passes a tar archive through byte by byte (headers, padding, what follows the end), except that the entries
- * in `replacements` (by index) get new content and a header that says its size.
+ * in `replacements` (by index) get new content and a header that is true of it: its size, and no extended attributes that
+ * hold a digest or signature of the old content. Hard links to them lose such attributes, too.
  * @throws RegistryError INVALID_LAYER also when an entry to replace is no file, or is not there
  */
 export async function* rewriteTar(
@@ -16,6 +18,7 @@ export async function* rewriteTar(
 ): AsyncGenerator<Buffer> {
   const tape = new Tape();
   const cursor = new ByteCursor(tape.record(source));
+  const replacedPaths = new Set<string>();
   let replaced = 0;
   try {
     for (let index = 0; ; index++) {
@@ -24,8 +27,15 @@ export async function* rewriteTar(
       const header = await readHead(cursor, index);
       if (header === undefined) break;
       const replacement = replacements.get(index);
+      if (header.type === 'hardlink' && replacedPaths.has(cleanPath(header.linkName) ?? '')) {
+        replacedPaths.add(header.path);
+        yield* tape.take(start);
+        yield resizeHead(Buffer.concat(tape.take(cursor.position)), undefined);
+        continue;
+      }
       if (replacement !== undefined) {
         replaced++;
+        replacedPaths.add(header.path);
         yield* tape.take(start);
         yield* replaceEntry(Buffer.concat(tape.take(cursor.position)), header, replacement);
         await skipContent(cursor, header, tape);

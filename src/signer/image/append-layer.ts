@@ -1,5 +1,6 @@
 import type { PackedEntry } from '../../registry/tar/pack.ts';
 import type { TarEntryHeader } from '../../registry/tar/entry.ts';
+import { isContentAttribute } from '../../registry/tar/extended-attributes.ts';
 import { namesOutsideOstree } from './ostree.ts';
 import type { SignedModule } from './plan.ts';
 import { parentsOf } from './scan.ts';
@@ -38,13 +39,18 @@ export function appendedEntries(options: AppendedLayerOptions): AppendedEntry[] 
         entries.push({ ...directoryEntry(directory, options), type: 'directory' });
       }
     }
-    const { header } = found;
+    const header = withoutContentAttributes(found.header);
     entries.push({ header, path: path.slice(1), type: 'file', content: replacement, module });
     for (const name of otherNames) {
       entries.push({ header, path: name.slice(1), type: 'hardlink', linkPath: path.slice(1), module });
     }
   }
   return entries;
+}
+
+function withoutContentAttributes(header: TarEntryHeader): TarEntryHeader {
+  const pax = header.pax.entries().filter(([key]) => !isContentAttribute(key));
+  return { ...header, pax: new Map(pax) };
 }
 
 function inOrderOfLayers(modules: readonly SignedModule[]): SignedModule[] {

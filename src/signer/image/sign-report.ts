@@ -1,5 +1,6 @@
 import type { Digest } from '../../registry/digest.ts';
 import type { Manifest } from '../../registry/manifest.ts';
+import { contentAttributesOf } from '../../registry/tar/extended-attributes.ts';
 import { formatPlatform } from '../../registry/platform.ts';
 import type { HashAlgorithm } from '../hash.ts';
 import type {
@@ -134,17 +135,31 @@ function platformReport(plan: ImagePlan, sizes: ReadonlyMap<PlannedModule['found
 }
 
 function moduleReport(
-  { found, module, action }: PlannedModule,
+  planned: PlannedModule,
   { manifest }: ImagePlan,
-  sizeAfter = module.size,
+  sizeAfter = planned.module.size,
 ): SignedModuleReport[] {
+  const { found, module, action } = planned;
   const layer = manifest.layers[found.layer]?.digest;
   if (layer === undefined) return [];
   // The names in an OSTree repository keep the old content.
   const names = isLinkedToOstree({ found }) ? namesOutsideOstree(found.file.names) : found.file.names;
   const otherNames = names.filter((name) => name !== found.path);
   const { info, compression, size } = module;
-  return [{ path: found.path, otherNames, info, compression, action, layer, sizeBefore: size, sizeAfter }];
+  const removedAttributes = changes(planned) ? contentAttributesOf(found.header.pax) : [];
+  return [
+    {
+      path: found.path,
+      otherNames,
+      info,
+      compression,
+      action,
+      layer,
+      removedAttributes,
+      sizeBefore: size,
+      sizeAfter,
+    },
+  ];
 }
 
 function signedSizes({ signed }: BuiltImage): Map<PlannedModule['found'], number> {
@@ -179,7 +194,9 @@ function droppedChildren(node: PlanNode): { digest: Digest; reason: string }[] {
 function asIs(platform: SignedPlatformReport): SignedPlatformReport {
   const modules = platform.modules.map((module): SignedModuleReport => {
     const { action, sizeAfter } = module;
-    return action === 'kept' ? module : { ...module, action: 'unchanged', sizeBefore: sizeAfter };
+    return action === 'kept'
+      ? module
+      : { ...module, action: 'unchanged', removedAttributes: [], sizeBefore: sizeAfter };
   });
   return { ...platform, modules, layers: [] };
 }
