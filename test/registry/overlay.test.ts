@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { Overlay, Resolution } from '../../src/registry/layer/overlay.ts';
+import { defaultOverlayLimits, type OverlayLimits } from '../../src/registry/layer/overlay-limits.ts';
+import { Overlay, type Resolution } from '../../src/registry/layer/overlay.ts';
 import { anyPath, anyStack, filesOf, overlayOf } from '../support/tar-stacks.ts';
 
 /** What a path names; where the views differ, in both of them, overlayfs first. */
@@ -242,6 +243,12 @@ describe('before all layers are read', () => {
     expect(describePath(overlay, '/opt/m/x.ko')).toBe('undecided');
   });
 
+  test('a directory is not decided that stands in the place of a whiteout of its layer', async () => {
+    const stack = [[], ['c/', 'c/a/'], ['.wh.c', 'c/b']];
+    expect(describePath(await overlayOf(stack, 2), '/c/a')).toBe('undecided');
+    expect(describePath(await overlayOf(stack), '/c/a')).toBe('directory | absent');
+  });
+
   test('an entry in a directory that an unplaced one may have replaced may be anywhere', async () => {
     const stack = [[], ['usr/', 'usr/x.ko', 'opt/', 'srv/opt -> ../usr'], ['opt/x.ko']];
     expect(describePath(await overlayOf(stack, 2), '/usr/x.ko')).toBe('undecided');
@@ -268,4 +275,65 @@ describe('before all layers are read', () => {
     );
     expect(decided.filter((state) => /^[0-9]/.test(state)).length).toBeGreaterThan(100);
   }, 120_000);
+});
+
+function numbered(count: number, name: (index: number) => string): string[] {
+  return Array.from({ length: count }, (_, index) => name(index));
+}
+
+describe('what is made to take memory or time is refused', () => {
+  test.each<[string, Partial<OverlayLimits>, string[][]]>([
+    [
+      'entries of all layers together',
+      { maxEntries: 40 },
+      [numbered(21, () => 'a'), numbered(20, () => 'b')],
+    ],
+    ['paths', { maxPaths: 60 }, [numbered(30, (index) => `d${index}/f`)]],
+    ['long names', { maxNameCharacters: 400 }, [numbered(5, (index) => `${index}${'n'.repeat(90)}`)]],
+    ['long links', { maxLinkCharacters: 400 }, [numbered(5, (index) => `l${index} -> ${'t'.repeat(90)}`)]],
+    [
+      'steps of links',
+      { maxSteps: 500 },
+      [['s -> .', ...numbered(30, (index) => `${'s/'.repeat(20)}f${index}`)]],
+    ],
+    ['deep paths', {}, [['d/'.repeat(256) + 'f']]],
+    ['deep paths by way of links', {}, [[`s -> ${'d/'.repeat(200)}`, `s/${'e/'.repeat(100)}f`]]],
+  ])('%s', async (_, own, stack) => {
+    const overlay = overlayOf(stack, stack.length, { limits: { ...defaultOverlayLimits, ...own } });
+    await expect(overlay).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+  });
+
+  test('names that are looked for', async () => {
+    const overlay = await overlayOf([numbered(11, (index) => `${index}.ko`)], 1, {
+      limits: { ...defaultOverlayLimits, maxNames: 10 },
+    });
+    await expect(overlay.files((name) => name.endsWith('.ko'))).rejects.toMatchObject({
+      code: 'LIMIT_EXCEEDED',
+    });
+    expect(await overlay.files((name) => name === '1.ko')).toHaveLength(1);
+  });
+
+  test('links that take long can be aborted on the way', async () => {
+    const chain = numbered(38, (index) => `t${index} -> ${'z/../'.repeat(600)}t${index + 1}`);
+    const files = numbered(300, (index) => `t0/f${index}`);
+    const abort = new AbortController();
+    const adding = overlayOf([['z/', ...chain, 't38 -> z', ...files]], 1, { signal: abort.signal });
+    setImmediate(() => abort.abort(new Error('enough')));
+    await expect(adding).rejects.toThrow('enough');
+  });
+
+  test('every layer is put on once, however often something is looked up', async () => {
+    const layers = 30;
+    const entries = 100;
+    // Each entry is walked to twice, three steps each, and each look takes two or three.
+    const limits = { ...defaultOverlayLimits, maxSteps: layers * (entries * 8 + 10) };
+    const overlay = new Overlay({ layers, limits: limits });
+    for (let layer = layers - 1; layer >= 0; layer--) {
+      const list = overlay.list(layer);
+      for (let index = 0; index < entries; index++)
+        list.add({ path: `usr/l${layer}/f${index}`, type: 'file', linkName: '' });
+      await overlay.addLayer(list);
+      expect(overlay.resolve('/usr/l0/f0')[0].state).toBe(layer === 0 ? 'file' : 'undecided');
+    }
+  });
 });

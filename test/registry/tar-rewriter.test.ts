@@ -194,6 +194,12 @@ const packed: PackedEntry[] = [
   { header, path: 'opt/hard', type: 'hardlink', linkPath: '/opt/file' },
 ];
 
+async function attributesOf(bytes: Buffer): Promise<string[][]> {
+  const keys: string[][] = [];
+  for await (const { pax } of readTar(inChunks(bytes), { maxEntries: 10 })) keys.push([...pax.keys()]);
+  return keys;
+}
+
 describe('attributes that hold a digest or signature of the content', () => {
   const attributes = {
     'SCHILY.xattr.security.ima': Buffer.from([3, 2, 255, 10, 0]),
@@ -213,12 +219,6 @@ describe('attributes that hold a digest or signature of the content', () => {
     endOfArchive,
   ]);
   const archive = Buffer.concat([touched, untouched]);
-
-  async function attributesOf(bytes: Buffer): Promise<string[][]> {
-    const keys: string[][] = [];
-    for await (const { pax } of readTar(inChunks(bytes), { maxEntries: 10 })) keys.push([...pax.keys()]);
-    return keys;
-  }
 
   test('go from a file whose content changes and from hard links to it, and others stay', async () => {
     const all = Object.keys(attributes);

@@ -39,6 +39,7 @@ export class EarlyAnswers {
     // Views differ about a whiteout and a directory of one layer at one place.
     const isDisputed = isWhiteout ? met !== 0 && metKind !== kinds.whiteout : metKind === kinds.whiteout;
     if (isDisputed) this.#doubt(this.#paths.nameOf(path));
+    for (const directory of placement.madeOverWhiteouts) this.#doubt(this.#paths.nameOf(directory));
     if (!isPlaced) this.#doubtEntry(placement, own, list, index);
     else if (!placement.isOpaqueMarker && !list.isHardLink(index))
       own.mark(path, asCertain(own.nodeAt(path)));

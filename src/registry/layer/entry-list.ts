@@ -3,7 +3,7 @@ import type { TarEntryHeader } from '../tar/entry.ts';
 import { cleanPath } from '../tar/path.ts';
 import type { LayerEntry } from './layer.ts';
 import { kinds, type Kind } from './node-code.ts';
-import { maxNameLength, maxPathDepth, type PathTable } from './path-table.ts';
+import { grown, maxNameLength, maxPathDepth, type PathTable } from './path-table.ts';
 
 /** Linux's PATH_MAX: a longer path or link cannot be unpacked anywhere. */
 const maxPathLength = 4096;
@@ -60,7 +60,8 @@ export class EntryList {
     if (this.#budget.entries < 0 || this.#budget.linkCharacters < 0) throw tooMuch(this.#budget, place);
     if (Math.max(entry.path.length, entry.linkName.length) >= maxPathLength)
       throw refusedEntry(place, 'is too long to unpack');
-    if (index === this.#pathNumbers.length) this.#grow();
+    this.#pathNumbers = grown(this.#pathNumbers, index);
+    this.#kinds = grown(this.#kinds, index);
     this.#pathNumbers[index] = this.#pathOf(entry.path, place);
     this.#kinds[index] = this.#kindOf(entry, place);
     this.#length += 1;
@@ -128,15 +129,6 @@ export class EntryList {
   #addName(parent: number, name: string, place: LayerEntry): number {
     if (name.length > maxNameLength) throw refusedEntry(place, 'has a name that is too long to unpack');
     return this.#paths.add(parent, name);
-  }
-
-  #grow(): void {
-    const numbers = new Uint32Array(this.#length * 2);
-    numbers.set(this.#pathNumbers);
-    this.#pathNumbers = numbers;
-    const listed = new Uint32Array(this.#length * 2);
-    listed.set(this.#kinds);
-    this.#kinds = listed;
   }
 }
 

@@ -5,15 +5,16 @@ import {
   entryOf,
   impliedDirectory,
   isDirectory,
-  isOpaque,
   kindOf,
   kinds,
   nodeOf,
+  withOpacityOf,
   type NodeCode,
 } from './node-code.ts';
 import { PathWalk, type WalkedTree } from './path-walk.ts';
-import { fitted, whiteoutPrefix, type PathNumbers, type PathTable } from './path-table.ts';
+import { grown, whiteoutPrefix, type PathNumbers, type PathTable } from './path-table.ts';
 import type { StepBudget } from './step-budget.ts';
+import { TreeState } from './tree-state.ts';
 
 const opaqueName = '.wh..wh..opq';
 
@@ -27,6 +28,8 @@ export interface Placement {
   readonly isOpaqueMarker: boolean;
   /** Something of the same layer that the entry, a whiteout or a directory, met there. */
   readonly met: NodeCode;
+  /** Directories that were made on the way in the place of whiteouts of the same layer. */
+  readonly madeOverWhiteouts: readonly number[];
 }
 
 /**
@@ -39,33 +42,29 @@ export interface Placement {
 export class ExtractionTree {
   readonly #paths: PathTable;
   readonly #entries: ImageEntries;
-  readonly #keepsWhiteouts: boolean;
+  #keepsWhiteouts = true;
   readonly #parent: PathWalk;
   readonly #target: PathWalk;
-  #nodes: PathNumbers = new Int32Array(0);
-  #touched: PathNumbers = new Int32Array(0);
-  /** Of directories: what was touched before this is not in it. */
-  #hidden: PathNumbers = new Int32Array(0);
+  readonly #state = new TreeState();
   /** What `#hidden` comes to for each directory of the trail, those above it included. */
   readonly #hiddenOnTrail: number[] = [];
+  #madeOverWhiteouts: number[] = [];
   #time = 1;
   #layerStart = 1;
-  #touchedPaths: number[] = [];
+  /** The paths that the layer has touched, the root first. */
+  #touchedPaths = new Uint32Array(256);
+  #touchedCount = 0;
   /** Files that have a second name, by their entries. */
   readonly linked: Set<number>;
 
-  /**
-   * @param options.keepsWhiteouts true for the directory of one layer, as overlayfs gets it: whiteouts are something that
-   * is there. false for one directory that all layers go to: they remove what lower layers gave.
-   */
+  /** At first each layer gets a directory of its own, as for overlayfs, in which whiteouts are something that is there. */
   constructor(
     paths: PathTable,
     entries: ImageEntries,
-    options: { readonly keepsWhiteouts: boolean; readonly steps: StepBudget; readonly linked: Set<number> },
+    options: { readonly steps: StepBudget; readonly linked: Set<number> },
   ) {
     this.#paths = paths;
     this.#entries = entries;
-    this.#keepsWhiteouts = options.keepsWhiteouts;
     this.#parent = new PathWalk(paths, options.steps);
     this.#target = new PathWalk(paths, options.steps);
     this.linked = options.linked;
@@ -75,54 +74,60 @@ export class ExtractionTree {
   beginLayer(): void {
     this.#time += 1;
     this.#layerStart = this.#time;
-    this.#touchedPaths = [0];
+    this.#touchedPaths[0] = 0;
+    this.#touchedCount = 1;
     this.#fit();
-    if (!this.#keepsWhiteouts && isDirectory(this.#nodes[0] ?? 0)) return;
-    this.#nodes[0] = impliedDirectory;
-    this.#hidden[0] = this.#time;
+    if (this.#keepsWhiteouts) this.#empty();
+  }
+
+  /** Begins with one directory for all layers, the lowest first. Whiteouts remove what lower layers gave from now on. */
+  beginOneDirectory(): void {
+    this.#time += 1;
+    this.#keepsWhiteouts = false;
+    this.#fit();
+    this.#empty();
+  }
+
+  #empty(): void {
+    this.#state.nodes[0] = impliedDirectory;
+    this.#state.hidden[0] = this.#time;
   }
 
   /** Extracts the next entry. @param node what it is, unless it is a hard link @throws RegistryError INVALID_LAYER */
   apply(list: EntryList, index: number, entry: number): Placement | undefined {
     this.#time += 1;
+    if (this.#madeOverWhiteouts.length > 0) this.#madeOverWhiteouts = [];
     this.#fit();
     const written = list.pathOf(index);
     const kind = list.kindOf(index);
     if (written === 0) {
-      if (kind === kinds.directory) this.#nodes[0] = withFlags(nodeOf(kind, entry), this.#nodes[0] ?? 0);
+      if (kind === kinds.directory)
+        this.#state.nodes[0] = withOpacityOf(nodeOf(kind, entry), this.#state.nodes[0] ?? 0);
       return undefined;
     }
     return this.#paths.isWhiteout(written) ? this.#hide(list, index, entry) : this.#place(list, index, entry);
   }
 
   mark(path: number, node: NodeCode): void {
-    this.#nodes[path] = node;
+    this.#state.nodes[path] = node;
   }
 
   nodeAt(path: number): NodeCode {
-    return this.#nodes[path] ?? 0;
+    return this.#state.nodes[path] ?? 0;
   }
 
   /** Ends a layer: the paths that it touched, directories first, with `nodeAt` what is there at last. */
   endLayer(): Uint32Array {
-    const paths = Uint32Array.from(this.#touchedPaths).toSorted();
-    for (const path of paths) this.#settle(path);
+    const paths = this.#touchedPaths.subarray(0, this.#touchedCount).toSorted();
+    for (const path of paths.subarray(1)) this.#state.settle(path, this.#paths.parentOf(path));
     return paths;
   }
 
   /** Ends the extraction: what is at each path. The tree is of no use afterwards. */
   finish(): PathNumbers {
     this.#fit();
-    for (let path = 1; path < this.#paths.size; path++) this.#settle(path);
-    return this.#nodes;
-  }
-
-  #settle(path: number): void {
-    if (path === 0) return;
-    const parent = this.#paths.parentOf(path);
-    const hidden = this.#hidden[parent] ?? 0;
-    if (!isDirectory(this.#nodes[parent] ?? 0) || (this.#touched[path] ?? 0) < hidden) this.#nodes[path] = 0;
-    this.#hidden[path] = Math.max(this.#hidden[path] ?? 0, hidden);
+    for (let path = 1; path < this.#paths.size; path++) this.#state.settle(path, this.#paths.parentOf(path));
+    return this.#state.nodes;
   }
 
   #place(list: EntryList, index: number, entry: number): Placement {
@@ -136,13 +141,13 @@ export class ExtractionTree {
     const placement = this.#placement(path, present);
     this.#touch(path);
     if (kind === kinds.directory && isDirectory(present)) {
-      this.#nodes[path] = withFlags(nodeOf(kind, entry), present);
+      this.#state.nodes[path] = withOpacityOf(nodeOf(kind, entry), present);
       return placement;
     }
-    if (kind === kinds.directory) this.#hidden[path] = this.#time;
+    if (kind === kinds.directory) this.#state.hidden[path] = this.#time;
     // What was there is gone before a hard link looks for its target.
-    this.#nodes[path] = 0;
-    this.#nodes[path] = list.isHardLink(index)
+    this.#state.nodes[path] = 0;
+    this.#state.nodes[path] = list.isHardLink(index)
       ? this.#linkTarget(list, index, entry)
       : nodeOf(kind as Exclude<typeof kind, 15>, entry);
     return placement;
@@ -155,7 +160,7 @@ export class ExtractionTree {
       if (this.#keepsWhiteouts) return nodeOf(kinds['foreign-link'], entry);
       throw refusedEntry(list.toEntry(index), 'is a hard link to a file that does not exist');
     }
-    const node = this.#nodes[this.#target.at] ?? 0;
+    const node = this.#state.nodes[this.#target.at] ?? 0;
     if (isDirectory(node)) throw refusedEntry(list.toEntry(index), 'is a hard link to a directory');
     const target = entryOf(node);
     if (target !== undefined && kindOf(node) === kinds.file) this.linked.add(target);
@@ -181,26 +186,22 @@ export class ExtractionTree {
       this.#fit();
       for (const ancestor of this.#parent.trail) this.#touch(ancestor);
       const placement = this.#placement(path, present);
-      if (present === 0) this.#nodes[path] = nodeOf(kinds.whiteout, entry);
+      if (present === 0) this.#state.nodes[path] = nodeOf(kinds.whiteout, entry);
       this.#touch(path);
       return placement;
     }
-    if ((this.#touched[path] ?? 0) < this.#layerStart) this.#nodes[path] = 0;
-    else this.#hideLower(path);
+    if ((this.#state.touched[path] ?? 0) < this.#layerStart) this.#state.nodes[path] = 0;
+    else this.#state.hideBefore(path, this.#layerStart);
     return undefined;
-  }
-
-  #hideLower(directory: number): void {
-    this.#hidden[directory] = Math.max(this.#hidden[directory] ?? 0, this.#layerStart);
   }
 
   #hideAll(directory: number): Placement | undefined {
     if (!this.#keepsWhiteouts) {
-      this.#hideLower(directory);
+      this.#state.hideBefore(directory, this.#layerStart);
       return undefined;
     }
     for (const ancestor of this.#parent.trail) this.#touch(ancestor);
-    this.#nodes[directory] = asOpaque(this.#nodes[directory] ?? 0);
+    this.#state.nodes[directory] = asOpaque(this.#state.nodes[directory] ?? 0);
     return { ...this.#placement(directory, 0), isOpaqueMarker: true };
   }
 
@@ -211,14 +212,14 @@ export class ExtractionTree {
     if (end === 'circle') throw refusedEntry(list.toEntry(index), 'goes in circles');
     if (end === 'blocked')
       throw refusedEntry(list.toEntry(index), 'lies below something that is no directory');
-    return end === 'found' && isDirectory(this.#nodes[this.#parent.at] ?? 0);
+    return end === 'found' && isDirectory(this.#state.nodes[this.#parent.at] ?? 0);
   }
 
   /** A tree to look something up in. @param hiddenOnTrail takes what is hidden in each directory of the trail */
   #lookup(hiddenOnTrail: number[]): WalkedTree {
     return {
       enter: (path, depth) => this.#enter(path, depth, hiddenOnTrail),
-      isDirectory: (path) => isDirectory(this.#nodes[path] ?? 0),
+      isDirectory: (path) => isDirectory(this.#state.nodes[path] ?? 0),
       targetOf: (node) => this.#entries.targetOf(node),
     };
   }
@@ -232,13 +233,14 @@ export class ExtractionTree {
       if (kind === kinds.directory || kind === kinds.symlink) return present;
       if (kind !== kinds.nothing && kind !== kinds.whiteout && this.#isInTheWay(path, followedLinks))
         return 'blocked';
+      if (kind === kinds.whiteout) this.#madeOverWhiteouts.push(path);
       this.#touch(path);
-      this.#nodes[path] = impliedDirectory;
-      this.#hidden[path] = this.#time;
+      this.#state.nodes[path] = impliedDirectory;
+      this.#state.hidden[path] = this.#time;
       this.#hiddenOnTrail[depth] = this.#time;
       return impliedDirectory;
     },
-    isDirectory: (path) => isDirectory(this.#nodes[path] ?? 0),
+    isDirectory: (path) => isDirectory(this.#state.nodes[path] ?? 0),
     targetOf: (node) => this.#entries.targetOf(node),
     add: (parent, name) => this.#paths.add(parent, name),
   };
@@ -248,20 +250,20 @@ export class ExtractionTree {
    * overlayfs shows a directory instead of the file. We do as overlayfs, unless a link led there.
    */
   #isInTheWay(path: number, followedLinks: boolean): boolean {
-    return followedLinks || (this.#touched[path] ?? 0) >= this.#layerStart;
+    return followedLinks || (this.#state.touched[path] ?? 0) >= this.#layerStart;
   }
 
   #enter(path: number, depth: number, hiddenOnTrail: number[]): NodeCode {
-    const hidden = depth === 0 ? (this.#hidden[0] ?? 0) : (hiddenOnTrail[depth - 1] ?? 0);
-    hiddenOnTrail[depth] = Math.max(hidden, this.#hidden[path] ?? 0);
-    return (this.#touched[path] ?? 0) < hidden ? 0 : (this.#nodes[path] ?? 0);
+    const hidden = depth === 0 ? (this.#state.hidden[0] ?? 0) : (hiddenOnTrail[depth - 1] ?? 0);
+    hiddenOnTrail[depth] = Math.max(hidden, this.#state.hidden[path] ?? 0);
+    return this.#state.nodeSince(path, hidden);
   }
 
   /** What is at a path in the directory to which the trail leads. */
   #present(path: number): NodeCode {
     const depth = this.#parent.trail.length;
-    const hidden = depth === 0 ? (this.#hidden[0] ?? 0) : (this.#hiddenOnTrail[depth - 1] ?? 0);
-    return (this.#touched[path] ?? 0) < hidden ? 0 : (this.#nodes[path] ?? 0);
+    const hidden = depth === 0 ? (this.#state.hidden[0] ?? 0) : (this.#hiddenOnTrail[depth - 1] ?? 0);
+    return this.#state.nodeSince(path, hidden);
   }
 
   #below(directory: number, written: number): number {
@@ -273,21 +275,25 @@ export class ExtractionTree {
 
   #placement(path: number, met: NodeCode): Placement {
     const { trail, followedLinks } = this.#parent;
-    return { trail, followedLinks, path, isOpaqueMarker: false, met };
+    return {
+      trail,
+      followedLinks,
+      path,
+      isOpaqueMarker: false,
+      met,
+      madeOverWhiteouts: this.#madeOverWhiteouts,
+    };
   }
 
   #touch(path: number): void {
-    if ((this.#touched[path] ?? 0) < this.#layerStart) this.#touchedPaths.push(path);
-    this.#touched[path] = this.#time;
+    if (this.#keepsWhiteouts && (this.#state.touched[path] ?? 0) < this.#layerStart) {
+      this.#touchedPaths = grown(this.#touchedPaths, this.#touchedCount);
+      this.#touchedPaths[this.#touchedCount++] = path;
+    }
+    this.#state.touched[path] = this.#time;
   }
 
   #fit(): void {
-    this.#nodes = fitted(this.#nodes, this.#paths.size);
-    this.#touched = fitted(this.#touched, this.#paths.size);
-    this.#hidden = fitted(this.#hidden, this.#paths.size);
+    this.#state.fit(this.#paths.size);
   }
-}
-
-function withFlags(node: NodeCode, before: NodeCode): NodeCode {
-  return isOpaque(before) ? asOpaque(node) : node;
 }

@@ -60,6 +60,11 @@ export function asOpaque(node: NodeCode): NodeCode {
   return node | opaqueFlag;
 }
 
+/** A directory, opaque if the one before it was. */
+export function withOpacityOf(node: NodeCode, before: NodeCode): NodeCode {
+  return isOpaque(before) ? asOpaque(node) : node;
+}
+
 /** Something whose place does not depend on lower layers. */
 export function isCertain(node: NodeCode): boolean {
   return (node & certainFlag) !== 0;

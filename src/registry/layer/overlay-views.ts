@@ -18,7 +18,7 @@ interface ViewsOptions {
   readonly entries: ImageEntries;
   /** What overlayfs shows at each path; it is completed here. */
   readonly mounted: PathNumbers;
-  /** An empty directory to extract all layers to. */
+  /** What extracted each layer into a directory of its own, to be used once more. */
   readonly tree: ExtractionTree;
   readonly steps: StepBudget;
   readonly maxNames: number;
@@ -28,6 +28,7 @@ interface ViewsOptions {
 export async function makeViews({ paths, entries, tree, ...options }: ViewsOptions): Promise<Views> {
   const { mounted, steps, maxNames } = options;
   const foreign = foreignLinks(mounted, paths.size);
+  tree.beginOneDirectory();
   for (const { list, start } of entries.fromBase()) {
     tree.beginLayer();
     for (let index = 0; index < list.length; index++) {

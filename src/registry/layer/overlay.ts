@@ -90,7 +90,7 @@ export class Overlay {
     this.#steps = new StepBudget(limits.maxSteps, signal);
     this.#merged = new MergedTree(this.#paths);
     this.#early = early ? new EarlyAnswers(this.#paths, this.#merged, this.#steps) : undefined;
-    this.#own = this.#tree(true);
+    this.#own = new ExtractionTree(this.#paths, this.#entries, { steps: this.#steps, linked: this.#linked });
   }
 
   /** Whether all layers were added. */
@@ -124,7 +124,7 @@ export class Overlay {
       paths: this.#paths,
       entries: this.#entries,
       mounted: this.#merged.nodes,
-      tree: this.#tree(false),
+      tree: own,
       steps: this.#steps,
       maxNames: this.#limits.maxNames,
     });
@@ -278,10 +278,5 @@ export class Overlay {
   #completeViews(): Views {
     if (this.#views === undefined) throw new RangeError('not all layers were added');
     return this.#views;
-  }
-
-  #tree(keepsWhiteouts: boolean): ExtractionTree {
-    const { steps, linked } = { steps: this.#steps, linked: this.#linked };
-    return new ExtractionTree(this.#paths, this.#entries, { keepsWhiteouts, steps, linked });
   }
 }

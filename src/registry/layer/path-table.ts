@@ -112,16 +112,14 @@ export class PathTable {
   }
 
   #reserve(characters: number): void {
-    if (this.#size + 2 > this.#parents.length) {
-      this.#parents = grown(this.#parents);
-      this.#starts = grown(this.#starts);
-    }
+    this.#parents = grown(this.#parents, this.#size + 1);
+    this.#starts = grown(this.#starts, this.#size + 1);
     while (characters > this.#characters.length) {
       const larger = new Uint16Array(this.#characters.length * 2);
       larger.set(this.#characters);
       this.#characters = larger;
     }
-    if (this.#size * 2 < this.#slots.length) return;
+    if (this.#size * 4 < this.#slots.length * 3) return;
     this.#slots = new Uint32Array(this.#slots.length * 2);
     this.#shift -= 1;
     for (let path = 1; path < this.#size; path++) {
@@ -153,12 +151,6 @@ function factor(index: number): number {
   return factors[index] ?? 0;
 }
 
-function grown(array: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
-  const larger = new Uint32Array(array.length * 2);
-  larger.set(array);
-  return larger;
-}
-
 function exceeded(what: string, facts: Readonly<Record<string, number>>): RegistryError {
   return new RegistryError({ code: 'LIMIT_EXCEEDED', message: `The image's layers have ${what}`, facts });
 }
@@ -170,6 +162,14 @@ export type PathNumbers = Int32Array<ArrayBuffer>;
 export function fitted(numbers: PathNumbers, size: number): PathNumbers {
   if (numbers.length >= size) return numbers;
   const larger = new Int32Array(Math.max(1024, size, Math.ceil(numbers.length * 1.5)));
+  larger.set(numbers);
+  return larger;
+}
+
+/** The same numbers, with room for one at an index. */
+export function grown(numbers: Uint32Array<ArrayBuffer>, index: number): Uint32Array<ArrayBuffer> {
+  if (index < numbers.length) return numbers;
+  const larger = new Uint32Array(numbers.length * 2);
   larger.set(numbers);
   return larger;
 }
