@@ -12,9 +12,10 @@ import type { Descriptor, ImageManifest } from '../../registry/manifest.ts';
 import type { TarEntry, TarEntryHeader } from '../../registry/tar/entry.ts';
 import type { FilePattern } from '../patterns.ts';
 import type { ProgressListener } from '../report.ts';
+import { DependencyLists } from './dependency-lists.ts';
 import { KeptHeaders, plainHeader } from './kept-headers.ts';
 import { readAhead } from './read-ahead.ts';
-import { createSelection, type SelectedFile } from './selection.ts';
+import { createSelection, type NamedFile, type SelectedFile } from './selection.ts';
 import type { LayerStore } from './layer-store.ts';
 
 /**
@@ -92,6 +93,7 @@ export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<
   });
   const captures = new Map<string, Captured<T>>();
   const headers = new KeptHeaders();
+  const lists = new DependencyLists();
   const directories = new Map<string, TarEntryHeader>();
   const keepsDirectories = options.keeps === 'attributes-and-directories';
   const keptHeader = (entry: TarEntry) =>
@@ -110,8 +112,9 @@ export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<
         layer,
         list,
         onHalfway,
-        wants: (path) => selection.mayWant(path),
+        wants: (path) => selection.mayWant(path) || (selection.followsLists && lists.wants(path)),
         onFile: async (entry) => {
+          if (selection.followsLists && lists.wants(entry.path)) return lists.add(layer, entry);
           if (captures.size >= defaultOverlayLimits.maxNames)
             throw tooManyFiles(defaultOverlayLimits.maxNames);
           const value = await oneAtATime(() => options.capture(entry));
@@ -141,7 +144,8 @@ export async function scanImage<T>(options: ScanOptions<T>): Promise<ScanResult<
     });
     if (layer > 0 && selection.isDecided(overlay)) break;
   }
-  const { files, unmatched } = await selection.select(overlay);
+  const listed = selection.followsLists ? await readListed(lists, overlay, options) : [];
+  const { files, unmatched } = await selection.select(overlay, listed);
   await captureMissing({ ...options, files, captures, keptHeader });
   return {
     files: files.map((selected) => found(selected, captures)),
@@ -218,6 +222,16 @@ async function* noticingHalf(
   }
 }
 
+/** The files that lists of modules name; lists that are reached through a link of another name are read first. */
+async function readListed<T>(
+  lists: DependencyLists,
+  overlay: Overlay,
+  options: ScanOptions<T>,
+): Promise<NamedFile[]> {
+  await readAgain(await lists.unread(overlay), options, (layer, entry) => lists.add(layer, entry));
+  return lists.namedFiles(overlay);
+}
+
 /** Files reached through a link of another name were not captured on the way: their layers are read once more. */
 async function captureMissing<T>(
   options: ScanOptions<T> & {
@@ -226,25 +240,34 @@ async function captureMissing<T>(
     readonly keptHeader: (entry: TarEntry) => TarEntryHeader;
   },
 ): Promise<void> {
-  const { files, captures, manifest } = options;
-  const missing = new Map<number, Map<number, OverlayFile>>();
-  for (const { file } of files) {
-    const { layer, index } = file.entry;
-    if (captures.has(key(layer, index))) continue;
-    missing.set(layer, (missing.get(layer) ?? new Map<number, OverlayFile>()).set(index, file));
-  }
-  for (const [layer, entries] of missing) {
-    const paths = new Set([...entries.values()].map((file) => file.entry.path));
+  const { captures } = options;
+  const missing = options.files.filter(({ file: { entry } }) => !captures.has(key(entry.layer, entry.index)));
+  await readAgain(
+    missing.map(({ file }) => file),
+    options,
+    async (layer, entry) => {
+      const value = await options.capture(entry);
+      captures.set(key(layer, entry.index), { header: options.keptHeader(entry), value });
+    },
+  );
+}
+
+/** Reads the layers of files once more, and hands on their entries. */
+async function readAgain<T>(
+  files: readonly OverlayFile[],
+  options: ScanOptions<T>,
+  onEntry: (layer: number, entry: TarEntry) => Promise<void>,
+): Promise<void> {
+  for (const [layer, wanted] of Map.groupBy(files, ({ entry }) => entry.layer)) {
+    const paths = new Set(wanted.map(({ entry }) => entry.path));
+    const indexes = new Set(wanted.map(({ entry }) => entry.index));
     await readLayer({
       ...options,
-      manifest,
       layerStore: undefined,
       layer,
       wants: (path) => paths.has(path),
       onFile: async (entry) => {
-        if (!entries.has(entry.index)) return;
-        const value = await options.capture(entry);
-        captures.set(key(layer, entry.index), { header: options.keptHeader(entry), value });
+        if (indexes.has(entry.index)) await onEntry(layer, entry);
       },
     });
   }

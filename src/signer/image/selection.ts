@@ -18,6 +18,12 @@ export interface SelectionResult {
   readonly unmatched: readonly FilePattern[];
 }
 
+/** A file, and a path that leads to it. */
+export interface NamedFile {
+  readonly path: string;
+  readonly file: OverlayFile;
+}
+
 /** Decides which files of an image are meant. */
 export interface Selection {
   /** Whether a file entry of this (cleaned, relative) path could be meant. May say yes too often. */
@@ -28,8 +34,10 @@ export interface Selection {
   seemsToNeedMore(): boolean;
   /** Whether lower layers can change nothing any more. */
   isDecided(overlay: Overlay): boolean;
+  /** Whether files that modules.dep names are meant, whatever their names. */
+  readonly followsLists: boolean;
   /** To be called when decided, or when all layers were added. @throws SignerError NOT_A_MODULE */
-  select(overlay: Overlay): Promise<SelectionResult>;
+  select(overlay: Overlay, listed: readonly NamedFile[]): Promise<SelectionResult>;
 }
 
 /** The selection for patterns; null selects every kernel module. */
@@ -42,6 +50,7 @@ export function createSelection(patterns: readonly FilePattern[] | null): Select
   const seen = new Set<string>();
   return {
     needsAllLayers: !onlyExact,
+    followsLists: false,
     seemsToNeedMore: () => seen.size === 0,
     mayWant(path) {
       const name = baseName(path);
@@ -61,16 +70,17 @@ export function createSelection(patterns: readonly FilePattern[] | null): Select
 
 const everyModule: Selection = {
   needsAllLayers: true,
+  followsLists: true,
   seemsToNeedMore: () => true,
   mayWant: isModuleName,
   isDecided: () => false,
-  async select(overlay) {
+  async select(overlay, listed) {
     const files = new Map<string, SelectedFile>();
     for (const file of await overlay.files(isModuleName)) {
       const path = isModuleName(file.path) ? file.path : file.names.find(isModuleName);
       if (path !== undefined) files.set(entryKey(file), { file, path, explicit: false });
     }
-    for (const { path, file } of await overlay.symlinks(isModuleName)) {
+    for (const { path, file } of [...(await overlay.symlinks(isModuleName)), ...listed]) {
       if (!files.has(entryKey(file))) files.set(entryKey(file), { file, path, explicit: false });
     }
     return { files: sorted(files.values()), unmatched: [] };

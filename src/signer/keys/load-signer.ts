@@ -1,4 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
+import { rsaKeyLength, rsaModulusLengths } from '../cms/check-signature.ts';
 import { SignerError } from '../errors.ts';
 import { certificateFingerprint, loadCertificates, parseCertificates } from './certificates.ts';
 import { createLocalKey, describeKey } from './local-key.ts';
@@ -72,6 +73,14 @@ export async function loadExternalSigner(options: {
 }
 
 function signerOf(key: SigningKey, certificate: X509Certificate): Signer {
+  if (key.algorithm === 'rsa' && rsaKeyLength(key.bits) === null) {
+    throw new SignerError({
+      code: 'INVALID_KEY',
+      message: `The RSA key has ${key.bits} bits, and kernels load certificates of ${rsaModulusLengths.join(', ')} bits only`,
+      hint: 'Make a key of 2048, 3072 or 4096 bits: kmm-sign keygen.',
+      facts: { bits: key.bits },
+    });
+  }
   return {
     key,
     certificate,

@@ -28,7 +28,6 @@ function keyWarnings({ algorithm, bits }: SigningKey): string[] {
       'Not all kernels are built to accept ECDSA for modules (Debian 12 and RHEL 8 are not); RSA is safe everywhere.',
     ];
   }
-  if (bits > 4096) return [`The RSA key has ${bits} bits; kernels accept at most 4096.`];
   if (bits < 2048)
     return [`The RSA key has ${bits} bits, which is weak; firmware and distributions expect at least 2048.`];
   return [];

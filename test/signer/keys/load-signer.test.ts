@@ -362,6 +362,12 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
     });
   });
 
+  function makeRsa(bits: number): { key: string; certificate: string } {
+    run('genpkey', '-algorithm', 'RSA', '-pkeyopt', `rsa_keygen_bits:${bits}`, '-out', 'odd.pem');
+    certify('odd.pem', 'odd.crt');
+    return { key: at('odd.pem'), certificate: at('odd.crt') };
+  }
+
   describe('warnings', () => {
     test.each<[string, string[], RegExp]>([
       ['no digitalSignature', ['-addext', 'keyUsage=critical,keyCertSign'], /digitalSignature/],
@@ -411,11 +417,16 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
       expect(warnings).toEqual([expect.stringMatching(expected)]);
     });
 
-    test.each([1024, 5120])('RSA with %i bits', async (bits) => {
-      run('genpkey', '-algorithm', 'RSA', '-pkeyopt', `rsa_keygen_bits:${bits}`, '-out', 'odd.pem');
-      certify('odd.pem', 'odd.crt');
-      const { warnings } = await load({ key: at('odd.pem'), certificate: at('odd.crt') });
-      expect(warnings).toEqual([expect.stringContaining(`${bits} bits`)]);
+    test('RSA with 1024 bits', async () => {
+      const { warnings } = await load(makeRsa(1024));
+      expect(warnings).toEqual([expect.stringContaining('1024 bits')]);
+    });
+
+    test.each([2560, 5120])('are not enough for RSA with %i bits: kernels do not load it', async (bits) => {
+      await expect(load(makeRsa(bits))).rejects.toMatchObject({
+        code: 'INVALID_KEY',
+        message: expect.stringContaining(`${bits} bits`),
+      });
     });
   });
 
