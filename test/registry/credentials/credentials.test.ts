@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -318,6 +319,26 @@ describe('a credential helper', () => {
     await write('.docker/config.json', { credsStore: 'test' });
     await write('.dockercfg', { 'r.example': auth('next:1') });
     expect(await whoPulls('r.example/a', { env })).toBe('next');
+  });
+
+  it('ends when nobody waits for it any more, and is asked again the next time', async () => {
+    const pid = join(folder, 'pid');
+    const env = await helper('test', `echo $$ > ${pid}.part; mv ${pid}.part ${pid}; exec tail -f /dev/null`);
+    await write('.docker/config.json', { credsStore: 'test' });
+    const keychain = createDefaultKeychain({ env, homeDirectory: folder });
+    const [one, other] = [new AbortController(), new AbortController()];
+    const waiting = [one, other].map(({ signal }) => rejection(keychain.resolve(target, { signal })));
+    const patience = { timeout: 30_000 };
+    await expect.poll(() => existsSync(pid), patience).toBe(true);
+    const running = `/proc/${(await readFile(pid, 'utf8')).trim()}`;
+    one.abort(new Error('enough'));
+    expect(await waiting[0]).toMatchObject({ message: 'enough' });
+    expect(existsSync(running)).toBe(true);
+    other.abort(new Error('enough, too'));
+    expect(await waiting[1]).toMatchObject({ message: 'enough, too' });
+    await expect.poll(() => existsSync(running), patience).toBe(false);
+    await helper('test', answer);
+    expect((await keychain.resolve(target)).map(open)).toEqual([{ username: 'helped', password: 's3cret' }]);
   });
 
   it('that is not installed is warned of once', async () => {

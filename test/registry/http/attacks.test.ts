@@ -221,6 +221,18 @@ describe('the realm of a challenge', () => {
     );
   });
 
+  it('keeps TLS on the registry itself, as redirects do', () => {
+    const url = new URL('/v2/a/b/blobs/x', registry);
+    expect(resolveRealm('http://registry.example/token', url, rules).href).toBe(
+      'https://registry.example/token',
+    );
+    const request = { method: 'GET', url, headers: { authorization: 'x' } } as const;
+    expect(nextHop(request, 'http://registry.example/y', registry)).toMatchObject({
+      url: new URL('https://registry.example/y'),
+      headers: { authorization: 'x' },
+    });
+  });
+
   it('is resolved against the registry', () => {
     expect(resolveRealm('/token', new URL('/v2/', registry), rules).href).toBe(
       'https://registry.example/token',

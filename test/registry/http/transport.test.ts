@@ -2,7 +2,11 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { Readable } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { anonymousKeychain, fixedKeychain } from '../../../src/registry/credentials/keychain.ts';
+import {
+  anonymousKeychain,
+  fixedKeychain,
+  type Keychain,
+} from '../../../src/registry/credentials/keychain.ts';
 import { createRegistryTransport } from '../../../src/registry/http/registry-transport.ts';
 import { readAtMost } from '../../../src/registry/http/response-body.ts';
 import { responseError } from '../../../src/registry/http/response-error.ts';
@@ -517,6 +521,26 @@ const refuse = async (
   const { message, hint } = await responseError(await get(), { action: 'read it' });
   return { message, hint: hint?.replaceAll(server.host, 'HOST'), lines: logger.lines };
 };
+
+it('credentials are looked for no longer than the signal of the request allows', async () => {
+  await using server = await startServer((_, response) =>
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end(),
+  );
+  const asked = Promise.withResolvers<AbortSignal | undefined>();
+  const credentials: Keychain = {
+    resolve: (_, { signal } = {}) => {
+      asked.resolve(signal);
+      return new Promise(() => {});
+    },
+  };
+  await using client = connect(server.host, { credentials, plainHttp: true });
+  const stop = new AbortController();
+  const waiting = rejection(client.transport({ method: 'GET', url: client.url('x'), signal: stop.signal }));
+  const signal = await asked.promise;
+  stop.abort(new Error('enough'));
+  expect(await waiting).toMatchObject({ message: 'enough' });
+  expect(signal?.aborted).toBe(true);
+});
 
 describe('a refusal', () => {
   it.each(['Basic realm="x"', 'Bearer realm="/token"'])(
