@@ -144,7 +144,9 @@ describeWith(['sign-file'], 'kmm-sign sign-file', (programs) => {
 
   test('what is not a module gets exit code 6 and stays as it is', async () => {
     const { key, certificate } = paths();
+    const before = await readFile(certificate);
     const { exitCode } = await runProgram(['sign-file', '--key', key, '--cert', certificate, certificate]);
     expect(exitCode).toBe(6);
+    expect((await readFile(certificate)).equals(before)).toBe(true);
   });
 });

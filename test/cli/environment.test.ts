@@ -39,8 +39,10 @@ describe('environment variables stand for options', () => {
 
   test.each(['0', 'false', 'FALSE'])('%s turns a flag off', async (value) => {
     const env = { KMM_SIGN_PASSWORD_STDIN: value, KMM_SIGN_RETRIES: '0', KMM_SIGN_PLAIN_HTTP: '1' };
-    const { stderr } = await runProgram(['exists', '127.0.0.1:1/x'], { env });
+    const { stderr, exitCode } = await runProgram(['exists', '127.0.0.1:1/x'], { env });
     expect(stderr).not.toContain('without a user name');
+    // It got as far as the registry that is not there.
+    expect(exitCode).toBe(5);
   });
 
   test.each(['1', 'true'])('%s turns a flag on', async (value) => {

@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { createServer, type Server } from 'node:http';
+import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -322,6 +323,28 @@ describe('a registry that wants to know who asks', () => {
     expect(seen).toContain(`Basic ${auth}`);
   });
 
+  test('a REGISTRY_AUTH_FILE that does not exist is like none, with a warning; one that --authfile names is an error', async () => {
+    const file = join(directory, 'missing.json');
+    const auth = Buffer.from('other:place').toString('base64');
+    const config = join(directory, 'docker');
+    await mkdir(config);
+    await writeFile(join(config, 'config.json'), JSON.stringify({ auths: { [address]: { auth } } }));
+    const env = { REGISTRY_AUTH_FILE: file, DOCKER_CONFIG: config };
+    const { stderr } = await run(['exists', `${address}/a`], { env });
+    expect(stderr).toMatch(/^warning: There is no such auth file.*missing\.json$/m);
+    expect(seen).toContain(`Basic ${auth}`);
+    const named = await run(['exists', `${address}/a`, '--authfile', file]);
+    expect(named).toMatchObject({ exitCode: 2, stderr: expect.stringContaining(file) });
+  });
+
+  test('a REGISTRY_AUTH_FILE that is there and cannot be read is an error', async () => {
+    const { exitCode, stderr } = await run(['exists', `${address}/a`], {
+      env: { REGISTRY_AUTH_FILE: directory },
+    });
+    expect(stderr).toContain('EISDIR');
+    expect(exitCode).toBe(2);
+  });
+
   test('--timeout ends a run that hangs, with exit code 124', async () => {
     const { exitCode, stderr } = await run(['exists', `${address}/silent`, '--timeout', '300ms']);
     expect(exitCode).toBe(124);
@@ -341,10 +364,34 @@ describe('a registry that wants to know who asks', () => {
   );
 });
 
-test('a run that is interrupted leaves nothing in the temporary directory', async () => {
+test('a run whose time is over leaves nothing in the temporary directory', async () => {
+  let asked = 0;
+  const giveManifest = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const answer = await fetch(`http://${registry.address}${request.url}`, {
+      headers: { accept: request.headers.accept ?? '*/*' },
+    });
+    response.writeHead(answer.status, {
+      'content-type': answer.headers.get('content-type') ?? '',
+      'docker-content-digest': answer.headers.get('docker-content-digest') ?? '',
+    });
+    response.end(Buffer.from(await answer.arrayBuffer()));
+  };
+  // Blobs never come.
+  const slow = createServer((request, response) => {
+    if (request.url?.includes('/blobs/') === true) asked += 1;
+    else void giveManifest(request, response);
+  });
+  slow.listen(0, '127.0.0.1');
+  await once(slow, 'listening');
+  const { port } = slow.address() as AddressInfo;
   const temporary = await mkdtemp(join(directory, 'tmp-'));
   const destination = `${registry.address}/test/interrupted:1`;
-  await run(signArguments(vendor, destination), { env: { TMPDIR: temporary } });
-  await run([...signArguments(vendor, destination), '--timeout', '60ms'], { env: { TMPDIR: temporary } });
+  const args = signArguments(`127.0.0.1:${port}/vendor/driver:1.0`, destination);
+  const { exitCode } = await run([...args, '--timeout', '6s'], { env: { TMPDIR: temporary } });
+  slow.closeAllConnections();
+  slow.close();
+  expect(asked).toBeGreaterThan(0);
+  expect(exitCode).toBe(124);
   expect(await readdir(temporary)).toEqual([]);
+  expect((await run(['exists', destination])).exitCode).toBe(3);
 });

@@ -19,10 +19,12 @@ export interface HelperContext {
   readonly logger: Logger;
 }
 
+type FileRequirement = boolean | 'if-there';
+
 export interface AuthFileOptions extends HelperContext {
   readonly path: string;
-  /** Whether a missing file is an error. */
-  readonly required: boolean;
+  /** Whether a file that cannot be read is an error; `if-there`: it is, but a missing one is only a warning. */
+  readonly required: FileRequirement;
   readonly form?: AuthConfigForm;
 }
 
@@ -32,10 +34,17 @@ const maxAnswers = 1000;
 /** Failures to read that mean the same as no file, in places where nobody promised one. */
 const absent: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EISDIR']);
 
+const missing: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR']);
+
 /** A keychain of a docker config.json or containers auth.json; the file is read when first asked. */
 export function authFileKeychain(options: AuthFileOptions): Keychain {
   const keychain = once(async (): Promise<Keychain | null> => {
     const text = await readText(options.path, options);
+    if (text === null && options.required === 'if-there') {
+      options.logger.warn('There is no such auth file; credentials come from elsewhere', {
+        file: options.path,
+      });
+    }
     return text === null
       ? null
       : authConfigKeychain(parseAuthConfig(text, options.path, options.form), options);
@@ -50,13 +59,13 @@ export function authFileKeychain(options: AuthFileOptions): Keychain {
 /** Reads a file; null when there is none. @throws RegistryError INVALID_CONFIGURATION */
 export async function readText(
   path: string,
-  { required }: { readonly required: boolean },
+  { required }: { readonly required: FileRequirement },
 ): Promise<string | null> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'UNKNOWN';
-    if (!required && absent.has(code)) return null;
+    if (required === 'if-there' ? missing.has(code) : !required && absent.has(code)) return null;
     throw invalidConfiguration(path, `cannot be read (${code})`);
   }
 }

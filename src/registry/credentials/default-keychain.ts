@@ -26,7 +26,9 @@ export function createDefaultKeychain(options: DefaultKeychainOptions): Keychain
   const requiredFile = (path: string): Keychain => authFileKeychain({ path, required: true, ...context });
   return firstOf([
     ...optionKeychains(options, requiredFile),
-    ...(env.REGISTRY_AUTH_FILE ? [requiredFile(env.REGISTRY_AUTH_FILE)] : []),
+    ...(env.REGISTRY_AUTH_FILE
+      ? [authFileKeychain({ path: env.REGISTRY_AUTH_FILE, required: 'if-there', ...context })]
+      : []),
     ...(env.DOCKER_AUTH_CONFIG ? [inlineKeychain(env.DOCKER_AUTH_CONFIG, context)] : []),
     ...(env.DOCKER_CONFIG ? [file(join(env.DOCKER_CONFIG, 'config.json'))] : []),
     ...(env.XDG_RUNTIME_DIR ? [file(join(env.XDG_RUNTIME_DIR, 'containers/auth.json'))] : []),
