@@ -48,7 +48,7 @@ export interface RunningContainer {
 }
 
 /** What containers without a root of their own see of this machine, where it is there. */
-const hostEntries = ['usr', 'bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32', 'etc'];
+const hostEntries = ['usr', 'bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'];
 /** Where the kubelet's own programs are in a container. */
 const ownDirectory = '/run/kubelet';
 const defaultPath = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
@@ -115,6 +115,8 @@ async function makeRoot(root: string, image: RunnableImage): Promise<void> {
   for (const name of ['tmp', 'var/tmp', 'var/lib', 'run', 'root', 'home', 'opt']) {
     await mkdir(join(root, name), { recursive: true });
   }
+  // Its own, as in an image: programs write there, such as buildah where netavark is installed.
+  await promisify(execFile)('cp', ['-a', '/etc', root]);
 }
 
 async function writePrograms(own: string, { image, kernel }: ContainerOptions): Promise<void> {
