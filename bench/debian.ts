@@ -8,22 +8,6 @@ import { promisify } from 'node:util';
 const run = promisify(execFile);
 const outputLimit = 64 * 1024 * 1024;
 
-/** The newest kernel release of Debian 12 that apt knows, such as "6.1.0-56". */
-export async function newestKernel(): Promise<string> {
-  const { stdout } = await run(
-    'apt-cache',
-    ['search', '--names-only', '^linux-image-6\\.1\\.0-[0-9]+-amd64$'],
-    {
-      maxBuffer: outputLimit,
-    },
-  );
-  const numbers = Array.from(stdout.matchAll(/^linux-image-6\.1\.0-(\d+)-amd64 /gm), ([, number]) =>
-    Number(number),
-  );
-  if (numbers.length === 0) throw new Error('apt knows no linux-image-6.1.0-*-amd64: run apt-get update');
-  return `6.1.0-${Math.max(...numbers)}`;
-}
-
 /** Unpacks packages into one new directory. */
 export async function unpackPackages(packages: readonly string[], directory: string): Promise<void> {
   const archives = `${directory}.packages`;

@@ -4,7 +4,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
-import { newestKernel } from './debian.ts';
+import { kernelRelease } from '../test/support/debian-kernel.ts';
 import { type Layer, makeLayer, type Workshop } from './layers.ts';
 import { type ImageRecipe, imageRecipes, layerRecipes } from './recipes.ts';
 import { pushBlob, pushManifest, startRegistry } from './registry.ts';
@@ -80,7 +80,7 @@ async function makeImage(recipe: ImageRecipe, cache: string): Promise<BenchImage
 /** The kernel's release is remembered, so that images made later hold the same modules. */
 async function chosenKernel(cache: string): Promise<string> {
   const file = join(cache, 'kernel');
-  if (!existsSync(file)) await writeFile(file, await newestKernel());
+  if (!existsSync(file)) await writeFile(file, kernelRelease.replace(/-amd64$/, ''));
   return await readFile(file, 'utf8');
 }
 

@@ -6,11 +6,10 @@ import { modules, type Pod } from '../../src/controller/cluster/resources.ts';
 import { parseModule } from '../../src/api/module/module.ts';
 import { inspectImage } from '../../src/signer/inspect-image.ts';
 import { eventually } from '../cluster/wait-for.ts';
-import { kernelRelease } from '../secure-boot/packages.ts';
+import { kernelRelease, nextKernel } from '../support/debian-kernel.ts';
 import { describeWith } from '../support/programs.ts';
 import type { TestNode } from '../support/cluster/kubelet.ts';
 import type { OperatorProcess } from './operator-process.ts';
-import { nextKernel } from './images.ts';
 import { operatorWorldPrograms, startOperatorWorld, type OperatorWorld } from './operator-world.ts';
 
 const name = 'example-module';

@@ -11,7 +11,8 @@ import { installHubResources } from '../support/hub/crds.ts';
 import { startWorkAgent } from '../support/hub/work-agent.ts';
 import type { ProgramName } from '../support/programs.ts';
 import type { TestRegistry } from '../support/registries.ts';
-import { nextKernel, pushToolsForNextKernel } from './images.ts';
+import { nextKernel } from '../support/debian-kernel.ts';
+import { pushToolsForNextKernel } from './images.ts';
 import {
   installedClusterPrograms,
   startInstalledCluster,

@@ -12,7 +12,7 @@ import { extractModules } from '../../src/signer/extract-image.ts';
 import { runProgram } from '../cli/run-program.ts';
 import { eventually } from '../cluster/wait-for.ts';
 import { contentOf } from '../controller/hub/hub-world.ts';
-import { kernelRelease } from '../secure-boot/packages.ts';
+import { kernelRelease, nextKernel } from '../support/debian-kernel.ts';
 import type { TestNode } from '../support/cluster/kubelet.ts';
 import { sha256 } from '../support/images.ts';
 import { describeWith, requireProgram } from '../support/programs.ts';
@@ -24,7 +24,6 @@ import {
   startHubAndSpoke,
   type HubAndSpoke,
 } from './hub-and-spoke.ts';
-import { nextKernel } from './images.ts';
 import type { OperatorProcess } from './operator-process.ts';
 import { writeCredentials } from './private-registry.ts';
 import { watchJobs, type WatchedJobs } from './watch-jobs.ts';

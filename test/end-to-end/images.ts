@@ -2,12 +2,8 @@ import { readFile } from 'node:fs/promises';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { makeTar, storeImage, withParents, type TestEntry, type TestLayer } from '../support/images.ts';
 import { requireProgram } from '../support/programs.ts';
-import { helloModule } from '../support/signing.ts';
-import { kernelRelease } from '../secure-boot/packages.ts';
-import { buildToolsArchive } from './build-tools.ts';
-
-/** A kernel that nobody has headers for. */
-export const nextKernel = '6.1.0-57-amd64';
+import { kernelRelease, nextKernel } from '../support/debian-kernel.ts';
+import { buildToolsArchive, builtModule } from './build-tools.ts';
 
 const applets = ['sh', 'mkdir', 'cp', 'cat', 'sleep', 'depmod', 'modprobe', 'rm'];
 const config = { config: { Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'] } };
@@ -18,11 +14,12 @@ export async function pushImages(repository: (name: string) => ImageRepository):
   const tools = { tar: await readFile(await buildToolsArchive()), compression: 'none' } as const;
   await storeImage(repository('build-tools'), { layers: [tools], config }, 'bookworm');
   await pushSmallImage(repository('ubi'));
+  const module = await builtModule();
   for (const kernel of [kernelRelease, nextKernel]) {
     const path = `opt/lib/modules/${kernel}/hello.ko`;
     for (const version of ['', '-1.0', '-2.0']) {
       const driver = {
-        entries: [...withParents(path, await helloModule), { name: 'version', content: version }],
+        entries: [...withParents(path, module), { name: 'version', content: version }],
       };
       const layers = [await smallLayer(), driver];
       await storeImage(repository('example/vendor-driver'), { layers, config }, `${kernel}${version}`);

@@ -7,7 +7,7 @@ import { listAll } from '../../src/controller/runtime/api/list.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { eventually } from '../cluster/wait-for.ts';
-import { kernelRelease } from '../secure-boot/packages.ts';
+import { kernelRelease } from '../support/debian-kernel.ts';
 import type { Kubelet } from '../support/cluster/kubelet.ts';
 import { installCustomResources } from '../support/custom-resources.ts';
 import type { ProgramName } from '../support/programs.ts';
@@ -99,10 +99,10 @@ export async function startOperatorWorld(): Promise<OperatorWorld> {
   return world;
 }
 
-/** Text of a file of `manifests`, with the registry's name in it. */
+/** Text of a file of `manifests`, with the names of the registry and the kernel in it. */
 export async function readManifest(name: string, host: string): Promise<string> {
   const text = await readFile(new URL(`manifests/${name}.yaml`, import.meta.url), 'utf8');
-  return text.replaceAll('REGISTRY', host);
+  return text.replaceAll('REGISTRY', host).replaceAll('KERNEL_RELEASE', kernelRelease);
 }
 
 function selectionOf(module: string, ...more: string[]): { namespace: string; labelSelector: string } {

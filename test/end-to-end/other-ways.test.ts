@@ -4,7 +4,7 @@ import { listAll } from '../../src/controller/runtime/api/list.ts';
 import { events } from '../../src/controller/runtime/event-recorder.ts';
 import { inspectImage } from '../../src/signer/inspect-image.ts';
 import { eventually } from '../cluster/wait-for.ts';
-import { kernelRelease } from '../secure-boot/packages.ts';
+import { kernelRelease } from '../support/debian-kernel.ts';
 import { describeWith } from '../support/programs.ts';
 import type { TestNode } from '../support/cluster/kubelet.ts';
 import { pushSmallImage } from './images.ts';

@@ -4,11 +4,12 @@ import { join } from 'node:path';
 import type { X509Certificate } from 'node:crypto';
 import { boot } from './boot.ts';
 import { type GuestFile, initialFileSystem } from './initial-file-system.ts';
-import { type BootFiles, bootFiles, kernelRelease } from './packages.ts';
+import { kernelRelease } from '../support/debian-kernel.ts';
+import { type BootFiles, bootFiles } from './packages.ts';
 import { enrolMachineOwnerKeys } from './variables.ts';
 
 export interface LoadOptions {
-  /** Unpacked modules for the kernel in packages.ts, tried in this order, each removed again. */
+  /** Unpacked modules for the newest kernel, tried in this order, each removed again. */
   readonly modules: readonly { readonly name: string; readonly bytes: Buffer }[];
   /** Enrolled as Machine Owner Keys. */
   readonly certificates: readonly X509Certificate[];

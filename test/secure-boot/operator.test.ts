@@ -10,7 +10,7 @@ import {
 } from '../end-to-end/operator-world.ts';
 import { describeWith } from '../support/programs.ts';
 import { loadUnderSecureBoot, type LoadResult } from './load-under-secure-boot.ts';
-import { kernelRelease } from './packages.ts';
+import { kernelRelease } from '../support/debian-kernel.ts';
 
 const name = 'example-module';
 const tags = {

@@ -3,10 +3,8 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { kernelRelease } from '../support/debian-kernel.ts';
 import { cacheDirectory, requireProgram } from '../support/programs.ts';
-
-/** The kernel that fixtures/hello was built for. */
-export const kernelRelease = '6.1.0-56-amd64';
 
 const run = promisify(execFile);
 

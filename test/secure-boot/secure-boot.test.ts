@@ -10,11 +10,12 @@ import { loadSigner } from '../../src/signer/keys/load-signer.ts';
 import type { Signer, SignerIdentifierForm } from '../../src/signer/keys/signer.ts';
 import { packModule } from '../../src/signer/kmod/compression.ts';
 import { createModuleSignature } from '../../src/signer/kmod/module-signature.ts';
+import { buildToolsPrograms, builtModule } from '../end-to-end/build-tools.ts';
 import { describeWith } from '../support/programs.ts';
 import { type LoadResult, loadUnderSecureBoot } from './load-under-secure-boot.ts';
 import { modulesOfSignedImages } from './signed-image.ts';
 
-const hello = readFileSync(join(import.meta.dirname, '../../fixtures/hello/hello.ko'));
+let hello: Buffer;
 
 interface Wanted {
   readonly signer: Signer;
@@ -40,7 +41,7 @@ function tamper(module: Buffer | undefined): Buffer {
 }
 
 describeWith(
-  ['qemu-system-x86_64', 'apt-get', 'dpkg-deb', 'openssl', 'xz', 'zstd', 'gzip'],
+  [...buildToolsPrograms, 'qemu-system-x86_64', 'openssl', 'xz', 'zstd', 'gzip'],
   'a kernel under Secure Boot',
   (programs) => {
     let directory: string;
@@ -48,6 +49,7 @@ describeWith(
 
     beforeAll(async () => {
       directory = mkdtempSync(join(tmpdir(), 'kmm-sign-test-'));
+      hello = await builtModule();
       const [small, large, stranger] = await Promise.all([
         makeSigner('small', 2048),
         makeSigner('large', 4096),

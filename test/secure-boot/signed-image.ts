@@ -6,6 +6,7 @@ import { extractModules } from '../../src/signer/extract-image.ts';
 import type { Signer } from '../../src/signer/keys/signer.ts';
 import type { SignMode } from '../../src/signer/report.ts';
 import { signImage } from '../../src/signer/sign-image.ts';
+import { kernelRelease } from '../support/debian-kernel.ts';
 import { storeImage, withParents } from '../support/images.ts';
 import { startEmbedded } from '../support/registries.ts';
 
@@ -25,8 +26,8 @@ interface NamedModule {
   readonly bytes: Buffer;
 }
 
-const plainPath = 'lib/modules/6.1.0-56-amd64/extra/hello.ko';
-const packedPath = 'lib/modules/6.1.0-56-amd64/extra/packed.ko.xz';
+const plainPath = `lib/modules/${kernelRelease}/extra/hello.ko`;
+const packedPath = `lib/modules/${kernelRelease}/extra/packed.ko.xz`;
 
 /**
  * Signs an image in a registry in both modes, and with a key that nobody knows, and takes the modules out of

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
-import { kernelRelease } from '../../secure-boot/packages.ts';
+import { kernelRelease } from '../../support/debian-kernel.ts';
 import { requireProgram } from '../../support/programs.ts';
 import { buildToolsArchive } from '../build-tools.ts';
 import { startOperatorWorld, type OperatorWorld } from '../operator-world.ts';

@@ -26,7 +26,8 @@ import { createModuleSignature } from '../../../src/signer/kmod/module-signature
 import { decideSignAction } from '../../../src/signer/kmod/sign-action.ts';
 import { encodeTrailer, readModuleLayout } from '../../../src/signer/kmod/trailer.ts';
 import { verifyModule } from '../../../src/signer/kmod/verify-module.ts';
-import { kernelRelease, unpackedPackagePath } from '../../secure-boot/packages.ts';
+import { unpackedPackagePath } from '../../secure-boot/packages.ts';
+import { kernelRelease } from '../../support/debian-kernel.ts';
 import { describeWith, requireAll } from '../../support/programs.ts';
 
 const helloPath = join(import.meta.dirname, '../../../fixtures/hello/hello.ko');

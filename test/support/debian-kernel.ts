@@ -1,0 +1,24 @@
+import { execFileSync } from 'node:child_process';
+import { findProgram } from './programs.ts';
+
+/** The line of Debian 12: 6.1.0-N. */
+const line = /^linux-image-6\.1\.0-(\d+)-amd64 /gm;
+
+const newest = Math.max(0, ...knownNumbers());
+
+/**
+ * The newest kernel release of Debian 12 that apt knows, such as `6.1.0-56-amd64`. Older ones vanish from the archive.
+ * Where apt knows none, the release is one that cannot be downloaded: what needs it says so when it tries.
+ */
+export const kernelRelease = `6.1.0-${newest}-amd64`;
+
+/** A kernel that nobody has headers for. */
+export const nextKernel = `6.1.0-${newest + 1}-amd64`;
+
+function knownNumbers(): number[] {
+  const program = findProgram('apt-cache');
+  if (program === undefined) return [];
+  const names = String.raw`^linux-image-6\.1\.0-[0-9]+-amd64$`;
+  const list = execFileSync(program, ['search', '--names-only', names], { encoding: 'utf8' });
+  return Array.from(list.matchAll(line), ([, number]) => Number(number));
+}
