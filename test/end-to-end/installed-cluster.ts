@@ -13,7 +13,7 @@ import { requireProgram } from '../support/programs.ts';
 import { runOperator, writeKubeconfig, type OperatorProcess } from './operator-process.ts';
 
 /** The real programs that a cluster with an operator takes. */
-export const installedClusterPrograms = [...clusterPrograms, 'kubectl', 'buildah', 'kaniko'] as const;
+export const installedClusterPrograms = [...clusterPrograms, 'kubectl', 'buildah'] as const;
 
 /** What operators are told to sign with. */
 export const signImage = 'kmm-sign.example/kmm-sign:v1';

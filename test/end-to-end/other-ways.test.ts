@@ -10,7 +10,7 @@ import type { TestNode } from '../support/cluster/kubelet.ts';
 import { pushSmallImage } from './images.ts';
 import { operatorWorldPrograms, startOperatorWorld, type OperatorWorld } from './operator-world.ts';
 
-describeWith(operatorWorldPrograms, 'a Module', () => {
+describeWith([...operatorWorldPrograms, 'kaniko'], 'a Module', () => {
   let world: OperatorWorld;
   let nodes: readonly TestNode[];
 

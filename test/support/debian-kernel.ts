@@ -4,16 +4,14 @@ import { findProgram } from './programs.ts';
 /** The line of Debian 12: 6.1.0-N. */
 const line = /^linux-image-6\.1\.0-(\d+)-amd64 /gm;
 
-const newest = Math.max(0, ...knownNumbers());
-
 /**
  * The newest kernel release of Debian 12 that apt knows, such as `6.1.0-56-amd64`. Older ones vanish from the archive.
  * Where apt knows none, the release is one that cannot be downloaded: what needs it says so when it tries.
  */
-export const kernelRelease = `6.1.0-${newest}-amd64`;
+export const kernelRelease = `6.1.0-${Math.max(0, ...knownNumbers())}-amd64`;
 
-/** A kernel that nobody has headers for. */
-export const nextKernel = `6.1.0-${newest + 1}-amd64`;
+/** A kernel that nobody has headers for, or will have. */
+export const nextKernel = '6.1.0-999-amd64';
 
 function knownNumbers(): number[] {
   const program = findProgram('apt-cache');

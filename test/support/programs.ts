@@ -19,7 +19,8 @@ interface ProgramSource {
   readonly hint: string;
 }
 
-const debian = (packageName: string): string => `Debian package ${packageName}`;
+const packagePrefix = 'Debian package ';
+const debian = (packageName: string): string => `${packagePrefix}${packageName}`;
 const assets = 'npm run assets';
 
 /** The cache of what `npm run assets` gets. */
@@ -92,7 +93,6 @@ const sources = {
   zsh: { hint: debian('zsh') },
   fish: { hint: debian('fish') },
   'dpkg-deb': { hint: debian('dpkg') },
-  'apt-cache': { hint: debian('apt') },
   'apt-get': { hint: debian('apt') },
   'qemu-system-x86_64': { hint: debian('qemu-system-x86') },
   'virt-fw-vars': { hint: debian('python3-virt-firmware') },
@@ -141,12 +141,13 @@ function expand(folder: string): string[] {
   }
 }
 
-const found = new Map<ProgramName, string | undefined>();
+const found = new Map<ProgramName, string>();
 
 /** The path of a program, or undefined. */
 export function findProgram(name: ProgramName): string | undefined {
-  if (!found.has(name)) found.set(name, search(name));
-  return found.get(name);
+  const path = found.get(name) ?? search(name);
+  if (path !== undefined) found.set(name, path);
+  return path;
 }
 
 function search(name: ProgramName): string | undefined {
@@ -183,6 +184,30 @@ export function missingPrograms(names: readonly ProgramName[]): string[] {
   return names
     .filter((name) => findProgram(name) === undefined)
     .map((name) => `${name} is missing: ${sources[name].hint}`);
+}
+
+/** Programs that are not here, by where they come from. */
+export interface MissingPrograms {
+  /** Debian packages to install. */
+  readonly packages: readonly string[];
+  /** Programs that `npm run assets NAME...` gets. */
+  readonly assets: readonly ProgramName[];
+  /** A line for each of the others. */
+  readonly others: readonly string[];
+}
+
+/** Sorts the programs that are not here. */
+export function sortMissingPrograms(names: readonly ProgramName[]): MissingPrograms {
+  const missing = [...new Set(names)].filter((name) => findProgram(name) === undefined);
+  const isPackaged = (name: ProgramName): boolean => sources[name].hint.startsWith(packagePrefix);
+  const isAsset = (name: ProgramName): boolean => sources[name].hint === assets;
+  return {
+    packages: [
+      ...new Set(missing.filter(isPackaged).map((name) => sources[name].hint.slice(packagePrefix.length))),
+    ],
+    assets: missing.filter(isAsset),
+    others: missingPrograms(missing.filter((name) => !isPackaged(name) && !isAsset(name))),
+  };
 }
 
 function findAll<Name extends ProgramName>(

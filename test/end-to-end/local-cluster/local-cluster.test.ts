@@ -50,12 +50,16 @@ describeWith(operatorWorldPrograms, 'the local cluster of the README', () => {
 });
 
 describe('the local cluster on a machine without its programs', () => {
-  it('says what to get', async () => {
-    const env = { PATH: '', XDG_CACHE_HOME: '/nonexistent', KUBEBUILDER_ASSETS: '' };
+  it('says what to install, in one line, and gets nothing', async () => {
+    await using cache = await createTemporaryDirectory();
+    const env = { PATH: '', XDG_CACHE_HOME: cache.path, KUBEBUILDER_ASSETS: '' };
+    const line =
+      /^Programs are missing: apt-get install --no-install-recommends .*\bskopeo umoci buildah\b.*\bdocker-registry$/m;
     await expect(run(env)).rejects.toMatchObject({
       code: 1,
       stdout: '',
-      stderr: expect.stringMatching(/^kube-apiserver is missing: npm run assets$/m) as string,
+      stderr: expect.stringMatching(line) as string,
     });
+    expect(await readdir(cache.path)).toEqual([]);
   });
 });

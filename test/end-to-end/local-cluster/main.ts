@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { dirname } from 'node:path';
 import { parseArgs } from 'node:util';
 import { requireProgram } from '../../support/programs.ts';
-import { missingRequirements } from './requirements.ts';
+import { getAssets, missingRequirements } from './requirements.ts';
 import { signModule, startLocalCluster, type LocalCluster } from './story.ts';
 
 const usage = `npm run local-cluster [-- --keep]
@@ -37,6 +37,7 @@ async function main({ keep }: { readonly keep: boolean }): Promise<number> {
 }
 
 async function run(keep: boolean, signal: AbortSignal): Promise<void> {
+  await getAssets(signal);
   const story = { tell: (line: string) => console.log(line), signal };
   await using cluster = await startLocalCluster(story);
   signal.throwIfAborted();

