@@ -2,20 +2,28 @@
 //
 //     node scripts/ci-summary.js FOLDER
 //
-// FOLDER holds vitest's reports (*.json), and one empty file NAME.passed or NAME.failed for each other step.
-// Nothing may fail, and nothing may be skipped.
+// FOLDER holds vitest's reports (*.json), one empty file NAME.passed or NAME.failed for each other step, and a file
+// NAME.seconds for each step, which says how long it took. Nothing may fail, and nothing may be skipped. What passed
+// only when it was tried again is named, and counts as passed.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { argv } from 'node:process';
 
 const folder = argv[2] ?? '.';
-const total = { passed: 0, failed: 0, skipped: 0 };
+const total = { passed: 0, failed: 0, skipped: 0, flaky: 0 };
+const durations = [];
 
 function addReport(file) {
   const { testResults = [] } = JSON.parse(readFileSync(file, 'utf8'));
   for (const { name, status, message, assertionResults = [] } of testResults) {
     const failed = assertionResults.filter((result) => result.status === 'failed');
     for (const { fullName } of failed) console.log(`failed: ${fullName}`);
+    const flaky = assertionResults.filter(
+      ({ status: outcome, failureMessages }) => outcome === 'passed' && failureMessages?.length > 0,
+    );
+    for (const { fullName, failureMessages } of flaky)
+      console.log(`flaky: ${fullName}: ${failureMessages[0].split('\n')[0]}`);
+    total.flaky += flaky.length;
     const skipped = assertionResults.filter((result) => !['passed', 'failed'].includes(result.status));
     for (const { fullName } of skipped) console.log(`skipped: ${fullName}`);
     total.passed += assertionResults.filter((result) => result.status === 'passed').length;
@@ -28,6 +36,10 @@ function addReport(file) {
 }
 
 for (const name of readdirSync(folder).toSorted()) {
+  if (name.endsWith('.seconds')) {
+    const seconds = Number(readFileSync(join(folder, name), 'utf8'));
+    durations.push({ step: name.slice(0, -'.seconds'.length), seconds });
+  }
   if (name.endsWith('.json')) addReport(join(folder, name));
   if (name.endsWith('.passed')) total.passed += 1;
   if (name.endsWith('.failed')) {
@@ -35,5 +47,10 @@ for (const name of readdirSync(folder).toSorted()) {
     total.failed += 1;
   }
 }
+if (durations.length > 0) {
+  const list = durations.toSorted((one, other) => other.seconds - one.seconds);
+  console.log(`durations: ${list.map(({ step, seconds }) => `${step} ${seconds} s`).join(', ')}`);
+}
+if (total.flaky > 0) console.log(`${total.flaky} passed only at another try, see "flaky" above`);
 console.log(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 process.exitCode = total.passed > 0 && total.failed === 0 && total.skipped === 0 ? 0 : 1;
