@@ -1,5 +1,6 @@
 import { env } from 'node:process';
-import { configDefaults, defineConfig } from 'vitest/config';
+import { defineConfig } from 'vitest/config';
+import { sortTestFiles } from './test/support/test-files.ts';
 
 /** A file for the results as JSON, which `.ci/run` counts. */
 const report = env['KMM_SIGN_TEST_REPORT'];
@@ -7,11 +8,24 @@ const report = env['KMM_SIGN_TEST_REPORT'];
 /** Tests that boot a virtual machine take minutes: `npm run test:secure-boot`. */
 const bootsMachines = env['KMM_SIGN_TEST_SECURE_BOOT'] === '1';
 
+const files = sortTestFiles();
+const included = (list: readonly string[]): string[] =>
+  list.filter((file) => file.startsWith('test/secure-boot/') === bootsMachines);
+
 export default defineConfig({
   test: {
-    include: bootsMachines ? ['test/secure-boot/**/*.test.ts'] : ['test/**/*.test.ts'],
-    exclude: bootsMachines ? configDefaults.exclude : [...configDefaults.exclude, 'test/secure-boot/**'],
-    globalSetup: ['test/cli/build-program.ts'],
+    // The program is bundled only when a test that runs it is to run.
+    projects: [
+      {
+        extends: true,
+        test: {
+          name: 'program',
+          include: included(files.program),
+          globalSetup: ['test/cli/build-program.ts'],
+        },
+      },
+      { extends: true, test: { name: 'sources', include: included(files.sources) } },
+    ],
     testTimeout: 60_000,
     hookTimeout: 180_000,
     pool: 'forks',

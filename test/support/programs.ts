@@ -93,6 +93,7 @@ const sources = {
   zsh: { hint: debian('zsh') },
   fish: { hint: debian('fish') },
   'dpkg-deb': { hint: debian('dpkg') },
+  'apt-cache': { hint: debian('apt') },
   'apt-get': { hint: debian('apt') },
   'qemu-system-x86_64': { hint: debian('qemu-system-x86') },
   'virt-fw-vars': { hint: debian('python3-virt-firmware') },
