@@ -1,5 +1,5 @@
 import type { InspectReport, ModuleReport } from '../../signer/report.ts';
-import { count, formatBytes, printable, shortDigest, table } from './text.ts';
+import { count, formatBytes, layersNotReadText, printable, shortDigest, table } from './text.ts';
 
 /** What `verify` prints for people: a line for every module, and one for all. */
 export function verifyReportText(report: InspectReport): string {
@@ -35,11 +35,13 @@ function platformLines(
   heading?: string[],
 ): string[] {
   const lines: string[] = [];
-  for (const { platform, digest, modules } of report.platforms) {
+  for (const { platform, digest, modules, shadowed, layersNotRead } of report.platforms) {
+    const note = shadowed ? ', which runtimes pass over for an earlier one' : '';
     if (report.platforms.length > 1)
-      lines.push(`Platform ${printable(platform ?? 'unknown')} (${shortDigest(digest)})`);
+      lines.push(`Platform ${printable(platform ?? 'unknown')} (${shortDigest(digest)})${note}`);
     if (modules.length > 0)
       lines.push(table([...(heading === undefined ? [] : [heading]), ...modules.map(row)]));
+    if (layersNotRead.length > 0) lines.push(layersNotReadText(layersNotRead));
   }
   return lines;
 }

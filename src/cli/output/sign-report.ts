@@ -1,5 +1,5 @@
 import type { SignedModuleReport, SignedPlatformReport, SignReport } from '../../signer/report.ts';
-import { count, formatBytes, printable, shortDigest, table } from './text.ts';
+import { count, formatBytes, layersNotReadText, printable, shortDigest, table } from './text.ts';
 
 /** What `sign` prints for people. The last line is the result's reference, when there is one. */
 export function signReportText(report: SignReport, repository: string): string {
@@ -21,6 +21,7 @@ function platformLines(platform: SignedPlatformReport, report: SignReport): stri
   if (platform.modules.length > 0)
     lines.push(table(platform.modules.map((module) => moduleRow(module, report))));
   lines.push(...removedLines(platform, report));
+  if (platform.layersNotRead.length > 0) lines.push(layersNotReadText(platform.layersNotRead));
   for (const { from, to, size } of platform.layers) {
     const before = from === null ? 'new layer' : `layer ${shortDigest(from)}`;
     lines.push(`${before} → ${to === null ? 'to be written' : shortDigest(to)} (${formatBytes(size)})`);
@@ -68,6 +69,8 @@ function summary(report: SignReport): string {
     case 'planned':
       return `Plan: ${written} of ${count(modules.length, 'module')} to sign with ${report.hash}; ${traffic} so far; nothing was written`;
     case 'unchanged':
+      if (report.platforms.length === 0)
+        return `Unchanged, as its manifests say; no layer was read; ${traffic}`;
       return `Unchanged: ${count(modules.length, 'module')} carry this signature already; ${traffic}`;
     case 'signed':
       if (written === 0)

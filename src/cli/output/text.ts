@@ -47,3 +47,13 @@ function tableLine(row: readonly string[], widths: readonly number[]): string {
     .join('  ')
     .trimEnd();
 }
+
+/** Digests that are printed of layers that were not read. */
+const layersNamed = 3;
+
+/** Says which layers were not read. */
+export function layersNotReadText(layers: readonly string[]): string {
+  const named = layers.slice(0, layersNamed).map(shortDigest).join(', ');
+  const more = layers.length > layersNamed ? `, and ${layers.length - layersNamed} more` : '';
+  return `Not read, since they change nothing: ${count(layers.length, 'layer')} (${named}${more})`;
+}

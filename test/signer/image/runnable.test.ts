@@ -1,8 +1,10 @@
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { execa } from 'execa';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { findModule } from '../../../src/controller/images/find-module.ts';
+import { resolveImage } from '../../../src/controller/images/resolve.ts';
 import { judge } from '../../../src/controller/images/verdict.ts';
 import { digestOf } from '../../../src/registry/digest.ts';
 import { readFileOfImage } from '../../../src/registry/image/read-file.ts';
@@ -208,6 +210,8 @@ describe('a child of an index', () => {
       '1.0',
     );
     expect(await states(source, [amd64])).toHaveLength(2);
+    const resolved = await resolveImage(source, { tag: '1.0' }, { known: undefined, signal });
+    expect(resolved?.architectures).toEqual(['amd64']);
     const report = await inspectImage({ image: image(), platforms: [amd64] });
     expect(report.platforms.map(({ shadowed }) => shadowed)).toEqual([false, true]);
     // What is only in the second is nowhere, since no runtime takes that.
@@ -225,13 +229,15 @@ describe('a child of an index', () => {
   });
 
   it('that is named for several platforms is read once', async () => {
-    const both = await storeOdd({ layers: [await storeLayer('m/a.ko')] });
+    const content = Buffer.concat([bench.hello, randomBytes(50_000)]);
+    const layer = await storeLayer('m/a.ko', { content });
+    const both = await storeOdd({ layers: [layer] });
     const platforms = [amd64, { os: 'linux', architecture: 'arm64' }];
     await storeIndex(
       platforms.map((platform) => child(both, { platform })),
       '1.0',
     );
-    const { size } = (await storeLayer('m/a.ko')).descriptor;
+    const { size } = layer.descriptor;
     const report = await sign();
     expect(report.platforms.map(({ platform }) => platform)).toEqual(['linux/amd64', 'linux/arm64']);
     expect(report.bytesDown).toBeLessThan(size * 2);
