@@ -15,8 +15,8 @@ export interface BootOptions {
   readonly systemPartition: string;
 }
 
-/** Without KVM a boot takes 10 to 30 seconds on an idle machine. */
-const limit = 240_000;
+/** Without KVM a boot takes 10 to 30 seconds on an idle machine, and a minute with very many modules. */
+const limit = 480_000;
 /** What shim, GRUB or the firmware say when they refuse what comes next. */
 const refused = /grub>|Security Violation|Access Denied|Shell>/i;
 

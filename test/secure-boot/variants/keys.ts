@@ -25,11 +25,23 @@ const names = [
   'edwards',
   'long',
   'odd',
+  'byteShort',
+  'bitShort',
   'short',
   'sha1Signed',
 ] as const;
 
-const enrolled = ['trusted', 'authority', 'elliptic', 'long', 'odd', 'short', 'sha1Signed'] as const;
+const enrolled = [
+  'trusted',
+  'authority',
+  'elliptic',
+  'long',
+  'odd',
+  'byteShort',
+  'bitShort',
+  'short',
+  'sha1Signed',
+] as const;
 
 /** Those that the machine has as Machine Owner Keys. */
 export function enrolledCertificates(keys: VariantKeys): X509Certificate[] {
@@ -69,6 +81,8 @@ export function makeVariantKeys(openssl: string, directory: string): VariantKeys
     edwards: make('edwards', ['ed25519']),
     long: make('long', rsa(5120)),
     odd: make('odd', rsa(2560)),
+    byteShort: make('byteShort', rsa(2040)),
+    bitShort: make('bitShort', rsa(2047)),
     short: make('short', rsa(1024)),
     sha1Signed: make('sha1Signed', rsa(), '-sha1'),
   };

@@ -159,6 +159,8 @@ export const observed: Readonly<Record<string, string | null>> = {
   'not an ELF file': 'ENOEXEC',
   'RSA-5120': 'EKEYREJECTED',
   'RSA-2560': 'EKEYREJECTED',
+  'RSA-2040': 'EKEYREJECTED',
+  'RSA-2047': null,
   'RSA-1024': null,
   ECDSA: 'EKEYREJECTED',
   'ECDSA in the name of an RSA key': 'EKEYREJECTED',

@@ -133,7 +133,7 @@ export function severalSigners(module: Buffer, { trusted, stranger, elliptic }: 
 /** Messages by keys that not every kernel takes. */
 export function keysOfOtherKinds(
   module: Buffer,
-  { long, odd, short, elliptic, trusted }: VariantKeys,
+  { long, odd, byteShort, bitShort, short, elliptic, trusted }: VariantKeys,
 ): Named {
   const by = (key: VariantKey) =>
     withSignature(module, message({ signers: signersOf(signerOf(key, module)) }));
@@ -153,6 +153,8 @@ export function keysOfOtherKinds(
   return [
     ['RSA-5120', by(long)],
     ['RSA-2560', by(odd)],
+    ['RSA-2040', by(byteShort)],
+    ['RSA-2047', by(bitShort)],
     ['RSA-1024', by(short)],
     ['ECDSA', ecdsa(elliptic)],
     ['ECDSA in the name of an RSA key', ecdsa(trusted)],
