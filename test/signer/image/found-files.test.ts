@@ -1,11 +1,16 @@
+import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
+import { loadSigner } from '../../../src/signer/keys/load-signer.ts';
+import type { Signer } from '../../../src/signer/keys/signer.ts';
 import type { InspectReport, SignReport } from '../../../src/signer/report.ts';
 import { signImage } from '../../../src/signer/sign-image.ts';
 import { verifyImage } from '../../../src/signer/verify-image.ts';
 import { storeImage, withParents, type TestEntry } from '../../support/images.ts';
 import { asExecutable, withoutModinfo } from '../../support/modules.ts';
+import { describeWith } from '../../support/programs.ts';
 import { useSigningBench } from '../../support/signing.ts';
 
 /** What Debian's vim-runtime ships as tutor.ko is a text in Korean. */
@@ -25,18 +30,23 @@ async function store(...entries: readonly (readonly TestEntry[])[]): Promise<voi
   await storeImage(repository, { layers: [{ entries: entries.flat() }] }, 'source');
 }
 
-function sign(files?: readonly string[]): Promise<SignReport> {
+function sign(files?: readonly string[], signer: Signer = bench.key.signer): Promise<SignReport> {
   return signImage({
     source: { repository, selector: { tag: 'source' } },
     destination: { repository, tag: 'signed' },
-    signer: bench.key.signer,
+    signer,
+    hash: 'sha384',
     files,
   });
 }
 
-function verify(tag: string, files?: readonly string[]): Promise<InspectReport> {
+function verify(
+  tag: string,
+  files?: readonly string[],
+  signer: Signer = bench.key.signer,
+): Promise<InspectReport> {
   const image = { repository, selector: { tag } };
-  return verifyImage({ image, certificates: [bench.key.signer.certificate], files });
+  return verifyImage({ image, certificates: [signer.certificate], files });
 }
 
 function states(report: InspectReport): Record<string, string> {
@@ -127,4 +137,20 @@ describe('an ELF file with the name of a module', () => {
 it('an object without .modinfo and with another name is not meant as a module', async () => {
   await store(withParents('opt/bare.o', withoutModinfo(bench.hello)));
   await expect(sign(['/opt/bare.o'])).rejects.toMatchObject({ code: 'NOT_A_MODULE' });
+});
+
+describeWith(['openssl'], 'modules signed with ECDSA', ({ openssl }) => {
+  it('are trusted, with a warning that not every kernel loads them', async () => {
+    const key = join(bench.folder, 'elliptic.key');
+    const certificate = join(bench.folder, 'elliptic.pem');
+    const curve = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-384', '-nodes', '-subj', '/CN=elliptic'];
+    execFileSync(openssl, ['req', '-x509', ...curve, '-keyout', key, '-out', certificate], { stdio: 'pipe' });
+    const signer = await loadSigner({ key, certificate, env: {} });
+    await store(withParents('opt/a.ko', bench.hello), withParents('opt/b.ko', bench.hello));
+    await sign(undefined, signer);
+    expect(await verify('signed', undefined, signer)).toMatchObject({
+      worst: 'trusted',
+      warnings: [expect.stringMatching(/^\/opt\/a\.ko and 1 more: signed with ECDSA, .*CONFIG_CRYPTO_ECDSA/)],
+    });
+  });
 });
