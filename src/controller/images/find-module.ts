@@ -63,7 +63,10 @@ export async function findModule(options: FindModuleOptions): Promise<FoundModul
     });
     // What a runtime never takes says nothing.
     const modules = platforms.flatMap(({ shadowed, modules: held }) => (shadowed ? [] : held));
-    const module = modules.find((one) => fits(one, query)) ?? modules[0];
+    const fitting = modules.filter((one) => fits(one, query));
+    // Where runtimes see different files at one path, the node may load the worse.
+    const doubtful = fitting.find(({ views, state }) => views !== null && state !== 'trusted');
+    const module = doubtful ?? fitting[0] ?? modules[0];
     if (module !== undefined) return describe(module, query);
   } catch (error) {
     if (!(error instanceof RegistryError) || error.code !== 'PLATFORM_NOT_FOUND') throw error;

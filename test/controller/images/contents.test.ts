@@ -260,6 +260,24 @@ describe('a module is found', () => {
     expect(await find(digest)).toMatchObject({ ...found, state: 'untrusted' });
   });
 
+  it('unsigned where overlayfs shows it, though an upper layer replaces it through a link', async () => {
+    const certificates = [bench.key.signer.certificate];
+    const unsigned = await store(modules(`${directory}/hello.ko`));
+    const local = join(bench.folder, `extracted-${count}`);
+    const digest = await sign(unsigned);
+    const selector = { digest };
+    const { files } = await extractModules({ image: { repository, selector }, directory: local });
+    const signed = await readFile(files[0]?.target ?? '');
+    const lower = [
+      ...modules(`${directory}/hello.ko`),
+      { name: 'o', type: 'symlink', linkname: 'opt' } as const,
+    ];
+    const upper = [{ name: `o/lib/modules/${kernel}/hello.ko`, content: signed }];
+    const linked = await storeImage(repository, { layers: [{ entries: lower }, { entries: upper }] });
+    const found = await images.findModule({ image, digest: linked.digest, access, ...query, certificates });
+    expect(found).toMatchObject({ found: true, state: 'unsigned' });
+  });
+
   it('in any dirName, written in any way', async () => {
     const digest = await store(modules(`lib/modules/${kernel}/hello.ko`));
     for (const dirName of ['/', '']) {
