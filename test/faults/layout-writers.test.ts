@@ -1,19 +1,22 @@
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readFile, readdir, readlink, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { LayoutRepository } from '../../src/registry/image/layout-repository.ts';
+import { withFileMutex } from '../../src/shared/file-lock.ts';
 import { finished, runProgram, startProgram } from '../cli/run-program.ts';
 import { storeImage, withParents } from '../support/images.ts';
 import { describeWith } from '../support/programs.ts';
 import { createTestKey, helloModule, type TestKey } from '../support/signing.ts';
+import { waitFor } from '../support/wait-for.ts';
 import { describeBlob, noise } from '../registry/transfer-server.ts';
 
 const run = promisify(execFile);
+const patience = { timeout: 30_000, interval: 1 };
 
 let folder: string;
 let key: TestKey;
@@ -54,6 +57,33 @@ const tagger = `
     await new LayoutRepository(layout).putManifest(raw, { tag: name + '-' + at });
   }
 `;
+
+/** Tells whether a process has a file open. */
+async function isOpenIn(pid: number | undefined, path: string): Promise<boolean> {
+  const descriptors = `/proc/${pid}/fd`;
+  const links = (await readdir(descriptors)).map((name) => readlink(join(descriptors, name)));
+  const files = await Promise.allSettled(links);
+  return files.some((file) => file.status === 'fulfilled' && file.value === path);
+}
+
+test('a process that waited to make a layout keeps what another one put there in the meantime', async () => {
+  const layout = join(folder, 'made-in-the-meantime');
+  const source = join(folder, 'source');
+  await mkdir(layout);
+  const lock = join(layout, '.kmm-sign.lock');
+  const child = await withFileMutex(lock, { patience: 0 }, async () => {
+    const started = startProgram(signArguments(layout, 'second'));
+    await waitFor(async () => expect(await isOpenIn(started.pid, lock)).toBe(true), patience);
+    for (const name of ['blobs', 'index.json', 'oci-layout']) {
+      await cp(join(source, name), join(layout, name), { recursive: true });
+    }
+    return started;
+  });
+  if (child === 'timed-out') throw new Error('somebody else holds the mutex');
+  expect(await finished(child.result)).toMatchObject({ exitCode: 0, stderr: '' });
+  expect(await new LayoutRepository(layout).listTags()).toEqual(['1.0', 'second']);
+  expect(await describeLayout(layout)).toEqual(sound);
+});
 
 describeWith(['umoci'], 'processes that write to one layout at a time', ({ umoci }) => {
   const tagsIn = async (layout: string): Promise<string[]> =>
@@ -100,7 +130,8 @@ describeWith(programs, 'a run that is killed while it writes to a layout', ({ st
       const killed = await finished(
         startProgram(signArguments(layout, '1.0'), {
           through: [...through, '-o', '/dev/null'],
-          env: { TMPDIR: temporary },
+          // Calls are counted by thread.
+          env: { TMPDIR: temporary, UV_THREADPOOL_SIZE: '1' },
         }),
       );
       const names = await readdir(layout).catch((): string[] => []);

@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process';
 import { mkdir, readFile, readdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
@@ -71,14 +71,31 @@ describe('an OCI layout', () => {
     expect(await readdir(temporary.path)).toEqual([]);
   });
 
-  test('is not made among other files', async () => {
-    await mkdir(directory, { recursive: true });
-    await writeFile(join(directory, 'precious'), 'mine');
-    await expect(layout.putBlob(descriptor, open)).rejects.toMatchObject({
-      code: 'INVALID_REFERENCE',
-      message: `oci:${directory}: the directory holds other files and is not an OCI layout (oci-layout is missing)`,
-    });
-    expect(await readdir(directory)).toEqual(['precious']);
+  test.each(['precious', 'index.json', 'blobs/sha256/precious'])(
+    'is not made among other files: %s',
+    async (path) => {
+      const file = join(directory, path);
+      await mkdir(dirname(file), { recursive: true });
+      await writeFile(file, '{"mine":1}');
+      const before = await readdir(directory, { recursive: true });
+      await expect(layout.putBlob(descriptor, open)).rejects.toMatchObject({
+        code: 'INVALID_REFERENCE',
+        message: `oci:${directory}: the directory holds other files and is not an OCI layout (oci-layout is missing)`,
+      });
+      expect(await readdir(directory, { recursive: true })).toEqual(before);
+      expect(await readFile(file, 'utf8')).toBe('{"mine":1}');
+    },
+  );
+
+  test('refuses a manifest that has other bytes than its digest says, and keeps nothing of it', async () => {
+    const raw = await storeImage(layout, image('a'), '1.0');
+    const before = await readdir(directory, { recursive: true });
+    const bytes = Buffer.from(`${raw.bytes.toString()} `);
+    await expect(
+      layout.putManifest({ ...raw, digest: descriptor.digest, bytes }, { tag: '2.0' }),
+    ).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+    expect(await readdir(directory, { recursive: true })).toEqual(before);
+    expect(await layout.listTags()).toEqual(['1.0']);
   });
 
   test('moves a tag to another image', async () => {

@@ -97,6 +97,7 @@ describe('a blob', () => {
     expect((await fetch(`${repository('one')}/blobs/${digest}`, { method: 'DELETE' })).status).toBe(202);
     expect((await fetch(`${repository('one')}/blobs/${digest}`)).status).toBe(404);
     expect(await (await fetch(`${repository('two')}/blobs/${digest}`)).text()).toBe('shared by two');
+    expect((await stat(file)).nlink).toBe(2);
     await fetch(`${repository('two')}/blobs/${digest}`, { method: 'DELETE' });
     await expect(stat(file)).rejects.toThrow('ENOENT');
   });

@@ -95,6 +95,11 @@ describe('a manifest', () => {
       `{"schemaVersion":2,"mediaType":"${mediaType.index}","manifests":[]}`,
       mediaType.dockerManifest,
     ],
+    [
+      'two media types of the same kind',
+      `{"schemaVersion":2,"mediaType":"${mediaType.index}","manifests":[]}`,
+      'application/vnd.docker.distribution.manifest.list.v2+json',
+    ],
     ['an index without manifests', '{"schemaVersion":2}', mediaType.index],
     [
       'a negative size',

@@ -56,6 +56,20 @@ describe('the check of passwords', () => {
     expect(computed).toHaveLength(4);
   });
 
+  test('remembers a limited number of right passwords', async () => {
+    let computed = 0;
+    const check = createPasswordCheck(hashes, () => {
+      computed += 1;
+      return Promise.resolve(true);
+    });
+    for (let count = 0; count <= 1000; count += 1) await check('alice', String(count));
+    expect(computed).toBe(1001);
+    await check('alice', '1000');
+    expect(computed).toBe(1001);
+    await check('alice', '0');
+    expect(computed).toBe(1002);
+  });
+
   test('refuses more than 16 at a time, and takes others when those are done', async () => {
     const waiting: (() => void)[] = [];
     const check = createPasswordCheck(hashes, async (password, hash) => {

@@ -88,3 +88,22 @@ test('an upload in parts whose client went away can be resumed', async () => {
   location.searchParams.set('digest', digest);
   expect((await fetch(location, { method: 'PUT', body: 'end' })).status).toBe(201);
 });
+
+test('an upload that was cancelled is over for requests that waited for their turn, too', async () => {
+  await using registry = await startEmbedded();
+  const started = await fetch(`${registry.url}/v2/a/blobs/uploads/`, { method: 'POST' });
+  const location = new URL(started.headers.get('location') ?? '', registry.url);
+  const sent = request(location, { method: 'PATCH', headers: { 'content-length': 2_000_000 } });
+  sent.on('response', (response) => response.resume());
+  sent.write(Buffer.alloc(1_500_000));
+  await waitFor(
+    async () => expect(await readdir(join(registry.storage, 'uploads'))).toHaveLength(1),
+    patience,
+  );
+  const waiting = [1, 2].map(async () => (await fetch(location, { method: 'DELETE' })).status);
+  // They have arrived when a later request is answered.
+  await fetch(`${registry.url}/v2/`);
+  sent.end(Buffer.alloc(500_000));
+  expect((await Promise.all(waiting)).map(String).toSorted()).toEqual(['204', '404']);
+  expect(await readdir(join(registry.storage, 'uploads'))).toEqual([]);
+});
