@@ -78,6 +78,11 @@ function summary(step: Step): string {
   }
 }
 
+const buildMade = { final: null, dockerfile, build: succeeded('build-1') };
+const intermediateOnly = { final: null, dockerfile, standing: intermediate, certificate };
+const bothImages = { final: finalImage, dockerfile, standing: intermediate, certificate };
+const signatureMade = { ...intermediateOnly, signature: succeeded('sign-1') };
+
 interface Situation {
   readonly of: ModuleTarget;
   readonly when: string;
@@ -138,25 +143,25 @@ const situations: readonly Situation[] = [
   {
     of: buildOnly,
     when: 'the Job succeeded',
-    known: { final: null, dockerfile, build: succeeded('build-1') },
+    known: buildMade,
     next: `resolve built ${buildOnly.build?.image} anew`,
   },
   {
     of: buildOnly,
     when: 'the Job succeeded and pushed',
-    known: { final: null, dockerfile, build: succeeded('build-1'), built: finalImage },
+    known: { ...buildMade, built: finalImage },
     next: 'Ready ImageFound',
   },
   {
     of: buildOnly,
     when: 'the Job succeeded and the registry has nothing',
-    known: { final: null, dockerfile, build: succeeded('build-1'), built: null },
+    known: { ...buildMade, built: null },
     next: 'Failed ImageVanished',
   },
   {
     of: buildOnly,
     when: 'a build that is not pushed succeeded',
-    known: { final: null, dockerfile, build: succeeded('build-1') },
+    known: buildMade,
     push: false,
     next: 'Pending BuildTried',
   },
@@ -178,7 +183,6 @@ const situations: readonly Situation[] = [
       }[state],
     };
   }),
-
   {
     of: target,
     when: 'the Dockerfile is there',
@@ -200,63 +204,33 @@ const situations: readonly Situation[] = [
   {
     of: target,
     when: 'the intermediate image stands and the certificate is there',
-    known: { final: null, dockerfile, standing: intermediate, certificate },
+    known: intermediateOnly,
     next: 'sign the intermediate image',
   },
-  {
-    of: target,
-    when: 'the final image exists',
-    known: { final: finalImage, dockerfile, standing: intermediate, certificate },
-    next: 'verify the final image',
-  },
+  { of: target, when: 'the final image exists', known: bothImages, next: 'verify the final image' },
   {
     of: target,
     when: 'the final image is not signed',
-    known: {
-      final: finalImage,
-      dockerfile,
-      standing: intermediate,
-      certificate,
-      finalProblem: 'a.ko carries no signature',
-    },
+    known: { ...bothImages, finalProblem: 'a.ko carries no signature' },
     next: 'sign the intermediate image',
   },
   {
     of: target,
     when: 'the final image is signed',
-    known: {
-      final: finalImage,
-      dockerfile,
-      standing: intermediate,
-      certificate,
-      finalProblem: null,
-    },
+    known: { ...bothImages, finalProblem: null },
     next: 'Ready Signed',
   },
   {
     of: target,
     when: 'the final image is signed, from another intermediate image than stands there now',
-    known: {
-      final: finalImage,
-      dockerfile,
-      standing: intermediate,
-      certificate,
-      finalProblem: null,
-    },
+    known: { ...bothImages, finalProblem: null },
     earlier: { ...isReady, unsignedDigest: vendorImage.digest },
     next: 'sign the intermediate image',
   },
   {
     of: target,
     when: 'the final image is signed, and the Job that signs has not ended',
-    known: {
-      final: finalImage,
-      dockerfile,
-      standing: intermediate,
-      certificate,
-      finalProblem: null,
-      unfinished: 'Signing',
-    },
+    known: { ...bothImages, finalProblem: null, unfinished: 'Signing' },
     next: 'sign the intermediate image',
   },
   {
@@ -280,74 +254,38 @@ const situations: readonly Situation[] = [
   {
     of: target,
     when: 'the signature would have to be pushed, and nothing is',
-    known: { final: null, dockerfile, standing: intermediate, certificate },
+    known: intermediateOnly,
     push: false,
     next: 'Pending SignatureNotTried',
   },
   {
     of: target,
     when: 'the sign Job succeeded',
-    known: {
-      final: null,
-      dockerfile,
-      standing: intermediate,
-      certificate,
-      signature: succeeded('sign-1'),
-    },
+    known: signatureMade,
     next: `resolve signed ${target.image} anew`,
   },
   {
     of: target,
     when: 'the sign Job succeeded and the image is there',
-    known: {
-      final: null,
-      dockerfile,
-      standing: intermediate,
-      certificate,
-      signature: succeeded('sign-1'),
-      signed: finalImage,
-    },
+    known: { ...signatureMade, signed: finalImage },
     next: 'verify the final image',
   },
   {
     of: target,
     when: 'the sign Job succeeded and the signatures hold',
-    known: {
-      final: null,
-      dockerfile,
-      standing: intermediate,
-      certificate,
-      signature: succeeded('sign-1'),
-      signed: finalImage,
-      signedProblem: null,
-    },
+    known: { ...signatureMade, signed: finalImage, signedProblem: null },
     next: 'Ready Signed',
   },
   {
     of: target,
     when: 'the sign Job succeeded and the signatures do not hold',
-    known: {
-      final: null,
-      dockerfile,
-      standing: intermediate,
-      certificate,
-      signature: succeeded('sign-1'),
-      signed: finalImage,
-      signedProblem: 'a.ko carries no signature',
-    },
+    known: { ...signatureMade, signed: finalImage, signedProblem: 'a.ko carries no signature' },
     next: 'Failed VerificationFailed',
   },
   {
     of: target,
     when: 'the sign Job succeeded and the registry has nothing',
-    known: {
-      final: null,
-      dockerfile,
-      standing: intermediate,
-      certificate,
-      signature: succeeded('sign-1'),
-      signed: null,
-    },
+    known: { ...signatureMade, signed: null },
     next: 'Failed ImageVanished',
   },
 
@@ -436,10 +374,7 @@ describe('The next step', () => {
   });
 
   test('names the digest that nodes may run only when the image is ready, and where it came from', () => {
-    const step = nextStep(
-      request(target),
-      facts({ final: finalImage, dockerfile, standing: intermediate, certificate, finalProblem: null }),
-    );
+    const step = nextStep(request(target), facts({ ...bothImages, finalProblem: null }));
     expect(step).toMatchObject({
       kind: 'report',
       result: { state: { digest: finalImage.digest, unsignedDigest: intermediate.digest, inputs } },
