@@ -142,12 +142,13 @@ describe('the slots of a hub’s Jobs', () => {
   });
 
   it('stay with a Job that the cache has not seen yet, until it could not be made', () => {
-    const { slots } = hub(1);
+    const { slots, woken } = hub(1);
     const request = { image: 'a', module: 'driver', job: 'job-a' };
     expect(slots.take(request)).toBe(true);
     expect(slots.take(request)).toBe(true);
     expect(slots.take({ image: 'b', module: 'driver', job: 'job-b' })).toBe(false);
     slots.giveBack('job-a');
+    expect(woken).toEqual(['b']);
     expect(slots.take({ image: 'b', module: 'driver', job: 'job-b' })).toBe(true);
   });
 });

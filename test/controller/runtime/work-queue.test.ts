@@ -70,6 +70,26 @@ describe('the work queue', () => {
     expect(queue.depth).toBe(0);
   });
 
+  it('counts a key once that is added several times while it is worked on', async () => {
+    let added = 0;
+    const nothing = (): void => {};
+    const observer = { added: () => (added += 1), retried: nothing, taken: nothing, worked: nothing };
+    const queue = new WorkQueue({ observer });
+    queue.add(key('one'));
+    await queue.take();
+    for (let times = 0; times < 3; times += 1) queue.add(key('one'));
+    expect(added).toBe(2);
+  });
+
+  it('waits as long as a timer can where it is told to wait longer', async () => {
+    const queue = new WorkQueue();
+    queue.addAfter(key('one'), 1e12);
+    await vi.advanceTimersByTimeAsync(2_147_483_646);
+    expect(queue.depth).toBe(0);
+    await vi.advanceTimersByTimeAsync(1);
+    expect(queue.depth).toBe(1);
+  });
+
   it('doubles the wait with each failure of a key, up to the limit, until it is forgotten', async () => {
     const queue = new WorkQueue({ backoff: { first: 100, limit: 350 } });
     for (const wait of [100, 200, 350, 350]) {
