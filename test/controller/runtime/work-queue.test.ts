@@ -72,8 +72,7 @@ describe('the work queue', () => {
 
   it('counts a key once that is added several times while it is worked on', async () => {
     let added = 0;
-    const nothing = (): void => {};
-    const observer = { added: () => (added += 1), retried: nothing, taken: nothing, worked: nothing };
+    const observer = { added: () => (added += 1), retried: vi.fn(), taken: vi.fn(), worked: vi.fn() };
     const queue = new WorkQueue({ observer });
     queue.add(key('one'));
     await queue.take();
