@@ -3,6 +3,8 @@ import { WorkQueue } from '../../../src/controller/runtime/work-queue.ts';
 
 const key = (name: string) => ({ namespace: 'a', name });
 
+function ignore(): void {}
+
 /** Takes without waiting for what is not there. */
 async function takeReady(queue: WorkQueue, count: number): Promise<string[]> {
   const names: string[] = [];
@@ -72,7 +74,7 @@ describe('the work queue', () => {
 
   it('counts a key once that is added several times while it is worked on', async () => {
     let added = 0;
-    const observer = { added: () => (added += 1), retried: vi.fn(), taken: vi.fn(), worked: vi.fn() };
+    const observer = { added: () => (added += 1), retried: ignore, taken: ignore, worked: ignore };
     const queue = new WorkQueue({ observer });
     queue.add(key('one'));
     await queue.take();
