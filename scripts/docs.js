@@ -2,11 +2,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { format } from './docs-format.js';
 import { commandTree, flattenTree } from '../src/cli/completion/tree.ts';
-import { examples } from '../src/cli/examples.ts';
-import { exitCodeMeanings, exitCodes } from '../src/cli/exit-codes.ts';
+import { examples } from '../src/cli/options/examples.ts';
+import { exitCodeMeanings, exitCodes } from '../src/cli/output/exit-codes.ts';
 import { environmentVariable } from '../src/cli/options/environment.ts';
 import { buildProgram } from '../src/cli/program.ts';
-import { Runtime } from '../src/cli/runtime.ts';
+import { Runtime } from '../src/cli/session/runtime.ts';
 
 const file = new URL('../docs/cli.md', import.meta.url);
 const tree = commandTree(buildProgram(new Runtime(new AbortController().signal)));

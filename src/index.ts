@@ -6,16 +6,12 @@ export { KmmError, type ErrorFacts } from './shared/errors.ts';
 export { silentLogger, type LogFields, type Logger } from './shared/log.ts';
 export { Secret } from './shared/secret.ts';
 
-export { RegistryClient, type RegistryClientOptions } from './registry/client.ts';
-export type { Digest } from './registry/digest.ts';
-export { RegistryError, type RegistryErrorCode } from './registry/errors.ts';
-export type {
-  BlobOutcome,
-  ImageRepository,
-  OperationOptions,
-  Selector,
-  Traffic,
-} from './registry/image/repository.ts';
+export { RegistryClient, type RegistryClientOptions } from './registry/image/client.ts';
+export type { Digest } from './registry/model/digest.ts';
+export { RegistryError, type RegistryErrorCode } from './registry/model/errors.ts';
+export type { ImageRepository, OperationOptions, Traffic } from './registry/image/repository.ts';
+export type { BlobOutcome } from './registry/transfer/upload.ts';
+export type { Selector } from './registry/model/selector.ts';
 export { parseImageLocation, type ImageLocationReference } from './registry/image-location.ts';
 export type {
   ChildDescriptor,
@@ -26,25 +22,26 @@ export type {
   Manifest,
   ManifestFamily,
   RawManifest,
-} from './registry/manifest.ts';
+} from './registry/model/manifest.ts';
 export { openRepository, selectorOf } from './registry/open-repository.ts';
-export type { CredentialSource, RegistryOptions } from './registry/options.ts';
-export { formatPlatform, parsePlatform, type Platform } from './registry/platform.ts';
-export { formatReference, parseReference, type Reference } from './registry/reference.ts';
+export type { CredentialSource, RegistryOptions } from './registry/model/options.ts';
+export { formatPlatform, parsePlatform, type Platform } from './registry/model/platform.ts';
+export { formatReference, parseReference, type Reference } from './registry/model/reference.ts';
 
-export { SignerError, type SignerErrorCode } from './signer/errors.ts';
+export { SignerError, type SignerErrorCode } from './signer/model/errors.ts';
 export {
   extractModules,
   type ExtractedFile,
   type ExtractModulesOptions,
   type ExtractReport,
 } from './signer/extract-image.ts';
-export { hashAlgorithms, type HashAlgorithm } from './signer/hash.ts';
-export { inspectImage, type ImageLocation, type InspectImageOptions } from './signer/inspect-image.ts';
-export { loadCertificates } from './signer/keys/certificates.ts';
+export { hashAlgorithms, type HashAlgorithm } from './signer/model/hash.ts';
+export { inspectImage, type InspectImageOptions } from './signer/inspect-image.ts';
+export type { ImageLocation } from './signer/image/image-location.ts';
+export { loadCertificates } from './signer/keys/load-certificates.ts';
 export { loadSigner, type LoadSignerOptions } from './signer/keys/load-signer.ts';
-export type { Signer, SignerIdentifierForm, SigningKey } from './signer/keys/signer.ts';
-export type { ModuleInfo, ModuleSignature, ModuleState } from './signer/kmod/module.ts';
-export type * from './signer/report.ts';
+export type { Signer, SignerIdentifierForm, SigningKey } from './signer/cms/signer.ts';
+export type { ModuleInfo, ModuleSignature, ModuleState } from './signer/model/module.ts';
+export type * from './signer/model/report.ts';
 export { signImage, type SignImageOptions } from './signer/sign-image.ts';
 export { verifyImage, type VerifyImageOptions } from './signer/verify-image.ts';

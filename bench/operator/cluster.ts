@@ -8,11 +8,11 @@ import {
   secrets,
   type CustomResource,
   type DaemonSet,
-} from '../../src/controller/cluster/resources.ts';
+} from '../../src/controller/observe/cluster/resources.ts';
 import { parseModule } from '../../src/api/module/module.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
-import { RegistryClient } from '../../src/registry/client.ts';
+import { RegistryClient } from '../../src/registry/image/client.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { signImage } from '../../src/signer/sign-image.ts';
 import { createNamespace, setNodeInfo } from '../../test/controller/module/cluster-objects.ts';

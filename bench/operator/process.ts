@@ -1,9 +1,9 @@
 // The Module controller as a process of its own: node process.ts KUBECONFIG. Its parent asks it for a report.
 import { argv } from 'node:process';
-import { allCaches, createCaches } from '../../src/controller/cluster/caches.ts';
-import { ImageRegistry } from '../../src/controller/images/image-registry.ts';
+import { allCaches, createCaches } from '../../src/controller/observe/cluster/caches.ts';
+import { ImageRegistry } from '../../src/controller/observe/images/image-registry.ts';
 import { createModuleController } from '../../src/controller/module/module-controller.ts';
-import { ReferenceCache } from '../../src/controller/references/reference-cache.ts';
+import { ReferenceCache } from '../../src/controller/observe/references/reference-cache.ts';
 import { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { createConnection, type Connection } from '../../src/controller/runtime/api/connection.ts';
 import { loadConfig } from '../../src/controller/runtime/api/load-config.ts';

@@ -67,7 +67,7 @@ export const parts = {
   },
   // Open Cluster Management: the agent that brings ManifestWorks to a cluster, and the resources that it knows.
   'ocm-work': {
-    minutes: 3,
+    minutes: 8,
     version: 'v1.0.0',
     within: 'ocm',
     build: ['build', '-ldflags', '-s -w', 'open-cluster-management.io/ocm/cmd/work'],

@@ -1,8 +1,8 @@
 import { z } from 'zod';
-import { conditions, labelMap } from './kubernetes.ts';
+import { conditions, labelMap } from './schema/kubernetes.ts';
 import { moduleSpec } from './module/spec.ts';
 import { imageFields } from './module/status.ts';
-import { objectMeta, parseResource } from './resource.ts';
+import { objectMeta, parseResource } from './schema/resource.ts';
 
 /** What a ManagedClusterModule asks for. */
 export const managedClusterModuleSpec = z.object({

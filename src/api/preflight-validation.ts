@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import { conditions } from './kubernetes.ts';
-import { objectMeta, parseResource } from './resource.ts';
+import { conditions } from './schema/kubernetes.ts';
+import { objectMeta, parseResource } from './schema/resource.ts';
 
 /** Both vocabularies of KMM: up to 2.3, and since 2.4. */
 const verification = {

@@ -1,4 +1,4 @@
-import { exitCodeMeanings, exitCodes } from './exit-codes.ts';
+import { exitCodeMeanings, exitCodes } from './output/exit-codes.ts';
 
 /** What stands below the help text of the root command. */
 export function rootHelp(): string {

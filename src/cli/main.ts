@@ -1,4 +1,4 @@
-import { version } from './version.ts';
+import { version } from './output/version.ts';
 
 // The answer that needs nothing else comes before everything else is loaded.
 const args = process.argv.slice(2);

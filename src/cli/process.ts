@@ -1,4 +1,4 @@
-import { exitCodes } from './exit-codes.ts';
+import { exitCodes } from './output/exit-codes.ts';
 import { run } from './run.ts';
 
 /** How long connections may linger after the work has ended, in milliseconds. */

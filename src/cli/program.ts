@@ -14,12 +14,12 @@ import { addSignFile } from './commands/sign-file.ts';
 import { addVerify } from './commands/verify.ts';
 import { addVersion } from './commands/version.ts';
 import { commandTree, flattenTree, lineage } from './completion/tree.ts';
-import { examples, examplesHelp, rootExamples } from './examples.ts';
+import { examples, examplesHelp, rootExamples } from './options/examples.ts';
 import { rootHelp } from './help.ts';
 import { applyEnvironment, environmentVariable } from './options/environment.ts';
 import { addGlobalOptions } from './options/global-options.ts';
-import type { Runtime } from './runtime.ts';
-import { version } from './version.ts';
+import type { Runtime } from './session/runtime.ts';
+import { version } from './output/version.ts';
 
 const groups = {
   'Images:': [addSign, addVerify, addInspect, addResolve, addExists, addExtract],

@@ -1,10 +1,10 @@
 import { CommanderError, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { CliError, usageError } from './errors.ts';
-import { exitCodes, type ExitCode } from './exit-codes.ts';
+import { CliError, usageError } from './output/usage-error.ts';
+import { exitCodes, type ExitCode } from './output/exit-codes.ts';
 import { adviceForOption } from './options/foreign-options.ts';
 import { describeError, formatError } from './output/errors.ts';
 import { buildProgram } from './program.ts';
-import { Runtime } from './runtime.ts';
+import { Runtime } from './session/runtime.ts';
 
 /** Runs the program with its arguments and gives the exit code. Nothing is thrown. */
 export async function run(args: readonly string[], interruption: AbortSignal): Promise<ExitCode> {

@@ -1,5 +1,5 @@
-import { isDigest, type Digest } from './digest.ts';
-import { invalidReference, parseReference, type Reference } from './reference.ts';
+import { isDigest, type Digest } from './model/digest.ts';
+import { invalidReference, parseReference, type Reference } from './model/reference.ts';
 
 /** Where an image is: in a registry, or in an OCI layout on disk. */
 export type ImageLocationReference =

@@ -1,7 +1,8 @@
 import type { ImageLocationReference } from './image-location.ts';
-import { RegistryClient, type RegistryClientOptions } from './client.ts';
+import { RegistryClient, type RegistryClientOptions } from './image/client.ts';
 import { LayoutRepository } from './image/layout-repository.ts';
-import type { ImageRepository, Selector } from './image/repository.ts';
+import type { ImageRepository } from './image/repository.ts';
+import type { Selector } from './model/selector.ts';
 
 /**
  * Opens the place that a location names: a repository of a registry, with a connection of its own that its

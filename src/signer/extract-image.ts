@@ -1,16 +1,16 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { Platform } from '../registry/platform.ts';
+import type { Platform } from '../registry/model/platform.ts';
 import type { TarEntry } from '../registry/tar/entry.ts';
-import { SignerError } from './errors.ts';
+import { SignerError } from './model/errors.ts';
 import { requireMatches } from './image/matches.ts';
 import { scanImage } from './image/scan.ts';
 import { Spool } from './image/spool.ts';
 import { findShadowed, platformImages } from './image/walk.ts';
-import type { ImageLocation } from './inspect-image.ts';
-import { parseFilePattern } from './patterns.ts';
-import type { ProgressListener } from './report.ts';
-import { fileError, writeFileAtomically } from './write-file.ts';
+import type { ImageLocation } from './image/image-location.ts';
+import { parseFilePattern } from './model/patterns.ts';
+import type { ProgressListener } from './model/report.ts';
+import { fileError, writeFileAtomically } from './files/write-file.ts';
 
 export interface ExtractModulesOptions {
   readonly image: ImageLocation;

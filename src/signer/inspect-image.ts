@@ -1,19 +1,13 @@
+import type { ImageLocation } from './image/image-location.ts';
 import type { X509Certificate } from 'node:crypto';
-import type { Digest } from '../registry/digest.ts';
-import type { ImageRepository, Selector } from '../registry/image/repository.ts';
-import { formatPlatform, type Platform } from '../registry/platform.ts';
+import type { Digest } from '../registry/model/digest.ts';
+import { formatPlatform, type Platform } from '../registry/model/platform.ts';
 import { requireMatches } from './image/matches.ts';
 import { inspectPlatform, type InspectedImage, type InspectOptions } from './image/inspect.ts';
 import { findShadowed, platformImages, type PlatformImage } from './image/walk.ts';
-import type { ModuleState } from './kmod/module.ts';
-import { parseFilePattern } from './patterns.ts';
-import type { InspectedPlatformReport, InspectReport, ProgressListener } from './report.ts';
-
-/** An image: a place and a name in it. */
-export interface ImageLocation {
-  readonly repository: ImageRepository;
-  readonly selector: Selector;
-}
+import type { ModuleState } from './model/module.ts';
+import { parseFilePattern } from './model/patterns.ts';
+import type { InspectedPlatformReport, InspectReport, ProgressListener } from './model/report.ts';
 
 export interface InspectImageOptions {
   readonly image: ImageLocation;

@@ -1,10 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { access } from 'node:fs/promises';
 import type { Secret } from '../shared/secret.ts';
-import { SignerError } from './errors.ts';
-import { certificateFingerprint } from './keys/certificates.ts';
+import { SignerError } from './model/errors.ts';
+import { certificateFingerprint } from './cms/certificates.ts';
 import { createSelfSigned } from './keys/self-signed.ts';
-import { fileError, writeFilesAtomically, type NewFile } from './write-file.ts';
+import { fileError, writeFilesAtomically, type NewFile } from './files/write-file.ts';
 
 export interface GenerateKeyPairOptions {
   /** Common name of the certificate, up to 64 characters. */

@@ -1,19 +1,19 @@
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { parseSignedData } from './cms/parse-signed-data.ts';
 import { SignatureRefusal } from './cms/refusal.ts';
-import { SignerError } from './errors.ts';
-import type { HashAlgorithm } from './hash.ts';
-import type { Signer, SignerIdentifierForm } from './keys/signer.ts';
+import { SignerError } from './model/errors.ts';
+import type { HashAlgorithm } from './model/hash.ts';
+import type { Signer, SignerIdentifierForm } from './cms/signer.ts';
 import { analyzeNamedModule, type ModuleAnalysis } from './kmod/analyze-module.ts';
-import type { ByteSource } from './kmod/byte-source.ts';
+import type { ByteSource } from '../shared/byte-source.ts';
 import { packModule } from './kmod/compression.ts';
-import { fileSource } from './kmod/file-source.ts';
+import { fileSource } from '../shared/file-source.ts';
 import { createDetachedSignature } from './kmod/module-signature.ts';
 import { damagedModule } from './kmod/module-errors.ts';
 import { decideSignAction } from './kmod/sign-action.ts';
 import { encodeTrailer } from './kmod/trailer.ts';
-import type { ExistingSignaturePolicy, SignAction } from './report.ts';
-import { fileError, writeFileAtomically } from './write-file.ts';
+import type { ExistingSignaturePolicy, SignAction } from './model/report.ts';
+import { fileError, writeFileAtomically } from './files/write-file.ts';
 
 /** Where the signature comes from. */
 export type SignatureOrigin =

@@ -1,4 +1,4 @@
-import type { Manifest } from '../registry/manifest.ts';
+import type { Manifest } from '../registry/model/manifest.ts';
 import { digestOptions } from './image/annotations.ts';
 import { findAttachments, type FoundAttachments } from './image/attachments.ts';
 import { buildTree, type BuildOptions } from './image/build.ts';
@@ -13,11 +13,11 @@ import { Spool } from './image/spool.ts';
 import { findStatedResult } from './image/stated-result.ts';
 import { findShadowed, refuseArtifacts, requirePlatforms } from './image/walk.ts';
 import { hashWarnings } from './keys/warnings.ts';
-import type { SignReport } from './report.ts';
-import { resolveSignOptions, type ResolvedSignOptions, type SignImageOptions } from './sign-options.ts';
+import type { SignReport } from './model/report.ts';
+import { resolveSignOptions, type ResolvedSignOptions, type SignImageOptions } from './image/sign-options.ts';
 
-export type { ImageLocation } from './inspect-image.ts';
-export type { SignImageOptions } from './sign-options.ts';
+export type { ImageLocation } from './image/image-location.ts';
+export type { SignImageOptions } from './image/sign-options.ts';
 
 /**
  * Publishes an image with its kernel modules signed. The destination tag moves last, after the result

@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { inspectImage, type InspectImageOptions } from './inspect-image.ts';
-import type { InspectReport } from './report.ts';
+import type { InspectReport } from './model/report.ts';
 
 export interface VerifyImageOptions extends InspectImageOptions {
   /** The certificates that are trusted; at least one. */

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { intermediateImage, withDigest, withTag } from '../../src/builder/image-names.ts';
 import { nodeLabels, parseNodeLabel } from '../../src/builder/labels.ts';
 import { labelValue, objectName, shortHash } from '../../src/builder/names.ts';
-import { parseReference } from '../../src/registry/reference.ts';
+import { parseReference } from '../../src/registry/model/reference.ts';
 
 // As k8s.io/apimachinery/pkg/util/validation has them.
 const dnsLabel = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
-import { exitCodes, errorExitCodes } from '../../src/cli/exit-codes.ts';
+import { exitCodes, errorExitCodes } from '../../src/cli/output/exit-codes.ts';
 
 const root = new URL('../../', import.meta.url);
 const documents = [

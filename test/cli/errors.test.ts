@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { describeError, formatError } from '../../src/cli/output/errors.ts';
-import { RegistryError } from '../../src/registry/errors.ts';
+import { RegistryError } from '../../src/registry/model/errors.ts';
 
 const missing = new RegistryError({
   code: 'NOT_FOUND',

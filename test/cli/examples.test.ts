@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { commandTree, flattenTree } from '../../src/cli/completion/tree.ts';
 import { buildProgram } from '../../src/cli/program.ts';
-import { Runtime } from '../../src/cli/runtime.ts';
+import { Runtime } from '../../src/cli/session/runtime.ts';
 import { runProgram } from './run-program.ts';
 
 const paths = flattenTree(commandTree(buildProgram(new Runtime(new AbortController().signal))))

@@ -19,9 +19,9 @@ import {
   type DaemonSet,
   type Job,
   type Pod,
-} from '../../src/controller/cluster/resources.ts';
-import { moduleLoaderDaemonSet } from '../../src/controller/daemon-sets/module-loader.ts';
-import { RegistryClient } from '../../src/registry/client.ts';
+} from '../../src/controller/observe/cluster/resources.ts';
+import { moduleLoaderDaemonSet } from '../../src/controller/module/loading/module-loader.ts';
+import { RegistryClient } from '../../src/registry/image/client.ts';
 import { Secret } from '../../src/shared/secret.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';

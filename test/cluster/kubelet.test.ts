@@ -11,7 +11,7 @@ import {
   pods,
   secrets,
   type Job,
-} from '../../src/controller/cluster/resources.ts';
+} from '../../src/controller/observe/cluster/resources.ts';
 import { clusterPrograms, startCluster, type Cluster } from '../support/cluster/cluster.ts';
 import { hostImage } from '../support/cluster/images.ts';
 import type { Kubelet, TestNode } from '../support/cluster/kubelet.ts';

@@ -1,6 +1,6 @@
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { listPages } from '../../src/controller/runtime/api/list.ts';
-import { jobs, pods, type Job, type Pod } from '../../src/controller/cluster/resources.ts';
+import { jobs, pods, type Job, type Pod } from '../../src/controller/observe/cluster/resources.ts';
 import { waitFor } from '../support/wait-for.ts';
 
 const patience = { timeout: 50_000, interval: 100 };

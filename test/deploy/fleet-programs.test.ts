@@ -6,7 +6,7 @@ import {
   daemonSets,
   modules,
   validatingWebhookConfigurations,
-} from '../../src/controller/cluster/resources.ts';
+} from '../../src/controller/observe/cluster/resources.ts';
 import { managedClusterModules, managedClusters, manifestWorks } from '../../src/controller/hub/resources.ts';
 import { leases } from '../../src/controller/runtime/leader/lease.ts';
 import { clusterClaims } from '../../src/controller/spoke/resources.ts';

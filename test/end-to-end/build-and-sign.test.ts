@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { Informer } from '../../src/controller/runtime/cache/informer.ts';
 import { events } from '../../src/controller/runtime/event-recorder.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
-import { modules, type Pod } from '../../src/controller/cluster/resources.ts';
+import { modules, type Pod } from '../../src/controller/observe/cluster/resources.ts';
 import { parseModule } from '../../src/api/module/module.ts';
 import { inspectImage } from '../../src/signer/inspect-image.ts';
 import { eventually } from '../cluster/wait-for.ts';

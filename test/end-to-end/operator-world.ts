@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { parseModule, type Module } from '../../src/api/module/module.ts';
-import { daemonSets, jobs, modules, nodes, pods } from '../../src/controller/cluster/resources.ts';
-import type { DaemonSet, Job, Pod } from '../../src/controller/cluster/resources.ts';
+import { daemonSets, jobs, modules, nodes, pods } from '../../src/controller/observe/cluster/resources.ts';
+import type { DaemonSet, Job, Pod } from '../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';

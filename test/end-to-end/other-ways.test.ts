@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { configMaps } from '../../src/controller/cluster/resources.ts';
+import { configMaps } from '../../src/controller/observe/cluster/resources.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
 import { events } from '../../src/controller/runtime/event-recorder.ts';
 import { inspectImage } from '../../src/signer/inspect-image.ts';

@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { RegistryClient } from '../../src/registry/client.ts';
+import { RegistryClient } from '../../src/registry/image/client.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { Secret } from '../../src/shared/secret.ts';
 import { startDockerRegistry, testUser, type TestRegistry } from '../support/registries.ts';

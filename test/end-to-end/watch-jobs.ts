@@ -1,4 +1,4 @@
-import { jobs, type Job } from '../../src/controller/cluster/resources.ts';
+import { jobs, type Job } from '../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { Informer } from '../../src/controller/runtime/cache/informer.ts';
 

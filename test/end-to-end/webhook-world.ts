@@ -1,6 +1,6 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { validatingWebhookConfigurations } from '../../src/controller/cluster/resources.ts';
+import { validatingWebhookConfigurations } from '../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import type { WebhookObjects } from '../../src/controller/webhook/webhook-objects.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';

@@ -5,7 +5,7 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { RegistryClient } from '../../src/registry/client.ts';
+import { RegistryClient } from '../../src/registry/image/client.ts';
 import { finished, runProgram, startProgram } from '../cli/run-program.ts';
 import { storeImage, withParents } from '../support/images.ts';
 import { hashOf, mediaType, pushBlob } from '../support/distribution-client.ts';

@@ -4,7 +4,7 @@ import { execFileSync } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { RegistryClient } from '../../src/registry/client.ts';
+import { RegistryClient } from '../../src/registry/image/client.ts';
 import { finished, startProgram, type Finished } from '../cli/run-program.ts';
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts';
 import { storeImage, withParents } from '../support/images.ts';

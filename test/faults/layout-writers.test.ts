@@ -13,7 +13,7 @@ import { storeImage, withParents } from '../support/images.ts';
 import { describeWith } from '../support/programs.ts';
 import { createTestKey, helloModule, type TestKey } from '../support/signing.ts';
 import { waitFor } from '../support/wait-for.ts';
-import { describeBlob, noise } from '../registry/transfer-server.ts';
+import { describeBlob, noise } from '../registry/transfer/transfer-server.ts';
 
 const run = promisify(execFile);
 const patience = { timeout: 30_000, interval: 1 };

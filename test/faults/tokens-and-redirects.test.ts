@@ -2,7 +2,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { RegistryClient } from '../../src/registry/client.ts';
+import { RegistryClient } from '../../src/registry/image/client.ts';
 import { Secret } from '../../src/shared/secret.ts';
 import { runProgram, type Finished } from '../cli/run-program.ts';
 import { startFaultProxy, type ChooseFault, type FaultProxy } from '../support/fault-proxy.ts';

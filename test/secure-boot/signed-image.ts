@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { RegistryClient } from '../../src/registry/client.ts';
+import { RegistryClient } from '../../src/registry/image/client.ts';
 import { extractModules } from '../../src/signer/extract-image.ts';
-import type { Signer } from '../../src/signer/keys/signer.ts';
-import type { SignMode } from '../../src/signer/report.ts';
+import type { Signer } from '../../src/signer/cms/signer.ts';
+import type { SignMode } from '../../src/signer/model/report.ts';
 import { signImage } from '../../src/signer/sign-image.ts';
 import { kernelRelease } from '../support/debian-kernel.ts';
 import { storeImage, withParents } from '../support/images.ts';

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { customResourceDefinitions } from '../../src/api/crd/definitions.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
-import type { KubernetesObject } from '../../src/controller/runtime/object-key.ts';
-import type { Resource } from '../../src/controller/runtime/resource.ts';
+import type { KubernetesObject } from '../../src/controller/runtime/api/object-key.ts';
+import type { Resource } from '../../src/controller/runtime/api/resource.ts';
 
 /** A CustomResourceDefinition, as far as tests look at it. */
 export interface Definition extends KubernetesObject {

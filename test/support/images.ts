@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import { pack, type Header } from 'tar-stream';
-import { digestOf, type Digest } from '../../src/registry/digest.ts';
+import { digestOf, type Digest } from '../../src/registry/model/digest.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
-import type { Descriptor, ManifestFamily, RawManifest } from '../../src/registry/manifest.ts';
-import { dockerMediaTypes, layerMediaType, ociMediaTypes } from '../../src/registry/media-types.ts';
+import type { Descriptor, ManifestFamily, RawManifest } from '../../src/registry/model/manifest.ts';
+import { dockerMediaTypes, layerMediaType, ociMediaTypes } from '../../src/registry/model/media-types.ts';
 
 /** An entry of a test layer. `name` of a directory ends in `/`. */
 export interface TestEntry extends Partial<Omit<Header, 'name'>> {

@@ -1,4 +1,4 @@
-import type { Resource } from '../../src/controller/runtime/resource.ts';
+import type { Resource } from '../../src/controller/runtime/api/resource.ts';
 
 export const namespaces: Resource = {
   group: '',

@@ -2,11 +2,11 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll } from 'vitest';
-import { RegistryClient } from '../../src/registry/client.ts';
+import { RegistryClient } from '../../src/registry/image/client.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { generateKeyPair } from '../../src/signer/keygen.ts';
 import { loadSigner } from '../../src/signer/keys/load-signer.ts';
-import type { Signer } from '../../src/signer/keys/signer.ts';
+import type { Signer } from '../../src/signer/cms/signer.ts';
 import { startEmbedded, type TestRegistry } from './registries.ts';
 
 /** Our own small module, unsigned. */

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { labelMap, localObjectReference } from '../kubernetes.ts';
+import { labelMap, localObjectReference } from '../schema/kubernetes.ts';
 import { podTemplate } from './pod-template.ts';
 import { registryTls } from './registry-tls.ts';
 

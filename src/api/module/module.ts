@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { objectMeta, parseResource, type ResourceKind } from '../resource.ts';
+import { objectMeta, parseResource, type ResourceKind } from '../schema/resource.ts';
 import { moduleSpec } from './spec.ts';
 import { moduleStatus } from './status.ts';
 

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { affinity, labelMap, resourceRequirements, toleration } from '../kubernetes.ts';
+import { affinity, labelMap, resourceRequirements, toleration } from '../schema/kubernetes.ts';
 
 /**
  * Scheduling and size of a build or sign pod. What runs in the pod, its mounts and its privileges cannot be

@@ -7,7 +7,7 @@ import {
   toleration,
   volume,
   volumeMount,
-} from '../kubernetes.ts';
+} from '../schema/kubernetes.ts';
 import { kernelMapping, mappingDefaults } from './kernel-mapping.ts';
 import { modprobe } from './modprobe.ts';
 

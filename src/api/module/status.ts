@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { conditions } from '../kubernetes.ts';
+import { conditions } from '../schema/kubernetes.ts';
 
 const counters = z.object({
   nodesMatchingSelectorNumber: z.int32().optional().describe('Nodes that the selector finds.'),

@@ -1,8 +1,8 @@
 import type { Build } from '../module/build.ts';
 import type { KernelMapping } from '../module/kernel-mapping.ts';
 import type { ModuleLoaderContainer } from '../module/spec.ts';
-import { nonEmpty } from '../resource.ts';
-import type { Findings, Violation } from '../violation.ts';
+import { nonEmpty } from '../schema/resource.ts';
+import type { Findings, Violation } from '../schema/violation.ts';
 
 /** Checks that what container and mapping say about the build together is enough. */
 export function checkBuild(

@@ -1,8 +1,8 @@
 import type { KernelMapping } from '../module/kernel-mapping.ts';
 import type { ModuleLoaderContainer } from '../module/spec.ts';
-import { compileRegularExpression } from '../regular-expression.ts';
-import { nonEmpty } from '../resource.ts';
-import type { Findings, Violation } from '../violation.ts';
+import { compileRegularExpression } from '../schema/regular-expression.ts';
+import { nonEmpty } from '../schema/resource.ts';
+import type { Findings, Violation } from '../schema/violation.ts';
 import { checkBuild, checkSign } from './build-and-sign.ts';
 
 /** Checks which kernels and images the mappings name. */

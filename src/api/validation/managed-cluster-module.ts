@@ -1,5 +1,5 @@
 import type { ManagedClusterModule } from '../managed-cluster-module.ts';
-import type { Findings } from '../violation.ts';
+import type { Findings } from '../schema/violation.ts';
 import { checkModuleSpec } from './module-spec.ts';
 
 /** Checks a ManagedClusterModule: its Module, as the chosen clusters would have it. */

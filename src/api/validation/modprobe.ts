@@ -1,6 +1,6 @@
 import type { Modprobe } from '../module/modprobe.ts';
-import { nonEmpty } from '../resource.ts';
-import type { Violation } from '../violation.ts';
+import { nonEmpty } from '../schema/resource.ts';
+import type { Violation } from '../schema/violation.ts';
 
 /** Checks how modprobe is to be run. */
 export function checkModprobe(modprobe: Modprobe, path: string): Violation[] {

@@ -1,6 +1,6 @@
 import type { ModuleSpec } from '../module/spec.ts';
-import { nonEmpty } from '../resource.ts';
-import { mergeFindings, type Findings, type Violation } from '../violation.ts';
+import { nonEmpty } from '../schema/resource.ts';
+import { mergeFindings, type Findings, type Violation } from '../schema/violation.ts';
 import { checkKernelMappings } from './kernel-mappings.ts';
 import { checkModprobe } from './modprobe.ts';
 import { checkOperands } from './operands.ts';

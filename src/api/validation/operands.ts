@@ -1,7 +1,7 @@
 import { posix } from 'node:path';
 import type { V1Volume } from '@kubernetes/client-node';
 import type { ModuleSpec } from '../module/spec.ts';
-import type { Violation } from '../violation.ts';
+import type { Violation } from '../schema/violation.ts';
 import { isDnsSubdomain } from './patterns.ts';
 
 /** Where device plugins may look on nodes. */

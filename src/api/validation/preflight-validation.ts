@@ -1,4 +1,4 @@
-import type { Findings } from '../violation.ts';
+import type { Findings } from '../schema/violation.ts';
 
 /** Checks the kernel of a PreflightValidation, with the rule of KMM's webhook. Undefined: another field says which. */
 export function checkPreflightKernel(kernelVersion: string | undefined): Findings {

@@ -1,6 +1,6 @@
 import type { V1Toleration } from '@kubernetes/client-node';
-import { nonEmpty } from '../resource.ts';
-import type { Violation } from '../violation.ts';
+import { nonEmpty } from '../schema/resource.ts';
+import type { Violation } from '../schema/violation.ts';
 import { isLabelValue, isQualifiedName } from './patterns.ts';
 
 const effects: readonly (string | undefined)[] = ['NoSchedule', 'PreferNoSchedule', 'NoExecute', undefined];

@@ -1,10 +1,10 @@
-import { usageError } from '../errors.ts';
-import { examples, examplesHelp } from '../examples.ts';
+import { usageError } from '../output/usage-error.ts';
+import { examples, examplesHelp } from '../options/examples.ts';
 import { parseGoFlags, type GoFlags } from '../options/go-flags.ts';
 import { noRegistryFlags, type RegistryFlags } from '../options/registry-flags.ts';
 import { findPullSecrets } from '../options/secret-directory.ts';
 import { table } from '../output/text.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 const values: Readonly<Record<string, string>> = {
   unsignedimage: 'image to sign',

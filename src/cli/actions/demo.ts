@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { startRegistry } from '../../registry/server/server.ts';
 import { createTemporaryDirectory } from '../../shared/temporary-directory.ts';
 import { runDemo } from '../demo/story.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 /** The module as the package brings it, seen from the built program. */
 const moduleFile = fileURLToPath(new URL('../fixtures/hello/hello.ko', import.meta.url));

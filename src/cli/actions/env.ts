@@ -2,7 +2,7 @@ import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import { commandTree, flattenTree } from '../completion/tree.ts';
 import { environmentVariable } from '../options/environment.ts';
 import { table } from '../output/text.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 /** An environment variable and what it is for. */
 interface Variable {

@@ -1,9 +1,9 @@
-import { RegistryError } from '../../registry/errors.ts';
-import { exitCodes, type ExitCode } from '../exit-codes.ts';
-import type { ImageLocation } from '../../signer/inspect-image.ts';
-import { Images } from '../open-image.ts';
+import { RegistryError } from '../../registry/model/errors.ts';
+import { exitCodes, type ExitCode } from '../output/exit-codes.ts';
+import type { ImageLocation } from '../../signer/image/image-location.ts';
+import { Images } from '../session/open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 export interface ExistsOptions {
   readonly image: string;

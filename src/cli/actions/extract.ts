@@ -1,10 +1,10 @@
-import type { Platform } from '../../registry/platform.ts';
+import type { Platform } from '../../registry/model/platform.ts';
 import { extractModules } from '../../signer/extract-image.ts';
-import { Images } from '../open-image.ts';
+import { Images } from '../session/open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { given } from '../options/values.ts';
 import { count, formatBytes, printable, table } from '../output/text.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 export interface ExtractOptions {
   readonly image: string;

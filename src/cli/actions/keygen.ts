@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateKeyPair } from '../../signer/keygen.ts';
 import { passphraseFrom } from '../../signer/keys/passphrase.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 export interface KeygenOptions {
   readonly output: string;

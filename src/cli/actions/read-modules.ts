@@ -1,11 +1,11 @@
-import type { Platform } from '../../registry/platform.ts';
-import type { InspectReport } from '../../signer/report.ts';
+import type { Platform } from '../../registry/model/platform.ts';
+import type { InspectReport } from '../../signer/model/report.ts';
 import type { VerifyImageOptions } from '../../signer/verify-image.ts';
 import { loadTrustedCertificates } from '../kubernetes/certificates.ts';
-import { Images } from '../open-image.ts';
+import { Images } from '../session/open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { given } from '../options/values.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 /** What commands that read the modules of an image are told. */
 export interface ReadModulesOptions {

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { startRegistry, type StartRegistryOptions } from '../../registry/server/server.ts';
 import { whenAborted } from '../../shared/abortable.ts';
-import { usageError } from '../errors.ts';
-import type { Session } from '../session.ts';
+import { usageError } from '../output/usage-error.ts';
+import type { Session } from '../session/session.ts';
 
 export interface ServeRegistryOptions {
   readonly directory: string;

@@ -1,11 +1,11 @@
-import type { Descriptor } from '../../registry/manifest.ts';
-import type { Platform } from '../../registry/platform.ts';
+import type { Descriptor } from '../../registry/model/manifest.ts';
+import type { Platform } from '../../registry/model/platform.ts';
 import { platformImages } from '../../signer/image/walk.ts';
-import type { ImageLocation } from '../../signer/inspect-image.ts';
-import { Images } from '../open-image.ts';
+import type { ImageLocation } from '../../signer/image/image-location.ts';
+import { Images } from '../session/open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { writeDigestFile } from '../output/digest-file.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 export interface ResolveOptions {
   readonly image: string;

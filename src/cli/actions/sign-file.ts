@@ -1,13 +1,13 @@
 import { access } from 'node:fs/promises';
-import { hashAlgorithms, parseHash, type HashAlgorithm } from '../../signer/hash.ts';
+import { hashAlgorithms, parseHash, type HashAlgorithm } from '../../signer/model/hash.ts';
 import { loadSigner } from '../../signer/keys/load-signer.ts';
 import { passphraseFrom } from '../../signer/keys/passphrase.ts';
-import type { ExistingSignaturePolicy } from '../../signer/report.ts';
+import type { ExistingSignaturePolicy } from '../../signer/model/report.ts';
 import { signLocalModule, type SignatureOrigin, type SignedLocalModule } from '../../signer/sign-file.ts';
-import { usageError } from '../errors.ts';
+import { usageError } from '../output/usage-error.ts';
 import { createSecretReader } from '../kubernetes/secret-reader.ts';
 import { table } from '../output/text.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 export interface SignFileOptions {
   /** Whether the arguments may be those of scripts/sign-file: the command line names no key by option. */

@@ -1,18 +1,18 @@
-import type { Platform } from '../../registry/platform.ts';
-import type { HashAlgorithm } from '../../signer/hash.ts';
+import type { Platform } from '../../registry/model/platform.ts';
+import type { HashAlgorithm } from '../../signer/model/hash.ts';
 import { loadExternalSigner, loadSigner } from '../../signer/keys/load-signer.ts';
 import { passphraseFrom, type PassphraseProvider } from '../../signer/keys/passphrase.ts';
 import { isTokenUri } from '../../signer/keys/reference.ts';
-import type { ExistingSignaturePolicy, SignMode } from '../../signer/report.ts';
+import type { ExistingSignaturePolicy, SignMode } from '../../signer/model/report.ts';
 import { signImage, type SignImageOptions } from '../../signer/sign-image.ts';
-import { usageError } from '../errors.ts';
+import { usageError } from '../output/usage-error.ts';
 import { createSecretReader } from '../kubernetes/secret-reader.ts';
-import { Images } from '../open-image.ts';
+import { Images } from '../session/open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { given } from '../options/values.ts';
 import { writeDigestFile } from '../output/digest-file.ts';
 import { signReportText } from '../output/sign-report.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 export interface SignOptions {
   readonly source: string;

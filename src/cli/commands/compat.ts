@@ -1,5 +1,5 @@
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
-import type { Runtime } from '../runtime.ts';
+import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign compat signimage`. */
 export function addCompat(root: CommandUnknownOpts, runtime: Runtime): void {

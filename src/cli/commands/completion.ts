@@ -1,5 +1,5 @@
 import { Argument, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import type { Runtime } from '../runtime.ts';
+import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign completion SHELL`. */
 export function addCompletion(root: CommandUnknownOpts, runtime: Runtime): void {

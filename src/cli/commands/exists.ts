@@ -1,6 +1,6 @@
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
-import type { Runtime } from '../runtime.ts';
+import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign exists IMAGE`. */
 export function addExists(root: CommandUnknownOpts, runtime: Runtime): void {

@@ -1,8 +1,8 @@
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
-import { required } from '../errors.ts';
+import { required } from '../output/usage-error.ts';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
 import { fileOption, platformOption } from '../options/values.ts';
-import type { Runtime } from '../runtime.ts';
+import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign extract IMAGE`. */
 export function addExtract(root: CommandUnknownOpts, runtime: Runtime): void {

@@ -2,7 +2,7 @@ import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import { trustedCertificatesOption } from '../options/key-options.ts';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
 import { fileOption, platformsOption } from '../options/values.ts';
-import type { Runtime } from '../runtime.ts';
+import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign inspect IMAGE`. */
 export function addInspect(root: CommandUnknownOpts, runtime: Runtime): void {

@@ -1,6 +1,6 @@
 import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { required } from '../errors.ts';
-import type { Runtime } from '../runtime.ts';
+import { required } from '../output/usage-error.ts';
+import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign registry`. */
 export function addRegistry(root: CommandUnknownOpts, runtime: Runtime): void {

@@ -1,7 +1,7 @@
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
 import { platformOption } from '../options/values.ts';
-import type { Runtime } from '../runtime.ts';
+import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign resolve IMAGE`. */
 export function addResolve(root: CommandUnknownOpts, runtime: Runtime): void {

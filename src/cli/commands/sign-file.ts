@@ -1,6 +1,6 @@
 import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import { hashOption } from '../options/values.ts';
-import type { Runtime } from '../runtime.ts';
+import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign sign-file`. */
 export function addSignFile(root: CommandUnknownOpts, runtime: Runtime): void {

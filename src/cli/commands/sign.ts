@@ -1,9 +1,9 @@
 import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { required } from '../errors.ts';
+import { required } from '../output/usage-error.ts';
 import { certificateOption, keyOption, passphraseFileOption } from '../options/key-options.ts';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
 import { fileOption, hashOption, platformsOption, wholeNumber } from '../options/values.ts';
-import type { Runtime } from '../runtime.ts';
+import type { Runtime } from '../session/runtime.ts';
 
 const latestEpoch = 253_402_300_799;
 

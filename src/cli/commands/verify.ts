@@ -1,9 +1,9 @@
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
-import { usageError } from '../errors.ts';
+import { usageError } from '../output/usage-error.ts';
 import { trustedCertificatesOption } from '../options/key-options.ts';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
 import { fileOption, platformsOption } from '../options/values.ts';
-import type { Runtime } from '../runtime.ts';
+import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign verify IMAGE`. */
 export function addVerify(root: CommandUnknownOpts, runtime: Runtime): void {

@@ -1,6 +1,6 @@
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
-import type { Runtime } from '../runtime.ts';
-import { version } from '../version.ts';
+import type { Runtime } from '../session/runtime.ts';
+import { version } from '../output/version.ts';
 
 /** `kmm-sign version`. */
 export function addVersion(root: CommandUnknownOpts, runtime: Runtime): void {

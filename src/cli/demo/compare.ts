@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Descriptor } from '../../registry/manifest.ts';
+import type { Descriptor } from '../../registry/model/manifest.ts';
 import { extractModules } from '../../signer/extract-image.ts';
-import type { ImageLocation } from '../../signer/inspect-image.ts';
+import type { ImageLocation } from '../../signer/image/image-location.ts';
 
 /** The text that ends a signed module (kernel, include/linux/module_signature.h). */
 const signatureMarker = '~Module signature appended~\n';

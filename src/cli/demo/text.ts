@@ -1,4 +1,4 @@
-import type { SignReport } from '../../signer/report.ts';
+import type { SignReport } from '../../signer/model/report.ts';
 import { formatBytes, shortDigest } from '../output/text.ts';
 import type { LayerComparison, ModuleComparison } from './compare.ts';
 

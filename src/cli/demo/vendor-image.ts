@@ -3,10 +3,10 @@ import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { gzipSync } from 'node:zlib';
 import { pack } from 'tar-stream';
-import { digestOf } from '../../registry/digest.ts';
+import { digestOf } from '../../registry/model/digest.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
-import type { Descriptor } from '../../registry/manifest.ts';
-import { ociMediaTypes } from '../../registry/media-types.ts';
+import type { Descriptor } from '../../registry/model/manifest.ts';
+import { ociMediaTypes } from '../../registry/model/media-types.ts';
 
 /** Where the module lies in the demonstration's image. */
 export const demoModulePath = '/lib/modules/6.1.0-56-amd64/extra/hello.ko';

@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
-import { loadCertificates } from '../../signer/keys/certificates.ts';
-import type { Session } from '../session.ts';
+import { loadCertificates } from '../../signer/keys/load-certificates.ts';
+import type { Session } from '../session/session.ts';
 import { createSecretReader } from './secret-reader.ts';
 
 /** Loads the certificates that `--cert` names, several from one file if it holds several. @throws SignerError INVALID_CERTIFICATE */

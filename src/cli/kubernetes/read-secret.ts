@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { request, type RequestOptions } from 'node:https';
 import { text as readAll } from 'node:stream/consumers';
 import * as z from 'zod/mini';
-import { CliError } from '../errors.ts';
+import { CliError } from '../output/usage-error.ts';
 
 /** Where a pod finds its service account (Kubernetes, "Accessing the API from within a Pod"). */
 const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';

@@ -1,5 +1,5 @@
 import type { SecretReader } from '../../signer/keys/reference.ts';
-import type { Session } from '../session.ts';
+import type { Session } from '../session/session.ts';
 
 /** Reads Secrets for `k8s://` references. What that takes is loaded when a Secret is read. */
 export function createSecretReader(session: Session): SecretReader {

@@ -1,7 +1,7 @@
 import { logLevels, type LogLevel } from '../../controller/operator/json-logger.ts';
 import type { WebhookName } from '../../controller/webhook/webhooks.ts';
-import { usageError } from '../errors.ts';
-import { examplesHelp } from '../examples.ts';
+import { usageError } from '../output/usage-error.ts';
+import { examplesHelp } from '../options/examples.ts';
 import { parseGoFlags } from '../options/go-flags.ts';
 import { operatorExitCodeMeanings, operatorExitCodes } from './exit-codes.ts';
 

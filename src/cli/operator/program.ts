@@ -6,9 +6,9 @@ import type { RunOperatorOptions } from '../../controller/operator/run-operator.
 import type { LeadershipEnd } from '../../controller/runtime/leader/leader-election.ts';
 import type { Logger } from '../../shared/log.ts';
 import { KmmError } from '../../shared/errors.ts';
-import { usageError, type CliError } from '../errors.ts';
+import { usageError, type CliError } from '../output/usage-error.ts';
 import { printable } from '../output/text.ts';
-import { version } from '../version.ts';
+import { version } from '../output/version.ts';
 import { operatorExitCodes, type OperatorExitCode } from './exit-codes.ts';
 import { operatorHelp, parseOperatorFlags, type OperatorFlags } from './flags.ts';
 

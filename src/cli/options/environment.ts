@@ -1,5 +1,5 @@
 import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
-import { usageError } from '../errors.ts';
+import { usageError } from '../output/usage-error.ts';
 
 /** The environment variable that stands for an option: `--ca-file` is `KMM_SIGN_CA_FILE`. */
 export function environmentVariable(option: Pick<Option, 'long'>): string | null {

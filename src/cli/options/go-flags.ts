@@ -1,4 +1,4 @@
-import { usageError } from '../errors.ts';
+import { usageError } from '../output/usage-error.ts';
 
 /** The flags that a program knows: those with a value, and those that are true or false. */
 export interface GoFlagSet {

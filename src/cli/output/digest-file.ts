@@ -1,9 +1,9 @@
 import { constants } from 'node:fs';
 import { lstat, open, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { Digest } from '../../registry/digest.ts';
-import { SignerError } from '../../signer/errors.ts';
-import { fileError, writeFileAtomically } from '../../signer/write-file.ts';
+import type { Digest } from '../../registry/model/digest.ts';
+import { SignerError } from '../../signer/model/errors.ts';
+import { fileError, writeFileAtomically } from '../../signer/files/write-file.ts';
 
 /** Why a file that may be written cannot be replaced: it is mounted, or its folder is read-only or another's. */
 const inPlace: ReadonlySet<unknown> = new Set(['EACCES', 'EBUSY', 'EPERM', 'EROFS', 'EXDEV']);

@@ -1,5 +1,5 @@
 import { KmmError } from '../../shared/errors.ts';
-import { errorExitCodes, exitCodes, type ExitCode } from '../exit-codes.ts';
+import { errorExitCodes, exitCodes, type ExitCode } from './exit-codes.ts';
 import { printable } from './text.ts';
 
 /** An error as the program reports it. */

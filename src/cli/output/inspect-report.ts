@@ -1,4 +1,4 @@
-import type { InspectReport, ModuleReport } from '../../signer/report.ts';
+import type { InspectReport, ModuleReport } from '../../signer/model/report.ts';
 import { count, formatBytes, layersNotReadText, printable, shortDigest, table } from './text.ts';
 
 /** What `verify` prints for people: a line for every module, and one for all. */

@@ -1,4 +1,4 @@
-import type { ProgressEvent } from '../../signer/report.ts';
+import type { ProgressEvent } from '../../signer/model/report.ts';
 import { count, formatBytes, printable, shortDigest } from './text.ts';
 
 /** The line that an event deserves, or null: only what tells a reader of a log where the run stands. */

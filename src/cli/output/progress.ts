@@ -1,5 +1,5 @@
 import type { Traffic } from '../../registry/image/repository.ts';
-import type { ProgressEvent, ProgressListener } from '../../signer/report.ts';
+import type { ProgressEvent, ProgressListener } from '../../signer/model/report.ts';
 import type { LogFormat } from './logger.ts';
 import { describeProgress } from './progress-lines.ts';
 import { formatBytes } from './text.ts';

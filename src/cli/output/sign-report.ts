@@ -1,4 +1,4 @@
-import type { SignedModuleReport, SignedPlatformReport, SignReport } from '../../signer/report.ts';
+import type { SignedModuleReport, SignedPlatformReport, SignReport } from '../../signer/model/report.ts';
 import { count, formatBytes, layersNotReadText, printable, shortDigest, table } from './text.ts';
 
 /** What `sign` prints for people. The last line is the result's reference, when there is one. */

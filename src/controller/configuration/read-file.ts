@@ -1,7 +1,7 @@
 import { parseDocument } from 'yaml';
 import type { z } from 'zod';
-import { withoutNulls } from '../../api/resource.ts';
-import { formatPath, formatViolation } from '../../api/violation.ts';
+import { withoutNulls } from '../../api/schema/resource.ts';
+import { formatPath, formatViolation } from '../../api/schema/violation.ts';
 import { configurationError } from './errors.ts';
 import { suggestKey } from './known-keys.ts';
 import { configurationFile, keysWithoutEffect, sameKeys, type ConfigurationFile } from './schema.ts';

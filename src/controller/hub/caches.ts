@@ -5,15 +5,15 @@ import {
   type ManagedClusterModuleStatus,
 } from '../../api/managed-cluster-module.ts';
 import { checkManagedClusterModule } from '../../api/validation/managed-cluster-module.ts';
-import { summarizeViolations } from '../../api/violation.ts';
+import { summarizeViolations } from '../../api/schema/violation.ts';
 import { labelKeys } from '../../builder/labels.ts';
 import { KmmError } from '../../shared/errors.ts';
 import type { Logger } from '../../shared/log.ts';
-import type { CustomResource, FullMetadata } from '../cluster/resources.ts';
+import type { CustomResource, FullMetadata } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { Informer, type CacheEvent } from '../runtime/cache/informer.ts';
-import { keyOf, type ObjectKey } from '../runtime/object-key.ts';
-import { selects } from '../cluster/selects.ts';
+import { keyOf, type ObjectKey } from '../runtime/api/object-key.ts';
+import { selects } from '../observe/cluster/selects.ts';
 import { projectManagedCluster, type ManagedClusterFacts } from './managed-cluster.ts';
 import { managedClusterModules, managedClusters, manifestWorks } from './resources.ts';
 import { projectManifestWork, type WorkFacts } from './work-facts.ts';

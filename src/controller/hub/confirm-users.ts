@@ -2,7 +2,7 @@ import { parseManagedClusterModule } from '../../api/managed-cluster-module.ts';
 import { OutOfDate } from '../module/out-of-date.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/errors.ts';
+import { isApiError } from '../runtime/api/errors.ts';
 import type { CachedManagedClusterModule } from './caches.ts';
 import { viewVersionOf } from './module-view.ts';
 import { managedClusterModules } from './resources.ts';

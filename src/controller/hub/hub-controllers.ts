@@ -1,6 +1,6 @@
 import { objectOf, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ControllerOptions } from '../runtime/controller.ts';
-import type { ObjectKey } from '../runtime/object-key.ts';
+import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
 import { concernedBy, type CachedManagedClusterModule } from './caches.ts';

@@ -2,7 +2,7 @@ import { shortHash } from '../../builder/names.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
 import type { ImageResult } from '../module/kernel-result.ts';
 import { isSameValue } from '../runtime/same-value.ts';
-import type { MappingError } from '../kernel-mapping/errors.ts';
+import type { MappingError } from '../module/kernel-mapping/errors.ts';
 import { combineWants, type ImageUser, type ImageWant, type ImageWork } from './image-work.ts';
 
 /** Names an image in labels and queues. */

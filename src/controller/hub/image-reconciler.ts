@@ -1,7 +1,7 @@
 import type { HubImageStatus } from '../../api/managed-cluster-module.ts';
 import { labelKeys } from '../../builder/labels.ts';
 import { labelValue } from '../../builder/names.ts';
-import type { Job } from '../cluster/resources.ts';
+import type { Job } from '../observe/cluster/resources.ts';
 import type { ImageState } from '../image-pipeline/image-state.ts';
 import { deleteJobs, findGarbage, type JobGarbage } from '../module/job-garbage.ts';
 import { kernelEvents, type KernelEvent } from '../module/kernel-events.ts';
@@ -9,7 +9,7 @@ import { isSameResult, tryAdvance, type ImageResult } from '../module/kernel-res
 import { referencesOf } from '../module/references.ts';
 import { OutOfDate } from '../module/out-of-date.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
-import type { ObjectKey } from '../runtime/object-key.ts';
+import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { soonest } from '../runtime/soonest.ts';
 import type { CachedManagedClusterModule } from './caches.ts';
 import { confirmUsers } from './confirm-users.ts';

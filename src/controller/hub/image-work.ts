@@ -1,7 +1,7 @@
 import type { BuilderName } from '../../builder/builder.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
 import type { PipelineRequest } from '../image-pipeline/request.ts';
-import { MappingError } from '../kernel-mapping/errors.ts';
+import { MappingError } from '../module/kernel-mapping/errors.ts';
 import { reasonOf } from '../module/kernel-result.ts';
 import { distinct } from '../module/node-groups.ts';
 

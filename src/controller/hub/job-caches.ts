@@ -1,7 +1,7 @@
 import { labelKeys } from '../../builder/labels.ts';
 import type { Logger } from '../../shared/log.ts';
-import { projectJob, projectPod, type JobFacts, type PodFacts } from '../cluster/projections.ts';
-import { jobs, pods, type Job, type Pod } from '../cluster/resources.ts';
+import { projectJob, projectPod, type JobFacts, type PodFacts } from '../observe/cluster/projections.ts';
+import { jobs, pods, type Job, type Pod } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { Informer } from '../runtime/cache/informer.ts';
 

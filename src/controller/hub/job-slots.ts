@@ -1,4 +1,4 @@
-import type { JobFacts } from '../cluster/projections.ts';
+import type { JobFacts } from '../observe/cluster/projections.ts';
 
 export interface JobSlotsOptions {
   /** Jobs at a time. */

@@ -1,6 +1,6 @@
 import { z } from 'zod';
-import type { CustomResource } from '../cluster/resources.ts';
-import { readKernelClaims, type PublishedKernels } from '../kernel-claim/kernel-claim.ts';
+import type { CustomResource } from '../observe/cluster/resources.ts';
+import { readKernelClaims, type PublishedKernels } from '../spoke/kernel-claim/kernel-claim.ts';
 
 /** What is kept of a ManagedCluster. */
 export interface ManagedClusterFacts {

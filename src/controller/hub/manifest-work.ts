@@ -1,9 +1,9 @@
 import type { ManagedClusterModule } from '../../api/managed-cluster-module.ts';
 import { labelKeys } from '../../builder/labels.ts';
 import { labelValue } from '../../builder/names.ts';
-import type { CustomResource } from '../cluster/resources.ts';
-import { apiVersionOf } from '../runtime/resource.ts';
-import { modules } from '../cluster/resources.ts';
+import type { CustomResource } from '../observe/cluster/resources.ts';
+import { apiVersionOf } from '../runtime/api/resource.ts';
+import { modules } from '../observe/cluster/resources.ts';
 import { HubError } from './errors.ts';
 import { feedbackJsonPaths } from './feedback.ts';
 import { managedClusterModules, manifestWorks } from './resources.ts';

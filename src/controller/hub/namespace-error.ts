@@ -1,5 +1,5 @@
-import { isApiError } from '../runtime/errors.ts';
-import type { ObjectKey } from '../runtime/object-key.ts';
+import { isApiError } from '../runtime/api/errors.ts';
+import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { HubError } from './errors.ts';
 
 /**

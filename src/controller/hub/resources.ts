@@ -1,5 +1,5 @@
-import type { CustomResource } from '../cluster/resources.ts';
-import type { Resource } from '../runtime/resource.ts';
+import type { CustomResource } from '../observe/cluster/resources.ts';
+import type { Resource } from '../runtime/api/resource.ts';
 
 export const managedClusterModules: Resource<CustomResource> = {
   group: 'hub.kmm.sigs.x-k8s.io',

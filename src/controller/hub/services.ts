@@ -1,7 +1,7 @@
 import type { HubSettings } from '../configuration/configuration.ts';
 import type { PipelineServices } from '../image-pipeline/services.ts';
 import type { ImageMetrics } from '../module/metrics.ts';
-import type { ReferenceCache } from '../references/reference-cache.ts';
+import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
 import type { HubCaches } from './caches.ts';
 import type { HubJobCaches } from './job-caches.ts';

@@ -4,7 +4,7 @@ import type { ModuleName } from '../../builder/labels.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { HubError } from './errors.ts';
-import { resolveTarget } from '../kernel-mapping/resolve-target.ts';
+import { resolveTarget } from '../module/kernel-mapping/resolve-target.ts';
 
 /** Characters: a registry's host, a repository and a tag have fewer, and the status lists many of them. */
 const maxImageLength = 640;

@@ -2,7 +2,7 @@ import type { ManagedClusterModule } from '../../api/managed-cluster-module.ts';
 import type { KernelMapping } from '../../api/module/kernel-mapping.ts';
 import { moduleKind } from '../../api/module/module.ts';
 import type { ModuleLoaderContainer, ModuleSpec } from '../../api/module/spec.ts';
-import { nonEmpty } from '../../api/resource.ts';
+import { nonEmpty } from '../../api/schema/resource.ts';
 import { withDigest } from '../../builder/image-names.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
 import { spokeModuleName } from './targets.ts';

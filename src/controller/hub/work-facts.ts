@@ -1,7 +1,7 @@
 import { z } from 'zod';
 import { shortHash, type Json } from '../../builder/names.ts';
-import type { CustomResource } from '../cluster/resources.ts';
-import { keyOf, type ObjectKey } from '../runtime/object-key.ts';
+import type { CustomResource } from '../observe/cluster/resources.ts';
+import { keyOf, type ObjectKey } from '../runtime/api/object-key.ts';
 import { readFeedback, type ModuleFeedback } from './feedback.ts';
 
 /** What is kept of a ManifestWork. */

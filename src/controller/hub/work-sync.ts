@@ -1,7 +1,7 @@
 import { manifestWorks } from './resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/errors.ts';
-import { formatKey } from '../runtime/object-key.ts';
+import { isApiError } from '../runtime/api/errors.ts';
+import { formatKey } from '../runtime/api/object-key.ts';
 import type { HubCaches } from './caches.ts';
 import { throwNamespaceError } from './namespace-error.ts';
 import type { DesiredManifestWork } from './manifest-work.ts';

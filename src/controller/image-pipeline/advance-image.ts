@@ -1,7 +1,7 @@
-import type { ResolvedImage } from '../images/resolve.ts';
-import { jobs } from '../cluster/resources.ts';
-import { ReferenceCache } from '../references/reference-cache.ts';
-import { isApiError } from '../runtime/errors.ts';
+import type { ResolvedImage } from '../observe/images/resolve.ts';
+import { jobs } from '../observe/cluster/resources.ts';
+import { ReferenceCache } from '../observe/references/reference-cache.ts';
+import { isApiError } from '../runtime/api/errors.ts';
 import type { ImageFacts } from './facts.ts';
 import type { PipelineResult } from './image-state.ts';
 import { findCertificate, findCredentials, findDockerfileOf, type Credentials } from './inputs.ts';

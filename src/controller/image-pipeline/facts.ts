@@ -1,5 +1,5 @@
-import type { ResolvedImage } from '../images/resolve.ts';
-import type { CertificateSecret } from '../references/kept.ts';
+import type { ResolvedImage } from '../observe/images/resolve.ts';
+import type { CertificateSecret } from '../observe/references/kept.ts';
 import type { JobProgress } from './job-tries.ts';
 
 /** An image by tag, and the digest that the tag had. */

@@ -1,7 +1,7 @@
-import type { JobFacts, PodFacts } from '../cluster/projections.ts';
-import { pods } from '../cluster/resources.ts';
-import { formatKey, type ObjectKey } from '../runtime/object-key.ts';
-import { pathOf } from '../runtime/resource.ts';
+import type { JobFacts, PodFacts } from '../observe/cluster/projections.ts';
+import { pods } from '../observe/cluster/resources.ts';
+import { formatKey, type ObjectKey } from '../runtime/api/object-key.ts';
+import { pathOf } from '../runtime/api/resource.ts';
 import type { EarlierState } from './image-state.ts';
 import { linesOfFailure } from './log-lines.ts';
 import type { PipelineServices } from './services.ts';

@@ -4,7 +4,7 @@ import { findDriverToolkit, needsDriverToolkit } from '../../builder/driver-tool
 import type { BuildFacts, JobFacts } from '../../builder/job-facts.ts';
 import { signJob } from '../../builder/sign-job.ts';
 import type { SignTarget } from '../../builder/target.ts';
-import type { CertificateSecret } from '../references/kept.ts';
+import type { CertificateSecret } from '../observe/references/kept.ts';
 import { PipelineError } from './errors.ts';
 import type { Dockerfile, SignSource } from './facts.ts';
 import type { Credentials } from './inputs.ts';

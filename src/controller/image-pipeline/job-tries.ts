@@ -1,5 +1,5 @@
-import type { JobFacts } from '../cluster/projections.ts';
-import type { ObjectKey } from '../runtime/object-key.ts';
+import type { JobFacts } from '../observe/cluster/projections.ts';
+import type { ObjectKey } from '../runtime/api/object-key.ts';
 
 /** How the tries of one piece of work stand. */
 export type JobProgress = {

@@ -1,8 +1,8 @@
 import type { RegistryTls } from '../../api/module/registry-tls.ts';
 import { buildInputsHash } from '../../builder/job-hash.ts';
 import type { BuildTarget, SignTarget } from '../../builder/target.ts';
-import type { ResolvedImage } from '../images/resolve.ts';
-import type { ObjectKey } from '../runtime/object-key.ts';
+import type { ResolvedImage } from '../observe/images/resolve.ts';
+import type { ObjectKey } from '../runtime/api/object-key.ts';
 import type { ImageFacts, SignSource } from './facts.ts';
 import type { PipelineResult } from './image-state.ts';
 import type { JobProgress } from './job-tries.ts';

@@ -1,7 +1,7 @@
-import { fromLibrary } from '../cluster/from-library.ts';
-import type { PodFacts } from '../cluster/projections.ts';
-import { jobs, type Job } from '../cluster/resources.ts';
-import { isApiError } from '../runtime/errors.ts';
+import { fromLibrary } from '../observe/cluster/from-library.ts';
+import type { PodFacts } from '../observe/cluster/projections.ts';
+import { jobs, type Job } from '../observe/cluster/resources.ts';
+import { isApiError } from '../runtime/api/errors.ts';
 import { describeFailure, podOf } from './job-failure.ts';
 import type { JobOf } from './job-manifests.ts';
 import { standingOf, type JobProgress } from './job-tries.ts';

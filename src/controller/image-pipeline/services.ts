@@ -3,10 +3,10 @@ import type { BuilderName } from '../../builder/builder.ts';
 import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
 import type { ProxySettings, TrustedCertificates } from '../../builder/job-facts.ts';
 import type { Logger } from '../../shared/log.ts';
-import type { ClusterCaches } from '../cluster/caches.ts';
-import type { Job } from '../cluster/resources.ts';
-import type { ImageRegistry } from '../images/image-registry.ts';
-import type { ReferenceCache } from '../references/reference-cache.ts';
+import type { ClusterCaches } from '../observe/cluster/caches.ts';
+import type { Job } from '../observe/cluster/resources.ts';
+import type { ImageRegistry } from '../observe/images/image-registry.ts';
+import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 
 /** What the operator's configuration says about building and signing. */

@@ -1,5 +1,5 @@
 import type { z } from 'zod';
-import type { condition as conditionSchema } from '../../api/kubernetes.ts';
+import type { condition as conditionSchema } from '../../api/schema/kubernetes.ts';
 
 export type Condition = z.output<typeof conditionSchema>;
 

@@ -1,6 +1,6 @@
 import { findFieldsNotActedOn, type FieldFacts } from '../../api/module/not-acted-on.ts';
 import { parseKernel } from '../../builder/kernel.ts';
-import { findIdleMappings } from '../kernel-mapping/find-mapping.ts';
+import { findIdleMappings } from './kernel-mapping/find-mapping.ts';
 import type { Finding } from './conditions.ts';
 import type { KernelResult } from './kernel-result.ts';
 import type { NamedModule } from './named-module.ts';

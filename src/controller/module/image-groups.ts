@@ -1,6 +1,6 @@
 import type { ModuleTarget } from '../../builder/target.ts';
 import { KmmError } from '../../shared/errors.ts';
-import { MappingError } from '../kernel-mapping/errors.ts';
+import { MappingError } from './kernel-mapping/errors.ts';
 import type { WantedKernel } from './wanted-kernels.ts';
 import type { NodeGroup } from './node-groups.ts';
 

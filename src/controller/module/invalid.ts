@@ -1,4 +1,4 @@
-import type { FullMetadata } from '../cluster/resources.ts';
+import type { FullMetadata } from '../observe/cluster/resources.ts';
 import type { Happening } from '../runtime/event-recorder.ts';
 import { toConditions, type Condition, type Finding } from './conditions.ts';
 

@@ -1,8 +1,8 @@
 import { kernelLabelValue } from '../../builder/labels.ts';
-import type { JobFacts } from '../cluster/projections.ts';
-import { jobs } from '../cluster/resources.ts';
+import type { JobFacts } from '../observe/cluster/projections.ts';
+import { jobs } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/errors.ts';
+import { isApiError } from '../runtime/api/errors.ts';
 import { soonest } from '../runtime/soonest.ts';
 
 const defaultUnusedDelay = 60_000;

@@ -1,11 +1,11 @@
 import { objectOf, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ControllerOptions } from '../runtime/controller.ts';
-import type { ObjectKey } from '../runtime/object-key.ts';
+import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { labelKeys } from '../../builder/labels.ts';
-import type { ClusterCaches } from '../cluster/caches.ts';
-import { kernelAskedFor, type CachedPreflight } from '../cluster/preflights.ts';
-import type { NodeFacts, PodFacts } from '../cluster/projections.ts';
-import { selects } from '../cluster/selects.ts';
+import type { ClusterCaches } from '../observe/cluster/caches.ts';
+import { kernelAskedFor, type CachedPreflight } from '../observe/cluster/preflights.ts';
+import type { NodeFacts, PodFacts } from '../observe/cluster/projections.ts';
+import { selects } from '../observe/cluster/selects.ts';
 import { ModuleReconciler, type ModuleServices } from './reconcile.ts';
 
 /** The Module controller: what its work is, and which events start it. */

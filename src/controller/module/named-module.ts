@@ -1,7 +1,7 @@
 import type { V1OwnerReference } from '@kubernetes/client-node';
 import type { Module } from '../../api/module/module.ts';
 import type { ModuleName } from '../../builder/labels.ts';
-import type { CachedModule } from '../cluster/caches.ts';
+import type { CachedModule } from '../observe/cluster/caches.ts';
 
 /** A Module from the API server: namespace, UID and resource version are there. */
 export type NamedModule = Module & {

@@ -1,6 +1,6 @@
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/errors.ts';
-import { modules } from '../cluster/resources.ts';
+import { isApiError } from '../runtime/api/errors.ts';
+import { modules } from '../observe/cluster/resources.ts';
 import type { NamedModule } from './named-module.ts';
 
 /** The cache does not have the Module yet as it is now. Its event will come. */

@@ -1,4 +1,4 @@
-import type { Reference } from '../references/reference.ts';
+import type { Reference } from '../observe/references/reference.ts';
 import { KmmError } from '../../shared/errors.ts';
 import type { WantedKernel } from './wanted-kernels.ts';
 

@@ -1,6 +1,6 @@
 import type { ModuleTarget } from '../../builder/target.ts';
 import { KmmError } from '../../shared/errors.ts';
-import { resolveTarget } from '../kernel-mapping/resolve-target.ts';
+import { resolveTarget } from './kernel-mapping/resolve-target.ts';
 import { moduleNameOf, type NamedModule } from './named-module.ts';
 import type { NodeGroup } from './node-groups.ts';
 

@@ -1,9 +1,9 @@
 import type { Registry } from 'prom-client';
 import type { Logger } from '../../shared/log.ts';
-import type { ClusterCaches } from '../cluster/caches.ts';
-import type { PreflightCaches } from '../cluster/preflights.ts';
+import type { ClusterCaches } from '../observe/cluster/caches.ts';
+import type { PreflightCaches } from '../observe/cluster/preflights.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
-import type { CustomResource } from '../cluster/resources.ts';
+import type { CustomResource } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import type { Informer } from '../runtime/cache/informer.ts';
 import type { Controller } from '../runtime/controller.ts';

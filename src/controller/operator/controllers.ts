@@ -1,6 +1,6 @@
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { createModuleController } from '../module/module-controller.ts';
-import { createNodeLabelsController } from '../node-labels/controller.ts';
+import { createNodeLabelsController } from '../module/labels/controller.ts';
 import { createPreflightControllers } from '../preflight/controllers.ts';
 import { createClaimCache, createClaimPublisher } from '../spoke/claim-publisher.ts';
 import type { ControllerFactory, OperatorContext } from './context.ts';

@@ -1,6 +1,6 @@
 import { Gauge, type Registry } from 'prom-client';
 import type { Module } from '../../api/module/module.ts';
-import type { CachedModule } from '../cluster/caches.ts';
+import type { CachedModule } from '../observe/cluster/caches.ts';
 
 /** What KMM's gauges are computed from. */
 export interface KmmMetricsSources {

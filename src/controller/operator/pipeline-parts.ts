@@ -1,8 +1,8 @@
-import { DriverToolkitImages } from '../driver-toolkit/driver-toolkit-images.ts';
-import { ImageRegistry } from '../images/image-registry.ts';
+import { DriverToolkitImages } from '../observe/driver-toolkit/driver-toolkit-images.ts';
+import { ImageRegistry } from '../observe/images/image-registry.ts';
 import type { PipelineSettings } from '../image-pipeline/services.ts';
 import { createImageMetrics, type ImageMetrics } from '../module/metrics.ts';
-import { ReferenceCache } from '../references/reference-cache.ts';
+import { ReferenceCache } from '../observe/references/reference-cache.ts';
 import type { OperatorContext } from './context.ts';
 
 /** What building and signing takes, of a Module controller and of a hub's. */

@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client';
 import type { Logger } from '../../shared/log.ts';
-import { createServerCertificate } from '../certificates/server-certificate.ts';
+import { createServerCertificate } from '../webhook/certificates/server-certificate.ts';
 import type { MetricsSettings } from '../configuration/configuration.ts';
 import type { BindAddress } from '../configuration/values.ts';
 import type { ApiClient } from '../runtime/api/client.ts';

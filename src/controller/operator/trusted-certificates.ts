@@ -1,8 +1,8 @@
-import { configMaps } from '../cluster/resources.ts';
+import { configMaps } from '../observe/cluster/resources.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { configurationError } from '../configuration/errors.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/errors.ts';
+import { isApiError } from '../runtime/api/errors.ts';
 
 /**
  * Reads the certificates of registries' authorities that the configuration names; undefined when it names none.

@@ -1,8 +1,8 @@
 import type { ModuleTarget } from '../../builder/target.ts';
-import type { FoundModule } from '../images/find-module.ts';
+import type { FoundModule } from '../observe/images/find-module.ts';
 import { findCertificate, findCredentials } from '../image-pipeline/inputs.ts';
 import type { PipelineRequest } from '../image-pipeline/request.ts';
-import { nonEmpty } from '../../api/resource.ts';
+import { nonEmpty } from '../../api/schema/resource.ts';
 import type { PreflightServices } from './services.ts';
 import { failed, succeeded, type Verification } from './verification.ts';
 

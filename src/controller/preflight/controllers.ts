@@ -1,11 +1,11 @@
-import type { CachedModule } from '../cluster/caches.ts';
-import type { CachedPreflight } from '../cluster/preflights.ts';
+import type { CachedModule } from '../observe/cluster/caches.ts';
+import type { CachedPreflight } from '../observe/cluster/preflights.ts';
 import { kernelLabelValue } from '../../builder/labels.ts';
 import { parseKernel } from '../../builder/kernel.ts';
 import { objectOf, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
-import type { ObjectKey } from '../runtime/object-key.ts';
+import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { PreflightOcpReconciler } from './ocp-reconcile.ts';
 import { PreflightReconciler } from './reconcile.ts';

@@ -1,10 +1,10 @@
 import type { PreflightStatus, PreflightValidation, VerifiedModule } from '../../api/preflight-validation.ts';
-import type { CachedPreflight } from '../cluster/preflights.ts';
-import { preflightValidations } from '../cluster/resources.ts';
+import type { CachedPreflight } from '../observe/cluster/preflights.ts';
+import { preflightValidations } from '../observe/cluster/resources.ts';
 import type { Finding } from '../module/conditions.ts';
 import { referencesOf } from '../module/references.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
-import type { ObjectKey } from '../runtime/object-key.ts';
+import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { soonest } from '../runtime/soonest.ts';
 import { collectJobs } from './garbage.ts';

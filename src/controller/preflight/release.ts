@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { driverToolkitTable } from '../../builder/driver-toolkit.ts';
-import type { ImageAccess } from '../images/access.ts';
+import type { ImageAccess } from '../observe/images/access.ts';
 import { architecturesFor } from './architectures.ts';
 import { PreflightError } from './errors.ts';
 import type { PreflightServices } from './services.ts';

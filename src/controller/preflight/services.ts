@@ -1,9 +1,9 @@
-import type { ClusterCaches } from '../cluster/caches.ts';
-import type { PreflightCaches } from '../cluster/preflights.ts';
+import type { ClusterCaches } from '../observe/cluster/caches.ts';
+import type { PreflightCaches } from '../observe/cluster/preflights.ts';
 import type { PipelineServices } from '../image-pipeline/services.ts';
-import type { ImageRegistry } from '../images/image-registry.ts';
-import type { NamespacedKey } from '../references/reference.ts';
-import type { ReferenceCache } from '../references/reference-cache.ts';
+import type { ImageRegistry } from '../observe/images/image-registry.ts';
+import type { NamespacedKey } from '../observe/references/reference.ts';
+import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 
 /** What the preflight controllers work with. */
 export interface PreflightServices extends PipelineServices {

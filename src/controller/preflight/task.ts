@@ -1,5 +1,5 @@
 import { parseKernel, type Kernel } from '../../builder/kernel.ts';
-import { kernelAskedFor, type CachedPreflight } from '../cluster/preflights.ts';
+import { kernelAskedFor, type CachedPreflight } from '../observe/cluster/preflights.ts';
 
 /** Annotations of ours on PreflightValidations. */
 export const preflightAnnotations = {

@@ -2,8 +2,8 @@ import type { ModuleName } from '../../builder/labels.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
 import type { Kernel } from '../../builder/kernel.ts';
 import { KmmError } from '../../shared/errors.ts';
-import type { CachedModule } from '../cluster/caches.ts';
-import { resolveTarget } from '../kernel-mapping/resolve-target.ts';
+import type { CachedModule } from '../observe/cluster/caches.ts';
+import { resolveTarget } from '../module/kernel-mapping/resolve-target.ts';
 import { moduleNameOf, namedModule, type NamedModule } from '../module/named-module.ts';
 import { failed, succeeded, type Verification } from './verification.ts';
 

@@ -1,9 +1,9 @@
 import { performance } from 'node:perf_hooks';
 import { silentLogger, type Logger } from '../../shared/log.ts';
 import type { CacheEvent, Informer } from './cache/informer.ts';
-import { TerminalError } from './errors.ts';
+import { TerminalError } from './api/errors.ts';
 import type { ControllerMetrics } from './metrics.ts';
-import { formatKey, type KubernetesObject, type ObjectKey } from './object-key.ts';
+import { formatKey, type KubernetesObject, type ObjectKey } from './api/object-key.ts';
 import { WorkQueue, type WorkQueueOptions } from './work-queue.ts';
 
 /** What a reconciler wants next. */

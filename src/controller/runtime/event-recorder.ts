@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { silentLogger, type Logger } from '../../shared/log.ts';
 import type { ApiClient } from './api/client.ts';
 import { microTime } from './leader/lease.ts';
-import type { KubernetesObject } from './object-key.ts';
-import { apiVersionOf, type Resource } from './resource.ts';
+import type { KubernetesObject } from './api/object-key.ts';
+import { apiVersionOf, type Resource } from './api/resource.ts';
 
 /** events.k8s.io/v1 Event, as far as it is used. */
 export interface KubernetesEvent extends KubernetesObject {

@@ -1,6 +1,6 @@
 import type { ApiClient, CallOptions } from './api/client.ts';
-import { keyOf, type KubernetesObject } from './object-key.ts';
-import type { Resource } from './resource.ts';
+import { keyOf, type KubernetesObject } from './api/object-key.ts';
+import type { Resource } from './api/resource.ts';
 
 /** Whether an object is to be deleted once its finalizers are gone. */
 export function isBeingDeleted({ metadata }: KubernetesObject): boolean {

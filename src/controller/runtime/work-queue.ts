@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
-import { backoffDelay, type BackoffLimits } from './backoff.ts';
-import { formatKey, parseKey, type ObjectKey } from './object-key.ts';
+import { backoffDelay, type BackoffLimits } from '../../shared/backoff.ts';
+import { formatKey, parseKey, type ObjectKey } from './api/object-key.ts';
 
 /** What a queue tells, for metrics. Times in seconds. */
 export interface QueueObserver {

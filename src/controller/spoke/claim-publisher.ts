@@ -1,11 +1,11 @@
 import type { Logger } from '../../shared/log.ts';
-import type { NodeFacts } from '../cluster/projections.ts';
-import type { CustomResource, Node } from '../cluster/resources.ts';
-import { assignKernelClaims, kernelClaimName, kernelClaimNames } from '../kernel-claim/kernel-claim.ts';
+import type { NodeFacts } from '../observe/cluster/projections.ts';
+import type { CustomResource, Node } from '../observe/cluster/resources.ts';
+import { assignKernelClaims, kernelClaimName, kernelClaimNames } from './kernel-claim/kernel-claim.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { Informer, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ReconcileResult } from '../runtime/controller.ts';
-import { isApiError } from '../runtime/errors.ts';
+import { isApiError } from '../runtime/api/errors.ts';
 import type { ControllerMetrics } from '../runtime/metrics.ts';
 import { clusterClaims } from './resources.ts';
 

@@ -1,5 +1,5 @@
-import type { CustomResource } from '../cluster/resources.ts';
-import type { Resource } from '../runtime/resource.ts';
+import type { CustomResource } from '../observe/cluster/resources.ts';
+import type { Resource } from '../runtime/api/resource.ts';
 
 /** Open Cluster Management: a fact about a cluster, made there, which its hub gets to see. */
 export const clusterClaims: Resource<CustomResource> = {

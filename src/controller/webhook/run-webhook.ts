@@ -1,8 +1,8 @@
 import type { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from '../../shared/log.ts';
-import { followCertificateFolder, readCertificateFolder } from '../certificates/certificate-folder.ts';
-import { rotateCertificates } from '../certificates/rotation.ts';
-import type { ServerCertificate } from '../certificates/server-certificate.ts';
+import { followCertificateFolder, readCertificateFolder } from './certificates/certificate-folder.ts';
+import { rotateCertificates } from './certificates/rotation.ts';
+import type { ServerCertificate } from './certificates/server-certificate.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { serveHealth } from '../operator/servers.ts';
 import { ApiClient } from '../runtime/api/client.ts';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { Logger } from '../../shared/log.ts';
-import type { ServerCertificate } from '../certificates/server-certificate.ts';
+import type { ServerCertificate } from './certificates/server-certificate.ts';
 import {
   formatAdmissionReview,
   parseAdmissionRequest,

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { silentLogger, type Logger } from '../../shared/log.ts';
-import type { CredentialSource } from '../options.ts';
+import type { CredentialSource } from '../model/options.ts';
 import { parseAuthConfig } from './auth-config.ts';
 import { authConfigKeychain, authFileKeychain, type HelperContext } from './auth-file-keychain.ts';
 import { anonymousKeychain, firstOf, fixedKeychain, type Keychain } from './keychain.ts';

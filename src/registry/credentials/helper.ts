@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
 import type { Logger } from '../../shared/log.ts';
 import { Secret } from '../../shared/secret.ts';
-import { RegistryError } from '../errors.ts';
-import { printable } from '../http/printable.ts';
+import { RegistryError } from '../model/errors.ts';
+import { printable } from '../../shared/printable.ts';
 import type { Credential } from './keychain.ts';
 
 export interface HelperRequest {

@@ -1,4 +1,4 @@
-import { dockerHub } from '../reference.ts';
+import { dockerHub } from '../model/reference.ts';
 import type { CredentialTarget } from './keychain.ts';
 
 /** A key of an auth file, taken apart: which part of which registry it speaks of. */

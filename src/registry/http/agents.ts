@@ -2,7 +2,7 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import type { LookupFunction } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import type { TlsMaterial } from './certificate-files.ts';
 import { createCheckedLookup } from './checked-lookup.ts';
 import type { AgentPair } from './got-transport.ts';

@@ -3,7 +3,7 @@ import type { Logger } from '../../shared/log.ts';
 import { Recent } from '../../shared/recent.ts';
 import { Secret } from '../../shared/secret.ts';
 import { describeCredential, type Credential, type Keychain } from '../credentials/keychain.ts';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import type { Challenge } from './challenge.ts';
 import { resolveRealm } from './realm.ts';
 import { readsOnly, scopeKey } from './scopes.ts';

@@ -1,6 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 
 /** What TLS needs beside the system's authorities; PEM. */
 export interface TlsMaterial {

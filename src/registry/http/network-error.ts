@@ -1,4 +1,4 @@
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { unsafeAddressCode } from './checked-lookup.ts';
 import { redactedUrl } from './redacted-url.ts';
 

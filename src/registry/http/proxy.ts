@@ -1,5 +1,5 @@
 import { BlockList, isIP } from 'node:net';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { addressClass, bareHost, plainAddress } from './address.ts';
 
 /** Where proxy settings are read from. */

@@ -1,9 +1,9 @@
 import { homedir } from 'node:os';
 import { silentLogger } from '../../shared/log.ts';
 import type { Keychain } from '../credentials/keychain.ts';
-import { RegistryError } from '../errors.ts';
-import type { RegistryOptions } from '../options.ts';
-import { dockerHub } from '../reference.ts';
+import { RegistryError } from '../model/errors.ts';
+import type { RegistryOptions } from '../model/options.ts';
+import { dockerHub } from '../model/reference.ts';
 import { createAgents } from './agents.ts';
 import { certificateDirectories, readTlsMaterial } from './certificate-files.ts';
 import { createGotTransport } from './got-transport.ts';

@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
 import type { ErrorFacts } from '../../shared/errors.ts';
 import { parseRetryAfter } from '../../shared/http-retry.ts';
-import { RegistryError, type RegistryErrorCode } from '../errors.ts';
-import { printable } from './printable.ts';
+import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
+import { printable } from '../../shared/printable.ts';
 import { redactedUrl } from './redacted-url.ts';
 import { readAtMost } from './response-body.ts';
 import type { HttpResponse } from './transport.ts';

@@ -1,6 +1,6 @@
 import * as z from 'zod/mini';
 import { Secret } from '../../shared/secret.ts';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import type { Credential } from '../credentials/keychain.ts';
 import { redactedUrl } from './redacted-url.ts';
 import { isPage } from './response-error.ts';

@@ -1,4 +1,4 @@
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { mayLeadTo, withTlsOf } from './address.ts';
 import { redactedUrl } from './redacted-url.ts';
 import { discardBody } from './response-body.ts';

@@ -2,7 +2,7 @@ import { sleep as sleepWithTimer } from '../../shared/abortable.ts';
 import { isTransientStatus, parseRetryAfter } from '../../shared/http-retry.ts';
 import type { Logger } from '../../shared/log.ts';
 import { Recent } from '../../shared/recent.ts';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { isTransient } from './network-error.ts';
 import { redactedUrl } from './redacted-url.ts';
 import { discardBody } from './response-body.ts';

@@ -1,5 +1,5 @@
 import type { Logger } from '../../shared/log.ts';
-import { printable } from './printable.ts';
+import { printable } from '../../shared/printable.ts';
 import type { Transport } from './transport.ts';
 
 /** Different warnings that are shown for one registry; the rest would be noise. */

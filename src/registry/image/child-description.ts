@@ -1,4 +1,4 @@
-import type { Descriptor } from '../manifest.ts';
+import type { Descriptor } from '../model/manifest.ts';
 
 /** What a child of an index tells of another child: it speaks of one exact digest and is wrong about any other image. */
 export interface ChildDescription {

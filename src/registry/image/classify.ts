@@ -1,7 +1,7 @@
-import { RegistryError } from '../errors.ts';
-import type { ImageManifest } from '../manifest.ts';
-import { isFileSystemLayerType, isImageConfigType } from '../media-types.ts';
-import { isUnknownPlatform, type Platform } from '../platform.ts';
+import { RegistryError } from '../model/errors.ts';
+import type { ImageManifest } from '../model/manifest.ts';
+import { isFileSystemLayerType, isImageConfigType } from '../model/media-types.ts';
+import { isUnknownPlatform, type Platform } from '../model/platform.ts';
 import { readImageConfig, type ImageConfig } from './config.ts';
 import type { ImageRepository, OperationOptions } from './repository.ts';
 

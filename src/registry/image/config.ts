@@ -1,6 +1,6 @@
-import { digestOf, isDigest, type Digest } from '../digest.ts';
-import type { Descriptor, ImageManifest, JsonObject } from '../manifest.ts';
-import { parsePlatformObject } from '../manifest/descriptor.ts';
+import { digestOf, isDigest, type Digest } from '../model/digest.ts';
+import type { Descriptor, ImageManifest, JsonObject } from '../model/manifest.ts';
+import { parsePlatformObject } from '../model/descriptor.ts';
 import {
   checkSpelling,
   invalidManifest,
@@ -8,8 +8,8 @@ import {
   parseJsonObject,
   serializeJson,
   withoutFields,
-} from '../manifest/json.ts';
-import type { Platform } from '../platform.ts';
+} from '../model/json.ts';
+import type { Platform } from '../model/platform.ts';
 import { readBlob } from './read-blob.ts';
 import type { ImageRepository, OperationOptions } from './repository.ts';
 

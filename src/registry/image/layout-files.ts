@@ -1,8 +1,8 @@
 import { constants } from 'node:fs';
 import { mkdir, open, realpath, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
-import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
-import { RegistryError, type RegistryErrorCode } from '../errors.ts';
+import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
+import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
 
 /** Where a layout keeps a blob (image-spec, image-layout.md, "Blobs"). */
 export function blobPath(digest: Digest): string {

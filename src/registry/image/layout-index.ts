@@ -1,10 +1,10 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { digestOf, type Digest } from '../digest.ts';
-import type { ChildDescriptor, Descriptor, ImageIndex, JsonObject, RawManifest } from '../manifest.ts';
-import { isJsonObject, maxManifestSize, parseJsonObject, serializeJson } from '../manifest/json.ts';
-import { parseManifest } from '../manifest/parse-manifest.ts';
-import { ociMediaTypes } from '../media-types.ts';
+import { digestOf, type Digest } from '../model/digest.ts';
+import type { ChildDescriptor, Descriptor, ImageIndex, JsonObject, RawManifest } from '../model/manifest.ts';
+import { isJsonObject, maxManifestSize, parseJsonObject, serializeJson } from '../model/json.ts';
+import { parseManifest } from '../model/parse-manifest.ts';
+import { ociMediaTypes } from '../model/media-types.ts';
 import { isMissing, layoutError, makeFolder, readLayoutFile } from './layout-files.ts';
 import { isWorkingFile, withLayoutMutex, withStaging, type WriteLayoutFile } from './layout-staging.ts';
 

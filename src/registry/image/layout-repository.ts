@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
-import type { Descriptor, Manifest, RawManifest } from '../manifest.ts';
-import { maxManifestSize } from '../manifest/json.ts';
-import { parseManifest } from '../manifest/parse-manifest.ts';
+import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
+import type { Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
+import { maxManifestSize } from '../model/json.ts';
+import { parseManifest } from '../model/parse-manifest.ts';
 import { BlobStream, digestMismatch } from '../transfer/blob-stream.ts';
 import { deferredStream } from './deferred-stream.ts';
 import { taggedReferrers } from './tagged-referrers.ts';
@@ -19,7 +19,9 @@ import {
 } from './layout-files.ts';
 import { addToIndex, ensureLayout, readLayoutIndex, removeFromIndex, tagOf } from './layout-index.ts';
 import { withLayoutMutex, withStaging, type WriteLayoutFile } from './layout-staging.ts';
-import type { BlobOutcome, ImageRepository, OperationOptions, Selector, Traffic } from './repository.ts';
+import type { ImageRepository, OperationOptions, Traffic } from './repository.ts';
+import type { BlobOutcome } from '../transfer/upload.ts';
+import type { Selector } from '../model/selector.ts';
 
 /** Bytes read from the disk at a time. */
 const readSize = 1024 * 1024;

@@ -1,6 +1,6 @@
-import type { Digest } from '../digest.ts';
-import { RegistryError } from '../errors.ts';
-import type { Descriptor, Manifest } from '../manifest.ts';
+import type { Digest } from '../model/digest.ts';
+import { RegistryError } from '../model/errors.ts';
+import type { Descriptor, Manifest } from '../model/manifest.ts';
 import type { ImageRepository, OperationOptions } from './repository.ts';
 
 /** Indexes within indexes. Images have one, seldom two. */

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
-import { RegistryError } from '../errors.ts';
-import type { Descriptor } from '../manifest.ts';
-import { isNonDistributableLayerType } from '../media-types.ts';
+import { RegistryError } from '../model/errors.ts';
+import type { Descriptor } from '../model/manifest.ts';
+import { isNonDistributableLayerType } from '../model/media-types.ts';
 import type { ImageRepository, OperationOptions } from './repository.ts';
 
 /**

@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers';
-import { RegistryError } from '../errors.ts';
-import type { Descriptor } from '../manifest.ts';
-import { maxManifestSize } from '../manifest/json.ts';
+import { RegistryError } from '../model/errors.ts';
+import type { Descriptor } from '../model/manifest.ts';
+import { maxManifestSize } from '../model/json.ts';
 import type { ImageRepository, OperationOptions } from './repository.ts';
 
 /**

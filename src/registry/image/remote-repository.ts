@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream';
 import { silentLogger, type Logger } from '../../shared/log.ts';
-import type { Digest } from '../digest.ts';
-import type { Descriptor, Manifest, RawManifest } from '../manifest.ts';
-import { parseManifest } from '../manifest/parse-manifest.ts';
+import type { Digest } from '../model/digest.ts';
+import type { Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
+import { parseManifest } from '../model/parse-manifest.ts';
 import { downloadBlob } from '../transfer/download.ts';
 import type { Endpoint, RegistryConnection } from '../transfer/endpoint.ts';
 import { announceRetries } from '../transfer/announce-retries.ts';
@@ -13,7 +13,9 @@ import { checkPush } from '../transfer/upload-session.ts';
 import { hasBlob, uploadBlob } from '../transfer/upload.ts';
 import { deferredStream } from './deferred-stream.ts';
 import { taggedReferrers } from './tagged-referrers.ts';
-import type { BlobOutcome, ImageRepository, OperationOptions, Selector, Traffic } from './repository.ts';
+import type { ImageRepository, OperationOptions, Traffic } from './repository.ts';
+import type { BlobOutcome } from '../transfer/upload.ts';
+import type { Selector } from '../model/selector.ts';
 
 /** What a repository of a registry is opened with. */
 export interface RemoteRepositoryOptions {

@@ -1,23 +1,13 @@
+import type { BlobOutcome } from '../transfer/upload.ts';
+import type { Selector } from '../model/selector.ts';
 import type { Readable } from 'node:stream';
-import type { Digest } from '../digest.ts';
-import type { Descriptor, Manifest, RawManifest } from '../manifest.ts';
-
-/** A tag, or the digest of a manifest. */
-export type Selector = { readonly tag: string } | { readonly digest: Digest };
+import type { Digest } from '../model/digest.ts';
+import type { Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
 
 /** What every operation on a repository takes. */
 export interface OperationOptions {
   readonly signal?: AbortSignal | undefined;
 }
-
-/** How a blob came to be in the destination. */
-export type BlobOutcome =
-  /** It was there before. */
-  | 'exists'
-  /** The registry linked it from another of its repositories. */
-  | 'mounted'
-  /** Its bytes were sent. */
-  | 'uploaded';
 
 /** Bytes of HTTP bodies of manifests and blobs, in this repository, so far. */
 export interface Traffic {

@@ -1,6 +1,6 @@
-import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
-import { RegistryError } from '../errors.ts';
-import type { ChildDescriptor } from '../manifest.ts';
+import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
+import { RegistryError } from '../model/errors.ts';
+import type { ChildDescriptor } from '../model/manifest.ts';
 import type { ImageRepository, OperationOptions } from './repository.ts';
 
 /** The tag under which something about a manifest is stored: cosign's `sha256-….sig`, and `sha256-…` for referrers. */

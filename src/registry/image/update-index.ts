@@ -1,6 +1,6 @@
-import type { Descriptor, ImageIndex, JsonObject, RawManifest } from '../manifest.ts';
-import { isJsonObject, serializeJson, withoutFields } from '../manifest/json.ts';
-import { createRawManifest } from '../manifest/parse-manifest.ts';
+import type { Descriptor, ImageIndex, JsonObject, RawManifest } from '../model/manifest.ts';
+import { isJsonObject, serializeJson, withoutFields } from '../model/json.ts';
+import { createRawManifest } from '../model/parse-manifest.ts';
 
 /** What becomes of a child: fields of its descriptor that are new, or it is left out. */
 export type ChildReplacement =

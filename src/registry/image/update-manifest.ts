@@ -1,6 +1,6 @@
-import type { Descriptor, ImageManifest, JsonObject, RawManifest } from '../manifest.ts';
-import { isJsonObject, serializeJson } from '../manifest/json.ts';
-import { createRawManifest } from '../manifest/parse-manifest.ts';
+import type { Descriptor, ImageManifest, JsonObject, RawManifest } from '../model/manifest.ts';
+import { isJsonObject, serializeJson } from '../model/json.ts';
+import { createRawManifest } from '../model/parse-manifest.ts';
 import { replaceFields, withAnnotations } from './update-index.ts';
 
 /** What is new in a manifest. */

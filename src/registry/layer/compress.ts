@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { Transform } from 'node:stream';
 import { constants, crc32, createDeflateRaw, createZstdCompress } from 'node:zlib';
 import { ignoreRejection } from '../../shared/abortable.ts';
-import type { LayerCompression } from './layer.ts';
+import type { LayerCompression } from '../model/media-types.ts';
 import { freeOutputBuffer } from './output-buffer.ts';
 import { chunkPieces, type Piece } from './pieces.ts';
 

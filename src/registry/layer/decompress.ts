@@ -1,9 +1,10 @@
 import type { Transform } from 'node:stream';
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { decodedChunks, outputBufferSize } from './decoded-chunks.ts';
 import { LayerSource } from './layer-source.ts';
-import type { LayerCompression, LayerLimits } from './layer.ts';
+import type { LayerLimits } from './layer.ts';
+import type { LayerCompression } from '../model/media-types.ts';
 
 /** Bytes that tell a layer's compression. */
 const magicLength = 10;

@@ -1,4 +1,4 @@
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import type { TarEntryHeader } from '../tar/entry.ts';
 import { cleanPath } from '../tar/path.ts';
 import type { LayerEntry } from './layer.ts';

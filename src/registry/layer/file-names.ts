@@ -1,4 +1,4 @@
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { entryOf, kinds } from './node-code.ts';
 import type { PathTable } from './path-table.ts';
 import type { StepBudget } from './step-budget.ts';

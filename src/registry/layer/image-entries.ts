@@ -1,4 +1,4 @@
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import type { EntryList } from './entry-list.ts';
 import type { LayerEntry } from './layer.ts';
 import { entryOf, maxEntryNumber, type NodeCode } from './node-code.ts';

@@ -1,7 +1,4 @@
-import type { Digest } from '../digest.ts';
-
-/** How a layer is compressed, told by its first bytes, never by its media type. */
-export type LayerCompression = 'gzip' | 'zstd' | 'none';
+import type { Digest } from '../model/digest.ts';
 
 /** Limits that keep a hostile layer from using up the machine. */
 export interface LayerLimits {

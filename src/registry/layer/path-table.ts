@@ -1,5 +1,5 @@
 import { randomFillSync } from 'node:crypto';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 
 /** Characters that Linux allows a name to have (NAME_MAX is in bytes, of which a character has one at least). */
 export const maxNameLength = 255;

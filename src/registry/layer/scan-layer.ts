@@ -1,11 +1,12 @@
 import { createHash, type Hash } from 'node:crypto';
-import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
-import { RegistryError } from '../errors.ts';
+import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
+import { RegistryError } from '../model/errors.ts';
 import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
 import { readTar } from '../tar/reader.ts';
 import { decompressLayer } from './decompress.ts';
 import type { EntryList } from './entry-list.ts';
-import { defaultLayerLimits, type LayerCompression, type LayerLimits } from './layer.ts';
+import { defaultLayerLimits, type LayerLimits } from './layer.ts';
+import type { LayerCompression } from '../model/media-types.ts';
 
 /** What `scanLayer` takes. */
 export interface ScanLayerOptions {

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 
 /** Steps after which others get their turn: some milliseconds. */
 const stepsInOneGo = 100_000;

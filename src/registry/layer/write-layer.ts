@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import { finishDigest } from '../digest.ts';
+import { finishDigest } from '../model/digest.ts';
 import { compressLayer, type CompressionOptions } from './compress.ts';
 import type { WrittenLayer } from './layer.ts';
 

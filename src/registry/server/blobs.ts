@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import type { Digest } from '../digest.ts';
+import type { Digest } from '../model/digest.ts';
 import { parseRange } from './byte-range.ts';
 import { methodNotAllowed, sendEmpty, type Exchange } from './exchange.ts';
 import { ProtocolError } from './protocol-error.ts';

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { ProtocolError } from './protocol-error.ts';
 
 /** Tells whether a user has a password. @throws ProtocolError 429 */

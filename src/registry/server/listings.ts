@@ -1,4 +1,4 @@
-import type { Digest } from '../digest.ts';
+import type { Digest } from '../model/digest.ts';
 import { methodNotAllowed, sendBytes, type Exchange } from './exchange.ts';
 import { compareTags } from './manifest-store.ts';
 import { parseDocument } from './manifest-document.ts';

@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import { isDigest, type Digest } from '../digest.ts';
+import { isDigest, type Digest } from '../model/digest.ts';
 import { ProtocolError } from './protocol-error.ts';
 
 const digest = z.string().check(z.refine((text) => isDigest(text))) as unknown as z.ZodMiniType<Digest>;

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { isDigest, type Digest } from '../digest.ts';
+import { isDigest, type Digest } from '../model/digest.ts';
 import {
   fileSize,
   listFolder,

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { digestAlgorithm, digestHex, digestOf, isDigest, type Digest } from '../digest.ts';
+import { digestAlgorithm, digestHex, digestOf, isDigest, type Digest } from '../model/digest.ts';
 import { methodNotAllowed, sendBytes, sendEmpty, type Exchange } from './exchange.ts';
 import {
   optionalReferences,

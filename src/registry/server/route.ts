@@ -1,4 +1,4 @@
-import { isDigest, type Digest } from '../digest.ts';
+import { isDigest, type Digest } from '../model/digest.ts';
 import { ProtocolError } from './protocol-error.ts';
 
 /** What a request's path asks for. */

@@ -7,7 +7,7 @@ import {
 } from 'node:http';
 import type { Logger } from '../../shared/log.ts';
 import { silentLogger } from '../../shared/log.ts';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { createAuthenticate, type Authenticate, type BasicAuthentication } from './basic-authentication.ts';
 import { handleBlob } from './blobs.ts';
 import { handleCatalog } from './catalog.ts';

@@ -1,8 +1,8 @@
 import { lstat, mkdir, opendir, readFile, readdir, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { FileLockError, tryFileLock, type FileLock } from '../../shared/file-lock.ts';
-import { isDigest } from '../digest.ts';
-import { RegistryError } from '../errors.ts';
+import { isDigest } from '../model/digest.ts';
+import { RegistryError } from '../model/errors.ts';
 import { isRepositoryName, isTag } from './route.ts';
 import { isFileError, storageFolders, type StorageLayout } from './storage.ts';
 

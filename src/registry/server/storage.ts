@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { link, mkdir, open, readFile, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
+import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
 
 /**
  * Where everything lies under the registry's root:

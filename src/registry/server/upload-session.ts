@@ -2,7 +2,7 @@ import { createHash, randomUUID, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
-import { digestAlgorithm, digestHex, type Digest } from '../digest.ts';
+import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
 import type { StorageLayout } from './storage.ts';
 
 /** Bytes that are gathered before they are written, so that small network reads do not become small writes. */

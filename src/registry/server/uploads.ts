@@ -1,4 +1,4 @@
-import type { Digest } from '../digest.ts';
+import type { Digest } from '../model/digest.ts';
 import { parseChunkRange } from './byte-range.ts';
 import { methodNotAllowed, sendEmpty, type Exchange } from './exchange.ts';
 import { ProtocolError } from './protocol-error.ts';

@@ -1,4 +1,4 @@
-import { RegistryError, type RegistryErrorCode } from '../errors.ts';
+import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
 import type { ByteCursor } from './byte-cursor.ts';
 import type { TarEntryHeader, TarEntryType } from './entry.ts';
 import { blockSize, decodeText, paddingOf, parseText } from './fields.ts';

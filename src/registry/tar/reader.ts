@@ -1,4 +1,4 @@
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { ByteCursor } from './byte-cursor.ts';
 import type { TarEntry, TarEntryHeader } from './entry.ts';
 import { paddingOf } from './fields.ts';

@@ -1,4 +1,4 @@
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { ByteCursor } from './byte-cursor.ts';
 import type { Replacement, TarEntryHeader } from './entry.ts';
 import { blockSize, paddingOf } from './fields.ts';

@@ -1,5 +1,5 @@
 import type { Logger } from '../../shared/log.ts';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import type { RetryListener } from './retry.ts';
 
 /** Logs that transfers are tried again: the first as a warning, so that nobody wonders about the wait. */

@@ -1,5 +1,5 @@
-import { digestAlgorithm, isDigest, type Digest } from '../digest.ts';
-import { RegistryError } from '../errors.ts';
+import { digestAlgorithm, isDigest, type Digest } from '../model/digest.ts';
+import { RegistryError } from '../model/errors.ts';
 import { discardBody, readAtMost } from '../http/response-body.ts';
 import { checkStatus, type ResponseContext } from '../http/response-error.ts';
 import type { HttpResponse } from '../http/transport.ts';

@@ -1,8 +1,8 @@
 import { createHash, type Hash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { digestAlgorithm, digestHex } from '../digest.ts';
-import { RegistryError } from '../errors.ts';
-import type { Descriptor } from '../manifest.ts';
+import { digestAlgorithm, digestHex } from '../model/digest.ts';
+import { RegistryError } from '../model/errors.ts';
+import type { Descriptor } from '../model/manifest.ts';
 import { backOff, isTransient, type RetryListener } from './retry.ts';
 
 /** Bytes that wait for the consumer before the source is paused; it gets them as one, since each chunk wakes a thread. */

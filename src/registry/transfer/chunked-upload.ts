@@ -1,8 +1,8 @@
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { discardBody } from '../http/response-body.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import { chunkPieces } from '../layer/pieces.ts';
-import type { Descriptor } from '../manifest.ts';
+import type { Descriptor } from '../model/manifest.ts';
 import { checkEmpty, checkStoredDigest } from './answer.ts';
 import { blobContext, send, type Endpoint } from './endpoint.ts';
 import { backOff, isTransient } from './retry.ts';

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import type { HttpResponse } from '../http/transport.ts';
-import type { Descriptor } from '../manifest.ts';
+import type { Descriptor } from '../model/manifest.ts';
 import { checkNotPage, checkStatus } from '../http/response-error.ts';
 import { contentLength } from './answer.ts';
 import { BlobStream, digestMismatch, type BlobSource } from './blob-stream.ts';

@@ -1,4 +1,4 @@
-import type { Digest } from '../digest.ts';
+import type { Digest } from '../model/digest.ts';
 import type { ResponseContext } from '../http/response-error.ts';
 import type { RetryListener } from './retry.ts';
 import type { HttpRequest, HttpResponse, Transport } from '../http/transport.ts';

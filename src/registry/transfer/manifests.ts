@@ -1,14 +1,19 @@
 import { createHash } from 'node:crypto';
-import { digestAlgorithm, digestHex, digestOf, type Digest } from '../digest.ts';
-import { RegistryError } from '../errors.ts';
+import { digestAlgorithm, digestHex, digestOf, type Digest } from '../model/digest.ts';
+import { RegistryError } from '../model/errors.ts';
 import { discardBody } from '../http/response-body.ts';
 import { checkNotPage, checkStatus, responseError, type ResponseContext } from '../http/response-error.ts';
 import type { HttpResponse } from '../http/transport.ts';
-import type { Selector } from '../image/repository.ts';
-import type { Descriptor, RawManifest } from '../manifest.ts';
-import { maxManifestSize } from '../manifest/json.ts';
-import { parseManifest } from '../manifest/parse-manifest.ts';
-import { isImageManifestType, isIndexType, manifestAccept, normalizeMediaType } from '../media-types.ts';
+import type { Selector } from '../model/selector.ts';
+import type { Descriptor, RawManifest } from '../model/manifest.ts';
+import { maxManifestSize } from '../model/json.ts';
+import { parseManifest } from '../model/parse-manifest.ts';
+import {
+  isImageManifestType,
+  isIndexType,
+  manifestAccept,
+  normalizeMediaType,
+} from '../model/media-types.ts';
 import { checkEmpty, checkStoredDigest, contentLength, readBody, statedDigest } from './answer.ts';
 import { endpointUrl, send, type Actions, type Endpoint } from './endpoint.ts';
 

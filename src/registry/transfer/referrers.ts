@@ -1,10 +1,10 @@
-import type { Digest } from '../digest.ts';
+import type { Digest } from '../model/digest.ts';
 import { discardBody } from '../http/response-body.ts';
 import { checkStatus } from '../http/response-error.ts';
-import type { ChildDescriptor } from '../manifest.ts';
-import { maxManifestSize } from '../manifest/json.ts';
-import { parseManifest } from '../manifest/parse-manifest.ts';
-import { normalizeMediaType, ociMediaTypes } from '../media-types.ts';
+import type { ChildDescriptor } from '../model/manifest.ts';
+import { maxManifestSize } from '../model/json.ts';
+import { parseManifest } from '../model/parse-manifest.ts';
+import { normalizeMediaType, ociMediaTypes } from '../model/media-types.ts';
 import { readBody } from './answer.ts';
 import { endpointUrl, send, type Endpoint } from './endpoint.ts';
 

@@ -1,6 +1,6 @@
 import { sleep } from '../../shared/abortable.ts';
 import { isTransientStatus } from '../../shared/http-retry.ts';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { isTransient as isTransientNetworkError } from '../http/network-error.ts';
 
 /** Milliseconds between tries, as far as the registry does not ask for more. */

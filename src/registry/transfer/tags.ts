@@ -1,8 +1,8 @@
 import * as z from 'zod/mini';
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { withTlsOf } from '../http/address.ts';
 import { checkNotPage, checkStatus, type ResponseContext } from '../http/response-error.ts';
-import { maxManifestSize, parseJsonObject } from '../manifest/json.ts';
+import { maxManifestSize, parseJsonObject } from '../model/json.ts';
 import { readBody } from './answer.ts';
 import { endpointUrl, send, type Endpoint } from './endpoint.ts';
 

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
-import { RegistryError } from '../errors.ts';
-import type { Descriptor } from '../manifest.ts';
+import { RegistryError } from '../model/errors.ts';
+import type { Descriptor } from '../model/manifest.ts';
 
 /** The bytes of a blob on their way up. Remembers when it was they that failed, and not the registry. */
 export class UploadContent {

@@ -1,4 +1,4 @@
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { mayLeadTo, withTlsOf } from '../http/address.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import type { Endpoint } from './endpoint.ts';

@@ -1,4 +1,4 @@
-import type { Digest } from '../digest.ts';
+import type { Digest } from '../model/digest.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import { discardBody } from '../http/response-body.ts';
 import { checkEmpty, checkStoredDigest } from './answer.ts';

@@ -1,7 +1,7 @@
-import { RegistryError } from '../errors.ts';
+import { RegistryError } from '../model/errors.ts';
 import { checkNotPage } from '../http/response-error.ts';
-import type { BlobOutcome } from '../image/repository.ts';
-import type { Descriptor } from '../manifest.ts';
+
+import type { Descriptor } from '../model/manifest.ts';
 import { checkEmpty, checkStoredDigest, contentLength } from './answer.ts';
 import { uploadChunked } from './chunked-upload.ts';
 import { blobContext, endpointUrl, send, type Actions, type Endpoint } from './endpoint.ts';
@@ -15,6 +15,15 @@ import {
   type UploadSession,
 } from './upload-session.ts';
 import { UploadContent } from './upload-content.ts';
+
+/** How a blob came to be in the destination. */
+export type BlobOutcome =
+  /** It was there before. */
+  | 'exists'
+  /** The registry linked it from another of its repositories. */
+  | 'mounted'
+  /** Its bytes were sent. */
+  | 'uploaded';
 
 /** Tries of a whole upload, each from the question whether the blob is there. */
 const maxTries = 4;

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { SignerError } from '../errors.ts';
+import { SignerError } from '../model/errors.ts';
 import { DerError, type DerElement, DerSequence, derTag, readDer, readObjectIdentifier } from './der.ts';
 
 /** What a CMS needs of a certificate, with names and numbers as the certificate's DER has them. */

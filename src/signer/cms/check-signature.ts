@@ -1,5 +1,5 @@
 import { constants, createPublicKey, type KeyObject, publicDecrypt } from 'node:crypto';
-import type { HashAlgorithm } from '../hash.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
 import { digestInfo, type KeyAlgorithm } from './algorithms.ts';
 import type { ParsedCertificate } from './parse-certificate.ts';
 import { SignatureRefusal } from './refusal.ts';

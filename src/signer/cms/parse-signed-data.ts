@@ -1,4 +1,4 @@
-import type { HashAlgorithm } from '../hash.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
 import {
   digestAlgorithmOf,
   identifierOf,

@@ -1,7 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
-import { SignerError } from '../errors.ts';
-import type { HashAlgorithm } from '../hash.ts';
-import type { SignerIdentifierForm } from '../keys/signer.ts';
+import { SignerError } from '../model/errors.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
+import type { SignerIdentifierForm } from './signer.ts';
 import { hashAlgorithmIdentifier, oid, signatureAlgorithmIdentifier } from './algorithms.ts';
 import { certificateFields } from './certificate-fields.ts';
 import { der, derObjectIdentifier, derTag } from './der.ts';

@@ -1,4 +1,4 @@
-import { digestOf, type Digest } from '../../registry/digest.ts';
+import { digestOf, type Digest } from '../../registry/model/digest.ts';
 
 /**
  * What we write on a signed manifest: annotations, or labels of the configuration where the manifest

@@ -1,9 +1,9 @@
 import pLimit from 'p-limit';
-import type { Digest } from '../../registry/digest.ts';
-import { RegistryError } from '../../registry/errors.ts';
+import type { Digest } from '../../registry/model/digest.ts';
+import { RegistryError } from '../../registry/model/errors.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
 import { tagForDigest } from '../../registry/image/tagged-referrers.ts';
-import type { SourceAttachment } from '../report.ts';
+import type { SourceAttachment } from '../model/report.ts';
 import { isChanged, type PlanNode } from './plan-tree.ts';
 
 /** Manifests whose attachments are looked for, and attachments that are named. */

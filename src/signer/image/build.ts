@@ -1,10 +1,10 @@
 import { ignoreRejection } from '../../shared/abortable.ts';
-import type { Digest } from '../../registry/digest.ts';
+import type { Digest } from '../../registry/model/digest.ts';
 import { staleAnnotations } from '../../registry/image/child-description.ts';
 import { replaceChildren, type ChildReplacement } from '../../registry/image/update-index.ts';
-import type { Descriptor, ImageManifest, Manifest, RawManifest } from '../../registry/manifest.ts';
-import { layerMediaType } from '../../registry/media-types.ts';
-import type { ProgressListener, SignMode } from '../report.ts';
+import type { Descriptor, ImageManifest, Manifest, RawManifest } from '../../registry/model/manifest.ts';
+import { layerMediaType } from '../../registry/model/media-types.ts';
+import type { ProgressListener, SignMode } from '../model/report.ts';
 import { signingAnnotations, type SigningFacts } from './annotations.ts';
 import { packLayer } from '../../registry/tar/pack.ts';
 import { appendedEntries } from './append-layer.ts';

@@ -1,5 +1,5 @@
 import type { Overlay, OverlayFile } from '../../registry/layer/overlay.ts';
-import { SignerError } from '../errors.ts';
+import { SignerError } from '../model/errors.ts';
 import type { AppendedEntry } from './append-layer.ts';
 import { namesOutsideOstree } from './ostree.ts';
 import type { SignedModule } from './plan.ts';

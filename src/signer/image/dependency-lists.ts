@@ -1,5 +1,5 @@
 import { posix } from 'node:path';
-import { RegistryError } from '../../registry/errors.ts';
+import { RegistryError } from '../../registry/model/errors.ts';
 import type { Overlay, OverlayFile } from '../../registry/layer/overlay.ts';
 import { copyContent } from '../../registry/tar/copy-content.ts';
 import type { TarEntry } from '../../registry/tar/entry.ts';

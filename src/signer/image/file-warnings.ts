@@ -1,4 +1,4 @@
-import type { ModuleReport } from '../report.ts';
+import type { ModuleReport } from '../model/report.ts';
 
 /** Of a file with the name of a module that was found, and is none. */
 export function passedOverWarning(path: string): string {

@@ -1,9 +1,9 @@
 import pLimit from 'p-limit';
-import { RegistryError } from '../../registry/errors.ts';
+import { RegistryError } from '../../registry/model/errors.ts';
 import { ManifestReader } from '../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
-import type { Descriptor, Manifest } from '../../registry/manifest.ts';
-import { isNonDistributableLayerType } from '../../registry/media-types.ts';
+import type { Descriptor, Manifest } from '../../registry/model/manifest.ts';
+import { isNonDistributableLayerType } from '../../registry/model/media-types.ts';
 import { statedBaseName } from './stated-name.ts';
 import { renameBase, type BuiltNode } from './build.ts';
 

@@ -1,4 +1,4 @@
-import { RegistryError } from '../../registry/errors.ts';
+import { RegistryError } from '../../registry/model/errors.ts';
 import type { TarEntryHeader } from '../../registry/tar/entry.ts';
 import { extendedAttributeName } from '../../registry/tar/extended-attributes.ts';
 

@@ -1,5 +1,5 @@
-import { SignerError } from '../errors.ts';
-import type { FilePattern } from '../patterns.ts';
+import { SignerError } from '../model/errors.ts';
+import type { FilePattern } from '../model/patterns.ts';
 
 /** What a scan tells of the patterns that it looked for. */
 interface Matches {

@@ -1,7 +1,7 @@
-import type { HashAlgorithm } from '../hash.ts';
-import type { Signer, SignerIdentifierForm } from '../keys/signer.ts';
-import type { ExistingSignaturePolicy } from '../report.ts';
-import type { SignFileProgramOptions } from '../sign-file-program.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
+import type { Signer, SignerIdentifierForm } from '../cms/signer.ts';
+import type { ExistingSignaturePolicy } from '../model/report.ts';
+import type { SignFileProgramOptions } from '../keys/sign-file-program.ts';
 
 /** The kernel tree's program, to sign with instead of our own code. */
 export type ExternalSignFile = Pick<SignFileProgramOptions, 'program' | 'key' | 'certificate' | 'passphrase'>;

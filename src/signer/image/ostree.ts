@@ -1,5 +1,5 @@
 import { labelsOf, type ImageConfig } from '../../registry/image/config.ts';
-import { SignerError } from '../errors.ts';
+import { SignerError } from '../model/errors.ts';
 import { changes, type PlannedModule } from './plan.ts';
 
 /** A file of an OSTree repository: it is named by the digest of its content (ostree, repo/objects). */

@@ -1,13 +1,13 @@
-import type { Digest } from '../../registry/digest.ts';
+import type { Digest } from '../../registry/model/digest.ts';
 import { describedByChild } from '../../registry/image/child-description.ts';
 import { classifyManifest } from '../../registry/image/classify.ts';
 import type { ImageConfig } from '../../registry/image/config.ts';
 import { ManifestReader } from '../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
-import type { ChildDescriptor, ImageIndex, ImageManifest, Manifest } from '../../registry/manifest.ts';
-import { formatPlatform, isUnknownPlatform, type Platform } from '../../registry/platform.ts';
-import type { FilePattern } from '../patterns.ts';
-import type { ProgressListener, SignMode } from '../report.ts';
+import type { ChildDescriptor, ImageIndex, ImageManifest, Manifest } from '../../registry/model/manifest.ts';
+import { formatPlatform, isUnknownPlatform, type Platform } from '../../registry/model/platform.ts';
+import type { FilePattern } from '../model/patterns.ts';
+import type { ProgressListener, SignMode } from '../model/report.ts';
 import { LayerStore } from './layer-store.ts';
 import { EarlySignatures } from './early-signatures.ts';
 import type { ModuleSigning } from './module-signing.ts';

@@ -1,14 +1,14 @@
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import type { Replacement } from '../../registry/tar/entry.ts';
-import { sliceSource } from '../kmod/file-source.ts';
+import { sliceSource } from '../../shared/file-source.ts';
 import { packModule } from '../kmod/compression.ts';
 import { ContentDigests } from '../kmod/content-digest.ts';
 import { createModuleSignature } from '../kmod/module-signature.ts';
 import { changesModule, decideSignAction } from '../kmod/sign-action.ts';
 import { isTokenUri } from '../keys/reference.ts';
-import type { SignAction } from '../report.ts';
-import { runSignFile } from '../sign-file-program.ts';
+import type { SignAction } from '../model/report.ts';
+import { runSignFile } from '../keys/sign-file-program.ts';
 import { otherKindWarning, passedOverWarning } from './file-warnings.ts';
 import type { ModuleSigning } from './module-signing.ts';
 import { isPassedOver, requireModule, type Prepared, type PreparedModule } from './prepare.ts';

@@ -1,10 +1,10 @@
 import type { X509Certificate } from 'node:crypto';
 import type { TarEntry } from '../../registry/tar/entry.ts';
-import { SignerError } from '../errors.ts';
-import type { HashAlgorithm } from '../hash.ts';
+import { SignerError } from '../model/errors.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
 import { analyzeModule, isMeant } from '../kmod/analyze-module.ts';
-import type { ByteSource } from '../kmod/byte-source.ts';
-import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../kmod/module.ts';
+import type { ByteSource } from '../../shared/byte-source.ts';
+import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../model/module.ts';
 import type { ModuleVerdict } from '../kmod/verify-module.ts';
 import type { EarlySignature, EarlySignatures } from './early-signatures.ts';
 import type { Spool } from './spool.ts';

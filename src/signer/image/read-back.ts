@@ -1,6 +1,6 @@
 import type { ImageRepository } from '../../registry/image/repository.ts';
-import type { HashAlgorithm } from '../hash.ts';
-import type { Signer } from '../keys/signer.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
+import type { Signer } from '../cms/signer.ts';
 import type { BuiltNode } from './build.ts';
 import { proveLayer } from './prove.ts';
 

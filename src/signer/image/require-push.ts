@@ -1,6 +1,6 @@
-import { RegistryError } from '../../registry/errors.ts';
+import { RegistryError } from '../../registry/model/errors.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
-import type { Manifest } from '../../registry/manifest.ts';
+import type { Manifest } from '../../registry/model/manifest.ts';
 
 export interface PushDestination {
   readonly repository: ImageRepository;

@@ -1,7 +1,7 @@
 import type { Overlay, OverlayFile, Resolution } from '../../registry/layer/overlay.ts';
-import { SignerError } from '../errors.ts';
+import { SignerError } from '../model/errors.ts';
 import { isModuleName } from '../kmod/compression.ts';
-import { rebasePattern, type FilePattern } from '../patterns.ts';
+import { rebasePattern, type FilePattern } from '../model/patterns.ts';
 
 /** A file that was asked for. */
 export interface SelectedFile {

@@ -1,15 +1,15 @@
-import type { Digest } from '../../registry/digest.ts';
-import type { Manifest } from '../../registry/manifest.ts';
+import type { Digest } from '../../registry/model/digest.ts';
+import type { Manifest } from '../../registry/model/manifest.ts';
 import { contentAttributesOf } from '../../registry/tar/extended-attributes.ts';
-import { formatPlatform } from '../../registry/platform.ts';
-import type { HashAlgorithm } from '../hash.ts';
+import { formatPlatform } from '../../registry/model/platform.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
 import type {
   ChangedLayerReport,
   SignedModuleReport,
   SignedPlatformReport,
   SignMode,
   SignReport,
-} from '../report.ts';
+} from '../model/report.ts';
 import type { FoundAttachments } from './attachments.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
 import { isLinkedToOstree, namesOutsideOstree } from './ostree.ts';

@@ -1,10 +1,15 @@
 import { staleAnnotations } from '../../registry/image/child-description.ts';
 import { updateImageConfig, type ImageConfig, type WrittenConfig } from '../../registry/image/config.ts';
 import { updateManifest } from '../../registry/image/update-manifest.ts';
-import type { LayerCompression } from '../../registry/layer/layer.ts';
-import type { Descriptor, ImageManifest, ManifestFamily, RawManifest } from '../../registry/manifest.ts';
-import { isNonDistributableLayerType, layerMediaType } from '../../registry/media-types.ts';
-import type { SignMode } from '../report.ts';
+import type { LayerCompression } from '../../registry/model/media-types.ts';
+import type {
+  Descriptor,
+  ImageManifest,
+  ManifestFamily,
+  RawManifest,
+} from '../../registry/model/manifest.ts';
+import { isNonDistributableLayerType, layerMediaType } from '../../registry/model/media-types.ts';
+import type { SignMode } from '../model/report.ts';
 import { signingAnnotations, type SigningFacts } from './annotations.ts';
 import { staleOstreeLabels } from './ostree.ts';
 

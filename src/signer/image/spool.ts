@@ -2,9 +2,9 @@ import { writeSync } from 'node:fs';
 import type { TemporaryFile } from '../../shared/temporary-file.ts';
 import { copyContent } from '../../registry/tar/copy-content.ts';
 import type { TarEntry } from '../../registry/tar/entry.ts';
-import { bufferSource, type ByteSource } from '../kmod/byte-source.ts';
-import { fileSource } from '../kmod/file-source.ts';
-import { openTemporaryFile, usingTemporaryFiles } from '../temporary-files.ts';
+import { bufferSource, type ByteSource } from '../../shared/byte-source.ts';
+import { fileSource } from '../../shared/file-source.ts';
+import { openTemporaryFile, usingTemporaryFiles } from '../files/temporary-files.ts';
 
 /** Files up to this many bytes are looked at in memory, larger ones in the spool only. */
 const inMemoryLimit = 16 * 1024 * 1024;

@@ -1,9 +1,9 @@
 import { labelsOf, readImageConfig } from '../../registry/image/config.ts';
 import { ManifestReader } from '../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
-import type { Manifest } from '../../registry/manifest.ts';
-import { isImageConfigType } from '../../registry/media-types.ts';
-import { parseReference } from '../../registry/reference.ts';
+import type { Manifest } from '../../registry/model/manifest.ts';
+import { isImageConfigType } from '../../registry/model/media-types.ts';
+import { parseReference } from '../../registry/model/reference.ts';
 import { annotationKeys } from './annotations.ts';
 
 /**

@@ -1,11 +1,11 @@
-import { RegistryError } from '../../registry/errors.ts';
+import { RegistryError } from '../../registry/model/errors.ts';
 import { describedByChild } from '../../registry/image/child-description.ts';
 import { labelsOf, readImageConfig, type ImageConfig } from '../../registry/image/config.ts';
 import { ManifestReader } from '../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
 import { replaceChildren, type ChildReplacement } from '../../registry/image/update-index.ts';
-import type { ImageIndex, ImageManifest, Manifest } from '../../registry/manifest.ts';
-import type { SignMode } from '../report.ts';
+import type { ImageIndex, ImageManifest, Manifest } from '../../registry/model/manifest.ts';
+import type { SignMode } from '../model/report.ts';
 import { annotationKeys, signingAnnotations, stateSameFacts, type SigningFacts } from './annotations.ts';
 import { changedChild } from './build.ts';
 import { unusable } from './held.ts';

@@ -1,15 +1,15 @@
-import { RegistryError } from '../../registry/errors.ts';
+import { RegistryError } from '../../registry/model/errors.ts';
 import { classifyManifest } from '../../registry/image/classify.ts';
 import type { ImageConfig } from '../../registry/image/config.ts';
 import { ManifestReader } from '../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
-import type { ImageManifest, Manifest } from '../../registry/manifest.ts';
+import type { ImageManifest, Manifest } from '../../registry/model/manifest.ts';
 import {
   formatPlatform,
   matchesPlatform,
   normalizePlatform,
   type Platform,
-} from '../../registry/platform.ts';
+} from '../../registry/model/platform.ts';
 
 /** An image below a manifest, with its platform. */
 export interface PlatformImage {

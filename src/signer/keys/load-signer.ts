@@ -1,13 +1,14 @@
 import type { X509Certificate } from 'node:crypto';
 import { rsaKeyLength, rsaModulusLengths } from '../cms/check-signature.ts';
-import { SignerError } from '../errors.ts';
-import { certificateFingerprint, loadCertificates, parseCertificates } from './certificates.ts';
+import { SignerError } from '../model/errors.ts';
+import { certificateFingerprint, parseCertificates } from '../cms/certificates.ts';
+import { loadCertificates } from './load-certificates.ts';
 import { createLocalKey, describeKey } from './local-key.ts';
 import { type PassphraseProvider, passphraseFrom } from './passphrase.ts';
 import type { KeyMaterial } from './key-material.ts';
 import { parseKeyMaterial } from './private-key.ts';
 import { readReference, type SecretReader } from './reference.ts';
-import type { Signer, SigningKey } from './signer.ts';
+import type { Signer, SigningKey } from '../cms/signer.ts';
 import { signerWarnings } from './warnings.ts';
 
 export interface LoadSignerOptions {

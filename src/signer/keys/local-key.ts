@@ -1,8 +1,8 @@
 import { constants, type KeyObject, privateEncrypt, sign } from 'node:crypto';
 import { promisify } from 'node:util';
 import { digestInfo } from '../cms/algorithms.ts';
-import { SignerError } from '../errors.ts';
-import type { SigningKey } from './signer.ts';
+import { SignerError } from '../model/errors.ts';
+import type { SigningKey } from '../cms/signer.ts';
 
 const curveBits: Readonly<Record<string, number>> = { prime256v1: 256, secp384r1: 384 };
 

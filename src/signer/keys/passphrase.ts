@@ -1,5 +1,5 @@
 import { Secret } from '../../shared/secret.ts';
-import { SignerError } from '../errors.ts';
+import { SignerError } from '../model/errors.ts';
 import { readFileOf } from './reference.ts';
 
 /** Gives the passphrase of an encrypted key; asked only when one is needed. */

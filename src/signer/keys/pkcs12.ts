@@ -1,6 +1,6 @@
 import { createPrivateKey } from 'node:crypto';
 import forge from 'node-forge';
-import { SignerError } from '../errors.ts';
+import { SignerError } from '../model/errors.ts';
 import type { KeyMaterial } from './key-material.ts';
 import { wrongPassphrase } from './passphrase.ts';
 

@@ -1,5 +1,5 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
-import { SignerError } from '../errors.ts';
+import { SignerError } from '../model/errors.ts';
 import type { KeyMaterial } from './key-material.ts';
 import { detectKeyFormat, type KeyFormat } from './key-format.ts';
 import { type PassphraseProvider, wrongPassphrase } from './passphrase.ts';

@@ -1,5 +1,5 @@
 import { open } from 'node:fs/promises';
-import { SignerError, type SignerErrorCode } from '../errors.ts';
+import { SignerError, type SignerErrorCode } from '../model/errors.ts';
 import { decodeStored } from './stored.ts';
 
 /** Reads the data of a Kubernetes Secret. The signer floor knows no Kubernetes; the caller supplies this. */

@@ -1,7 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { certificateFields } from '../cms/certificate-fields.ts';
-import type { HashAlgorithm } from '../hash.ts';
-import type { SigningKey } from './signer.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
+import type { SigningKey } from '../cms/signer.ts';
 
 /** What a kernel may not accept about a key and its certificate, in sentences. */
 export function signerWarnings(

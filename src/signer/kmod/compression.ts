@@ -9,9 +9,9 @@ import {
   zstdCompress,
   zstdDecompress,
 } from 'node:zlib';
-import { type ByteSource, bufferSource } from './byte-source.ts';
+import { type ByteSource, bufferSource } from '../../shared/byte-source.ts';
 import { damagedModule, moduleTooLarge } from './module-errors.ts';
-import type { ModuleCompression } from './module.ts';
+import type { ModuleCompression } from '../model/module.ts';
 import { zstdFrameLength } from './zstd-frame.ts';
 
 /** Larger than any module: what a hostile one may unpack to. */

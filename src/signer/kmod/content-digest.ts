@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import type { HashAlgorithm } from '../hash.ts';
-import type { ByteSource } from './byte-source.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
+import type { ByteSource } from '../../shared/byte-source.ts';
 
 /**
  * Digests of the first bytes of a module, each computed at most once: a signature's digest covers the

@@ -1,4 +1,4 @@
-import type { ByteSource } from './byte-source.ts';
+import type { ByteSource } from '../../shared/byte-source.ts';
 import { damagedModule } from './module-errors.ts';
 
 /** One section of an ELF file. */

@@ -1,4 +1,4 @@
-import { SignerError } from '../errors.ts';
+import { SignerError } from '../model/errors.ts';
 
 /** The error for a module that cannot be what it claims to be. `what` completes "The module is damaged: …". */
 export function damagedModule(what: string): SignerError {

@@ -1,7 +1,7 @@
-import type { ByteSource } from './byte-source.ts';
+import type { ByteSource } from '../../shared/byte-source.ts';
 import { damagedModule } from './module-errors.ts';
 import { type ElfFile, readElf } from './elf.ts';
-import type { ModuleInfo, ModuleKind } from './module.ts';
+import type { ModuleInfo, ModuleKind } from '../model/module.ts';
 
 /** Parameters and aliases of the largest modules take some 100 KiB. */
 const maxModinfoBytes = 16 * 1024 * 1024;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { encodeSignedData } from '../cms/signed-data.ts';
-import type { HashAlgorithm } from '../hash.ts';
-import type { Signer, SignerIdentifierForm, SigningKey } from '../keys/signer.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
+import type { Signer, SignerIdentifierForm, SigningKey } from '../cms/signer.ts';
 import { encodeTrailer } from './trailer.ts';
 
 /** How a module is to be signed. */

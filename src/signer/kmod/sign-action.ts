@@ -1,5 +1,5 @@
-import { SignerError } from '../errors.ts';
-import type { ExistingSignaturePolicy, SignAction } from '../report.ts';
+import { SignerError } from '../model/errors.ts';
+import type { ExistingSignaturePolicy, SignAction } from '../model/report.ts';
 import type { ModuleAnalysis } from './analyze-module.ts';
 import { damagedModule } from './module-errors.ts';
 import type { ModuleSignatureOptions } from './module-signature.ts';

@@ -1,7 +1,7 @@
-import { SignerError } from '../errors.ts';
-import type { ByteSource } from './byte-source.ts';
+import { SignerError } from '../model/errors.ts';
+import type { ByteSource } from '../../shared/byte-source.ts';
 import { damagedModule } from './module-errors.ts';
-import type { ModuleLayout } from './module.ts';
+import type { ModuleLayout } from '../model/module.ts';
 
 /** What the kernel looks for at the end of a module (include/linux/module_signature.h). */
 const magic = Buffer.from('~Module signature appended~\n', 'latin1');

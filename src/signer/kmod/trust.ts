@@ -5,7 +5,7 @@ import type { ParsedCertificate } from '../cms/parse-certificate.ts';
 import type { SignedData, SignerInfo } from '../cms/parse-signed-data.ts';
 import { SignatureRefusal } from '../cms/refusal.ts';
 import { checkIssued, same, signsItself } from '../cms/self-signature.ts';
-import type { HashAlgorithm } from '../hash.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
 import type { Keyring, TrustedKey } from './keyring.ts';
 
 /** Checks of signatures that one message may cost. Messages of sign-file cost one. */

@@ -1,5 +1,5 @@
 import { execa, ExecaError } from 'execa';
-import { SignerError } from '../errors.ts';
+import { SignerError } from '../model/errors.ts';
 import { damagedModule, moduleTooLarge } from './module-errors.ts';
 
 /** The decoder's dictionary is bounded, so that a hostile file cannot ask for gigabytes. */

@@ -1,6 +1,6 @@
 import { vi } from 'vitest';
-import { configMaps, type Job } from '../../../src/controller/cluster/resources.ts';
-import { isApiError } from '../../../src/controller/runtime/errors.ts';
+import { configMaps, type Job } from '../../../src/controller/observe/cluster/resources.ts';
+import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import type { ModuleWorld } from '../module/module-world.ts';
 import type { Witness } from './witness.ts';
 

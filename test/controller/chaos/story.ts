@@ -1,5 +1,5 @@
 import { expect } from 'vitest';
-import { configMaps } from '../../../src/controller/cluster/resources.ts';
+import { configMaps } from '../../../src/controller/observe/cluster/resources.ts';
 import { createNode, setNodeInfo } from '../module/cluster-objects.ts';
 import type { ModuleWorld } from '../module/module-world.ts';
 import type { JobPlayer } from './job-player.ts';

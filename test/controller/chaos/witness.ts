@@ -9,12 +9,12 @@ import {
   type CustomResource,
   type DaemonSet,
   type Job,
-} from '../../../src/controller/cluster/resources.ts';
+} from '../../../src/controller/observe/cluster/resources.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
-import type { KubernetesObject } from '../../../src/controller/runtime/object-key.ts';
-import type { Resource } from '../../../src/controller/runtime/resource.ts';
-import { RegistryClient } from '../../../src/registry/client.ts';
-import { parseReference } from '../../../src/registry/reference.ts';
+import type { KubernetesObject } from '../../../src/controller/runtime/api/object-key.ts';
+import type { Resource } from '../../../src/controller/runtime/api/resource.ts';
+import { RegistryClient } from '../../../src/registry/image/client.ts';
+import { parseReference } from '../../../src/registry/model/reference.ts';
 import { verifyImage } from '../../../src/signer/verify-image.ts';
 import type { ModuleWorld } from '../module/module-world.ts';
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { configMaps, type CustomResource } from '../../../src/controller/cluster/resources.ts';
+import { configMaps, type CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
 import { managedClusters, manifestWorks } from '../../../src/controller/hub/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { startFaultProxy } from '../../support/fault-proxy.ts';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { configMaps } from '../../../src/controller/cluster/resources.ts';
+import { configMaps } from '../../../src/controller/observe/cluster/resources.ts';
 import {
   managedClusterModules,
   managedClusters,

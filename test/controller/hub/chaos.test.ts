@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { configMaps } from '../../../src/controller/cluster/resources.ts';
+import { configMaps } from '../../../src/controller/observe/cluster/resources.ts';
 import {
   managedClusterModules,
   managedClusters,
   manifestWorks,
 } from '../../../src/controller/hub/resources.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
-import type { CustomResource } from '../../../src/controller/cluster/resources.ts';
+import type { CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { startMortal, startPlayer, startSucceeded, type Player } from './hub-chaos.ts';

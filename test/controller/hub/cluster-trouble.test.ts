@@ -7,7 +7,7 @@ import {
 import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { createConnection, type Connection } from '../../../src/controller/runtime/api/connection.ts';
 import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';
-import { ApiError } from '../../../src/controller/runtime/errors.ts';
+import { ApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { namespaces } from '../../support/namespaces.ts';
 import { describeWith } from '../../support/programs.ts';

@@ -6,7 +6,7 @@ import {
   modules,
   type CustomResource,
   type DaemonSet,
-} from '../../../src/controller/cluster/resources.ts';
+} from '../../../src/controller/observe/cluster/resources.ts';
 import { loadConfiguration } from '../../../src/controller/configuration/configuration.ts';
 import {
   managedClusterModules,
@@ -18,7 +18,7 @@ import { hubControllers } from '../../../src/controller/operator/hub.ts';
 import { runOperator } from '../../../src/controller/operator/run-operator.ts';
 import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
-import { isApiError } from '../../../src/controller/runtime/errors.ts';
+import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { leases } from '../../../src/controller/runtime/leader/lease.ts';
 import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
 import { silentLogger } from '../../../src/shared/log.ts';

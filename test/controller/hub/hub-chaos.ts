@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Job } from '../../../src/controller/cluster/resources.ts';
+import type { Job } from '../../../src/controller/observe/cluster/resources.ts';
 import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { createConnection } from '../../../src/controller/runtime/api/connection.ts';
 import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';

@@ -1,6 +1,6 @@
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { configMaps, type CustomResource } from '../../../src/controller/cluster/resources.ts';
+import { configMaps, type CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
 import {
   managedClusterModules,
   managedClusters,

@@ -5,7 +5,7 @@ import {
 } from '../../../src/api/managed-cluster-module.ts';
 import type { Module } from '../../../src/api/module/module.ts';
 import type { DriverToolkitTable } from '../../../src/builder/driver-toolkit.ts';
-import type { CustomResource, Job } from '../../../src/controller/cluster/resources.ts';
+import type { CustomResource, Job } from '../../../src/controller/observe/cluster/resources.ts';
 import { createHubCaches } from '../../../src/controller/hub/caches.ts';
 import { createHubControllers } from '../../../src/controller/hub/hub-controllers.ts';
 import { createHubJobCaches } from '../../../src/controller/hub/job-caches.ts';
@@ -15,8 +15,8 @@ import {
   manifestWorks,
 } from '../../../src/controller/hub/resources.ts';
 import type { HubSettings } from '../../../src/controller/configuration/configuration.ts';
-import { ImageRegistry } from '../../../src/controller/images/image-registry.ts';
-import { ReferenceCache } from '../../../src/controller/references/reference-cache.ts';
+import { ImageRegistry } from '../../../src/controller/observe/images/image-registry.ts';
+import { ReferenceCache } from '../../../src/controller/observe/references/reference-cache.ts';
 import type { RuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';

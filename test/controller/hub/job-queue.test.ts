@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { jobs } from '../../../src/controller/cluster/resources.ts';
+import { jobs } from '../../../src/controller/observe/cluster/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';

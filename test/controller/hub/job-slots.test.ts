@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { JobFacts } from '../../../src/controller/cluster/projections.ts';
+import type { JobFacts } from '../../../src/controller/observe/cluster/projections.ts';
 import { JobSlots } from '../../../src/controller/hub/job-slots.ts';
 
 /** A hub with so many slots, whose Jobs are seen at once. */

@@ -1,8 +1,8 @@
 import pLimit from 'p-limit';
-import { jobs, type CustomResource, type Job } from '../../../src/controller/cluster/resources.ts';
+import { jobs, type CustomResource, type Job } from '../../../src/controller/observe/cluster/resources.ts';
 import { managedClusterModules, manifestWorks } from '../../../src/controller/hub/resources.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
-import { isApiError } from '../../../src/controller/runtime/errors.ts';
+import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { contentOf, hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
 
 /** How much there is. */

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { parseManagedClusterModule } from '../../../src/api/managed-cluster-module.ts';
-import { modules } from '../../../src/controller/cluster/resources.ts';
+import { modules } from '../../../src/controller/observe/cluster/resources.ts';
 import { createManifestWorkFactory, maxManifestBytes } from '../../../src/controller/hub/manifest-work.ts';
 import { managedClusterModules, manifestWorks } from '../../../src/controller/hub/resources.ts';
 import { managedClusterModuleStatusOf } from '../../../src/controller/hub/status.ts';

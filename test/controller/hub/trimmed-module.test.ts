@@ -6,7 +6,7 @@ import { checkModuleSpec } from '../../../src/api/validation/module-spec.ts';
 import { parseKernel } from '../../../src/builder/kernel.ts';
 import { createTargetResolver } from '../../../src/controller/hub/targets.ts';
 import { trimmedModule, type KernelImage } from '../../../src/controller/hub/trimmed-module.ts';
-import { resolveTarget } from '../../../src/controller/kernel-mapping/resolve-target.ts';
+import { resolveTarget } from '../../../src/controller/module/kernel-mapping/resolve-target.ts';
 import { digest, resource } from './resources.ts';
 
 const build = { dockerfileConfigMap: { name: 'dockerfile' } };

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import type { JobFacts } from '../../../src/controller/cluster/projections.ts';
+import type { JobFacts } from '../../../src/controller/observe/cluster/projections.ts';
 import { standingOf, type TriesStanding } from '../../../src/controller/image-pipeline/job-tries.ts';
 
 const ended = Date.parse('2026-05-01T12:00:00Z');

@@ -7,9 +7,9 @@ import type { ImageFacts } from '../../../src/controller/image-pipeline/facts.ts
 import type { EarlierState } from '../../../src/controller/image-pipeline/image-state.ts';
 import type { JobProgress } from '../../../src/controller/image-pipeline/job-tries.ts';
 import { nextStep, type Step } from '../../../src/controller/image-pipeline/next-step.ts';
-import type { ResolvedImage } from '../../../src/controller/images/resolve.ts';
+import type { ResolvedImage } from '../../../src/controller/observe/images/resolve.ts';
 import type { PipelineRequest } from '../../../src/controller/image-pipeline/request.ts';
-import { digestOf } from '../../../src/registry/digest.ts';
+import { digestOf } from '../../../src/registry/model/digest.ts';
 import { buildAndSignTarget } from '../../builder/targets.ts';
 
 const target = buildAndSignTarget();

@@ -1,4 +1,4 @@
-import { jobs, nodes, type FromServer, type Job } from '../../../src/controller/cluster/resources.ts';
+import { jobs, nodes, type FromServer, type Job } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { namespaces } from '../../support/namespaces.ts';
 

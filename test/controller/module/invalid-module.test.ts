@@ -1,6 +1,6 @@
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { modules } from '../../../src/controller/cluster/resources.ts';
+import { modules } from '../../../src/controller/observe/cluster/resources.ts';
 import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';

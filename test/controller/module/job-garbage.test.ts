@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { JobFacts } from '../../../src/controller/cluster/projections.ts';
+import type { JobFacts } from '../../../src/controller/observe/cluster/projections.ts';
 import { findJobGarbage } from '../../../src/controller/module/job-garbage.ts';
 
 const created = '2030-01-01T00:00:00Z';

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { configMaps, jobs, modules, nodes } from '../../../src/controller/cluster/resources.ts';
+import { configMaps, jobs, modules, nodes } from '../../../src/controller/observe/cluster/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { createNode, endJob, setNodeInfo } from './cluster-objects.ts';

@@ -12,12 +12,12 @@ import {
   type CustomResource,
   type DaemonSet,
   type Job,
-} from '../../../src/controller/cluster/resources.ts';
+} from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import { events, type KubernetesEvent } from '../../../src/controller/runtime/event-recorder.ts';
-import { RegistryClient } from '../../../src/registry/client.ts';
-import { parseReference } from '../../../src/registry/reference.ts';
+import { RegistryClient } from '../../../src/registry/image/client.ts';
+import { parseReference } from '../../../src/registry/model/reference.ts';
 import { signImage } from '../../../src/signer/sign-image.ts';
 import { startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { storeImage, withParents } from '../../support/images.ts';

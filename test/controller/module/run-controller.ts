@@ -1,9 +1,12 @@
-import { allCaches, createCaches } from '../../../src/controller/cluster/caches.ts';
-import { createPreflightCaches } from '../../../src/controller/cluster/preflights.ts';
-import { ImageRegistry, type ImageRegistryOptions } from '../../../src/controller/images/image-registry.ts';
+import { allCaches, createCaches } from '../../../src/controller/observe/cluster/caches.ts';
+import { createPreflightCaches } from '../../../src/controller/observe/cluster/preflights.ts';
+import {
+  ImageRegistry,
+  type ImageRegistryOptions,
+} from '../../../src/controller/observe/images/image-registry.ts';
 import { createModuleController } from '../../../src/controller/module/module-controller.ts';
 import { createPreflightControllers } from '../../../src/controller/preflight/controllers.ts';
-import { ReferenceCache } from '../../../src/controller/references/reference-cache.ts';
+import { ReferenceCache } from '../../../src/controller/observe/references/reference-cache.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import type { RuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import type { ControllerOptions } from '../../../src/controller/runtime/controller.ts';

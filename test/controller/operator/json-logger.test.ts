@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createJsonLogger } from '../../../src/controller/operator/json-logger.ts';
-import { ApiError } from '../../../src/controller/runtime/errors.ts';
+import { ApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { Secret } from '../../../src/shared/secret.ts';
 
 function logging(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {

@@ -9,7 +9,7 @@ import { parseAllDocuments } from 'yaml';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { IncomingMessage } from 'node:http';
-import { modules, preflightValidations } from '../../../src/controller/cluster/resources.ts';
+import { modules, preflightValidations } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { leases } from '../../../src/controller/runtime/leader/lease.ts';
 import {

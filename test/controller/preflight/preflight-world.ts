@@ -1,6 +1,6 @@
 import { expect, vi } from 'vitest';
 import { parsePreflightValidation, type PreflightStatus } from '../../../src/api/preflight-validation.ts';
-import { modules, preflightValidations } from '../../../src/controller/cluster/resources.ts';
+import { modules, preflightValidations } from '../../../src/controller/observe/cluster/resources.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import type { ModuleWorld } from '../module/module-world.ts';
 

@@ -4,7 +4,7 @@ import {
   modules,
   nodes,
   preflightValidations,
-} from '../../../src/controller/cluster/resources.ts';
+} from '../../../src/controller/observe/cluster/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { createNode, endJob } from '../module/cluster-objects.ts';

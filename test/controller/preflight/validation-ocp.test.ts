@@ -5,10 +5,10 @@ import {
   modules,
   preflightValidations,
   preflightValidationsOcp,
-} from '../../../src/controller/cluster/resources.ts';
+} from '../../../src/controller/observe/cluster/resources.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
-import { RegistryClient } from '../../../src/registry/client.ts';
-import { parseReference } from '../../../src/registry/reference.ts';
+import { RegistryClient } from '../../../src/registry/image/client.ts';
+import { parseReference } from '../../../src/registry/model/reference.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { storeImage, withParents, type TestEntry } from '../../support/images.ts';
 import { describeWith } from '../../support/programs.ts';

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, expect, it, vi } from 'vitest';
-import { configMaps, modules } from '../../../src/controller/cluster/resources.ts';
+import { configMaps, modules } from '../../../src/controller/observe/cluster/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { createNode, endJob } from '../module/cluster-objects.ts';

@@ -1,5 +1,5 @@
-import type { KubernetesObject } from '../../../src/controller/runtime/object-key.ts';
-import type { Resource } from '../../../src/controller/runtime/resource.ts';
+import type { KubernetesObject } from '../../../src/controller/runtime/api/object-key.ts';
+import type { Resource } from '../../../src/controller/runtime/api/resource.ts';
 
 export interface ConfigMap extends KubernetesObject {
   readonly data?: Readonly<Record<string, string>>;

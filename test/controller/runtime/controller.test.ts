@@ -2,9 +2,9 @@ import { once } from 'node:events';
 import { Registry } from 'prom-client';
 import { describe, expect, it } from 'vitest';
 import { Controller } from '../../../src/controller/runtime/controller.ts';
-import { TerminalError } from '../../../src/controller/runtime/errors.ts';
+import { TerminalError } from '../../../src/controller/runtime/api/errors.ts';
 import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
-import type { ObjectKey } from '../../../src/controller/runtime/object-key.ts';
+import type { ObjectKey } from '../../../src/controller/runtime/api/object-key.ts';
 import { silentLogger } from '../../../src/shared/log.ts';
 
 const backoff = { first: 1, limit: 4 };

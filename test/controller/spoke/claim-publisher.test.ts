@@ -1,10 +1,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { projectNode } from '../../../src/controller/cluster/projections.ts';
-import { nodes } from '../../../src/controller/cluster/resources.ts';
-import { kernelClaimName, kernelClaimNames } from '../../../src/controller/kernel-claim/kernel-claim.ts';
+import { projectNode } from '../../../src/controller/observe/cluster/projections.ts';
+import { nodes } from '../../../src/controller/observe/cluster/resources.ts';
+import {
+  kernelClaimName,
+  kernelClaimNames,
+} from '../../../src/controller/spoke/kernel-claim/kernel-claim.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
-import { isApiError } from '../../../src/controller/runtime/errors.ts';
+import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { createClaimCache, createClaimPublisher } from '../../../src/controller/spoke/claim-publisher.ts';
 import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
 import { silentLogger } from '../../../src/shared/log.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { parseModule } from '../../../src/api/module/module.ts';
 import { parsePreflightValidation } from '../../../src/api/preflight-validation.ts';
-import { jobs, modules, preflightValidations } from '../../../src/controller/cluster/resources.ts';
+import { jobs, modules, preflightValidations } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import { clusterClaims } from '../../../src/controller/spoke/resources.ts';

@@ -1,5 +1,5 @@
-import type { CustomResource } from '../../../src/controller/cluster/resources.ts';
-import type { Resource } from '../../../src/controller/runtime/resource.ts';
+import type { CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
+import type { Resource } from '../../../src/controller/runtime/api/resource.ts';
 
 export const managedClusterModules: Resource<CustomResource> = {
   group: 'hub.kmm.sigs.x-k8s.io',

@@ -1,5 +1,5 @@
 import type { V1RuleWithOperations, V1ValidatingWebhook } from '@kubernetes/client-node';
-import type { ValidatingWebhookConfiguration } from '../../../src/controller/cluster/resources.ts';
+import type { ValidatingWebhookConfiguration } from '../../../src/controller/observe/cluster/resources.ts';
 
 function rule(
   apiGroup: string,

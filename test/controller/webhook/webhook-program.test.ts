@@ -7,7 +7,7 @@ import { connect } from 'node:tls';
 import { request } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { secrets } from '../../../src/controller/cluster/resources.ts';
+import { secrets } from '../../../src/controller/observe/cluster/resources.ts';
 import { hubWebhookObjects, webhookObjects } from '../../../src/controller/webhook/webhook-objects.ts';
 import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';

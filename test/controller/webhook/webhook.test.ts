@@ -12,7 +12,7 @@ import {
   secrets,
   validatingWebhookConfigurations,
   type CustomResource,
-} from '../../../src/controller/cluster/resources.ts';
+} from '../../../src/controller/observe/cluster/resources.ts';
 import { loadConfiguration } from '../../../src/controller/configuration/configuration.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { printable } from '../../../src/registry/http/printable.ts';
+import { printable } from '../../../src/shared/printable.ts';
 import { retryDelay } from '../../../src/registry/http/retry-delay.ts';
 import {
   mergeScopes,

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { bufferSource } from '../../../src/signer/kmod/byte-source.ts';
+import { bufferSource } from '../../../src/shared/byte-source.ts';
 import { verifyModule } from '../../../src/signer/kmod/verify-module.ts';
 
 /** Whether a module loads, and the error that insmod gets, where that is known. */

@@ -18,9 +18,9 @@ import {
 import { formatDistinguishedName } from '../../../src/signer/cms/distinguished-name.ts';
 import { parseSignedData } from '../../../src/signer/cms/parse-signed-data.ts';
 import { SignatureRefusal } from '../../../src/signer/cms/refusal.ts';
-import type { HashAlgorithm } from '../../../src/signer/hash.ts';
+import type { HashAlgorithm } from '../../../src/signer/model/hash.ts';
 import { loadSigner } from '../../../src/signer/keys/load-signer.ts';
-import type { Signer, SignerIdentifierForm } from '../../../src/signer/keys/signer.ts';
+import type { Signer, SignerIdentifierForm } from '../../../src/signer/cms/signer.ts';
 import { createDetachedSignature } from '../../../src/signer/kmod/module-signature.ts';
 import { describeWith } from '../../support/programs.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { signReportText } from '../../../src/cli/output/sign-report.ts';
-import type { ImageManifest } from '../../../src/registry/manifest.ts';
+import type { ImageManifest } from '../../../src/registry/model/manifest.ts';
 import { decompressLayer } from '../../../src/registry/layer/decompress.ts';
 import { defaultLayerLimits } from '../../../src/registry/layer/layer.ts';
 import { readTar } from '../../../src/registry/tar/reader.ts';

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { digestOf } from '../../../src/registry/digest.ts';
+import { digestOf } from '../../../src/registry/model/digest.ts';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
-import type { ImageIndex, RawManifest } from '../../../src/registry/manifest.ts';
-import { dockerMediaTypes, ociMediaTypes } from '../../../src/registry/media-types.ts';
+import type { ImageIndex, RawManifest } from '../../../src/registry/model/manifest.ts';
+import { dockerMediaTypes, ociMediaTypes } from '../../../src/registry/model/media-types.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
 import { verifyImage } from '../../../src/signer/verify-image.ts';
 import { storeBlob, storeImage, storeManifest, withParents } from '../../support/images.ts';

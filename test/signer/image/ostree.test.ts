@@ -2,7 +2,7 @@ import { mkdir, readFile, rename, stat, symlink, writeFile } from 'node:fs/promi
 import { dirname, join } from 'node:path';
 import { execa } from 'execa';
 import { beforeAll, expect, it } from 'vitest';
-import { digestOf } from '../../../src/registry/digest.ts';
+import { digestOf } from '../../../src/registry/model/digest.ts';
 import { labelsOf, readImageConfig } from '../../../src/registry/image/config.ts';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';

@@ -1,12 +1,13 @@
 import { chmod, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ociMediaTypes } from '../../../src/registry/media-types.ts';
+import { ociMediaTypes } from '../../../src/registry/model/media-types.ts';
 import { LayoutRepository } from '../../../src/registry/image/layout-repository.ts';
-import type { ImageRepository, Selector } from '../../../src/registry/image/repository.ts';
-import type { Manifest } from '../../../src/registry/manifest.ts';
+import type { ImageRepository } from '../../../src/registry/image/repository.ts';
+import type { Selector } from '../../../src/registry/model/selector.ts';
+import type { Manifest } from '../../../src/registry/model/manifest.ts';
 import { proveLayer } from '../../../src/signer/image/prove.ts';
-import type { ProgressEvent } from '../../../src/signer/report.ts';
+import type { ProgressEvent } from '../../../src/signer/model/report.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
 import { startFaultProxy } from '../../support/fault-proxy.ts';
 import { makeTar, storeImage, storeManifest, withParents } from '../../support/images.ts';

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { RegistryClient } from '../../../src/registry/client.ts';
+import { RegistryClient } from '../../../src/registry/image/client.ts';
 import { parseImageLocation } from '../../../src/registry/image-location.ts';
 import { openRepository } from '../../../src/registry/open-repository.ts';
 import { Secret } from '../../../src/shared/secret.ts';

@@ -6,7 +6,7 @@ import { execa } from 'execa';
 import { beforeEach, describe, expect, it } from 'vitest';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
-import type { SignReport } from '../../../src/signer/report.ts';
+import type { SignReport } from '../../../src/signer/model/report.ts';
 import { verifyImage } from '../../../src/signer/verify-image.ts';
 import { describeWith, type ProgramPaths } from '../../support/programs.ts';
 import { sha256, storeImage, withParents, type TestEntry, type TestImage } from '../../support/images.ts';

@@ -2,10 +2,10 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { digestOf } from '../../../src/registry/digest.ts';
+import { digestOf } from '../../../src/registry/model/digest.ts';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
-import type { ImageManifest, JsonObject, RawManifest } from '../../../src/registry/manifest.ts';
-import { dockerMediaTypes, ociMediaTypes } from '../../../src/registry/media-types.ts';
+import type { ImageManifest, JsonObject, RawManifest } from '../../../src/registry/model/manifest.ts';
+import { dockerMediaTypes, ociMediaTypes } from '../../../src/registry/model/media-types.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
 import {
   makeTar,

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { inspectReportText } from '../../../src/cli/output/inspect-report.ts';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
-import type { InspectReport } from '../../../src/signer/report.ts';
+import type { InspectReport } from '../../../src/signer/model/report.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
 import { signLocalModule } from '../../../src/signer/sign-file.ts';
 import { verifyImage } from '../../../src/signer/verify-image.ts';

@@ -7,20 +7,20 @@ import { isDeepStrictEqual, promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { SignerError } from '../../../src/signer/errors.ts';
+import { SignerError } from '../../../src/signer/model/errors.ts';
 import { generateKeyPair } from '../../../src/signer/keygen.ts';
 import { loadSigner } from '../../../src/signer/keys/load-signer.ts';
-import type { Signer } from '../../../src/signer/keys/signer.ts';
+import type { Signer } from '../../../src/signer/cms/signer.ts';
 import { analyzeModule } from '../../../src/signer/kmod/analyze-module.ts';
-import { bufferSource, type ByteSource } from '../../../src/signer/kmod/byte-source.ts';
+import { bufferSource, type ByteSource } from '../../../src/shared/byte-source.ts';
 import {
   detectModuleCompression,
   isModuleName,
   packModule,
   unpackModule,
 } from '../../../src/signer/kmod/compression.ts';
-import { fileSource, sliceSource } from '../../../src/signer/kmod/file-source.ts';
-import type { ModuleCompression } from '../../../src/signer/kmod/module.ts';
+import { fileSource, sliceSource } from '../../../src/shared/file-source.ts';
+import type { ModuleCompression } from '../../../src/signer/model/module.ts';
 import { readModuleInfo } from '../../../src/signer/kmod/module-info.ts';
 import { createModuleSignature } from '../../../src/signer/kmod/module-signature.ts';
 import { decideSignAction } from '../../../src/signer/kmod/sign-action.ts';

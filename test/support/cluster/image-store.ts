@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Pod } from '../../../src/controller/cluster/resources.ts';
+import type { Pod } from '../../../src/controller/observe/cluster/resources.ts';
 import { isPullable, joinCredentials, pullImage, type LocalImage, type RunnableImage } from './images.ts';
 import type { References } from './references.ts';
 

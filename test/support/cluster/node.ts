@@ -3,7 +3,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { V1Taint } from '@kubernetes/client-node';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { nodes } from '../../../src/controller/cluster/resources.ts';
+import { nodes } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ModprobeCall } from './modprobe.ts';
 
 /** A node as a test wants it. */

@@ -1,5 +1,5 @@
 import type { V1ContainerState } from '@kubernetes/client-node';
-import type { Pod } from '../../../src/controller/cluster/resources.ts';
+import type { Pod } from '../../../src/controller/observe/cluster/resources.ts';
 
 /** What the kubelet knows of a container. Times are texts, as in JSON. */
 export interface ContainerRecord {

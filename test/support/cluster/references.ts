@@ -1,7 +1,7 @@
 import type { V1EnvVar, V1ObjectFieldSelector } from '@kubernetes/client-node';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { isApiError } from '../../../src/controller/runtime/errors.ts';
-import { configMaps, secrets, type Pod } from '../../../src/controller/cluster/resources.ts';
+import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
+import { configMaps, secrets, type Pod } from '../../../src/controller/observe/cluster/resources.ts';
 
 /** Something that a pod names cannot be read. It may come. */
 export class MissingReference extends Error {

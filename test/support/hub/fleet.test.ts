@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { configMaps, type CustomResource } from '../../../src/controller/cluster/resources.ts';
+import { configMaps, type CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
 import { manifestWorks } from '../../../src/controller/hub/resources.ts';
 import { describeWith } from '../programs.ts';
 import { fleetPrograms, spokeName, startFleet, type Fleet } from './fleet.ts';

@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { ApiError } from '../errors.ts';
+import { ApiError } from './errors.ts';
 
 /** A page of 500 objects of 100 KiB each stays below; of larger ones, fewer are asked for. */
 const maxBodyBytes = 64 * 1024 * 1024;

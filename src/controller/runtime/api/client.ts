@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import * as z from 'zod';
 import { parseRetryAfter } from '../../../shared/http-retry.ts';
-import { ApiError } from '../errors.ts';
-import { objectSchema, type KubernetesObject, type ObjectKey } from '../object-key.ts';
-import { apiVersionOf, pathOf, type Resource } from '../resource.ts';
+import { ApiError } from './errors.ts';
+import { objectSchema, type KubernetesObject, type ObjectKey } from './object-key.ts';
+import { apiVersionOf, pathOf, type Resource } from './resource.ts';
 import { readAll, readJson } from './body.ts';
 import type { Connection, ConnectionRequest } from './connection.ts';
 import { errorFromStatus } from './status.ts';

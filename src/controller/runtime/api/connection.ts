@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
 import { request as httpRequest } from 'node:http';
 import type { KubeConfig } from '@kubernetes/client-node';
-import { ApiError } from '../errors.ts';
+import { ApiError } from './errors.ts';
 
 /** One request, before authentication. */
 export interface ConnectionRequest {

@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { ApiError, isApiError } from '../errors.ts';
-import type { KubernetesObject } from '../object-key.ts';
-import { pathOf, type Resource } from '../resource.ts';
+import { ApiError, isApiError } from './errors.ts';
+import type { KubernetesObject } from './object-key.ts';
+import { pathOf, type Resource } from './resource.ts';
 import { asObject, type ApiClient, type CallOptions } from './client.ts';
 
 /** Objects in one answer, as long as it does not become too large. */

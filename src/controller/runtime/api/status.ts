@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { ApiError, type ApiErrorCode } from '../errors.ts';
+import { ApiError, type ApiErrorCode } from './errors.ts';
 
 /** metav1.Status, as far as it is read. */
 const statusSchema = z.looseObject({

@@ -1,7 +1,7 @@
 import * as z from 'zod';
-import { ApiError } from '../errors.ts';
-import type { KubernetesObject } from '../object-key.ts';
-import { pathOf, type Resource } from '../resource.ts';
+import { ApiError } from './errors.ts';
+import type { KubernetesObject } from './object-key.ts';
+import { pathOf, type Resource } from './resource.ts';
 import { readJsonLines } from './body.ts';
 import { asObject, type ApiClient } from './client.ts';
 import type { Selection } from './list.ts';

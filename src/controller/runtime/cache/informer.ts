@@ -2,9 +2,9 @@ import { abortable } from '../../../shared/abortable.ts';
 import { silentLogger, type Logger } from '../../../shared/log.ts';
 import type { ApiClient } from '../api/client.ts';
 import type { Selection } from '../api/list.ts';
-import type { BackoffLimits } from '../backoff.ts';
-import { formatKey, keyOf, parseKey, type KubernetesObject, type ObjectKey } from '../object-key.ts';
-import type { Resource } from '../resource.ts';
+import type { BackoffLimits } from '../../../shared/backoff.ts';
+import { formatKey, keyOf, parseKey, type KubernetesObject, type ObjectKey } from '../api/object-key.ts';
+import type { Resource } from '../api/resource.ts';
 import { runListWatch } from './list-watch.ts';
 import { Store, type IndexFunction } from './store.ts';
 

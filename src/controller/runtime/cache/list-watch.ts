@@ -3,10 +3,10 @@ import type { Logger } from '../../../shared/log.ts';
 import type { ApiClient } from '../api/client.ts';
 import { listPages, type Selection } from '../api/list.ts';
 import { watch } from '../api/watch.ts';
-import { backoffDelay, pause, withJitter, type BackoffLimits } from '../backoff.ts';
-import { isApiError } from '../errors.ts';
-import type { KubernetesObject } from '../object-key.ts';
-import type { Resource } from '../resource.ts';
+import { backoffDelay, pause, withJitter, type BackoffLimits } from '../../../shared/backoff.ts';
+import { isApiError } from '../api/errors.ts';
+import type { KubernetesObject } from '../api/object-key.ts';
+import type { Resource } from '../api/resource.ts';
 
 /** Who is told of what a list-watch sees. */
 export interface ListWatchSink<T> {

@@ -1,4 +1,4 @@
-import { formatKey, type ObjectKey } from '../object-key.ts';
+import { formatKey, type ObjectKey } from '../api/object-key.ts';
 
 /** Gives the values under which an entry is found. */
 export type IndexFunction<P> = (entry: P, key: ObjectKey) => readonly string[];

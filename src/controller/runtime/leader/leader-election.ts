@@ -1,9 +1,9 @@
 import { performance } from 'node:perf_hooks';
 import { silentLogger, type Logger } from '../../../shared/log.ts';
 import type { ApiClient } from '../api/client.ts';
-import { pause, withJitter } from '../backoff.ts';
-import { isApiError } from '../errors.ts';
-import type { ObjectKey } from '../object-key.ts';
+import { pause, withJitter } from '../../../shared/backoff.ts';
+import { isApiError } from '../api/errors.ts';
+import type { ObjectKey } from '../api/object-key.ts';
 import { heldBy, leases, released, type Lease } from './lease.ts';
 
 export interface LeaderElectionOptions {

@@ -1,5 +1,5 @@
-import type { KubernetesObject } from '../object-key.ts';
-import type { Resource } from '../resource.ts';
+import type { KubernetesObject } from '../api/object-key.ts';
+import type { Resource } from '../api/resource.ts';
 
 /** coordination.k8s.io/v1 Lease, as far as it is used. */
 export interface Lease extends KubernetesObject {

@@ -1,0 +1,29 @@
+import { KmmError } from '../../shared/errors.ts';
+
+/** Why the command line itself gave up. */
+export type CliErrorCode =
+  /** An option, argument or environment variable that makes no sense. */
+  | 'USAGE'
+  /** A Kubernetes Secret with a key or certificate cannot be read. */
+  | 'SECRET_UNREADABLE'
+  /** `--timeout` ran out. */
+  | 'TIMEOUT'
+  /** SIGINT or SIGTERM. */
+  | 'INTERRUPTED';
+
+/** An error of the command line. */
+export class CliError extends KmmError<CliErrorCode> {
+  override readonly name = 'CliError';
+}
+
+/** A wrong option or argument. `hint` says what would be right. */
+export function usageError(message: string, hint?: string): CliError {
+  return new CliError({ code: 'USAGE', message, hint });
+}
+
+/** Gives the value of an option that a command cannot do without. @throws CliError USAGE */
+export function required<T>(value: T | undefined, option: string): T {
+  if (value !== undefined) return value;
+  const variable = `KMM_SIGN_${option.replace(/^--/, '').replaceAll('-', '_').toUpperCase()}`;
+  throw usageError(`Option ${option} is required`, `Give ${option}, or set ${variable}.`);
+}

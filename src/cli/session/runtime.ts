@@ -1,0 +1,61 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { CommandUnknownOpts } from '@commander-js/extra-typings';
+import { whenAborted } from '../../shared/abortable.ts';
+import { exitCodes, type ExitCode } from '../output/exit-codes.ts';
+import { readGlobalOptions } from '../options/global-options.ts';
+import { createSession, type Session } from './session.ts';
+
+/** How long work that was told to stop may take to tidy up, in milliseconds. */
+const patience = 10_000;
+
+/** The state of one run: its session once the command line is understood, and how it ends. */
+export class Runtime {
+  session: Session | null = null;
+  exitCode: ExitCode = exitCodes.done;
+  readonly #interruption: AbortSignal;
+  readonly #timeout = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(interruption: AbortSignal) {
+    this.#interruption = interruption;
+  }
+
+  /** Why the run was told to stop, if it was. */
+  get stopped(): 'interrupted' | 'timeout' | null {
+    if (this.#interruption.aborted) return 'interrupted';
+    return this.#timeout.signal.aborted ? 'timeout' : null;
+  }
+
+  /** Begins the session; the clock of `--timeout` starts. */
+  start(root: CommandUnknownOpts): void {
+    const options = readGlobalOptions(root);
+    if (options.timeout !== undefined) this.#timer = setTimeout(() => this.#timeout.abort(), options.timeout);
+    this.session = createSession(options, AbortSignal.any([this.#interruption, this.#timeout.signal]));
+  }
+
+  /** Runs a command's work in the session. */
+  async perform(work: (session: Session) => Promise<ExitCode | void>): Promise<void> {
+    if (this.session === null) throw new Error('A command ran before its session began');
+    const { session } = this;
+    const stuck = new AbortController();
+    try {
+      this.exitCode =
+        (await Promise.race([work(session), overdue(session.signal, stuck.signal)])) ?? exitCodes.done;
+    } finally {
+      stuck.abort();
+      session.progress.end();
+    }
+  }
+
+  /** Stops the clock. */
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+}
+
+/** Fails when `stop` was given and patience with what it should have stopped is at its end. */
+async function overdue(stop: AbortSignal, done: AbortSignal): Promise<never> {
+  await whenAborted(stop);
+  await sleep(patience, undefined, { signal: done, ref: false });
+  throw new Error('The work did not stop in time');
+}

@@ -1,0 +1,86 @@
+import type { Build } from '../../../api/module/build.ts';
+import type { KernelMapping } from '../../../api/module/kernel-mapping.ts';
+import type { PodTemplate } from '../../../api/module/pod-template.ts';
+import type { RegistryTls } from '../../../api/module/registry-tls.ts';
+import type { Sign } from '../../../api/module/sign.ts';
+import type { ModuleLoaderContainer } from '../../../api/module/spec.ts';
+import { nonEmpty } from '../../../api/schema/resource.ts';
+
+/** Both levels' TLS settings: what the mapping says counts, field by field. */
+export function mergeTls(container: RegistryTls | undefined, mapping: RegistryTls | undefined): RegistryTls {
+  return { ...defined(container), ...defined(mapping) };
+}
+
+/** Both levels' build settings: lists grow, of single values the mapping's counts. */
+export function mergeBuild(container: Build | undefined, mapping: Build | undefined): Build | undefined {
+  if (container === undefined || mapping === undefined) return mapping ?? container;
+  const replaced = new Set(mapping.buildArgs?.map(({ name }) => name));
+  return {
+    dockerfileConfigMap: named(mapping.dockerfileConfigMap) ?? container.dockerfileConfigMap,
+    buildArgs: [
+      ...(container.buildArgs ?? []).filter(({ name }) => !replaced.has(name)),
+      ...(mapping.buildArgs ?? []),
+    ],
+    secrets: distinctNames([...(container.secrets ?? []), ...(mapping.secrets ?? [])]).map((name) => ({
+      name,
+    })),
+    baseImageRegistryTLS: mergeTls(container.baseImageRegistryTLS, mapping.baseImageRegistryTLS),
+    selector: mapping.selector ?? container.selector,
+    kanikoParams: { tag: nonEmpty(mapping.kanikoParams?.tag) ?? container.kanikoParams?.tag },
+    podTemplate: mergePodTemplate(container.podTemplate, mapping.podTemplate),
+  };
+}
+
+/** Both levels' sign settings: lists grow, of single values the mapping's counts. */
+export function mergeSign(container: Sign | undefined, mapping: Sign | undefined): Sign | undefined {
+  if (container === undefined || mapping === undefined) return mapping ?? container;
+  return {
+    unsignedImage: nonEmpty(mapping.unsignedImage) ?? container.unsignedImage,
+    unsignedImageRegistryTLS: mergeTls(container.unsignedImageRegistryTLS, mapping.unsignedImageRegistryTLS),
+    keySecret: named(mapping.keySecret) ?? container.keySecret,
+    certSecret: named(mapping.certSecret) ?? container.certSecret,
+    filesToSign: [...new Set([...(container.filesToSign ?? []), ...(mapping.filesToSign ?? [])])],
+    podTemplate: mergePodTemplate(container.podTemplate, mapping.podTemplate),
+  };
+}
+
+/** The in-tree modules to unload: the mapping's where it names any, else the container's. */
+export function mergeInTreeModules(
+  container: ModuleLoaderContainer,
+  mapping: KernelMapping,
+): readonly string[] {
+  const one = nonEmpty(mapping.inTreeModuleToRemove) ?? nonEmpty(container.inTreeModuleToRemove);
+  if (one !== undefined) return [one];
+  return mapping.inTreeModulesToRemove ?? container.inTreeModulesToRemove ?? [];
+}
+
+function mergePodTemplate(
+  container: PodTemplate | undefined,
+  mapping: PodTemplate | undefined,
+): PodTemplate | undefined {
+  if (container === undefined || mapping === undefined) return mapping ?? container;
+  return {
+    ...container,
+    ...defined(mapping),
+    labels: { ...container.labels, ...mapping.labels },
+    annotations: { ...container.annotations, ...mapping.annotations },
+    nodeSelector: { ...container.nodeSelector, ...mapping.nodeSelector },
+    tolerations: [...(container.tolerations ?? []), ...(mapping.tolerations ?? [])],
+  };
+}
+
+/** A reference that names something. */
+function named<T extends { readonly name?: string }>(reference: T | undefined): T | undefined {
+  return nonEmpty(reference?.name) === undefined ? undefined : reference;
+}
+
+/** The fields that are set. */
+function defined<T extends object>(value: T | undefined): Partial<T> {
+  return Object.fromEntries(
+    Object.entries(value ?? {}).filter(([, field]) => field !== undefined),
+  ) as Partial<T>;
+}
+
+function distinctNames(references: readonly { readonly name?: string }[]): string[] {
+  return [...new Set(references.flatMap(({ name }) => nonEmpty(name) ?? []))];
+}

@@ -1,0 +1,126 @@
+import type { Logger } from '../../../shared/log.ts';
+import { nodeLabels } from '../../../builder/labels.ts';
+import type { CachedModule, ClusterCaches } from '../../observe/cluster/caches.ts';
+import { projectNode, type NodeFacts, type PodFacts } from '../../observe/cluster/projections.ts';
+import { selects } from '../../observe/cluster/selects.ts';
+import { nodes, type Node } from '../../observe/cluster/resources.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
+import type { CacheEvent } from '../../runtime/cache/informer.ts';
+import { Controller, type Reconcile } from '../../runtime/controller.ts';
+import { isApiError } from '../../runtime/api/errors.ts';
+import type { EventRecorder } from '../../runtime/event-recorder.ts';
+import type { RuntimeMetrics } from '../../runtime/metrics.ts';
+import type { ObjectKey } from '../../runtime/api/object-key.ts';
+import { isRelevantLabel, labelChanges, type LabelChanges } from './label-changes.ts';
+import { LatestNodes } from './latest-nodes.ts';
+import { ModuleIndex } from './module-index.ts';
+import { isOperandPod } from './pods-by-module.ts';
+
+/** What the controller of node labels works with. */
+export interface NodeLabelsOptions {
+  readonly client: ApiClient;
+  readonly caches: Pick<ClusterCaches, 'nodes' | 'pods' | 'modules'>;
+  readonly events: EventRecorder;
+  readonly log?: Logger | undefined;
+  readonly metrics?: RuntimeMetrics | undefined;
+}
+
+const controllerName = 'NodeLabels';
+/** Nodes that are patched at a time. */
+const maxConcurrent = 4;
+
+/**
+ * Keeps our labels on nodes right: the kernel, the Modules that are loaded, and the versions that may run.
+ * Its keys are names of nodes.
+ */
+export function createNodeLabelsController(options: NodeLabelsOptions): Controller {
+  const { caches, log, metrics } = options;
+  const index = new ModuleIndex();
+  caches.modules.onEvent(({ type, key }) => {
+    if (type === 'deleted') index.delete(moduleName(key));
+    else if (type === 'added') index.add(moduleName(key));
+  });
+  const controller = new Controller({
+    name: controllerName,
+    reconcile: reconciler(options, index),
+    maxConcurrent,
+    log,
+    metrics: metrics?.controller(controllerName, maxConcurrent),
+  });
+  controller.watch(caches.nodes, nodesOfNodeEvent);
+  controller.watch(caches.pods, nodesOfPodEvent);
+  controller.watch(caches.modules, (event) => nodesOfModuleEvent(event, () => caches.nodes.list()));
+  return controller;
+}
+
+function reconciler({ client, caches, events }: NodeLabelsOptions, modules: ModuleIndex): Reconcile {
+  const latest = new LatestNodes();
+  return async (key, { signal, log }) => {
+    const node = latest.of(key.name, caches.nodes.get(key));
+    if (node === undefined) return {};
+    const changes = labelChanges({ node, pods: caches.pods.byIndex('node', key.name), modules });
+    const { labels } = changes;
+    if (Object.keys(labels).length === 0) return {};
+    try {
+      const answer = await client.patch(nodes, key, { metadata: { labels } }, { signal });
+      latest.keep(projectNode(answer));
+      log.info('node labels changed', { node: key.name, labels });
+      recordEvents(events, answer, changes);
+    } catch (error) {
+      // It is gone, and the cache will know soon.
+      if (!isApiError(error, 'NOT_FOUND')) throw error;
+    }
+    return {};
+  };
+}
+
+function recordEvents(events: EventRecorder, object: Node, { loaded, unloaded }: LabelChanges): void {
+  const happening = { resource: nodes, object, type: 'Normal' } as const;
+  for (const name of loaded) {
+    const note = `Module ${name} loaded into the kernel`;
+    events.record({ ...happening, reason: 'ModuleLoaded', action: 'Load', note });
+  }
+  for (const name of unloaded) {
+    const note = `Module ${name} unloaded from the kernel`;
+    events.record({ ...happening, reason: 'ModuleUnloaded', action: 'Unload', note });
+  }
+}
+
+function nodesOfNodeEvent(event: CacheEvent<NodeFacts>): ObjectKey[] {
+  if (event.type === 'updated' && !isRelevantChange(event.previous, event.object)) return [];
+  return [event.key];
+}
+
+/** Kubelets write to their nodes all the time; few of these writes change what our labels depend on. */
+function isRelevantChange(previous: NodeFacts, node: NodeFacts): boolean {
+  if (previous.uid !== node.uid || previous.kernelRelease !== node.kernelRelease) return true;
+  const keys = Object.keys({ ...previous.labels, ...node.labels });
+  return keys.some((key) => previous.labels[key] !== node.labels[key] && isRelevantLabel(key));
+}
+
+function nodesOfPodEvent(event: CacheEvent<PodFacts>): ObjectKey[] {
+  const pods = [
+    ...(event.type === 'added' ? [] : [event.previous]),
+    ...(event.type === 'deleted' ? [] : [event.object]),
+  ];
+  const names = pods.filter(isOperandPod).flatMap(({ nodeName }) => nodeName ?? []);
+  return names.map((name) => ({ name }));
+}
+
+/**
+ * The nodes that a Module concerns, when it comes or goes. What it asks for makes no difference to labels:
+ * they follow pods, and the administrator.
+ */
+function nodesOfModuleEvent(event: CacheEvent<CachedModule>, listNodes: () => NodeFacts[]): ObjectKey[] {
+  if (event.type === 'updated') return [];
+  const { module } = event.type === 'added' ? event.object : event.previous;
+  const selector = module?.spec.selector ?? {};
+  const keys = Object.values(nodeLabels(moduleName(event.key)));
+  return listNodes()
+    .filter(({ labels }) => selects(selector, labels) || keys.some((key) => key in labels))
+    .map(({ name }) => ({ name }));
+}
+
+function moduleName({ namespace = '', name }: ObjectKey): { namespace: string; name: string } {
+  return { namespace, name };
+}

@@ -1,0 +1,147 @@
+import { nonEmpty } from '../../../api/schema/resource.ts';
+import { parseKernel } from '../../../builder/kernel.ts';
+import {
+  kernelLabelValue,
+  labelKeys,
+  nodeLabelsOf,
+  parseNodeLabel,
+  type NodeLabels,
+  type ParsedNodeLabel,
+} from '../../../builder/labels.ts';
+import type { NodeFacts, PodFacts } from '../../observe/cluster/projections.ts';
+import type { ModuleIndex } from './module-index.ts';
+import { podsByModule, type ModulePods } from './pods-by-module.ts';
+import { nextVersionChange } from './version-labels.ts';
+
+type Labels = Readonly<Record<string, string>>;
+type Patch = Readonly<Record<string, string | null>>;
+
+/** What the labels of a node depend on. */
+export interface NodeState {
+  readonly node: Pick<NodeFacts, 'labels' | 'kernelRelease'>;
+  /** The pods on the node. */
+  readonly pods: readonly PodFacts[];
+  readonly modules: ModuleIndex;
+}
+
+/** What is to change on a node, so that our labels are right. */
+export interface LabelChanges {
+  /** As a merge patch has it: null removes. Empty: all is right. */
+  readonly labels: Patch;
+  /** `NAMESPACE/NAME` of the Modules whose ready label comes. */
+  readonly loaded: readonly string[];
+  /** `NAMESPACE/NAME` of the Modules whose ready label goes. */
+  readonly unloaded: readonly string[];
+}
+
+/**
+ * Compares a node's labels with its kernel and pods. Takes time in proportion to the labels and pods of the
+ * node, however many Modules there are.
+ */
+export function labelChanges({ node, pods, modules }: NodeState): LabelChanges {
+  const kernel = node.kernelRelease === '' ? undefined : kernelLabelValue(parseKernel(node.kernelRelease));
+  const found = podsByModule(pods, modules, kernel);
+  const wanted = wantedLabels(node.labels, kernel, found);
+  const ours = moduleLabels(node.labels);
+  const labels = { ...difference(node.labels, ours, wanted), ...versionChanges(node.labels, ours, found) };
+  const { loaded, unloaded } = readyChanges(node.labels, labels);
+  const nameOf = (stem: string): string => modules.nameOf(stem);
+  return { labels, loaded: loaded.map(nameOf), unloaded: unloaded.map(nameOf) };
+}
+
+/** Whether a label is one that we set, remove or obey. */
+export function isRelevantLabel(key: string): boolean {
+  return key === labelKeys.kernel || parseNodeLabel(key) !== undefined;
+}
+
+/** The labels that say how things are, each with its value. */
+function wantedLabels(
+  labels: Labels,
+  kernel: string | undefined,
+  found: ReadonlyMap<string, ModulePods>,
+): Map<string, string> {
+  const wanted = new Map<string, string>();
+  if (kernel !== undefined) wanted.set(labelKeys.kernel, kernel);
+  for (const { indexed, isLoaded, isDevicePluginReady, loadedVersions } of found.values()) {
+    const { keys, exists } = indexed;
+    const want = (key: string, value: string): void => {
+      // A pod keeps the labels of a Module that is gone. It cannot bring them: else whoever may create pods
+      // could give nodes labels of Modules that never were.
+      if (exists || key in labels) wanted.set(key, value);
+    };
+    if (isLoaded) want(keys.ready, '');
+    if (isDevicePluginReady) want(keys.devicePluginReady, '');
+    const [version] = loadedVersions;
+    // Of two versions at once, neither is the one that is loaded.
+    if (version !== undefined && loadedVersions.size === 1) want(keys.versionReady, version);
+  }
+  return wanted;
+}
+
+interface ModuleLabel extends ParsedNodeLabel {
+  readonly key: string;
+}
+
+/** The labels of Modules among all. */
+function moduleLabels(labels: Labels): ModuleLabel[] {
+  return Object.keys(labels).flatMap((key) => {
+    const parsed = parseNodeLabel(key);
+    return parsed === undefined ? [] : [{ key, ...parsed }];
+  });
+}
+
+/** What makes the labels that say how things are into those that are wanted. */
+function difference(
+  labels: Labels,
+  ours: readonly ModuleLabel[],
+  wanted: ReadonlyMap<string, string>,
+): Patch {
+  const changes: Record<string, string | null> = {};
+  for (const [key, value] of wanted) if (labels[key] !== value) changes[key] = value;
+  for (const { key, kind } of ours) if (saysHowThingsAre(kind) && !wanted.has(key)) changes[key] = null;
+  if (labelKeys.kernel in labels && !wanted.has(labelKeys.kernel)) changes[labelKeys.kernel] = null;
+  return changes;
+}
+
+function saysHowThingsAre(kind: keyof NodeLabels): boolean {
+  return kind === 'ready' || kind === 'devicePluginReady' || kind === 'versionReady';
+}
+
+/**
+ * The next step of each Module that has a version label there. It follows the administrator's label alone, not
+ * the Module's version: nodes may have a version that the Module no longer has, or not yet.
+ */
+function versionChanges(
+  labels: Labels,
+  ours: readonly ModuleLabel[],
+  found: ReadonlyMap<string, ModulePods>,
+): Patch {
+  const stems = new Set(ours.filter(({ kind }) => !saysHowThingsAre(kind)).map(({ stem }) => stem));
+  const changes: Record<string, string | null> = {};
+  for (const stem of stems) {
+    const keys = nodeLabelsOf(stem);
+    const pods = found.get(stem);
+    const change = nextVersionChange({
+      wanted: nonEmpty(labels[keys.version]),
+      moduleLoader: labels[keys.moduleLoaderVersion],
+      devicePlugin: labels[keys.devicePluginVersion],
+      hasModuleLoaderPod: pods?.hasModuleLoaderPod ?? false,
+      hasDevicePluginPod: pods?.hasDevicePluginPod ?? false,
+    });
+    if (change !== undefined) changes[keys[change.label]] = change.value;
+  }
+  return changes;
+}
+
+/** Stems of the Modules whose ready label comes or goes. */
+function readyChanges(labels: Labels, changes: Patch): { loaded: string[]; unloaded: string[] } {
+  const loaded: string[] = [];
+  const unloaded: string[] = [];
+  for (const [key, value] of Object.entries(changes)) {
+    const parsed = parseNodeLabel(key);
+    if (parsed?.kind !== 'ready') continue;
+    if (value === null) unloaded.push(parsed.stem);
+    else if (!(key in labels)) loaded.push(parsed.stem);
+  }
+  return { loaded, unloaded };
+}

@@ -1,0 +1,75 @@
+import {
+  parsePreflightValidation,
+  parsePreflightValidationOcp,
+  type PreflightValidation,
+  type PreflightValidationOcp,
+} from '../../../api/preflight-validation.ts';
+import { kernelLabelValue } from '../../../builder/labels.ts';
+import { parseKernel } from '../../../builder/kernel.ts';
+import { KmmError } from '../../../shared/errors.ts';
+import type { Logger } from '../../../shared/log.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
+import { Informer } from '../../runtime/cache/informer.ts';
+import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';
+import {
+  preflightValidations,
+  preflightValidationsOcp,
+  type CustomResource,
+  type FullMetadata,
+} from './resources.ts';
+
+/** A preflight validation as its cache has it: parsed, or why it cannot be. */
+export interface Cached<T> {
+  readonly key: ObjectKey;
+  readonly metadata: FullMetadata;
+  readonly object: T | undefined;
+  readonly problem: string | undefined;
+}
+
+export type CachedPreflight = Cached<PreflightValidation>;
+export type CachedPreflightOcp = Cached<PreflightValidationOcp>;
+
+/** What the operator knows of the questions that administrators ask before an upgrade. */
+export interface PreflightCaches {
+  readonly validations: Informer<CustomResource, CachedPreflight>;
+  readonly validationsOcp: Informer<CustomResource, CachedPreflightOcp>;
+}
+
+/** Makes the caches. They follow the cluster once they run. */
+export function createPreflightCaches(client: ApiClient, log: Logger): PreflightCaches {
+  return {
+    validations: new Informer({
+      client,
+      log,
+      resource: preflightValidations,
+      project: (resource: CustomResource) => project(resource, parsePreflightValidation),
+    }),
+    validationsOcp: new Informer({
+      client,
+      log,
+      resource: preflightValidationsOcp,
+      project: (resource: CustomResource) => project(resource, parsePreflightValidationOcp),
+    }),
+  };
+}
+
+function project<T>(resource: CustomResource, parse: (resource: CustomResource) => T): Cached<T> {
+  const { metadata } = resource;
+  try {
+    return { key: keyOf(resource), metadata, object: parse(resource), problem: undefined };
+  } catch (error) {
+    if (!(error instanceof KmmError)) throw error;
+    return { key: keyOf(resource), metadata, object: undefined, problem: error.message };
+  }
+}
+
+/** The kernel that a validation asks about; undefined: it asks for nothing (any more). */
+export function kernelAskedFor({ metadata, object }: CachedPreflight): string | undefined {
+  return metadata.deletionTimestamp === undefined ? object?.spec.kernelVersion : undefined;
+}
+
+/** Label values of the kernels that validations ask about: Modules' Jobs for these are theirs. */
+export function kernelsAskedFor(validations: readonly CachedPreflight[]): ReadonlySet<string> {
+  const releases = validations.flatMap((validation) => kernelAskedFor(validation) ?? []);
+  return new Set(releases.map((release) => kernelLabelValue(parseKernel(release))));
+}

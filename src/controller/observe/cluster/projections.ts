@@ -1,0 +1,177 @@
+import type { V1Taint } from '@kubernetes/client-node';
+import { labelKeys } from '../../../builder/labels.ts';
+import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';
+import type { DaemonSet, FullMetadata, Job, Node, Pod } from './resources.ts';
+
+/** What is kept of a node. */
+export interface NodeFacts {
+  readonly name: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly taints: readonly V1Taint[];
+  /** What `uname -r` prints there. */
+  readonly kernelRelease: string;
+  readonly osImage: string;
+  /** As GOARCH names it. */
+  readonly architecture: string;
+}
+
+/** What is kept of a Job of ours. */
+export interface JobFacts {
+  readonly key: ObjectKey;
+  readonly uid: string;
+  readonly ownerUid: string | undefined;
+  readonly kind: string | undefined;
+  /** Value of the label with the name of the Module. */
+  readonly module: string | undefined;
+  /** Value of the image label, which a hub's Jobs have. */
+  readonly image: string | undefined;
+  /** Value of the kernel label. */
+  readonly kernel: string | undefined;
+  readonly hash: string | undefined;
+  readonly state: 'active' | 'succeeded' | 'failed';
+  /** It is not to run now: Kueue, or somebody else, will say when. */
+  readonly suspended: boolean;
+  /** Of the condition that says how it ended. */
+  readonly reason: string | undefined;
+  readonly message: string | undefined;
+  /** RFC 3339. */
+  readonly created: string | undefined;
+  readonly ended: string | undefined;
+  readonly deleting: boolean;
+}
+
+/** What is kept of a DaemonSet of ours. */
+export interface DaemonSetFacts {
+  readonly key: ObjectKey;
+  readonly uid: string;
+  readonly generation: number;
+  readonly ownerUid: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly images: readonly string[];
+  readonly desired: number;
+  readonly available: number;
+  readonly deleting: boolean;
+}
+
+/** What is kept of a pod of ours: of a Job, of a module loader or of a device plugin. */
+export interface PodFacts {
+  readonly key: ObjectKey;
+  readonly uid: string;
+  readonly nodeName: string | undefined;
+  readonly labels: Readonly<Record<string, string>>;
+  /** Name of the Job or DaemonSet that made it. */
+  readonly ownerName: string | undefined;
+  readonly ready: boolean;
+  readonly phase: string;
+  readonly deleting: boolean;
+  /** Why it does not start, such as `ImagePullBackOff` or `Unschedulable`. */
+  readonly waiting: PodProblem | undefined;
+  readonly terminated: PodEnd | undefined;
+}
+
+/** Why a container waits. */
+export interface PodProblem {
+  readonly reason: string;
+  readonly message: string;
+}
+
+/** How a container ended. */
+export interface PodEnd {
+  readonly exitCode: number;
+  readonly reason: string;
+  /** What it wrote to its termination message. */
+  readonly message: string;
+}
+
+export function projectNode({ metadata, spec, status }: Node): NodeFacts {
+  return {
+    name: metadata.name,
+    uid: metadata.uid ?? '',
+    resourceVersion: metadata.resourceVersion ?? '',
+    labels: metadata.labels ?? {},
+    taints: spec?.taints ?? [],
+    kernelRelease: status?.nodeInfo?.kernelVersion ?? '',
+    osImage: status?.nodeInfo?.osImage ?? '',
+    architecture: status?.nodeInfo?.architecture ?? '',
+  };
+}
+
+export function projectJob(job: Job): JobFacts {
+  const { metadata, spec, status } = job;
+  const ended = status?.conditions?.find(
+    ({ type, status: value }) => value === 'True' && (type === 'Complete' || type === 'Failed'),
+  );
+  return {
+    key: keyOf(job),
+    uid: metadata.uid ?? '',
+    ownerUid: controllerOf(metadata),
+    kind: metadata.labels?.[labelKeys.jobType],
+    module: metadata.labels?.[labelKeys.moduleName],
+    image: metadata.labels?.[labelKeys.image],
+    kernel: metadata.labels?.[labelKeys.targetKernel],
+    hash: metadata.annotations?.[labelKeys.lastHash],
+    state: ended === undefined ? 'active' : ended.type === 'Complete' ? 'succeeded' : 'failed',
+    suspended: spec?.suspend === true,
+    reason: ended?.reason,
+    message: ended?.message,
+    created: metadata.creationTimestamp,
+    ended: text(ended?.lastTransitionTime),
+    deleting: metadata.deletionTimestamp !== undefined,
+  };
+}
+
+export function projectDaemonSet(daemonSet: DaemonSet): DaemonSetFacts {
+  const { metadata, spec, status } = daemonSet;
+  return {
+    key: keyOf(daemonSet),
+    uid: metadata.uid ?? '',
+    generation: metadata.generation ?? 0,
+    ownerUid: controllerOf(metadata),
+    labels: metadata.labels ?? {},
+    images: spec?.template.spec?.containers.map(({ image }) => image ?? '') ?? [],
+    desired: status?.desiredNumberScheduled ?? 0,
+    available: status?.numberAvailable ?? 0,
+    deleting: metadata.deletionTimestamp !== undefined,
+  };
+}
+
+export function projectPod(pod: Pod): PodFacts {
+  const { metadata, spec, status } = pod;
+  const [container] = status?.containerStatuses ?? [];
+  const { waiting, terminated } = container?.state ?? {};
+  const unscheduled = status?.conditions?.find(
+    ({ type, status: value }) => type === 'PodScheduled' && value === 'False',
+  );
+  return {
+    key: keyOf(pod),
+    uid: metadata.uid ?? '',
+    nodeName: spec?.nodeName,
+    labels: metadata.labels ?? {},
+    ownerName: metadata.ownerReferences?.find(({ controller }) => controller === true)?.name,
+    ready:
+      status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') ?? false,
+    phase: status?.phase ?? 'Unknown',
+    deleting: metadata.deletionTimestamp !== undefined,
+    waiting: waiting ? problem(waiting) : unscheduled && problem(unscheduled),
+    terminated: terminated && {
+      exitCode: terminated.exitCode,
+      reason: terminated.reason ?? '',
+      message: terminated.message ?? '',
+    },
+  };
+}
+
+function problem({ reason = '', message = '' }: { reason?: string; message?: string }): PodProblem {
+  return { reason, message };
+}
+
+function controllerOf({ ownerReferences }: FullMetadata): string | undefined {
+  return ownerReferences?.find(({ controller }) => controller === true)?.uid;
+}
+
+/** The library types times as Date; the API server's JSON has texts. */
+function text(time: Date | undefined): string | undefined {
+  return time === undefined ? undefined : String(time);
+}

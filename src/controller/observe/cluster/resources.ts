@@ -1,0 +1,113 @@
+import type {
+  V1ConfigMap,
+  V1DaemonSet,
+  V1Job,
+  V1Node,
+  V1Pod,
+  V1Secret,
+  V1ServiceAccount,
+} from '@kubernetes/client-node';
+import type { KubernetesObject, ObjectMetadata } from '../../runtime/api/object-key.ts';
+import type { Resource } from '../../runtime/api/resource.ts';
+
+/** What is read of an owner reference. */
+export interface OwnerReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly controller?: boolean | undefined;
+}
+
+/** Metadata as the API server's JSON has it: times are texts. */
+export interface FullMetadata extends ObjectMetadata {
+  readonly generation?: number | undefined;
+  readonly creationTimestamp?: string | undefined;
+  readonly labels?: Readonly<Record<string, string>> | undefined;
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+  readonly ownerReferences?: readonly OwnerReference[] | undefined;
+}
+
+/** An object as the API server gives it: the client library's types, but with metadata always there. */
+export type FromServer<T> = Omit<T, 'metadata' | 'apiVersion' | 'kind'> &
+  KubernetesObject & { readonly metadata: FullMetadata };
+
+export type ConfigMap = FromServer<V1ConfigMap>;
+export type DaemonSet = FromServer<V1DaemonSet>;
+export type Job = FromServer<V1Job>;
+export type Node = FromServer<V1Node>;
+export type Pod = FromServer<V1Pod>;
+export type Secret = FromServer<V1Secret>;
+export type ServiceAccount = FromServer<V1ServiceAccount>;
+/** As far as it is used. */
+export interface ValidatingWebhookConfiguration extends KubernetesObject {
+  readonly webhooks?: readonly {
+    readonly clientConfig: { readonly caBundle?: string; readonly url?: string };
+  }[];
+}
+/** A custom resource: `spec` and `status` are still to be parsed. */
+export type CustomResource = KubernetesObject & {
+  readonly metadata: FullMetadata;
+  readonly spec?: unknown;
+  readonly status?: unknown;
+};
+
+const core = { group: '', version: 'v1' } as const;
+
+export const configMaps: Resource<ConfigMap> = {
+  ...core,
+  plural: 'configmaps',
+  kind: 'ConfigMap',
+  namespaced: true,
+};
+export const nodes: Resource<Node> = { ...core, plural: 'nodes', kind: 'Node', namespaced: false };
+export const pods: Resource<Pod> = { ...core, plural: 'pods', kind: 'Pod', namespaced: true };
+export const secrets: Resource<Secret> = { ...core, plural: 'secrets', kind: 'Secret', namespaced: true };
+export const serviceAccounts: Resource<ServiceAccount> = {
+  ...core,
+  plural: 'serviceaccounts',
+  kind: 'ServiceAccount',
+  namespaced: true,
+};
+export const daemonSets: Resource<DaemonSet> = {
+  group: 'apps',
+  version: 'v1',
+  plural: 'daemonsets',
+  kind: 'DaemonSet',
+  namespaced: true,
+};
+export const jobs: Resource<Job> = {
+  group: 'batch',
+  version: 'v1',
+  plural: 'jobs',
+  kind: 'Job',
+  namespaced: true,
+};
+export const modules: Resource<CustomResource> = {
+  group: 'kmm.sigs.x-k8s.io',
+  version: 'v1beta1',
+  plural: 'modules',
+  kind: 'Module',
+  namespaced: true,
+};
+export const preflightValidations: Resource<CustomResource> = {
+  group: 'kmm.sigs.x-k8s.io',
+  version: 'v1beta2',
+  plural: 'preflightvalidations',
+  kind: 'PreflightValidation',
+  namespaced: false,
+};
+export const preflightValidationsOcp: Resource<CustomResource> = {
+  group: 'kmm.sigs.x-k8s.io',
+  version: 'v1beta2',
+  plural: 'preflightvalidationsocp',
+  kind: 'PreflightValidationOCP',
+  namespaced: false,
+};
+export const validatingWebhookConfigurations: Resource<ValidatingWebhookConfiguration> = {
+  group: 'admissionregistration.k8s.io',
+  version: 'v1',
+  plural: 'validatingwebhookconfigurations',
+  kind: 'ValidatingWebhookConfiguration',
+  namespaced: false,
+};

@@ -1,0 +1,97 @@
+import type { X509Certificate } from 'node:crypto';
+import { RegistryError } from '../../../registry/model/errors.ts';
+import { inspectImage } from '../../../signer/inspect-image.ts';
+import type { ImageLocation } from '../../../signer/image/image-location.ts';
+import type { ModuleState } from '../../../signer/model/module.ts';
+import type { ModuleReport } from '../../../signer/model/report.ts';
+
+/** Which module, for which kernel. */
+export interface ModuleQuery {
+  /** The directory in the image that holds lib/modules. */
+  readonly dirName: string;
+  /** As `uname -r` prints it. */
+  readonly kernelRelease: string;
+  /** As modprobe takes it: `-` and `_` are equal. */
+  readonly moduleName: string;
+  /** GOARCH name. */
+  readonly architecture: string;
+}
+
+/** Whether and how an image holds a module. */
+export type FoundModule =
+  | {
+      readonly found: false;
+      /** One sentence: what is missing. */
+      readonly problem: string;
+    }
+  | {
+      readonly found: true;
+      readonly path: string;
+      readonly vermagic: string | null;
+      /** Whether it was made for the kernel: its vermagic begins with the release. */
+      readonly fits: boolean;
+      /** Of its signature, against the certificates given. */
+      readonly state: ModuleState;
+      /** What is wrong with the signature or file. */
+      readonly problem: string | null;
+    };
+
+export interface FindModuleOptions {
+  readonly image: ImageLocation;
+  readonly query: ModuleQuery;
+  readonly certificates: readonly X509Certificate[];
+  readonly signal: AbortSignal;
+}
+
+/** File name endings of modules that kernels load. */
+const endings = ['.ko', '.ko.gz', '.ko.xz', '.ko.zst'];
+
+/** Looks for a module as modprobe does: by its file name, below the kernel's directory. @throws RegistryError, SignerError */
+export async function findModule(options: FindModuleOptions): Promise<FoundModule> {
+  const { image, query, certificates, signal } = options;
+  const directory = `${query.dirName}/lib/modules/${query.kernelRelease}`.replaceAll(/\/{2,}/g, '/');
+  const name = Array.from(query.moduleName, (character) =>
+    '-_'.includes(character) ? '[-_]' : literal(character),
+  ).join('');
+  try {
+    const { platforms } = await inspectImage({
+      image,
+      certificates,
+      files: endings.map((ending) => `${literal(directory)}/**/${name}${ending}`),
+      allowUnmatched: true,
+      platforms: [{ os: 'linux', architecture: query.architecture }],
+      signal,
+    });
+    // What a runtime never takes says nothing.
+    const modules = platforms.flatMap(({ shadowed, modules: held }) => (shadowed ? [] : held));
+    const fitting = modules.filter((one) => fits(one, query));
+    // Where runtimes see different files at one path, the node may load the worse.
+    const doubtful = fitting.find(({ views, state }) => views !== null && state !== 'trusted');
+    const module = doubtful ?? fitting[0] ?? modules[0];
+    if (module !== undefined) return describe(module, query);
+  } catch (error) {
+    if (!(error instanceof RegistryError) || error.code !== 'PLATFORM_NOT_FOUND') throw error;
+    return { found: false, problem: `The image is not for linux/${query.architecture}` };
+  }
+  return { found: false, problem: `The image holds no ${query.moduleName}.ko in ${directory}` };
+}
+
+function describe(module: ModuleReport, query: ModuleQuery): FoundModule {
+  const { path, info, state, problem } = module;
+  return {
+    found: true,
+    path,
+    vermagic: info?.vermagic ?? null,
+    fits: fits(module, query),
+    state,
+    problem,
+  };
+}
+
+function fits({ info }: ModuleReport, { kernelRelease }: ModuleQuery): boolean {
+  return info?.vermagic?.split(' ')[0] === kernelRelease;
+}
+
+function literal(text: string): string {
+  return text.replaceAll(/[*?[\]\\]/g, String.raw`\$&`);
+}

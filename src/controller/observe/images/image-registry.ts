@@ -1,0 +1,269 @@
+import type { X509Certificate } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import { isDigest } from '../../../registry/model/digest.ts';
+import { readFileOfImage } from '../../../registry/image/read-file.ts';
+import type { ImageRepository } from '../../../registry/image/repository.ts';
+import { invalidReference, parseReference } from '../../../registry/model/reference.ts';
+import { KmmError } from '../../../shared/errors.ts';
+import { silentLogger, type Logger } from '../../../shared/log.ts';
+import type { ImageLocation } from '../../../signer/image/image-location.ts';
+import { certificateFingerprint } from '../../../signer/cms/certificates.ts';
+import { accessKey, type ImageAccess } from './access.ts';
+import { Clients } from './clients.ts';
+import { explained } from './explain.ts';
+import { findModule, type FoundModule, type ModuleQuery } from './find-module.ts';
+import { contentLimits, Looks, questionLimits, type Admit, type LookLimits } from './looks.ts';
+import { Remembered } from './remembered.ts';
+import { Resolutions } from './resolutions.ts';
+import { resolveImage, type ResolvedImage } from './resolve.ts';
+import { judge, type Verdict } from './verdict.ts';
+
+/** Verdicts that are remembered. */
+const verdictLimit = 10_000;
+/** Bytes of a file that is read, and of the layers that may be read for it. */
+const fileLimits = { maxFileSize: 16 * 1024 ** 2, maxLayerBytes: 4 * 1024 ** 3 };
+
+/** What is found out about an image. */
+export type CheckKind = 'resolve' | 'verify' | 'find-module' | 'read-file';
+
+/** Told of each check that was made. The outcome is `found`, `missing`, the state of a verdict, or an error's code. */
+export type CheckObserver = (kind: CheckKind, seconds: number, outcome: string) => void;
+
+export interface ImageRegistryOptions {
+  readonly log?: Logger | undefined;
+  /** Authorities of registries besides the system's; PEM. */
+  readonly trustedCertificates?: string | undefined;
+  readonly userAgent: string;
+  /** Limits of questions, which take seconds, in place of the usual ones. */
+  readonly questions?: Partial<LookLimits> | undefined;
+  /** The same of reading images, which takes minutes: apart, so that large images do not hold up questions. */
+  readonly contents?: ImageRegistryOptions['questions'];
+  /** Milliseconds for which an image that was found is not asked for again. @default 10 minutes */
+  readonly foundTtl?: number | undefined;
+  /** The same of one that was not. @default 10 seconds */
+  readonly missingTtl?: number | undefined;
+  /** Milliseconds since any fixed time. @default Date.now */
+  readonly now?: (() => number) | undefined;
+  readonly onCheck?: CheckObserver | undefined;
+}
+
+/** Which image, and how it may be got at. */
+export interface ImageQuery {
+  /** As a reference: `registry.example/vendor/driver:1.0`. */
+  readonly image: string;
+  readonly access: ImageAccess;
+  /** For whom: namespaces share what looks there may be. @default nobody in particular */
+  readonly namespace?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Which content of a repository. Of `image`, registry and repository count only. */
+export interface ContentQuery extends ImageQuery {
+  readonly digest: string;
+}
+
+export interface VerifyQuery extends ContentQuery {
+  /** Whose signatures count; at least one. */
+  readonly certificates: readonly X509Certificate[];
+  /** Absolute paths or globs; none means every kernel module. */
+  readonly files: readonly string[];
+}
+
+export interface FindModuleQuery extends ContentQuery, ModuleQuery {
+  /** @default none: no signature is trusted */
+  readonly certificates?: readonly X509Certificate[] | undefined;
+}
+
+export interface ReadFileQuery extends ImageQuery {
+  /** Absolute. */
+  readonly path: string;
+  /** GOARCH name: which image of an index. */
+  readonly architecture: string;
+}
+
+interface Check<T> {
+  readonly kind: CheckKind;
+  readonly query: ImageQuery;
+  readonly signal: AbortSignal;
+  readonly looks: Looks;
+  readonly outcome: (result: T) => string;
+  readonly work: (repository: ImageRepository, signal: AbortSignal) => Promise<T>;
+}
+
+/**
+ * What registries say about images, remembered for as long as that may be relied on. Of equal questions at a time
+ * one is asked. A registry that fails is an error and never an image that is missing.
+ */
+export class ImageRegistry {
+  readonly #clients: Clients;
+  readonly #resolutions: Resolutions;
+  readonly #verdicts = new Remembered<Verdict>(verdictLimit);
+  readonly #modules = new Remembered<FoundModule>(verdictLimit);
+  readonly #questions: Looks;
+  readonly #contents: Looks;
+  readonly #closed = new AbortController();
+  readonly #onCheck: CheckObserver;
+
+  constructor(options: ImageRegistryOptions) {
+    const { log = silentLogger, userAgent, trustedCertificates, questions, contents } = options;
+    const { foundTtl = 600_000, missingTtl = 10_000, now = Date.now, onCheck = () => {} } = options;
+    this.#clients = new Clients({ userAgent, trustedCertificates, log });
+    this.#resolutions = new Resolutions({ foundTtl, missingTtl, now });
+    this.#questions = new Looks({ ...questionLimits, ...questions });
+    this.#contents = new Looks({ ...contentLimits, ...contents });
+    this.#onCheck = onCheck;
+  }
+
+  /**
+   * Gives what an image's name stands for; undefined only when the registry says that it does not exist.
+   * @throws RegistryError
+   */
+  async resolve(query: ImageQuery): Promise<ResolvedImage | undefined> {
+    const { image, access } = query;
+    const { tag, digest } = parseReference(image);
+    const selector = digest === undefined ? { tag: tag ?? 'latest' } : { digest };
+    return this.#resolutions.resolve({
+      image,
+      caller: accessKey(access),
+      isPinned: digest !== undefined,
+      admit: this.#admit(this.#questions, query),
+      work: (known, flight) =>
+        this.#check({
+          kind: 'resolve',
+          query,
+          signal: flight,
+          looks: this.#questions,
+          outcome: (found) => (found === undefined ? 'missing' : 'found'),
+          work: (repository, signal) => resolveImage(repository, selector, { known, signal }),
+        }),
+    });
+  }
+
+  /**
+   * Judges the modules of an image, on all platforms that hold some. @throws RegistryError, SignerError when it
+   * cannot be read
+   */
+  async verify(query: VerifyQuery): Promise<Verdict> {
+    const { access, certificates, files } = query;
+    if (certificates.length === 0) throw new TypeError('verify needs at least one certificate');
+    return this.#verdicts.ask({
+      key: JSON.stringify([query.digest, fingerprints(certificates), files]),
+      caller: callerOf(query),
+      admit: this.#admit(this.#contents, query),
+      work: (flight) =>
+        this.#check({
+          kind: 'verify',
+          query: { image: query.image, access },
+          signal: flight,
+          looks: this.#contents,
+          outcome: ({ state }) => state,
+          work: (repository, signal) =>
+            judge({ image: locate(repository, query), certificates, files, signal }),
+        }),
+    });
+  }
+
+  /**
+   * Looks for a kernel's module in an image, as modprobe would. @throws RegistryError, SignerError when it cannot
+   * be read
+   */
+  async findModule(query: FindModuleQuery): Promise<FoundModule> {
+    const { certificates = [], dirName, kernelRelease, moduleName, architecture } = query;
+    const wanted = { dirName, kernelRelease, moduleName, architecture };
+    return this.#modules.ask({
+      key: JSON.stringify([query.digest, fingerprints(certificates), wanted]),
+      caller: callerOf(query),
+      admit: this.#admit(this.#contents, query),
+      work: (flight) =>
+        this.#check({
+          kind: 'find-module',
+          query,
+          signal: flight,
+          looks: this.#contents,
+          outcome: ({ found }) => (found ? 'found' : 'missing'),
+          work: (repository, signal) =>
+            findModule({ image: locate(repository, query), query: wanted, certificates, signal }),
+        }),
+    });
+  }
+
+  /**
+   * Reads a small file of an image; undefined when the image does not have it. @throws RegistryError, also where the
+   * image does not exist
+   */
+  async readFile({ path, architecture, ...query }: ReadFileQuery): Promise<Buffer | undefined> {
+    const { tag, digest } = parseReference(query.image);
+    const admit = this.#admit(this.#contents, query);
+    return admit((signal) =>
+      this.#check({
+        kind: 'read-file',
+        query,
+        signal,
+        looks: this.#contents,
+        outcome: (content) => (content === undefined ? 'missing' : 'found'),
+        work: (repository, until) =>
+          readFileOfImage({
+            repository,
+            selector: digest === undefined ? { tag: tag ?? 'latest' } : { digest },
+            platform: { os: 'linux', architecture },
+            path,
+            ...fileLimits,
+            signal: until,
+          }),
+      }),
+    );
+  }
+
+  /** Has an image asked for anew: somebody pushed it. */
+  forget(image: string): void {
+    this.#resolutions.forget(image);
+  }
+
+  /** Aborts what is under way and closes all connections. */
+  async close(): Promise<void> {
+    this.#closed.abort();
+    this.#resolutions.close();
+    this.#verdicts.close();
+    this.#modules.close();
+    await this.#clients.close();
+  }
+
+  #admit(looks: Looks, { image, namespace, signal }: ImageQuery): Admit {
+    const { registry } = parseReference(image);
+    const signals = signal === undefined ? [] : [signal];
+    return looks.admit({ namespace, registry }, [this.#closed.signal, ...signals]);
+  }
+
+  async #check<T>({ kind, query, signal, looks, outcome, work }: Check<T>): Promise<T> {
+    const { image, access } = query;
+    const reference = parseReference(image);
+    signal.throwIfAborted();
+    const started = performance.now();
+    const end = (how: string): void => this.#onCheck(kind, (performance.now() - started) / 1000, how);
+    try {
+      // Who asks later joins, but the look does not become longer by that.
+      const result = await looks.within(reference.registry, [signal], (until) =>
+        this.#clients.with(access, (client) => work(client.repository(reference), until)),
+      );
+      end(outcome(result));
+      return result;
+    } catch (error) {
+      if (!signal.aborted) end(error instanceof KmmError ? error.code : 'unknown');
+      throw explained(error, access);
+    }
+  }
+}
+
+function locate(repository: ImageRepository, { image, digest }: ContentQuery): ImageLocation {
+  if (!isDigest(digest)) return invalidReference(`${image}@${digest}`, 'it has no digest of the right form');
+  return { repository, selector: { digest } };
+}
+
+function fingerprints(certificates: readonly X509Certificate[]): string[] {
+  return certificates.map(certificateFingerprint).toSorted();
+}
+
+function callerOf({ image, access }: ImageQuery): string {
+  const { registry, repository } = parseReference(image);
+  return JSON.stringify([registry, repository, accessKey(access)]);
+}

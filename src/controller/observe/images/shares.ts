@@ -1,0 +1,121 @@
+import { RegistryError } from '../../../registry/model/errors.ts';
+
+/** How many looks at registries there may be at a time. */
+export interface ShareLimits {
+  readonly total: number;
+  /** Of the looks at one registry. */
+  readonly perRegistry: number;
+  /** Of the looks that are made for one namespace. */
+  readonly perNamespace: number;
+  /** Looks of a namespace that may wait; a further one is refused. */
+  readonly maxWaiting: number;
+}
+
+/** Whose look it is, and where it goes. */
+export interface Share {
+  /** Undefined: nobody's in particular; only its registry limits it. */
+  readonly namespace: string | undefined;
+  /** Host and port. */
+  readonly registry: string;
+}
+
+interface Waiting {
+  readonly registry: string;
+  readonly begin: () => void;
+}
+
+/**
+ * Shares a limited number of looks among namespaces and registries, so that a registry that does not answer holds up
+ * neither other registries nor other namespaces. Namespaces take turns; each is served in the order of its requests.
+ */
+export class Shares {
+  readonly #limits: ShareLimits;
+  readonly #registries = new Map<string, number>();
+  readonly #namespaces = new Map<string | undefined, number>();
+  /** By namespace: the one that has been served most recently is last. */
+  readonly #waiting = new Map<string | undefined, Set<Waiting>>();
+  #total = 0;
+
+  constructor(limits: ShareLimits) {
+    this.#limits = limits;
+  }
+
+  /**
+   * Waits for a share. Gives the function that gives it back, to be called once.
+   * @throws RegistryError LIMIT_EXCEEDED when too many of the namespace wait; the signal's reason
+   */
+  async take(share: Share, signal: AbortSignal): Promise<() => void> {
+    signal.throwIfAborted();
+    const { namespace, registry } = share;
+    const line = this.#waiting.get(namespace) ?? new Set();
+    if (line.size >= this.#limits.maxWaiting) throw tooMany(share, this.#limits.maxWaiting);
+    const turn = Promise.withResolvers<void>();
+    const one: Waiting = { registry, begin: turn.resolve };
+    this.#waiting.set(namespace, line.add(one));
+    const leave = (): void => {
+      if (line.delete(one)) turn.reject(signal.reason);
+      this.#dropIfEmpty(namespace, line);
+    };
+    signal.addEventListener('abort', leave, { once: true });
+    this.#serve();
+    try {
+      await turn.promise;
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
+    return () => {
+      this.#count(share, -1);
+      this.#serve();
+    };
+  }
+
+  #serve(): void {
+    for (let served = true; served && this.#total < this.#limits.total;) {
+      served = [...this.#waiting].some(([namespace, line]) => this.#serveOne(namespace, line));
+    }
+  }
+
+  /** Lets the first of a namespace begin whose registry has a share left. */
+  #serveOne(namespace: string | undefined, line: Set<Waiting>): boolean {
+    const limit = namespace === undefined ? Infinity : this.#limits.perNamespace;
+    if ((this.#namespaces.get(namespace) ?? 0) >= limit) return false;
+    for (const one of line) {
+      const { registry, begin } = one;
+      if ((this.#registries.get(registry) ?? 0) >= this.#limits.perRegistry) continue;
+      line.delete(one);
+      this.#waiting.delete(namespace);
+      if (line.size > 0) this.#waiting.set(namespace, line);
+      this.#count({ namespace, registry }, 1);
+      begin();
+      return true;
+    }
+    return false;
+  }
+
+  #count({ namespace, registry }: Share, change: 1 | -1): void {
+    this.#total += change;
+    add(this.#namespaces, namespace, change);
+    add(this.#registries, registry, change);
+  }
+
+  #dropIfEmpty(namespace: string | undefined, line: Set<Waiting>): void {
+    if (line.size === 0 && this.#waiting.get(namespace) === line) this.#waiting.delete(namespace);
+  }
+}
+
+/** Counts hold what is not zero only. */
+function add<Key>(counts: Map<Key, number>, key: Key, change: number): void {
+  const count = (counts.get(key) ?? 0) + change;
+  if (count === 0) counts.delete(key);
+  else counts.set(key, count);
+}
+
+function tooMany({ namespace, registry }: Share, limit: number): RegistryError {
+  const of = namespace === undefined ? '' : ` of namespace ${namespace}`;
+  return new RegistryError({
+    code: 'LIMIT_EXCEEDED',
+    message: `More than ${limit} questions about images${of} wait for an answer`,
+    hint: 'See which of its registries answers slowly; the question is asked again later.',
+    facts: { namespace, registry, limit },
+  });
+}

@@ -1,0 +1,100 @@
+import type { X509Certificate } from 'node:crypto';
+import type { ErrorFacts } from '../../../shared/errors.ts';
+import type { ImageLocation } from '../../../signer/image/image-location.ts';
+import { SignerError } from '../../../signer/model/errors.ts';
+import type { InspectReport, ModuleReport } from '../../../signer/model/report.ts';
+import { verifyImage } from '../../../signer/verify-image.ts';
+
+/** What the modules of an image say of its signatures. */
+export type Verdict =
+  | {
+      /** Every module that was asked for carries a signature of one of the certificates. */
+      readonly state: 'signed';
+      /** How many, on all platforms. */
+      readonly modules: number;
+    }
+  | {
+      readonly state:
+        | 'unsigned'
+        /** Signed with other certificates. */
+        | 'untrusted'
+        /** A signature that names one of the certificates but does not fit the module. */
+        | 'invalid'
+        /** A module or signature that cannot be read. */
+        | 'damaged'
+        /** There is no module, or none where one was asked for. */
+        | 'no-modules';
+      /** One sentence that names the first path concerned. */
+      readonly problem: string;
+    };
+
+export interface JudgeOptions {
+  readonly image: ImageLocation;
+  readonly certificates: readonly X509Certificate[];
+  /** Absolute paths or globs; none means every kernel module. */
+  readonly files: readonly string[];
+  readonly signal: AbortSignal;
+}
+
+/** Reads an image's modules and judges them. @throws RegistryError, SignerError when the image cannot be read */
+export async function judge({ image, certificates, files, signal }: JudgeOptions): Promise<Verdict> {
+  try {
+    return verdictOf(
+      await verifyImage({
+        image,
+        certificates,
+        files: files.length === 0 ? undefined : files,
+        signal,
+      }),
+    );
+  } catch (error) {
+    if (error instanceof SignerError && error.code === 'FILE_NOT_IN_IMAGE') return noModules(error.facts);
+    if (error instanceof SignerError && error.code === 'NOT_A_MODULE') {
+      return { state: 'damaged', problem: error.message };
+    }
+    throw error;
+  }
+}
+
+/** A verdict is kept by digest, so it names no repository. */
+function noModules({ patterns }: ErrorFacts): Verdict {
+  const missing = Array.isArray(patterns) ? patterns.join(', ') : '';
+  const problem = missing === '' ? 'The image holds no kernel module' : `The image does not hold ${missing}`;
+  return { state: 'no-modules', problem };
+}
+
+function verdictOf({ platforms, worst }: InspectReport): Verdict {
+  if (worst === null) return noModules({});
+  const modules = platforms.flatMap(({ platform, modules: on }) =>
+    on.map((module) => ({ module, platform })),
+  );
+  if (worst === 'trusted') return { state: 'signed', modules: modules.length };
+  const offending = modules.filter(({ module }) => module.state === worst);
+  const [first] = offending;
+  if (first === undefined) throw new RangeError(`no module is ${worst}`);
+  const where = platforms.length > 1 && first.platform !== null ? ` (${first.platform})` : '';
+  const more = offending.length > 1 ? `, and ${offending.length - 1} more` : '';
+  return { state: worst, problem: `${first.module.path}${where} ${reasonOf(first.module)}${more}` };
+}
+
+function reasonOf({ state, problem, signature }: ModuleReport): string {
+  switch (state) {
+    case 'unsigned':
+      return 'carries no signature';
+    case 'untrusted':
+      return `is signed by somebody else${signature === null ? '' : ` (${signerName(signature.signer)})`}`;
+    case 'invalid':
+      return 'carries a signature that does not fit it';
+    case 'damaged':
+    case 'trusted':
+      return `cannot be read${problem === null ? '' : `: ${problem}`}`;
+  }
+}
+
+type SignerName = NonNullable<ModuleReport['signature']>['signer'];
+
+function signerName(signer: SignerName): string {
+  return signer.form === 'key-identifier'
+    ? `key ${signer.keyIdentifier}`
+    : `${signer.issuer}, serial number ${signer.serialNumber}`;
+}

@@ -1,0 +1,85 @@
+import { whenAborted } from '../../../shared/abortable.ts';
+import type { Logger } from '../../../shared/log.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
+import { formatKey, type KubernetesObject, type ObjectKey } from '../../runtime/api/object-key.ts';
+import type { ReferenceSource } from './kept.ts';
+import type { NamespacedKey } from './reference.ts';
+import { ReferencedObject } from './referenced-object.ts';
+
+export interface FollowedObjectsOptions<T extends KubernetesObject, P> {
+  readonly client: ApiClient;
+  readonly source: ReferenceSource<T, P>;
+  readonly log: Logger;
+  /** Told who uses an object that has changed. */
+  readonly onChange: (users: readonly ObjectKey[]) => void;
+}
+
+interface Followed<T extends KubernetesObject, P> {
+  readonly object: ReferencedObject<T, P>;
+  readonly users: Map<string, ObjectKey>;
+  readonly stop: AbortController;
+  /** Settles when its watch has ended. */
+  done: Promise<void> | undefined;
+}
+
+/** The objects of one kind of reference that are used, each with a watch of its own. */
+export class FollowedObjects<T extends KubernetesObject, P> {
+  readonly #options: FollowedObjectsOptions<T, P>;
+  readonly #followed = new Map<string, Followed<T, P>>();
+  #running: AbortSignal | undefined;
+
+  constructor(options: FollowedObjectsOptions<T, P>) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#followed.size;
+  }
+
+  /** Follows what is used until the signal is aborted. Once only. */
+  async run(signal: AbortSignal): Promise<void> {
+    this.#running = signal;
+    for (const followed of this.#followed.values()) this.#start(followed);
+    await whenAborted(signal);
+    for (const { done } of this.#followed.values()) await done;
+  }
+
+  /** Replaces what a user uses of this kind. */
+  use(user: ObjectKey, keys: readonly NamespacedKey[]): void {
+    const wanted = new Map(keys.map((key) => [formatKey(key), key]));
+    const name = formatKey(user);
+    for (const [text, key] of wanted) this.#follow(text, key).users.set(name, user);
+    for (const [text, followed] of this.#followed) {
+      if (wanted.has(text) || !followed.users.delete(name) || followed.users.size > 0) continue;
+      followed.stop.abort();
+      this.#followed.delete(text);
+    }
+  }
+
+  /** Gives what is kept of an object; undefined when it does not exist. @throws ReferencedObjectError, ApiError */
+  read(key: NamespacedKey): Promise<P | undefined> {
+    const object = this.#followed.get(formatKey(key))?.object ?? this.#object(key, () => {});
+    return object.read();
+  }
+
+  #follow(text: string, key: NamespacedKey): Followed<T, P> {
+    const known = this.#followed.get(text);
+    if (known !== undefined) return known;
+    const users = new Map<string, ObjectKey>();
+    const object = this.#object(key, () => this.#options.onChange([...users.values()]));
+    const followed = { object, users, stop: new AbortController(), done: undefined };
+    this.#followed.set(text, followed);
+    this.#start(followed);
+    return followed;
+  }
+
+  #object(key: NamespacedKey, onChange: () => void): ReferencedObject<T, P> {
+    const { client, source, log } = this.#options;
+    return new ReferencedObject({ client, source, key, log, onChange });
+  }
+
+  #start(followed: Followed<T, P>): void {
+    if (this.#running === undefined || this.#running.aborted || followed.done !== undefined) return;
+    followed.done = followed.object.follow(AbortSignal.any([this.#running, followed.stop.signal]));
+  }
+}

@@ -1,0 +1,129 @@
+import { createHash, type X509Certificate } from 'node:crypto';
+import { dockerfileKeys } from '../../../builder/job-facts.ts';
+import type { PullSecretContent } from '../../../registry/credentials/pull-secret.ts';
+import { Secret as Hidden } from '../../../shared/secret.ts';
+import { SignerError } from '../../../signer/model/errors.ts';
+import { certificateFingerprint, parseCertificates } from '../../../signer/cms/certificates.ts';
+import { decodeStored } from '../../../signer/keys/stored.ts';
+import {
+  configMaps,
+  secrets,
+  serviceAccounts,
+  type ConfigMap,
+  type Secret,
+  type ServiceAccount,
+} from '../cluster/resources.ts';
+import type { KubernetesObject } from '../../runtime/api/object-key.ts';
+import type { Resource } from '../../runtime/api/resource.ts';
+import { ReferencedObjectError } from './errors.ts';
+
+/** What is kept of an object: what it is used for, or why it is of no use. */
+export interface Kept<P> {
+  /** Equal for objects between which users see no difference. */
+  readonly digest: string;
+  readonly value: P | ReferencedObjectError;
+}
+
+/** How objects of one kind of reference are read. */
+export interface ReferenceSource<T extends KubernetesObject, P> {
+  readonly resource: Resource<T>;
+  readonly keep: (object: T) => Kept<P>;
+}
+
+/** The certificates of a signing Secret. */
+export interface CertificateSecret {
+  /** The first is the one that signatures are made with. */
+  readonly certificates: readonly [X509Certificate, ...X509Certificate[]];
+  /** SHA-256 of the first, in hexadecimal. */
+  readonly fingerprint: string;
+}
+
+/** Entry of a signing Secret, as KMM names it. */
+const certificateEntry = 'cert';
+const pullSecretEntries = ['.dockerconfigjson', '.dockercfg'] as const;
+
+/** ConfigMaps with a Dockerfile: the entries that may be it. */
+export const dockerfileSource: ReferenceSource<ConfigMap, Readonly<Record<string, string>>> = {
+  resource: configMaps,
+  keep: ({ data = {} }) => {
+    const value: Record<string, string> = {};
+    for (const key of dockerfileKeys) {
+      const text = data[key];
+      if (text !== undefined) value[key] = text;
+    }
+    return { digest: digestOf(Object.entries(value).flat()), value };
+  },
+};
+
+/** Secrets with the certificate of a signing key. Nothing else of them is looked at. */
+export const certificateSource: ReferenceSource<Secret, CertificateSecret> = {
+  resource: secrets,
+  keep: (secret) => {
+    const encoded = secret.data?.[certificateEntry] ?? '';
+    return { digest: digestOf([encoded]), value: readCertificates(secret, encoded) };
+  },
+};
+
+/** Secrets with registry credentials. */
+export const pullSecretSource: ReferenceSource<Secret, PullSecretContent> = {
+  resource: secrets,
+  keep: (secret) => {
+    const { data = {} } = secret;
+    const source = nameOf(secret);
+    const key = pullSecretEntries.find((entry) => data[entry] !== undefined);
+    if (key === undefined) {
+      const hint = 'Make it with "kubectl create secret docker-registry".';
+      const problem = `holds no ${pullSecretEntries.join(' and no ')}`;
+      return { digest: 'none', value: useless('INVALID_PULL_SECRET', secret, problem, hint) };
+    }
+    const json = Buffer.from(data[key] ?? '', 'base64').toString('utf8');
+    return { digest: digestOf([key, json]), value: { source, key, json: new Hidden(json) } };
+  },
+};
+
+/** ServiceAccounts: the names of their pull secrets. */
+export const serviceAccountSource: ReferenceSource<ServiceAccount, readonly string[]> = {
+  resource: serviceAccounts,
+  keep: ({ imagePullSecrets = [] }) => {
+    const value = imagePullSecrets.flatMap(({ name }) => (name === undefined || name === '' ? [] : [name]));
+    return { digest: digestOf(value), value };
+  },
+};
+
+function readCertificates(secret: Secret, encoded: string): CertificateSecret | ReferencedObjectError {
+  const hint = `Its entry "${certificateEntry}" must hold an X.509 certificate in DER or PEM.`;
+  if (encoded === '') {
+    return useless('INVALID_CERTIFICATE_SECRET', secret, `has no entry "${certificateEntry}"`, hint);
+  }
+  try {
+    const certificates = parseCertificates(decodeStored(Buffer.from(encoded, 'base64')), nameOf(secret));
+    return { certificates, fingerprint: certificateFingerprint(certificates[0]) };
+  } catch (error) {
+    if (!(error instanceof SignerError)) throw error;
+    const problem = `has an entry "${certificateEntry}" that holds no certificate that can be read`;
+    return useless('INVALID_CERTIFICATE_SECRET', secret, problem, hint);
+  }
+}
+
+function useless(
+  code: 'INVALID_CERTIFICATE_SECRET' | 'INVALID_PULL_SECRET',
+  secret: Secret,
+  problem: string,
+  hint: string,
+): ReferencedObjectError {
+  const { namespace, name } = secret.metadata;
+  return new ReferencedObjectError({
+    code,
+    message: `The ${nameOf(secret)} ${problem}`,
+    hint,
+    facts: { kind: 'Secret', namespace, name },
+  });
+}
+
+function nameOf({ metadata }: Secret): string {
+  return `Secret ${metadata.namespace}/${metadata.name}`;
+}
+
+function digestOf(texts: readonly string[]): string {
+  return createHash('sha256').update(JSON.stringify(texts)).digest('hex');
+}

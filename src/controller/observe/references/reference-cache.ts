@@ -1,0 +1,114 @@
+import type { PullSecretContent } from '../../../registry/credentials/pull-secret.ts';
+import { silentLogger, type Logger } from '../../../shared/log.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
+import type { KubernetesObject, ObjectKey } from '../../runtime/api/object-key.ts';
+import { FollowedObjects } from './followed-objects.ts';
+import {
+  certificateSource,
+  dockerfileSource,
+  pullSecretSource,
+  serviceAccountSource,
+  type CertificateSecret,
+  type ReferenceSource,
+} from './kept.ts';
+import type { NamespacedKey, Reference, ReferenceKind } from './reference.ts';
+
+/** Told who uses an object that has changed. */
+type ChangeHandler = (users: readonly ObjectKey[]) => void;
+
+export interface ReferenceCacheOptions {
+  readonly client: ApiClient;
+  readonly log?: Logger | undefined;
+}
+
+/**
+ * The ConfigMaps, Secrets and ServiceAccounts that Modules refer to. Each has a watch of its own while somebody
+ * uses it: the operator may not list those of a namespace. Of each only what is used is kept. What is not
+ * watched (yet) is read directly.
+ */
+export class ReferenceCache {
+  readonly #handlers = new Set<ChangeHandler>();
+  readonly #dockerfiles;
+  readonly #certificates;
+  readonly #pullSecrets;
+  readonly #serviceAccounts;
+
+  constructor({ client, log = silentLogger }: ReferenceCacheOptions) {
+    const follow = <T extends KubernetesObject, P>(source: ReferenceSource<T, P>): FollowedObjects<T, P> =>
+      new FollowedObjects({ client, source, log, onChange: (users) => this.#tell(users) });
+    this.#dockerfiles = follow(dockerfileSource);
+    this.#certificates = follow(certificateSource);
+    this.#pullSecrets = follow(pullSecretSource);
+    this.#serviceAccounts = follow(serviceAccountSource);
+  }
+
+  /** How many objects are followed. */
+  get size(): number {
+    return this.#all().reduce((sum, [, { size }]) => sum + size, 0);
+  }
+
+  /** Follows what is used until the signal is aborted. Call it once. */
+  async run(signal: AbortSignal): Promise<void> {
+    await Promise.all(this.#all().map(([, followed]) => followed.run(signal)));
+  }
+
+  /** Has a handler called with the users of an object when what they read of it is no longer so. */
+  onChange(handler: ChangeHandler): void {
+    this.#handlers.add(handler);
+  }
+
+  /** Replaces what a user uses. What nobody uses any more is no longer followed. */
+  use(user: ObjectKey, references: readonly Reference[]): void {
+    for (const [kind, followed] of this.#all()) {
+      followed.use(
+        user,
+        references.filter((reference) => reference.kind === kind).map(({ key }) => key),
+      );
+    }
+  }
+
+  /**
+   * Gives the entries of a ConfigMap that may be the Dockerfile, for `findDockerfile`; undefined when there is no
+   * such ConfigMap. @throws ReferencedObjectError REFERENCE_FORBIDDEN, ApiError
+   */
+  dockerfile(key: NamespacedKey): Promise<Readonly<Record<string, string>> | undefined> {
+    return this.#dockerfiles.read(key);
+  }
+
+  /**
+   * Gives the certificates of a signing Secret; undefined when there is no such Secret.
+   * @throws ReferencedObjectError REFERENCE_FORBIDDEN, INVALID_CERTIFICATE_SECRET; ApiError
+   */
+  certificate(key: NamespacedKey): Promise<CertificateSecret | undefined> {
+    return this.#certificates.read(key);
+  }
+
+  /**
+   * Gives the content of a pull secret; undefined when there is no such Secret.
+   * @throws ReferencedObjectError REFERENCE_FORBIDDEN, INVALID_PULL_SECRET; ApiError
+   */
+  pullSecret(key: NamespacedKey): Promise<PullSecretContent | undefined> {
+    return this.#pullSecrets.read(key);
+  }
+
+  /**
+   * Gives the names of a ServiceAccount's pull secrets; undefined when there is no such ServiceAccount.
+   * @throws ReferencedObjectError REFERENCE_FORBIDDEN, ApiError
+   */
+  serviceAccountPullSecrets(key: NamespacedKey): Promise<readonly string[] | undefined> {
+    return this.#serviceAccounts.read(key);
+  }
+
+  #all() {
+    return [
+      ['dockerfile', this.#dockerfiles],
+      ['certificate', this.#certificates],
+      ['pull-secret', this.#pullSecrets],
+      ['service-account', this.#serviceAccounts],
+    ] as const satisfies readonly (readonly [ReferenceKind, unknown])[];
+  }
+
+  #tell(users: readonly ObjectKey[]): void {
+    for (const handler of this.#handlers) handler(users);
+  }
+}

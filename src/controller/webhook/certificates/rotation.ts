@@ -1,0 +1,152 @@
+import type { Logger } from '../../../shared/log.ts';
+import {
+  secrets,
+  validatingWebhookConfigurations,
+  type ValidatingWebhookConfiguration,
+} from '../../observe/cluster/resources.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
+import { backoffDelay, pause } from '../../../shared/backoff.ts';
+import { Informer } from '../../runtime/cache/informer.ts';
+import { isApiError } from '../../runtime/api/errors.ts';
+import { keyOf } from '../../runtime/api/object-key.ts';
+import type { ServerCertificate } from './server-certificate.ts';
+import {
+  obtainCertificate,
+  type StoredCertificate,
+  type StoredCertificateOptions,
+} from './stored-certificate.ts';
+
+export interface RotationOptions extends StoredCertificateOptions {
+  /** Name of the ValidatingWebhookConfiguration whose webhooks are to trust the certificate. */
+  readonly webhookConfiguration: string;
+  /** Called with the first certificate, and with each that follows it. */
+  readonly use: (certificate: ServerCertificate) => Promise<void>;
+  /** Milliseconds that API servers get to learn of a new authority before its certificate is used. @default 30000 */
+  readonly settleTime?: number | undefined;
+  readonly log: Logger;
+  readonly signal: AbortSignal;
+}
+
+const defaultSettleTime = 30_000;
+const backoff = { first: 500, limit: 30_000 };
+/** Milliseconds after which everything is looked at though nothing happened. */
+const longestPause = 12 * 60 * 60 * 1000;
+
+/**
+ * Keeps a certificate: makes it, stores it, has the API server trust it, and renews it in time. Of what others
+ * change it hears by watches. Runs until the signal is aborted.
+ */
+export async function rotateCertificates(options: RotationOptions): Promise<void> {
+  const watching = new AbortController();
+  const changes = watchChanges(options, AbortSignal.any([options.signal, watching.signal]));
+  try {
+    await keepRotating(options, changes);
+  } finally {
+    watching.abort();
+    await changes.ended;
+  }
+}
+
+async function keepRotating(options: RotationOptions, changes: Changes): Promise<void> {
+  const { client, log, signal, use, settleTime = defaultSettleTime } = options;
+  let used: string | undefined;
+  let failures = 0;
+  while (!signal.aborted) {
+    try {
+      const happened = changes.next();
+      const stored = await keepTrusted(client, options);
+      const { certificate } = stored.serving;
+      if (certificate !== used) {
+        if (used !== undefined) await pause(settleTime, signal);
+        await use(stored.serving);
+        log.info('certificate in use', { renewAt: new Date(stored.renewAt).toISOString() });
+        used = certificate;
+      }
+      failures = 0;
+      await happened.within(Math.min(longestPause, stored.renewAt - Date.now()));
+    } catch (error) {
+      if (!isApiError(error)) throw error;
+      failures += 1;
+      // Another replica that wrote at the same moment is no trouble.
+      if (!isApiError(error, 'CONFLICT')) log.warn('certificate could not be kept', { failures, error });
+      await pause(backoffDelay(failures, backoff), signal);
+    }
+  }
+}
+
+/**
+ * The certificate, after the API server was told to trust it. The configuration is read first and written
+ * last, so that nobody writes authorities into it that are older than those he finds there.
+ */
+async function keepTrusted(client: ApiClient, options: RotationOptions): Promise<StoredCertificate> {
+  const { webhookConfiguration: name, log } = options;
+  const configuration = await client
+    .get(validatingWebhookConfigurations, { name })
+    .catch((error: unknown) => {
+      if (isApiError(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    });
+  const stored = await obtainCertificate(options);
+  const caBundle = Buffer.from(stored.authorities.join(''), 'utf8').toString('base64');
+  if (configuration === undefined) {
+    log.warn('there is no ValidatingWebhookConfiguration', { name });
+  } else if (!trusts(configuration, caBundle)) {
+    await client.replace(validatingWebhookConfigurations, withAuthorities(configuration, caBundle));
+    log.info('authorities written', { name, count: stored.authorities.length });
+  }
+  return stored;
+}
+
+function trusts({ webhooks = [] }: ValidatingWebhookConfiguration, caBundle: string): boolean {
+  return webhooks.every(({ clientConfig }) => clientConfig.caBundle === caBundle);
+}
+
+function withAuthorities(
+  configuration: ValidatingWebhookConfiguration,
+  caBundle: string,
+): ValidatingWebhookConfiguration {
+  const webhooks = (configuration.webhooks ?? []).map((webhook) => ({
+    ...webhook,
+    clientConfig: { ...webhook.clientConfig, caBundle },
+  }));
+  return { ...configuration, webhooks };
+}
+
+interface Changes {
+  /** Begins to listen: what happens from now on counts. */
+  next(): { within(milliseconds: number): Promise<void> };
+  readonly ended: Promise<unknown>;
+}
+
+/** Watches the Secret and the configuration; nothing but their names is kept. */
+function watchChanges(
+  { client, secret, webhookConfiguration, log }: RotationOptions,
+  signal: AbortSignal,
+): Changes {
+  let happened = new AbortController();
+  const informers = [
+    new Informer({
+      client,
+      resource: secrets,
+      selection: { namespace: secret.namespace, fieldSelector: `metadata.name=${secret.name}` },
+      project: keyOf,
+      log,
+    }),
+    new Informer({
+      client,
+      resource: validatingWebhookConfigurations,
+      selection: { fieldSelector: `metadata.name=${webhookConfiguration}` },
+      project: keyOf,
+      log,
+    }),
+  ];
+  for (const informer of informers) informer.onEvent(() => happened.abort());
+  return {
+    next() {
+      happened = new AbortController();
+      const either = AbortSignal.any([happened.signal, signal]);
+      return { within: (milliseconds) => pause(Math.max(0, milliseconds), either) };
+    },
+    ended: Promise.all(informers.map((informer) => informer.run(signal))),
+  };
+}

@@ -1,0 +1,91 @@
+import { homedir } from 'node:os';
+import { Recent } from '../../shared/recent.ts';
+import { createDefaultKeychain } from '../credentials/default-keychain.ts';
+import type { Keychain } from '../credentials/keychain.ts';
+import { createRegistryTransport, type RegistryTransport } from '../http/registry-transport.ts';
+import { RemoteRepository } from './remote-repository.ts';
+import type { ImageRepository } from './repository.ts';
+import type { RegistryOptions } from '../model/options.ts';
+import type { Reference } from '../model/reference.ts';
+
+/** How registries are reached, and with which credentials. */
+export interface RegistryClientOptions extends RegistryOptions {
+  /** Finds credentials. @default what `credentials` describes */
+  readonly keychain?: Keychain | undefined;
+}
+
+/** Registries whose connections, credentials and tokens are kept; others still work for who has opened them. */
+const maxRegistries = 1000;
+
+/**
+ * Reaches any number of registries. Repositories of one registry share connections and tokens.
+ *
+ * ```ts
+ * const client = new RegistryClient();
+ * const repository = client.repository(parseReference('registry.example/vendor/driver'));
+ * const { digest } = await repository.resolve({ tag: '1.0' });
+ * await client.close();
+ * ```
+ */
+export class RegistryClient {
+  readonly #options: RegistryClientOptions;
+  readonly #keychain: Keychain;
+  #connections = new Recent<RegistryTransport>(maxRegistries);
+
+  constructor(options: RegistryClientOptions = {}) {
+    this.#options = options;
+    this.#keychain = options.keychain ?? defaultKeychain(options);
+  }
+
+  /**
+   * Opens a repository; nothing is sent until it is used. Closing it leaves the client open, unless
+   * `closesClient`. @throws RegistryError INVALID_REFERENCE
+   */
+  repository(
+    { registry, repository }: Pick<Reference, 'registry' | 'repository'>,
+    { closesClient = false }: { readonly closesClient?: boolean } = {},
+  ): ImageRepository {
+    const onClose = closesClient ? () => this.close() : undefined;
+    const { retryDelay, logger } = this.#options;
+    return new RemoteRepository({
+      connection: this.#connection(registry),
+      registry,
+      repository,
+      retryDelay,
+      logger,
+      onClose,
+    });
+  }
+
+  /** Closes all connections. */
+  async close(): Promise<void> {
+    const connections = this.#connections.values();
+    this.#connections = new Recent(maxRegistries);
+    await Promise.all(connections.map((connection) => connection.close()));
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #connection(registry: string): RegistryTransport {
+    const known = this.#connections.get(registry);
+    if (known !== undefined) return known;
+    const connection = createRegistryTransport({
+      registry,
+      credentials: this.#keychain,
+      options: this.#options,
+    });
+    this.#connections.set(registry, connection);
+    return connection;
+  }
+}
+
+function defaultKeychain({ credentials, environment = process.env, logger }: RegistryOptions): Keychain {
+  return createDefaultKeychain({
+    ...credentials,
+    env: environment,
+    homeDirectory: environment['HOME'] ?? homedir(),
+    logger,
+  });
+}

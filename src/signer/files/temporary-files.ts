@@ -1,0 +1,51 @@
+import { tmpdir } from 'node:os';
+import { createTemporaryFile, type TemporaryFile } from '../../shared/temporary-file.ts';
+import { SignerError } from '../model/errors.ts';
+
+/** What is wrong, by the code of the system. Other errors of the system keep their own words. */
+const reasons: Readonly<Record<string, string>> = {
+  ENOSPC: 'no space is left there',
+  EDQUOT: 'the quota is used up',
+  EROFS: 'it is read-only',
+  EACCES: 'permission is denied',
+  EPERM: 'permission is denied',
+  ENOENT: 'there is no such directory',
+  ENOTDIR: 'it is no directory',
+  EMFILE: 'too many files are open',
+  ENFILE: 'too many files are open',
+  EFBIG: 'the file would be larger than is allowed',
+  EIO: 'the device fails',
+};
+
+/** Makes a temporary file. @throws SignerError FILE_ERROR */
+export function openTemporaryFile(directory: string | undefined): Promise<TemporaryFile> {
+  return usingTemporaryFiles(directory, () => createTemporaryFile(directory));
+}
+
+/**
+ * Does work that reads and writes temporary files; an error that the system raises there names their
+ * directory. @throws SignerError FILE_ERROR, and whatever else the work throws
+ */
+export async function usingTemporaryFiles<Result>(
+  directory: string | undefined,
+  work: () => Promise<Result>,
+): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw describe(error, directory ?? tmpdir());
+  }
+}
+
+function describe(error: unknown, directory: string): unknown {
+  if (!(error instanceof Error) || !('syscall' in error) || !('code' in error)) return error;
+  const code = String(error.code);
+  const reason = reasons[code];
+  if (reason === undefined) return error;
+  return new SignerError({
+    code: 'FILE_ERROR',
+    message: `Temporary files cannot be written to ${directory}: ${reason} (${code})`,
+    hint: 'Make room there, or set TMPDIR to a directory that can take the layers that hold modules, twice.',
+    facts: { path: directory, reason: code },
+  });
+}

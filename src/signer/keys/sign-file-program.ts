@@ -1,0 +1,85 @@
+import type { Secret } from '../../shared/secret.ts';
+import { SignerError } from '../model/errors.ts';
+import type { HashAlgorithm } from '../model/hash.ts';
+import type { SignerIdentifierForm } from '../cms/signer.ts';
+import type { ByteSource } from '../../shared/byte-source.ts';
+import { fileSource } from '../../shared/file-source.ts';
+import { openTemporaryFile, usingTemporaryFiles } from '../files/temporary-files.ts';
+
+export interface SignFileProgramOptions {
+  /** Path of the kernel tree's sign-file. */
+  readonly program: string;
+  /** A PEM file or a `pkcs11:` URI, which the program reads by itself. */
+  readonly key: string;
+  /** Path of the certificate. */
+  readonly certificate: string;
+  /** Reaches the program as KBUILD_SIGN_PIN. @default that variable, if it is set */
+  readonly passphrase?: Secret<string> | undefined;
+  readonly temporaryDirectory?: string | undefined;
+  readonly hash: HashAlgorithm;
+  readonly identifierForm: SignerIdentifierForm;
+  /** The module without signatures. */
+  readonly content: ByteSource;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A module takes milliseconds; a token that waits for a touch takes longer. */
+const timeout = 120_000;
+
+/**
+ * Lets the kernel tree's sign-file sign a module, and returns what it appended: CMS, struct and magic.
+ * @throws SignerError PROGRAM_FAILED, FILE_ERROR
+ */
+export async function runSignFile(options: SignFileProgramOptions): Promise<Buffer> {
+  const { temporaryDirectory, content } = options;
+  await using module = await openTemporaryFile(temporaryDirectory);
+  await using signed = await openTemporaryFile(temporaryDirectory);
+  await usingTemporaryFiles(temporaryDirectory, () => module.handle.writeFile(content.stream()));
+  await run(options, [module.path, signed.path].map(pathForOthers));
+  const after = await fileSource(signed.handle);
+  return after.read(content.size, after.size - content.size);
+}
+
+/** A temporary file without a name is reached through this process, which is not "self" to the program. */
+function pathForOthers(path: string): string {
+  return path.replace(/^\/proc\/self\//, `/proc/${process.pid}/`);
+}
+
+async function run(options: SignFileProgramOptions, modules: readonly string[]): Promise<void> {
+  const { execa, ExecaError } = await import('execa');
+  const form = options.identifierForm === 'key-identifier' ? ['-k'] : [];
+  const files = [options.key, options.certificate, ...modules];
+  try {
+    await execa(options.program, [...form, options.hash, ...files], {
+      timeout,
+      stdin: 'ignore',
+      ...(options.passphrase === undefined ? {} : { env: { KBUILD_SIGN_PIN: options.passphrase.reveal() } }),
+      ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
+    });
+  } catch (error) {
+    if (!(error instanceof ExecaError) || error.isCanceled) throw error;
+    throw programFailed(options.program, error.code, error.stderr, error.exitCode);
+  }
+}
+
+function programFailed(
+  program: string,
+  code: unknown,
+  stderr: unknown,
+  exitCode: number | undefined,
+): SignerError {
+  if (code === 'ENOENT' || code === 'EACCES') {
+    return new SignerError({
+      code: 'PROGRAM_FAILED',
+      message: `The program ${program} cannot be run (${code})`,
+      hint: 'sign-file is in the scripts folder of the kernel headers (Debian: linux-kbuild-6.1).',
+      facts: { program },
+    });
+  }
+  const lastLine = String(stderr).trim().split('\n').at(-1)?.slice(0, 500) ?? '';
+  return new SignerError({
+    code: 'PROGRAM_FAILED',
+    message: `${program} failed: ${lastLine === '' ? `exit code ${exitCode ?? 'unknown'}` : lastLine}`,
+    facts: { program, exitCode },
+  });
+}

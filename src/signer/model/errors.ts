@@ -1,0 +1,40 @@
+import { KmmError } from '../../shared/errors.ts';
+
+/** Why something on the signer floor failed. Stable: the command line maps codes to exit codes. */
+export type SignerErrorCode =
+  /** A key or certificate that cannot be read, is of no use, or does not fit its partner; a wrong passphrase. */
+  | 'INVALID_KEY'
+  | 'INVALID_CERTIFICATE'
+  | 'KEY_CERTIFICATE_MISMATCH'
+  | 'WRONG_PASSPHRASE'
+  /** A file that was asked for by name is not a kernel module. */
+  | 'NOT_A_MODULE'
+  /** A module that is cut short, or whose ELF structure, compression or signature trailer is damaged. */
+  | 'DAMAGED_MODULE'
+  /** A compressed module or a key file that holds more than the limit. */
+  | 'LIMIT_EXCEEDED'
+  /** A pattern or path matches no file of the image. */
+  | 'FILE_NOT_IN_IMAGE'
+  /** A pattern that cannot be understood. */
+  | 'INVALID_PATTERN'
+  /** A module that is a file of the image's OSTree repository too, which new content would damage. */
+  | 'OSTREE_OBJECT'
+  /** Mode append: runtimes see different files at a path, and one more layer cannot give all of them the signed one. */
+  | 'VIEWS_DIFFER'
+  /** `existing: 'fail'` and the module carries a signature. */
+  | 'ALREADY_SIGNED'
+  /** Verification: a module carries no signature. */
+  | 'UNSIGNED'
+  /** Verification: a signature is wrong, or not by a trusted certificate. */
+  | 'UNTRUSTED'
+  /** What was about to be published does not verify. Nothing was published. */
+  | 'VERIFICATION_FAILED'
+  /** A program that was asked for (sign-file, xz) is missing or failed. */
+  | 'PROGRAM_FAILED'
+  /** A local file cannot be read or written. */
+  | 'FILE_ERROR';
+
+/** An error of the signer floor. `facts` hold what applies of path, image, pattern, digest, program. */
+export class SignerError extends KmmError<SignerErrorCode> {
+  override readonly name = 'SignerError';
+}
