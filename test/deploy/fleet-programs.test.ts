@@ -7,7 +7,7 @@ import {
   modules,
   validatingWebhookConfigurations,
 } from '../../src/controller/observe/cluster/resources.ts';
-import { managedClusterModules, managedClusters, manifestWorks } from '../../src/controller/hub/resources.ts';
+import { managedClusterModules, managedClusters, manifestWorks } from '../../src/controller/hub/fleet/resources.ts';
 import { leases } from '../../src/controller/runtime/leader/lease.ts';
 import { clusterClaims } from '../../src/controller/spoke/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
-import { manifestWorkLabels } from '../../src/controller/hub/manifest-work.ts';
+import { manifestWorkLabels } from '../../src/controller/hub/work/manifest-work.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { apiServerPrograms, startApiServer } from '../support/api-server.ts';
 import { installDefinitions } from '../support/custom-resources.ts';

@@ -2,7 +2,7 @@ import {
   parseManagedClusterModule,
   type ManagedClusterModule,
 } from '../../src/api/managed-cluster-module.ts';
-import { managedClusterModules, managedClusters } from '../../src/controller/hub/resources.ts';
+import { managedClusterModules, managedClusters } from '../../src/controller/hub/fleet/resources.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
 import { eventually } from '../cluster/wait-for.ts';

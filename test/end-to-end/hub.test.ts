@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { daemonSets, jobs, modules, nodes, pods } from '../../src/controller/observe/cluster/resources.ts';
-import { managedClusters, manifestWorks } from '../../src/controller/hub/resources.ts';
+import { managedClusters, manifestWorks } from '../../src/controller/hub/fleet/resources.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
 import { events } from '../../src/controller/runtime/event-recorder.ts';
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';

@@ -3,14 +3,15 @@ import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
-import { concernedBy, type CachedManagedClusterModule } from './caches.ts';
-import { ImageBoard, imageIdOf } from './image-board.ts';
-import { conflictReason } from './image-work.ts';
-import { ImageReconciler } from './image-reconciler.ts';
-import { JobSlots } from './job-slots.ts';
-import { ManagedClusterModuleReconciler } from './reconcile.ts';
-import type { HubServices } from './services.ts';
-import type { WorkFacts } from './work-facts.ts';
+import { ImageBoard, imageIdOf } from './images/image-board.ts';
+import { conflictReason } from './images/image-work.ts';
+import { ImageReconciler } from './images/image-reconciler.ts';
+import { JobSlots } from './images/job-slots.ts';
+import { ManagedClusterModuleReconciler } from './module-reconciler.ts';
+import type { CachedManifestWork } from './fleet/cached-manifest-work.ts';
+import { concernedBy } from './fleet/cached-managed-cluster.ts';
+import type { CachedManagedClusterModule } from './fleet/cached-managed-cluster-module.ts';
+import type { HubContext } from './fleet/caches.ts';
 
 export interface HubControllersOptions {
   readonly metrics?: Pick<RuntimeMetrics, 'controller'> | undefined;
@@ -39,7 +40,7 @@ const maxConcurrentModules = 4;
  * clusters their ManifestWorks and tells of them.
  */
 export function createHubControllers(
-  services: HubServices,
+  services: HubContext,
   { metrics, backoff = defaultBackoff, feedbackDelay = 1000 }: HubControllersOptions = {},
 ): HubControllers {
   const { caches, references, queue, log, now = Date.now } = services;
@@ -154,6 +155,6 @@ function changesOnlyStatus(event: CacheEvent<CachedManagedClusterModule>): boole
 }
 
 /** Agents tell of their works all the time; little of it matters. */
-function changesWork(event: CacheEvent<WorkFacts>): boolean {
+function changesWork(event: CacheEvent<CachedManifestWork>): boolean {
   return event.type !== 'updated' || JSON.stringify(event.object) !== JSON.stringify(event.previous);
 }

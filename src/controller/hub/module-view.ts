@@ -1,8 +1,9 @@
 import type { ManagedClusterModule } from '../../api/managed-cluster-module.ts';
 import { builderOf, moduleAnnotations } from '../module/kernel-result.ts';
-import type { ImageUser, ImageWant } from './image-work.ts';
-import { createManifestWorkFactory } from './manifest-work.ts';
-import { createTargetResolver, type KernelTarget } from './targets.ts';
+import { viewVersionOf } from './fleet/cached-managed-cluster-module.ts';
+import type { ImageUser, ImageWant } from './images/image-work.ts';
+import { createManifestWorkFactory } from './work/manifest-work.ts';
+import { createTargetResolver, type KernelTarget } from './images/targets.ts';
 
 const architectureLabel = 'kubernetes.io/arch';
 const defaultArchitecture = 'amd64';
@@ -19,13 +20,6 @@ export interface ModuleView {
   wantsFor(releases: Iterable<string>): ImageWant[];
   /** The factory of ManifestWorks for images with these digests. */
   factoryFor(digests: string): ReturnType<typeof createManifestWorkFactory>;
-}
-
-/** The version of the view that a ManagedClusterModule needs. */
-export function viewVersionOf({ metadata }: ManagedClusterModule): string {
-  const { annotations = {}, generation, uid } = metadata;
-  const marks = Object.values(moduleAnnotations).map((key) => annotations[key] ?? null);
-  return JSON.stringify([uid, generation, ...marks]);
 }
 
 export function createModuleView(resource: ManagedClusterModule, created: string): ModuleView {

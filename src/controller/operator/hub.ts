@@ -1,7 +1,6 @@
 import { Gauge } from 'prom-client';
-import { createHubCaches } from '../hub/caches.ts';
+import { createHubCaches, createHubJobCaches } from '../hub/fleet/caches.ts';
 import { createHubControllers } from '../hub/hub-controllers.ts';
-import { createHubJobCaches } from '../hub/job-caches.ts';
 import type { ControllerSet, OperatorContext } from './context.ts';
 import { createPipelineParts } from './pipeline-parts.ts';
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { configMaps, type CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
-import { managedClusters, manifestWorks } from '../../../src/controller/hub/resources.ts';
+import { managedClusters, manifestWorks } from '../../../src/controller/hub/fleet/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { startFaultProxy } from '../../support/fault-proxy.ts';
 import { describeWith } from '../../support/programs.ts';

@@ -4,7 +4,7 @@ import {
   managedClusterModules,
   managedClusters,
   manifestWorks,
-} from '../../../src/controller/hub/resources.ts';
+} from '../../../src/controller/hub/fleet/resources.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
 import type { CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';

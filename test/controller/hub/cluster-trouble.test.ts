@@ -3,7 +3,7 @@ import {
   managedClusterModules,
   managedClusters,
   manifestWorks,
-} from '../../../src/controller/hub/resources.ts';
+} from '../../../src/controller/hub/fleet/resources.ts';
 import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { createConnection, type Connection } from '../../../src/controller/runtime/api/connection.ts';
 import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';

@@ -12,7 +12,7 @@ import {
   managedClusterModules,
   managedClusters,
   manifestWorks,
-} from '../../../src/controller/hub/resources.ts';
+} from '../../../src/controller/hub/fleet/resources.ts';
 import { controllerFactories } from '../../../src/controller/operator/controllers.ts';
 import { hubControllers } from '../../../src/controller/operator/hub.ts';
 import { runOperator } from '../../../src/controller/operator/run-operator.ts';

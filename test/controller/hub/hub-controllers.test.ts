@@ -5,7 +5,7 @@ import {
   managedClusterModules,
   managedClusters,
   manifestWorks,
-} from '../../../src/controller/hub/resources.ts';
+} from '../../../src/controller/hub/fleet/resources.ts';
 import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { namespaces } from '../../support/namespaces.ts';

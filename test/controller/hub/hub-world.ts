@@ -6,14 +6,13 @@ import {
 import type { Module } from '../../../src/api/module/module.ts';
 import type { DriverToolkitTable } from '../../../src/builder/driver-toolkit.ts';
 import type { CustomResource, Job } from '../../../src/controller/observe/cluster/resources.ts';
-import { createHubCaches } from '../../../src/controller/hub/caches.ts';
+import { createHubCaches, createHubJobCaches } from '../../../src/controller/hub/fleet/caches.ts';
 import { createHubControllers } from '../../../src/controller/hub/hub-controllers.ts';
-import { createHubJobCaches } from '../../../src/controller/hub/job-caches.ts';
 import {
   managedClusterModules,
   managedClusters,
   manifestWorks,
-} from '../../../src/controller/hub/resources.ts';
+} from '../../../src/controller/hub/fleet/resources.ts';
 import type { HubSettings } from '../../../src/controller/configuration/configuration.ts';
 import { ImageRegistry } from '../../../src/controller/observe/images/image-registry.ts';
 import { ReferenceCache } from '../../../src/controller/observe/references/reference-cache.ts';

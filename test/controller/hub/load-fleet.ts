@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import { jobs, type CustomResource, type Job } from '../../../src/controller/observe/cluster/resources.ts';
-import { managedClusterModules, manifestWorks } from '../../../src/controller/hub/resources.ts';
+import { managedClusterModules, manifestWorks } from '../../../src/controller/hub/fleet/resources.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
 import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { contentOf, hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import type { ManagedClusterModule } from '../../../src/api/managed-cluster-module.ts';
-import { managedClusterModules } from '../../../src/controller/hub/resources.ts';
+import { managedClusterModules } from '../../../src/controller/hub/fleet/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { argumentsOf } from '../module/module-world.ts';

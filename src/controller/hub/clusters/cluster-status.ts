@@ -1,0 +1,151 @@
+import type { CachedManagedCluster } from '../fleet/cached-managed-cluster.ts';
+import type { CachedManifestWork } from '../fleet/cached-manifest-work.ts';
+import type { ClusterPlan } from './cluster-plan.ts';
+import type { ClusterStatus } from '../../../api/managed-cluster-module.ts';
+import type { FeedbackCounters } from '../fleet/feedback.ts';
+import { KmmError } from '../../../shared/errors.ts';
+import { describe, reasonOf } from '../../module/kernel-result.ts';
+
+/** What became of a cluster. */
+export interface ClusterResult {
+  readonly status: ClusterStatus;
+  /** Why to come again soon. */
+  readonly error?: unknown;
+}
+
+/** A cluster that does not get its Module yet. */
+export function waitingResult(
+  name: string,
+  plan: Exclude<ClusterPlan, { type: 'apply' }>,
+  work: CachedManifestWork | undefined,
+): ClusterResult {
+  const { kernels } = plan;
+  if (plan.type === 'unknown') {
+    const looking = { phase: 'Building', reason: 'Checking', message: 'Images are looked for' } as const;
+    return { status: { name, kernels, ...(work === undefined ? looking : workStatus(work)) } };
+  }
+  // What the cluster has is not what it should have.
+  const behind = work === undefined ? {} : { ...workStatus(work), applied: false };
+  return { status: { name, kernels, ...behind, ...plan.obstacle } };
+}
+
+/** What there is of the ManifestWork of a cluster. */
+export interface AppliedWork {
+  /** The cached one, if it is as it should be; else it was written just now, and nobody has seen it yet. */
+  readonly current: CachedManifestWork | undefined;
+  /** The cached one before. */
+  readonly before: CachedManifestWork | undefined;
+  /** Its name. */
+  readonly manifestWork: string;
+}
+
+/** A cluster that has its ManifestWork. */
+export function appliedResult(
+  { name, away }: CachedManagedCluster,
+  { kernels }: ClusterPlan,
+  { current, before, manifestWork }: AppliedWork,
+): ClusterResult {
+  const written = {
+    ...(before === undefined ? { degraded: false } : workStatus(before)),
+    manifestWork,
+    applied: false,
+    ...waitingForAgent,
+  };
+  const status = { name, kernels, ...(current === undefined ? written : workStatus(current)) };
+  return { status: away ? awayStatus(status) : status };
+}
+
+/** Whose agent is away does not apply anything. */
+function awayStatus(status: ClusterStatus): ClusterStatus {
+  if (status.reason !== waitingForAgent.reason) return status;
+  return { ...status, reason: 'ClusterAway', message: 'The hub has not heard of the cluster lately' };
+}
+
+/** A cluster whose ManifestWork cannot be written. */
+export function failedResult(name: string, { kernels }: ClusterPlan, error: unknown): ClusterResult {
+  const reason = error instanceof KmmError ? reasonOf(error.code) : 'InternalError';
+  const status = { name, kernels, phase: 'Failed', reason, message: describe(error) } as const;
+  // What is too large stays so.
+  return error instanceof KmmError && error.code === 'MANIFEST_WORK_TOO_LARGE'
+    ? { status }
+    : { status, error };
+}
+
+/** What a ManifestWork says of its cluster. */
+export type WorkStatus = Omit<ClusterStatus, 'name' | 'kernels'>;
+
+/** As long as an agent has not tried. */
+export const waitingForAgent = {
+  phase: 'Applying',
+  reason: 'WaitingForAgent',
+  message: 'The work agent has not applied the Module yet',
+} as const;
+
+/** Reads how far a cluster is with the Module that its ManifestWork holds. */
+export function workStatus(work: CachedManifestWork): WorkStatus {
+  const { feedback } = work;
+  const degraded = work.degraded || feedback.degraded?.status === 'True';
+  const { available, desired } = feedback.moduleLoader;
+  const facts = {
+    manifestWork: work.key.name,
+    applied: work.applied === true && !work.deleting,
+    degraded,
+    ...(available === undefined ? {} : { availableNumber: available }),
+    ...(desired === undefined ? {} : { desiredNumber: desired }),
+  };
+  return { ...facts, ...phaseOf(work, degraded) };
+}
+
+function phaseOf(
+  work: CachedManifestWork,
+  degraded: boolean,
+): Pick<ClusterStatus, 'phase' | 'reason' | 'message'> {
+  const { applied, problem, feedback, deleting } = work;
+  // The agent takes from the cluster what it holds, whatever it still says of it.
+  if (deleting) {
+    return {
+      phase: 'Applying',
+      reason: 'WorkDeleting',
+      message: 'The ManifestWork is being deleted; it is made anew when it is gone',
+    };
+  }
+  if (applied === false)
+    return { phase: 'Failed', reason: problem?.reason || 'NotApplied', message: problem?.message };
+  if (applied === undefined) return waitingForAgent;
+  if (feedback.current === false) {
+    return {
+      phase: 'Applied',
+      reason: 'WaitingForOperator',
+      message: 'The operator has not seen the Module yet',
+    };
+  }
+  if (degraded) {
+    const { reason, message } = feedback.degraded ?? {};
+    return { phase: 'Degraded', reason: reason ?? 'WorkDegraded', message };
+  }
+  if (feedback.ready !== undefined) {
+    const { status, reason, message } = feedback.ready;
+    return status === 'True' ? { phase: 'Ready' } : { phase: 'Applied', reason, message };
+  }
+  return countedPhase(feedback.moduleLoader);
+}
+
+/** KMM's own operator has no conditions: there the counters tell. */
+function countedPhase({
+  available,
+  desired,
+}: FeedbackCounters): Pick<ClusterStatus, 'phase' | 'reason' | 'message'> {
+  if (available === undefined || desired === undefined) {
+    return {
+      phase: 'Applied',
+      reason: 'NoFeedback',
+      message: 'The operator has said nothing of the Module yet',
+    };
+  }
+  if (available >= desired) return { phase: 'Ready' };
+  return {
+    phase: 'Applied',
+    reason: 'NodesNotReady',
+    message: `${available} of ${desired} nodes have the kernel module`,
+  };
+}

@@ -1,0 +1,142 @@
+import {
+  clusterPhases,
+  maxListedClusters,
+  maxListedImages,
+  type ClusterPhase,
+  type ClusterStatus,
+  type HubImageStatus,
+  type ManagedClusterModule,
+  type ManagedClusterModuleStatus,
+} from '../../../api/managed-cluster-module.ts';
+import { toConditions, type Finding } from '../../module/conditions.ts';
+
+/** Characters of a reason and a message that the status holds. */
+const maxReason = 64;
+const maxMessage = 256;
+/** Of those of a message, how many are its beginning. */
+const messageStart = 96;
+/** Clusters that a condition names. */
+const maxNamed = 3;
+
+/** What a status is made from. */
+export interface StatusOptions {
+  readonly resource: ManagedClusterModule;
+  /** One for each cluster that the selector finds. */
+  readonly clusters: readonly ClusterStatus[];
+  /** Those that its mappings give for the kernels of clusters. */
+  readonly images?: readonly HubImageStatus[] | undefined;
+  /** RFC 3339. */
+  readonly now: string;
+}
+
+/**
+ * The status of a ManagedClusterModule: counts of all clusters, and a list of those that are not Ready, the worst
+ * first. Its size has a bound, however many clusters there are, and the order of `clusters` does not matter.
+ */
+export function managedClusterModuleStatusOf({
+  resource,
+  clusters,
+  images,
+  now,
+}: StatusOptions): ManagedClusterModuleStatus {
+  const observedGeneration = resource.metadata.generation;
+  const byPhase = groupByPhase(clusters);
+  const unwell = clusterPhases
+    .filter((phase) => phase !== 'Ready')
+    .flatMap((phase) => byPhase.get(phase) ?? []);
+  return {
+    ...(observedGeneration === undefined ? {} : { observedGeneration }),
+    conditions: toConditions(findingsOf(clusters.length, byPhase), {
+      earlier: resource.status?.conditions,
+      generation: observedGeneration,
+      now,
+    }),
+    numberDesired: clusters.length,
+    numberApplied: clusters.filter(({ applied }) => applied === true).length,
+    numberDegraded: clusters.filter(({ degraded }) => degraded === true).length,
+    phases: Object.fromEntries(
+      clusterPhases.flatMap((phase) => {
+        const count = byPhase.get(phase)?.length ?? 0;
+        return count === 0 ? [] : [[phase, count]];
+      }),
+    ),
+    clusters: unwell.slice(0, maxListedClusters).map(shortened),
+    ...(images === undefined ? {} : { images: images.slice(0, maxListedImages).map(shortened) }),
+  };
+}
+
+function shortened<T extends { reason?: string | undefined; message?: string | undefined }>(entry: T): T {
+  const { reason, message } = entry;
+  return {
+    ...entry,
+    ...(reason === undefined ? {} : { reason: reason.slice(0, maxReason) }),
+    ...(message === undefined ? {} : { message: withoutMiddle(message) }),
+  };
+}
+
+/** What a message is about stands at its beginning; what a log says last is most often why a Job failed. */
+function withoutMiddle(message: string): string {
+  if (message.length <= maxMessage) return message;
+  const end = message.slice(messageStart + 1 - maxMessage);
+  return `${message.slice(0, messageStart)}…${end}`.toWellFormed();
+}
+
+type ByPhase = ReadonlyMap<ClusterPhase, readonly ClusterStatus[]>;
+
+function groupByPhase(clusters: readonly ClusterStatus[]): ByPhase {
+  const groups = new Map<ClusterPhase, ClusterStatus[]>(clusterPhases.map((phase) => [phase, []]));
+  for (const cluster of clusters.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    groups.get(cluster.phase)?.push(cluster);
+  }
+  return groups;
+}
+
+function findingsOf(total: number, byPhase: ByPhase): Finding[] {
+  const ready = byPhase.get('Ready')?.length ?? 0;
+  const bad = inPhases(byPhase, ['Failed', 'Degraded']);
+  const moving = inPhases(byPhase, ['Pending', 'Building', 'Applying', 'Applied']);
+  return [
+    readyFinding(total, ready),
+    {
+      type: 'Progressing',
+      ...verdict(moving.length > 0, ['ClustersProgressing', 'NothingToDo']),
+      message: moving.length === 0 ? 'No cluster is on its way' : `On their way: ${named(moving)}`,
+    },
+    {
+      type: 'Degraded',
+      ...verdict(bad.length > 0, ['ClustersDegraded', 'NoProblem']),
+      message:
+        bad.length === 0 ? 'No cluster has failed or is degraded' : `Failed or degraded: ${named(bad)}`,
+    },
+  ];
+}
+
+function readyFinding(total: number, ready: number): Finding {
+  if (total === 0) {
+    return {
+      type: 'Ready',
+      status: 'True',
+      reason: 'NoClusters',
+      message: 'No ManagedCluster has the labels of spec.selector',
+    };
+  }
+  return {
+    type: 'Ready',
+    ...verdict(ready === total, ['AllClustersReady', 'ClustersNotReady']),
+    message: `${ready} of ${total} clusters are ready`,
+  };
+}
+
+function verdict(holds: boolean, [yes, no]: readonly [string, string]): Pick<Finding, 'status' | 'reason'> {
+  return holds ? { status: 'True', reason: yes } : { status: 'False', reason: no };
+}
+
+function inPhases(byPhase: ByPhase, phases: readonly ClusterPhase[]): string[] {
+  return phases.flatMap((phase) => byPhase.get(phase) ?? []).map(({ name }) => name);
+}
+
+/** `a, b, c and 7 others`. */
+function named(names: readonly string[]): string {
+  const first = names.slice(0, maxNamed).join(', ');
+  return names.length > maxNamed ? `${first} and ${names.length - maxNamed} others` : first;
+}

@@ -1,0 +1,100 @@
+import { z } from 'zod';
+import { shortHash, type Json } from '../../../builder/names.ts';
+import type { CustomResource } from '../../observe/cluster/resources.ts';
+import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';
+import { readFeedback, type ModuleFeedback } from './feedback.ts';
+
+/** What is kept of a ManifestWork. */
+export interface CachedManifestWork {
+  readonly key: ObjectKey;
+  readonly uid: string;
+  readonly generation: number;
+  /** UID of the ManagedClusterModule that controls it. */
+  readonly ownerUid: string | undefined;
+  /** Hash of its spec: equal specs have equal hashes. */
+  readonly specHash: string;
+  /** Whether the cluster has what the spec says now; undefined as long as its agent has not tried. */
+  readonly applied: boolean | undefined;
+  /** Why not, by the manifest or the work. */
+  readonly problem: { readonly reason: string; readonly message: string } | undefined;
+  /** The agent says that the work is degraded. */
+  readonly degraded: boolean;
+  readonly feedback: ModuleFeedback;
+  readonly deleting: boolean;
+}
+
+const conditionSchema = z.looseObject({
+  type: z.string(),
+  status: z.string(),
+  reason: z.string().catch(''),
+  message: z.string().catch(''),
+  observedGeneration: z.number().optional().catch(undefined),
+});
+type WorkCondition = z.output<typeof conditionSchema>;
+
+const conditionList = z.array(conditionSchema).catch([]);
+const workStatus = z
+  .looseObject({
+    conditions: conditionList,
+    resourceStatus: z
+      .looseObject({
+        manifests: z
+          .array(
+            z.looseObject({
+              conditions: conditionList,
+              statusFeedback: z.looseObject({ values: z.unknown() }).partial().catch({}),
+            }),
+          )
+          .catch([]),
+      })
+      .partial()
+      .catch({}),
+  })
+  .partial()
+  .catch({});
+
+/** Characters of an agent's words that are kept. */
+const maxReason = 64;
+const maxMessage = 512;
+
+/** The hash of a ManifestWork's spec. */
+export function specHashOf({ spec }: Pick<CustomResource, 'spec'>): string {
+  return shortHash(spec as Json);
+}
+
+/** Reduces a ManifestWork to what is used. What cannot be read of its status counts as absent. */
+export function projectManifestWork(work: CustomResource): CachedManifestWork {
+  const { metadata, status } = work;
+  const { conditions = [], resourceStatus } = workStatus.parse(status);
+  const [manifest] = resourceStatus?.manifests ?? [];
+  const current = conditions.filter(
+    ({ observedGeneration }) =>
+      observedGeneration === undefined || observedGeneration === metadata.generation,
+  );
+  const applied = find(current, 'Applied');
+  const failure =
+    applied?.status === 'False' ? (failed(find(manifest?.conditions, 'Applied')) ?? applied) : undefined;
+  return {
+    key: keyOf(work),
+    uid: metadata.uid ?? '',
+    generation: metadata.generation ?? 0,
+    ownerUid: metadata.ownerReferences?.find(({ controller }) => controller === true)?.uid,
+    specHash: specHashOf(work),
+    applied: applied === undefined ? undefined : applied.status === 'True',
+    problem: failure && {
+      reason: failure.reason.slice(0, maxReason),
+      message: failure.message.slice(0, maxMessage),
+    },
+    degraded: find(current, 'Degraded')?.status === 'True',
+    feedback: readFeedback(manifest?.statusFeedback.values),
+    deleting: metadata.deletionTimestamp !== undefined,
+  };
+}
+
+function find(conditions: readonly WorkCondition[] | undefined, type: string): WorkCondition | undefined {
+  return conditions?.find((condition) => condition.type === type);
+}
+
+function failed(condition: WorkCondition | undefined): WorkCondition | undefined {
+  return condition?.status === 'False' ? condition : undefined;
+}

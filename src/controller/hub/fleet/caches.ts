@@ -1,0 +1,104 @@
+import { labelKeys } from '../../../builder/labels.ts';
+import type { Logger } from '../../../shared/log.ts';
+import { projectJob, projectPod, type JobFacts, type PodFacts } from '../../observe/cluster/projections.ts';
+import { jobs, pods, type CustomResource, type Job, type Pod } from '../../observe/cluster/resources.ts';
+import type { ApiClient } from '../../runtime/api/client.ts';
+import { Informer } from '../../runtime/cache/informer.ts';
+import type { HubSettings } from '../../configuration/configuration.ts';
+import type { PipelineServices } from '../../image-pipeline/services.ts';
+import type { ImageMetrics } from '../../module/metrics.ts';
+import type { ReferenceCache } from '../../observe/references/reference-cache.ts';
+import type { EventRecorder } from '../../runtime/event-recorder.ts';
+import { projectManagedCluster, type CachedManagedCluster } from './cached-managed-cluster.ts';
+import {
+  projectManagedClusterModule,
+  type CachedManagedClusterModule,
+} from './cached-managed-cluster-module.ts';
+import { projectManifestWork, type CachedManifestWork } from './cached-manifest-work.ts';
+import { managedClusterModules, managedClusters, manifestWorks } from './resources.ts';
+
+/** What the hub operator knows of its fleet. */
+export interface HubCaches {
+  /** Index `uid`. */
+  readonly managedClusterModules: Informer<CustomResource, CachedManagedClusterModule>;
+  readonly managedClusters: Informer<CustomResource, CachedManagedCluster>;
+  /** Index `owner`: UID of the ManagedClusterModule. */
+  readonly manifestWorks: Informer<CustomResource, CachedManifestWork>;
+}
+
+/** Makes the caches. They follow the hub once they run. */
+export function createHubCaches(client: ApiClient, log: Logger): HubCaches {
+  return {
+    managedClusterModules: new Informer({
+      client,
+      log,
+      resource: managedClusterModules,
+      project: projectManagedClusterModule,
+      indexes: { uid: ({ metadata }) => [metadata.uid ?? ''] },
+    }),
+    managedClusters: new Informer({
+      client,
+      log,
+      resource: managedClusters,
+      project: projectManagedCluster,
+    }),
+    manifestWorks: new Informer({
+      client,
+      log,
+      resource: manifestWorks,
+      project: projectManifestWork,
+      selection: { labelSelector: labelKeys.managedClusterModule },
+      indexes: { owner: ({ ownerUid }) => (ownerUid === undefined ? [] : [ownerUid]) },
+    }),
+  };
+}
+
+/** What the hub operator knows of its Jobs. */
+export interface HubJobCaches {
+  /** Index `image`: value of the image label. */
+  readonly jobs: Informer<Job, JobFacts>;
+  /** Index `owner`: namespace/name of the Job. */
+  readonly pods: Informer<Pod, PodFacts>;
+}
+
+export interface HubJobCachesOptions {
+  readonly client: ApiClient;
+  readonly log: Logger;
+  /** The operator's own: all its Jobs are there. */
+  readonly namespace: string;
+}
+
+/** Makes the caches of the hub's Jobs and their pods. They follow the hub once they run. */
+export function createHubJobCaches({ client, log, namespace }: HubJobCachesOptions): HubJobCaches {
+  return {
+    jobs: new Informer({
+      client,
+      log,
+      resource: jobs,
+      project: projectJob,
+      selection: { namespace, labelSelector: labelKeys.image },
+      indexes: { image: ({ image }) => (image === undefined ? [] : [image]) },
+    }),
+    pods: new Informer({
+      client,
+      log,
+      resource: pods,
+      project: projectPod,
+      selection: { namespace, labelSelector: labelKeys.jobType },
+      indexes: {
+        owner: ({ key, ownerName }) => (ownerName === undefined ? [] : [`${key.namespace}/${ownerName}`]),
+      },
+    }),
+  };
+}
+
+/** What the hub's reconcilers work with. */
+export interface HubContext extends Omit<PipelineServices, 'caches' | 'references' | 'admit'> {
+  readonly caches: HubCaches & HubJobCaches;
+  readonly references: ReferenceCache;
+  readonly events: EventRecorder;
+  /** The operator's own: Jobs, and the Secrets and ConfigMaps that they use, are there. */
+  readonly namespace: string;
+  readonly queue: HubSettings;
+  readonly metrics?: Pick<ImageMetrics, 'observeJob'> | undefined;
+}

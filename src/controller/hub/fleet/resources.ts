@@ -1,0 +1,28 @@
+import type { CustomResource } from '../../observe/cluster/resources.ts';
+import type { Resource } from '../../runtime/api/resource.ts';
+
+export const managedClusterModules: Resource<CustomResource> = {
+  group: 'hub.kmm.sigs.x-k8s.io',
+  version: 'v1beta1',
+  plural: 'managedclustermodules',
+  kind: 'ManagedClusterModule',
+  namespaced: false,
+};
+
+/** Open Cluster Management: a cluster that the hub manages. */
+export const managedClusters: Resource<CustomResource> = {
+  group: 'cluster.open-cluster-management.io',
+  version: 'v1',
+  plural: 'managedclusters',
+  kind: 'ManagedCluster',
+  namespaced: false,
+};
+
+/** Open Cluster Management: objects for a cluster, in the namespace on the hub that is named as the cluster is. */
+export const manifestWorks: Resource<CustomResource> = {
+  group: 'work.open-cluster-management.io',
+  version: 'v1',
+  plural: 'manifestworks',
+  kind: 'ManifestWork',
+  namespaced: true,
+};

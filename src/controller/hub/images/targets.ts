@@ -1,0 +1,59 @@
+import type { ManagedClusterModule } from '../../../api/managed-cluster-module.ts';
+import { parseKernel, type Kernel } from '../../../builder/kernel.ts';
+import type { ModuleName } from '../../../builder/labels.ts';
+import type { ModuleTarget } from '../../../builder/target.ts';
+import { KmmError } from '../../../shared/errors.ts';
+import { HubError } from '../fleet/errors.ts';
+import { resolveTarget } from '../../module/kernel-mapping/resolve-target.ts';
+
+/** Characters: a registry's host, a repository and a tag have fewer, and the status lists many of them. */
+const maxImageLength = 640;
+
+/** What a ManagedClusterModule wants for a kernel. */
+export type KernelTarget =
+  | { readonly type: 'target'; readonly kernel: Kernel; readonly target: ModuleTarget }
+  /** No mapping matches: the kernel's nodes are not meant. */
+  | { readonly type: 'unmatched'; readonly kernel: Kernel }
+  | { readonly type: 'invalid'; readonly kernel: Kernel; readonly error: KmmError };
+
+/**
+ * The Module's name in the clusters. The hub expands templates with this name too: MOD_NAMESPACE is the namespace
+ * of the Module in the clusters everywhere.
+ */
+export function spokeModuleName({ metadata, spec }: ManagedClusterModule): ModuleName {
+  return { namespace: spec.spokeNamespace, name: metadata.name };
+}
+
+/**
+ * Makes the function that finds what a ManagedClusterModule wants for a kernel, given as `uname -r` prints it. It
+ * remembers: a fleet has few kernels and many clusters.
+ */
+export function createTargetResolver(resource: ManagedClusterModule): (release: string) => KernelTarget {
+  const known = new Map<string, KernelTarget>();
+  return (release) => {
+    const resolved = known.get(release) ?? resolve(resource, parseKernel(release));
+    known.set(release, resolved);
+    return resolved;
+  };
+}
+
+function resolve(resource: ManagedClusterModule, kernel: Kernel): KernelTarget {
+  try {
+    const module = spokeModuleName(resource);
+    const target = resolveTarget({ module, spec: resource.spec.moduleSpec, kernel, shared: true });
+    if (target === undefined) return { type: 'unmatched', kernel };
+    if (target.image.length > maxImageLength) throw tooLong(target);
+    return { type: 'target', kernel, target };
+  } catch (error) {
+    if (error instanceof KmmError) return { type: 'invalid', kernel, error };
+    throw error;
+  }
+}
+
+function tooLong({ image, mapping, kernel }: ModuleTarget): HubError {
+  return new HubError({
+    code: 'IMAGE_NAME_TOO_LONG',
+    message: `kernelMappings[${mapping}] gives an image name of ${image.length} characters, and ${maxImageLength} are the most`,
+    facts: { mapping, kernel: kernel.release, length: image.length, limit: maxImageLength },
+  });
+}

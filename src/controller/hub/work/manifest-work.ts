@@ -1,0 +1,103 @@
+import type { ManagedClusterModule } from '../../../api/managed-cluster-module.ts';
+import { labelKeys } from '../../../builder/labels.ts';
+import { labelValue } from '../../../builder/names.ts';
+import type { CustomResource } from '../../observe/cluster/resources.ts';
+import { apiVersionOf } from '../../runtime/api/resource.ts';
+import { modules } from '../../observe/cluster/resources.ts';
+import { HubError } from '../fleet/errors.ts';
+import { feedbackJsonPaths } from '../fleet/feedback.ts';
+import { managedClusterModules, manifestWorks } from '../fleet/resources.ts';
+import { trimmedModule, type KernelImage, type TrimmedModule } from './trimmed-module.ts';
+import { specHashOf } from '../fleet/cached-manifest-work.ts';
+
+/** Bytes of manifests that Open Cluster Management lets a ManifestWork have. */
+export const maxManifestBytes = 512_000;
+/** It counts manifests as protobuf has them: these are the bytes around the JSON. */
+const manifestEnvelope = 16;
+/** Characters that the API server writes as `\u003c` and so on, so that pages may hold its JSON. */
+const escapedByGo = /[<>&\u2028\u2029]/g;
+
+/** A ManifestWork as it should be. */
+export interface DesiredManifestWork {
+  readonly object: CustomResource;
+  /** As `specHashOf` gives it for what the API server answers. */
+  readonly specHash: string;
+}
+
+/** What is the same for all clusters with the same images. */
+interface Payload {
+  readonly spec: object;
+  readonly specHash: string;
+  readonly bytes: number;
+}
+
+/**
+ * Makes the function that gives the ManifestWork for a cluster, by name, and the images of its kernels. It
+ * remembers: in a fleet, many clusters have the same. Every field that the API server would fill in is set, so that
+ * what it gives back is equal.
+ * The function throws HubError MANIFEST_WORK_TOO_LARGE.
+ */
+export function createManifestWorkFactory(
+  resource: ManagedClusterModule,
+): (cluster: string, images: readonly KernelImage[]) => DesiredManifestWork {
+  const { name } = resource.metadata;
+  const known = new Map<string, Payload>();
+  return (cluster, images) => {
+    const key = JSON.stringify(images.map(({ target, digest }) => [target.kernel.release, digest]));
+    const payload = known.get(key) ?? payloadOf(trimmedModule(resource, images));
+    known.set(key, payload);
+    const { spec, specHash, bytes } = payload;
+    if (bytes > maxManifestBytes) throw tooLarge({ name, cluster, bytes });
+    return { object: { ...headOf(resource, cluster), spec }, specHash };
+  };
+}
+
+function headOf({ metadata: { name, uid = '' } }: ManagedClusterModule, cluster: string): CustomResource {
+  const { kind } = managedClusterModules;
+  const owner = { apiVersion: apiVersionOf(managedClusterModules), kind, name, uid, controller: true };
+  return {
+    apiVersion: apiVersionOf(manifestWorks),
+    kind: manifestWorks.kind,
+    metadata: { name, namespace: cluster, labels: manifestWorkLabels(name), ownerReferences: [owner] },
+  };
+}
+
+function payloadOf(module: TrimmedModule): Payload {
+  // What the API server would get, without the fields that are undefined.
+  const manifest = JSON.stringify(module);
+  const spec = {
+    deleteOption: { propagationPolicy: 'Foreground' },
+    workload: { manifests: [JSON.parse(manifest) as unknown] },
+    manifestConfigs: [
+      {
+        resourceIdentifier: { group: modules.group, resource: modules.plural, ...module.metadata },
+        feedbackRules: [{ type: 'JSONPaths', jsonPaths: feedbackJsonPaths }],
+        // The hub's word counts: what somebody changed in the cluster is set right.
+        updateStrategy: {
+          type: 'ServerSideApply',
+          serverSideApply: { fieldManager: 'work-agent', force: true },
+        },
+      },
+    ],
+  };
+  return {
+    spec,
+    specHash: specHashOf({ spec }),
+    bytes: Buffer.byteLength(manifest.replaceAll(escapedByGo, '\\u0000')) + manifestEnvelope,
+  };
+}
+
+/** The labels by which a ManagedClusterModule's ManifestWorks are found. */
+export function manifestWorkLabels(managedClusterModule: string): Record<string, string> {
+  return { [labelKeys.managedClusterModule]: labelValue(managedClusterModule) };
+}
+
+function tooLarge(facts: { name: string; cluster: string; bytes: number }): HubError {
+  const { name, cluster, bytes } = facts;
+  return new HubError({
+    code: 'MANIFEST_WORK_TOO_LARGE',
+    message: `The Module of ${name} for the cluster ${cluster} has ${bytes} bytes; Open Cluster Management passes ${maxManifestBytes} on`,
+    hint: 'Use fewer kernel mappings: regular expressions in place of literals, or several ManagedClusterModules.',
+    facts: { managedClusterModule: name, cluster, bytes, limit: maxManifestBytes },
+  });
+}

@@ -1,0 +1,86 @@
+import type { ManagedClusterModule } from '../../../api/managed-cluster-module.ts';
+import type { KernelMapping } from '../../../api/module/kernel-mapping.ts';
+import { moduleKind } from '../../../api/module/module.ts';
+import type { ModuleLoaderContainer, ModuleSpec } from '../../../api/module/spec.ts';
+import { nonEmpty } from '../../../api/schema/resource.ts';
+import { withDigest } from '../../../builder/image-names.ts';
+import type { ModuleTarget } from '../../../builder/target.ts';
+import { spokeModuleName } from '../images/targets.ts';
+
+/** The image that a kernel's nodes are to run. */
+export interface KernelImage {
+  readonly target: ModuleTarget;
+  /** Of the image that is built, signed and verified, such as `sha256:…`. */
+  readonly digest: string;
+}
+
+/** A Module as a cluster gets it. */
+export interface TrimmedModule {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly namespace: string; readonly name: string };
+  readonly spec: ModuleSpec;
+}
+
+/**
+ * The Module for a cluster: without build and sign, with one literal mapping for each of the cluster's kernels that
+ * names the image by digest. The other mappings follow as they are; the first that matches counts, so they
+ * concern kernels only that the cluster does not have yet.
+ */
+export function trimmedModule(resource: ManagedClusterModule, images: readonly KernelImage[]): TrimmedModule {
+  const { moduleLoader, imageRebuildTriggerGeneration: _hubOnly, ...rest } = resource.spec.moduleSpec;
+  return {
+    apiVersion: `${moduleKind.group}/${moduleKind.version}`,
+    kind: moduleKind.kind,
+    metadata: { ...spokeModuleName(resource) },
+    spec: {
+      ...rest,
+      ...(moduleLoader === undefined
+        ? {}
+        : { moduleLoader: { ...moduleLoader, container: trimmedContainer(moduleLoader.container, images) } }),
+    },
+  };
+}
+
+function trimmedContainer(
+  container: ModuleLoaderContainer,
+  images: readonly KernelImage[],
+): ModuleLoaderContainer {
+  const { build: _build, sign: _sign, containerImage, ...rest } = container;
+  const resolved = images
+    .toSorted((a, b) => comparePlaces(a.target, b.target))
+    .map((image) => resolvedMapping(container, image));
+  const literals = new Set<string | undefined>(resolved.map(({ literal }) => literal));
+  const kept = container.kernelMappings
+    .filter((mapping) => nonEmpty(mapping.regexp) !== undefined || !literals.has(mapping.literal))
+    .map(trimmedMapping);
+  const kernelMappings = [...resolved, ...kept];
+  // What no mapping falls back to would be a tag in the cluster without a use.
+  const isNeeded = kernelMappings.some((mapping) => nonEmpty(mapping.containerImage) === undefined);
+  return { ...rest, ...(isNeeded ? { containerImage } : {}), kernelMappings };
+}
+
+/**
+ * A literal matches a kernel as `uname -r` prints it, and without a `+` at its end. So that the kernels `1` and
+ * `1+` of one cluster each find their own, `1+` comes first.
+ */
+function comparePlaces({ kernel: a }: ModuleTarget, { kernel: b }: ModuleTarget): number {
+  const rank = Number(a.release === a.version) - Number(b.release === b.version);
+  return rank === 0 ? (a.release < b.release ? -1 : 1) : rank;
+}
+
+function resolvedMapping(
+  container: ModuleLoaderContainer,
+  { target, digest }: KernelImage,
+): KernelMapping & { readonly literal: string } {
+  const {
+    literal: _literal,
+    regexp: _regexp,
+    ...rest
+  } = trimmedMapping(container.kernelMappings[target.mapping] ?? {});
+  return { literal: target.kernel.release, ...rest, containerImage: withDigest(target.image, digest) };
+}
+
+function trimmedMapping({ build: _build, sign: _sign, ...rest }: KernelMapping): KernelMapping {
+  return rest;
+}

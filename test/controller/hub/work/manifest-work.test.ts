@@ -1,0 +1,247 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { parseManagedClusterModule } from '../../../../src/api/managed-cluster-module.ts';
+import { modules } from '../../../../src/controller/observe/cluster/resources.ts';
+import {
+  createManifestWorkFactory,
+  maxManifestBytes,
+} from '../../../../src/controller/hub/work/manifest-work.ts';
+import { managedClusterModules, manifestWorks } from '../../../../src/controller/hub/fleet/resources.ts';
+import { managedClusterModuleStatusOf } from '../../../../src/controller/hub/clusters/module-status.ts';
+import { createTargetResolver } from '../../../../src/controller/hub/images/targets.ts';
+import { trimmedModule, type KernelImage } from '../../../../src/controller/hub/work/trimmed-module.ts';
+import { projectManifestWork } from '../../../../src/controller/hub/fleet/cached-manifest-work.ts';
+import { workStatus } from '../../../../src/controller/hub/clusters/cluster-status.ts';
+import { listAll } from '../../../../src/controller/runtime/api/list.ts';
+import { fleetPrograms, spokeName, startFleet, type Fleet } from '../../../support/hub/fleet.ts';
+import { namespaces } from '../../../support/namespaces.ts';
+import { describeWith } from '../../../support/programs.ts';
+import { digest, resource } from '../resources.ts';
+
+const wanted = resource({
+  build: { dockerfileConfigMap: { name: 'dockerfile' } },
+  kernelMappings: [{ regexp: '^6\\.', containerImage: 'registry.example/driver:${KERNEL_FULL_VERSION}' }],
+});
+
+function imagesOf(of: typeof wanted, character: string): KernelImage[] {
+  const found = createTargetResolver(of)('6.1.0');
+  if (found.type !== 'target') throw new Error('no mapping matches');
+  return [{ target: found.target, digest: digest(character) }];
+}
+
+/** The Module's spec as JSON has it. */
+function specOnSpoke(of: typeof wanted, character: string): unknown {
+  return JSON.parse(JSON.stringify(trimmedModule(of, imagesOf(of, character)).spec));
+}
+
+function mappings(count: number): object[] {
+  return Array.from({ length: count }, () => ({
+    regexp: `^${randomBytes(30).toString('hex')}$`,
+    containerImage: `registry.example/${randomBytes(30).toString('hex')}:1`,
+  }));
+}
+
+const eventually = { timeout: 60_000, interval: 200 };
+
+describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
+  let fleet: Fleet;
+  beforeAll(async () => {
+    fleet = await startFleet();
+    await fleet.spokeClient.create(namespaces, { metadata: { name: 'drivers' } });
+  }, 240_000);
+  afterAll(async () => fleet?.[Symbol.asyncDispose]());
+
+  const key = { namespace: 'drivers', name: 'driver' };
+  const workKey = { namespace: spokeName, name: 'driver' };
+  const currentStatus = async () =>
+    workStatus(projectManifestWork(await fleet.hubClient.get(manifestWorks, workKey)));
+
+  it('brings the Module to the cluster, tells how it fares, follows changes, and takes it away', async () => {
+    const { hubClient, spokeClient } = fleet;
+    const created = parseManagedClusterModule(
+      await hubClient.create(managedClusterModules, { ...wanted, metadata: { name: 'driver' } }),
+    );
+    const makeWork = createManifestWorkFactory(created);
+    const work = makeWork(spokeName, imagesOf(created, 'a'));
+    const answer = await hubClient.apply(manifestWorks, work.object);
+    // Nothing was filled in or dropped, so a cache can tell whether it is as it should be.
+    expect(answer.spec).toEqual(work.object.spec);
+    expect(projectManifestWork(answer)).toMatchObject({
+      key: workKey,
+      ownerUid: created.metadata.uid,
+      specHash: work.specHash,
+    });
+    expect(answer.metadata.labels).toEqual({ 'kmm.node.kubernetes.io/managedclustermodule.name': 'driver' });
+
+    await vi.waitFor(async () => {
+      const { spec } = await spokeClient.get(modules, key);
+      expect(spec).toEqual(specOnSpoke(created, 'a'));
+    }, eventually);
+    await vi.waitFor(async () => {
+      expect(await currentStatus()).toMatchObject({ phase: 'Applied', reason: 'NoFeedback', applied: true });
+    }, eventually);
+
+    const { metadata } = await spokeClient.get(modules, key);
+    const condition = { lastTransitionTime: '2026-01-02T03:04:05Z', observedGeneration: metadata.generation };
+    const status = {
+      observedGeneration: metadata.generation,
+      moduleLoader: { nodesMatchingSelectorNumber: 3, desiredNumber: 3, availableNumber: 2 },
+      conditions: [
+        { ...condition, type: 'Progressing', status: 'True', reason: 'Loading', message: 'loading' },
+        { ...condition, type: 'Ready', status: 'False', reason: 'NodesNotReady', message: '2 of 3 nodes' },
+        { ...condition, type: 'Degraded', status: 'False', reason: 'NoProblem', message: 'all is well' },
+      ],
+    };
+    await spokeClient.patch(modules, key, { status }, { subresource: 'status' });
+    await vi.waitFor(async () => {
+      expect(await currentStatus()).toEqual({
+        phase: 'Applied',
+        reason: 'NodesNotReady',
+        message: '2 of 3 nodes',
+        manifestWork: 'driver',
+        applied: true,
+        degraded: false,
+        availableNumber: 2,
+        desiredNumber: 3,
+      });
+    }, eventually);
+
+    // Somebody changes the Module in the cluster; the hub's next word counts.
+    const changed = { 'node-role.kubernetes.io/worker': 'changed' };
+    await spokeClient.patch(modules, key, { spec: { selector: changed } });
+    await hubClient.apply(manifestWorks, makeWork(spokeName, imagesOf(created, 'b')).object);
+    await vi.waitFor(async () => {
+      const { spec } = await spokeClient.get(modules, key);
+      expect(spec).toEqual(specOnSpoke(created, 'b'));
+      // Its status is still about the Module before.
+      expect(await currentStatus()).toMatchObject({ phase: 'Applied', reason: 'WaitingForOperator' });
+    }, eventually);
+
+    // Another namespace: the Module goes from the one where it was.
+    await spokeClient.create(namespaces, { metadata: { name: 'elsewhere' } });
+    const moved = { ...created, spec: { ...created.spec, spokeNamespace: 'elsewhere' } };
+    const there = createManifestWorkFactory(moved)(spokeName, imagesOf(moved, 'b'));
+    await hubClient.apply(manifestWorks, there.object);
+    await vi.waitFor(async () => {
+      const found = await listAll(spokeClient, modules, {});
+      expect(found.map((module) => module.metadata.namespace)).toEqual(['elsewhere']);
+    }, eventually);
+
+    await hubClient.delete(manifestWorks, workKey);
+    await vi.waitFor(async () => {
+      expect(await listAll(spokeClient, modules, {})).toEqual([]);
+    }, eventually);
+  });
+
+  it('says why the agent cannot apply it', async () => {
+    const { metadata, spec } = wanted;
+    const lost = {
+      ...wanted,
+      metadata: { ...metadata, name: 'lost' },
+      spec: { ...spec, spokeNamespace: 'missing' },
+    };
+    const { object } = createManifestWorkFactory(lost)(spokeName, imagesOf(lost, 'c'));
+    await fleet.hubClient.apply(manifestWorks, object);
+    await vi.waitFor(async () => {
+      const work = await fleet.hubClient.get(manifestWorks, { namespace: spokeName, name: 'lost' });
+      const { phase, message } = workStatus(projectManifestWork(work));
+      expect(phase).toBe('Failed');
+      expect(message).toContain('namespaces "missing" not found');
+    }, eventually);
+  });
+
+  it('has a status that the API server takes', async () => {
+    const { hubClient } = fleet;
+    const created = await hubClient.create(managedClusterModules, {
+      ...wanted,
+      metadata: { name: 'status' },
+    });
+    const status = managedClusterModuleStatusOf({
+      resource: parseManagedClusterModule(created),
+      clusters: Array.from({ length: 300 }, (_, index) => ({
+        name: `cluster-${index}`,
+        phase: 'Failed',
+        message: 'm'.repeat(10_000),
+        applied: false,
+      })),
+      now: new Date().toISOString(),
+    });
+    const { metadata } = created;
+    const answer = await hubClient.apply(
+      managedClusterModules,
+      { metadata: { name: metadata.name }, status },
+      { subresource: 'status' },
+    );
+    expect(parseManagedClusterModule(answer).status).toEqual(status);
+  });
+});
+
+describe('the ManifestWorks of a fleet', () => {
+  it('differ in their namespace only, where clusters have the same images', () => {
+    const makeWork = createManifestWorkFactory(wanted);
+    const [one, two] = ['cluster-1', 'cluster-2'].map((cluster) => makeWork(cluster, imagesOf(wanted, 'a')));
+    const other = makeWork('cluster-3', imagesOf(wanted, 'b'));
+    expect(one?.object).toEqual({
+      ...two?.object,
+      metadata: { ...two?.object.metadata, namespace: 'cluster-1' },
+    });
+    expect(one?.specHash).toBe(two?.specHash);
+    // Made once: hashing takes longer than all the rest.
+    expect(one?.object.spec).toBe(two?.object.spec);
+    expect(other.specHash).not.toBe(one?.specHash);
+    expect(JSON.stringify(other.object.spec)).toContain(digest('b'));
+  });
+});
+
+describe('the feedback rules of a ManifestWork', () => {
+  it('ask for the counters that KMM asks for, under the same names', () => {
+    const { object } = createManifestWorkFactory(wanted)('cluster-1', []);
+    const { manifestConfigs } = object.spec as { manifestConfigs: unknown };
+    expect(manifestConfigs).toMatchObject([
+      {
+        resourceIdentifier: { group: 'kmm.sigs.x-k8s.io', resource: 'modules', namespace: 'drivers' },
+        feedbackRules: [
+          {
+            type: 'JSONPaths',
+            jsonPaths: expect.arrayContaining(
+              ['devicePlugin', 'dra', 'moduleLoader'].flatMap((part) =>
+                ['availableNumber', 'desiredNumber', 'nodesMatchingSelectorNumber'].map((number) => ({
+                  name: `${part}.${number}`,
+                  path: `.status.${part}.${number}`,
+                })),
+              ),
+            ) as unknown,
+          },
+        ],
+      },
+    ]);
+  });
+});
+
+describe('a ManifestWork that would be too large', () => {
+  it('is refused with its size, the limit and the cluster', () => {
+    const large = createManifestWorkFactory(resource({ kernelMappings: mappings(4000) }));
+    for (const cluster of ['cluster-1', 'cluster-2']) {
+      expect(() => large(cluster, [])).toThrow(
+        expect.objectContaining({
+          code: 'MANIFEST_WORK_TOO_LARGE',
+          message: expect.stringMatching(
+            new RegExp(`^The Module of driver for the cluster ${cluster} has \\d{6} bytes`),
+          ) as string,
+          facts: expect.objectContaining({ limit: 512_000 }) as object,
+        }) as Error,
+      );
+    }
+    const small = createManifestWorkFactory(resource({ kernelMappings: mappings(2500) }));
+    const { workload } = small('cluster-1', []).object.spec as { workload: object };
+    expect(Buffer.byteLength(JSON.stringify(workload))).toBeLessThan(maxManifestBytes);
+  });
+
+  it('is measured as the API server writes it', () => {
+    // Go's encoding/json writes each of these with six bytes.
+    const regexp = '<>&'.repeat(40_000);
+    const of = resource({ kernelMappings: [{ regexp, containerImage: 'a/b:c' }] });
+    expect(Buffer.byteLength(JSON.stringify(trimmedModule(of, [])))).toBeLessThan(maxManifestBytes);
+    expect(() => createManifestWorkFactory(of)('cluster-1', [])).toThrow(/has 72\d{4} bytes/);
+  });
+});
