@@ -37,7 +37,7 @@ export {
 } from './signer/extract-image.ts';
 export { hashAlgorithms, type HashAlgorithm } from './signer/model/hash.ts';
 export { inspectImage, type InspectImageOptions } from './signer/inspect-image.ts';
-export type { ImageLocation } from './signer/image/image-location.ts';
+export type { ImageLocation } from './signer/image/read/platform-images.ts';
 export { loadCertificates } from './signer/keys/load-certificates.ts';
 export { loadSigner, type LoadSignerOptions } from './signer/keys/load-signer.ts';
 export type { Signer, SignerIdentifierForm, SigningKey } from './signer/cms/signer.ts';

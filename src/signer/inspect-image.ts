@@ -1,10 +1,10 @@
-import type { ImageLocation } from './image/image-location.ts';
+import type { ImageLocation } from './image/read/platform-images.ts';
 import type { X509Certificate } from 'node:crypto';
 import type { Digest } from '../registry/model/digest.ts';
 import { formatPlatform, type Platform } from '../registry/model/platform.ts';
-import { requireMatches } from './image/matches.ts';
-import { inspectPlatform, type InspectedImage, type InspectOptions } from './image/inspect.ts';
-import { findShadowed, platformImages, type PlatformImage } from './image/walk.ts';
+import { requireMatches } from './image/read/selection.ts';
+import { inspectPlatform, type InspectedImage, type InspectOptions } from './image/read/inspect.ts';
+import { findShadowed, platformImages, type PlatformImage } from './image/read/platform-images.ts';
 import type { ModuleState } from './model/module.ts';
 import { parseFilePattern } from './model/patterns.ts';
 import type { InspectedPlatformReport, InspectReport, ProgressListener } from './model/report.ts';

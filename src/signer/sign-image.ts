@@ -1,23 +1,31 @@
 import type { Manifest } from '../registry/model/manifest.ts';
-import { digestOptions } from './image/annotations.ts';
-import { findAttachments, type FoundAttachments } from './image/attachments.ts';
-import { buildTree, type BuildOptions } from './image/build.ts';
-import { findHeld } from './image/held.ts';
-import { requireMatches } from './image/matches.ts';
-import { artifactTypesOf, imagesOf, planTree, type PlanNode, type PlanOptions } from './image/plan-tree.ts';
-import { publishTree } from './image/publish.ts';
-import { readBackLayers } from './image/read-back.ts';
-import { requirePush } from './image/require-push.ts';
-import { plannedReport, signedReport, statedReport, type ReportBasis } from './image/sign-report.ts';
-import { Spool } from './image/spool.ts';
-import { findStatedResult } from './image/stated-result.ts';
-import { findShadowed, refuseArtifacts, requirePlatforms } from './image/walk.ts';
+import { digestOptions } from './image/publish/annotations.ts';
+import { findAttachments, type FoundAttachments } from './image/plan/attachments.ts';
+import { buildTree, type BuildOptions } from './image/publish/build.ts';
+import { findHeld } from './image/publish/held-result.ts';
+import { requireMatches } from './image/read/selection.ts';
+import {
+  artifactTypesOf,
+  imagesOf,
+  planTree,
+  type PlanNode,
+  type PlanOptions,
+} from './image/plan/plan-tree.ts';
+import { publishTree, readBackLayers, requirePush } from './image/publish/publish.ts';
+import { plannedReport, signedReport, statedReport, type ReportBasis } from './image/publish/sign-report.ts';
+import { Spool } from './image/read/spool.ts';
+import { findStatedResult } from './image/publish/stated-result.ts';
+import { findShadowed, refuseArtifacts, requirePlatforms } from './image/read/platform-images.ts';
 import { hashWarnings } from './keys/warnings.ts';
 import type { SignReport } from './model/report.ts';
-import { resolveSignOptions, type ResolvedSignOptions, type SignImageOptions } from './image/sign-options.ts';
+import {
+  resolveSignOptions,
+  type ResolvedSignOptions,
+  type SignImageOptions,
+} from './image/plan/sign-options.ts';
 
-export type { ImageLocation } from './image/image-location.ts';
-export type { SignImageOptions } from './image/sign-options.ts';
+export type { ImageLocation } from './image/read/platform-images.ts';
+export type { SignImageOptions } from './image/plan/sign-options.ts';
 
 /**
  * Publishes an image with its kernel modules signed. The destination tag moves last, after the result

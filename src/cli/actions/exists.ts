@@ -1,6 +1,6 @@
 import { RegistryError } from '../../registry/model/errors.ts';
 import { exitCodes, type ExitCode } from '../output/exit-codes.ts';
-import type { ImageLocation } from '../../signer/image/image-location.ts';
+import type { ImageLocation } from '../../signer/image/read/platform-images.ts';
 import { Images } from '../session/open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import type { Session } from '../session/session.ts';

@@ -1,7 +1,7 @@
 import type { Descriptor } from '../../registry/model/manifest.ts';
 import type { Platform } from '../../registry/model/platform.ts';
-import { platformImages } from '../../signer/image/walk.ts';
-import type { ImageLocation } from '../../signer/image/image-location.ts';
+import { platformImages } from '../../signer/image/read/platform-images.ts';
+import type { ImageLocation } from '../../signer/image/read/platform-images.ts';
 import { Images } from '../session/open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { writeDigestFile } from '../output/digest-file.ts';

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Descriptor } from '../../registry/model/manifest.ts';
 import { extractModules } from '../../signer/extract-image.ts';
-import type { ImageLocation } from '../../signer/image/image-location.ts';
+import type { ImageLocation } from '../../signer/image/read/platform-images.ts';
 
 /** The text that ends a signed module (kernel, include/linux/module_signature.h). */
 const signatureMarker = '~Module signature appended~\n';

@@ -88,3 +88,13 @@ export async function analyzeNamedModule(
 export function isMeant({ kind }: ModuleInfo, path: string): boolean {
   return kind === 'module' || (kind === 'object' && isModuleName(path));
 }
+
+/** Of a file with the name of a module that was found, and is none. */
+export function passedOverWarning(path: string): string {
+  return `${path} was passed over: it is not an ELF file, so no kernel loads it as a module`;
+}
+
+/** Of an ELF file that is judged and signed like a module, though it can be none. */
+export function otherKindWarning(path: string): string {
+  return `${path} has the name of a module, but is an ELF file that no kernel loads: it is not relocatable`;
+}

@@ -1,7 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { RegistryError } from '../../../registry/model/errors.ts';
 import { inspectImage } from '../../../signer/inspect-image.ts';
-import type { ImageLocation } from '../../../signer/image/image-location.ts';
+import type { ImageLocation } from '../../../signer/image/read/platform-images.ts';
 import type { ModuleState } from '../../../signer/model/module.ts';
 import type { ModuleReport } from '../../../signer/model/report.ts';
 

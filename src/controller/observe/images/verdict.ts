@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import type { ErrorFacts } from '../../../shared/errors.ts';
-import type { ImageLocation } from '../../../signer/image/image-location.ts';
+import type { ImageLocation } from '../../../signer/image/read/platform-images.ts';
 import { SignerError } from '../../../signer/model/errors.ts';
 import type { InspectReport, ModuleReport } from '../../../signer/model/report.ts';
 import { verifyImage } from '../../../signer/verify-image.ts';

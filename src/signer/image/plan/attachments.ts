@@ -1,0 +1,107 @@
+import pLimit from 'p-limit';
+import type { Digest } from '../../../registry/model/digest.ts';
+import { RegistryError } from '../../../registry/model/errors.ts';
+import type { ImageRepository } from '../../../registry/image/repository.ts';
+import { tagForDigest } from '../../../registry/image/tagged-referrers.ts';
+import type { SourceAttachment } from '../../model/report.ts';
+import { isChanged, type PlanNode } from './plan-tree.ts';
+
+/** Manifests whose attachments are looked for, and attachments that are named. */
+const maxSubjects = 16;
+const maxNamed = 100;
+/** Requests at a time. */
+const concurrency = 4;
+/** Milliseconds for all of them: nothing depends on the answer. */
+const patience = 15_000;
+
+/** cosign's tags. */
+const endings = [
+  ['.sig', 'signature'],
+  ['.att', 'attestation'],
+  ['.sbom', 'SBOM'],
+] as const;
+
+/** What is attached to a source, as far as that could be found out. */
+export interface FoundAttachments {
+  readonly attachments: readonly SourceAttachment[];
+  /** A sentence about what could not be found out. */
+  readonly problem: string | undefined;
+}
+
+export interface AttachmentOptions {
+  readonly repository: ImageRepository;
+  readonly signal: AbortSignal;
+}
+
+/**
+ * Looks for signatures, attestations and other artifacts that are attached to the manifests that a plan changes: they speak
+ * of the source's digests. Never fails.
+ */
+export async function findAttachments(plan: PlanNode, options: AttachmentOptions): Promise<FoundAttachments> {
+  const { repository } = options;
+  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(patience)]);
+  const subjects = changedDigests(plan);
+  const limit = pLimit(concurrency);
+  const looks = subjects.slice(0, maxSubjects).flatMap((subject) => [
+    () => referring(subject, repository, signal),
+    ...endings.map(
+      ([ending, type]) =>
+        () =>
+          tagged({ subject, ending, type }, repository, signal),
+    ),
+  ]);
+  const results = await Promise.allSettled(looks.map((look) => limit(look)));
+  const found = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
+  const distinct = new Map(found.map((one) => [`${one.subject} ${one.digest}`, one]));
+  const isPartial =
+    results.some(({ status }) => status === 'rejected') ||
+    subjects.length > maxSubjects ||
+    distinct.size > maxNamed;
+  return {
+    attachments: [...distinct.values()].slice(0, maxNamed),
+    problem: isPartial
+      ? `not all signatures and attestations that are attached to ${repository.name} could be found out`
+      : undefined,
+  };
+}
+
+function changedDigests(plan: PlanNode): Digest[] {
+  const digests = new Set<Digest>();
+  const waiting: PlanNode[] = [plan];
+  for (let node = waiting.shift(); node !== undefined; node = waiting.shift()) {
+    if (!isChanged(node)) continue;
+    digests.add(node.manifest.raw.digest);
+    if (node.type !== 'index') continue;
+    for (const child of node.children) if (child.node.type !== 'dropped') waiting.push(child.node);
+  }
+  return [...digests];
+}
+
+async function referring(
+  subject: Digest,
+  repository: ImageRepository,
+  signal: AbortSignal,
+): Promise<SourceAttachment[]> {
+  const referrers = await repository.listReferrers(subject, { signal });
+  return referrers.map(({ digest, artifactType, mediaType }) => ({
+    subject,
+    digest,
+    type: artifactType ?? mediaType,
+    tag: null,
+  }));
+}
+
+async function tagged(
+  { subject, ending, type }: { readonly subject: Digest; readonly ending: string; readonly type: string },
+  repository: ImageRepository,
+  signal: AbortSignal,
+): Promise<SourceAttachment[]> {
+  const tag = tagForDigest(subject, ending);
+  try {
+    const { digest } = await repository.resolve({ tag }, { signal });
+    return [{ subject, digest, type, tag }];
+  } catch (error) {
+    if (error instanceof RegistryError && error.code === 'NOT_FOUND') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,88 @@
+import { availableParallelism } from 'node:os';
+import pLimit from 'p-limit';
+import { ignoreRejection } from '../../../shared/abortable.ts';
+import type { ModuleAnalysis } from '../../kmod/analyze-module.ts';
+import { createModuleSignature } from '../../kmod/module-signature.ts';
+import { changesModule, decideSignAction } from '../../kmod/sign-action.ts';
+import type { ModuleSigning } from './module-signing.ts';
+
+/** Larger modules are not held in memory: their digest is signed, later. */
+const maxContentSize = 4 * 1024 * 1024;
+
+/** A signature that is being made. */
+export interface EarlySignature {
+  readonly signature: Promise<Buffer>;
+}
+
+/**
+ * Signs modules while layers are still being read, since that leaves processors idle. A module that turns out to be
+ * hidden from containers was signed for nothing; its signature goes nowhere.
+ */
+export class EarlySignatures {
+  readonly #signing: ModuleSigning;
+  readonly #memory = new ModuleMemory();
+
+  constructor(signing: ModuleSigning) {
+    this.#signing = signing;
+  }
+
+  /** Begins to sign a module, unless it will stay as it is or has to be signed another way. Settles when its bytes are no longer needed. */
+  async begin(analysis: ModuleAnalysis): Promise<EarlySignature | undefined> {
+    const { content } = analysis;
+    if (this.#signing.signFile !== undefined || content.size > maxContentSize || !this.#changes(analysis))
+      return undefined;
+    this.#signing.signal?.throwIfAborted();
+    const { bytes, giveBack } = await this.#memory.borrow(content.size);
+    try {
+      await content.readInto(bytes, 0);
+    } catch (error) {
+      giveBack();
+      throw error;
+    }
+    const signature = createModuleSignature({ ...this.#signing, content: bytes }).finally(giveBack);
+    // It is awaited when the module's layer is written; until then a failure must not count as unhandled.
+    ignoreRejection(signature);
+    return { signature };
+  }
+
+  #changes(analysis: ModuleAnalysis): boolean {
+    // What the policy "fail" refuses will not be signed either.
+    const policy = this.#signing.existing === 'replace' ? 'replace' : 'keep';
+    return changesModule(decideSignAction(analysis, { ...this.#signing, policy, path: '' }));
+  }
+}
+
+/** Bytes that are enough for most modules, so that memory seldom has to be replaced by larger one. */
+const minSize = 1024 * 1024;
+
+/** Memory that belongs to a borrower until it is given back. */
+interface BorrowedMemory {
+  readonly bytes: Buffer;
+  readonly giveBack: () => void;
+}
+
+/** Lends memory for modules to a few users at a time, and uses it again. */
+class ModuleMemory {
+  readonly #limit = pLimit(availableParallelism() * 2);
+  readonly #free: Buffer[] = [];
+
+  /** Waits until memory is to be had. */
+  borrow(size: number): Promise<BorrowedMemory> {
+    return new Promise((resolve) => {
+      void this.#limit(() => new Promise<void>((givenBack) => resolve(this.#take(size, givenBack))));
+    });
+  }
+
+  #take(size: number, givenBack: () => void): BorrowedMemory {
+    const known = this.#free.pop();
+    const memory =
+      known !== undefined && known.length >= size ? known : Buffer.allocUnsafeSlow(Math.max(size, minSize));
+    return {
+      bytes: memory.subarray(0, size),
+      giveBack: () => {
+        this.#free.push(memory);
+        givenBack();
+      },
+    };
+  }
+}

@@ -1,0 +1,128 @@
+import type { X509Certificate } from 'node:crypto';
+import type { TarEntry } from '../../../registry/tar/entry.ts';
+import { SignerError } from '../../model/errors.ts';
+import type { SignAction } from '../../model/report.ts';
+import { changesModule, decideSignAction } from '../../kmod/sign-action.ts';
+import type { FoundFile } from '../read/scan.ts';
+import type { HashAlgorithm } from '../../model/hash.ts';
+import { analyzeModule, isMeant, otherKindWarning, passedOverWarning } from '../../kmod/analyze-module.ts';
+import type { ByteSource } from '../../../shared/byte-source.ts';
+import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../../model/module.ts';
+import type { ModuleVerdict } from '../../kmod/verify-module.ts';
+import type { EarlySignature, EarlySignatures } from './early-signatures.ts';
+import type { Spool } from '../read/spool.ts';
+import type { ModuleSigning } from './module-signing.ts';
+
+/** A file as captured for signing: what it is, and where its unpacked bytes are. */
+export interface PreparedModule {
+  /** Bytes of the file in the image, compressed or not. */
+  readonly size: number;
+  readonly compression: ModuleCompression;
+  readonly info: ModuleInfo;
+  readonly layout: ModuleLayout;
+  /** What the signature that it has is worth, if our certificate is trusted. */
+  readonly verdict: ModuleVerdict;
+  /** The unpacked module with the signatures that it has, in the spool. */
+  readonly unpacked: ByteSource;
+  /** undefined: the module stays as it is, or is to be signed later. */
+  readonly early: EarlySignature | undefined;
+}
+
+/** What was captured of a file: the module, or why it is none. Raised only if the file was asked for. */
+export type Prepared = { readonly module: PreparedModule } | { readonly error: unknown };
+
+export interface PrepareOptions {
+  readonly spool: Spool;
+  readonly hash: HashAlgorithm;
+  readonly certificate: X509Certificate;
+  /** undefined: nothing will be signed. */
+  readonly signatures: EarlySignatures | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Captures a file that may have to be signed. */
+export async function prepareModule(entry: TarEntry, options: PrepareOptions): Promise<Prepared> {
+  const { spool, hash, certificate, signatures, signal } = options;
+  const content = await spool.present(entry);
+  try {
+    const analysis = await analyzeModule(content, { hash, certificates: [certificate], signal });
+    if (analysis === null) return { error: notAModule(entry.path) };
+    const { compression, info, layout, verdict } = analysis;
+    const early = await signatures?.begin(analysis);
+    const unpacked = await spool.keep(analysis.module);
+    return { module: { size: entry.size, compression, info, layout, verdict, unpacked, early } };
+  } catch (error) {
+    // A full disk says nothing of the module.
+    if (error instanceof SignerError && error.code === 'FILE_ERROR') throw error;
+    return { error };
+  }
+}
+
+/** A module of the image and what becomes of it. */
+export interface PlannedModule {
+  readonly found: FoundFile<Prepared>;
+  readonly module: PreparedModule;
+  readonly action: SignAction;
+}
+
+/**
+ * Decides what to do with each file that was asked for. What was only found, and is not a module, is left out.
+ * @throws SignerError NOT_A_MODULE, DAMAGED_MODULE, ALREADY_SIGNED
+ */
+export function planModules(files: readonly FoundFile<Prepared>[], signing: ModuleSigning): PlannedModule[] {
+  const planned: PlannedModule[] = [];
+  for (const found of files) {
+    if (!found.explicit && isPassedOver(found.captured)) continue;
+    const module = requireModule(found.captured, found.path, found.explicit);
+    const action = decideSignAction(module, { ...signing, policy: signing.existing, path: found.path });
+    planned.push({ found, module, action });
+  }
+  return planned;
+}
+
+/** What users should know of the files that were found. */
+export function moduleWarnings(
+  files: readonly FoundFile<Prepared>[],
+  modules: readonly PlannedModule[],
+): string[] {
+  const planned = new Set(modules.map(({ found }) => found));
+  return files.flatMap((found) => {
+    if (!planned.has(found)) return [passedOverWarning(found.path)];
+    const prepared = found.captured;
+    const isOther = 'module' in prepared && prepared.module.info.kind === 'other';
+    return isOther ? [otherKindWarning(found.path)] : [];
+  });
+}
+
+/** Whether a planned module gets new bytes. */
+export function changes({ action }: PlannedModule): boolean {
+  return changesModule(action);
+}
+
+/** Whether a file that nobody asked for by its name may be passed over: no kernel loads what is not an ELF file. */
+function isPassedOver(prepared: Prepared): boolean {
+  return (
+    'error' in prepared && prepared.error instanceof SignerError && prepared.error.code === 'NOT_A_MODULE'
+  );
+}
+
+/** The module, or the error with the path that the file was asked for by. @throws SignerError */
+function requireModule(prepared: Prepared, path: string, explicit: boolean): PreparedModule {
+  if ('module' in prepared && (!explicit || isMeant(prepared.module.info, path))) return prepared.module;
+  const error = 'error' in prepared ? prepared.error : notAModule(path);
+  if (!(error instanceof SignerError)) throw error;
+  throw new SignerError({
+    code: error.code,
+    message: error.code === 'NOT_A_MODULE' ? `${path} is not a kernel module` : `${path}: ${error.message}`,
+    hint: error.hint,
+    facts: { ...error.facts, path },
+  });
+}
+
+function notAModule(path: string): SignerError {
+  return new SignerError({
+    code: 'NOT_A_MODULE',
+    message: `/${path} is not a kernel module`,
+    hint: 'A kernel module is a relocatable ELF file with a .modinfo section, possibly compressed.',
+  });
+}

@@ -1,0 +1,91 @@
+import type { PackedEntry } from '../../../registry/tar/pack.ts';
+import type { TarEntryHeader } from '../../../registry/tar/entry.ts';
+import { isContentAttribute } from '../../../registry/tar/extended-attributes.ts';
+import { namesOutsideOstree } from '../plan/ostree.ts';
+import type { SignedModule } from './sign-modules.ts';
+import { parentsOf } from '../read/scan.ts';
+
+/** What goes into an appended layer. */
+export interface AppendedLayerOptions {
+  readonly modules: readonly SignedModule[];
+  /**
+   * Headers of the image's directories, by absolute path; null where it has no entry. One that is left out is no
+   * directory in one of the views, and must not be made one.
+   */
+  readonly directories: ReadonlyMap<string, TarEntryHeader | null>;
+  /** Seconds since the epoch, for directories of which the image has no entry. */
+  readonly sourceDateEpoch: number;
+}
+
+/** An entry of an appended layer, with the module that it is of. */
+export type AppendedEntry = PackedEntry & { readonly module?: SignedModule };
+
+/**
+ * The entries of a layer with the signed modules and their parent directories: owner, mode, times and
+ * extended attributes as they are in the image, files with several names with all of them (but those in an OSTree
+ * repository, whose files stay as they are), parents before children, and modules in the order of the layers, since an
+ * upper one may lie at the place of a lower one in one of the views.
+ */
+export function appendedEntries(options: AppendedLayerOptions): AppendedEntry[] {
+  const entries: AppendedEntry[] = [];
+  const made = new Set<string>();
+  for (const module of inOrderOfLayers(options.modules)) {
+    const { found, replacement } = module;
+    const [path = found.path, ...otherNames] = namesOutsideOstree(namesFor(module));
+    for (const name of [path, ...otherNames]) {
+      for (const directory of parentsOf(name)) {
+        if (made.has(directory) || !options.directories.has(directory)) continue;
+        made.add(directory);
+        entries.push({ ...directoryEntry(directory, options), type: 'directory' });
+      }
+    }
+    const header = withoutContentAttributes(found.header);
+    entries.push({ header, path: path.slice(1), type: 'file', content: replacement, module });
+    for (const name of otherNames) {
+      entries.push({ header, path: name.slice(1), type: 'hardlink', linkPath: path.slice(1), module });
+    }
+  }
+  return entries;
+}
+
+function withoutContentAttributes(header: TarEntryHeader): TarEntryHeader {
+  const pax = header.pax.entries().filter(([key]) => !isContentAttribute(key));
+  return { ...header, pax: new Map(pax) };
+}
+
+function inOrderOfLayers(modules: readonly SignedModule[]): SignedModule[] {
+  return modules.toSorted(
+    ({ found: a }, { found: b }) => a.layer - b.layer || a.header.index - b.header.index,
+  );
+}
+
+/** Names as overlayfs has them lead to the same files where layers are extracted onto one directory, through its links. */
+function namesFor({ found: { file } }: SignedModule): readonly string[] {
+  const names = file.differs?.overlayfs ?? file.names;
+  return names.length === 0 ? file.names : names;
+}
+
+function directoryEntry(
+  path: string,
+  { directories, sourceDateEpoch }: AppendedLayerOptions,
+): { header: TarEntryHeader; path: string } {
+  const name = path.slice(1);
+  const header: TarEntryHeader = directories.get(path) ?? {
+    index: 0,
+    name,
+    path: name,
+    type: 'directory',
+    size: 0,
+    linkName: '',
+    mode: 0o755,
+    uid: 0,
+    gid: 0,
+    userName: '',
+    groupName: '',
+    mtime: sourceDateEpoch,
+    deviceMajor: 0,
+    deviceMinor: 0,
+    pax: new Map<string, Buffer>(),
+  };
+  return { header, path: name };
+}

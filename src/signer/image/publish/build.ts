@@ -1,0 +1,244 @@
+import { ignoreRejection } from '../../../shared/abortable.ts';
+import type { Digest } from '../../../registry/model/digest.ts';
+import { staleAnnotations } from '../../../registry/image/child-description.ts';
+import { replaceChildren, type ChildReplacement } from '../../../registry/image/update-index.ts';
+import type { Descriptor, ImageManifest, Manifest, RawManifest } from '../../../registry/model/manifest.ts';
+import { layerMediaType } from '../../../registry/model/media-types.ts';
+import type { ProgressListener, SignMode } from '../../model/report.ts';
+import { signingAnnotations, type SigningFacts } from './annotations.ts';
+import { packLayer } from '../../../registry/tar/pack.ts';
+import { appendedEntries } from './append-layer.ts';
+import { checkAppended } from './check-appended.ts';
+import type { ModuleSigning } from '../plan/module-signing.ts';
+import { changes } from '../plan/plan-modules.ts';
+import { signModules, type SignedModule } from './sign-modules.ts';
+import { isLinkedToOstree } from '../plan/ostree.ts';
+import { imagesOf, isChanged, type ImagePlan, type IndexPlan, type PlanNode } from '../plan/plan-tree.ts';
+import { proveLayer } from './prove.ts';
+import { replacedDescriptor, writeSignedImage, type SignedImageParts } from './signed-manifest.ts';
+import type { Spool } from '../read/spool.ts';
+import { rewriteLayer, writeNewLayer, type LayerWriting, type NewLayer, type Prove } from './write-layer.ts';
+
+/** A layer that was written, with its place in the image. */
+export interface BuiltLayer {
+  readonly layer: NewLayer;
+  readonly descriptor: Descriptor;
+  /** The layer that it takes the place of; null when appended. */
+  readonly replaces: Descriptor | null;
+  /** Positions in its tar of the modules that were signed. */
+  readonly entries: ReadonlySet<number>;
+  /** Settles when its bytes were unpacked again and every module in them was verified. */
+  readonly proof: Promise<void>;
+}
+
+/** An image with its modules signed, ready to be published once its layers are proved. */
+export interface BuiltImage {
+  readonly type: 'image';
+  readonly plan: ImagePlan;
+  readonly signed: readonly SignedModule[];
+  readonly raw: RawManifest;
+  readonly config: { readonly descriptor: Descriptor; readonly bytes: Buffer };
+  readonly layers: readonly BuiltLayer[];
+  /** Sentences about what was left out since it would not be true. */
+  readonly notes: readonly string[];
+  /** What manifest and configuration were made from. */
+  readonly parts: SignedImageParts;
+}
+
+/** What is to be published for a manifest. */
+export type BuiltNode =
+  | BuiltImage
+  | {
+      readonly type: 'kept';
+      readonly raw: RawManifest;
+      readonly manifest: Manifest;
+      readonly plan?: ImagePlan;
+    }
+  | {
+      readonly type: 'index';
+      readonly raw: RawManifest;
+      readonly children: readonly BuiltNode[];
+      readonly plan: IndexPlan;
+      readonly facts: Omit<SigningFacts, 'baseDigest'>;
+    };
+
+export interface BuildOptions extends LayerWriting {
+  readonly signing: ModuleSigning;
+  readonly mode: SignMode;
+  readonly facts: Omit<SigningFacts, 'baseDigest'>;
+  readonly sourceDateEpoch: number;
+  readonly spool: Spool;
+  /** Takes every layer that is written, to be disposed of in the end. */
+  readonly disposables: AsyncDisposableStack;
+  readonly onProgress?: ProgressListener | undefined;
+}
+
+/** Signs and writes everything that changes, begins to prove it, and makes the new manifests. @throws SignerError, RegistryError */
+export function buildTree(node: PlanNode, options: BuildOptions): Promise<BuiltNode> {
+  return buildNode(node, options, new Map());
+}
+
+/** @param images those that were built; an index may name one several times */
+async function buildNode(
+  node: PlanNode,
+  options: BuildOptions,
+  images: Map<Digest, BuiltImage>,
+): Promise<BuiltNode> {
+  if (node.type === 'kept') return { type: 'kept', raw: node.manifest.raw, manifest: node.manifest };
+  if (node.type === 'image') {
+    const { raw } = node.manifest;
+    if (!isChanged(node)) return { type: 'kept', raw, manifest: node.manifest, plan: node };
+    const known = images.get(raw.digest);
+    if (known !== undefined) return { ...known, plan: node };
+    const image = await buildImage(node, options);
+    images.set(raw.digest, image);
+    return image;
+  }
+  const children: BuiltNode[] = [];
+  for (const { node: child } of node.children) {
+    if (child.type !== 'dropped') children.push(await buildNode(child, options, images));
+  }
+  const { facts } = options;
+  return { type: 'index', plan: node, facts, children, raw: writeSignedIndex(node, children, facts) };
+}
+
+/** The same result as if the source had been reached by another name. */
+export function renameBase(node: BuiltNode, baseName: string | null): BuiltNode {
+  switch (node.type) {
+    case 'kept':
+      return node;
+    case 'image': {
+      const parts = { ...node.parts, facts: { ...node.parts.facts, baseName } };
+      return { ...node, parts, ...writeSignedImage(parts) };
+    }
+    case 'index': {
+      const children = node.children.map((child) => renameBase(child, baseName));
+      const facts = { ...node.facts, baseName };
+      return { ...node, facts, children, raw: writeSignedIndex(node.plan, children, facts) };
+    }
+  }
+}
+
+/** @param children what became of those that are not left out */
+function writeSignedIndex(
+  plan: IndexPlan,
+  children: readonly BuiltNode[],
+  facts: Omit<SigningFacts, 'baseDigest'>,
+): RawManifest {
+  const replacements = new Map<number, ChildReplacement>();
+  const waiting = children.values();
+  for (const [index, { descriptor, node }] of plan.children.entries()) {
+    const built = node.type === 'dropped' ? undefined : waiting.next().value;
+    if (built === undefined) replacements.set(index, 'drop');
+    else if (built.type !== 'kept') replacements.set(index, changedChild(descriptor, built.raw));
+  }
+  const modulesSigned = imagesOf(plan).flatMap((image) => image.modules.filter(changes)).length;
+  const annotations = signingAnnotations({ ...facts, baseDigest: plan.manifest.raw.digest }, modulesSigned);
+  return replaceChildren(plan.manifest, replacements, annotations);
+}
+
+/** The new fields of a child's descriptor. */
+export function changedChild({ annotations }: Descriptor, raw: RawManifest): ChildReplacement {
+  const place = { digest: raw.digest, size: raw.bytes.length };
+  if (annotations === undefined) return place;
+  const stale = staleAnnotations(annotations);
+  if (stale.length === 0) return place;
+  const kept = Object.entries(annotations).filter(([name]) => !stale.includes(name));
+  return { ...place, annotations: Object.fromEntries(kept) };
+}
+
+async function buildImage(plan: ImagePlan, options: BuildOptions): Promise<BuiltImage> {
+  const { manifest } = plan;
+  const { onProgress, signing, spool } = options;
+  const total = plan.modules.filter(changes).length;
+  let done = 0;
+  const signed = await signModules(plan.modules, {
+    ...signing,
+    spool,
+    onSigned: ({ found }) => onProgress?.({ type: 'module-signed', path: found.path, done: ++done, total }),
+  });
+  const built =
+    options.mode === 'append' ? [await append(plan, signed, options)] : await rewrite(plan, signed, options);
+  const parts = {
+    source: plan,
+    facts: options.facts,
+    mode: options.mode,
+    sourceDateEpoch: options.sourceDateEpoch,
+    modulesSigned: signed.length,
+    layers: withNewLayers(manifest, manifest.layers, built, ({ descriptor }) => descriptor),
+    diffIds: withNewLayers(manifest, plan.config.diffIds, built, ({ layer }) => layer.written.diffId),
+    linksBroken: signed.some(isLinkedToOstree),
+  };
+  return { type: 'image', plan, signed, layers: built, parts, ...writeSignedImage(parts) };
+}
+
+async function rewrite(
+  plan: ImagePlan,
+  signed: readonly SignedModule[],
+  options: BuildOptions,
+): Promise<BuiltLayer[]> {
+  const layers: BuiltLayer[] = [];
+  for (const [index, modules] of Map.groupBy(signed, ({ found }) => found.layer)) {
+    const replaces = plan.manifest.layers[index];
+    if (replaces === undefined || plan.layerStore === undefined) throw new RangeError(`no layer ${index}`);
+    const replacements = new Map(modules.map(({ found, replacement }) => [found.header.index, replacement]));
+    const entries = new Set(replacements.keys());
+    const layer = options.disposables.use(
+      await rewriteLayer(plan.layerStore.open(index), replacements, {
+        ...options,
+        prove: proverOf(entries, options),
+      }),
+    );
+    const { compression } = layer;
+    const descriptor = replacedDescriptor(replaces, { ...layer.written, compression }, plan.manifest.family);
+    layers.push({ layer, descriptor, replaces, entries, proof: announced(layer, options) });
+  }
+  return layers;
+}
+
+async function append(
+  plan: ImagePlan,
+  signed: readonly SignedModule[],
+  options: BuildOptions,
+): Promise<BuiltLayer> {
+  const { sourceDateEpoch, disposables } = options;
+  const packed = appendedEntries({ modules: signed, directories: plan.scan.directories, sourceDateEpoch });
+  if (plan.scan.overlay !== undefined) await checkAppended(plan.scan.overlay, packed, signed);
+  const entries = new Set(packed.flatMap(({ type }, index) => (type === 'file' ? [index] : [])));
+  const prove = proverOf(entries, options);
+  const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', { ...options, prove }));
+  const { digest, size } = layer.written;
+  const descriptor = { mediaType: layerMediaType(plan.manifest.family, layer.compression), digest, size };
+  return { layer, descriptor, replaces: null, entries, proof: announced(layer, options) };
+}
+
+function proverOf(
+  entries: ReadonlySet<number>,
+  { signing, temporaryDirectory }: Pick<BuildOptions, 'signing' | 'temporaryDirectory'>,
+): Prove {
+  const { signer, hash } = signing;
+  return (blob) => proveLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });
+}
+
+function announced({ written, proof }: NewLayer, { onProgress }: BuildOptions): Promise<void> {
+  const { digest, size } = written;
+  onProgress?.({ type: 'layer-written', digest, size });
+  const verified = proof.then((modules) => onProgress?.({ type: 'verified', modules }));
+  // It is awaited when the layer is published; until then a failure must not count as unhandled.
+  ignoreRejection(verified);
+  return verified;
+}
+
+/** What belongs to the image's layers, with the value of a new layer in the place of the one that it replaces, or on top. */
+function withNewLayers<T>(
+  manifest: ImageManifest,
+  before: readonly T[],
+  layers: readonly BuiltLayer[],
+  value: (layer: BuiltLayer) => T,
+): T[] {
+  const replaced = before.map((original, index) => {
+    const layer = layers.find(({ replaces }) => replaces === manifest.layers[index]);
+    return layer === undefined ? original : value(layer);
+  });
+  return [...replaced, ...layers.filter(({ replaces }) => replaces === null).map(value)];
+}

@@ -1,0 +1,58 @@
+import { ignoreRejection } from '../../../shared/abortable.ts';
+
+interface Offer {
+  readonly chunk: Buffer;
+  readonly done: () => void;
+}
+
+/** Hands chunks on to a reader one by one, and tells the writer when the reader is done with each. Nothing is copied or kept. */
+export class ChunkPipe {
+  #next = nextOffer();
+  #pending: (() => void) | undefined;
+  #closed = false;
+
+  /** Settles when the reader is done with the chunk, or wants no more. */
+  async write(chunk: Buffer): Promise<void> {
+    if (this.#closed) return;
+    const taken = Promise.withResolvers<void>();
+    this.#pending = taken.resolve;
+    this.#next.resolve({ chunk, done: taken.resolve });
+    await taken.promise;
+  }
+
+  /** Nothing comes any more. */
+  end(): void {
+    this.#next.resolve(null);
+  }
+
+  /** Nothing comes any more, since what makes the chunks failed. */
+  fail(error: unknown): void {
+    this.#next.reject(error);
+  }
+
+  /** The reader went away: the writer need not wait for it. */
+  close(): void {
+    this.#closed = true;
+    this.#pending?.();
+  }
+
+  /** The chunks; one is valid until the next is asked for. */
+  async *chunks(): AsyncGenerator<Buffer> {
+    for (;;) {
+      const offer = await this.#next.promise;
+      if (offer === null) return;
+      this.#next = nextOffer();
+      try {
+        yield offer.chunk;
+      } finally {
+        offer.done();
+      }
+    }
+  }
+}
+
+function nextOffer(): PromiseWithResolvers<Offer | null> {
+  const resolvers = Promise.withResolvers<Offer | null>();
+  ignoreRejection(resolvers.promise);
+  return resolvers;
+}

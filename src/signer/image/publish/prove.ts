@@ -1,0 +1,66 @@
+import type { X509Certificate } from 'node:crypto';
+import { defaultLayerLimits } from '../../../registry/layer/layer.ts';
+import { scanLayer } from '../../../registry/layer/scan-layer.ts';
+import type { TarEntry } from '../../../registry/tar/entry.ts';
+import { SignerError } from '../../model/errors.ts';
+import type { HashAlgorithm } from '../../model/hash.ts';
+import { detectModuleCompression, unpackModule } from '../../kmod/compression.ts';
+import { verifyModule } from '../../kmod/verify-module.ts';
+import { Spool } from '../read/spool.ts';
+
+/** What a layer that is about to be published must hold. */
+export interface ProofOptions {
+  /** Positions in the tar of the modules that were signed. */
+  readonly entries: ReadonlySet<number>;
+  readonly certificate: X509Certificate;
+  readonly hash: HashAlgorithm;
+  readonly temporaryDirectory?: string | undefined;
+}
+
+/**
+ * Unpacks a layer's blob and verifies every module that was signed in it, from the bytes alone.
+ * @returns how many modules were verified
+ * @throws SignerError VERIFICATION_FAILED
+ */
+export async function proveLayer(blob: AsyncIterable<Buffer>, options: ProofOptions): Promise<number> {
+  await using spool = await Spool.create(options.temporaryDirectory);
+  let verified = 0;
+  await scanLayer({
+    source: blob,
+    limits: defaultLayerLimits,
+    wants: () => true,
+    onFile: async (entry) => {
+      if (!options.entries.has(entry.index)) return;
+      await proveModule(entry, spool, options);
+      verified += 1;
+    },
+  });
+  if (verified === options.entries.size) return verified;
+  throw new SignerError({
+    code: 'VERIFICATION_FAILED',
+    message: `the layer that was written holds ${verified} of ${options.entries.size} signed modules; nothing was published`,
+  });
+}
+
+async function proveModule(
+  entry: TarEntry,
+  spool: Spool,
+  { certificate, hash }: ProofOptions,
+): Promise<void> {
+  const content = await spool.present(entry);
+  const compression = detectModuleCompression(await content.read(0, 6));
+  const { state, signature, problem } = await verifyModule(await unpackModule(content, { compression }), [
+    certificate,
+  ]);
+  if (state !== 'trusted') throw failed(entry.path, `does not verify: ${problem ?? state}`);
+  if (signature?.hash !== hash)
+    throw failed(entry.path, `is signed with ${signature?.hash ?? 'no digest algorithm'}`);
+}
+
+function failed(path: string, what: string): SignerError {
+  return new SignerError({
+    code: 'VERIFICATION_FAILED',
+    message: `/${path} ${what}; nothing was published`,
+    facts: { path: `/${path}` },
+  });
+}

@@ -1,0 +1,94 @@
+import { staleAnnotations } from '../../../registry/image/child-description.ts';
+import { updateImageConfig, type ImageConfig, type WrittenConfig } from '../../../registry/image/config.ts';
+import { updateManifest } from '../../../registry/image/update-manifest.ts';
+import type { LayerCompression } from '../../../registry/model/media-types.ts';
+import type {
+  Descriptor,
+  ImageManifest,
+  ManifestFamily,
+  RawManifest,
+} from '../../../registry/model/manifest.ts';
+import { isNonDistributableLayerType, layerMediaType } from '../../../registry/model/media-types.ts';
+import type { SignMode } from '../../model/report.ts';
+import { signingAnnotations, type SigningFacts } from './annotations.ts';
+import { staleOstreeLabels } from '../plan/ostree.ts';
+
+/** What the manifest and the configuration of a signed image are made from. */
+export interface SignedImageParts {
+  readonly source: { readonly manifest: ImageManifest; readonly config: ImageConfig };
+  readonly facts: Omit<SigningFacts, 'baseDigest'>;
+  readonly mode: SignMode;
+  /** Seconds since the epoch. */
+  readonly sourceDateEpoch: number;
+  readonly modulesSigned: number;
+  /** All layers of the result, base first, and what they unpack to. */
+  readonly layers: readonly Descriptor[];
+  readonly diffIds: readonly string[];
+  /** Whether modules were parted from an OSTree repository. */
+  readonly linksBroken: boolean;
+}
+
+/** A manifest and a configuration, ready to be stored. */
+export interface SignedImage {
+  readonly raw: RawManifest;
+  readonly config: WrittenConfig;
+  /** Sentences about what was left out since it would not be true. */
+  readonly notes: readonly string[];
+}
+
+/** Writes the manifest and the configuration of a signed image. The same parts give the same bytes. */
+export function writeSignedImage(parts: SignedImageParts): SignedImage {
+  const { source, mode, layers, diffIds } = parts;
+  const { manifest } = source;
+  const facts = { ...parts.facts, baseDigest: manifest.raw.digest };
+  const annotations = signingAnnotations(facts, parts.modulesSigned);
+  const staleLabels = staleOstreeLabels(source.config, parts);
+  const config = updateImageConfig(source.config, {
+    diffIds,
+    ...(mode === 'append'
+      ? { appended: { createdBy: 'kmm-sign sign', created: parts.sourceDateEpoch } }
+      : {}),
+    ...(manifest.family === 'docker' ? { labels: annotations } : {}),
+    dropLabels: staleLabels,
+  });
+  const dropAnnotations = staleAnnotations(manifest.annotations);
+  const raw = updateManifest(manifest, {
+    config: config.descriptor,
+    layers,
+    ...(manifest.family === 'oci' ? { annotations } : {}),
+    dropAnnotations,
+  });
+  return {
+    raw,
+    config,
+    notes: [
+      ...staleLabels.map((name) => leftOut('label', name)),
+      ...dropAnnotations.map((name) => leftOut('annotation', name)),
+    ],
+  };
+}
+
+/**
+ * The descriptor of a layer that takes the place of another one. URLs lead to the old bytes; and what is written lies
+ * in the registry, so that it is an ordinary layer now.
+ */
+export function replacedDescriptor(
+  original: Descriptor,
+  written: {
+    readonly digest: Descriptor['digest'];
+    readonly size: number;
+    readonly compression: LayerCompression;
+  },
+  family: ManifestFamily,
+): Descriptor {
+  const { urls: _, ...kept } = original;
+  const { digest, size, compression } = written;
+  const mediaType = isNonDistributableLayerType(original.mediaType)
+    ? layerMediaType(family, compression)
+    : original.mediaType;
+  return { ...kept, mediaType, digest, size };
+}
+
+function leftOut(kind: string, name: string): string {
+  return `the ${kind} ${name} was left out, since it is about the unsigned image`;
+}

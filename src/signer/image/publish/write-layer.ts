@@ -1,0 +1,87 @@
+import { ignoreRejection } from '../../../shared/abortable.ts';
+import type { TemporaryFile } from '../../../shared/temporary-file.ts';
+import { decompressLayer } from '../../../registry/layer/decompress.ts';
+import { defaultLayerLimits, type WrittenLayer } from '../../../registry/layer/layer.ts';
+import type { LayerCompression } from '../../../registry/model/media-types.ts';
+import { writeLayer } from '../../../registry/layer/write-layer.ts';
+import type { Replacement } from '../../../registry/tar/entry.ts';
+import { rewriteTar } from '../../../registry/tar/rewriter.ts';
+import { fileContent } from '../../../shared/file-source.ts';
+import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
+import { ChunkPipe } from './chunk-pipe.ts';
+
+/** A new layer, in a temporary file. */
+export interface NewLayer extends AsyncDisposable {
+  readonly written: WrittenLayer;
+  readonly compression: LayerCompression;
+  /** Settles when the blob was proved; may go on for a moment after it was written. */
+  readonly proof: Promise<number>;
+  /** Opens the compressed blob from its start; a chunk is valid until the next is asked for. */
+  open(): AsyncIterable<Buffer>;
+}
+
+/** Where and how layers are written. */
+export interface LayerWriting {
+  readonly compressionLevel?: number | undefined;
+  readonly temporaryDirectory?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Unpacks a blob and verifies what it has to hold. A chunk is valid until the next is asked for. */
+export type Prove = (blob: AsyncIterable<Buffer>) => Promise<number>;
+
+/** Writes a layer anew with some entries' contents replaced, everything else as it is, compressed as it was. */
+export async function rewriteLayer(
+  blob: AsyncIterable<Buffer>,
+  replacements: ReadonlyMap<number, Replacement>,
+  options: LayerWriting & { readonly prove: Prove },
+): Promise<NewLayer> {
+  const { compression, tar } = await decompressLayer(blob, { limits: defaultLayerLimits });
+  return writeNewLayer(rewriteTar(tar, replacements), compression, options);
+}
+
+/** Writes a tar stream as a layer blob into a temporary file, and proves its bytes on their way there. @throws SignerError FILE_ERROR */
+export async function writeNewLayer(
+  tar: AsyncIterable<Buffer>,
+  compression: LayerCompression,
+  { prove, compressionLevel, temporaryDirectory, signal }: LayerWriting & { readonly prove: Prove },
+): Promise<NewLayer> {
+  const file = await openTemporaryFile(temporaryDirectory);
+  const pipe = new ChunkPipe();
+  const proof = prove(pipe.chunks()).finally(() => pipe.close());
+  // It is awaited when the layer is published; until then a failure must not count as unhandled.
+  ignoreRejection(proof);
+  try {
+    const written = await usingTemporaryFiles(temporaryDirectory, () =>
+      writeLayer({
+        tar,
+        compression,
+        level: compressionLevel,
+        file: file.path,
+        onChunk: (chunk) => pipe.write(chunk),
+        signal,
+      }),
+    );
+    pipe.end();
+    return newLayer({ file, written, compression, proof });
+  } catch (error) {
+    pipe.fail(error);
+    await Promise.allSettled([proof]);
+    await file[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function newLayer({
+  file,
+  ...layer
+}: Pick<NewLayer, 'written' | 'compression' | 'proof'> & { readonly file: TemporaryFile }): NewLayer {
+  return {
+    ...layer,
+    open: () => fileContent(file.handle),
+    async [Symbol.asyncDispose]() {
+      await Promise.allSettled([layer.proof]);
+      await file[Symbol.asyncDispose]();
+    },
+  };
+}

@@ -1,0 +1,76 @@
+import { posix } from 'node:path';
+import { RegistryError } from '../../../registry/model/errors.ts';
+import type { Overlay, OverlayFile } from '../../../registry/layer/overlay.ts';
+import { copyContent } from '../../../registry/tar/copy-content.ts';
+import type { TarEntry } from '../../../registry/tar/entry.ts';
+import { isModuleName } from '../../kmod/compression.ts';
+import { isDependencyListName, pathsOfDependencyList } from '../../kmod/modules-dep.ts';
+import type { NamedFile } from './selection.ts';
+
+/** Bytes of a modules.dep; those of distributions have under 1 MiB. */
+const maxListBytes = 16 * 1024 * 1024;
+/** Paths that have no module's name, of all lists; usually there are none. */
+const maxPaths = 10_000;
+
+/**
+ * What the modules.dep files of an image name besides files with a module's name, which are found anyway: modprobe loads
+ * a file of any name that stands there.
+ */
+export class DependencyLists {
+  readonly #paths = new Map<string, readonly string[]>();
+  readonly #read = new Set<string>();
+  #count = 0;
+
+  /** Whether a file entry of this path has to be added. */
+  readonly wants = isDependencyListName;
+
+  /** Reads a list while its layer streams by. @throws RegistryError LIMIT_EXCEEDED */
+  async add(layer: number, entry: TarEntry): Promise<void> {
+    if (entry.size > maxListBytes) throw tooLarge(entry.path, 'bytes', maxListBytes);
+    const bytes = Buffer.alloc(entry.size);
+    await copyContent(entry, bytes);
+    const paths = [...new Set(pathsOfDependencyList(bytes).filter((path) => !isModuleName(path)))];
+    this.#read.add(key(layer, entry.index));
+    if (paths.length === 0) return;
+    this.#count += paths.length;
+    if (this.#count > maxPaths) throw tooLarge(entry.path, 'paths without the name of a module', maxPaths);
+    this.#paths.set(key(layer, entry.index), paths);
+  }
+
+  /** Lists that a symbolic link of such a name leads to, and that have another name. All layers must have been added. */
+  async unread(overlay: Overlay): Promise<OverlayFile[]> {
+    const links = await overlay.symlinks(isDependencyListName);
+    const files = new Map(links.map(({ file }) => [key(file.entry.layer, file.entry.index), file]));
+    return [...files].flatMap(([name, file]) => (this.#read.has(name) ? [] : [file]));
+  }
+
+  /** Files that visible lists name, by the path that leads to them. All layers must have been added. */
+  async namedFiles(overlay: Overlay): Promise<NamedFile[]> {
+    if (this.#paths.size === 0) return [];
+    const files = await overlay.files(isDependencyListName);
+    const links = await overlay.symlinks(isDependencyListName);
+    const lists = [...files.flatMap((file) => file.names.map((path) => ({ path, file }))), ...links];
+    return lists.flatMap(({ path: list, file: { entry } }) => {
+      const paths = this.#paths.get(key(entry.layer, entry.index)) ?? [];
+      return paths.flatMap((named) => {
+        const path = posix.resolve(posix.dirname(list), named);
+        return overlay
+          .resolve(path)
+          .flatMap((found) => (found.state === 'file' ? [{ path, file: found.file }] : []));
+      });
+    });
+  }
+}
+
+function key(layer: number, index: number): string {
+  return `${layer}:${index}`;
+}
+
+function tooLarge(path: string, what: string, limit: number): RegistryError {
+  return new RegistryError({
+    code: 'LIMIT_EXCEEDED',
+    message: `/${path} has more than ${limit} ${what}`,
+    hint: 'No real modules.dep is like that: do not trust this image.',
+    facts: { path, limit },
+  });
+}

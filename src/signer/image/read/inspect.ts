@@ -1,0 +1,152 @@
+import type { X509Certificate } from 'node:crypto';
+import type { ImageRepository } from '../../../registry/image/repository.ts';
+import type { ImageManifest } from '../../../registry/model/manifest.ts';
+import { formatPlatform } from '../../../registry/model/platform.ts';
+import type { TarEntry } from '../../../registry/tar/entry.ts';
+import { SignerError } from '../../model/errors.ts';
+import { analyzeModule, isMeant, otherKindWarning, passedOverWarning } from '../../kmod/analyze-module.ts';
+import type { ModuleState } from '../../model/module.ts';
+import type { FilePattern } from '../../model/patterns.ts';
+import type { InspectedPlatformReport, ModuleReport, ProgressListener } from '../../model/report.ts';
+import { scanImage, type FoundFile, type ScanResult } from './scan.ts';
+import { Spool } from './spool.ts';
+import type { PlatformImage } from './platform-images.ts';
+
+/** What can be told of a module from its bytes alone. */
+export type ModuleFacts = Omit<ModuleReport, 'path' | 'otherNames' | 'views' | 'layer'>;
+
+export interface InspectOptions {
+  readonly repository: ImageRepository;
+  readonly certificates: readonly X509Certificate[];
+  readonly patterns: readonly FilePattern[] | null;
+  readonly temporaryDirectory?: string | undefined;
+  readonly onProgress?: ProgressListener | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** One platform's image with a verdict on each module. */
+export interface InspectedImage extends Omit<InspectedPlatformReport, 'shadowed'> {
+  readonly scan: ScanResult<ModuleFacts>;
+  readonly warnings: readonly string[];
+}
+
+/** Reads an image and judges every module that was asked for. @throws RegistryError, SignerError */
+export async function inspectPlatform(
+  { manifest, config, platform }: PlatformImage,
+  options: InspectOptions,
+): Promise<InspectedImage> {
+  const { repository, certificates, patterns, temporaryDirectory, onProgress, signal } = options;
+  const name = platform === undefined ? null : formatPlatform(platform);
+  onProgress?.({ type: 'platform', platform: name, digest: manifest.raw.digest });
+  await using spool = await Spool.create(temporaryDirectory);
+  const scan = await scanImage({
+    repository,
+    manifest,
+    config,
+    patterns,
+    capture: (entry) => judge(entry, spool, certificates),
+    onProgress,
+    signal,
+  });
+  const judged = scan.files.filter(isJudged);
+  const modules = judged.map((found) => report(found, manifest));
+  return {
+    platform: name,
+    digest: manifest.raw.digest,
+    modules,
+    warnings: [...warningsOf(scan.files, judged), ...kernelWarnings(modules)],
+    layersNotRead: scan.layersNotRead.map(({ digest }) => digest),
+    scan,
+  };
+}
+
+const withoutModinfo = 'it has no .modinfo section, and kernels load such objects all the same';
+
+/** Errors that say something of the module, not of this machine: a full disk, a missing program. */
+const aboutModule: ReadonlySet<string> = new Set(['DAMAGED_MODULE', 'LIMIT_EXCEEDED']);
+
+async function judge(
+  entry: TarEntry,
+  spool: Spool,
+  certificates: readonly X509Certificate[],
+): Promise<ModuleFacts> {
+  const { size } = entry;
+  try {
+    const analysis = await analyzeModule(await spool.present(entry), { hash: 'sha256', certificates });
+    if (analysis === null) return noModule(size, 'unsigned', null);
+    const { compression, info, layout, verdict } = analysis;
+    const { state, signature, certificateFingerprint, problem } = verdict;
+    return {
+      size,
+      compression,
+      info,
+      state,
+      signature,
+      signatures: layout.signatures,
+      certificateFingerprint,
+      problem: problem !== null && info.kind === 'object' ? `${problem}; ${withoutModinfo}` : problem,
+    };
+  } catch (error) {
+    if (!(error instanceof SignerError) || !aboutModule.has(error.code)) throw error;
+    return noModule(size, 'damaged', error.message);
+  }
+}
+
+function noModule(size: number, state: ModuleState, problem: string | null): ModuleFacts {
+  return {
+    size,
+    compression: 'none',
+    info: null,
+    state,
+    signature: null,
+    signatures: 0,
+    certificateFingerprint: null,
+    problem,
+  };
+}
+
+/** Whether a file is judged; one that is not an ELF file is passed over, unless it was named exactly. @throws SignerError NOT_A_MODULE */
+function isJudged({ path, explicit, captured }: FoundFile<ModuleFacts>): boolean {
+  const { info, state } = captured;
+  if (info === null ? state === 'damaged' : !explicit || isMeant(info, path)) return true;
+  if (!explicit) return false;
+  throw new SignerError({
+    code: 'NOT_A_MODULE',
+    message: `${path} is not a kernel module`,
+    facts: { path },
+  });
+}
+
+function report(
+  { file, path, layer, captured }: FoundFile<ModuleFacts>,
+  manifest: ImageManifest,
+): ModuleReport {
+  const digest = manifest.layers[layer]?.digest;
+  if (digest === undefined) throw new RangeError(`no layer ${layer}`);
+  const otherNames = file.names.filter((name) => name !== path);
+  return { path, otherNames, views: file.differs ?? null, layer: digest, ...captured };
+}
+
+function warningsOf(
+  files: readonly FoundFile<ModuleFacts>[],
+  judged: readonly FoundFile<ModuleFacts>[],
+): string[] {
+  const known = new Set(judged);
+  return files.flatMap((found) => {
+    if (!known.has(found)) return [passedOverWarning(found.path)];
+    return found.captured.info?.kind === 'other' ? [otherKindWarning(found.path)] : [];
+  });
+}
+
+/** Of modules that some kernels load and others do not. */
+function kernelWarnings(modules: readonly ModuleReport[]): string[] {
+  const elliptic = modules.filter(
+    ({ state, signature }) => state === 'trusted' && signature?.keyAlgorithm === 'ecdsa',
+  );
+  const [first] = elliptic;
+  if (first === undefined) return [];
+  const others = elliptic.length > 1 ? ` and ${elliptic.length - 1} more` : '';
+  return [
+    `${first.path}${others}: signed with ECDSA, which only kernels from 5.14 on that are built with CONFIG_CRYPTO_ECDSA load (not those of Debian 12 and RHEL 8)`,
+  ];
+}

@@ -1,0 +1,55 @@
+import type { Readable } from 'node:stream';
+import { ignoreRejection } from '../../../shared/abortable.ts';
+import type { TemporaryFile } from '../../../shared/temporary-file.ts';
+import { fileContent } from '../../../shared/file-source.ts';
+import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
+
+/** Copies of layer blobs on disk, from the time they are read until they are written anew. */
+export class LayerStore implements AsyncDisposable {
+  readonly #directory: string | undefined;
+  readonly #files = new Map<number, TemporaryFile>();
+
+  constructor(directory?: string) {
+    this.#directory = directory;
+  }
+
+  /** The same stream, with its bytes kept as they pass. @throws SignerError FILE_ERROR */
+  async *keep(layer: number, blob: Readable): AsyncGenerator<Buffer> {
+    // An error that comes before the loop below listens is not lost: the loop begins with it.
+    blob.on('error', () => {});
+    const file = await openTemporaryFile(this.#directory);
+    this.#files.set(layer, file);
+    let writing = Promise.resolve();
+    try {
+      for await (const chunk of blob as AsyncIterable<Buffer>) {
+        await writing;
+        writing = usingTemporaryFiles(this.#directory, () => file.handle.writeFile(chunk));
+        // It is awaited with the next chunk; until then a failure must not count as unhandled.
+        ignoreRejection(writing);
+        yield chunk;
+      }
+    } finally {
+      await writing;
+    }
+  }
+
+  /** The bytes of the copy of a layer's blob; a chunk is valid until the next is asked for. */
+  open(layer: number): AsyncIterable<Buffer> {
+    const file = this.#files.get(layer);
+    if (file === undefined) throw new RangeError(`layer ${layer} was not kept`);
+    return fileContent(file.handle);
+  }
+
+  /** Gives up the copies of all layers but these. */
+  async retain(layers: ReadonlySet<number>): Promise<void> {
+    for (const [layer, file] of this.#files) {
+      if (layers.has(layer)) continue;
+      this.#files.delete(layer);
+      await file[Symbol.asyncDispose]();
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.retain(new Set());
+  }
+}

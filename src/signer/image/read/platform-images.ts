@@ -1,0 +1,128 @@
+import { RegistryError } from '../../../registry/model/errors.ts';
+import { classifyManifest } from '../../../registry/image/classify.ts';
+import type { ImageConfig } from '../../../registry/image/config.ts';
+import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
+import type { ImageRepository } from '../../../registry/image/repository.ts';
+import type { ImageManifest, Manifest } from '../../../registry/model/manifest.ts';
+import {
+  formatPlatform,
+  matchesPlatform,
+  normalizePlatform,
+  type Platform,
+} from '../../../registry/model/platform.ts';
+import type { Selector } from '../../../registry/model/selector.ts';
+
+/** An image: a place and a name in it. */
+export interface ImageLocation {
+  readonly repository: ImageRepository;
+  readonly selector: Selector;
+}
+
+/** An image below a manifest, with its platform. */
+export interface PlatformImage {
+  readonly manifest: ImageManifest;
+  readonly config: ImageConfig;
+  readonly platform: Platform | undefined;
+}
+
+export interface WalkOptions {
+  readonly repository: ImageRepository;
+  /** undefined: all. */
+  readonly platforms?: readonly Platform[] | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** What is found on the way. */
+interface Walk {
+  readonly reader: ManifestReader;
+  readonly images: PlatformImage[];
+  readonly artifactTypes: string[];
+}
+
+/**
+ * Every image of the asked-for platforms below a manifest, in the order of its index; what no runtime could run is
+ * left out. @throws RegistryError PLATFORM_NOT_FOUND, UNSUPPORTED_MEDIA_TYPE when there are only artifacts
+ */
+export async function platformImages(manifest: Manifest, options: WalkOptions): Promise<PlatformImage[]> {
+  const walk: Walk = { reader: new ManifestReader(options.repository), images: [], artifactTypes: [] };
+  await collect(manifest, { depth: 0, described: undefined }, options, walk);
+  const { images, artifactTypes } = walk;
+  if (images.length === 0) refuseArtifacts(artifactTypes, options.repository);
+  requirePlatforms(images, options);
+  return images;
+}
+
+/** @throws RegistryError UNSUPPORTED_MEDIA_TYPE when there are artifacts */
+export function refuseArtifacts(artifactTypes: readonly string[], { name }: ImageRepository): void {
+  const [first] = artifactTypes;
+  if (first === undefined) return;
+  const type = first.slice(0, 200);
+  const what =
+    artifactTypes.length === 1 ? `is an artifact (${type})` : `holds only artifacts (first ${type})`;
+  throw new RegistryError({
+    code: 'UNSUPPORTED_MEDIA_TYPE',
+    message: `${name} ${what}, not a container image`,
+    hint: 'Name the image itself. Charts, signatures, attestations and other artifacts hold no kernel modules.',
+    facts: { repository: name, artifactType: type },
+  });
+}
+
+/** Makes sure that there is an image for every platform that was asked for. @throws RegistryError PLATFORM_NOT_FOUND */
+export function requirePlatforms(
+  images: readonly Pick<PlatformImage, 'platform'>[],
+  { platforms = [], repository: { name } }: WalkOptions,
+): void {
+  const names = platforms
+    .filter((wanted) => !images.some(({ platform }) => isAskedFor(platform, [wanted])))
+    .map(formatPlatform);
+  if (names.length === 0) return;
+  throw new RegistryError({
+    code: 'PLATFORM_NOT_FOUND',
+    message: `${name} has no image for ${names.join(', ')}`,
+    hint: 'Leave --platform out for every platform that it has.',
+    facts: { repository: name, platforms: names },
+  });
+}
+
+/** Whether a platform is one of those asked for; undefined asks for all. */
+export function isAskedFor(platform: Platform | undefined, asked: readonly Platform[] | undefined): boolean {
+  return (
+    asked === undefined ||
+    (platform !== undefined && asked.some((wanted) => matchesPlatform(wanted, platform)))
+  );
+}
+
+/**
+ * Tells of each image whether an earlier one is for the same platform. Runtimes take the first, so that what the
+ * later ones hold counts for nothing.
+ */
+export function findShadowed(images: readonly Pick<PlatformImage, 'platform'>[]): boolean[] {
+  const taken = new Set<string>();
+  return images.map(({ platform }) => {
+    if (platform === undefined) return false;
+    const name = formatPlatform(normalizePlatform(platform));
+    const isShadowed = taken.has(name);
+    taken.add(name);
+    return isShadowed;
+  });
+}
+
+async function collect(
+  manifest: Manifest,
+  { depth, described }: { readonly depth: number; readonly described: Platform | undefined },
+  options: WalkOptions,
+  walk: Walk,
+): Promise<void> {
+  const { repository, platforms, signal } = options;
+  if (manifest.kind === 'image') {
+    const classified = await classifyManifest(repository, manifest, { platform: described, signal });
+    if (classified.type === 'artifact') walk.artifactTypes.push(classified.artifactType);
+    else if (isAskedFor(classified.platform, platforms)) walk.images.push({ manifest, ...classified });
+    return;
+  }
+  for (const child of manifest.manifests) {
+    if (child.platform !== undefined && !isAskedFor(child.platform, platforms)) continue;
+    const below = await walk.reader.read(child, { depth: depth + 1, signal });
+    await collect(below, { depth: depth + 1, described: child.platform }, options, walk);
+  }
+}

@@ -1,0 +1,184 @@
+import type { Overlay, OverlayFile, Resolution } from '../../../registry/layer/overlay.ts';
+import { SignerError } from '../../model/errors.ts';
+import { isModuleName } from '../../kmod/compression.ts';
+import { rebasePattern, type FilePattern } from '../../model/patterns.ts';
+
+/** A file that was asked for. */
+export interface SelectedFile {
+  readonly file: OverlayFile;
+  /** The name by which it was asked for, or its own. */
+  readonly path: string;
+  /** Asked for by its exact path, so that it has to be a module whatever its name. */
+  readonly explicit: boolean;
+}
+
+export interface SelectionResult {
+  /** Sorted by path, each file once. */
+  readonly files: readonly SelectedFile[];
+  readonly unmatched: readonly FilePattern[];
+}
+
+/** A file, and a path that leads to it. */
+export interface NamedFile {
+  readonly path: string;
+  readonly file: OverlayFile;
+}
+
+/** Decides which files of an image are meant. */
+export interface Selection {
+  /** Whether a file entry of this (cleaned, relative) path could be meant. May say yes too often. */
+  mayWant(path: string): boolean;
+  /** Whether what is meant cannot be known before all layers were read. */
+  readonly needsAllLayers: boolean;
+  /** Whether nothing that is meant has come by yet. */
+  seemsToNeedMore(): boolean;
+  /** Whether lower layers can change nothing any more. */
+  isDecided(overlay: Overlay): boolean;
+  /** Whether files that modules.dep names are meant, whatever their names. */
+  readonly followsLists: boolean;
+  /** To be called when decided, or when all layers were added. @throws SignerError NOT_A_MODULE */
+  select(overlay: Overlay, listed: readonly NamedFile[]): Promise<SelectionResult>;
+}
+
+/** The selection for patterns; null selects every kernel module. */
+export function createSelection(patterns: readonly FilePattern[] | null): Selection {
+  if (patterns === null) return everyModule;
+  const exact = patterns.flatMap((pattern) => (pattern.exact === null ? [] : [pattern.exact]));
+  const onlyExact = exact.length === patterns.length;
+  const names = new Set(exact.map(baseName));
+  const waiting = new Set(exact);
+  const seen = new Set<string>();
+  return {
+    needsAllLayers: !onlyExact,
+    followsLists: false,
+    seemsToNeedMore: () => seen.size === 0,
+    mayWant(path) {
+      const name = baseName(path);
+      if (names.has(name)) seen.add(name);
+      return names.has(name) || (!onlyExact && isModuleName(path));
+    },
+    isDecided(overlay) {
+      if (!onlyExact) return false;
+      for (const path of waiting) {
+        if (!seen.has(baseName(path)) || overlay.resolve(path)[0].state === 'undecided') return false;
+      }
+      return true;
+    },
+    select: (overlay) => selectPatterns(patterns, overlay),
+  };
+}
+
+const everyModule: Selection = {
+  needsAllLayers: true,
+  followsLists: true,
+  seemsToNeedMore: () => true,
+  mayWant: isModuleName,
+  isDecided: () => false,
+  async select(overlay, listed) {
+    const files = new Map<string, SelectedFile>();
+    for (const file of await overlay.files(isModuleName)) {
+      const path = isModuleName(file.path) ? file.path : file.names.find(isModuleName);
+      if (path !== undefined) files.set(entryKey(file), { file, path, explicit: false });
+    }
+    for (const { path, file } of [...(await overlay.symlinks(isModuleName)), ...listed]) {
+      if (!files.has(entryKey(file))) files.set(entryKey(file), { file, path, explicit: false });
+    }
+    return { files: sorted(files.values()), unmatched: [] };
+  },
+};
+
+async function selectPatterns(patterns: readonly FilePattern[], overlay: Overlay): Promise<SelectionResult> {
+  const files = new Map<string, SelectedFile>();
+  const unmatched: FilePattern[] = [];
+  const hasGlobs = patterns.some(({ exact }) => exact === null);
+  const modules = hasGlobs ? await overlay.files(isModuleName) : [];
+  for (const pattern of patterns) {
+    const matches =
+      pattern.exact === null ? matchGlob(pattern, modules, overlay) : matchExact(pattern.exact, overlay);
+    if (matches.length === 0) unmatched.push(pattern);
+    for (const match of matches) {
+      if (match.explicit || !files.has(entryKey(match.file))) files.set(entryKey(match.file), match);
+    }
+  }
+  return { files: sorted(files.values()), unmatched };
+}
+
+/** The file that a path names; two where a container sees another one in each view. */
+function matchExact(path: string, overlay: Overlay): SelectedFile[] {
+  const resolutions: readonly Resolution[] = overlay.resolve(path);
+  const files = resolutions.flatMap((found) => (found.state === 'file' ? [found.file] : []));
+  const other = resolutions.find((found) => found.state === 'other');
+  if (files.length === 0 && other !== undefined) {
+    throw new SignerError({
+      code: 'NOT_A_MODULE',
+      message: `${path} is no regular file in the image, but a ${other.type}`,
+      facts: { path, type: other.type },
+    });
+  }
+  return files.map((file) => ({ file, path, explicit: true }));
+}
+
+/** Modules that a glob matches, under any of their names and any spelling of the glob's directory. */
+function matchGlob(pattern: FilePattern, modules: readonly OverlayFile[], overlay: Overlay): SelectedFile[] {
+  const real = overlay
+    .realDirectories(pattern.base)
+    .map((base) => (base === pattern.base ? pattern : rebasePattern(pattern, base)));
+  const matches: SelectedFile[] = [];
+  for (const file of modules) {
+    const name = file.names.find(
+      (candidate) => isModuleName(candidate) && real.some((one) => one.matches(candidate)),
+    );
+    if (name !== undefined) matches.push({ file, path: name, explicit: false });
+  }
+  return matches;
+}
+
+function sorted(files: Iterable<SelectedFile>): SelectedFile[] {
+  return [...files].toSorted((a, b) => (a.path < b.path ? -1 : 1));
+}
+
+function entryKey({ entry }: OverlayFile): string {
+  return `${entry.layer}:${entry.index}`;
+}
+
+function baseName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1);
+}
+
+/** What a scan tells of the patterns that it looked for. */
+interface Matches {
+  readonly files: readonly unknown[];
+  readonly unmatched: readonly FilePattern[];
+}
+
+/**
+ * Makes sure that every pattern matches in at least one platform, or without patterns, that there is a
+ * module at all. @throws SignerError FILE_NOT_IN_IMAGE
+ */
+export function requireMatches(
+  patterns: readonly FilePattern[] | null,
+  scans: readonly Matches[],
+  image: string,
+): void {
+  if (patterns === null) {
+    if (scans.some(({ files }) => files.length > 0)) return;
+    throw notInImage(`${image} holds no kernel module`, image, []);
+  }
+  const missing = patterns.filter((pattern) => scans.every(({ unmatched }) => unmatched.includes(pattern)));
+  if (missing.length === 0) return;
+  const names = missing.map(({ text }) => text);
+  throw notInImage(`${names.join(', ')} ${names.length === 1 ? 'is' : 'are'} not in ${image}`, image, names);
+}
+
+function notInImage(message: string, image: string, patterns: readonly string[]): SignerError {
+  const elsewhere =
+    patterns.length === 0
+      ? 'Only files named *.ko, *.ko.gz, *.ko.xz or *.ko.zst are looked for; --file takes a path with any name'
+      : 'kmm-sign inspect without --file lists all modules of an image';
+  return new SignerError({
+    code: 'FILE_NOT_IN_IMAGE',
+    message,
+    hint: `${elsewhere}; --allow-unmatched goes on without.`,
+    facts: { image, patterns },
+  });
+}
