@@ -148,6 +148,22 @@ describe.each(['rewrite', 'append'] as const)('a destination with the result of 
     }
   });
 
+  it('is written anew when it has a layer more', async () => {
+    await storeImage(source, { layers: layers() }, '1.0');
+    const { digest } = await sign({ mode });
+    const tar = await evilTool();
+    for (const trustAnnotations of [false, true]) {
+      const genuine = await signedImage();
+      const { rootfs } = (await configOf(genuine)) as { rootfs: { diff_ids: string[] } };
+      const layer = await storeBlob(destination, ociMediaTypes.layerGzip, gzipSync(tar));
+      await forge({
+        config: { rootfs: { type: 'layers', diff_ids: [...rootfs.diff_ids, digestOf(tar)] } },
+        manifest: { layers: [...genuine.layers, { ...layer }] },
+      });
+      expect(await sign({ mode, trustAnnotations })).toMatchObject({ status: 'signed', digest });
+    }
+  });
+
   it('is written anew when a blob or manifest is lost', async () => {
     await storeImage(source, { layers: layers() }, '1.0');
     const first = await sign({ mode });
