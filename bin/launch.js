@@ -6,7 +6,10 @@ import { setFlagsFromString } from 'node:v8';
 import { fileURLToPath } from 'node:url';
 
 const oldest = 24;
-const bundledNode = fileURLToPath(new URL('../node_modules/node/bin/node', import.meta.url));
+/** In the folder of this package, or beside it where it was installed as a dependency. */
+const bundledNode = ['../node_modules/node/bin/node', '../../node/bin/node']
+  .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+  .find((path) => existsSync(path));
 
 /**
  * Starts a bundle of dist/, with flags for V8. `launcher` is the URL of the file that calls this.
@@ -21,13 +24,13 @@ export async function launch({ name, bundle, launcher, flags = [] }) {
     // Compiled code is kept beside the program; where that cannot be written, nothing happens.
     module.enableCompileCache(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)));
     await import(program.href);
-  } else if (existsSync(bundledNode)) {
+  } else if (bundledNode !== undefined) {
     await runWith(bundledNode, name, launcher);
   } else {
     fail(
       name,
       `Node ${oldest} or newer is needed, this is ${process.version}`,
-      'Install a newer Node, or run npm ci here.',
+      'Install a newer Node; or install this package again with its optional dependency, the npm package node, and its scripts.',
     );
   }
 }

@@ -1,10 +1,25 @@
-// Bundles the programs and the library into dist/, with shared and lazily loaded chunks.
+// Bundles the programs and the library into dist/, with shared and lazily loaded chunks:
+//
+//     node scripts/build.js [--clean] [--no-source-maps] [--outdir FOLDER]
+//
+// --clean deletes at once what earlier builds left. metafile.json, beside the bundles, says what is in them and why;
+// tests read it, and so does https://esbuild.github.io/analyze/.
 import { existsSync } from 'node:fs';
-import { readdir, rm, stat } from 'node:fs/promises';
+import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
-import { basename } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { basename, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+
+const { values: given } = parseArgs({
+  options: {
+    clean: { type: 'boolean', default: false },
+    'no-source-maps': { type: 'boolean', default: false },
+    outdir: { type: 'string' },
+  },
+});
+const root = resolve(import.meta.dirname, '..');
+const outdir = given.outdir === undefined ? join(root, 'dist') : resolve(given.outdir);
 
 const entryPoints = {
   cli: 'src/cli/main.ts',
@@ -36,6 +51,26 @@ const lazyBuiltIns = {
   },
 };
 
+// Of the Kubernetes client only kubeconfigs and their authentication are used. They name the client that is generated
+// from the API, which has 5 MB, and undici, which that client would send its requests with.
+const leftOut = {
+  name: 'left-out',
+  setup({ onResolve, onLoad }) {
+    onResolve({ filter: /^(?:undici|\.\/gen\/index\.js|\.\/middleware\.js)$/ }, ({ path, importer }) =>
+      importer.endsWith('/@kubernetes/client-node/dist/config.js')
+        ? { path, namespace: 'left-out' }
+        : undefined,
+    );
+    onLoad({ filter: /.*/, namespace: 'left-out' }, () => ({
+      contents: ['Agent', 'ProxyAgent', 'createConfiguration', 'ServerConfiguration', 'setHeaderMiddleware']
+        .map(
+          (name) => `export function ${name}() { throw new Error('the generated client is not bundled'); }`,
+        )
+        .join('\n'),
+    }));
+  },
+};
+
 /** The oldest Node that the bundles run on. bin/launch.js looks for a newer one; whoever imports the library may not have one. */
 const oldestNode = 24;
 const requireNode =
@@ -43,13 +78,13 @@ const requireNode =
   `throw new Error('kmm-sign needs Node ${oldestNode} or newer, this is '+process.version);`;
 
 const { metafile } = await build({
-  plugins: [lazyBuiltIns],
+  plugins: [lazyBuiltIns, leftOut],
   // got asks whether a body is a form; the global would load undici, and no body of ours is one.
   define: { FormData: 'WeakRef' },
-  absWorkingDir: fileURLToPath(new URL('..', import.meta.url)),
+  absWorkingDir: root,
   metafile: true,
   entryPoints: Object.fromEntries(Object.entries(entryPoints).filter(([, file]) => existsSync(file))),
-  outdir: 'dist',
+  outdir,
   bundle: true,
   splitting: true,
   format: 'esm',
@@ -57,7 +92,7 @@ const { metafile } = await build({
   target: 'node24',
   // An older Node has to get as far as the first line of a file, which tells what is needed.
   supported: { using: false },
-  sourcemap: 'linked',
+  sourcemap: given['no-source-maps'] ? false : 'linked',
   // Names stay, for stack traces.
   minifySyntax: true,
   minifyWhitespace: true,
@@ -69,6 +104,8 @@ const { metafile } = await build({
   },
 });
 
+await writeFile(join(outdir, 'metafile.json'), JSON.stringify(metafile));
+
 // Of a CommonJS module, a chunk that is imported with import() exports `default` alone: names would be undefined.
 const nameless = Object.values(metafile.outputs)
   .map(({ entryPoint }) => entryPoint)
@@ -76,11 +113,10 @@ const nameless = Object.values(metafile.outputs)
 if (nameless.length > 0) throw new Error(`import() of CommonJS loses its names: ${nameless.join(', ')}`);
 
 // What earlier builds left goes, but not at once: a program that is running may still load it.
-const millisecondsToKeep = process.argv.includes('--clean') ? 0 : 10 * 60 * 1000;
-const made = new Set(Object.keys(metafile.outputs).map((file) => basename(file)));
-const directory = new URL('../dist/', import.meta.url);
-for (const name of await readdir(directory)) {
-  const file = new URL(name, directory);
+const millisecondsToKeep = given.clean ? 0 : 10 * 60 * 1000;
+const made = new Set(['metafile.json', ...Object.keys(metafile.outputs).map((file) => basename(file))]);
+for (const name of await readdir(outdir)) {
+  const file = join(outdir, name);
   if (made.has(name) || name === '.compile-cache') continue;
   const { mtimeMs } = await stat(file);
   if (Date.now() - mtimeMs >= millisecondsToKeep) await rm(file, { recursive: true, force: true });

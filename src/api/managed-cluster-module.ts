@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { conditions, labelMap } from './schema/kubernetes.ts';
 import { moduleSpec } from './module/spec.ts';
 import { imageFields } from './module/status.ts';

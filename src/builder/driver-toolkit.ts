@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { Kernel } from './kernel.ts';
 
 /** Driver Toolkit images by version of the operating system, by kernel version, or by the name of the OS image. */

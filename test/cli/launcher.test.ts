@@ -1,22 +1,20 @@
 import { execFile, spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, test } from 'vitest';
+import { findOldNode } from './old-node.ts';
 import { program, runProgram } from './run-program.ts';
 import { describeWith } from '../support/programs.ts';
 
 const execute = promisify(execFile);
 
-/** A Node of the system that is too old for the program; the launcher then runs the one that npm brought. */
-const oldNode = ['/usr/bin/node', '/usr/local/bin/node'].find((path) => existsSync(path)) ?? '';
-const version = oldNode === '' ? '' : (await execute(oldNode, ['--version'])).stdout;
-const isOld = /^v2[0-3]\./.test(version);
+const old = findOldNode();
+const oldNode = old?.path ?? '';
 
-describe.skipIf(!isOld)('on a Node that is too old', () => {
+describe.skipIf(old === undefined)('on a Node that is too old', () => {
   test('the program runs all the same, on the newer one', async () => {
     const { stdout, exitCode } = await runProgram(['version', '--format', 'json'], { node: oldNode });
     expect(exitCode).toBe(0);
@@ -27,7 +25,7 @@ describe.skipIf(!isOld)('on a Node that is too old', () => {
     const library = new URL('../../dist/index.js', import.meta.url).href;
     const code = `import(${JSON.stringify(library)}).catch((error) => console.log(error.message))`;
     const { stdout } = await execute(oldNode, ['-e', code]);
-    expect(stdout).toBe(`kmm-sign needs Node 24 or newer, this is ${version}`);
+    expect(stdout).toBe(`kmm-sign needs Node 24 or newer, this is ${old?.version}\n`);
   });
 
   test('the exit code is passed on', async () => {

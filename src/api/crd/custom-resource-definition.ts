@@ -1,5 +1,5 @@
 import type { V1CustomResourceColumnDefinition, V1CustomResourceDefinition } from '@kubernetes/client-node';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { structuralSchema } from './structural-schema.ts';
 
 /** A version of a custom resource. All versions of one have the same schema. */

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** A schema as apiextensions.k8s.io/v1 has it (JSONSchemaProps). */
 export type StructuralSchema = { readonly [keyword: string]: unknown };

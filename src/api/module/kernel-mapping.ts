@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { build } from './build.ts';
 import { registryTls } from './registry-tls.ts';
 import { sign } from './sign.ts';

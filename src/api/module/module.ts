@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { objectMeta, parseResource, type ResourceKind } from '../schema/resource.ts';
 import { moduleSpec } from './spec.ts';
 import { moduleStatus } from './status.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { affinity, labelMap, resourceRequirements, toleration } from '../schema/kubernetes.ts';
 
 /**

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** How a registry may be spoken to. */
 export const registryTls = z.object({

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { localObjectReference } from '../schema/kubernetes.ts';
 import { podTemplate } from './pod-template.ts';
 import { registryTls } from './registry-tls.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { conditions } from '../schema/kubernetes.ts';
 
 const counters = z.object({

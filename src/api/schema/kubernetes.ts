@@ -7,7 +7,7 @@ import type {
   V1Volume,
   V1VolumeMount,
 } from '@kubernetes/client-node';
-import { z } from 'zod';
+import * as z from 'zod';
 
 /**
  * A part of Kubernetes' own API inside our resources. Only what we read is checked here; the rest is kept

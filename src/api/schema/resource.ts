@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { ResourceError } from './errors.ts';
 import { formatPath, formatViolation } from './violation.ts';
 

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { configurationFile } from './schema.ts';
 
 /** Paths of all keys that the configuration file may have, such as `leaderElection.resourceID`. */

@@ -1,5 +1,5 @@
 import { parseDocument } from 'yaml';
-import type { z } from 'zod';
+import type * as z from 'zod';
 import { withoutNulls } from '../../api/schema/resource.ts';
 import { formatPath, formatViolation } from '../../api/schema/violation.ts';
 import { configurationError } from './errors.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { podTemplate } from '../../api/module/pod-template.ts';
 import { builderNames } from '../../builder/builder.ts';
 import { bindAddress, duration, port, positiveDuration } from './values.ts';

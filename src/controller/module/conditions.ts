@@ -1,4 +1,4 @@
-import type { z } from 'zod';
+import type * as z from 'zod';
 import type { condition as conditionSchema } from '../../api/schema/kubernetes.ts';
 
 export type Condition = z.output<typeof conditionSchema>;

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import type { CustomResource } from '../../observe/cluster/resources.ts';
 import { readKernelClaims, type PublishedKernels } from '../../spoke/kernel-claim/kernel-claim.ts';
 import { selects } from '../../observe/cluster/selects.ts';

@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 import { shortHash, type Json } from '../../../builder/names.ts';
 import type { CustomResource } from '../../observe/cluster/resources.ts';
 import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';

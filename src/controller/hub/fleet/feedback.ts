@@ -1,4 +1,4 @@
-import { z } from 'zod';
+import * as z from 'zod';
 
 /** What a cluster tells of its Module, through the ManifestWork's feedback rules. */
 export interface ModuleFeedback {
