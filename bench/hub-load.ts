@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { createTemporaryDirectory } from '../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../src/shared/temporary.ts';
 import { hubNamespace } from '../test/controller/hub/hub-world.ts';
 import { createLoadFleet, type LoadFleet } from '../test/controller/hub/load-fleet.ts';
 import { freePort, startProcess, type RunningProcess } from '../test/support/processes.ts';

@@ -3,7 +3,7 @@
  * the registry client that it stands on.
  */
 export { KmmError, type ErrorFacts } from './shared/errors.ts';
-export { silentLogger, type LogFields, type Logger } from './shared/log.ts';
+export { silentLogger, type LogFields, type Logger } from './shared/logger.ts';
 export { Secret } from './shared/secret.ts';
 
 export { RegistryClient, type RegistryClientOptions } from './registry/image/client.ts';
@@ -11,8 +11,8 @@ export type { Digest } from './registry/model/digest.ts';
 export { RegistryError, type RegistryErrorCode } from './registry/model/errors.ts';
 export type { ImageRepository, OperationOptions, Traffic } from './registry/image/repository.ts';
 export type { BlobOutcome } from './registry/transfer/upload.ts';
-export type { Selector } from './registry/model/selector.ts';
-export { parseImageLocation, type ImageLocationReference } from './registry/image-location.ts';
+export type { Selector } from './registry/model/reference.ts';
+export { parseImageLocation, type ImageLocationReference } from './registry/open-repository.ts';
 export type {
   ChildDescriptor,
   Descriptor,

@@ -13,7 +13,7 @@ import { parseModule } from '../../src/api/module/module.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
 import { RegistryClient } from '../../src/registry/image/client.ts';
-import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { signImage } from '../../src/signer/sign-image.ts';
 import { createNamespace, setNodeInfo } from '../../test/controller/module/cluster-objects.ts';
 import { startApiServer, type ApiServer } from '../../test/support/api-server.ts';

@@ -10,7 +10,7 @@ import { loadConfig } from '../../src/controller/runtime/api/load-config.ts';
 import { EventRecorder } from '../../src/controller/runtime/event-recorder.ts';
 import type { ControllerMetrics } from '../../src/controller/runtime/metrics.ts';
 import type { WorkQueue } from '../../src/controller/runtime/work-queue.ts';
-import { silentLogger } from '../../src/shared/log.ts';
+import { silentLogger } from '../../src/shared/logger.ts';
 import { emptyReport, type OperatorReport } from './report.ts';
 
 const connection = createConnection(await loadConfig(argv[2]));

@@ -1,3 +1,6 @@
+import { readSync } from 'node:fs';
+import { type FileHandle, open } from 'node:fs/promises';
+
 /** Bytes that can be read at any position: a Buffer, or a range of a file for large modules. */
 export interface ByteSource {
   /** Bytes. */
@@ -11,10 +14,11 @@ export interface ByteSource {
 }
 
 /** @throws RangeError */
-export function checkFilled(count: number, memory: Buffer): void {
+function checkFilled(count: number, memory: Buffer): void {
   if (count < memory.length) throw new RangeError('the source ends before the memory is full');
 }
 
+/** Bytes of a chunk of a stream. */
 const chunkSize = 1024 * 1024;
 
 /** Bytes in memory. */
@@ -27,5 +31,73 @@ export function bufferSource(bytes: Buffer): ByteSource {
     async *stream(start = 0, end = bytes.length) {
       for (let at = start; at < end; at += chunkSize) yield bytes.subarray(at, Math.min(at + chunkSize, end));
     },
+  };
+}
+
+/** A range of a file; disposing closes the file if the source opened it. */
+export interface FileSource extends ByteSource, AsyncDisposable {}
+
+/** Reads a range of a file, by default all of it. A handle that is given stays the caller's. */
+export async function fileSource(
+  file: string | FileHandle,
+  range: { readonly start?: number; readonly size?: number } = {},
+): Promise<FileSource> {
+  const handle = typeof file === 'string' ? await open(file, 'r') : file;
+  const start = range.start ?? 0;
+  const size = range.size ?? (await handle.stat()).size - start;
+  return {
+    size,
+    read: (position, length) => readRange(handle, start + position, Math.min(length, size - position)),
+    readInto: async (memory, position) => checkFilled(await fill(handle, memory, start + position), memory),
+    async *stream(from = 0, to = size) {
+      const end = Math.min(to, size);
+      const memory = Buffer.allocUnsafeSlow(Math.max(0, Math.min(chunkSize, end - from)));
+      try {
+        // Not in the thread pool: what is read was mostly written just now, and comes out of the page cache sooner than a thread wakes.
+        for (let at = from; at < end;) {
+          const bytesRead = readSync(handle.fd, memory, 0, Math.min(chunkSize, end - at), start + at);
+          if (bytesRead === 0) return;
+          yield memory.subarray(0, bytesRead);
+          at += bytesRead;
+        }
+      } finally {
+        // Not left to the garbage collector, which waits for tens of megabytes.
+        memory.buffer.transfer(0);
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      if (typeof file === 'string') await handle.close();
+    },
+  };
+}
+
+/** A whole file from its start; a chunk is valid until the next is asked for. The handle stays the caller's. */
+export async function* fileContent(handle: FileHandle): AsyncGenerator<Buffer> {
+  yield* (await fileSource(handle)).stream();
+}
+
+async function readRange(handle: FileHandle, position: number, length: number): Promise<Buffer> {
+  if (length <= 0) return Buffer.alloc(0);
+  const buffer = Buffer.allocUnsafe(length);
+  return buffer.subarray(0, await fill(handle, buffer, position));
+}
+
+async function fill(handle: FileHandle, memory: Buffer, position: number): Promise<number> {
+  let filled = 0;
+  while (filled < memory.length) {
+    const { bytesRead } = await handle.read(memory, filled, memory.length - filled, position + filled);
+    if (bytesRead === 0) break;
+    filled += bytesRead;
+  }
+  return filled;
+}
+
+/** A range of another source. */
+export function sliceSource(source: ByteSource, start: number, size: number): ByteSource {
+  return {
+    size,
+    read: (position, length) => source.read(start + position, Math.max(0, Math.min(length, size - position))),
+    readInto: (memory, position) => source.readInto(memory, start + position),
+    stream: (from = 0, to = size) => source.stream(start + from, start + Math.min(to, size)),
   };
 }

@@ -1,5 +1,3 @@
-import { redactTokens } from './redact-tokens.ts';
-
 /** Characters of a server's own words that are repeated. */
 const maxLength = 300;
 
@@ -9,4 +7,12 @@ export function printable(text: string): string {
     .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
     .trim();
   return plain.length > maxLength ? `${plain.slice(0, maxLength)}…` : plain;
+}
+
+/** What looks like something to log in with. */
+const secretLike = /\b(?:Bearer|Basic)\s+\S+|\bey[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?/gi;
+
+/** Others' words without tokens: a server may send back what it was sent, a program may print what it was given. */
+export function redactTokens(text: string): string {
+  return text.replaceAll(secretLike, '[redacted]');
 }

@@ -1,19 +1,18 @@
 import { readFile, realpath, stat } from 'node:fs/promises';
+import { type ByteSource, fileSource } from '../shared/byte-source.ts';
 import { parseSignedData } from './cms/parse-signed-data.ts';
 import { SignatureRefusal } from './cms/refusal.ts';
-import { SignerError } from './model/errors.ts';
-import type { HashAlgorithm } from './model/hash.ts';
 import type { Signer, SignerIdentifierForm } from './cms/signer.ts';
+import { fileError, writeFileAtomically } from './files/write-file.ts';
 import { analyzeNamedModule, type ModuleAnalysis } from './kmod/analyze-module.ts';
-import type { ByteSource } from '../shared/byte-source.ts';
 import { packModule } from './kmod/compression.ts';
-import { fileSource } from '../shared/file-source.ts';
-import { createDetachedSignature } from './kmod/module-signature.ts';
 import { damagedModule } from './kmod/module-errors.ts';
+import { createDetachedSignature } from './kmod/module-signature.ts';
 import { decideSignAction } from './kmod/sign-action.ts';
 import { encodeTrailer } from './kmod/trailer.ts';
+import { SignerError } from './model/errors.ts';
+import type { HashAlgorithm } from './model/hash.ts';
 import type { ExistingSignaturePolicy, SignAction } from './model/report.ts';
-import { fileError, writeFileAtomically } from './files/write-file.ts';
 
 /** Where the signature comes from. */
 export type SignatureOrigin =

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary.ts';
 
 const root = new URL('../../', import.meta.url);
 const vitest = fileURLToPath(new URL('node_modules/vitest/vitest.mjs', root));

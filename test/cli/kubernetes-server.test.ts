@@ -2,7 +2,7 @@ import { copyFile, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { parse } from 'yaml';
-import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary.ts';
 import { run } from '../deploy/manifests.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../support/api-server.ts';
 import { describeWith } from '../support/programs.ts';

@@ -24,7 +24,7 @@ import { moduleLoaderDaemonSet } from '../../src/controller/module/loading/modul
 import { RegistryClient } from '../../src/registry/image/client.ts';
 import { Secret } from '../../src/shared/secret.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
-import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { inspectImage } from '../../src/signer/inspect-image.ts';
 import { buildAndSignTarget, buildFacts, signFacts } from '../builder/targets.ts';
 import { clusterPrograms, startCluster } from '../support/cluster/cluster.ts';

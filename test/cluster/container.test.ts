@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary.ts';
 import { startContainer, type ContainerOptions } from '../support/cluster/container.ts';
 import { describeWith } from '../support/programs.ts';
 

@@ -12,7 +12,7 @@ import { leases } from '../../src/controller/runtime/leader/lease.ts';
 import { clusterClaims } from '../../src/controller/spoke/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
-import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary.ts';
 import { createNode } from '../controller/module/cluster-objects.ts';
 import { logged, startOperator } from '../controller/operator/start-operator.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../support/api-server.ts';

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { manifestWorkLabels } from '../../src/controller/hub/work/manifest-work.ts';
-import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { apiServerPrograms, startApiServer } from '../support/api-server.ts';
 import { installDefinitions } from '../support/custom-resources.ts';
 import { readDefinitions } from '../support/hub/crds.ts';

@@ -4,7 +4,7 @@ import {
 } from '../../src/api/managed-cluster-module.ts';
 import { managedClusterModules, managedClusters } from '../../src/controller/hub/fleet/resources.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
-import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { eventually } from '../cluster/wait-for.ts';
 import { copyClaims } from '../support/hub/copy-claims.ts';
 import { installHubResources } from '../support/hub/crds.ts';

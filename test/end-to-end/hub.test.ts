@@ -7,7 +7,7 @@ import { daemonSets, jobs, modules, nodes, pods } from '../../src/controller/obs
 import { managedClusters, manifestWorks } from '../../src/controller/hub/fleet/resources.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
 import { events } from '../../src/controller/runtime/event-recorder.ts';
-import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary.ts';
 import { extractModules } from '../../src/signer/extract-image.ts';
 import { runProgram } from '../cli/run-program.ts';
 import { eventually } from '../cluster/wait-for.ts';

@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import * as z from 'zod';
 import { builders } from '../../src/builder/builders.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
-import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { nameOf, renderOverlay, type Manifest } from '../deploy/manifests.ts';
 import { clusterPrograms, startCluster } from '../support/cluster/cluster.ts';
 import { buildahImage, kanikoImage, kmmSignImage } from '../support/cluster/images.ts';

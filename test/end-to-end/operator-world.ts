@@ -1,24 +1,32 @@
 import { readFile } from 'node:fs/promises';
-import { parseModule, type Module } from '../../src/api/module/module.ts';
-import { daemonSets, jobs, modules, nodes, pods } from '../../src/controller/observe/cluster/resources.ts';
-import type { DaemonSet, Job, Pod } from '../../src/controller/observe/cluster/resources.ts';
+import { type Module, parseModule } from '../../src/api/module/module.ts';
+import {
+  type DaemonSet,
+  daemonSets,
+  type Job,
+  jobs,
+  modules,
+  nodes,
+  type Pod,
+  pods,
+} from '../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
-import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { eventually } from '../cluster/wait-for.ts';
-import { kernelRelease } from '../support/debian-kernel.ts';
 import type { Kubelet } from '../support/cluster/kubelet.ts';
 import { installCustomResources } from '../support/custom-resources.ts';
+import { kernelRelease } from '../support/debian-kernel.ts';
 import type { ProgramName } from '../support/programs.ts';
 import type { TestRegistry } from '../support/registries.ts';
-import { makeKeyPair, type KeyPair } from './key-pair.ts';
 import {
   installedClusterPrograms,
+  type Kubectl,
   signImage,
   startInstalledCluster,
-  type Kubectl,
 } from './installed-cluster.ts';
+import { type KeyPair, makeKeyPair } from './key-pair.ts';
 import { allowReferences, createPullSecret, createSigningSecrets } from './module-secrets.ts';
 import type { OperatorProcess } from './operator-process.ts';
 import { privateRegistryPrograms, startPrivateRegistry } from './private-registry.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { validatingWebhookConfigurations } from '../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import type { WebhookObjects } from '../../src/controller/webhook/webhook-objects.ts';
-import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { logged, startOperator } from '../controller/operator/start-operator.ts';
 import { webhookConfiguration } from '../controller/webhook/webhook-configuration.ts';
 import { run } from '../deploy/manifests.ts';

@@ -8,7 +8,7 @@ import { stringify } from 'yaml';
 import { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { createConnection } from '../../src/controller/runtime/api/connection.ts';
 import { loadConfig } from '../../src/controller/runtime/api/load-config.ts';
-import { createTemporaryDirectory } from '../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { createAuthority } from './certificates.ts';
 import { freePort, startProcess, type RunningProcess } from './processes.ts';
 import { requireProgram } from './programs.ts';

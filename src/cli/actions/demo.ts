@@ -2,7 +2,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { startRegistry } from '../../registry/server/server.ts';
-import { createTemporaryDirectory } from '../../shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../shared/temporary.ts';
 import { runDemo } from '../demo/story.ts';
 import type { Session } from '../session/session.ts';
 

@@ -4,7 +4,7 @@ import type { OperatorConfiguration } from '../../controller/configuration/confi
 import { createJsonLogger } from '../../controller/operator/json-logger.ts';
 import type { RunOperatorOptions } from '../../controller/operator/run-operator.ts';
 import type { LeadershipEnd } from '../../controller/runtime/leader/leader-election.ts';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { usageError, type CliError } from '../output/usage-error.ts';
 import { printable } from '../output/text.ts';

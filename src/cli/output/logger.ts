@@ -1,4 +1,4 @@
-import type { LogFields, Logger } from '../../shared/log.ts';
+import type { LogFields, Logger } from '../../shared/logger.ts';
 import { printable } from './text.ts';
 
 export const verbosities = ['error', 'warn', 'info', 'debug'] as const;

@@ -1,11 +1,15 @@
 import { RegistryClient } from '../../registry/image/client.ts';
 import type { ImageRepository } from '../../registry/image/repository.ts';
-import { parseImageLocation, type ImageLocationReference } from '../../registry/image-location.ts';
-import { openRepository, selectorOf } from '../../registry/open-repository.ts';
+import {
+  type ImageLocationReference,
+  openRepository,
+  parseImageLocation,
+  selectorOf,
+} from '../../registry/open-repository.ts';
 import type { ImageLocation } from '../../signer/image/read/platform-images.ts';
+import type { RegistryFlags } from '../options/registry-flags.ts';
 import { usageError } from '../output/usage-error.ts';
 import { registryOptions } from './registry-options.ts';
-import type { RegistryFlags } from '../options/registry-flags.ts';
 import type { Session } from './session.ts';
 
 /** A place for an image. */

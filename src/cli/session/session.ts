@@ -1,4 +1,4 @@
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import type { GlobalOptions } from '../options/global-options.ts';
 import { createLogger } from '../output/logger.ts';
 import { createProgress, type Progress } from '../output/progress.ts';

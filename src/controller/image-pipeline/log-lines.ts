@@ -1,4 +1,4 @@
-import { redactTokens } from '../../shared/redact-tokens.ts';
+import { redactTokens } from '../../shared/printable.ts';
 
 /** Characters of a log that go to a status. */
 const maxLength = 600;

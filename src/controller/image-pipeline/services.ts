@@ -2,7 +2,7 @@ import type { PodTemplate } from '../../api/module/pod-template.ts';
 import type { BuilderName } from '../../builder/builder.ts';
 import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
 import type { ProxySettings, TrustedCertificates } from '../../builder/job-facts.ts';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
 import type { Job } from '../observe/cluster/resources.ts';
 import type { ImageRegistry } from '../observe/images/image-registry.ts';

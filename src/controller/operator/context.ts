@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
 import type { PreflightCaches } from '../observe/cluster/preflights.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';

@@ -1,5 +1,5 @@
 import { KmmError } from '../../shared/errors.ts';
-import type { LogFields, Logger } from '../../shared/log.ts';
+import type { LogFields, Logger } from '../../shared/logger.ts';
 
 /** From the most important on. */
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import * as z from 'zod';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import type { ReadCheck } from '../runtime/operator-server.ts';
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { Registry } from 'prom-client';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import { allCaches, createCaches } from '../observe/cluster/caches.ts';
 import { createPreflightCaches } from '../observe/cluster/preflights.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';

@@ -1,5 +1,5 @@
 import type { Registry } from 'prom-client';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import { createServerCertificate } from '../webhook/certificates/server-certificate.ts';
 import type { MetricsSettings } from '../configuration/configuration.ts';
 import type { BindAddress } from '../configuration/values.ts';

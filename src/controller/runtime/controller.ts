@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { silentLogger, type Logger } from '../../shared/log.ts';
+import { silentLogger, type Logger } from '../../shared/logger.ts';
 import type { CacheEvent, Informer } from './cache/informer.ts';
 import { TerminalError } from './api/errors.ts';
 import type { ControllerMetrics } from './metrics.ts';

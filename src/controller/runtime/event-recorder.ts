@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks';
 import { randomUUID } from 'node:crypto';
-import { silentLogger, type Logger } from '../../shared/log.ts';
+import { silentLogger, type Logger } from '../../shared/logger.ts';
 import type { ApiClient } from './api/client.ts';
 import { microTime } from './leader/lease.ts';
 import type { KubernetesObject } from './api/object-key.ts';

@@ -1,4 +1,4 @@
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import type { NodeFacts } from '../observe/cluster/projections.ts';
 import type { CustomResource, Node } from '../observe/cluster/resources.ts';
 import { assignKernelClaims, kernelClaimName, kernelClaimNames } from './kernel-claim/kernel-claim.ts';

@@ -1,5 +1,5 @@
 import type { KubeConfig } from '@kubernetes/client-node';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import { followCertificateFolder, readCertificateFolder } from './certificates/certificate-folder.ts';
 import { rotateCertificates } from './certificates/rotation.ts';
 import type { ServerCertificate } from './certificates/server-certificate.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import type { ServerCertificate } from './certificates/server-certificate.ts';
 import {
   formatAdmissionReview,

@@ -58,7 +58,7 @@ export function parseAuthConfig(json: string, source: string, form: AuthConfigFo
 }
 
 /** Reads an auth file that is parsed already. @throws RegistryError INVALID_CONFIGURATION */
-export function authConfigOf(value: unknown, source: string, form: AuthConfigForm = 'config'): AuthConfig {
+function authConfigOf(value: unknown, source: string, form: AuthConfigForm = 'config'): AuthConfig {
   const parsed = configSchema.safeParse(form === 'config' ? value : { auths: value });
   if (!parsed.success) {
     const path = parsed.error.issues[0]?.path.map(String).join('.') ?? '';

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { abortable } from '../../shared/abortable.ts';
 import { Flights, once } from '../../shared/flights.ts';
-import type { Logger } from '../../shared/log.ts';
-import { Recent } from '../../shared/recent.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { Recent } from '../../shared/lru.ts';
 import {
   invalidConfiguration,
   parseAuthConfig,

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { silentLogger, type Logger } from '../../shared/log.ts';
+import { silentLogger, type Logger } from '../../shared/logger.ts';
 import type { CredentialSource } from '../model/options.ts';
 import { parseAuthConfig } from './auth-config.ts';
 import { authConfigKeychain, authFileKeychain, type HelperContext } from './auth-file-keychain.ts';

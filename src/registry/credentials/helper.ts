@@ -1,5 +1,5 @@
 import * as z from 'zod/mini';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import { Secret } from '../../shared/secret.ts';
 import { RegistryError } from '../model/errors.ts';
 import { printable } from '../../shared/printable.ts';

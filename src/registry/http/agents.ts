@@ -4,7 +4,7 @@ import type { LookupFunction } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { RegistryError } from '../model/errors.ts';
 import type { TlsMaterial } from './certificate-files.ts';
-import { createCheckedLookup } from './checked-lookup.ts';
+import { createCheckedLookup } from './address.ts';
 import type { AgentPair } from './got-transport.ts';
 import { proxyFor } from './proxy.ts';
 

@@ -1,12 +1,11 @@
 import { Flights } from '../../shared/flights.ts';
-import type { Logger } from '../../shared/log.ts';
-import { Recent } from '../../shared/recent.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { Recent } from '../../shared/lru.ts';
 import { Secret } from '../../shared/secret.ts';
-import { describeCredential, type Credential, type Keychain } from '../credentials/keychain.ts';
+import { type Credential, describeCredential, type Keychain } from '../credentials/keychain.ts';
 import { RegistryError } from '../model/errors.ts';
-import type { Challenge } from './challenge.ts';
+import { type Challenge, readsOnly, scopeKey } from './challenge.ts';
 import { resolveRealm } from './realm.ts';
-import { readsOnly, scopeKey } from './scopes.ts';
 import { TokenCache } from './token-cache.ts';
 import { basicAuthorization, fetchToken, type Token } from './token.ts';
 import type { Transport } from './transport.ts';

@@ -1,6 +1,5 @@
 import { RegistryError } from '../model/errors.ts';
-import { unsafeAddressCode } from './checked-lookup.ts';
-import { redactedUrl } from './redacted-url.ts';
+import { redactedUrl, unsafeAddressCode } from './address.ts';
 
 /** What a failed connection is called, and what to do about it. */
 interface Explanation {

@@ -1,6 +1,5 @@
 import { RegistryError } from '../model/errors.ts';
-import { bareHost, mayLeadTo, withTlsOf } from './address.ts';
-import { redactedUrl } from './redacted-url.ts';
+import { bareHost, mayLeadTo, redactedUrl, withTlsOf } from './address.ts';
 
 /** Who sends what to a token server. */
 export interface RealmRules {

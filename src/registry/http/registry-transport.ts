@@ -1,5 +1,8 @@
 import { homedir } from 'node:os';
-import { silentLogger } from '../../shared/log.ts';
+import pLimit, { type LimitFunction } from 'p-limit';
+import { abortable } from '../../shared/abortable.ts';
+import { silentLogger } from '../../shared/logger.ts';
+import { Recent } from '../../shared/lru.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { RegistryOptions } from '../model/options.ts';
@@ -9,13 +12,10 @@ import { certificateDirectories, readTlsMaterial } from './certificate-files.ts'
 import { createGotTransport } from './got-transport.ts';
 import type { Transport } from './transport.ts';
 import { withAuthentication } from './with-authentication.ts';
-import { withLimit } from './with-limit.ts';
-import { withLog } from './with-log.ts';
-import { withPlainHttpFallback, type RegistryOrigin } from './with-plain-http-fallback.ts';
+import { withLog, withWarnings } from './with-log.ts';
+import { type RegistryOrigin, withPlainHttpFallback } from './with-plain-http-fallback.ts';
 import { withRedirects } from './with-redirects.ts';
 import { withRetry } from './with-retry.ts';
-import { withUserAgent } from './with-user-agent.ts';
-import { withWarnings } from './with-warnings.ts';
 
 /** Docker Hub's API is not where its name says. */
 const dockerHubApi = 'registry-1.docker.io';
@@ -120,4 +120,31 @@ function defined(options: RegistryOptions): Partial<typeof defaults> {
       ([, value]) => value !== undefined,
     ),
   );
+}
+
+/** Sends `User-Agent` with every request. */
+function withUserAgent(inner: Transport, userAgent: string): Transport {
+  return (request) => inner({ ...request, headers: { 'user-agent': userAgent, ...request.headers } });
+}
+
+/** Hosts that are remembered: a registry may redirect to any number of them. */
+const maxHosts = 1000;
+
+/**
+ * Limits the requests to one host that wait for their answer at the same time. Uploads that stream have a
+ * limit of their own: their bodies may come out of a download that has to get its turn.
+ */
+export function withLimit(inner: Transport, concurrency: number): Transport {
+  const limits = new Recent<LimitFunction>(maxHosts);
+  return (request) => {
+    const key = `${typeof request.body === 'function' ? 'upload' : 'request'} ${request.url.host}`;
+    const limit = limits.get(key) ?? pLimit(concurrency);
+    limits.set(key, limit);
+    const response = limit(() => {
+      request.signal?.throwIfAborted();
+      return inner(request);
+    });
+    // Also while it waits for its turn.
+    return abortable(response, request.signal);
+  };
 }

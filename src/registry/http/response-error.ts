@@ -1,9 +1,9 @@
 import * as z from 'zod/mini';
 import type { ErrorFacts } from '../../shared/errors.ts';
-import { parseRetryAfter } from '../../shared/http-retry.ts';
+import { parseRetryAfter } from '../../shared/backoff.ts';
 import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
 import { printable } from '../../shared/printable.ts';
-import { redactedUrl } from './redacted-url.ts';
+import { redactedUrl } from './address.ts';
 import { readAtMost } from './response-body.ts';
 import type { HttpResponse } from './transport.ts';
 

@@ -1,5 +1,5 @@
 import { Flights } from '../../shared/flights.ts';
-import { Recent } from '../../shared/recent.ts';
+import { Recent } from '../../shared/lru.ts';
 import type { Token } from './token.ts';
 
 /** Tokens that are kept: for each repository of a registry and what is done there, one. */

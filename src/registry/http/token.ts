@@ -2,7 +2,7 @@ import * as z from 'zod/mini';
 import { Secret } from '../../shared/secret.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { Credential } from '../credentials/keychain.ts';
-import { redactedUrl } from './redacted-url.ts';
+import { redactedUrl } from './address.ts';
 import { isPage } from './response-error.ts';
 import { discardBody, readAtMost } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';

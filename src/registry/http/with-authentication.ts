@@ -1,9 +1,8 @@
-import { Recent } from '../../shared/recent.ts';
+import { Recent } from '../../shared/lru.ts';
 import { describeCredential } from '../credentials/keychain.ts';
-import { parseChallenges } from './challenge.ts';
-import { Authorizer, type Authorization, type AuthorizerOptions, type Demand } from './authorizer.ts';
+import { type Authorization, Authorizer, type AuthorizerOptions, type Demand } from './authorizer.ts';
+import { mergeScopes, parseChallenges, repositoryOf, scopeKey, scopesOf } from './challenge.ts';
 import { discardBody } from './response-body.ts';
-import { mergeScopes, repositoryOf, scopeKey, scopesOf } from './scopes.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 import { withoutCredentials } from './with-redirects.ts';
 

@@ -1,5 +1,6 @@
-import type { Logger } from '../../shared/log.ts';
-import { redactedUrl } from './redacted-url.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { printable } from '../../shared/printable.ts';
+import { redactedUrl } from './address.ts';
 import type { Transport } from './transport.ts';
 
 /** Logs each request and its status at debug level; no headers, no queries. */
@@ -15,4 +16,28 @@ export function withLog(inner: Transport, logger: Logger): Transport {
       throw error;
     }
   };
+}
+
+/** Different warnings that are shown for one registry; the rest would be noise. */
+const maxWarnings = 20;
+
+/** Shows each `Warning: 299 - "…"` of a registry once (distribution-spec, "Warnings"). */
+export function withWarnings(inner: Transport, logger: Logger): Transport {
+  const seen = new Set<string>();
+  return async (request) => {
+    const response = await inner(request);
+    for (const text of warningsOf(response.headers.warning ?? '')) {
+      if (seen.has(text) || seen.size >= maxWarnings) continue;
+      seen.add(text);
+      logger.warn('The registry warns', { registry: response.url.host, warning: text });
+    }
+    return response;
+  };
+}
+
+/** The texts of the warnings with code 299. */
+export function warningsOf(header: string): string[] {
+  return [...header.matchAll(/299 +\S+ +"((?:[^"\\]|\\.)*)"/g)].map(([, text = '']) =>
+    printable(text.replaceAll(/\\(.)/g, '$1')),
+  );
 }

@@ -1,7 +1,7 @@
 import { connect, createSecureContext } from 'node:tls';
 import { abortable } from '../../shared/abortable.ts';
 import { once } from '../../shared/flights.ts';
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import { bareHost } from './address.ts';
 import { isPlainTextAnswer, isTlsFailure } from './network-error.ts';
 import type { Transport } from './transport.ts';

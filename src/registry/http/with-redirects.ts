@@ -1,6 +1,5 @@
 import { RegistryError } from '../model/errors.ts';
-import { mayLeadTo, withTlsOf } from './address.ts';
-import { redactedUrl } from './redacted-url.ts';
+import { mayLeadTo, redactedUrl, withTlsOf } from './address.ts';
 import { discardBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 

@@ -1,12 +1,11 @@
 import { sleep as sleepWithTimer } from '../../shared/abortable.ts';
-import { isTransientStatus, parseRetryAfter } from '../../shared/http-retry.ts';
-import type { Logger } from '../../shared/log.ts';
-import { Recent } from '../../shared/recent.ts';
+import { isTransientStatus, parseRetryAfter } from '../../shared/backoff.ts';
+import type { Logger } from '../../shared/logger.ts';
+import { Recent } from '../../shared/lru.ts';
 import { RegistryError } from '../model/errors.ts';
+import { redactedUrl } from './address.ts';
 import { isTransient } from './network-error.ts';
-import { redactedUrl } from './redacted-url.ts';
 import { discardBody } from './response-body.ts';
-import { retryDelay } from './retry-delay.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
 /** Hosts that are remembered: a registry may redirect to any number of them. */
@@ -104,4 +103,34 @@ function isRetriable({ method, body, retriable }: HttpRequest): boolean {
   if (retriable !== undefined) return retriable;
   if (method === 'PUT') return typeof body !== 'function';
   return method === 'GET' || method === 'HEAD' || method === 'DELETE';
+}
+
+/** What the time to wait depends on. */
+export interface RetryDelayInput {
+  /** 1 for the first retry. */
+  readonly attempt: number;
+  /** Milliseconds before the first retry. */
+  readonly base: number;
+  /** Milliseconds that the server asked for. */
+  readonly retryAfter: number | null;
+  /** The longest that a server may ask for, in milliseconds. */
+  readonly maxRetryAfter: number;
+  /** 0 ≤ random < 1: spreads clients that failed together. */
+  readonly random: number;
+}
+
+/** No back-off of our own is longer than this, in milliseconds. */
+const maxDelay = 30_000;
+
+/** Milliseconds to wait, or null when the server asks for more patience than we have. */
+export function retryDelay({
+  attempt,
+  base,
+  retryAfter,
+  maxRetryAfter,
+  random,
+}: RetryDelayInput): number | null {
+  if (retryAfter !== null && retryAfter > maxRetryAfter) return null;
+  const backOff = Math.min(base * 2 ** (attempt - 1), maxDelay) * (0.75 + random / 2);
+  return Math.round(Math.max(backOff, retryAfter ?? 0));
 }

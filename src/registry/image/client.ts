@@ -1,5 +1,5 @@
 import { homedir } from 'node:os';
-import { Recent } from '../../shared/recent.ts';
+import { Recent } from '../../shared/lru.ts';
 import { createDefaultKeychain } from '../credentials/default-keychain.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import { createRegistryTransport, type RegistryTransport } from '../http/registry-transport.ts';

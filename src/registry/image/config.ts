@@ -72,7 +72,7 @@ export function parseImageConfig(
 }
 
 /** The platform that a configuration states; undefined when it names neither system nor architecture. */
-export function platformOfConfig(json: JsonObject, what = 'the configuration'): Platform | undefined {
+function platformOfConfig(json: JsonObject, what = 'the configuration'): Platform | undefined {
   const { os, architecture, variant } = json;
   return parsePlatformObject({ os, architecture, variant, 'os.version': json['os.version'] }, what);
 }

@@ -2,13 +2,13 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
-import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
-import type { Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
+import { type Digest, digestAlgorithm, digestHex } from '../model/digest.ts';
 import { maxManifestSize } from '../model/json.ts';
+import type { Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
 import { parseManifest } from '../model/parse-manifest.ts';
+import type { Selector } from '../model/reference.ts';
 import { BlobStream, digestMismatch } from '../transfer/blob-stream.ts';
-import { deferredStream } from './deferred-stream.ts';
-import { taggedReferrers } from './tagged-referrers.ts';
+import type { BlobOutcome } from '../transfer/upload.ts';
 import {
   blobPath,
   isMissing,
@@ -19,9 +19,13 @@ import {
 } from './layout-files.ts';
 import { addToIndex, ensureLayout, readLayoutIndex, removeFromIndex, tagOf } from './layout-index.ts';
 import { withLayoutMutex, withStaging, type WriteLayoutFile } from './layout-staging.ts';
-import type { ImageRepository, OperationOptions, Traffic } from './repository.ts';
-import type { BlobOutcome } from '../transfer/upload.ts';
-import type { Selector } from '../model/selector.ts';
+import {
+  deferredStream,
+  type ImageRepository,
+  type OperationOptions,
+  taggedReferrers,
+  type Traffic,
+} from './repository.ts';
 
 /** Bytes read from the disk at a time. */
 const readSize = 1024 * 1024;

@@ -1,8 +1,42 @@
+import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { RegistryError } from '../model/errors.ts';
-import type { Descriptor } from '../model/manifest.ts';
 import { maxManifestSize } from '../model/json.ts';
+import type { Descriptor } from '../model/manifest.ts';
+import { isNonDistributableLayerType } from '../model/media-types.ts';
 import type { ImageRepository, OperationOptions } from './repository.ts';
+
+/**
+ * Opens the blob of a layer. A non-distributable ("foreign") one is read like any other, since runtimes unpack it.
+ * @throws RegistryError BLOB_NOT_FOUND, with what to do where the layer may lie elsewhere
+ */
+export async function openLayer(
+  repository: ImageRepository,
+  descriptor: Descriptor,
+  options: OperationOptions = {},
+): Promise<Readable> {
+  try {
+    return await repository.openBlob(descriptor, options);
+  } catch (error) {
+    if (!isElsewhere(error, descriptor)) throw error;
+    const { digest, urls = [] } = descriptor;
+    throw new RegistryError({
+      code: 'BLOB_NOT_FOUND',
+      message: `${repository.name} does not have the non-distributable layer ${digest}, so that nobody can tell what is in it`,
+      hint: 'Push the image with all its layers (docker: allow-nondistributable-artifacts; containerd: --allow-non-distributable-blobs), or build it on another base.',
+      facts: { repository: repository.name, digest, urls: urls.map((url) => url.slice(0, 200)) },
+    });
+  }
+}
+
+/** Whether a blob is missing for the reason that it belongs to a non-distributable layer. */
+export function isElsewhere(error: unknown, { mediaType }: Descriptor): boolean {
+  return (
+    error instanceof RegistryError &&
+    error.code === 'BLOB_NOT_FOUND' &&
+    isNonDistributableLayerType(mediaType)
+  );
+}
 
 /**
  * Reads a small blob, such as a configuration, whole and verified.

@@ -1,16 +1,15 @@
-import { RegistryError } from '../model/errors.ts';
 import type { EntryList } from '../layer/entry-list.ts';
-import { defaultLayerLimits, type LayerLimits } from '../layer/layer.ts';
+import { defaultLayerLimits, type LayerLimits } from '../layer/layer-source.ts';
 import { Overlay } from '../layer/overlay.ts';
 import { scanLayer } from '../layer/scan-layer.ts';
+import { RegistryError } from '../model/errors.ts';
 import type { ImageManifest, Manifest } from '../model/manifest.ts';
 import { choosePlatform, formatPlatform, isUnknownPlatform, type Platform } from '../model/platform.ts';
-import { copyContent } from '../tar/copy-content.ts';
-import type { TarEntry } from '../tar/entry.ts';
-import { readImageConfig, type ImageConfig } from './config.ts';
-import { openLayer } from './open-layer.ts';
+import type { Selector } from '../model/reference.ts';
+import { copyContent, type TarEntry } from '../tar/entry.ts';
+import { type ImageConfig, readImageConfig } from './config.ts';
+import { openLayer } from './read-blob.ts';
 import type { ImageRepository } from './repository.ts';
-import type { Selector } from '../model/selector.ts';
 
 /** Which file of which image. */
 export interface ReadFileOptions {

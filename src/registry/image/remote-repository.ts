@@ -1,21 +1,23 @@
 import type { Readable } from 'node:stream';
-import { silentLogger, type Logger } from '../../shared/log.ts';
+import { type Logger, silentLogger } from '../../shared/logger.ts';
 import type { Digest } from '../model/digest.ts';
 import type { Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
 import { parseManifest } from '../model/parse-manifest.ts';
+import type { Selector } from '../model/reference.ts';
 import { downloadBlob } from '../transfer/download.ts';
 import type { Endpoint, RegistryConnection } from '../transfer/endpoint.ts';
-import { announceRetries } from '../transfer/announce-retries.ts';
 import { deleteManifest, fetchManifest, pushManifest, resolveManifest } from '../transfer/manifests.ts';
-import { requestReferrers } from '../transfer/referrers.ts';
-import { listTags } from '../transfer/tags.ts';
+import { announceRetries } from '../transfer/retry.ts';
+import { listTags, requestReferrers } from '../transfer/listings.ts';
 import { checkPush } from '../transfer/upload-session.ts';
-import { hasBlob, uploadBlob } from '../transfer/upload.ts';
-import { deferredStream } from './deferred-stream.ts';
-import { taggedReferrers } from './tagged-referrers.ts';
-import type { ImageRepository, OperationOptions, Traffic } from './repository.ts';
-import type { BlobOutcome } from '../transfer/upload.ts';
-import type { Selector } from '../model/selector.ts';
+import { type BlobOutcome, hasBlob, uploadBlob } from '../transfer/upload.ts';
+import {
+  deferredStream,
+  type ImageRepository,
+  type OperationOptions,
+  taggedReferrers,
+  type Traffic,
+} from './repository.ts';
 
 /** What a repository of a registry is opened with. */
 export interface RemoteRepositoryOptions {

@@ -1,8 +1,10 @@
+import { PassThrough, type Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { type Digest, digestAlgorithm, digestHex } from '../model/digest.ts';
+import { RegistryError } from '../model/errors.ts';
+import type { ChildDescriptor, Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
+import type { Selector } from '../model/reference.ts';
 import type { BlobOutcome } from '../transfer/upload.ts';
-import type { Selector } from '../model/selector.ts';
-import type { Readable } from 'node:stream';
-import type { Digest } from '../model/digest.ts';
-import type { Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
 
 /** What every operation on a repository takes. */
 export interface OperationOptions {
@@ -71,4 +73,44 @@ export interface ImageRepository {
   listReferrers(digest: Digest, options?: OperationOptions): Promise<readonly Descriptor[]>;
   /** Releases connections. The repository must not be used afterwards. */
   close(): Promise<void>;
+}
+
+/** The tag under which something about a manifest is stored: cosign's `sha256-….sig`, and `sha256-…` for referrers. */
+export function tagForDigest(digest: Digest, ending = ''): string {
+  return `${digestAlgorithm(digest)}-${digestHex(digest)}${ending}`;
+}
+
+/** What refers to a manifest, by the tag of registries without an API for it (distribution-spec, "Referrers Tag Schema"). */
+export async function taggedReferrers(
+  repository: ImageRepository,
+  digest: Digest,
+  options: OperationOptions,
+): Promise<readonly ChildDescriptor[]> {
+  try {
+    const index = await repository.getManifest({ tag: tagForDigest(digest) }, options);
+    return index.kind === 'index' && index.raw.digest !== digest ? index.manifests : [];
+  } catch (error) {
+    if (error instanceof RegistryError && error.code === 'NOT_FOUND') return [];
+    throw error;
+  }
+}
+
+/** Bytes that are read ahead of the consumer. */
+const highWaterMark = 1024 * 1024;
+
+/** A stream that can be given away before it has been opened. */
+export function deferredStream(open: () => Promise<Readable>): Readable {
+  const stream = new PassThrough({ highWaterMark });
+  void connect(open, stream);
+  return stream;
+}
+
+async function connect(open: () => Promise<Readable>, stream: PassThrough): Promise<void> {
+  try {
+    await pipeline(await open(), stream);
+  } catch (error) {
+    stream.destroy(
+      error instanceof Error ? error : new Error('the stream cannot be opened', { cause: error }),
+    );
+  }
 }

@@ -1,8 +1,7 @@
 import { RegistryError } from '../model/errors.ts';
-import type { TarEntryHeader } from '../tar/entry.ts';
-import { cleanPath } from '../tar/path.ts';
-import type { LayerEntry } from './layer.ts';
-import { kinds, type Kind } from './node-code.ts';
+import { cleanPath, type TarEntryHeader } from '../tar/entry.ts';
+import type { LayerEntry } from './layer-source.ts';
+import { type Kind, kinds } from './node-code.ts';
 import { grown, maxNameLength, maxPathDepth, type PathTable } from './path-table.ts';
 
 /** Linux's PATH_MAX: a longer path or link cannot be unpacked anywhere. */

@@ -14,7 +14,7 @@ import {
 import { PathWalk, type WalkedTree } from './path-walk.ts';
 import { grown, whiteoutPrefix, type PathNumbers, type PathTable } from './path-table.ts';
 import type { StepBudget } from './step-budget.ts';
-import { TreeState } from './tree-state.ts';
+import { TreeState } from './tree-view.ts';
 
 const opaqueName = '.wh..wh..opq';
 

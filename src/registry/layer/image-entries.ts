@@ -1,6 +1,6 @@
 import { RegistryError } from '../model/errors.ts';
 import type { EntryList } from './entry-list.ts';
-import type { LayerEntry } from './layer.ts';
+import type { LayerEntry } from './layer-source.ts';
 import { entryOf, maxEntryNumber, type NodeCode } from './node-code.ts';
 
 /** The entries of all layers, numbered in the order in which the layers were added. */

@@ -1,15 +1,13 @@
-import { EarlyAnswers } from './early-answers.ts';
-import { EntryList, type EntryBudget, type ListedEntry } from './entry-list.ts';
+import { EarlyAnswers, MergedTree } from './early-answers.ts';
+import { type EntryBudget, EntryList, type ListedEntry } from './entry-list.ts';
 import { ExtractionTree } from './extraction-tree.ts';
-import { ImageEntries } from './image-entries.ts';
-import type { LayerEntry } from './layer.ts';
-import { MergedTree } from './merged-tree.ts';
-import { entryOf, isDirectory, kindOf, kinds, type NodeCode } from './node-code.ts';
-import { defaultOverlayLimits, type OverlayLimits } from './overlay-limits.ts';
 import type { FilePaths } from './file-names.ts';
+import { ImageEntries } from './image-entries.ts';
+import type { LayerEntry } from './layer-source.ts';
+import { entryOf, isDirectory, kindOf, kinds, type NodeCode } from './node-code.ts';
 import { isSameFound, makeViews, type Views } from './overlay-views.ts';
 import { PathTable } from './path-table.ts';
-import { StepBudget } from './step-budget.ts';
+import { defaultOverlayLimits, type OverlayLimits, StepBudget } from './step-budget.ts';
 import type { Found } from './tree-view.ts';
 
 /** A regular file that a container would see. */

@@ -5,7 +5,7 @@ import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
 import { readTar } from '../tar/reader.ts';
 import { decompressLayer } from './decompress.ts';
 import type { EntryList } from './entry-list.ts';
-import { defaultLayerLimits, type LayerLimits } from './layer.ts';
+import { defaultLayerLimits, type LayerLimits } from './layer-source.ts';
 import type { LayerCompression } from '../model/media-types.ts';
 
 /** What `scanLayer` takes. */

@@ -1,8 +1,13 @@
 import { createHash, type Hash } from 'node:crypto';
 import { open } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import type { Transform } from 'node:stream';
+import { constants, crc32, createDeflateRaw, createZstdCompress } from 'node:zlib';
+import { ignoreRejection } from '../../shared/abortable.ts';
+import { chunkPieces, freeOutputBuffer, type Piece } from '../../shared/chunks.ts';
 import { finishDigest } from '../model/digest.ts';
-import { compressLayer, type CompressionOptions } from './compress.ts';
-import type { WrittenLayer } from './layer.ts';
+import type { LayerCompression } from '../model/media-types.ts';
+import type { WrittenLayer } from './layer-source.ts';
 
 /** What `writeLayer` takes. */
 export interface WriteLayerOptions extends CompressionOptions {
@@ -65,4 +70,130 @@ async function* tallied(source: AsyncIterable<Buffer>, tally: Tally): AsyncGener
     tally.bytes += chunk.length;
     yield chunk;
   }
+}
+
+/** How a layer is to be compressed. */
+export interface CompressionOptions {
+  readonly compression: LayerCompression;
+  /** gzip 1 to 9 (default 1), zstd 1 to 22 (default 3). */
+  readonly level?: number | undefined;
+}
+
+const defaultLevels = { gzip: 1, zstd: 3 } as const;
+
+/** Raw bytes that one task compresses. Part of the format of our output: another value gives other bytes. */
+const pieceSize = 1024 * 1024;
+const windowSize = 32 * 1024;
+const deflateChunkSize = 512 * 1024;
+const zstdChunkSize = 256 * 1024;
+
+/**
+ * Compresses a tar. gzip comes as one member without name and time, its pieces compressed in parallel; the bytes depend
+ * on the input and the level only, not on the number of processors or on timing. A chunk is valid until the next is
+ * asked for.
+ */
+export function compressLayer(
+  tar: AsyncIterable<Buffer>,
+  options: CompressionOptions,
+): AsyncIterable<Buffer> {
+  switch (options.compression) {
+    case 'none':
+      return tar;
+    case 'gzip':
+      return gzip(tar, options.level ?? defaultLevels.gzip);
+    case 'zstd':
+      return zstd(tar, options.level ?? defaultLevels.zstd);
+  }
+}
+
+async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer> {
+  // The header comes out with the first piece: whoever stops before that would leave the tar unopened, and so never closed.
+  const inFlight: Promise<Buffer[]>[] = [Promise.resolve([gzipHeader(level)])];
+  let checksum = 0;
+  let size = 0;
+  let dictionary: Buffer | undefined;
+  try {
+    for await (const piece of chunkPieces(tar, pieceSize)) {
+      checksum = crc32(piece.bytes, checksum);
+      size += piece.bytes.length;
+      const task = deflatePiece(piece, level, dictionary);
+      // It is awaited in its turn; until then a failure must not count as unhandled.
+      ignoreRejection(task);
+      inFlight.push(task);
+      // A copy: the piece's memory may serve again before the next piece is there.
+      dictionary = Buffer.from(piece.bytes.subarray(-windowSize));
+      if (inFlight.length > availableParallelism()) yield* takeFirst(inFlight);
+    }
+    while (inFlight.length > 0) yield* takeFirst(inFlight);
+  } finally {
+    await Promise.allSettled(inFlight);
+  }
+  const trailer = Buffer.alloc(8);
+  trailer.writeUInt32LE(checksum, 0);
+  trailer.writeUInt32LE(size % 2 ** 32, 4);
+  yield trailer;
+}
+
+/** Gives what became of the first piece, and frees it then. */
+async function* takeFirst(inFlight: Promise<Buffer[]>[]): AsyncGenerator<Buffer> {
+  const chunks = (await inFlight.shift()) ?? [];
+  yield* chunks;
+  // Several chunks may lie in one buffer.
+  for (const { buffer } of chunks) freeOutputBuffer(buffer, deflateChunkSize);
+}
+
+/** Compresses a piece; the chunks are the encoder's own output buffers, which nobody else has. */
+async function deflatePiece(
+  { bytes, last, release }: Piece,
+  level: number,
+  dictionary: Buffer | undefined,
+): Promise<Buffer[]> {
+  const encoder = createDeflateRaw({
+    level,
+    chunkSize: deflateChunkSize,
+    finishFlush: last ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
+    ...(dictionary === undefined ? {} : { dictionary }),
+  });
+  const chunks: Buffer[] = [];
+  await new Promise<void>((resolve, reject) => {
+    encoder.on('data', (chunk: Buffer) => chunks.push(chunk));
+    encoder.on('end', resolve).on('error', reject).end(bytes);
+  });
+  release();
+  return chunks;
+}
+
+/** RFC 1952: no flags, no time, the operating system unknown. */
+function gzipHeader(level: number): Buffer {
+  const slowest = 2;
+  const fastest = 4;
+  const extraFlags = level === 9 ? slowest : level === 1 ? fastest : 0;
+  return Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, extraFlags, 0xff]);
+}
+
+async function* zstd(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer> {
+  const encoder = createZstdCompress({
+    chunkSize: zstdChunkSize,
+    params: { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1 },
+  });
+  // A failure of the tar destroys the encoder with its error, which the loop then throws.
+  const feeding = feed(tar, encoder).catch((error: unknown) => {
+    encoder.destroy(error instanceof Error ? error : new Error(String(error)));
+  });
+  try {
+    for await (const chunk of encoder) yield chunk;
+  } finally {
+    encoder.destroy();
+    await feeding;
+  }
+}
+
+/** Writes a tar chunk by chunk: the next one is asked for when the encoder is done with the one before. */
+async function feed(tar: AsyncIterable<Buffer>, encoder: Transform): Promise<void> {
+  for await (const chunk of tar) {
+    await new Promise<void>((resolve, reject) => {
+      encoder.write(chunk, (error) => (error ? reject(error) : resolve()));
+    });
+  }
+  encoder.end();
 }

@@ -1,4 +1,4 @@
-import type { Logger } from '../../shared/log.ts';
+import type { Logger } from '../../shared/logger.ts';
 import type { Secret } from '../../shared/secret.ts';
 
 /** Where credentials for a registry come from. */

@@ -1,4 +1,4 @@
-import { isDigest, type Digest } from './digest.ts';
+import { type Digest, isDigest } from './digest.ts';
 import { RegistryError } from './errors.ts';
 
 /** A name in a registry, in canonical form (Docker Hub's defaults filled in). */
@@ -150,3 +150,6 @@ function checkRepository(path: string, refuse: Refuse): void {
     }
   }
 }
+
+/** A tag, or the digest of a manifest. */
+export type Selector = { readonly tag: string } | { readonly digest: Digest };

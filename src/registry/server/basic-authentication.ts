@@ -1,6 +1,7 @@
-import { timingSafeEqual } from 'node:crypto';
+import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import type { Secret } from '../../shared/secret.ts';
-import { createFingerprint, createPasswordCheck, readHtpasswd, type CheckPassword } from './htpasswd.ts';
+import { RegistryError } from '../model/errors.ts';
 import { PasswordHasher } from './password-hasher.ts';
 import { ProtocolError } from './protocol-error.ts';
 
@@ -59,4 +60,118 @@ async function fromFile(path: string, resources: AsyncDisposableStack): Promise<
   const hashes = await readHtpasswd(path);
   const hasher = resources.use(new PasswordHasher());
   return createPasswordCheck(hashes, (password, hash) => hasher.compare(password, hash));
+}
+
+/** Tells whether a user has a password. @throws ProtocolError 429 */
+export type CheckPassword = (user: string, password: string) => Promise<boolean>;
+
+/** Tells whether a password has a bcrypt hash. */
+export type CompareHash = (password: string, hash: string) => Promise<boolean>;
+
+const bcryptHash = /^\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}$/;
+
+/** What a password is compared with when the file names nobody: the cost that htpasswd and others use today. */
+const nobody = `$2b$10$${'.'.repeat(53)}`;
+
+/** Passwords that are being compared or wait for it. More are refused: each takes tenths of a second. */
+const maxComparisons = 16;
+
+/** Seconds after which a client that was refused may come again. */
+const retryAfter = 2;
+
+/** Pairs of user and password that are remembered as right. */
+const maxVerified = 1000;
+
+/**
+ * Makes the check of passwords for users with bcrypt hashes. A password that was right is not compared again, and
+ * equal ones at the same time are compared once. An unknown user costs a comparison as a known one does.
+ */
+export function createPasswordCheck(
+  hashes: ReadonlyMap<string, string>,
+  compare: CompareHash,
+): CheckPassword {
+  const fingerprint = createFingerprint();
+  const decoys = [...hashes.values()];
+  const verified = new Set<string>();
+  const running = new Map<string, Promise<boolean>>();
+
+  async function verify(key: string, { user, password }: Credentials): Promise<boolean> {
+    const hash = hashes.get(user);
+    // The hash of one of the users, always the same one, so that the cost tells nothing where costs differ.
+    const decoy = decoys[fingerprint(user, '').readUInt32BE() % decoys.length] ?? nobody;
+    const matches = await compare(password, hash ?? decoy);
+    if (hash === undefined || !matches) return false;
+    if (verified.size >= maxVerified) verified.clear();
+    verified.add(key);
+    return true;
+  }
+
+  return async (user, password) => {
+    const key = fingerprint(user, password).toString('base64');
+    if (verified.has(key)) return true;
+    const same = running.get(key);
+    if (same !== undefined) return same;
+    if (running.size >= maxComparisons) throw tooMany();
+    const check = verify(key, { user, password }).finally(() => running.delete(key));
+    running.set(key, check);
+    return check;
+  };
+}
+
+interface Credentials {
+  readonly user: string;
+  readonly password: string;
+}
+
+/** Makes a keyed hash, so that comparing takes the same time wherever the difference lies. */
+function createFingerprint(): (user: string, password: string) => Buffer {
+  const key = randomBytes(32);
+  return (user, password) =>
+    createHmac('sha256', key)
+      .update(JSON.stringify([user, password]))
+      .digest();
+}
+
+/** Reads the users of an htpasswd file with their hashes. @throws RegistryError INVALID_CONFIGURATION */
+async function readHtpasswd(path: string): Promise<Map<string, string>> {
+  let text;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch {
+    throw new RegistryError({
+      code: 'INVALID_CONFIGURATION',
+      message: `The password file ${path} cannot be read`,
+      hint: 'Name a file made with htpasswd -B.',
+      facts: { path },
+    });
+  }
+  return parseHtpasswd(text, path);
+}
+
+function parseHtpasswd(text: string, path: string): Map<string, string> {
+  const hashes = new Map<string, string>();
+  for (const [index, line] of text.split(/\r?\n/).entries()) {
+    if (line.trim() === '' || line.startsWith('#')) continue;
+    const colon = line.indexOf(':');
+    const hash = line.slice(colon + 1).trim();
+    if (colon < 1 || !bcryptHash.test(hash)) {
+      throw new RegistryError({
+        code: 'INVALID_CONFIGURATION',
+        message: `Line ${index + 1} of ${path} is not a user with a bcrypt hash`,
+        hint: 'Make the file with htpasswd -B.',
+        facts: { path, line: index + 1 },
+      });
+    }
+    hashes.set(line.slice(0, colon), hash);
+  }
+  return hashes;
+}
+
+function tooMany(): ProtocolError {
+  return new ProtocolError({
+    status: 429,
+    code: 'TOOMANYREQUESTS',
+    message: 'too many passwords wait to be checked',
+    headers: { 'retry-after': String(retryAfter) },
+  });
 }

@@ -1,8 +1,7 @@
 import { open } from 'node:fs/promises';
 import { pipeline } from 'node:stream/promises';
 import type { Digest } from '../model/digest.ts';
-import { parseRange } from './byte-range.ts';
-import { methodNotAllowed, sendEmpty, type Exchange } from './exchange.ts';
+import { type Exchange, methodNotAllowed, parseRange, sendEmpty } from './exchange.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { isFileError, unlinkBlob } from './storage.ts';
 

@@ -5,20 +5,18 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http';
-import type { Logger } from '../../shared/log.ts';
-import { silentLogger } from '../../shared/log.ts';
+import { type Logger, silentLogger } from '../../shared/logger.ts';
 import { RegistryError } from '../model/errors.ts';
-import { createAuthenticate, type Authenticate, type BasicAuthentication } from './basic-authentication.ts';
+import { type Authenticate, type BasicAuthentication, createAuthenticate } from './basic-authentication.ts';
 import { handleBlob } from './blobs.ts';
-import { handleCatalog } from './catalog.ts';
-import { methodNotAllowed, sendEmpty, type Exchange, type RegistryContext } from './exchange.ts';
-import { handleReferrers, handleTags } from './listings.ts';
+import { type Exchange, methodNotAllowed, type RegistryContext, sendEmpty } from './exchange.ts';
+import { handleCatalog, handleReferrers, handleTags } from './listings.ts';
 import { ManifestStore } from './manifest-store.ts';
 import { handleManifest } from './manifests.ts';
 import { ProtocolError, sendProtocolError } from './protocol-error.ts';
 import { parseRoute } from './route.ts';
-import { isFileError, storageLayout } from './storage.ts';
 import { openStorageRoot } from './storage-root.ts';
+import { isFileError, storageLayout } from './storage.ts';
 import { UploadSessions } from './upload-session.ts';
 import { handleUpload, handleUploads } from './uploads.ts';
 

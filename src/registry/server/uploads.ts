@@ -1,6 +1,5 @@
 import type { Digest } from '../model/digest.ts';
-import { parseChunkRange } from './byte-range.ts';
-import { methodNotAllowed, sendEmpty, type Exchange } from './exchange.ts';
+import { type Exchange, methodNotAllowed, parseChunkRange, sendEmpty } from './exchange.ts';
 import { ProtocolError } from './protocol-error.ts';
 import { checkDigest, checkName, uploadUnknown } from './route.ts';
 import { commitBlob, linkBlob } from './storage.ts';

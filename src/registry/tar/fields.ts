@@ -65,7 +65,7 @@ export function parseNumber(block: Buffer, start: number, end: number): number {
 }
 
 /** Parses an octal field with spaces and NULs around it. An empty one is 0. NaN when malformed. */
-export function parseOctal(block: Buffer, start: number, end: number): number {
+function parseOctal(block: Buffer, start: number, end: number): number {
   let from = start;
   let to = end;
   while (from < to && isBlank(block[from])) from++;

@@ -1,14 +1,12 @@
 import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
 import type { ByteCursor } from './byte-cursor.ts';
-import type { TarEntryHeader, TarEntryType } from './entry.ts';
+import { cleanPath, type TarEntryHeader, type TarEntryType } from './entry.ts';
 import { blockSize, decodeText, paddingOf, parseText } from './fields.ts';
-import { parseHeader, type BlockHeader } from './header.ts';
-import { cleanPath } from './path.ts';
-import { findOverlayAttribute } from './extended-attributes.ts';
-import { parseDecimal, parsePaxRecords, parsePaxTime } from './pax.ts';
+import { type BlockHeader, parseHeader } from './header.ts';
+import { findOverlayAttribute, parseDecimal, parsePaxRecords, parsePaxTime } from './pax.ts';
 
 /** Bytes that a PAX header or a GNU long name may have: the limit of Go's archive/tar and of libarchive. */
-export const maxExtensionSize = 1024 * 1024;
+const maxExtensionSize = 1024 * 1024;
 
 const zeroBlock = Buffer.alloc(blockSize);
 const noRecords: ReadonlyMap<string, Buffer> = new Map();

@@ -1,12 +1,11 @@
-import { RegistryError } from '../model/errors.ts';
+import { chunkPieces } from '../../shared/chunks.ts';
 import { discardBody } from '../http/response-body.ts';
 import type { HttpResponse } from '../http/transport.ts';
-import { chunkPieces } from '../layer/pieces.ts';
+import { RegistryError } from '../model/errors.ts';
 import type { Descriptor } from '../model/manifest.ts';
-import { checkEmpty, checkStoredDigest } from './answer.ts';
-import { blobContext, send, type Endpoint } from './endpoint.ts';
+import { checkEmpty, checkStoredDigest, uploadLocation, withDigest } from './response.ts';
+import { blobContext, type Endpoint, send } from './endpoint.ts';
 import { backOff, isTransient } from './retry.ts';
-import { uploadLocation, withDigest } from './upload-location.ts';
 import type { UploadSession } from './upload-session.ts';
 
 /** Tries in a row in which the registry takes no further byte. */

@@ -3,7 +3,7 @@ import { RegistryError } from '../model/errors.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import type { Descriptor } from '../model/manifest.ts';
 import { checkNotPage, checkStatus } from '../http/response-error.ts';
-import { contentLength } from './answer.ts';
+import { contentLength } from './response.ts';
 import { BlobStream, digestMismatch, type BlobSource } from './blob-stream.ts';
 import { blobContext, endpointUrl, send, type Endpoint } from './endpoint.ts';
 

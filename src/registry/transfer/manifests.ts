@@ -4,7 +4,7 @@ import { RegistryError } from '../model/errors.ts';
 import { discardBody } from '../http/response-body.ts';
 import { checkNotPage, checkStatus, responseError, type ResponseContext } from '../http/response-error.ts';
 import type { HttpResponse } from '../http/transport.ts';
-import type { Selector } from '../model/selector.ts';
+import type { Selector } from '../model/reference.ts';
 import type { Descriptor, RawManifest } from '../model/manifest.ts';
 import { maxManifestSize } from '../model/json.ts';
 import { parseManifest } from '../model/parse-manifest.ts';
@@ -14,7 +14,7 @@ import {
   manifestAccept,
   normalizeMediaType,
 } from '../model/media-types.ts';
-import { checkEmpty, checkStoredDigest, contentLength, readBody, statedDigest } from './answer.ts';
+import { checkEmpty, checkStoredDigest, contentLength, readBody, statedDigest } from './response.ts';
 import { endpointUrl, send, type Actions, type Endpoint } from './endpoint.ts';
 
 /** Statuses of registries that do not answer HEAD for manifests. */

@@ -1,7 +1,8 @@
 import { sleep } from '../../shared/abortable.ts';
-import { isTransientStatus } from '../../shared/http-retry.ts';
-import { RegistryError } from '../model/errors.ts';
+import { isTransientStatus } from '../../shared/backoff.ts';
+import type { Logger } from '../../shared/logger.ts';
 import { isTransient as isTransientNetworkError } from '../http/network-error.ts';
+import { RegistryError } from '../model/errors.ts';
 
 /** Milliseconds between tries, as far as the registry does not ask for more. */
 const maxDelay = 10_000;
@@ -44,4 +45,15 @@ export async function backOff({ attempt, delay, signal, error, onRetry }: BackOf
   const wait = Math.max(Math.min(delay * 2 ** (attempt - 1), maxDelay), retryAfter(error));
   onRetry(error, wait);
   await sleep(wait, signal);
+}
+
+/** Logs that transfers are tried again: the first as a warning, so that nobody wonders about the wait. */
+export function announceRetries(logger: Logger, repository: string): RetryListener {
+  let warned = false;
+  return (error, milliseconds) => {
+    const level = warned ? 'debug' : 'warn';
+    warned = true;
+    const { status, reason } = error instanceof RegistryError ? error.facts : {};
+    logger[level]('Trying a transfer again', { repository, reason: status ?? reason, milliseconds });
+  };
 }

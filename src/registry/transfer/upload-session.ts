@@ -1,12 +1,11 @@
-import type { Digest } from '../model/digest.ts';
-import type { HttpResponse } from '../http/transport.ts';
 import { discardBody } from '../http/response-body.ts';
-import { checkEmpty, checkStoredDigest } from './answer.ts';
-import { blobContext, endpointUrl, scopeOf, send, type Endpoint } from './endpoint.ts';
-import { uploadLocation } from './upload-location.ts';
+import type { HttpResponse } from '../http/transport.ts';
+import type { Digest } from '../model/digest.ts';
+import { checkEmpty, checkStoredDigest, uploadLocation } from './response.ts';
+import { blobContext, type Endpoint, endpointUrl, scopeOf, send } from './endpoint.ts';
 
 /** Bytes of a chunk that registries are known to accept (GitHub's refuses more than 4 MiB). */
-export const preferredChunkSize = 4 * 1024 * 1024;
+const preferredChunkSize = 4 * 1024 * 1024;
 
 /** Bytes of the largest chunk that a registry may ask for: one chunk is held in memory. */
 const maxChunkSize = 64 * 1024 * 1024;
@@ -89,7 +88,7 @@ export async function cancelSession(endpoint: Endpoint, session: UploadSession):
 const cancelPatience = 5000;
 
 /** The chunk size that a registry's answer asks for. */
-export function chunkSizeOf(response: HttpResponse): number {
+function chunkSizeOf(response: HttpResponse): number {
   const asked = Number(response.headers['oci-chunk-min-length'] ?? 0);
   if (!Number.isSafeInteger(asked)) return preferredChunkSize;
   return Math.min(Math.max(asked, preferredChunkSize), maxChunkSize);

@@ -1,20 +1,18 @@
-import { RegistryError } from '../model/errors.ts';
 import { checkNotPage } from '../http/response-error.ts';
-
+import { RegistryError } from '../model/errors.ts';
 import type { Descriptor } from '../model/manifest.ts';
-import { checkEmpty, checkStoredDigest, contentLength } from './answer.ts';
+import { checkEmpty, checkStoredDigest, contentLength, withDigest } from './response.ts';
 import { uploadChunked } from './chunked-upload.ts';
-import { blobContext, endpointUrl, send, type Actions, type Endpoint } from './endpoint.ts';
+import { type Actions, blobContext, type Endpoint, endpointUrl, send } from './endpoint.ts';
 import { backOff, isTransient } from './retry.ts';
-import { withDigest } from './upload-location.ts';
+import { UploadContent } from './upload-content.ts';
 import {
   cancelSession,
   mountBlob,
-  openSession,
   type MountSource,
+  openSession,
   type UploadSession,
 } from './upload-session.ts';
-import { UploadContent } from './upload-content.ts';
 
 /** How a blob came to be in the destination. */
 export type BlobOutcome =

@@ -1,5 +1,5 @@
 import { tmpdir } from 'node:os';
-import { createTemporaryFile, type TemporaryFile } from '../../shared/temporary-file.ts';
+import { createTemporaryFile, type TemporaryFile } from '../../shared/temporary.ts';
 import { SignerError } from '../model/errors.ts';
 
 /** What is wrong, by the code of the system. Other errors of the system keep their own words. */

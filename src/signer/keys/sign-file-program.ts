@@ -1,10 +1,9 @@
+import { type ByteSource, fileSource } from '../../shared/byte-source.ts';
 import type { Secret } from '../../shared/secret.ts';
+import type { SignerIdentifierForm } from '../cms/signer.ts';
+import { openTemporaryFile, usingTemporaryFiles } from '../files/temporary-files.ts';
 import { SignerError } from '../model/errors.ts';
 import type { HashAlgorithm } from '../model/hash.ts';
-import type { SignerIdentifierForm } from '../cms/signer.ts';
-import type { ByteSource } from '../../shared/byte-source.ts';
-import { fileSource } from '../../shared/file-source.ts';
-import { openTemporaryFile, usingTemporaryFiles } from '../files/temporary-files.ts';
 
 export interface SignFileProgramOptions {
   /** Path of the kernel tree's sign-file. */

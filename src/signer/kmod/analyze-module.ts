@@ -1,11 +1,10 @@
 import type { X509Certificate } from 'node:crypto';
+import { type ByteSource, sliceSource } from '../../shared/byte-source.ts';
 import { SignerError } from '../model/errors.ts';
 import type { HashAlgorithm } from '../model/hash.ts';
-import type { ByteSource } from '../../shared/byte-source.ts';
+import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../model/module.ts';
 import { detectModuleCompression, isModuleName, unpackModule } from './compression.ts';
 import { ContentDigests } from './content-digest.ts';
-import { sliceSource } from '../../shared/file-source.ts';
-import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../model/module.ts';
 import { readModuleInfo } from './module-info.ts';
 import { readModuleLayout } from './trailer.ts';
 import { type ModuleVerdict, verifyModule } from './verify-module.ts';

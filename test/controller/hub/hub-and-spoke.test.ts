@@ -21,11 +21,8 @@ import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { leases } from '../../../src/controller/runtime/leader/lease.ts';
 import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
-import { silentLogger } from '../../../src/shared/log.ts';
-import {
-  createTemporaryDirectory,
-  type TemporaryDirectory,
-} from '../../../src/shared/temporary-directory.ts';
+import { silentLogger } from '../../../src/shared/logger.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
 import type { ApiServer } from '../../support/api-server.ts';
 import { startControlPlane } from '../../support/cluster/control-plane.ts';
 import { fleetPrograms, spokeName, startFleet, type Fleet } from '../../support/hub/fleet.ts';

@@ -24,7 +24,7 @@ import {
   events,
   type KubernetesEvent,
 } from '../../../src/controller/runtime/event-recorder.ts';
-import { silentLogger } from '../../../src/shared/log.ts';
+import { silentLogger } from '../../../src/shared/logger.ts';
 import type { ApiServer } from '../../support/api-server.ts';
 import { installHubResources } from '../../support/hub/crds.ts';
 import { namespaces } from '../../support/namespaces.ts';

@@ -11,7 +11,7 @@ import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import type { RuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import type { ControllerOptions } from '../../../src/controller/runtime/controller.ts';
 import { EventRecorder } from '../../../src/controller/runtime/event-recorder.ts';
-import { silentLogger } from '../../../src/shared/log.ts';
+import { silentLogger } from '../../../src/shared/logger.ts';
 
 export interface RunControllerOptions {
   readonly images?: Partial<ImageRegistryOptions> | undefined;

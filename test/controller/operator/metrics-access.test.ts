@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { createMetricsAccess } from '../../../src/controller/operator/metrics-access.ts';
-import { silentLogger } from '../../../src/shared/log.ts';
+import { silentLogger } from '../../../src/shared/logger.ts';
 import { describeWith } from '../../support/programs.ts';
 import { answerJson, startFaultyServer, type FaultyServer } from '../runtime/faulty-server.ts';
 

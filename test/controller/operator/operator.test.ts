@@ -1,26 +1,22 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { get } from 'node:http';
-import { get as getSecurely } from 'node:https';
+import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
+import { get, type IncomingMessage } from 'node:http';
+import { get as getSecurely } from 'node:https';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { parseAllDocuments } from 'yaml';
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import type { IncomingMessage } from 'node:http';
+import { parseAllDocuments } from 'yaml';
 import { modules, preflightValidations } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { leases } from '../../../src/controller/runtime/leader/lease.ts';
-import {
-  createTemporaryDirectory,
-  type TemporaryDirectory,
-} from '../../../src/shared/temporary-directory.ts';
-import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
+import { finished } from '../../cli/run-program.ts';
+import { type ApiServer, apiServerPrograms, startApiServer } from '../../support/api-server.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
 import { freePort } from '../../support/processes.ts';
 import { describeWith } from '../../support/programs.ts';
-import { finished } from '../../cli/run-program.ts';
 import { logged, logOf, operatorProgram, startOperator } from './start-operator.ts';
 
 const namespace = 'default';

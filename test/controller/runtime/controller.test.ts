@@ -5,7 +5,7 @@ import { Controller } from '../../../src/controller/runtime/controller.ts';
 import { TerminalError } from '../../../src/controller/runtime/api/errors.ts';
 import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import type { ObjectKey } from '../../../src/controller/runtime/api/object-key.ts';
-import { silentLogger } from '../../../src/shared/log.ts';
+import { silentLogger } from '../../../src/shared/logger.ts';
 
 const backoff = { first: 1, limit: 4 };
 

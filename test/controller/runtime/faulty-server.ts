@@ -1,14 +1,13 @@
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
-import { stringify } from 'yaml';
-import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { stringify } from 'yaml';
 import { ApiClient, type ApiClientOptions } from '../../../src/controller/runtime/api/client.ts';
 import { createConnection } from '../../../src/controller/runtime/api/connection.ts';
 import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';
-import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { createAuthority } from '../../support/certificates.ts';
 
 /** What the server does with a request, once it has read it. */

@@ -10,7 +10,7 @@ import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
 import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { createClaimCache, createClaimPublisher } from '../../../src/controller/spoke/claim-publisher.ts';
 import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
-import { silentLogger } from '../../../src/shared/log.ts';
+import { silentLogger } from '../../../src/shared/logger.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { installHubResources } from '../../support/hub/crds.ts';
 import { describeWith } from '../../support/programs.ts';

@@ -7,10 +7,7 @@ import { jobs, modules, preflightValidations } from '../../../src/controller/obs
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
-import {
-  createTemporaryDirectory,
-  type TemporaryDirectory,
-} from '../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
 import { installHubResources } from '../../support/hub/crds.ts';

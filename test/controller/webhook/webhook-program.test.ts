@@ -9,7 +9,7 @@ import type { IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { secrets } from '../../../src/controller/observe/cluster/resources.ts';
 import { hubWebhookObjects, webhookObjects } from '../../../src/controller/webhook/webhook-objects.ts';
-import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { createAuthority, type CertificateFiles } from '../../support/certificates.ts';
 import { freePort } from '../../support/processes.ts';

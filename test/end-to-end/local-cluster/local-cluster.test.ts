@@ -3,10 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import {
-  createTemporaryDirectory,
-  type TemporaryDirectory,
-} from '../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { describeWith } from '../../support/programs.ts';
 import { operatorWorldPrograms } from '../operator-world.ts';
 

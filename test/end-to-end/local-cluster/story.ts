@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { kernelRelease } from '../../support/debian-kernel.ts';
 import { requireProgram } from '../../support/programs.ts';
 import { buildToolsArchive } from '../build-tools.ts';

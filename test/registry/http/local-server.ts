@@ -6,7 +6,7 @@ import {
 } from '../../../src/registry/http/registry-transport.ts';
 import { anonymousKeychain, type Keychain } from '../../../src/registry/credentials/keychain.ts';
 import type { RegistryOptions } from '../../../src/registry/model/options.ts';
-import type { Logger } from '../../../src/shared/log.ts';
+import type { Logger } from '../../../src/shared/logger.ts';
 import { portOf } from '../../support/token-server.ts';
 
 /** What a server saw. */

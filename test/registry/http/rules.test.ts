@@ -1,17 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { printable } from '../../../src/shared/printable.ts';
-import { retryDelay } from '../../../src/registry/http/retry-delay.ts';
+import { retryDelay } from '../../../src/registry/http/with-retry.ts';
 import {
   mergeScopes,
   readsOnly,
   repositoryOf,
   scopeKey,
   scopesOf,
-} from '../../../src/registry/http/scopes.ts';
+} from '../../../src/registry/http/challenge.ts';
 import { expiry } from '../../../src/registry/http/token.ts';
-import { warningsOf } from '../../../src/registry/http/with-warnings.ts';
-import { parseRetryAfter } from '../../../src/shared/http-retry.ts';
+import { warningsOf } from '../../../src/registry/http/with-log.ts';
+import { parseRetryAfter } from '../../../src/shared/backoff.ts';
 
 const now = Date.parse('2026-11-20T12:00:00Z');
 

@@ -7,13 +7,12 @@ import {
   fixedKeychain,
   type Keychain,
 } from '../../../src/registry/credentials/keychain.ts';
-import { createRegistryTransport } from '../../../src/registry/http/registry-transport.ts';
+import { createRegistryTransport, withLimit } from '../../../src/registry/http/registry-transport.ts';
 import { readAtMost } from '../../../src/registry/http/response-body.ts';
 import { responseError } from '../../../src/registry/http/response-error.ts';
 import type { HttpResponse, Transport } from '../../../src/registry/http/transport.ts';
-import { withLimit } from '../../../src/registry/http/with-limit.ts';
 import { withRetry } from '../../../src/registry/http/with-retry.ts';
-import { silentLogger } from '../../../src/shared/log.ts';
+import { silentLogger } from '../../../src/shared/logger.ts';
 import { Secret } from '../../../src/shared/secret.ts';
 import { freePort } from '../../support/processes.ts';
 import { connect, rejection, rememberingLogger, startServer } from './local-server.ts';
@@ -327,38 +326,6 @@ describe('a token', () => {
     expect(asked).toEqual([['repository:a/b:pull'], ['special:x:*', 'repository:a/b:pull']]);
     expect(await get()).toBe('ok');
     expect(asked).toHaveLength(2);
-  });
-
-  it('with another scope in each challenge is not asked for without end', async () => {
-    let challenges = 0;
-    await using server = await startServer((request, response) => {
-      if (request.url?.startsWith('/token') === true) return response.end(JSON.stringify({ token: 't' }));
-      challenges += 1;
-      const challenge = `Bearer realm="/token",scope="special:${challenges}:*"`;
-      return response.writeHead(401, { 'www-authenticate': challenge }).end();
-    });
-    await using client = connect(server.host, { plainHttp: true });
-    const response = await client.transport({ method: 'GET', url: client.url('a/b/blobs/x') });
-    response.body.destroy();
-    expect([response.status, challenges]).toEqual([401, 9]);
-  });
-
-  it('for nobody is asked for to read, and never to push', async () => {
-    await using server = await startServer((request, response) => {
-      const { authorization } = request.headers;
-      if (request.url?.startsWith('/token') === true && authorization === undefined)
-        return response.end(JSON.stringify({ token: 'anonymous' }));
-      if (authorization === 'Bearer anonymous') return response.end('ok');
-      return response.writeHead(401, { 'www-authenticate': 'Bearer realm="/token"' }).end();
-    });
-    const credentials = fixedKeychain({ source: 'test', username: 'alice', password: new Secret('old') });
-    await using client = connect(server.host, { credentials, plainHttp: true });
-    const request = { method: 'GET', url: client.url('a/b/blobs/x') } as const;
-    const push = client.transport({ ...request, scopes: ['repository:a/b:pull,push'] });
-    expect(await rejection(push)).toMatchObject({ code: 'UNAUTHORIZED' });
-    const tokens = () => server.seen.filter(({ path }) => path.startsWith('/token'));
-    expect(tokens().map(({ authorization }) => authorization?.split(' ')[0])).toEqual(['Basic']);
-    expect(await text(await client.transport(request))).toBe('ok');
   });
 
   it('that was given by hand is sent as it is', async () => {

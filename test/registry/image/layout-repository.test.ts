@@ -1,19 +1,15 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, readdir, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, symlink, truncate, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { digestHex } from '../../../src/registry/model/digest.ts';
 import { LayoutRepository } from '../../../src/registry/image/layout-repository.ts';
+import { digestHex } from '../../../src/registry/model/digest.ts';
 import { ociMediaTypes } from '../../../src/registry/model/media-types.ts';
-import { parseImageLocation } from '../../../src/registry/image-location.ts';
-import { openRepository, selectorOf } from '../../../src/registry/open-repository.ts';
-import {
-  createTemporaryDirectory,
-  type TemporaryDirectory,
-} from '../../../src/shared/temporary-directory.ts';
+import { openRepository, parseImageLocation, selectorOf } from '../../../src/registry/open-repository.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { storeImage, storeManifest, withParents } from '../../support/images.ts';
 import { describeWith } from '../../support/programs.ts';
 import { describeBlob, noise } from '../transfer/transfer-server.ts';

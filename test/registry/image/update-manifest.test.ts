@@ -1,8 +1,7 @@
 import { describe, expect, test } from 'vitest';
-import { digestOf } from '../../../src/registry/model/digest.ts';
 import { parseImageConfig, updateImageConfig } from '../../../src/registry/image/config.ts';
-import { replaceChildren } from '../../../src/registry/image/update-index.ts';
-import { updateManifest } from '../../../src/registry/image/update-manifest.ts';
+import { replaceChildren, updateManifest } from '../../../src/registry/image/update-manifest.ts';
+import { digestOf } from '../../../src/registry/model/digest.ts';
 import type { ImageIndex, ImageManifest } from '../../../src/registry/model/manifest.ts';
 import { dockerMediaTypes, ociMediaTypes } from '../../../src/registry/model/media-types.ts';
 import { createRawManifest, parseManifest } from '../../../src/registry/model/parse-manifest.ts';

@@ -5,15 +5,18 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { compressLayer, type CompressionOptions } from '../../../src/registry/layer/compress.ts';
 import { decompressLayer, detectCompression } from '../../../src/registry/layer/decompress.ts';
-import { defaultLayerLimits } from '../../../src/registry/layer/layer.ts';
+import { defaultLayerLimits } from '../../../src/registry/layer/layer-source.ts';
 import { Overlay } from '../../../src/registry/layer/overlay.ts';
 import { scanLayer } from '../../../src/registry/layer/scan-layer.ts';
-import { writeLayer } from '../../../src/registry/layer/write-layer.ts';
-import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
+import {
+  type CompressionOptions,
+  compressLayer,
+  writeLayer,
+} from '../../../src/registry/layer/write-layer.ts';
 import type { Digest } from '../../../src/registry/model/digest.ts';
 import { RegistryError } from '../../../src/registry/model/errors.ts';
+import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { describeWith, requireProgram } from '../../support/programs.ts';
 import { collect, endOfArchive, entryBlocks, inChunks } from '../../support/tar-blocks.ts';
 

@@ -5,7 +5,7 @@ import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { RegistryError } from '../../../src/registry/model/errors.ts';
-import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { describeWith } from '../../support/programs.ts';
 import { writeLayout } from '../../support/tar-layout.ts';
 import { anyStack, filesOf, layerOf, overlayOf, tarOf } from '../../support/tar-stacks.ts';

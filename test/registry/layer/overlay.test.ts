@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { defaultOverlayLimits, type OverlayLimits } from '../../../src/registry/layer/overlay-limits.ts';
+import { defaultOverlayLimits, type OverlayLimits } from '../../../src/registry/layer/step-budget.ts';
 import { Overlay, type Resolution } from '../../../src/registry/layer/overlay.ts';
 import { anyPath, anyStack, filesOf, overlayOf } from '../../support/tar-stacks.ts';
 

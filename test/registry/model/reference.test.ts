@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { RegistryError } from '../../../src/registry/model/errors.ts';
-import { parseImageLocation } from '../../../src/registry/image-location.ts';
+import { parseImageLocation } from '../../../src/registry/open-repository.ts';
 import { formatReference, parseReference, type Reference } from '../../../src/registry/model/reference.ts';
 
 const hex = 'a3'.repeat(32);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { compareSync, hashSync } from 'bcryptjs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createPasswordCheck } from '../../../src/registry/server/htpasswd.ts';
+import { createPasswordCheck } from '../../../src/registry/server/basic-authentication.ts';
 import { finished, startProgram } from '../../cli/run-program.ts';
 
 const hashes = new Map([

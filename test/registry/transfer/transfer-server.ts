@@ -6,7 +6,7 @@ import { fixedKeychain } from '../../../src/registry/credentials/keychain.ts';
 import { digestOf } from '../../../src/registry/model/digest.ts';
 import { RemoteRepository } from '../../../src/registry/image/remote-repository.ts';
 import type { Descriptor } from '../../../src/registry/model/manifest.ts';
-import type { Logger } from '../../../src/shared/log.ts';
+import type { Logger } from '../../../src/shared/logger.ts';
 import { Secret } from '../../../src/shared/secret.ts';
 import { startServer, type LocalServer } from '../http/local-server.ts';
 

@@ -1,10 +1,9 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
+import { uploadLocation, withDigest } from '../../../src/registry/transfer/response.ts';
 import type { BlobOutcome } from '../../../src/registry/transfer/upload.ts';
-import { uploadLocation, withDigest } from '../../../src/registry/transfer/upload-location.ts';
-import type { LocalServer } from '../http/local-server.ts';
-import { rememberingLogger, rejection } from '../http/local-server.ts';
-import { describeBlob, noise, openRemote, startExchange, type Exchange } from './transfer-server.ts';
+import { type LocalServer, rejection, rememberingLogger } from '../http/local-server.ts';
+import { describeBlob, type Exchange, noise, openRemote, startExchange } from './transfer-server.ts';
 
 const blob = noise(9_000_000);
 const descriptor = describeBlob(blob);

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { signReportText } from '../../../src/cli/output/sign-report.ts';
 import type { ImageManifest } from '../../../src/registry/model/manifest.ts';
 import { decompressLayer } from '../../../src/registry/layer/decompress.ts';
-import { defaultLayerLimits } from '../../../src/registry/layer/layer.ts';
+import { defaultLayerLimits } from '../../../src/registry/layer/layer-source.ts';
 import { readTar } from '../../../src/registry/tar/reader.ts';
 import { signImage } from '../../../src/signer/sign-image.ts';
 import { storeImage, withParents } from '../../support/images.ts';

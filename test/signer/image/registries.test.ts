@@ -1,15 +1,14 @@
-import { afterAll, beforeAll, expect, it } from 'vitest';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { RegistryClient } from '../../../src/registry/image/client.ts';
-import { parseImageLocation } from '../../../src/registry/image-location.ts';
-import { openRepository } from '../../../src/registry/open-repository.ts';
+import { openRepository, parseImageLocation } from '../../../src/registry/open-repository.ts';
 import { Secret } from '../../../src/shared/secret.ts';
 import { signImage } from '../../../src/signer/sign-image.ts';
 import { verifyImage } from '../../../src/signer/verify-image.ts';
 import { storeImage, withParents } from '../../support/images.ts';
-import { describeEachRegistry, testUser, type TestRegistry } from '../../support/registries.ts';
+import { describeEachRegistry, type TestRegistry, testUser } from '../../support/registries.ts';
 import { createTestKey, helloModule, type TestKey } from '../../support/signing.ts';
 
 let folder: string;

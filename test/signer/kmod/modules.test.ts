@@ -7,25 +7,24 @@ import { isDeepStrictEqual, promisify } from 'node:util';
 import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { SignerError } from '../../../src/signer/model/errors.ts';
+import { bufferSource, type ByteSource, fileSource, sliceSource } from '../../../src/shared/byte-source.ts';
+import type { Signer } from '../../../src/signer/cms/signer.ts';
 import { generateKeyPair } from '../../../src/signer/keygen.ts';
 import { loadSigner } from '../../../src/signer/keys/load-signer.ts';
-import type { Signer } from '../../../src/signer/cms/signer.ts';
 import { analyzeModule } from '../../../src/signer/kmod/analyze-module.ts';
-import { bufferSource, type ByteSource } from '../../../src/shared/byte-source.ts';
 import {
   detectModuleCompression,
   isModuleName,
   packModule,
   unpackModule,
 } from '../../../src/signer/kmod/compression.ts';
-import { fileSource, sliceSource } from '../../../src/shared/file-source.ts';
-import type { ModuleCompression } from '../../../src/signer/model/module.ts';
 import { readModuleInfo } from '../../../src/signer/kmod/module-info.ts';
 import { createModuleSignature } from '../../../src/signer/kmod/module-signature.ts';
 import { decideSignAction } from '../../../src/signer/kmod/sign-action.ts';
 import { encodeTrailer, readModuleLayout } from '../../../src/signer/kmod/trailer.ts';
 import { verifyModule } from '../../../src/signer/kmod/verify-module.ts';
+import { SignerError } from '../../../src/signer/model/errors.ts';
+import type { ModuleCompression } from '../../../src/signer/model/module.ts';
 import { unpackedPackagePath } from '../../secure-boot/packages.ts';
 import { kernelRelease } from '../../support/debian-kernel.ts';
 import { describeWith, requireAll } from '../../support/programs.ts';

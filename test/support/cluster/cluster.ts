@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../api-server.ts';
 import { createAuthority } from '../certificates.ts';
 import { startControlPlane } from './control-plane.ts';

@@ -6,7 +6,7 @@ import { Informer, type CacheEvent } from '../../../src/controller/runtime/cache
 import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { listPages } from '../../../src/controller/runtime/api/list.ts';
 import { nodes, pods, type Pod } from '../../../src/controller/observe/cluster/resources.ts';
-import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import type { CertificateFiles } from '../certificates.ts';
 import { ImageStore } from './image-store.ts';
 import type { LocalImage } from './images.ts';

@@ -4,7 +4,7 @@ import { managedClusters } from '../../../src/controller/hub/fleet/resources.ts'
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
 import { Controller } from '../../../src/controller/runtime/controller.ts';
-import { silentLogger } from '../../../src/shared/log.ts';
+import { silentLogger } from '../../../src/shared/logger.ts';
 
 /** Claims that Open Cluster Management passes on by default. */
 const maxClaims = 20;

@@ -1,5 +1,5 @@
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { createTemporaryDirectory } from '../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { namespaces } from '../namespaces.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../api-server.ts';
 import type { RunningProcess } from '../processes.ts';

@@ -1,5 +1,5 @@
 import { labelKeys } from '../../../builder/labels.ts';
-import type { Logger } from '../../../shared/log.ts';
+import type { Logger } from '../../../shared/logger.ts';
 import { projectJob, projectPod, type JobFacts, type PodFacts } from '../../observe/cluster/projections.ts';
 import { jobs, pods, type CustomResource, type Job, type Pod } from '../../observe/cluster/resources.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';

@@ -1,4 +1,4 @@
-import type { Logger } from '../../../shared/log.ts';
+import type { Logger } from '../../../shared/logger.ts';
 import { nodeLabels } from '../../../builder/labels.ts';
 import type { CachedModule, ClusterCaches } from '../../observe/cluster/caches.ts';
 import { projectNode, type NodeFacts, type PodFacts } from '../../observe/cluster/projections.ts';

@@ -4,7 +4,7 @@ import { checkModuleSpec } from '../../../api/validation/module-spec.ts';
 import { summarizeViolations } from '../../../api/schema/violation.ts';
 import { labelKeys } from '../../../builder/labels.ts';
 import { KmmError } from '../../../shared/errors.ts';
-import type { Logger } from '../../../shared/log.ts';
+import type { Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { Informer, type InformerOptions } from '../../runtime/cache/informer.ts';
 import { keyOf, type KubernetesObject, type ObjectKey } from '../../runtime/api/object-key.ts';

@@ -7,7 +7,7 @@ import {
 import { kernelLabelValue } from '../../../builder/labels.ts';
 import { parseKernel } from '../../../builder/kernel.ts';
 import { KmmError } from '../../../shared/errors.ts';
-import type { Logger } from '../../../shared/log.ts';
+import type { Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { Informer } from '../../runtime/cache/informer.ts';
 import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';

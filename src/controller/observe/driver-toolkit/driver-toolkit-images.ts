@@ -1,5 +1,5 @@
 import { driverToolkitTable, type DriverToolkitTable } from '../../../builder/driver-toolkit.ts';
-import type { Logger } from '../../../shared/log.ts';
+import type { Logger } from '../../../shared/logger.ts';
 import type { CustomResource } from '../cluster/resources.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { Informer } from '../../runtime/cache/informer.ts';

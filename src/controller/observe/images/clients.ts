@@ -1,7 +1,7 @@
 import { anonymousKeychain } from '../../../registry/credentials/keychain.ts';
 import { pullSecretContentKeychain } from '../../../registry/credentials/pull-secret.ts';
 import { RegistryClient } from '../../../registry/image/client.ts';
-import type { Logger } from '../../../shared/log.ts';
+import type { Logger } from '../../../shared/logger.ts';
 import { accessKey, type ImageAccess } from './access.ts';
 
 /** Clients that nobody uses at the moment but whose connections and tokens are kept. */

@@ -5,7 +5,7 @@ import { readFileOfImage } from '../../../registry/image/read-file.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
 import { invalidReference, parseReference } from '../../../registry/model/reference.ts';
 import { KmmError } from '../../../shared/errors.ts';
-import { silentLogger, type Logger } from '../../../shared/log.ts';
+import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ImageLocation } from '../../../signer/image/read/platform-images.ts';
 import { certificateFingerprint } from '../../../signer/cms/certificates.ts';
 import { accessKey, type ImageAccess } from './access.ts';

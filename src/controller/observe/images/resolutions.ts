@@ -1,5 +1,5 @@
 import { Flights } from '../../../shared/flights.ts';
-import { Recent } from '../../../shared/recent.ts';
+import { Recent } from '../../../shared/lru.ts';
 import type { Admit } from './looks.ts';
 import type { ResolvedImage } from './resolve.ts';
 

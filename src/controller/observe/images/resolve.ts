@@ -2,7 +2,7 @@ import type { Digest } from '../../../registry/model/digest.ts';
 import { RegistryError } from '../../../registry/model/errors.ts';
 import { readImageConfig } from '../../../registry/image/config.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
-import type { Selector } from '../../../registry/model/selector.ts';
+import type { Selector } from '../../../registry/model/reference.ts';
 import type { Manifest } from '../../../registry/model/manifest.ts';
 import { isImageConfigType } from '../../../registry/model/media-types.ts';
 import { isUnknownPlatform, normalizePlatform } from '../../../registry/model/platform.ts';

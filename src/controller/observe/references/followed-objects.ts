@@ -1,5 +1,5 @@
 import { whenAborted } from '../../../shared/abortable.ts';
-import type { Logger } from '../../../shared/log.ts';
+import type { Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { formatKey, type KubernetesObject, type ObjectKey } from '../../runtime/api/object-key.ts';
 import type { ReferenceSource } from './kept.ts';

@@ -1,5 +1,5 @@
 import type { PullSecretContent } from '../../../registry/credentials/pull-secret.ts';
-import { silentLogger, type Logger } from '../../../shared/log.ts';
+import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import type { KubernetesObject, ObjectKey } from '../../runtime/api/object-key.ts';
 import { FollowedObjects } from './followed-objects.ts';

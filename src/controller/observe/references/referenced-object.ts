@@ -1,4 +1,4 @@
-import type { Logger } from '../../../shared/log.ts';
+import type { Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { Informer } from '../../runtime/cache/informer.ts';
 import { isApiError } from '../../runtime/api/errors.ts';

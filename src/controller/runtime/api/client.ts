@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import * as z from 'zod';
-import { parseRetryAfter } from '../../../shared/http-retry.ts';
+import { parseRetryAfter } from '../../../shared/backoff.ts';
 import { ApiError } from './errors.ts';
 import { objectSchema, type KubernetesObject, type ObjectKey } from './object-key.ts';
 import { apiVersionOf, pathOf, type Resource } from './resource.ts';

@@ -1,5 +1,5 @@
 import { abortable } from '../../../shared/abortable.ts';
-import { silentLogger, type Logger } from '../../../shared/log.ts';
+import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../api/client.ts';
 import type { Selection } from '../api/list.ts';
 import type { BackoffLimits } from '../../../shared/backoff.ts';

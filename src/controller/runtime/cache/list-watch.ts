@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { Logger } from '../../../shared/log.ts';
+import type { Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../api/client.ts';
 import { listPages, type Selection } from '../api/list.ts';
 import { watch } from '../api/watch.ts';

@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import { silentLogger, type Logger } from '../../../shared/log.ts';
+import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../api/client.ts';
 import { pause, withJitter } from '../../../shared/backoff.ts';
 import { isApiError } from '../api/errors.ts';

@@ -2,7 +2,7 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Secret } from '../../../shared/secret.ts';
-import type { Logger } from '../../../shared/log.ts';
+import type { Logger } from '../../../shared/logger.ts';
 import { configurationError } from '../../configuration/errors.ts';
 import { pause } from '../../../shared/backoff.ts';
 import type { ServerCertificate } from './server-certificate.ts';

@@ -1,8 +1,7 @@
 import pLimit from 'p-limit';
+import { type ImageRepository, tagForDigest } from '../../../registry/image/repository.ts';
 import type { Digest } from '../../../registry/model/digest.ts';
 import { RegistryError } from '../../../registry/model/errors.ts';
-import type { ImageRepository } from '../../../registry/image/repository.ts';
-import { tagForDigest } from '../../../registry/image/tagged-referrers.ts';
 import type { SourceAttachment } from '../../model/report.ts';
 import { isChanged, type PlanNode } from './plan-tree.ts';
 

@@ -1,9 +1,8 @@
-import type { Digest } from '../../../registry/model/digest.ts';
-import { describedByChild } from '../../../registry/image/child-description.ts';
-import { classifyManifest } from '../../../registry/image/classify.ts';
+import { classifyManifest, describedByChild } from '../../../registry/image/classify.ts';
 import type { ImageConfig } from '../../../registry/image/config.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
+import type { Digest } from '../../../registry/model/digest.ts';
 import type {
   ChildDescriptor,
   ImageIndex,
@@ -14,6 +13,9 @@ import { formatPlatform, isUnknownPlatform, type Platform } from '../../../regis
 import type { FilePattern } from '../../model/patterns.ts';
 import type { ProgressListener, SignMode } from '../../model/report.ts';
 import { LayerStore } from '../read/layer-store.ts';
+import { isAskedFor } from '../read/platform-images.ts';
+import { scanImage, type ScanResult } from '../read/scan.ts';
+import type { Spool } from '../read/spool.ts';
 import { EarlySignatures } from './early-signatures.ts';
 import type { ModuleSigning } from './module-signing.ts';
 import { checkOstreeLinks } from './ostree.ts';
@@ -21,13 +23,10 @@ import {
   changes,
   moduleWarnings,
   planModules,
-  prepareModule,
   type PlannedModule,
   type Prepared,
+  prepareModule,
 } from './plan-modules.ts';
-import { scanImage, type ScanResult } from '../read/scan.ts';
-import type { Spool } from '../read/spool.ts';
-import { isAskedFor } from '../read/platform-images.ts';
 
 /** One image of one platform, read and decided upon. */
 export interface ImagePlan {

@@ -1,6 +1,6 @@
 import type { PackedEntry } from '../../../registry/tar/pack.ts';
 import type { TarEntryHeader } from '../../../registry/tar/entry.ts';
-import { isContentAttribute } from '../../../registry/tar/extended-attributes.ts';
+import { isContentAttribute } from '../../../registry/tar/pax.ts';
 import { namesOutsideOstree } from '../plan/ostree.ts';
 import type { SignedModule } from './sign-modules.ts';
 import { parentsOf } from '../read/scan.ts';

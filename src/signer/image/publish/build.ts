@@ -1,7 +1,7 @@
 import { ignoreRejection } from '../../../shared/abortable.ts';
 import type { Digest } from '../../../registry/model/digest.ts';
-import { staleAnnotations } from '../../../registry/image/child-description.ts';
-import { replaceChildren, type ChildReplacement } from '../../../registry/image/update-index.ts';
+import { staleAnnotations } from '../../../registry/image/classify.ts';
+import { replaceChildren, type ChildReplacement } from '../../../registry/image/update-manifest.ts';
 import type { Descriptor, ImageManifest, Manifest, RawManifest } from '../../../registry/model/manifest.ts';
 import { layerMediaType } from '../../../registry/model/media-types.ts';
 import type { ProgressListener, SignMode } from '../../model/report.ts';

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { defaultLayerLimits } from '../../../registry/layer/layer.ts';
+import { defaultLayerLimits } from '../../../registry/layer/layer-source.ts';
 import { scanLayer } from '../../../registry/layer/scan-layer.ts';
 import type { TarEntry } from '../../../registry/tar/entry.ts';
 import { SignerError } from '../../model/errors.ts';

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { RegistryError } from '../../../registry/model/errors.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
 import type { Descriptor, Manifest, RawManifest } from '../../../registry/model/manifest.ts';
-import { isElsewhere } from '../../../registry/image/open-layer.ts';
+import { isElsewhere } from '../../../registry/image/read-blob.ts';
 import { inParallel } from '../../../shared/parallel.ts';
 import type { ProgressListener } from '../../model/report.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';

@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import type { Replacement } from '../../../registry/tar/entry.ts';
-import { sliceSource } from '../../../shared/file-source.ts';
+import { sliceSource } from '../../../shared/byte-source.ts';
 import { isTokenUri } from '../../keys/reference.ts';
 import { runSignFile } from '../../keys/sign-file-program.ts';
 import { packModule } from '../../kmod/compression.ts';

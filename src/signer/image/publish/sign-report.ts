@@ -1,6 +1,6 @@
 import type { Digest } from '../../../registry/model/digest.ts';
 import type { Manifest } from '../../../registry/model/manifest.ts';
-import { contentAttributesOf } from '../../../registry/tar/extended-attributes.ts';
+import { contentAttributesOf } from '../../../registry/tar/pax.ts';
 import { formatPlatform } from '../../../registry/model/platform.ts';
 import type { HashAlgorithm } from '../../model/hash.ts';
 import type {

@@ -1,17 +1,20 @@
-import { staleAnnotations } from '../../../registry/image/child-description.ts';
-import { updateImageConfig, type ImageConfig, type WrittenConfig } from '../../../registry/image/config.ts';
+import { staleAnnotations } from '../../../registry/image/classify.ts';
+import { type ImageConfig, updateImageConfig, type WrittenConfig } from '../../../registry/image/config.ts';
 import { updateManifest } from '../../../registry/image/update-manifest.ts';
-import type { LayerCompression } from '../../../registry/model/media-types.ts';
 import type {
   Descriptor,
   ImageManifest,
   ManifestFamily,
   RawManifest,
 } from '../../../registry/model/manifest.ts';
-import { isNonDistributableLayerType, layerMediaType } from '../../../registry/model/media-types.ts';
+import {
+  isNonDistributableLayerType,
+  type LayerCompression,
+  layerMediaType,
+} from '../../../registry/model/media-types.ts';
 import type { SignMode } from '../../model/report.ts';
-import { signingAnnotations, type SigningFacts } from './annotations.ts';
 import { staleOstreeLabels } from '../plan/ostree.ts';
+import { signingAnnotations, type SigningFacts } from './annotations.ts';
 
 /** What the manifest and the configuration of a signed image are made from. */
 export interface SignedImageParts {

@@ -1,9 +1,9 @@
 import { RegistryError } from '../../../registry/model/errors.ts';
-import { describedByChild } from '../../../registry/image/child-description.ts';
+import { describedByChild } from '../../../registry/image/classify.ts';
 import { labelsOf, readImageConfig, type ImageConfig } from '../../../registry/image/config.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
-import { replaceChildren, type ChildReplacement } from '../../../registry/image/update-index.ts';
+import { replaceChildren, type ChildReplacement } from '../../../registry/image/update-manifest.ts';
 import type { ImageIndex, ImageManifest, Manifest } from '../../../registry/model/manifest.ts';
 import type { SignMode } from '../../model/report.ts';
 import {

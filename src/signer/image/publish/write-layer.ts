@@ -1,12 +1,12 @@
 import { ignoreRejection } from '../../../shared/abortable.ts';
-import type { TemporaryFile } from '../../../shared/temporary-file.ts';
+import type { TemporaryFile } from '../../../shared/temporary.ts';
 import { decompressLayer } from '../../../registry/layer/decompress.ts';
-import { defaultLayerLimits, type WrittenLayer } from '../../../registry/layer/layer.ts';
+import { defaultLayerLimits, type WrittenLayer } from '../../../registry/layer/layer-source.ts';
 import type { LayerCompression } from '../../../registry/model/media-types.ts';
 import { writeLayer } from '../../../registry/layer/write-layer.ts';
 import type { Replacement } from '../../../registry/tar/entry.ts';
 import { rewriteTar } from '../../../registry/tar/rewriter.ts';
-import { fileContent } from '../../../shared/file-source.ts';
+import { fileContent } from '../../../shared/byte-source.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 import { ChunkPipe } from './chunk-pipe.ts';
 

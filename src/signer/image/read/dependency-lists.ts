@@ -1,8 +1,7 @@
 import { posix } from 'node:path';
-import { RegistryError } from '../../../registry/model/errors.ts';
 import type { Overlay, OverlayFile } from '../../../registry/layer/overlay.ts';
-import { copyContent } from '../../../registry/tar/copy-content.ts';
-import type { TarEntry } from '../../../registry/tar/entry.ts';
+import { RegistryError } from '../../../registry/model/errors.ts';
+import { copyContent, type TarEntry } from '../../../registry/tar/entry.ts';
 import { isModuleName } from '../../kmod/compression.ts';
 import { isDependencyListName, pathsOfDependencyList } from '../../kmod/modules-dep.ts';
 import type { NamedFile } from './selection.ts';

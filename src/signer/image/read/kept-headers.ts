@@ -1,6 +1,6 @@
 import { RegistryError } from '../../../registry/model/errors.ts';
 import type { TarEntryHeader } from '../../../registry/tar/entry.ts';
-import { extendedAttributeName } from '../../../registry/tar/extended-attributes.ts';
+import { extendedAttributeName } from '../../../registry/tar/pax.ts';
 
 /** Bytes of PAX records of one entry that are kept: Linux allows 64 KiB for the values of an attribute. */
 const maxEntryBytes = 256 * 1024;

@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
 import { ignoreRejection } from '../../../shared/abortable.ts';
-import type { TemporaryFile } from '../../../shared/temporary-file.ts';
-import { fileContent } from '../../../shared/file-source.ts';
+import type { TemporaryFile } from '../../../shared/temporary.ts';
+import { fileContent } from '../../../shared/byte-source.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 
 /** Copies of layer blobs on disk, from the time they are read until they are written anew. */

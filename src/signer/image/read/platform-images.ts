@@ -10,7 +10,7 @@ import {
   normalizePlatform,
   type Platform,
 } from '../../../registry/model/platform.ts';
-import type { Selector } from '../../../registry/model/selector.ts';
+import type { Selector } from '../../../registry/model/reference.ts';
 
 /** An image: a place and a name in it. */
 export interface ImageLocation {

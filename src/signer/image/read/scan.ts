@@ -1,13 +1,13 @@
 import pLimit from 'p-limit';
 import { RegistryError } from '../../../registry/model/errors.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
-import { defaultLayerLimits, type LayerLimits } from '../../../registry/layer/layer.ts';
+import { defaultLayerLimits, type LayerLimits } from '../../../registry/layer/layer-source.ts';
 import type { EntryList } from '../../../registry/layer/entry-list.ts';
 import { Overlay, type OverlayFile } from '../../../registry/layer/overlay.ts';
 import { scanLayer } from '../../../registry/layer/scan-layer.ts';
-import { defaultOverlayLimits } from '../../../registry/layer/overlay-limits.ts';
+import { defaultOverlayLimits } from '../../../registry/layer/step-budget.ts';
 import type { ImageConfig } from '../../../registry/image/config.ts';
-import { openLayer } from '../../../registry/image/open-layer.ts';
+import { openLayer } from '../../../registry/image/read-blob.ts';
 import type { Descriptor, ImageManifest } from '../../../registry/model/manifest.ts';
 import type { TarEntry, TarEntryHeader } from '../../../registry/tar/entry.ts';
 import type { FilePattern } from '../../model/patterns.ts';

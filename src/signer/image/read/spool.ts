@@ -1,9 +1,7 @@
 import { writeSync } from 'node:fs';
-import type { TemporaryFile } from '../../../shared/temporary-file.ts';
-import { copyContent } from '../../../registry/tar/copy-content.ts';
-import type { TarEntry } from '../../../registry/tar/entry.ts';
-import { bufferSource, type ByteSource } from '../../../shared/byte-source.ts';
-import { fileSource } from '../../../shared/file-source.ts';
+import { copyContent, type TarEntry } from '../../../registry/tar/entry.ts';
+import { bufferSource, type ByteSource, fileSource } from '../../../shared/byte-source.ts';
+import type { TemporaryFile } from '../../../shared/temporary.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 
 /** Files up to this many bytes are looked at in memory, larger ones in the spool only. */

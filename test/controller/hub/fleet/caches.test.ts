@@ -8,7 +8,7 @@ import {
   manifestWorks,
 } from '../../../../src/controller/hub/fleet/resources.ts';
 import type { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
-import { silentLogger } from '../../../../src/shared/log.ts';
+import { silentLogger } from '../../../../src/shared/logger.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../../support/api-server.ts';
 import { installHubResources } from '../../../support/hub/crds.ts';
 import { namespaces } from '../../../support/namespaces.ts';

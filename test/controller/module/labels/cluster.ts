@@ -16,7 +16,7 @@ import { EventRecorder } from '../../../../src/controller/runtime/event-recorder
 import { createRuntimeMetrics } from '../../../../src/controller/runtime/metrics.ts';
 import type { KubernetesObject } from '../../../../src/controller/runtime/api/object-key.ts';
 import { pathOf, type Resource } from '../../../../src/controller/runtime/api/resource.ts';
-import { silentLogger } from '../../../../src/shared/log.ts';
+import { silentLogger } from '../../../../src/shared/logger.ts';
 import type { ApiServer } from '../../../support/api-server.ts';
 import { podLabels, release, type PodOptions } from './nodes-and-pods.ts';
 

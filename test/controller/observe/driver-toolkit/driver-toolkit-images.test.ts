@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { DriverToolkitImages } from '../../../../src/controller/observe/driver-toolkit/driver-toolkit-images.ts';
 import type { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
-import { silentLogger } from '../../../../src/shared/log.ts';
+import { silentLogger } from '../../../../src/shared/logger.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../../support/api-server.ts';
 import { describeWith } from '../../../support/programs.ts';
 import { installDefinitions } from '../../../support/custom-resources.ts';

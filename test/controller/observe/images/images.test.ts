@@ -11,10 +11,7 @@ import type { PullSecretContent } from '../../../../src/registry/credentials/pul
 import type { ImageRepository } from '../../../../src/registry/image/repository.ts';
 import { ociMediaTypes } from '../../../../src/registry/model/media-types.ts';
 import { Secret } from '../../../../src/shared/secret.ts';
-import {
-  createTemporaryDirectory,
-  type TemporaryDirectory,
-} from '../../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../../src/shared/temporary.ts';
 import { startFaultProxy, type FaultProxy } from '../../../support/fault-proxy.ts';
 import { storeImage, storeManifest, withParents } from '../../../support/images.ts';
 import { describeEachRegistry, testUser, type TestRegistry } from '../../../support/registries.ts';

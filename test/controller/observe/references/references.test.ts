@@ -15,10 +15,7 @@ import type { Reference } from '../../../../src/controller/observe/references/re
 import type { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
 import type { ObjectKey } from '../../../../src/controller/runtime/api/object-key.ts';
 import type { Resource } from '../../../../src/controller/runtime/api/resource.ts';
-import {
-  createTemporaryDirectory,
-  type TemporaryDirectory,
-} from '../../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../../src/shared/temporary.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../../support/api-server.ts';
 import { describeWith } from '../../../support/programs.ts';
 import { createTestKey, type TestKey } from '../../../support/signing.ts';

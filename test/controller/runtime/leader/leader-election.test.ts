@@ -5,10 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { LeaderElection } from '../../../../src/controller/runtime/leader/leader-election.ts';
 import { leases } from '../../../../src/controller/runtime/leader/lease.ts';
-import {
-  createTemporaryDirectory,
-  type TemporaryDirectory,
-} from '../../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../../src/shared/temporary.ts';
 import { startApiServer, apiServerPrograms, type ApiServer } from '../../../support/api-server.ts';
 import { startProcess } from '../../../support/processes.ts';
 import { describeWith } from '../../../support/programs.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { expect, it } from 'vitest';
 import { createServerCertificate } from '../../../../src/controller/webhook/certificates/server-certificate.ts';
-import { createTemporaryDirectory } from '../../../../src/shared/temporary-directory.ts';
+import { createTemporaryDirectory } from '../../../../src/shared/temporary.ts';
 import { describeWith } from '../../../support/programs.ts';
 
 const day = 24 * 60 * 60 * 1000;

@@ -4,7 +4,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { ociMediaTypes } from '../../../../src/registry/model/media-types.ts';
 import { LayoutRepository } from '../../../../src/registry/image/layout-repository.ts';
 import type { ImageRepository } from '../../../../src/registry/image/repository.ts';
-import type { Selector } from '../../../../src/registry/model/selector.ts';
+import type { Selector } from '../../../../src/registry/model/reference.ts';
 import type { Manifest } from '../../../../src/registry/model/manifest.ts';
 import { proveLayer } from '../../../../src/signer/image/publish/prove.ts';
 import type { ProgressEvent } from '../../../../src/signer/model/report.ts';

@@ -1,8 +1,39 @@
 import { randomUUID } from 'node:crypto';
-import { constants } from 'node:fs';
-import { access, open, rm, type FileHandle } from 'node:fs/promises';
+import { constants, rmSync } from 'node:fs';
+import { access, type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
+/** Directories that are there, to be removed when the process exits. */
+const directories = new Set<string>();
+let removesAtExit = false;
+
+/** A directory that is gone when its scope ends, also when the process exits in between. */
+export interface TemporaryDirectory extends AsyncDisposable {
+  readonly path: string;
+}
+
+/**
+ * Makes a private directory under `parent` (default: the system's, so TMPDIR counts).
+ * Use with `await using`.
+ */
+export async function createTemporaryDirectory(parent: string = tmpdir()): Promise<TemporaryDirectory> {
+  const path = await mkdtemp(join(parent, 'kmm-sign-'));
+  directories.add(path);
+  if (!removesAtExit) {
+    removesAtExit = true;
+    process.once('exit', () => {
+      for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+    });
+  }
+  return {
+    path,
+    async [Symbol.asyncDispose]() {
+      await rm(path, { recursive: true, force: true });
+      directories.delete(path);
+    },
+  };
+}
 
 /** A file that is gone when its scope ends. */
 export interface TemporaryFile extends AsyncDisposable {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { Recent } from '../../src/shared/recent.ts';
+import { Recent } from '../../src/shared/lru.ts';
 
 it('a map of limited size loses what has not been used for longest', () => {
   const recent = new Recent<number>(2);

@@ -29,3 +29,11 @@ export async function* chunkPieces(source: AsyncIterable<Buffer>, size: number):
   }
   yield { bytes: piece.subarray(0, filled), last: true, release: () => {} };
 }
+
+/**
+ * Gives an output buffer of a codec back at once: the garbage collector would wait for tens of megabytes. A buffer of
+ * another size is not the codec's own and is left alone.
+ */
+export function freeOutputBuffer(buffer: ArrayBufferLike | undefined, size: number): void {
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === size) buffer.transfer(0);
+}
