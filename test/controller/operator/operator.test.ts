@@ -177,7 +177,7 @@ describe('kmm-operator', () => {
   it('explains itself, with an example and its exit codes', async () => {
     const { code, stdout } = await run(['--help']);
     expect(code).toBe(0);
-    for (const part of ['--config', '--enable-module', 'Example:', 'Exit codes:', 'OPERATOR_NAMESPACE']) {
+    for (const part of ['--config', '--enable-module', 'Examples:', 'Exit codes:', 'OPERATOR_NAMESPACE']) {
       expect(stdout).toContain(part);
     }
   });
