@@ -5,8 +5,11 @@ import { ImageRegistry } from '../../src/controller/observe/images/image-registr
 import { createModuleController } from '../../src/controller/module/module-controller.ts';
 import { ReferenceCache } from '../../src/controller/observe/references/reference-cache.ts';
 import { ApiClient } from '../../src/controller/runtime/api/client.ts';
-import { createConnection, type Connection } from '../../src/controller/runtime/api/connection.ts';
-import { loadConfig } from '../../src/controller/runtime/api/load-config.ts';
+import {
+  createConnection,
+  type Connection,
+  loadConfig,
+} from '../../src/controller/runtime/api/connection.ts';
 import { EventRecorder } from '../../src/controller/runtime/event-recorder.ts';
 import type { ControllerMetrics } from '../../src/controller/runtime/metrics.ts';
 import type { WorkQueue } from '../../src/controller/runtime/work-queue.ts';

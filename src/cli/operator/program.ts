@@ -81,7 +81,7 @@ async function readConfiguration(
 }
 
 async function readKubeconfig(file: string | undefined): Promise<KubeConfig> {
-  const { loadConfig } = await import('../../controller/runtime/api/load-config.ts');
+  const { loadConfig } = await import('../../controller/runtime/api/connection.ts');
   return loadConfig(file).catch((error: NodeJS.ErrnoException) => {
     throw unreadable('kubeconfig', file ?? 'of the environment', error.code);
   });

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit';
 import type { ManagedClusterModule, ManagedClusterModuleStatus } from '../../api/managed-cluster-module.ts';
-import { invalidEvent, statusOfInvalid } from '../module/invalid.ts';
+import { invalidEvent, statusOfInvalid } from '../module/conditions.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
@@ -9,7 +9,7 @@ import { planCluster, type ClusterPlan, type PlanOptions } from './clusters/clus
 import type { ImageBoard } from './images/image-board.ts';
 import { limitImages, type LimitedWants } from './images/image-limit.ts';
 import { imageStatuses } from './images/image-statuses.ts';
-import { selects } from '../observe/cluster/selects.ts';
+import { selects } from '../observe/cluster/resources.ts';
 import type { CachedManagedCluster } from './fleet/cached-managed-cluster.ts';
 import { createModuleView, type ModuleView } from './module-view.ts';
 import { managedClusterModules } from './fleet/resources.ts';

@@ -7,9 +7,8 @@ import type { PipelineResult } from './image-state.ts';
 import { findCertificate, findCredentials, findDockerfileOf, type Credentials } from './inputs.ts';
 import { buildJobs, signJobs } from './job-manifests.ts';
 import { nextStep, type Step } from './next-step.ts';
-import type { PipelineRequest } from './request.ts';
+import type { PipelineRequest, PipelineServices } from './request.ts';
 import { runJob } from './run-job.ts';
-import type { PipelineServices } from './services.ts';
 
 /**
  * Brings one image nearer to being ready: built where it is missing or its recipe changed, signed where its

@@ -2,9 +2,8 @@ import { findDockerfile, type PullSecret } from '../../builder/job-facts.ts';
 import type { BuildTarget, SignTarget } from '../../builder/target.ts';
 import type { PullSecretContent } from '../../registry/credentials/pull-secret.ts';
 import type { CertificateSecret } from '../observe/references/kept.ts';
-import { PipelineError } from './errors.ts';
-import type { PipelineRequest } from './request.ts';
-import type { PipelineServices } from './services.ts';
+import { PipelineError } from './image-state.ts';
+import type { PipelineRequest, PipelineServices } from './request.ts';
 
 /** Pull secrets: for ourselves and for Jobs. */
 export interface Credentials {

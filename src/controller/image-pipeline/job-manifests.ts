@@ -5,11 +5,10 @@ import type { BuildFacts, JobFacts } from '../../builder/job-facts.ts';
 import { signJob } from '../../builder/sign-job.ts';
 import type { SignTarget } from '../../builder/target.ts';
 import type { CertificateSecret } from '../observe/references/kept.ts';
-import { PipelineError } from './errors.ts';
+import { PipelineError } from './image-state.ts';
 import type { Dockerfile, SignSource } from './facts.ts';
 import type { Credentials } from './inputs.ts';
-import type { PipelineRequest } from './request.ts';
-import type { PipelineSettings } from './services.ts';
+import type { PipelineRequest, PipelineSettings } from './request.ts';
 
 /** The Job of one try; different tries have different names. */
 export type JobOf = (attempt: number) => V1Job;

@@ -1,12 +1,10 @@
-import { fromLibrary } from '../observe/cluster/from-library.ts';
+import { fromLibrary, jobs, type Job } from '../observe/cluster/resources.ts';
 import type { PodFacts } from '../observe/cluster/projections.ts';
-import { jobs, type Job } from '../observe/cluster/resources.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import { describeFailure, podOf } from './job-failure.ts';
 import type { JobOf } from './job-manifests.ts';
 import { standingOf, type JobProgress } from './job-tries.ts';
-import type { PipelineRequest } from './request.ts';
-import type { PipelineServices } from './services.ts';
+import type { PipelineRequest, PipelineServices } from './request.ts';
 
 /** What is to be said of a Job that does not run yet, though nothing is wrong with it. */
 const suspension = { reason: 'JobSuspended', problem: 'it is suspended' };

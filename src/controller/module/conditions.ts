@@ -1,5 +1,7 @@
 import type * as z from 'zod';
 import type { condition as conditionSchema } from '../../api/schema/kubernetes.ts';
+import type { FullMetadata } from '../observe/cluster/resources.ts';
+import type { Happening } from '../runtime/event-recorder.ts';
 
 export type Condition = z.output<typeof conditionSchema>;
 
@@ -23,4 +25,45 @@ export function toConditions(
       ...(generation === undefined ? {} : { observedGeneration: generation }),
     };
   });
+}
+
+/** A Module, or ManagedClusterModule, that cannot be worked on as it is. */
+export interface Invalid<Status> {
+  readonly metadata: FullMetadata;
+  readonly problem: string | undefined;
+  /** Undefined where it cannot be read. */
+  readonly status?: Status | undefined;
+}
+
+interface StatusWithConditions {
+  readonly observedGeneration?: number | undefined;
+  readonly conditions?: readonly Condition[] | undefined;
+}
+
+/** What the status says of what is invalid, in place of what it said of the same. Equal states give equal texts. */
+export function statusOfInvalid(
+  { metadata, problem = '', status }: Invalid<StatusWithConditions>,
+  now: number,
+): { readonly observedGeneration: number | undefined; readonly conditions: Condition[] } {
+  const { generation, creationTimestamp = new Date(0).toISOString() } = metadata;
+  const conditions = toConditions(findingsOfInvalid(problem), {
+    earlier: status?.conditions,
+    generation,
+    now: status === undefined ? creationTimestamp : new Date(now).toISOString(),
+  });
+  return { observedGeneration: generation, conditions };
+}
+
+/** What happened to it, to be told when its status is written. */
+export function invalidEvent(problem = ''): Pick<Happening<never>, 'type' | 'reason' | 'action' | 'note'> {
+  return { type: 'Warning', reason: 'InvalidModule', action: 'Validate', note: problem };
+}
+
+function findingsOfInvalid(problem: string): Finding[] {
+  const because = { reason: 'InvalidModule', message: problem };
+  return [
+    { type: 'Ready', status: 'False', ...because },
+    { type: 'Progressing', status: 'False', ...because },
+    { type: 'Degraded', status: 'True', ...because },
+  ];
 }

@@ -3,7 +3,7 @@ import type { JobFacts } from '../observe/cluster/projections.ts';
 import { jobs } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { isApiError } from '../runtime/api/errors.ts';
-import { soonest } from '../runtime/soonest.ts';
+import { soonest } from '../runtime/controller.ts';
 
 const defaultUnusedDelay = 60_000;
 

@@ -4,18 +4,14 @@ import { builderNames, type BuilderName } from '../../builder/builder.ts';
 import { BuilderError } from '../../builder/errors.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { advanceImage, advanceImageUncached } from '../image-pipeline/advance-image.ts';
-import { PipelineError } from '../image-pipeline/errors.ts';
-import type { EarlierState, ImageState } from '../image-pipeline/image-state.ts';
-import type { PipelineRequest } from '../image-pipeline/request.ts';
-import type { PipelineServices } from '../image-pipeline/services.ts';
+import { PipelineError, type EarlierState, type ImageState } from '../image-pipeline/image-state.ts';
+import type { PipelineRequest, PipelineServices } from '../image-pipeline/request.ts';
 import { MappingError } from './kernel-mapping/errors.ts';
-import { ReferencedObjectError } from '../observe/references/errors.ts';
+import { ReferencedObjectError } from '../observe/references/reference.ts';
 import { isSameValue } from '../runtime/same-value.ts';
-import type { ImageGroup } from './image-groups.ts';
-import type { NamedModule } from './named-module.ts';
+import type { ImageGroup, WantedKernel } from './wanted-kernels.ts';
+import { type NamedModule, confirmModule } from './named-module.ts';
 import { distinct } from './node-groups.ts';
-import { confirmModule } from './out-of-date.ts';
-import type { WantedKernel } from './wanted-kernels.ts';
 
 /** Annotations of ours on Modules. */
 export const moduleAnnotations = {
@@ -142,4 +138,14 @@ export function reasonOf(code: string): string {
   return code
     .toLowerCase()
     .replaceAll(/(?:^|_)([a-z0-9])/g, (_match, letter: string) => letter.toUpperCase());
+}
+
+/** The result where an image is not there, and a hub makes images: it has not made this one yet. */
+export function waitingForHub(result: ImageResult, { target }: WantedKernel): ImageResult {
+  if (target instanceof KmmError || result.state.reason !== 'ImageNotFound') return result;
+  const { image } = target;
+  // What a digest names was there, and is gone.
+  if (image.includes('@')) return result;
+  const message = `${image} does not exist; the hub of this cluster has not made it yet`;
+  return { ...result, state: { ...result.state, phase: 'Pending', reason: 'WaitingForHub', message } };
 }

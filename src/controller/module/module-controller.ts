@@ -5,7 +5,7 @@ import { labelKeys } from '../../builder/labels.ts';
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
 import { kernelAskedFor, type CachedPreflight } from '../observe/cluster/preflights.ts';
 import type { NodeFacts, PodFacts } from '../observe/cluster/projections.ts';
-import { selects } from '../observe/cluster/selects.ts';
+import { selects } from '../observe/cluster/resources.ts';
 import { ModuleReconciler, type ModuleServices } from './reconcile.ts';
 
 /** The Module controller: what its work is, and which events start it. */

@@ -1,7 +1,7 @@
 import type { V1Taint, V1Toleration } from '@kubernetes/client-node';
 import { parseKernel, type Kernel } from '../../builder/kernel.ts';
 import type { NodeFacts } from '../observe/cluster/projections.ts';
-import { selects } from '../observe/cluster/selects.ts';
+import { selects } from '../observe/cluster/resources.ts';
 
 /** Nodes that run one kernel. */
 export interface NodeGroup {

@@ -8,30 +8,25 @@ import { modules } from '../observe/cluster/resources.ts';
 import { devicePluginRole } from './loading/device-plugin.ts';
 import type { OperatorFacts } from './loading/facts.ts';
 import { moduleLoaderRole } from './loading/module-loader.ts';
-import type { PipelineServices } from '../image-pipeline/services.ts';
+import type { PipelineServices } from '../image-pipeline/request.ts';
 import { findMapping } from './kernel-mapping/find-mapping.ts';
 import type { ReferenceCache } from '../observe/references/reference-cache.ts';
-import type { ReconcileResult } from '../runtime/controller.ts';
+import { type ReconcileResult, soonest } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import type { ObjectKey, ObjectMetadata } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
-import { soonest } from '../runtime/soonest.ts';
 import { DaemonSetSync } from './daemon-set-sync.ts';
 import { findingsOf, type Rollout } from './findings.ts';
-import { invalidEvent, statusOfInvalid } from './invalid.ts';
+import { invalidEvent, statusOfInvalid } from './conditions.ts';
 import { deleteJobs, findJobGarbage, type JobGarbage } from './job-garbage.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
-import { groupByImage } from './image-groups.ts';
-import { advanceKernels, isSameResult, type KernelResult } from './kernel-result.ts';
+import { groupByImage, referencesOf, wantedKernels, type WantedKernel } from './wanted-kernels.ts';
+import { advanceKernels, isSameResult, type KernelResult, waitingForHub } from './kernel-result.ts';
 import type { ImageMetrics } from './metrics.ts';
-import { namedModule, ownerOf, type NamedModule } from './named-module.ts';
-import { confirmModule, OutOfDate } from './out-of-date.ts';
+import { namedModule, ownerOf, type NamedModule, confirmModule, OutOfDate } from './named-module.ts';
 import { selectNodes, type SelectedNodes } from './node-groups.ts';
-import { referencesOf } from './references.ts';
 import { moduleStatusOf } from './status.ts';
-import { waitingForHub } from './waiting-for-hub.ts';
-import { wantedKernels, type WantedKernel } from './wanted-kernels.ts';
 
 /** What the Module reconciler works with. */
 export interface ModuleServices extends PipelineServices {

@@ -1,6 +1,6 @@
 import { DriverToolkitImages } from '../observe/driver-toolkit/driver-toolkit-images.ts';
 import { ImageRegistry } from '../observe/images/image-registry.ts';
-import type { PipelineSettings } from '../image-pipeline/services.ts';
+import type { PipelineSettings } from '../image-pipeline/request.ts';
 import { createImageMetrics, type ImageMetrics } from '../module/metrics.ts';
 import { ReferenceCache } from '../observe/references/reference-cache.ts';
 import type { OperatorContext } from './context.ts';

@@ -1,5 +1,5 @@
 import type { NodeFacts } from '../observe/cluster/projections.ts';
-import { selects } from '../observe/cluster/selects.ts';
+import { selects } from '../observe/cluster/resources.ts';
 
 /** What kernels' releases end in, as GOARCH names it. */
 const endings: Readonly<Record<string, string>> = {

@@ -1,7 +1,7 @@
 import { kernelLabelValue } from '../../builder/labels.ts';
 import type { Kernel } from '../../builder/kernel.ts';
 import { deleteJobs, findJobGarbage } from '../module/job-garbage.ts';
-import { soonest } from '../runtime/soonest.ts';
+import { soonest } from '../runtime/controller.ts';
 import type { PreflightServices } from './services.ts';
 
 /** What is known of a Module's Jobs for the kernel. */

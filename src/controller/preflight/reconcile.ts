@@ -2,11 +2,10 @@ import type { PreflightStatus, PreflightValidation, VerifiedModule } from '../..
 import type { CachedPreflight } from '../observe/cluster/preflights.ts';
 import { preflightValidations } from '../observe/cluster/resources.ts';
 import type { Finding } from '../module/conditions.ts';
-import { referencesOf } from '../module/references.ts';
-import type { ReconcileResult } from '../runtime/controller.ts';
+import { referencesOf } from '../module/wanted-kernels.ts';
+import { type ReconcileResult, soonest } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
-import { soonest } from '../runtime/soonest.ts';
 import { collectJobs } from './garbage.ts';
 import { recheckIntervalOf, type PreflightServices } from './services.ts';
 import { findingsOf, findingsOfProblem, moduleEntry, preflightStatusOf } from './status.ts';

@@ -1,6 +1,6 @@
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
 import type { PreflightCaches } from '../observe/cluster/preflights.ts';
-import type { PipelineServices } from '../image-pipeline/services.ts';
+import type { PipelineServices } from '../image-pipeline/request.ts';
 import type { ImageRegistry } from '../observe/images/image-registry.ts';
 import type { NamespacedKey } from '../observe/references/reference.ts';
 import type { ReferenceCache } from '../observe/references/reference-cache.ts';

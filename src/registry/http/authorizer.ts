@@ -221,6 +221,7 @@ export class Authorizer {
         registry,
         repository,
         sources: rejected.map(({ source }) => source),
+        credentials,
         url: `${demand.url.protocol}//${demand.url.host}`,
       },
     });

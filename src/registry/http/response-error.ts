@@ -75,6 +75,7 @@ export async function responseError(
       url: redactedUrl(url),
       status,
       ...(codes.length === 0 ? {} : { registryCodes: codes }),
+      ...(response.credentials === undefined ? {} : { credentials: response.credentials }),
       ...(retryAfter === null ? {} : { retryAfterSeconds: Math.ceil(retryAfter / 1000) }),
     },
   });

@@ -1,6 +1,5 @@
 import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { createConnection } from '../../../src/controller/runtime/api/connection.ts';
-import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';
+import { createConnection, loadConfig } from '../../../src/controller/runtime/api/connection.ts';
 import type { ModuleWorld } from '../module/module-world.ts';
 import { runController, type RunControllerOptions } from '../module/run-controller.ts';
 import { mortalConnection, type Death, type MortalConnection } from './mortal-connection.ts';

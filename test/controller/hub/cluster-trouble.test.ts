@@ -5,8 +5,11 @@ import {
   manifestWorks,
 } from '../../../src/controller/hub/fleet/resources.ts';
 import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { createConnection, type Connection } from '../../../src/controller/runtime/api/connection.ts';
-import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';
+import {
+  createConnection,
+  type Connection,
+  loadConfig,
+} from '../../../src/controller/runtime/api/connection.ts';
 import { ApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { namespaces } from '../../support/namespaces.ts';

@@ -2,8 +2,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { createConnection } from '../../../src/controller/runtime/api/connection.ts';
-import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';
+import { createConnection, loadConfig } from '../../../src/controller/runtime/api/connection.ts';
 import { createLoadFleet, type LoadFleet } from './load-fleet.ts';
 
 const waiting = { timeout: 100_000, interval: 200 };

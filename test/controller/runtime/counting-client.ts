@@ -1,7 +1,10 @@
 import type { Registry } from 'prom-client';
 import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { createConnection, type Connection } from '../../../src/controller/runtime/api/connection.ts';
-import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';
+import {
+  createConnection,
+  type Connection,
+  loadConfig,
+} from '../../../src/controller/runtime/api/connection.ts';
 
 /** A client, and what it wrote. */
 export interface CountingClient {

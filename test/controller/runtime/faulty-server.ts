@@ -5,8 +5,7 @@ import { createServer } from 'node:https';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import { ApiClient, type ApiClientOptions } from '../../../src/controller/runtime/api/client.ts';
-import { createConnection } from '../../../src/controller/runtime/api/connection.ts';
-import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';
+import { createConnection, loadConfig } from '../../../src/controller/runtime/api/connection.ts';
 import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { createAuthority } from '../../support/certificates.ts';
 

@@ -15,7 +15,7 @@ import {
 } from '../../../src/controller/observe/cluster/resources.ts';
 import { loadConfiguration } from '../../../src/controller/configuration/configuration.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { loadConfig } from '../../../src/controller/runtime/api/load-config.ts';
+import { loadConfig } from '../../../src/controller/runtime/api/connection.ts';
 import { runWebhook } from '../../../src/controller/webhook/run-webhook.ts';
 import { webhookObjects } from '../../../src/controller/webhook/webhook-objects.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';

@@ -5,7 +5,7 @@ import { jobs, pods, type CustomResource, type Job, type Pod } from '../../obser
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { Informer } from '../../runtime/cache/informer.ts';
 import type { HubSettings } from '../../configuration/configuration.ts';
-import type { PipelineServices } from '../../image-pipeline/services.ts';
+import type { PipelineServices } from '../../image-pipeline/request.ts';
 import type { ImageMetrics } from '../../module/metrics.ts';
 import type { ReferenceCache } from '../../observe/references/reference-cache.ts';
 import type { EventRecorder } from '../../runtime/event-recorder.ts';

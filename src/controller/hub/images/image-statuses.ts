@@ -1,11 +1,10 @@
-import type { HubImageStatus } from '../../../api/managed-cluster-module.ts';
+import { type HubImageStatus, parseManagedClusterModule } from '../../../api/managed-cluster-module.ts';
 import { KmmError } from '../../../shared/errors.ts';
 import type { ImageState } from '../../image-pipeline/image-state.ts';
 import { describe } from '../../module/kernel-result.ts';
 import { imageIdOf, type ImageBoard } from './image-board.ts';
 import { conflictReason, type ImageWant } from './image-work.ts';
-import { parseManagedClusterModule } from '../../../api/managed-cluster-module.ts';
-import { OutOfDate } from '../../module/out-of-date.ts';
+import { OutOfDate } from '../../module/named-module.ts';
 import { isSameValue } from '../../runtime/same-value.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { isApiError } from '../../runtime/api/errors.ts';

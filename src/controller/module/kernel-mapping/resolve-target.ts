@@ -10,8 +10,7 @@ import type { BuildTarget, ModuleTarget, SignTarget } from '../../../builder/tar
 import { MappingError } from './errors.ts';
 import { findMapping } from './find-mapping.ts';
 import { mergeBuild, mergeInTreeModules, mergeSign, mergeTls } from './merge.ts';
-import { substitute } from './substitute.ts';
-import { templateVariables } from './variables.ts';
+import { substitute, templateVariables } from './substitute.ts';
 
 /** What to find a target for. */
 export interface TargetQuery {

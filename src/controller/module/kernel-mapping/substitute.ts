@@ -1,4 +1,6 @@
 import { MappingError } from './errors.ts';
+import { kernelComponents, type Kernel } from '../../../builder/kernel.ts';
+import type { ModuleName } from '../../../builder/labels.ts';
 
 /** Values of variables by name. */
 export type Variables = Readonly<Record<string, string>>;
@@ -85,4 +87,19 @@ function expandBraced(content: string, variables: Variables): string {
 
 function valueOf(name: string, variables: Variables): string | undefined {
   return Object.hasOwn(variables, name) ? variables[name] : undefined;
+}
+
+/** The variables that image names and paths may use. */
+export function templateVariables(kernel: Kernel, module: ModuleName): Variables {
+  const { x, y, z, xyz } = kernelComponents(kernel);
+  return {
+    KERNEL_FULL_VERSION: kernel.version,
+    KERNEL_VERSION: kernel.version,
+    KERNEL_XYZ: xyz,
+    KERNEL_X: x,
+    KERNEL_Y: y,
+    KERNEL_Z: z,
+    MOD_NAME: module.name,
+    MOD_NAMESPACE: module.namespace,
+  };
 }

@@ -2,8 +2,7 @@ import type { Logger } from '../../../shared/logger.ts';
 import { nodeLabels } from '../../../builder/labels.ts';
 import type { CachedModule, ClusterCaches } from '../../observe/cluster/caches.ts';
 import { projectNode, type NodeFacts, type PodFacts } from '../../observe/cluster/projections.ts';
-import { selects } from '../../observe/cluster/selects.ts';
-import { nodes, type Node } from '../../observe/cluster/resources.ts';
+import { selects, nodes, type Node } from '../../observe/cluster/resources.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import type { CacheEvent } from '../../runtime/cache/informer.ts';
 import { Controller, type Reconcile } from '../../runtime/controller.ts';
@@ -12,9 +11,7 @@ import type { EventRecorder } from '../../runtime/event-recorder.ts';
 import type { RuntimeMetrics } from '../../runtime/metrics.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
 import { isRelevantLabel, labelChanges, type LabelChanges } from './label-changes.ts';
-import { LatestNodes } from './latest-nodes.ts';
-import { ModuleIndex } from './module-index.ts';
-import { isOperandPod } from './pods-by-module.ts';
+import { ModuleIndex, isOperandPod } from './pods-by-module.ts';
 
 /** What the controller of node labels works with. */
 export interface NodeLabelsOptions {
@@ -123,4 +120,31 @@ function nodesOfModuleEvent(event: CacheEvent<CachedModule>, listNodes: () => No
 
 function moduleName({ namespace = '', name }: ObjectKey): { namespace: string; name: string } {
   return { namespace, name };
+}
+
+/** What nodes became by our own patches, until the cache has it: else a patch would be sent again, and its events. */
+export class LatestNodes {
+  readonly #patched = new Map<string, NodeFacts>();
+
+  /** Remembers the answer to a patch. */
+  keep(node: NodeFacts): void {
+    this.#patched.set(node.name, node);
+  }
+
+  /** The newest that is known of a node that the cache has like this. */
+  of(name: string, cached: NodeFacts | undefined): NodeFacts | undefined {
+    const patched = this.#patched.get(name);
+    if (cached !== undefined && patched !== undefined && isOlder(cached, patched)) return patched;
+    this.#patched.delete(name);
+    return cached;
+  }
+}
+
+const digits = /^\d+$/;
+
+/** Resource versions are numbers that grow (Kubernetes API concepts, "Resource versions"). */
+function isOlder(one: NodeFacts, other: NodeFacts): boolean {
+  const [mine, theirs] = [one.resourceVersion, other.resourceVersion];
+  if (!digits.test(mine) || !digits.test(theirs)) return false;
+  return BigInt(mine) < BigInt(theirs);
 }

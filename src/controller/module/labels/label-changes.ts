@@ -9,8 +9,7 @@ import {
   type ParsedNodeLabel,
 } from '../../../builder/labels.ts';
 import type { NodeFacts, PodFacts } from '../../observe/cluster/projections.ts';
-import type { ModuleIndex } from './module-index.ts';
-import { podsByModule, type ModulePods } from './pods-by-module.ts';
+import { type ModuleIndex, podsByModule, type ModulePods } from './pods-by-module.ts';
 import { nextVersionChange } from './version-labels.ts';
 
 type Labels = Readonly<Record<string, string>>;

@@ -1,7 +1,6 @@
 import type { Modprobe } from '../../../api/module/modprobe.ts';
 import { nonEmpty } from '../../../api/schema/resource.ts';
 import type { Kernel } from '../../../builder/kernel.ts';
-import { command, quote } from './shell.ts';
 
 /** Where firmware goes on the node. */
 export const firmwareHostDirectory = '/var/lib/firmware';
@@ -101,4 +100,17 @@ function trimmed(directory: string): string {
 
 function words(...parts: readonly string[]): string {
   return parts.filter((part) => part !== '').join(' ');
+}
+
+/** Characters that mean nothing to a shell. */
+const harmless = /^[A-Za-z0-9_@%+=:,./-]+$/;
+
+/** Quotes a word for a POSIX shell, where it needs quotes (POSIX.1-2017, Shell Command Language, 2.2.2). */
+export function quote(word: string): string {
+  return harmless.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Quotes words and joins them to a command. */
+export function command(...parts: readonly string[]): string {
+  return parts.map(quote).join(' ');
 }

@@ -6,6 +6,7 @@ import type {
   V1Pod,
   V1Secret,
   V1ServiceAccount,
+  V1ObjectMeta,
 } from '@kubernetes/client-node';
 import type { KubernetesObject, ObjectMetadata } from '../../runtime/api/object-key.ts';
 import type { Resource } from '../../runtime/api/resource.ts';
@@ -111,3 +112,19 @@ export const validatingWebhookConfigurations: Resource<ValidatingWebhookConfigur
   kind: 'ValidatingWebhookConfiguration',
   namespaced: false,
 };
+
+/** An object of the client library's types as one that the API server takes: what we make always has a name. */
+export function fromLibrary<T extends { metadata?: V1ObjectMeta }>(object: T): FromServer<T> {
+  const { name = '', namespace, labels, annotations, ownerReferences } = object.metadata ?? {};
+  return Object.assign({}, object, {
+    metadata: { name, namespace, labels, annotations, ownerReferences },
+  });
+}
+
+/** Whether labels are as a selector wants them. An empty selector takes all. */
+export function selects(
+  selector: Readonly<Record<string, string>>,
+  labels: Readonly<Record<string, string>>,
+): boolean {
+  return Object.entries(selector).every(([key, value]) => labels[key] === value);
+}

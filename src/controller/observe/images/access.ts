@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { RegistryTls } from '../../../api/module/registry-tls.ts';
 import type { PullSecretContent } from '../../../registry/credentials/pull-secret.ts';
+import { RegistryError } from '../../../registry/model/errors.ts';
+import type { ErrorFacts } from '../../../shared/errors.ts';
 
 /** How an image may be got at. */
 export interface ImageAccess {
@@ -15,4 +17,29 @@ export function accessKey({ tls, pullSecrets }: ImageAccess): string {
   return createHash('sha256')
     .update(JSON.stringify([insecure, insecureSkipTLSVerify, contents]))
     .digest('hex');
+}
+
+/** Codes with which registries also respond for what does not exist, to those who may not see it. */
+const refusals: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED']);
+
+/**
+ * Returns a registry's refusal with a hint for the author of the Module, who gives credentials as pull Secrets: it names
+ * the Secrets, and the users whose credentials were refused. Other errors are returned as they are.
+ */
+export function withPullSecretHint(error: unknown, { pullSecrets }: ImageAccess): unknown {
+  if (!(error instanceof RegistryError) || !refusals.has(error.code)) return error;
+  const { code, message, facts, cause } = error;
+  const sources = pullSecrets.map(({ source }) => source);
+  const hint = `${adviceOn(facts, sources)} Some registries (Quay, Docker Hub) refuse requests for a repository that does not exist, too.`;
+  return new RegistryError({ code, message, hint, facts, cause });
+}
+
+function adviceOn({ credentials, registry }: ErrorFacts, sources: readonly string[]): string {
+  if (sources.length === 0) return 'No credentials were sent: name a pull secret in imageRepoSecret.';
+  if (!Array.isArray(credentials)) {
+    return `Check that these have credentials that may read it: ${sources.join(', ')}.`;
+  }
+  return credentials.length === 0
+    ? `None of these has credentials for ${String(registry)}: ${sources.join(', ')}.`
+    : `Check whether these credentials are valid and may read it: ${credentials.join(' and ')}.`;
 }

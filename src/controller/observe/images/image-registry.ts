@@ -8,13 +8,11 @@ import { KmmError } from '../../../shared/errors.ts';
 import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ImageLocation } from '../../../signer/image/read/platform-images.ts';
 import { certificateFingerprint } from '../../../signer/cms/certificates.ts';
-import { accessKey, type ImageAccess } from './access.ts';
+import { accessKey, type ImageAccess, withPullSecretHint } from './access.ts';
 import { Clients } from './clients.ts';
-import { explained } from './explain.ts';
 import { findModule, type FoundModule, type ModuleQuery } from './find-module.ts';
 import { contentLimits, Looks, questionLimits, type Admit, type LookLimits } from './looks.ts';
-import { Remembered } from './remembered.ts';
-import { Resolutions } from './resolutions.ts';
+import { Remembered, Resolutions } from './remembered.ts';
 import { resolveImage, type ResolvedImage } from './resolve.ts';
 import { judge, type Verdict } from './verdict.ts';
 
@@ -249,7 +247,7 @@ export class ImageRegistry {
       return result;
     } catch (error) {
       if (!signal.aborted) end(error instanceof KmmError ? error.code : 'unknown');
-      throw explained(error, access);
+      throw withPullSecretHint(error, access);
     }
   }
 }

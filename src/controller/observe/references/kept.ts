@@ -15,7 +15,7 @@ import {
 } from '../cluster/resources.ts';
 import type { KubernetesObject } from '../../runtime/api/object-key.ts';
 import type { Resource } from '../../runtime/api/resource.ts';
-import { ReferencedObjectError } from './errors.ts';
+import { ReferencedObjectError } from './reference.ts';
 
 /** What is kept of an object: what it is used for, or why it is of no use. */
 export interface Kept<P> {

@@ -1,3 +1,8 @@
+import { KmmError } from '../../../shared/errors.ts';
+import type { KubernetesObject } from '../../runtime/api/object-key.ts';
+import type { ApiError } from '../../runtime/api/errors.ts';
+import type { Resource } from '../../runtime/api/resource.ts';
+
 /** What a Module refers to by name. */
 export type ReferenceKind = 'dockerfile' | 'certificate' | 'pull-secret' | 'service-account';
 
@@ -11,4 +16,43 @@ export interface NamespacedKey {
 export interface Reference {
   readonly kind: ReferenceKind;
   readonly key: NamespacedKey;
+}
+
+/** Why an object that a Module refers to cannot be used. */
+export type ReferencedObjectErrorCode =
+  /** The operator may not read it. */
+  | 'REFERENCE_FORBIDDEN'
+  /** A Secret without a certificate that can be read. */
+  | 'INVALID_CERTIFICATE_SECRET'
+  /** A Secret without registry credentials. */
+  | 'INVALID_PULL_SECRET';
+
+/** An object that a Module refers to cannot be used. `facts` hold kind, namespace and name. */
+export class ReferencedObjectError extends KmmError<ReferencedObjectErrorCode> {
+  override readonly name = 'ReferencedObjectError';
+}
+
+/** The ClusterRole that lets its subject follow what Modules refer to. */
+const clusterRole = 'kmm-operator-references';
+
+/** The error for an object that the operator may not read: it shows the binding that would let it. */
+export function forbidden<T extends KubernetesObject>(
+  { kind }: Resource<T>,
+  { namespace, name }: NamespacedKey,
+  error: ApiError,
+): ReferencedObjectError {
+  return new ReferencedObjectError({
+    code: 'REFERENCE_FORBIDDEN',
+    message: `The operator may not read the ${kind} ${namespace}/${name}`,
+    hint: `Let it: kubectl create rolebinding ${clusterRole} -n ${namespace} --clusterrole=${clusterRole} ${subjectOf(error.message)}`,
+    facts: { kind, namespace, name },
+  });
+}
+
+/** The API server says who it refused; only it knows for certain. */
+function subjectOf(message: string): string {
+  const user = /User "([^"\s]+)"/.exec(message)?.[1];
+  const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(user ?? '');
+  if (account !== null) return `--serviceaccount=${account[1]}:${account[2]}`;
+  return user === undefined ? '--serviceaccount=NAMESPACE:NAME' : `--user=${user}`;
 }

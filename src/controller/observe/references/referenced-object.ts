@@ -3,9 +3,8 @@ import type { ApiClient } from '../../runtime/api/client.ts';
 import { Informer } from '../../runtime/cache/informer.ts';
 import { isApiError } from '../../runtime/api/errors.ts';
 import type { KubernetesObject } from '../../runtime/api/object-key.ts';
-import { forbidden } from './forbidden.ts';
+import { forbidden, type NamespacedKey } from './reference.ts';
 import type { Kept, ReferenceSource } from './kept.ts';
-import type { NamespacedKey } from './reference.ts';
 
 /** Stands for an object that is not there. */
 const absent = 'absent';

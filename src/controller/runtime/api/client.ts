@@ -1,12 +1,11 @@
 import type { IncomingMessage } from 'node:http';
 import * as z from 'zod';
 import { parseRetryAfter } from '../../../shared/backoff.ts';
-import { ApiError } from './errors.ts';
+import { ApiError, errorFromStatus } from './errors.ts';
 import { objectSchema, type KubernetesObject, type ObjectKey } from './object-key.ts';
 import { apiVersionOf, pathOf, type Resource } from './resource.ts';
 import { readAll, readJson } from './body.ts';
 import type { Connection, ConnectionRequest } from './connection.ts';
-import { errorFromStatus } from './status.ts';
 import { Throttle, type RequestRate } from './throttle.ts';
 
 const defaultTimeout = 30_000;

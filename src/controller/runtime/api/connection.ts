@@ -1,6 +1,5 @@
-import type { IncomingMessage } from 'node:http';
+import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
-import { request as httpRequest } from 'node:http';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { ApiError } from './errors.ts';
 
@@ -138,4 +137,13 @@ function toApiError(error: unknown, request: ConnectionRequest, server: URL): un
     hint: 'See whether the API server runs and the kubeconfig names it.',
     facts,
   });
+}
+
+/** Reads the kubeconfig as kubectl does: the file given, else KUBECONFIG, else ~/.kube/config, else the pod's service account. */
+export async function loadConfig(file?: string): Promise<KubeConfig> {
+  const { KubeConfig: Config } = await import('@kubernetes/client-node/dist/config.js');
+  const config = new Config();
+  if (file === undefined) config.loadFromDefault();
+  else config.loadFromFile(file);
+  return config;
 }

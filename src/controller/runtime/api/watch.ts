@@ -1,11 +1,10 @@
 import * as z from 'zod';
-import { ApiError } from './errors.ts';
+import { ApiError, errorFromStatus } from './errors.ts';
 import type { KubernetesObject } from './object-key.ts';
 import { pathOf, type Resource } from './resource.ts';
 import { readJsonLines } from './body.ts';
 import { asObject, type ApiClient } from './client.ts';
 import type { Selection } from './list.ts';
-import { errorFromStatus } from './status.ts';
 
 const eventSchema = z.object({
   type: z.enum(['ADDED', 'MODIFIED', 'DELETED', 'BOOKMARK', 'ERROR']),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { selects } from '../../../../src/controller/observe/cluster/selects.ts';
+import { selects } from '../../../../src/controller/observe/cluster/resources.ts';
 import { projectManagedCluster } from '../../../../src/controller/hub/fleet/cached-managed-cluster.ts';
 
 const metadata = { name: 'cluster-1', labels: { driver: 'wanted', region: 'north' } };

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { substitute } from '../../../../src/controller/module/kernel-mapping/substitute.ts';
-import { templateVariables } from '../../../../src/controller/module/kernel-mapping/variables.ts';
+import {
+  substitute,
+  templateVariables,
+} from '../../../../src/controller/module/kernel-mapping/substitute.ts';
 import { parseKernel } from '../../../../src/builder/kernel.ts';
 
 const values = { KERNEL_XYZ: '5.14.0', EMPTY: '' };

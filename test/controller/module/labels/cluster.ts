@@ -10,8 +10,7 @@ import {
 } from '../../../../src/controller/observe/cluster/resources.ts';
 import { createNodeLabelsController } from '../../../../src/controller/module/labels/controller.ts';
 import { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
-import { createConnection } from '../../../../src/controller/runtime/api/connection.ts';
-import { loadConfig } from '../../../../src/controller/runtime/api/load-config.ts';
+import { createConnection, loadConfig } from '../../../../src/controller/runtime/api/connection.ts';
 import { EventRecorder } from '../../../../src/controller/runtime/event-recorder.ts';
 import { createRuntimeMetrics } from '../../../../src/controller/runtime/metrics.ts';
 import type { KubernetesObject } from '../../../../src/controller/runtime/api/object-key.ts';

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { labelValue } from '../../../../src/builder/names.ts';
 import { nodeLabels } from '../../../../src/builder/labels.ts';
 import type { PodFacts } from '../../../../src/controller/observe/cluster/projections.ts';
-import type { ModuleIndex } from '../../../../src/controller/module/labels/module-index.ts';
+import type { ModuleIndex } from '../../../../src/controller/module/labels/pods-by-module.ts';
 import { labelChanges } from '../../../../src/controller/module/labels/label-changes.ts';
 import { indexOf, kernelKey, merge, pod, release, type PodOptions } from './nodes-and-pods.ts';
 

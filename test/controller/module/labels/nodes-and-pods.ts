@@ -1,4 +1,4 @@
-import { ModuleIndex } from '../../../../src/controller/module/labels/module-index.ts';
+import { ModuleIndex } from '../../../../src/controller/module/labels/pods-by-module.ts';
 import type { PodFacts } from '../../../../src/controller/observe/cluster/projections.ts';
 
 export const release = '6.1.0-18-amd64';

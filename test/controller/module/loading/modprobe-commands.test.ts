@@ -20,8 +20,8 @@ import {
   softDependencies,
   unloadCommand,
   type ModprobeOptions,
+  quote,
 } from '../../../../src/controller/module/loading/modprobe-commands.ts';
-import { quote } from '../../../../src/controller/module/loading/shell.ts';
 
 function options(modprobe: object, changes: Partial<ModprobeOptions> = {}): ModprobeOptions {
   return {

@@ -165,9 +165,13 @@ describeEachRegistry(
       [
         'with wrong ones',
         () => [pullSecret(proxy.host, 'wrong')],
-        /Check that these have credentials that may read it: Secret drivers\/pull/,
+        /credentials are valid and may read it: the user name "tester" from Secret drivers\/pull/,
       ],
-      ['with those of another registry', () => [pullSecret('r.example')], /Secret drivers\/pull/],
+      [
+        'with those of another registry',
+        () => [pullSecret('r.example')],
+        /None of these has credentials for 127\.0\.0\.1:\d+: Secret drivers\/pull\./,
+      ],
     ])('never to nothing %s: that is an error', async (_title, pullSecrets, hint) => {
       access = { tls: { insecure: true }, pullSecrets: pullSecrets() };
       const hinted = expect.stringMatching(hint) as string;

@@ -1,6 +1,9 @@
 import { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
-import { createConnection, type Connection } from '../../../../src/controller/runtime/api/connection.ts';
-import { loadConfig } from '../../../../src/controller/runtime/api/load-config.ts';
+import {
+  createConnection,
+  type Connection,
+  loadConfig,
+} from '../../../../src/controller/runtime/api/connection.ts';
 
 /** A client whose calls are recorded. */
 export interface RecordedClient {

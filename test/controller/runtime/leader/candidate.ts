@@ -5,8 +5,7 @@
 import { appendFileSync } from 'node:fs';
 import { argv, hrtime } from 'node:process';
 import { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
-import { createConnection } from '../../../../src/controller/runtime/api/connection.ts';
-import { loadConfig } from '../../../../src/controller/runtime/api/load-config.ts';
+import { createConnection, loadConfig } from '../../../../src/controller/runtime/api/connection.ts';
 import { LeaderElection } from '../../../../src/controller/runtime/leader/leader-election.ts';
 
 const [kubeconfig = '', identity = '', log = ''] = argv.slice(2);

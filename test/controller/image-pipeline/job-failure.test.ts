@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { linesOfFailure } from '../../../src/controller/image-pipeline/log-lines.ts';
+import { linesOfFailure } from '../../../src/controller/image-pipeline/job-failure.ts';
 
 const complaint = "/src/hello.c:12:9: error: implicit declaration of function 'print_info'";
 
