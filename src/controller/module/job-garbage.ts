@@ -77,6 +77,14 @@ function goesAt(
   return job.state === 'succeeded' ? Date.parse(job.ended ?? '') + gcDelay : 0;
 }
 
+/** Returns a Module's Jobs without those for kernels that only preflight validations ask about. */
+export function withoutPreflightJobs(
+  owned: readonly JobFacts[],
+  { kernels, askedFor }: { readonly kernels: ReadonlySet<string>; readonly askedFor: ReadonlySet<string> },
+): JobFacts[] {
+  return owned.filter(({ kernel = '' }) => kernels.has(kernel) || !askedFor.has(kernel));
+}
+
 /** Deletes Jobs, these very ones, with their pods. */
 export async function deleteJobs(
   client: ApiClient,

@@ -1,39 +1,34 @@
-import type { V1OwnerReference } from '@kubernetes/client-node';
 import type { ModuleStatus } from '../../api/module/status.ts';
-import { kernelLabelValue, labelKeys } from '../../builder/labels.ts';
+import { kernelLabelValue } from '../../builder/labels.ts';
 import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
 import { kernelsAskedFor, type PreflightCaches } from '../observe/cluster/preflights.ts';
 import type { JobFacts } from '../observe/cluster/projections.ts';
 import { modules } from '../observe/cluster/resources.ts';
-import { devicePluginRole } from './loading/device-plugin.ts';
-import type { OperatorFacts } from './loading/facts.ts';
-import { moduleLoaderRole } from './loading/module-loader.ts';
+import type { OperatorAccounts } from './loading/accounts.ts';
 import type { PipelineServices } from '../image-pipeline/request.ts';
-import { findMapping } from './kernel-mapping/find-mapping.ts';
 import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 import { type ReconcileResult, soonest } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import type { ObjectKey, ObjectMetadata } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
-import { DaemonSetSync } from './daemon-set-sync.ts';
-import { findingsOf, type Rollout } from './findings.ts';
+import { DaemonSetWriter } from './daemon-set-writer.ts';
 import { invalidEvent, statusOfInvalid } from './conditions.ts';
-import { deleteJobs, findJobGarbage, type JobGarbage } from './job-garbage.ts';
-import { kernelEvents, type KernelEvent } from './kernel-events.ts';
+import { deleteJobs, findJobGarbage, type JobGarbage, withoutPreflightJobs } from './job-garbage.ts';
+import type { KernelEvent } from './kernel-events.ts';
 import { groupByImage, referencesOf, wantedKernels, type WantedKernel } from './wanted-kernels.ts';
 import { advanceKernels, isSameResult, type KernelResult, waitingForHub } from './kernel-result.ts';
 import type { ImageMetrics } from './metrics.ts';
 import { namedModule, ownerOf, type NamedModule, confirmModule, OutOfDate } from './named-module.ts';
-import { selectNodes, type SelectedNodes } from './node-groups.ts';
-import { moduleStatusOf } from './status.ts';
+import { selectNodes } from './node-groups.ts';
+import { planRollout } from './plan-rollout.ts';
 
 /** What the Module reconciler works with. */
 export interface ModuleServices extends PipelineServices {
   readonly caches: ClusterCaches;
   readonly references: ReferenceCache;
   readonly events: EventRecorder;
-  readonly operator: OperatorFacts;
+  readonly operator: OperatorAccounts;
   /** A hub builds and signs for this cluster: images must exist. */
   readonly managed?: boolean | undefined;
   readonly metrics?: Pick<ImageMetrics, 'observeJob'> | undefined;
@@ -44,14 +39,17 @@ export interface ModuleServices extends PipelineServices {
 /** Milliseconds until a Module is looked at again that changed while it was looked at. */
 const changedPause = 100;
 
-/** Brings Modules to where they should be. */
+/**
+ * Brings Modules to where they should be: looks at the cluster and registries, lets pure functions decide (`wantedKernels`,
+ * `nextStep`, `planRollout`, `findJobGarbage`), and carries out what they say.
+ */
 export class ModuleReconciler {
   readonly #services: ModuleServices;
-  readonly #daemonSets: DaemonSetSync;
+  readonly #daemonSets: DaemonSetWriter;
 
   constructor(services: ModuleServices) {
     this.#services = services;
-    this.#daemonSets = new DaemonSetSync(services.client, services.caches);
+    this.#daemonSets = new DaemonSetWriter(services.client, services.caches);
   }
 
   /** @throws AggregateError when a kernel's work failed for a reason that may pass: come again */
@@ -73,31 +71,31 @@ export class ModuleReconciler {
   }
 
   async #reconcileModule(module: NamedModule, signal: AbortSignal): Promise<ReconcileResult> {
-    const { caches, references } = this.#services;
+    const { caches, references, operator, settings, managed, now = Date.now } = this.#services;
     const { spec, metadata } = module;
     const selected = selectNodes(caches.nodes.list(), {
       selector: spec.selector,
       tolerations: spec.tolerations ?? [],
     });
-    const wanted = wantedKernels(module, selected.groups, { managed: this.#services.managed });
+    const wanted = wantedKernels(module, selected.groups, { managed });
     references.use(metadata, referencesOf(metadata.namespace, wanted));
-    const owner = ownerOf(module);
     const advance = (closely: boolean): Promise<KernelResult[]> =>
-      this.#advance(module, { owner, wanted, closely }, signal);
+      this.#advance(module, { wanted, closely }, signal);
     const results = await advance(false);
     if (results.some(isOutOfDate)) return {};
-    await this.#daemonSets.sync(
-      {
-        module,
-        results,
-        mappedKernels: mappedKernels(module, selected),
-        surroundings: { operator: this.#services.operator, owner },
-      },
-      signal,
-    );
-    const outcome = await this.#writeStatus(module, this.#statusOf(module, selected, results), signal);
-    // A Module that was out of date may have told this already.
-    if (outcome === 'written') this.#tell(module, results);
+    const plan = planRollout({
+      module,
+      selected,
+      results,
+      daemonSets: caches.daemonSets.byIndex('owner', metadata.uid),
+      operator,
+      builder: settings.builder,
+      now: now(),
+    });
+    await this.#daemonSets.write(plan, signal);
+    const outcome = await this.#writeStatus(module, plan.status, signal);
+    // A Module that was out of date may have had these events recorded already.
+    if (outcome === 'written') this.#record(module, plan.events);
     const nextAfter =
       outcome === 'same' ? await this.#collectJobs(module, { results, advance }, signal) : undefined;
     throwErrors(results);
@@ -107,14 +105,11 @@ export class ModuleReconciler {
   /** Each image is worked on once. One that fails does not hold up the others. */
   async #advance(
     module: NamedModule,
-    {
-      owner,
-      wanted,
-      closely,
-    }: { owner: V1OwnerReference; wanted: readonly WantedKernel[]; closely: boolean },
+    { wanted, closely }: { readonly wanted: readonly WantedKernel[]; readonly closely: boolean },
     signal: AbortSignal,
   ): Promise<KernelResult[]> {
     const images = groupByImage(wanted);
+    const owner = ownerOf(module);
     const results = await Promise.all(
       images.map((image) => advanceKernels(this.#services, { module, owner, image, closely }, signal)),
     );
@@ -162,44 +157,10 @@ export class ModuleReconciler {
     return found.nextAfter;
   }
 
-  #statusOf(module: NamedModule, selected: SelectedNodes, results: readonly KernelResult[]): ModuleStatus {
-    const { caches, settings, now = Date.now } = this.#services;
-    const owned = caches.daemonSets.byIndex('owner', module.metadata.uid);
-    const available = (role: string): number =>
-      owned
-        .filter(({ labels }) => labels[labelKeys.role] === role)
-        .reduce((sum, one) => sum + one.available, 0);
-    const nodes = selected.groups.reduce((sum, group) => sum + group.nodes.length, 0);
-    const mapped = results.reduce((sum, { group }) => sum + group.nodes.length, 0);
-    const loader: Rollout = { desired: mapped, available: available(moduleLoaderRole) };
-    const devicePlugin: Rollout | undefined =
-      module.spec.devicePlugin === undefined
-        ? undefined
-        : {
-            desired: module.spec.moduleLoader === undefined ? nodes : mapped,
-            available: available(devicePluginRole),
-          };
-    const fieldFacts = { builder: settings.builder };
-    return moduleStatusOf({
-      module,
-      findings: findingsOf({ module, selected, results, loader, devicePlugin, fieldFacts }),
-      results,
-      nodes,
-      loader,
-      devicePlugin,
-      now: new Date(now()).toISOString(),
-    });
-  }
-
-  #tell(module: NamedModule, results: readonly KernelResult[]): void {
-    for (const result of results) {
-      const earlier = module.status?.kernels?.find(
-        ({ kernelVersion }) => kernelVersion === result.group.kernel.release,
-      );
-      for (const { succeeded, ...event } of kernelEvents(result, earlier)) {
-        this.#services.events.record({ resource: modules, object: module, ...event });
-        if (succeeded !== undefined) this.#measure(module.metadata.namespace, succeeded);
-      }
+  #record(module: NamedModule, events: readonly KernelEvent[]): void {
+    for (const { succeeded, ...event } of events) {
+      this.#services.events.record({ resource: modules, object: module, ...event });
+      if (succeeded !== undefined) this.#measure(module.metadata.namespace, succeeded);
     }
   }
 
@@ -209,14 +170,12 @@ export class ModuleReconciler {
     if (seconds >= 0) this.#services.metrics?.observeJob(kind, seconds);
   }
 
-  /** A Module's Jobs without those that are a preflight validation's affair. */
   #ownJobs(uid: string, results: readonly KernelResult[]): JobFacts[] {
     const { caches, preflights } = this.#services;
-    const askedFor = kernelsAskedFor(preflights?.validations.list() ?? []);
-    const kernels = new Set(results.map(({ group }) => kernelLabelValue(group.kernel)));
-    return caches.jobs
-      .byIndex('owner', uid)
-      .filter(({ kernel = '' }) => kernels.has(kernel) || !askedFor.has(kernel));
+    return withoutPreflightJobs(caches.jobs.byIndex('owner', uid), {
+      kernels: new Set(results.map(({ group }) => kernelLabelValue(group.kernel))),
+      askedFor: kernelsAskedFor(preflights?.validations.list() ?? []),
+    });
   }
 
   /** @returns `same` where the API server had this status already */
@@ -251,24 +210,6 @@ export class ModuleReconciler {
       if (!isApiError(error, 'CONFLICT', 'NOT_FOUND')) throw error;
       return false;
     }
-  }
-}
-
-/** Label values of the kernels of all selected nodes that a mapping is for. */
-function mappedKernels({ spec }: NamedModule, { kernels }: SelectedNodes): string[] {
-  const mappings = spec.moduleLoader?.container.kernelMappings ?? [];
-  return kernels.filter((kernel) => isMapped(mappings, kernel)).map(kernelLabelValue);
-}
-
-/** A mapping that cannot be read says nothing: what runs stays. */
-function isMapped(
-  mappings: Parameters<typeof findMapping>[0],
-  kernel: Parameters<typeof findMapping>[1],
-): boolean {
-  try {
-    return findMapping(mappings, kernel) !== undefined;
-  } catch {
-    return true;
   }
 }
 

@@ -4,7 +4,7 @@ import { withDigest } from '../../../builder/image-names.ts';
 import { commonLabels, kernelLabelValue, labelKeys, nodeLabels } from '../../../builder/labels.ts';
 import { labelValue, objectName } from '../../../builder/names.ts';
 import type { ModuleTarget } from '../../../builder/target.ts';
-import { serviceAccountOf, type DaemonSetFacts } from './facts.ts';
+import { serviceAccountOf, type DaemonSetContext } from './accounts.ts';
 import {
   firmwareHostDirectory,
   loadCommand,
@@ -28,7 +28,7 @@ interface Volumes {
 export function moduleLoaderDaemonSet(
   target: ModuleTarget,
   digest: string,
-  { operator, owner }: DaemonSetFacts,
+  { operator, owner }: DaemonSetContext,
 ): V1DaemonSet {
   const { module, kernel, version } = target;
   const versionLabel = version === undefined ? {} : { [nodeLabels(module).moduleLoaderVersion]: version };

@@ -4,12 +4,12 @@ import { parse } from 'yaml';
 import { parseModule, type Module } from '../../../../src/api/module/module.ts';
 import { parseKernel } from '../../../../src/builder/kernel.ts';
 import { devicePluginDaemonSet } from '../../../../src/controller/module/loading/device-plugin.ts';
-import type { DaemonSetFacts } from '../../../../src/controller/module/loading/facts.ts';
+import type { DaemonSetContext } from '../../../../src/controller/module/loading/accounts.ts';
 import { moduleLoaderDaemonSet } from '../../../../src/controller/module/loading/module-loader.ts';
 import { resolveTarget } from '../../../../src/controller/module/kernel-mapping/resolve-target.ts';
 
 const digest = `sha256:${'c3'.repeat(32)}`;
-const facts: DaemonSetFacts = {
+const facts: DaemonSetContext = {
   operator: {
     namespace: 'openshift-kmm',
     moduleLoaderServiceAccount: 'kmm-operator-module-loader',

@@ -1,15 +1,15 @@
 import type { V1OwnerReference } from '@kubernetes/client-node';
 
 /** Namespace of the operator and its accounts, which may run privileged pods there. */
-export interface OperatorFacts {
+export interface OperatorAccounts {
   readonly namespace: string;
   readonly moduleLoaderServiceAccount: string;
   readonly devicePluginServiceAccount: string;
 }
 
 /** What DaemonSets depend on besides the Module. */
-export interface DaemonSetFacts {
-  readonly operator: OperatorFacts;
+export interface DaemonSetContext {
+  readonly operator: OperatorAccounts;
   readonly owner: V1OwnerReference;
 }
 

@@ -1,0 +1,51 @@
+import type { V1DaemonSet } from '@kubernetes/client-node';
+import { shortHash, type Json } from '../../builder/names.ts';
+import type { ClusterCaches } from '../observe/cluster/caches.ts';
+import type { DaemonSetFacts } from '../observe/cluster/projections.ts';
+import { daemonSets, fromLibrary } from '../observe/cluster/resources.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import { isApiError } from '../runtime/api/errors.ts';
+import { formatKey } from '../runtime/api/object-key.ts';
+import type { RolloutPlan } from './plan-rollout.ts';
+
+/** What was written last, and what the API server made of it: the same again need not be written. */
+interface Written {
+  readonly hash: string;
+  readonly generation: number;
+}
+
+/** Writes and deletes DaemonSets as plans say. */
+export class DaemonSetWriter {
+  readonly #client: ApiClient;
+  readonly #caches: Pick<ClusterCaches, 'daemonSets'>;
+  readonly #written = new Map<string, Written>();
+
+  constructor(client: ApiClient, caches: Pick<ClusterCaches, 'daemonSets'>) {
+    this.#client = client;
+    this.#caches = caches;
+  }
+
+  /** Writes what is new or was changed by somebody else, then deletes. @throws ApiError */
+  async write({ apply, remove }: Pick<RolloutPlan, 'apply' | 'remove'>, signal: AbortSignal): Promise<void> {
+    for (const daemonSet of apply) await this.#apply(daemonSet, signal);
+    for (const daemonSet of remove) await this.#delete(daemonSet, signal);
+  }
+
+  async #apply(daemonSet: V1DaemonSet, signal: AbortSignal): Promise<void> {
+    const object = fromLibrary(daemonSet);
+    const key = formatKey(object.metadata);
+    const hash = shortHash(JSON.parse(JSON.stringify(object)) as Json);
+    const written = this.#written.get(key);
+    const cached = this.#caches.daemonSets.get(object.metadata);
+    if (written?.hash === hash && cached !== undefined && cached.generation <= written.generation) return;
+    const { metadata } = await this.#client.apply(daemonSets, object, { force: true, signal });
+    this.#written.set(key, { hash, generation: metadata.generation ?? 0 });
+  }
+
+  async #delete({ key, uid }: DaemonSetFacts, signal: AbortSignal): Promise<void> {
+    this.#written.delete(formatKey(key));
+    await this.#client.delete(daemonSets, key, { uid, signal }).catch((error: unknown) => {
+      if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
+    });
+  }
+}

@@ -1,0 +1,153 @@
+import type { V1DaemonSet } from '@kubernetes/client-node';
+import type { ModuleStatus } from '../../api/module/status.ts';
+import { nonEmpty } from '../../api/schema/resource.ts';
+import type { BuilderName } from '../../builder/builder.ts';
+import { kernelLabelValue, labelKeys, nodeLabels } from '../../builder/labels.ts';
+import type { Kernel } from '../../builder/kernel.ts';
+import { KmmError } from '../../shared/errors.ts';
+import type { DaemonSetFacts } from '../observe/cluster/projections.ts';
+import { findingsOf, type Rollout } from './findings.ts';
+import { kernelEvents, type KernelEvent } from './kernel-events.ts';
+import { findMapping } from './kernel-mapping/find-mapping.ts';
+import type { KernelResult } from './kernel-result.ts';
+import type { OperatorAccounts } from './loading/accounts.ts';
+import { devicePluginDaemonSet, devicePluginRole } from './loading/device-plugin.ts';
+import { moduleLoaderDaemonSet, moduleLoaderRole } from './loading/module-loader.ts';
+import { moduleNameOf, ownerOf, type NamedModule } from './named-module.ts';
+import type { SelectedNodes } from './node-groups.ts';
+import { moduleStatusOf } from './status.ts';
+
+/** What is known of a Module once its images have been worked on. */
+export interface RolloutFacts {
+  readonly module: NamedModule;
+  readonly selected: SelectedNodes;
+  readonly results: readonly KernelResult[];
+  /** The Module's DaemonSets as the cluster has them. */
+  readonly daemonSets: readonly DaemonSetFacts[];
+  readonly operator: OperatorAccounts;
+  /** The configured builder. */
+  readonly builder: BuilderName;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+}
+
+/** What is to be done for a Module besides the work on its images. */
+export interface RolloutPlan {
+  /** DaemonSets to write as they are here. */
+  readonly apply: readonly V1DaemonSet[];
+  /** DaemonSets to delete. */
+  readonly remove: readonly DaemonSetFacts[];
+  /** The status; equal to the Module's where there is nothing new to say. */
+  readonly status: ModuleStatus;
+  /** Events to record once the status is written. */
+  readonly events: readonly KernelEvent[];
+}
+
+/** Decides what a Module's DaemonSets, status and events are to be. */
+export function planRollout(facts: RolloutFacts): RolloutPlan {
+  const { module, results } = facts;
+  const apply = wantedDaemonSets(facts);
+  const names = new Set(apply.map(({ metadata }) => metadata?.name));
+  const mapped = mappedKernels(module, facts.selected);
+  return {
+    apply,
+    remove: facts.daemonSets.filter(
+      (one) => !names.has(one.key.name) && !one.deleting && !isStillNeeded(one, module, mapped),
+    ),
+    status: statusOf(facts),
+    events: results.flatMap((result) => kernelEvents(result, earlierStatusOf(module, result))),
+  };
+}
+
+/** The DaemonSets of kernels whose image is ready, and of the device plugin. */
+function wantedDaemonSets({ module, results, operator }: RolloutFacts): V1DaemonSet[] {
+  const context = { operator, owner: ownerOf(module) };
+  const loaders = results.flatMap(({ target, state }) =>
+    target instanceof KmmError || state.digest === undefined
+      ? []
+      : [moduleLoaderDaemonSet(target, state.digest, context)],
+  );
+  const plugin = devicePluginDaemonSet(moduleNameOf(module), module.spec, context);
+  return plugin === undefined ? loaders : [...loaders, plugin];
+}
+
+/**
+ * Whether a DaemonSet that is not written stays: while its kernel's image is worked on or has failed, and, in an ordered
+ * upgrade, while nodes have the other version.
+ */
+function isStillNeeded(
+  { labels, desired }: DaemonSetFacts,
+  module: NamedModule,
+  mapped: readonly string[],
+): boolean {
+  const keys = nodeLabels(moduleNameOf(module));
+  const version = nonEmpty(module.spec.moduleLoader?.container.version);
+  const role = labels[labelKeys.role];
+  if (role === devicePluginRole) {
+    // In an ordered upgrade, nodes move from one version to the other one by one.
+    const isOther = labels[keys.devicePluginVersion] !== version;
+    return module.spec.devicePlugin !== undefined && version !== undefined && isOther && desired > 0;
+  }
+  if (role !== moduleLoaderRole || !mapped.includes(labels[labelKeys.kernel] ?? '')) return false;
+  return labels[keys.moduleLoaderVersion] === version || desired > 0;
+}
+
+/** Label values of the kernels that some mapping is for, those of nodes with taints included: what runs there stays. */
+function mappedKernels({ spec }: NamedModule, { kernels }: SelectedNodes): string[] {
+  const mappings = spec.moduleLoader?.container.kernelMappings ?? [];
+  return kernels.filter((kernel) => isMapped(mappings, kernel)).map(kernelLabelValue);
+}
+
+function isMapped(mappings: Parameters<typeof findMapping>[0], kernel: Kernel): boolean {
+  try {
+    return findMapping(mappings, kernel) !== undefined;
+  } catch {
+    // A mapping that cannot be read is no reason to unload what runs.
+    return true;
+  }
+}
+
+function statusOf(facts: RolloutFacts): ModuleStatus {
+  const { module, selected, results, builder, now } = facts;
+  const { loader, devicePlugin, nodes } = progressOf(facts);
+  const fieldFacts = { builder };
+  return moduleStatusOf({
+    module,
+    findings: findingsOf({ module, selected, results, loader, devicePlugin, fieldFacts }),
+    results,
+    nodes,
+    loader,
+    devicePlugin,
+    now: new Date(now).toISOString(),
+  });
+}
+
+/** Counts the nodes that may get the module, should have it, and have it. */
+function progressOf({ module: { spec }, selected, results, daemonSets }: RolloutFacts): {
+  readonly nodes: number;
+  readonly loader: Rollout;
+  readonly devicePlugin: Rollout | undefined;
+} {
+  const available = (role: string): number =>
+    daemonSets
+      .filter(({ labels }) => labels[labelKeys.role] === role)
+      .reduce((sum, one) => sum + one.available, 0);
+  const nodes = selected.groups.reduce((sum, group) => sum + group.nodes.length, 0);
+  const mapped = results.reduce((sum, { group }) => sum + group.nodes.length, 0);
+  return {
+    nodes,
+    loader: { desired: mapped, available: available(moduleLoaderRole) },
+    devicePlugin:
+      spec.devicePlugin === undefined
+        ? undefined
+        : {
+            desired: spec.moduleLoader === undefined ? nodes : mapped,
+            available: available(devicePluginRole),
+          },
+  };
+}
+
+/** What the status says of a kernel so far. */
+function earlierStatusOf({ status }: NamedModule, { group }: KernelResult) {
+  return status?.kernels?.find(({ kernelVersion }) => kernelVersion === group.kernel.release);
+}

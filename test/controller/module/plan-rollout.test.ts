@@ -1,0 +1,287 @@
+import { describe, expect, it } from 'vitest';
+import type { ImageState } from '../../../src/controller/image-pipeline/image-state.ts';
+import type { NamedModule } from '../../../src/controller/module/named-module.ts';
+import { selectNodes } from '../../../src/controller/module/node-groups.ts';
+import {
+  planRollout,
+  type RolloutFacts,
+  type RolloutPlan,
+} from '../../../src/controller/module/plan-rollout.ts';
+import { wantedKernels } from '../../../src/controller/module/wanted-kernels.ts';
+import type { DaemonSetFacts, NodeFacts } from '../../../src/controller/observe/cluster/projections.ts';
+import {
+  building,
+  daemonSetOf,
+  digest,
+  failed,
+  moduleOf,
+  newKernel,
+  nodeOf,
+  oldKernel,
+  resultOf,
+} from './module-facts.ts';
+
+const kernelLabel = 'kmm.node.kubernetes.io/kernel-version.full';
+const roleLabel = 'kmm.node.kubernetes.io/role';
+const loaderVersion = 'beta.kmm.node.kubernetes.io/version-module-loader.drivers.driver';
+const pluginVersion = 'beta.kmm.node.kubernetes.io/version-device-plugin.drivers.driver';
+const plugin = { devicePlugin: { container: { image: 'r.example/plugin:1' } } };
+const start = Date.parse('2026-05-01T12:00:00Z');
+
+interface Situation {
+  readonly module?: NamedModule;
+  readonly nodes?: readonly NodeFacts[];
+  /** States of images by kernel. @default ready */
+  readonly states?: Readonly<Record<string, Partial<ImageState>>>;
+  readonly daemonSets?: readonly DaemonSetFacts[];
+  readonly now?: number;
+}
+
+function plan({
+  module = moduleOf(),
+  nodes = [nodeOf('a', oldKernel)],
+  states = {},
+  daemonSets = [],
+  now = start,
+}: Situation): RolloutPlan {
+  const { selector, tolerations = [] } = module.spec;
+  const selected = selectNodes(nodes, { selector, tolerations });
+  const results = wantedKernels(module, selected.groups).map((wanted) =>
+    resultOf(wanted, states[wanted.group.kernel.release]),
+  );
+  const operator: RolloutFacts['operator'] = {
+    namespace: 'kmm-operator-system',
+    moduleLoaderServiceAccount: 'loader',
+    devicePluginServiceAccount: 'plugin',
+  };
+  return planRollout({ module, selected, results, daemonSets, operator, builder: 'kaniko', now });
+}
+
+function loaderOf(kernel: string, changes: Partial<DaemonSetFacts> = {}, version?: string): DaemonSetFacts {
+  const labels = { [roleLabel]: 'module-loader', [kernelLabel]: kernel };
+  return daemonSetOf(
+    `loader-${kernel}`,
+    version === undefined ? labels : { ...labels, [loaderVersion]: version },
+    changes,
+  );
+}
+
+function applied({ apply }: RolloutPlan): unknown[] {
+  return apply.map(({ metadata, spec }) => ({
+    role: metadata?.labels?.[roleLabel],
+    kernel: metadata?.labels?.[kernelLabel],
+    image: spec?.template.spec?.containers[0]?.image,
+  }));
+}
+
+function removed({ remove }: RolloutPlan): string[] {
+  return remove.map(({ key }) => key.name);
+}
+
+function condition({ status }: RolloutPlan, type: string): unknown {
+  const found = status.conditions?.find((one) => one.type === type);
+  return found && [found.status, found.reason, found.message];
+}
+
+describe('the DaemonSets of a Module', () => {
+  it('are one for each kernel whose image is ready, pinned by its digest', () => {
+    const nodes = [nodeOf('a', oldKernel), nodeOf('b', newKernel), nodeOf('c', '5.10.0')];
+    expect(applied(plan({ nodes, states: { [newKernel]: building } }))).toEqual([
+      { role: 'module-loader', kernel: oldKernel, image: `r.example/driver@${digest}` },
+    ]);
+  });
+
+  it('are the device plugin’s too, whatever images are at', () => {
+    const module = moduleOf({}, plugin);
+    expect(applied(plan({ module, states: { [oldKernel]: building } }))).toEqual([
+      { role: 'device-plugin', kernel: undefined, image: 'r.example/plugin:1' },
+    ]);
+  });
+
+  it.each<[string, Situation, DaemonSetFacts, boolean]>([
+    ['is being built', { states: { [oldKernel]: building } }, loaderOf(oldKernel), false],
+    ['could not be built', { states: { [oldKernel]: failed } }, loaderOf(oldKernel), false],
+    [
+      'runs on nodes with a taint only',
+      {
+        nodes: [nodeOf('a', oldKernel, { taints: [{ key: 'reserved', effect: 'NoSchedule' }] })],
+      },
+      loaderOf(oldKernel),
+      false,
+    ],
+    [
+      'is matched by an expression that cannot be compiled',
+      { module: moduleOf({ kernelMappings: [{ regexp: '(' }] }) },
+      loaderOf(oldKernel),
+      false,
+    ],
+    ['no node runs any more', {}, loaderOf(newKernel, { desired: 1 }), true],
+    [
+      'no mapping matches any more',
+      { module: moduleOf({ kernelMappings: [{ literal: newKernel }] }) },
+      loaderOf(oldKernel, { desired: 1 }),
+      true,
+    ],
+    ['no node runs, but is being deleted', {}, loaderOf(newKernel, { deleting: true }), false],
+  ])('stay or go: that of a kernel which %s', (_title, situation, daemonSet, goes) => {
+    expect(removed(plan({ ...situation, daemonSets: [daemonSet] }))).toEqual(
+      goes ? [daemonSet.key.name] : [],
+    );
+  });
+
+  it.each<[string, DaemonSetFacts, boolean]>([
+    [
+      'module loader of the version before, which nodes have',
+      loaderOf(oldKernel, { desired: 1 }, 'v1'),
+      false,
+    ],
+    ['module loader of the version before, which no node has', loaderOf(oldKernel, {}, 'v1'), true],
+    [
+      'device plugin of the version before, which nodes have',
+      daemonSetOf('plugin-v1', { [roleLabel]: 'device-plugin', [pluginVersion]: 'v1' }, { desired: 2 }),
+      false,
+    ],
+    [
+      'device plugin of the version before, which no node has',
+      daemonSetOf('plugin-v1', { [roleLabel]: 'device-plugin', [pluginVersion]: 'v1' }),
+      true,
+    ],
+    ['one without a role that is known', daemonSetOf('else', { [roleLabel]: 'else' }, { desired: 1 }), true],
+  ])('stay or go in an ordered upgrade: a %s', (_title, daemonSet, goes) => {
+    const situation = { module: moduleOf({ version: 'v2' }, plugin), daemonSets: [daemonSet] };
+    expect(removed(plan(situation))).toEqual(goes ? [daemonSet.key.name] : []);
+  });
+
+  it('go when the Module no longer has a device plugin, though nodes run it', () => {
+    const labels = { [roleLabel]: 'device-plugin', [pluginVersion]: 'v1' };
+    const old = daemonSetOf('plugin', labels, { desired: 1 });
+    expect(removed(plan({ module: moduleOf({ version: 'v2' }), daemonSets: [old] }))).toEqual(['plugin']);
+  });
+});
+
+describe('the conditions of a Module', () => {
+  const loaded = loaderOf(oldKernel, { desired: 1, available: 1 });
+
+  it.each<[string, Situation, unknown[]]>([
+    [
+      'a kernel that failed, before one that is under way',
+      {
+        nodes: [nodeOf('a', oldKernel), nodeOf('b', newKernel)],
+        states: { [oldKernel]: building, [newKernel]: failed },
+      },
+      ['False', 'BuildFailed', `Kernel ${newKernel}: Job build-1 failed`],
+    ],
+    [
+      'a kernel that is under way',
+      { states: { [oldKernel]: building } },
+      ['False', 'BuildRunning', `Kernel ${oldKernel}: Job build-1 runs`],
+    ],
+    ['no node', { nodes: [] }, ['True', 'NoNodes', 'No node matches the selector']],
+    ['nodes without the module', {}, ['False', 'Loading', '0 of 1 nodes have the module']],
+    [
+      'nodes without the device plugin',
+      { module: moduleOf({}, plugin), daemonSets: [loaded] },
+      ['False', 'StartingDevicePlugin', '0 of 1 nodes have the device plugin'],
+    ],
+    [
+      'all nodes with the module',
+      { daemonSets: [loaded] },
+      ['True', 'Loaded', '1 of 1 nodes have the module'],
+    ],
+  ])('say in Ready: %s', (_title, situation, expected) => {
+    expect(condition(plan(situation), 'Ready')).toEqual(expected);
+  });
+
+  it.each<[string, Situation, unknown[], unknown[]]>([
+    [
+      'several kernels are worked on',
+      {
+        nodes: [nodeOf('a', oldKernel), nodeOf('b', newKernel)],
+        states: { [oldKernel]: building, [newKernel]: building },
+      },
+      ['True', 'BuildRunning', `Kernel ${oldKernel}: Job build-1 runs (and 1 more kernels)`],
+      ['False', 'AsExpected', 'Nothing has failed'],
+    ],
+    [
+      'a kernel failed',
+      { states: { [oldKernel]: failed } },
+      ['True', 'RollingOut', 'Pods are being started on nodes'],
+      ['True', 'BuildFailed', `Kernel ${oldKernel}: Job build-1 failed`],
+    ],
+    [
+      'pods are being started',
+      {},
+      ['True', 'RollingOut', 'Pods are being started on nodes'],
+      ['False', 'AsExpected', 'Nothing has failed'],
+    ],
+    [
+      'all is done',
+      { daemonSets: [loaded] },
+      ['False', 'Settled', 'There is nothing to do'],
+      ['False', 'AsExpected', 'Nothing has failed'],
+    ],
+  ])('say in Progressing and Degraded that %s', (_title, situation, progressing, degraded) => {
+    const planned = plan(situation);
+    expect(condition(planned, 'Progressing')).toEqual(progressing);
+    expect(condition(planned, 'Degraded')).toEqual(degraded);
+  });
+
+  it('name mappings without effect, where nodes have kernels', () => {
+    const module = moduleOf({ kernelMappings: [{ regexp: '^6' }, { literal: oldKernel }, { regexp: '^4' }] });
+    expect(condition(plan({ module }), 'IdleKernelMappings')).toEqual([
+      'True',
+      'Shadowed',
+      [
+        `kernelMappings[1] "${oldKernel}" only matches kernels that an earlier mapping takes`,
+        'kernelMappings[2] "^4" matches the kernel of no node',
+      ].join('; '),
+    ]);
+    expect(condition(plan({ module, nodes: [] }), 'IdleKernelMappings')).toBeUndefined();
+  });
+});
+
+describe('the status of a Module', () => {
+  it('counts nodes: those that may get the module, should have it and have it', () => {
+    const nodes = [nodeOf('a', oldKernel), nodeOf('b', oldKernel), nodeOf('c', '5.10.0')];
+    const { status } = plan({
+      module: moduleOf({}, plugin),
+      nodes,
+      daemonSets: [loaderOf(oldKernel, { desired: 2, available: 1 })],
+    });
+    const counters = { nodesMatchingSelectorNumber: 3, desiredNumber: 2 };
+    expect(status.moduleLoader).toEqual({ ...counters, availableNumber: 1 });
+    expect(status.devicePlugin).toEqual({ ...counters, availableNumber: 0 });
+  });
+
+  it('has an entry for each architecture of a kernel', () => {
+    const nodes = [nodeOf('a', oldKernel), nodeOf('b', oldKernel, { architecture: 'arm64' })];
+    expect(plan({ nodes }).status.kernels).toMatchObject([
+      { kernelVersion: oldKernel, architecture: 'amd64', nodes: 1, digest },
+      { kernelVersion: oldKernel, architecture: 'arm64', nodes: 1, digest },
+    ]);
+  });
+
+  it('stays as it is, with its times, while nothing changes; then there is no event either', () => {
+    const { status, events } = plan({});
+    expect(events.map(({ reason }) => reason)).toEqual(['ImageReady']);
+    const again = plan({ module: { ...moduleOf(), status }, now: start + 60_000 });
+    expect(again.status).toEqual(status);
+    expect(again.events).toEqual([]);
+  });
+
+  it('gives a change its time, and events for the Job that ended and what came of it', () => {
+    const before = plan({ states: { [oldKernel]: building } });
+    expect(before.events).toMatchObject([{ type: 'Normal', reason: 'BuildCreated' }]);
+    const module = { ...moduleOf(), status: before.status };
+    const after = plan({ module, now: start + 60_000 });
+    expect(after.events).toMatchObject([
+      { reason: 'BuildSucceeded', succeeded: { kind: 'build', job: 'build-1' } },
+      { reason: 'ImageReady' },
+    ]);
+    expect(after.status.kernels).toMatchObject([
+      { startTime: '2026-05-01T12:00:00.000Z', lastTransitionTime: '2026-05-01T12:01:00.000Z' },
+    ]);
+    const gaveUp = plan({ module, states: { [oldKernel]: failed } });
+    expect(gaveUp.events).toMatchObject([{ type: 'Warning', reason: 'BuildFailed' }]);
+  });
+});
