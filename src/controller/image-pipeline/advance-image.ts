@@ -11,9 +11,9 @@ import type { PipelineRequest, PipelineServices } from './request.ts';
 import { runJob } from './run-job.ts';
 
 /**
- * Brings one image nearer to being ready: built where it is missing or its recipe changed, signed where its
+ * Takes the next steps towards a ready image: built where it is missing or its recipe changed, signed where its
  * modules do not carry the certificate's signature. Keeps nothing in memory, so it may be called at any time, by
- * several at a time. Before a Job is made, everything is asked for anew.
+ * several at a time. Before a Job is made, everything is read again, bypassing caches.
  * @throws PipelineError, BuilderError, RegistryError, ApiError, what reading references and what `confirm` throws
  */
 export async function advanceImage(
@@ -165,7 +165,7 @@ async function deleteJob(
 }
 
 /**
- * Services that ask the API server and registries anew. What caches hold may be late, and another operator may
+ * Returns services that bypass the caches of images and references. What caches hold may be late, and another operator may
  * have done the work, and cleared up behind it, meanwhile.
  */
 function withoutMemory(services: PipelineServices, { target }: PipelineRequest): PipelineServices {

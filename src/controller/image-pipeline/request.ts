@@ -38,7 +38,7 @@ export interface PipelineRequest {
   readonly push?: boolean | undefined;
   /** What was persisted about the image. */
   readonly earlier?: EarlierState | undefined;
-  /** Called before a Job is made. Throws when what this request says is no longer so. */
+  /** Called before a Job is made. Throws when the request is out of date. */
   readonly confirm?: (() => Promise<void>) | undefined;
 }
 
@@ -78,7 +78,7 @@ export interface PipelineServices {
   readonly images: Pick<ImageRegistry, 'resolve' | 'verify' | 'forget'>;
   readonly settings: PipelineSettings;
   readonly log: Logger;
-  /** Gives a Job as it is to be made, or undefined: not now. @default each as it is, at once */
+  /** Returns a Job as it is to be made, or undefined: not now. @default each as it is, at once */
   readonly admit?: ((job: Job) => Job | undefined) | undefined;
   /** Milliseconds since 1970, by the clock that the API server's times are compared with. @default Date.now */
   readonly now?: (() => number) | undefined;

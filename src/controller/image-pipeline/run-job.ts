@@ -13,8 +13,8 @@ const suspension = { reason: 'JobSuspended', problem: 'it is suspended' };
 const usualWaits = ['ContainerCreating', 'PodInitializing'];
 
 /**
- * Sees to it that work is done: follows the Job of the try that counts, and makes it where it is not there.
- * @param mayCreate Jobs are made only on the strength of facts that were asked for anew
+ * Follows the Job of the try that counts, and makes it where it is not there.
+ * @param mayCreate Jobs are made only on the strength of facts that were read without caches
  * @returns undefined when a Job would have to be made, and may not
  * @throws ApiError, and what the request's `confirm` throws
  */

@@ -1,14 +1,14 @@
 import type * as z from 'zod';
 import type { condition as conditionSchema } from '../../api/schema/kubernetes.ts';
 import type { FullMetadata } from '../observe/cluster/resources.ts';
-import type { Happening } from '../runtime/event-recorder.ts';
+import type { EventSpec } from '../runtime/event-recorder.ts';
 
 export type Condition = z.output<typeof conditionSchema>;
 
 /** A condition without its times. */
 export type Finding = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
-/** Findings as conditions: the time of the last change of `status` is carried over. */
+/** Turns findings into conditions; the time of the last change of `status` is carried over. */
 export function toConditions(
   findings: readonly Finding[],
   {
@@ -40,7 +40,7 @@ interface StatusWithConditions {
   readonly conditions?: readonly Condition[] | undefined;
 }
 
-/** What the status says of what is invalid, in place of what it said of the same. Equal states give equal texts. */
+/** Builds the status of an invalid resource, with times carried over from its previous status. */
 export function statusOfInvalid(
   { metadata, problem = '', status }: Invalid<StatusWithConditions>,
   now: number,
@@ -54,8 +54,8 @@ export function statusOfInvalid(
   return { observedGeneration: generation, conditions };
 }
 
-/** What happened to it, to be told when its status is written. */
-export function invalidEvent(problem = ''): Pick<Happening<never>, 'type' | 'reason' | 'action' | 'note'> {
+/** Returns the event to record once that status is written. */
+export function invalidEvent(problem = ''): Pick<EventSpec<never>, 'type' | 'reason' | 'action' | 'note'> {
   return { type: 'Warning', reason: 'InvalidModule', action: 'Validate', note: problem };
 }
 

@@ -21,7 +21,7 @@ export interface FindingsQuery {
   readonly fieldFacts: FieldFacts;
 }
 
-/** What there is to say of a Module: whether it is ready, under way or broken, and what of it has no effect. */
+/** Returns a Module's findings: whether it is ready, progressing or degraded, and which of its fields have no effect. */
 export function findingsOf(query: FindingsQuery): Finding[] {
   return [ready(query), progressing(query), degraded(query), ...unused(query)];
 }

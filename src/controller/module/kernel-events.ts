@@ -4,17 +4,17 @@ import type { NodeGroup } from './node-groups.ts';
 
 type EarlierStatus = Pick<KernelStatus, 'phase' | 'reason' | 'job'>;
 
-/** Something to tell of a kernel. */
+/** An event about a kernel. */
 export interface KernelEvent {
   readonly type: 'Normal' | 'Warning';
   readonly reason: string;
   readonly action: string;
   readonly note: string;
-  /** The Job that succeeded, where the event tells of one. */
+  /** The Job that succeeded, if the event reports one. */
   readonly succeeded?: { readonly kind: 'build' | 'sign'; readonly job: string } | undefined;
 }
 
-/** What happened to a kernel's image between what was persisted and now. */
+/** Returns the events for what changed since a kernel's status was written. */
 export function kernelEvents(
   { group, state }: { readonly group: Pick<NodeGroup, 'kernel'>; readonly state: ImageState },
   earlier: EarlierStatus | undefined,
@@ -46,7 +46,7 @@ export function kernelEvents(
   return events;
 }
 
-/** Whether a Job's work is behind the image now. Trouble with the registry says nothing about it. */
+/** Whether the Job that the status named has succeeded. A registry that fails is no evidence of it. */
 function hasSucceeded(earlier: EarlierStatus, phase: KernelPhase): boolean {
   const wasWorking = earlier.phase === 'Building' || earlier.phase === 'Signing';
   return wasWorking && earlier.phase !== phase && phase !== 'Failed' && phase !== 'Checking';

@@ -15,21 +15,21 @@ import { distinct } from './node-groups.ts';
 
 /** Annotations of ours on Modules. */
 export const moduleAnnotations = {
-  /** A new value starts failed work anew. */
+  /** A new value starts failed work again. */
   retry: 'kmm.sigs.x-k8s.io/retry',
   /** `kaniko` or `buildah`, in place of the configured one. */
   builder: 'kmm.sigs.x-k8s.io/builder',
 } as const;
 
-/** What became of a kernel. */
+/** The result for a kernel: what it wants, and how far its image is. */
 export type KernelResult = WantedKernel & ImageResult;
 
-/** What became of an image. */
+/** The result for an image. */
 export interface ImageResult {
   readonly state: ImageState;
   /** Jobs of the present inputs; undefined: not known, since looking failed. */
   readonly jobs: readonly string[] | undefined;
-  /** Why to come again soon. */
+  /** Why the work has to be repeated soon. */
   readonly error: unknown;
 }
 
@@ -47,11 +47,11 @@ export interface AdvanceQuery {
   readonly module: NamedModule;
   readonly owner: V1OwnerReference;
   readonly image: ImageGroup;
-  /** Believes no cache of images and references. */
+  /** Bypasses the caches of images and references. */
   readonly closely: boolean;
 }
 
-/** Brings an image nearer to being ready. Never throws: what goes wrong is the affair of its kernels. */
+/** Takes the next steps towards a ready image. Never throws: a failure is reported per kernel. */
 export async function advanceKernels(
   services: PipelineServices,
   { module, owner, image, closely }: AdvanceQuery,

@@ -63,7 +63,7 @@ function isNoLongerAskedFor(event: CacheEvent<CachedPreflight>): boolean {
   return kernelAskedFor(event.previous) !== now;
 }
 
-/** Nodes tell of themselves all the time; little of it matters. */
+/** Nodes are updated all the time; few updates concern Modules. */
 function isRelevant(before: NodeFacts, after: NodeFacts): boolean {
   return factsOf(before) !== factsOf(after);
 }

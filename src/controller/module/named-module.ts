@@ -21,7 +21,7 @@ export function namedModule({ metadata }: CachedModule, module: Module): NamedMo
   return { ...module, metadata: { ...module.metadata, namespace, uid, resourceVersion } };
 }
 
-/** What names a Module in labels and templates. */
+/** Returns what names a Module in labels and templates. */
 export function moduleNameOf({ metadata }: NamedModule): ModuleName {
   return { namespace: metadata.namespace, name: metadata.name };
 }

@@ -36,7 +36,7 @@ export function selectNodes(
   );
   const groups = new Map<string, NodeFacts[]>();
   for (const node of selected) {
-    if (!node.taints.every((taint) => stands(taint, tolerations))) continue;
+    if (!node.taints.every((taint) => isTolerated(taint, tolerations))) continue;
     const group = groups.get(node.kernelRelease);
     if (group === undefined) groups.set(node.kernelRelease, [node]);
     else group.push(node);
@@ -58,7 +58,7 @@ function groupOf(release: string, nodes: readonly NodeFacts[]): NodeGroup {
   };
 }
 
-/** What the DaemonSet controller lets its pods stand without being asked. */
+/** Taints that the DaemonSet controller makes all its pods tolerate. */
 const toleratedByDaemonSets = new Set([
   'node.kubernetes.io/not-ready',
   'node.kubernetes.io/unreachable',
@@ -68,8 +68,8 @@ const toleratedByDaemonSets = new Set([
   'node.kubernetes.io/unschedulable',
 ]);
 
-/** Whether pods stand a taint (Kubernetes, "Taints and Tolerations"). */
-function stands(taint: V1Taint, tolerations: readonly V1Toleration[]): boolean {
+/** Whether pods tolerate a taint (Kubernetes, "Taints and Tolerations"). */
+function isTolerated(taint: V1Taint, tolerations: readonly V1Toleration[]): boolean {
   if (taint.effect === 'PreferNoSchedule' || toleratedByDaemonSets.has(taint.key)) return true;
   return tolerations.some((toleration) => tolerates(toleration, taint));
 }
@@ -80,7 +80,7 @@ function tolerates({ key, operator = 'Equal', value = '', effect }: V1Toleration
   return key === taint.key && (operator === 'Exists' || value === (taint.value ?? ''));
 }
 
-/** Without doubles, sorted. */
+/** Returns each value once, sorted. */
 export function distinct(values: readonly string[]): string[] {
   return [...new Set(values)].toSorted();
 }

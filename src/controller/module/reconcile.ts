@@ -40,7 +40,7 @@ export interface ModuleServices extends PipelineServices {
 const changedPause = 100;
 
 /**
- * Brings Modules to where they should be: looks at the cluster and registries, lets pure functions decide (`wantedKernels`,
+ * Reconciles Modules: looks at the cluster and registries, lets pure functions decide (`wantedKernels`,
  * `nextStep`, `planRollout`, `findJobGarbage`), and carries out what they say.
  */
 export class ModuleReconciler {
@@ -52,7 +52,7 @@ export class ModuleReconciler {
     this.#daemonSets = new DaemonSetWriter(services.client, services.caches);
   }
 
-  /** @throws AggregateError when a kernel's work failed for a reason that may pass: come again */
+  /** @throws AggregateError when a kernel's work failed for a reason that may pass, so that it is repeated */
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const cached = this.#services.caches.modules.get(key);
     if (cached === undefined || cached.metadata.deletionTimestamp !== undefined) {
@@ -121,8 +121,8 @@ export class ModuleReconciler {
   }
 
   /**
-   * Deletes Jobs that are not needed, once all that was found out stands in the status. Another operator may know
-   * better, so nothing is deleted before everything has been asked for anew.
+   * Deletes Jobs that are not needed, once the status holds all results. Another operator may know
+   * better, so nothing is deleted before everything has been read again, bypassing caches.
    * @returns milliseconds until the next can go
    */
   async #collectJobs(
@@ -149,7 +149,7 @@ export class ModuleReconciler {
     const { garbage, nextAfter } = find(results);
     if (garbage.length === 0) return nextAfter;
     const closer = await advance(true);
-    // What was found out just now does not stand in the status yet.
+    // The new results are not in the status yet.
     if (!closer.every((one, index) => isSameResult(one, results[index]))) return changedPause;
     await confirmModule(client, module, signal);
     const found = find(closer);

@@ -14,7 +14,7 @@ export interface ReconcileResult {
 
 /**
  * Brings the world of one object to where it should be. It sees no event: it reads everything, and may be
- * called at any time. An error makes it come again later, a TerminalError only after a change.
+ * called at any time. After an error it is called again later, after a TerminalError only when something has changed.
  */
 export type Reconcile = (
   key: ObjectKey,

@@ -28,7 +28,7 @@ export const events: Resource<KubernetesEvent> = {
 };
 
 /** What happened to an object. */
-export interface Happening<T extends KubernetesObject> {
+export interface EventSpec<T extends KubernetesObject> {
   readonly resource: Resource<T>;
   readonly object: T;
   readonly type: 'Normal' | 'Warning';
@@ -52,19 +52,19 @@ export interface EventRecorderOptions {
 interface Series {
   readonly event: KubernetesEvent;
   readonly since: number;
-  /** Happenings so far, and as the API server knows them. */
+  /** How often the event was recorded, and how often as the API server knows it. */
   count: number;
   written: number;
   writing: boolean;
 }
 
 const maxNoteLength = 1024;
-/** Milliseconds after which the same happening is a new event. The API server keeps events for an hour. */
+/** Milliseconds after which the same occurrence is a new event. The API server keeps events for an hour. */
 const seriesDuration = 30 * 60_000;
 /** Series remembered; the oldest are forgotten. */
 const maxSeries = 2048;
 
-/** Tells of happenings as Events. The same one again only raises a count. Never throws, and nobody waits for it. */
+/** Records Events. Recording the same one again only raises its count. Never throws, and nobody waits for it. */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
   readonly #log: Logger;
@@ -76,8 +76,8 @@ export class EventRecorder {
     this.#log = options.log ?? silentLogger;
   }
 
-  record<T extends KubernetesObject>(happening: Happening<T>): void {
-    const { object, type, reason, action, note } = happening;
+  record<T extends KubernetesObject>(event: EventSpec<T>): void {
+    const { object, type, reason, action, note } = event;
     const id = JSON.stringify([object.metadata.uid, type, reason, action, note]);
     const known = this.#series.get(id);
     if (known !== undefined && performance.now() - known.since < seriesDuration) {
@@ -86,7 +86,7 @@ export class EventRecorder {
       return;
     }
     const series = {
-      event: this.#event(happening),
+      event: this.#event(event),
       since: performance.now(),
       count: 1,
       written: 0,
@@ -111,7 +111,7 @@ export class EventRecorder {
     const writing = this.#writeAll(series).then((written) => {
       series.writing = false;
       this.#pending.delete(writing);
-      // It may be gone, or never have come: the next happening begins anew.
+      // It may be gone, or never have come: the next occurrence begins a new series.
       if (!written && this.#series.get(id) === series) this.#series.delete(id);
       return undefined;
     });
@@ -142,7 +142,7 @@ export class EventRecorder {
     }
   }
 
-  #event<T extends KubernetesObject>({ resource, object, ...rest }: Happening<T>): KubernetesEvent {
+  #event<T extends KubernetesObject>({ resource, object, ...rest }: EventSpec<T>): KubernetesEvent {
     const { controller, instance } = this.#options;
     const { name, namespace, uid, resourceVersion } = object.metadata;
     return {

@@ -8,7 +8,7 @@ export function isBeingDeleted({ metadata }: KubernetesObject): boolean {
 }
 
 /**
- * Puts a finalizer on an object, so that it stays until we have cleaned up. Gives the object as it is then.
+ * Puts a finalizer on an object, so that it stays until we have cleaned up. Returns the object as it is then.
  * @throws ApiError CONFLICT when the object is not the newest; reconcile again
  */
 export async function addFinalizer<T extends KubernetesObject>(
@@ -24,7 +24,7 @@ export async function addFinalizer<T extends KubernetesObject>(
 }
 
 /**
- * Takes a finalizer off. Gives the object as it is then; it may be gone after that.
+ * Takes a finalizer off. Returns the object as it is then; it may be gone after that.
  * @throws ApiError CONFLICT when the object is not the newest; reconcile again
  */
 export async function removeFinalizer<T extends KubernetesObject>(

@@ -119,7 +119,7 @@ export class WorkQueue {
     this.#serve();
   }
 
-  /** Gives out nothing more; whoever waits for a key gets none. */
+  /** Returns out nothing more; whoever waits for a key gets none. */
   stop(): void {
     this.#stopped = true;
     for (const { timer } of this.#delayed.values()) clearTimeout(timer);
@@ -159,7 +159,7 @@ export class WorkQueue {
     }
   }
 
-  /** Gives a namespace's first key to who has waited longest. */
+  /** Returns a namespace's first key to who has waited longest. */
   #give(namespace: string | undefined, keys: Map<string, number>): void {
     const [[text, since] = []] = keys;
     if (text === undefined || since === undefined)

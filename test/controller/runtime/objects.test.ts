@@ -94,14 +94,14 @@ describeWith(apiServerPrograms, 'a real API server', () => {
     await expect(client.get(configMaps, key)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
-  it('has one Event for the same happening, with a count', async () => {
+  it('has one Event for what is recorded again, with a count', async () => {
     const object = await client.create(configMaps, configMap('eventful', 'a'));
     const recorder = new EventRecorder({ client, controller: 'kmm.sigs.x-k8s.io/test', instance: 'test-0' });
-    const happening = { resource: configMaps, object, type: 'Normal', action: 'Building' } as const;
+    const event = { resource: configMaps, object, type: 'Normal', action: 'Building' } as const;
     for (let times = 0; times < 3; times += 1) {
-      recorder.record({ ...happening, reason: 'BuildStarted', note: 'The build has started.' });
+      recorder.record({ ...event, reason: 'BuildStarted', note: 'The build has started.' });
     }
-    recorder.record({ ...happening, reason: 'BuildEnded', note: 'x'.repeat(2000) });
+    recorder.record({ ...event, reason: 'BuildEnded', note: 'x'.repeat(2000) });
     await recorder.flush();
     const found = await listAll(client, events, { namespace: 'default' });
     const ours = found.filter(({ regarding }) => regarding['uid'] === object.metadata.uid);

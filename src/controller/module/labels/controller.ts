@@ -59,10 +59,10 @@ function reconciler({ client, caches, events }: NodeLabelsOptions, modules: Modu
     const { labels } = changes;
     if (Object.keys(labels).length === 0) return {};
     try {
-      const answer = await client.patch(nodes, key, { metadata: { labels } }, { signal });
-      latest.keep(projectNode(answer));
+      const patched = await client.patch(nodes, key, { metadata: { labels } }, { signal });
+      latest.keep(projectNode(patched));
       log.info('node labels changed', { node: key.name, labels });
-      recordEvents(events, answer, changes);
+      recordEvents(events, patched, changes);
     } catch (error) {
       // It is gone, and the cache will know soon.
       if (!isApiError(error, 'NOT_FOUND')) throw error;
@@ -72,14 +72,14 @@ function reconciler({ client, caches, events }: NodeLabelsOptions, modules: Modu
 }
 
 function recordEvents(events: EventRecorder, object: Node, { loaded, unloaded }: LabelChanges): void {
-  const happening = { resource: nodes, object, type: 'Normal' } as const;
+  const common = { resource: nodes, object, type: 'Normal' } as const;
   for (const name of loaded) {
     const note = `Module ${name} loaded into the kernel`;
-    events.record({ ...happening, reason: 'ModuleLoaded', action: 'Load', note });
+    events.record({ ...common, reason: 'ModuleLoaded', action: 'Load', note });
   }
   for (const name of unloaded) {
     const note = `Module ${name} unloaded from the kernel`;
-    events.record({ ...happening, reason: 'ModuleUnloaded', action: 'Unload', note });
+    events.record({ ...common, reason: 'ModuleUnloaded', action: 'Unload', note });
   }
 }
 
@@ -126,7 +126,7 @@ function moduleName({ namespace = '', name }: ObjectKey): { namespace: string; n
 export class LatestNodes {
   readonly #patched = new Map<string, NodeFacts>();
 
-  /** Remembers the answer to a patch. */
+  /** Remembers the response to a patch. */
   keep(node: NodeFacts): void {
     this.#patched.set(node.name, node);
   }

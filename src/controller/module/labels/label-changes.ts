@@ -34,7 +34,7 @@ export interface LabelChanges {
 }
 
 /**
- * Compares a node's labels with its kernel and pods. Takes time in proportion to the labels and pods of the
+ * Compares a node's labels with its kernel and pods, in time in proportion to the labels and pods of the
  * node, however many Modules there are.
  */
 export function labelChanges({ node, pods, modules }: NodeState): LabelChanges {
@@ -53,7 +53,7 @@ export function isRelevantLabel(key: string): boolean {
   return key === labelKeys.kernel || parseNodeLabel(key) !== undefined;
 }
 
-/** The labels that say how things are, each with its value. */
+/** The status labels that a node should have, each with its value. */
 function wantedLabels(
   labels: Labels,
   kernel: string | undefined,
@@ -89,7 +89,7 @@ function moduleLabels(labels: Labels): ModuleLabel[] {
   });
 }
 
-/** What makes the labels that say how things are into those that are wanted. */
+/** The changes that turn the status labels into the wanted ones. */
 function difference(
   labels: Labels,
   ours: readonly ModuleLabel[],
@@ -97,12 +97,12 @@ function difference(
 ): Patch {
   const changes: Record<string, string | null> = {};
   for (const [key, value] of wanted) if (labels[key] !== value) changes[key] = value;
-  for (const { key, kind } of ours) if (saysHowThingsAre(kind) && !wanted.has(key)) changes[key] = null;
+  for (const { key, kind } of ours) if (isStatusLabel(kind) && !wanted.has(key)) changes[key] = null;
   if (labelKeys.kernel in labels && !wanted.has(labelKeys.kernel)) changes[labelKeys.kernel] = null;
   return changes;
 }
 
-function saysHowThingsAre(kind: keyof NodeLabels): boolean {
+function isStatusLabel(kind: keyof NodeLabels): boolean {
   return kind === 'ready' || kind === 'devicePluginReady' || kind === 'versionReady';
 }
 
@@ -115,7 +115,7 @@ function versionChanges(
   ours: readonly ModuleLabel[],
   found: ReadonlyMap<string, ModulePods>,
 ): Patch {
-  const stems = new Set(ours.filter(({ kind }) => !saysHowThingsAre(kind)).map(({ stem }) => stem));
+  const stems = new Set(ours.filter(({ kind }) => !isStatusLabel(kind)).map(({ stem }) => stem));
   const changes: Record<string, string | null> = {};
   for (const stem of stems) {
     const keys = nodeLabelsOf(stem);

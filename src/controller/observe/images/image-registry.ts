@@ -24,7 +24,7 @@ const fileLimits = { maxFileSize: 16 * 1024 ** 2, maxLayerBytes: 4 * 1024 ** 3 }
 /** What is found out about an image. */
 export type CheckKind = 'resolve' | 'verify' | 'find-module' | 'read-file';
 
-/** Told of each check that was made. The outcome is `found`, `missing`, the state of a verdict, or an error's code. */
+/** Called after each check. The outcome is `found`, `missing`, the state of a verdict, or an error's code. */
 export type CheckObserver = (kind: CheckKind, seconds: number, outcome: string) => void;
 
 export interface ImageRegistryOptions {
@@ -89,8 +89,8 @@ interface Check<T> {
 }
 
 /**
- * What registries say about images, remembered for as long as that may be relied on. Of equal questions at a time
- * one is asked. A registry that fails is an error and never an image that is missing.
+ * Looks images up in registries, and caches results for as long as they are valid. Equal lookups at the same time
+ * share one. A registry that fails is an error and never an image that is missing.
  */
 export class ImageRegistry {
   readonly #clients: Clients;
@@ -113,7 +113,7 @@ export class ImageRegistry {
   }
 
   /**
-   * Gives what an image's name stands for; undefined only when the registry says that it does not exist.
+   * Returns what an image's name stands for; undefined only when the registry says that it does not exist.
    * @throws RegistryError
    */
   async resolve(query: ImageQuery): Promise<ResolvedImage | undefined> {
@@ -212,7 +212,7 @@ export class ImageRegistry {
     );
   }
 
-  /** Has an image asked for anew: somebody pushed it. */
+  /** Forgets what an image's name stood for, since somebody may have pushed it. */
   forget(image: string): void {
     this.#resolutions.forget(image);
   }

@@ -23,7 +23,7 @@ export class Remembered<T> {
     this.#answers = new Recent(limit);
   }
 
-  /** Gives the answer; an error is not remembered. */
+  /** Returns the answer; an error is not remembered. */
   async ask({ key, caller, admit, work }: Question<T>): Promise<T> {
     const known = this.#answers.get(key);
     if (known !== undefined) return known;
@@ -88,7 +88,7 @@ export class Resolutions {
     this.#options = options;
   }
 
-  /** Gives what is known, or asks. Errors are not remembered. */
+  /** Returns what is known, or asks. Errors are not remembered. */
   async resolve(query: ResolutionQuery): Promise<ResolvedImage | undefined> {
     const key = `${prefixOf(query.image)}${query.caller}`;
     const known = this.#fresh(key);

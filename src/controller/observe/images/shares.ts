@@ -41,7 +41,7 @@ export class Shares {
   }
 
   /**
-   * Waits for a share. Gives the function that gives it back, to be called once.
+   * Waits for a share. Returns the function that gives it back, to be called once.
    * @throws RegistryError LIMIT_EXCEEDED when too many of the namespace wait; the signal's reason
    */
   async take(share: Share, signal: AbortSignal): Promise<() => void> {

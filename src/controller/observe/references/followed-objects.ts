@@ -10,7 +10,7 @@ export interface FollowedObjectsOptions<T extends KubernetesObject, P> {
   readonly client: ApiClient;
   readonly source: ReferenceSource<T, P>;
   readonly log: Logger;
-  /** Told who uses an object that has changed. */
+  /** Called with the users of an object that has changed. */
   readonly onChange: (users: readonly ObjectKey[]) => void;
 }
 
@@ -56,7 +56,7 @@ export class FollowedObjects<T extends KubernetesObject, P> {
     }
   }
 
-  /** Gives what is kept of an object; undefined when it does not exist. @throws ReferencedObjectError, ApiError */
+  /** Returns what is kept of an object; undefined when it does not exist. @throws ReferencedObjectError, ApiError */
   read(key: NamespacedKey): Promise<P | undefined> {
     const object = this.#followed.get(formatKey(key))?.object ?? this.#object(key, () => {});
     return object.read();

@@ -13,7 +13,7 @@ import {
 } from './kept.ts';
 import type { NamespacedKey, Reference, ReferenceKind } from './reference.ts';
 
-/** Told who uses an object that has changed. */
+/** Called with the users of an object that has changed. */
 type ChangeHandler = (users: readonly ObjectKey[]) => void;
 
 export interface ReferenceCacheOptions {
@@ -52,7 +52,7 @@ export class ReferenceCache {
     await Promise.all(this.#all().map(([, followed]) => followed.run(signal)));
   }
 
-  /** Has a handler called with the users of an object when what they read of it is no longer so. */
+  /** Calls a handler with the users of an object when what they have read of it has changed. */
   onChange(handler: ChangeHandler): void {
     this.#handlers.add(handler);
   }
@@ -68,7 +68,7 @@ export class ReferenceCache {
   }
 
   /**
-   * Gives the entries of a ConfigMap that may be the Dockerfile, for `findDockerfile`; undefined when there is no
+   * Returns the entries of a ConfigMap that may be the Dockerfile, for `findDockerfile`; undefined when there is no
    * such ConfigMap. @throws ReferencedObjectError REFERENCE_FORBIDDEN, ApiError
    */
   dockerfile(key: NamespacedKey): Promise<Readonly<Record<string, string>> | undefined> {
@@ -76,7 +76,7 @@ export class ReferenceCache {
   }
 
   /**
-   * Gives the certificates of a signing Secret; undefined when there is no such Secret.
+   * Returns the certificates of a signing Secret; undefined when there is no such Secret.
    * @throws ReferencedObjectError REFERENCE_FORBIDDEN, INVALID_CERTIFICATE_SECRET; ApiError
    */
   certificate(key: NamespacedKey): Promise<CertificateSecret | undefined> {
@@ -84,7 +84,7 @@ export class ReferenceCache {
   }
 
   /**
-   * Gives the content of a pull secret; undefined when there is no such Secret.
+   * Returns the content of a pull secret; undefined when there is no such Secret.
    * @throws ReferencedObjectError REFERENCE_FORBIDDEN, INVALID_PULL_SECRET; ApiError
    */
   pullSecret(key: NamespacedKey): Promise<PullSecretContent | undefined> {
@@ -92,7 +92,7 @@ export class ReferenceCache {
   }
 
   /**
-   * Gives the names of a ServiceAccount's pull secrets; undefined when there is no such ServiceAccount.
+   * Returns the names of a ServiceAccount's pull secrets; undefined when there is no such ServiceAccount.
    * @throws ReferencedObjectError REFERENCE_FORBIDDEN, ApiError
    */
   serviceAccountPullSecrets(key: NamespacedKey): Promise<readonly string[] | undefined> {

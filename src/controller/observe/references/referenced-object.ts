@@ -8,7 +8,7 @@ import type { Kept, ReferenceSource } from './kept.ts';
 
 /** Stands for an object that is not there. */
 const absent = 'absent';
-/** Stands for an answer that was an error. */
+/** Stands for a read that failed. */
 const unknown = 'unknown';
 
 export interface ReferencedObjectOptions<T extends KubernetesObject, P> {
@@ -16,14 +16,14 @@ export interface ReferencedObjectOptions<T extends KubernetesObject, P> {
   readonly source: ReferenceSource<T, P>;
   readonly key: NamespacedKey;
   readonly log: Logger;
-  /** Called when a reader would be told something else now than before. */
+  /** Called when a reader would get another value than before. */
   readonly onChange: () => void;
 }
 
 /** One object that is referred to: read directly until its watch has begun, then from the watch. */
 export class ReferencedObject<T extends KubernetesObject, P> {
   readonly #options: ReferencedObjectOptions<T, P>;
-  /** Digests of what readers have been told. */
+  /** Digests of the values that readers have got. */
   readonly #told = new Set<string>();
   #informer: Informer<T, Kept<P>> | undefined;
   #reading: Promise<Kept<P> | undefined> | undefined;
@@ -55,7 +55,7 @@ export class ReferencedObject<T extends KubernetesObject, P> {
   }
 
   /**
-   * Gives what is kept of it; undefined when it does not exist.
+   * Returns what is kept of it; undefined when it does not exist.
    * @throws ReferencedObjectError, ApiError
    */
   async read(): Promise<P | undefined> {
@@ -75,7 +75,7 @@ export class ReferencedObject<T extends KubernetesObject, P> {
     try {
       const kept = await this.#reading;
       const meanwhile = this.#watched();
-      // A watch that has begun meanwhile may have seen more than this answer.
+      // A watch that has begun meanwhile may have seen more than this response.
       return meanwhile === undefined ? kept : meanwhile.kept;
     } catch (error) {
       this.#told.add(unknown);

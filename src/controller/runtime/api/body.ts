@@ -8,12 +8,12 @@ const maxLineBytes = 16 * 1024 * 1024;
 
 const newline = 0x0a;
 
-/** Reads an answer's JSON. @throws ApiError TOO_LARGE, UNEXPECTED_RESPONSE, NETWORK, TIMEOUT */
+/** Reads the JSON of a response. @throws ApiError TOO_LARGE, UNEXPECTED_RESPONSE, NETWORK, TIMEOUT */
 export async function readJson(response: IncomingMessage, path: string, timeout: number): Promise<unknown> {
   return parse(await readAll(response, path, timeout), path);
 }
 
-/** Reads an answer to its end. @throws ApiError TOO_LARGE, NETWORK, TIMEOUT */
+/** Reads a response to its end. @throws ApiError TOO_LARGE, NETWORK, TIMEOUT */
 export async function readAll(response: IncomingMessage, path: string, timeout: number): Promise<Buffer> {
   const timer = setTimeout(() => response.destroy(timedOut(path)), timeout);
   try {
@@ -32,7 +32,7 @@ export async function readAll(response: IncomingMessage, path: string, timeout: 
   }
 }
 
-/** Reads an answer of one JSON document per line, and tells of each sign of life. @throws ApiError UNEXPECTED_RESPONSE, NETWORK */
+/** Reads a response with one JSON document per line, and reports each sign of life. @throws ApiError UNEXPECTED_RESPONSE, NETWORK */
 export async function* readJsonLines(
   response: IncomingMessage,
   path: string,

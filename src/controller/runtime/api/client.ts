@@ -65,7 +65,7 @@ export interface RawRequest extends CallOptions {
   readonly accept?: string | undefined;
 }
 
-/** What is told of each answer, for metrics. */
+/** What is reported of each response, for metrics. */
 export type RequestObserver = (request: { method: string; host: string; code: string }) => void;
 
 export interface ApiClientOptions {
@@ -95,7 +95,7 @@ export class ApiClient {
     this.#onAnswer = onAnswer;
   }
 
-  /** Gives one object. @throws ApiError NOT_FOUND and others */
+  /** Returns one object. @throws ApiError NOT_FOUND and others */
   async get<T extends KubernetesObject>(
     resource: Resource<T>,
     key: ObjectKey,
@@ -196,7 +196,7 @@ export class ApiClient {
     return (await readAll(response, request.path, request.timeout ?? defaultTimeout)).toString();
   }
 
-  /** Sends a request and gives its answer, still to be read, if it is a success. */
+  /** Sends a request and returns its response, whose body is still to be read, if it succeeded. */
   async open(request: RawRequest): Promise<IncomingMessage> {
     const { method, path, signal, urgent = false } = request;
     for (let tries = 1; ; tries += 1) {
@@ -253,7 +253,7 @@ export class ApiClient {
   }
 }
 
-/** An object of an answer. Its fields are what the API server's own schema says. @throws ApiError UNEXPECTED_RESPONSE */
+/** Returns the object in a response. Its fields are what the API server's own schema says. @throws ApiError UNEXPECTED_RESPONSE */
 export function asObject<T extends KubernetesObject>(
   _resource: Resource<T>,
   value: unknown,

@@ -10,17 +10,17 @@ export interface ConnectionRequest {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | undefined;
-  /** Ends the request and the answer's stream. */
+  /** Ends the request and the stream of its response. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds until the head of the answer must be there. */
+  /** Milliseconds until the head of the response must be there. */
   readonly timeout: number;
 }
 
-/** A way to the API server: sends requests with the credentials of a kubeconfig. */
+/** A connection to the API server: sends requests with the credentials of a kubeconfig. */
 export interface Connection {
   /** The host, for messages and metrics. */
   readonly host: string;
-  /** Sends a request. The answer's body is still to be read. @throws ApiError NETWORK, TIMEOUT */
+  /** Sends a request. The body of the response is still to be read. @throws ApiError NETWORK, TIMEOUT */
   send(request: ConnectionRequest): Promise<IncomingMessage>;
   /** Closes idle connections. */
   close(): void;
@@ -55,7 +55,7 @@ export function createConnection(config: KubeConfig): Connection {
     await config.applyToHTTPSOptions(options);
     return exchange(server, request, {
       ...options,
-      // Proxies are the kubeconfig's affair; without one, connections are kept.
+      // Only the kubeconfig decides about proxies; without one, connections are kept.
       ...(viaProxy ? {} : { agent }),
       path: `${prefix}${request.path}`,
       method: request.method,

@@ -27,11 +27,11 @@ export type ApiErrorCode =
   | 'UNAVAILABLE'
   /** DNS, connection or TLS. */
   | 'NETWORK'
-  /** No answer in time. */
+  /** No response in time. */
   | 'TIMEOUT'
-  /** An answer that is larger than what is read. */
+  /** A response that is larger than the limit. */
   | 'TOO_LARGE'
-  /** An answer that the API server should not give. */
+  /** A response that an API server should not send. */
   | 'UNEXPECTED_RESPONSE';
 
 /** A request to the API server that failed. `facts` hold what applies of method, path, status, reason, kind (of what it is about) and causes. */

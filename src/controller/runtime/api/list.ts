@@ -4,7 +4,7 @@ import type { KubernetesObject } from './object-key.ts';
 import { pathOf, type Resource } from './resource.ts';
 import { asObject, type ApiClient, type CallOptions } from './client.ts';
 
-/** Objects in one answer, as long as it does not become too large. */
+/** Objects in one response, as long as it does not become too large. */
 const defaultPageSize = 500;
 
 const listSchema = z.looseObject({

@@ -74,7 +74,7 @@ export class Informer<T extends KubernetesObject, P> {
     return this.#store.byIndex(name, value);
   }
 
-  /** Tells a handler of what is there and of every change. Gives the function that ends it. */
+  /** Tells a handler of what is there and of every change. Returns the function that ends it. */
   onEvent(handler: CacheHandler<P>): () => void {
     this.#handlers.add(handler);
     for (const text of this.#store.keys()) {

@@ -38,7 +38,7 @@ const defaultBackoff = { first: 500, limit: 30_000 };
 /** A watch that lived so long was no failure. Milliseconds. */
 const healthyAfter = 60_000;
 
-/** Lists, then watches; goes on where a watch ended, and lists anew after any trouble. Ends with the signal only. */
+/** Lists, then watches; goes on where a watch ended, and lists again after any error. Ends with the signal only. */
 export async function runListWatch<T extends KubernetesObject>(
   options: ListWatchOptions<T>,
   signal: AbortSignal,

@@ -1,6 +1,6 @@
 import { formatKey, type ObjectKey } from '../api/object-key.ts';
 
-/** Gives the values under which an entry is found. */
+/** Returns the values under which an entry is found. */
 export type IndexFunction<P> = (entry: P, key: ObjectKey) => readonly string[];
 
 interface Entry<P> {

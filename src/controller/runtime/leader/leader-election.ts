@@ -110,7 +110,7 @@ export class LeaderElection {
     clearTimeout(deadline);
   }
 
-  /** Takes or renews the lease. False: another holds it, or the API server did not answer. */
+  /** Takes or renews the lease. False: another holds it, or the API server did not respond. */
   async #attempt(): Promise<boolean> {
     const started = performance.now();
     try {

@@ -7,10 +7,7 @@ import {
   pullSecretSource,
   serviceAccountSource,
 } from '../../../../src/controller/observe/references/kept.ts';
-import {
-  createTemporaryDirectory,
-  type TemporaryDirectory,
-} from '../../../../src/shared/temporary.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../../src/shared/temporary.ts';
 import { createTestKey, type TestKey } from '../../../support/signing.ts';
 
 const metadata = { namespace: 'drivers', name: 'one', resourceVersion: '1' };
