@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { inspect } from 'node:util';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseAuthConfig } from '../../../src/registry/credentials/auth-config.ts';
 import { authConfigKeychain } from '../../../src/registry/credentials/auth-file-keychain.ts';
 import {
@@ -276,12 +276,15 @@ describe('a credential helper', () => {
 
   it('is asked for the key as it is written, with "get", and sees nothing else of our environment', async () => {
     const log = join(folder, 'log');
-    const env = await helper('test', `echo "$1 $server \${KMM_SIGN_PASSWORD:-unset}" >> ${log}\n${answer}`);
+    vi.stubEnv('KBUILD_SIGN_PIN', 'not yours either');
+    const secrets = '${KMM_SIGN_PASSWORD:-unset} ${KBUILD_SIGN_PIN:-unset}';
+    const env = await helper('test', `echo "$1 $server ${secrets}" >> ${log}\n${answer}`);
     await write('.docker/config.json', { credHelpers: { 'https://r.example/': 'test' } });
     const keychain = createDefaultKeychain({ env, homeDirectory: folder });
     expect((await keychain.resolve(target)).map(open)).toEqual([{ username: 'helped', password: 's3cret' }]);
     await keychain.resolve({ ...target, repository: 'other' });
-    expect(await readFile(log, 'utf8')).toBe('get https://r.example/ unset\n');
+    expect(await readFile(log, 'utf8')).toBe('get https://r.example/ unset unset\n');
+    vi.unstubAllEnvs();
   });
 
   it('for everything is asked for the registry, and for Docker Hub by its old name', async () => {
@@ -291,6 +294,13 @@ describe('a credential helper', () => {
     expect(await whoPulls('r.example:5000/a', { env })).toBe('helped');
     expect(await whoPulls('docker.io/library/a', { env })).toBe('helped');
     expect(await readFile(log, 'utf8')).toBe('r.example:5000\nhttps://index.docker.io/v1/\n');
+  });
+
+  it('for everything is not asked for a registry that has an empty name in its place', async () => {
+    const env = await helper('store', answer);
+    await write('.docker/config.json', { credsStore: 'store', credHelpers: { 'r.example': '' } });
+    expect(await whoPulls('r.example/a', { env })).toBeNull();
+    expect(await whoPulls('x.example/a', { env })).toBe('helped');
   });
 
   it('comes after what is written in the file', async () => {

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util';
+import type * as Dns from 'node:dns/promises';
 import type { RequestListener } from 'node:http';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { fixedKeychain } from '../../../src/registry/credentials/keychain.ts';
 import { createAgents } from '../../../src/registry/http/agents.ts';
 import { createCheckedLookup } from '../../../src/registry/http/address.ts';
@@ -11,6 +12,15 @@ import { readAtMost } from '../../../src/registry/http/response-body.ts';
 import { checkStatus } from '../../../src/registry/http/response-error.ts';
 import { Secret } from '../../../src/shared/secret.ts';
 import { connect, rejection, rememberingLogger, startServer } from './local-server.ts';
+
+/** No name of a test machine stands for two places, so this one is made up; others are looked up. */
+vi.mock('node:dns/promises', async (original) => {
+  const real = await original<typeof Dns>();
+  const places = ['127.0.0.1', '169.254.169.254'].map((address) => ({ address, family: 4 }));
+  const lookup = (name: string, options: { all: true }) =>
+    name === 'two-places.example' ? Promise.resolve(places) : real.lookup(name, options);
+  return { ...real, default: { ...real, lookup }, lookup };
+});
 
 const password = 'p4ssw0rd-of-alice';
 const token = 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl';
@@ -145,6 +155,9 @@ describe('a redirect', () => {
     ['to this machine from a private registry', privateRegistry, 'https://127.0.0.1/'],
     ['to a file', publicRegistry, 'file:///etc/passwd'],
     ['with a password in it', publicRegistry, 'https://user:pass@storage.example/'],
+    ['with a password and no user name in it', publicRegistry, 'https://:pass@storage.example/'],
+    ['with a user name in it', publicRegistry, 'https://user@storage.example/'],
+    ['to no address from another one', new URL('https://0.0.0.1/'), 'https://0.0.0.2/'],
     ['to nonsense', publicRegistry, 'https://'],
   ])('%s is refused', (_, registry, location) => {
     const request = { method: 'GET', url: new URL('/v2/a/b/blobs/x', registry) } as const;
@@ -214,6 +227,8 @@ describe('the realm of a challenge', () => {
     ['on this machine', 'https://localhost:8443/token'],
     ['that is a file', 'file:///token'],
     ['with a password', 'https://a:b@auth.example/token'],
+    ['with a password and no user name', 'https://:b@auth.example/token'],
+    ['with a user name', 'https://a@auth.example/token'],
     ['that is missing', ''],
   ])('%s is refused', (_, realm) => {
     expect(() => resolveRealm(realm, new URL('/v2/', registry), rules)).toThrow(
@@ -300,6 +315,13 @@ describe('a name', () => {
     // The system's lookup takes an address for a name of itself.
     expect(await find(registry, address, false)).toBe(outcome);
   });
+
+  it.each(['192.0.2.1', '127.0.0.1', '169.254.1.1'])(
+    'that stands for two places is refused to a registry at %s that may lead to one of them at most',
+    async (registry) => {
+      expect(await find(registry, 'two-places.example', true)).toBe('ERR_UNSAFE_ADDRESS');
+    },
+  );
 
   it('that stands for this machine is not connected to, and the error says so', async () => {
     const agents = createAgents({

@@ -328,6 +328,38 @@ describe('a token', () => {
     expect(asked).toHaveLength(2);
   });
 
+  it('with another scope in each challenge is not asked for without end', async () => {
+    let challenges = 0;
+    await using server = await startServer((request, response) => {
+      if (request.url?.startsWith('/token') === true) return response.end(JSON.stringify({ token: 't' }));
+      challenges += 1;
+      const challenge = `Bearer realm="/token",scope="special:${challenges}:*"`;
+      return response.writeHead(401, { 'www-authenticate': challenge }).end();
+    });
+    await using client = connect(server.host, { plainHttp: true });
+    const response = await client.transport({ method: 'GET', url: client.url('a/b/blobs/x') });
+    response.body.destroy();
+    expect([response.status, challenges]).toEqual([401, 9]);
+  });
+
+  it('for nobody is asked for to read, and never to push', async () => {
+    await using server = await startServer((request, response) => {
+      const { authorization } = request.headers;
+      if (request.url?.startsWith('/token') === true && authorization === undefined)
+        return response.end(JSON.stringify({ token: 'anonymous' }));
+      if (authorization === 'Bearer anonymous') return response.end('ok');
+      return response.writeHead(401, { 'www-authenticate': 'Bearer realm="/token"' }).end();
+    });
+    const credentials = fixedKeychain({ source: 'test', username: 'alice', password: new Secret('old') });
+    await using client = connect(server.host, { credentials, plainHttp: true });
+    const request = { method: 'GET', url: client.url('a/b/blobs/x') } as const;
+    const push = client.transport({ ...request, scopes: ['repository:a/b:pull,push'] });
+    expect(await rejection(push)).toMatchObject({ code: 'UNAUTHORIZED' });
+    const tokens = () => server.seen.filter(({ path }) => path.startsWith('/token'));
+    expect(tokens().map(({ authorization }) => authorization?.split(' ')[0])).toEqual(['Basic']);
+    expect(await text(await client.transport(request))).toBe('ok');
+  });
+
   it('that was given by hand is sent as it is', async () => {
     await using server = await startServer((request, response) =>
       request.headers.authorization === 'Bearer by-hand'

@@ -83,6 +83,29 @@ describe('without replacements', () => {
   });
 });
 
+/** Chunks that are valid until the next is asked for. */
+async function* inOneBuffer(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
+  const memory = Buffer.alloc(size);
+  for (let at = 0; at < bytes.length; at += size) {
+    const length = bytes.copy(memory, 0, at, at + size);
+    yield memory.subarray(0, length);
+    memory.fill('used');
+  }
+}
+
+test.each([100, 511, 700, 1300])(
+  'a source that uses the memory of its chunks again is copied in time, in chunks of %i bytes',
+  async (size) => {
+    const expected = await rewrite(hostile, { 0: content('N'), 2: content('M') });
+    const map = new Map([
+      [0, content('N')],
+      [2, content('M')],
+    ]);
+    expect((await collect(rewriteTar(inOneBuffer(hostile, size), none))).equals(hostile)).toBe(true);
+    expect((await collect(rewriteTar(inOneBuffer(hostile, size), map))).equals(expected)).toBe(true);
+  },
+);
+
 describe('with replacements', () => {
   test('only the size, the checksum and the content of the entry differ', async () => {
     const before = Buffer.concat([
@@ -138,6 +161,18 @@ describe('with replacements', () => {
       entryBlocks({ name: 'l', type: '2', link: 'a' }),
     ]);
     await expect(rewrite(archive, replacements)).rejects.toMatchObject({ code: 'INVALID_LAYER' });
+  });
+
+  test('content without an end is cut off where its size is exceeded', async () => {
+    let given = 0;
+    async function* endless() {
+      for (; given < 100; given++) yield Buffer.alloc(1000);
+    }
+    const archive = entryBlocks({ name: 'a' }, 'a');
+    await expect(rewrite(archive, { 0: { size: 2500, open: endless } })).rejects.toMatchObject({
+      code: 'INVALID_LAYER',
+    });
+    expect(given).toBe(2);
   });
 
   test('every choice of entries gives an archive with just those contents', async () => {
@@ -212,6 +247,8 @@ describe('attributes that hold a digest or signature of the content', () => {
     entryBlocks({ name: 'a.ko' }, 'unsigned'),
     paxBlocks({ 'SCHILY.xattr.security.ima': 'link' }),
     entryBlocks({ name: 'hard.ko', type: '1', link: './a.ko' }),
+    paxBlocks({ 'SCHILY.xattr.security.ima': 'link of a link' }),
+    entryBlocks({ name: 'harder.ko', type: '1', link: 'hard.ko' }),
   ]);
   const untouched = Buffer.concat([
     paxBlocks(attributes),
@@ -222,9 +259,10 @@ describe('attributes that hold a digest or signature of the content', () => {
 
   test('go from a file whose content changes and from hard links to it, and others stay', async () => {
     const all = Object.keys(attributes);
-    expect(await attributesOf(archive)).toEqual([all, ['SCHILY.xattr.security.ima'], all]);
+    const ima = ['SCHILY.xattr.security.ima'];
+    expect(await attributesOf(archive)).toEqual([all, ima, ima, all]);
     const rewritten = await rewrite(archive, { 0: content('signed') }, 700);
-    expect(await attributesOf(rewritten)).toEqual([['SCHILY.xattr.security.selinux', 'mtime'], [], all]);
+    expect(await attributesOf(rewritten)).toEqual([['SCHILY.xattr.security.selinux', 'mtime'], [], [], all]);
     expect(rewritten.subarray(-untouched.length).equals(untouched)).toBe(true);
   });
 });
