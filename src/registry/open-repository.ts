@@ -119,6 +119,5 @@ export async function selectorOf(
   const { tag, digest } = location.kind === 'registry' ? location.reference : location;
   if (digest !== undefined) return { digest };
   if (tag !== undefined) return { tag };
-  if (repository instanceof LayoutRepository) return repository.onlyImage();
-  return { tag: 'latest' };
+  return repository.defaultSelector();
 }

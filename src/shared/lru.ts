@@ -1,5 +1,5 @@
-/** A map of limited size: what has not been used for longest goes first. */
-export class Recent<T> {
+/** A map of limited size: the least recently used entry goes first. */
+export class LruMap<T> {
   readonly #limit: number;
   /** Least recently used first. */
   readonly #entries = new Map<string, T>();

@@ -141,11 +141,10 @@ async function statedResult(options: ResolvedSignOptions, source: Manifest): Pro
 function signingFacts(options: ResolvedSignOptions): BuildOptions['facts'] {
   const { source, signer, hash, patterns, platforms, mode, identifierForm, existing } = options;
   const { repository, selector } = source;
-  const isLayout = repository.name.startsWith('oci:');
   const name =
     'tag' in selector ? `${repository.name}:${selector.tag}` : `${repository.name}@${selector.digest}`;
   return {
-    baseName: isLayout ? null : name,
+    baseName: repository.kind === 'layout' ? null : name,
     certificateFingerprint: signer.fingerprint,
     hash,
     optionsDigest: digestOptions({

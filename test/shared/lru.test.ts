@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
-import { Recent } from '../../src/shared/lru.ts';
+import { LruMap } from '../../src/shared/lru.ts';
 
 it('a map of limited size loses what has not been used for longest', () => {
-  const recent = new Recent<number>(2);
+  const recent = new LruMap<number>(2);
   recent.set('a', 1);
   recent.set('b', 2);
   expect(recent.get('a')).toBe(1);

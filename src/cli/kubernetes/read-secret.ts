@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { parseJson } from '../../shared/json.ts';
 import { request, type RequestOptions } from 'node:https';
 import { text as readAll } from 'node:stream/consumers';
 import * as z from 'zod/mini';
@@ -98,14 +99,6 @@ function parseSecret(answer: string, options: ReadSecretOptions): Record<string,
   if (!parsed.success) throw unreadable(options, 'the answer is not a Secret');
   const entries = Object.entries(parsed.data.data ?? {});
   return Object.fromEntries(entries.map(([key, value]) => [key, Buffer.from(value, 'base64')]));
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function unreadable({ namespace, name }: ReadSecretOptions, reason: string): CliError {

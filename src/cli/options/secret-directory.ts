@@ -1,4 +1,5 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
+import { parseJson } from '../../shared/json.ts';
 import { join } from 'node:path';
 
 /** A pull secret is at most as large as a Kubernetes Secret may be. */
@@ -21,11 +22,6 @@ export async function findPullSecrets(directory: string): Promise<string[]> {
 async function holdsJsonObject(path: string): Promise<boolean> {
   const facts = await stat(path);
   if (!facts.isFile() || facts.size > maxSecretBytes) return false;
-  try {
-    const content: unknown = JSON.parse(await readFile(path, 'utf8'));
-    return typeof content === 'object' && content !== null && !Array.isArray(content);
-  } catch (error) {
-    if (error instanceof SyntaxError) return false;
-    throw error;
-  }
+  const content = parseJson(await readFile(path, 'utf8'));
+  return typeof content === 'object' && content !== null && !Array.isArray(content);
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { LruMap } from '../../shared/lru.ts';
 import { performance } from 'node:perf_hooks';
 import * as z from 'zod';
 import type { Logger } from '../../shared/logger.ts';
@@ -24,7 +25,7 @@ type User = NonNullable<z.output<typeof tokenReview>['status']['user']>;
 
 /** Milliseconds for which an answer of the API server counts. */
 const goodFor = 10_000;
-/** Readers remembered; the oldest are forgotten. */
+/** Readers that are remembered; the least recently used are forgotten first. */
 const maxReaders = 100;
 /** Readers asked about at a time; further ones are turned away. */
 const maxAsking = 20;
@@ -36,7 +37,7 @@ const maxTokenLength = 16 * 1024;
  * hash of the token, for a short while. Where the API server does not answer, nobody may.
  */
 export function createMetricsAccess(client: ApiClient, log: Logger): ReadCheck {
-  const known = new Map<string, { readonly answer: Promise<200 | 401 | 403>; readonly since: number }>();
+  const known = new LruMap<{ readonly answer: Promise<200 | 401 | 403>; readonly since: number }>(maxReaders);
 
   let asking = 0;
 
@@ -63,10 +64,7 @@ export function createMetricsAccess(client: ApiClient, log: Logger): ReadCheck {
       .finally(() => {
         asking -= 1;
       });
-    known.delete(id);
     known.set(id, { answer, since: performance.now() });
-    const [oldest] = known.keys();
-    if (known.size > maxReaders && oldest !== undefined) known.delete(oldest);
     return answer;
   };
 }

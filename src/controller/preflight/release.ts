@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { parseJson } from '../../shared/json.ts';
 import { driverToolkitTable } from '../../builder/driver-toolkit.ts';
 import type { ImageAccess } from '../observe/images/access.ts';
 import { architecturesFor } from './architectures.ts';
@@ -77,13 +78,4 @@ async function accessOf({ references, releasePullSecret: key }: PreflightService
     message: `The Secret ${key.namespace}/${key.name} with the credentials for release images does not exist`,
     facts: { namespace: key.namespace, secret: key.name },
   });
-}
-
-/** What is no JSON is nothing. */
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text) as unknown;
-  } catch {
-    return undefined;
-  }
 }

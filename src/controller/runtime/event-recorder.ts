@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks';
+import { LruMap } from '../../shared/lru.ts';
 import { randomUUID } from 'node:crypto';
 import { silentLogger, type Logger } from '../../shared/logger.ts';
 import type { ApiClient } from './api/client.ts';
@@ -61,14 +62,14 @@ interface Series {
 const maxNoteLength = 1024;
 /** Milliseconds after which the same occurrence is a new event. The API server keeps events for an hour. */
 const seriesDuration = 30 * 60_000;
-/** Series remembered; the oldest are forgotten. */
+/** Series that are remembered; the least recently used are forgotten first. */
 const maxSeries = 2048;
 
 /** Records Events. Recording the same one again only raises its count. Never throws, and nobody waits for it. */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
   readonly #log: Logger;
-  readonly #series = new Map<string, Series>();
+  readonly #series = new LruMap<Series>(maxSeries);
   readonly #pending = new Set<Promise<void>>();
 
   constructor(options: EventRecorderOptions) {
@@ -92,10 +93,7 @@ export class EventRecorder {
       written: 0,
       writing: false,
     };
-    this.#series.delete(id);
     this.#series.set(id, series);
-    const [oldest] = this.#series.keys();
-    if (this.#series.size > maxSeries && oldest !== undefined) this.#series.delete(oldest);
     this.#write(id, series);
   }
 

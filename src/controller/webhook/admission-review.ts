@@ -1,3 +1,4 @@
+import { parseJson } from '../../shared/json.ts';
 import * as z from 'zod';
 
 const admissionRequest = z.looseObject({
@@ -24,13 +25,9 @@ export interface Verdict {
   readonly warnings: readonly string[];
 }
 
-/** Reads the body of a request (admission.k8s.io/v1). Undefined when it is no such thing. */
+/** Reads the body of a request (admission.k8s.io/v1). Returns undefined for anything else. */
 export function parseAdmissionRequest(body: Buffer): AdmissionRequest | undefined {
-  try {
-    return admissionReview.parse(JSON.parse(body.toString('utf8'))).request;
-  } catch {
-    return undefined;
-  }
+  return admissionReview.safeParse(parseJson(body.toString('utf8'))).data?.request;
 }
 
 /** The answer's body. Refusals look as those of KMM's webhook do: 403, Forbidden. */

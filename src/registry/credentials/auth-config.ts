@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { parseJson } from '../../shared/json.ts';
 import { Secret } from '../../shared/secret.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { Credential } from './keychain.ts';
@@ -47,13 +48,8 @@ const configSchema = z.object({
 
 /** Parses the text of an auth file. @throws RegistryError INVALID_CONFIGURATION that names the source, never its contents */
 export function parseAuthConfig(json: string, source: string, form: AuthConfigForm = 'config'): AuthConfig {
-  let value: unknown;
-  try {
-    value = JSON.parse(json);
-  } catch {
-    // The parser's own message quotes the file.
-    throw invalidConfiguration(source, 'is not JSON');
-  }
+  const value = parseJson(json);
+  if (value === undefined) throw invalidConfiguration(source, 'is not JSON');
   return authConfigOf(value, source, form);
 }
 

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { abortable } from '../../shared/abortable.ts';
 import { Flights, once } from '../../shared/flights.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { Recent } from '../../shared/lru.ts';
+import { LruMap } from '../../shared/lru.ts';
 import {
   invalidConfiguration,
   parseAuthConfig,
@@ -75,7 +75,7 @@ export async function readText(
  * name of a helper that is not there. The most specific key wins.
  */
 export function authConfigKeychain(config: AuthConfig, context: HelperContext): Keychain {
-  const answers = new Recent<{ readonly credential: Credential | null }>(maxAnswers);
+  const answers = new LruMap<{ readonly credential: Credential | null }>(maxAnswers);
   const flights = new Flights<Credential | null>();
   const ask = async (
     { name, server }: HelperCall,

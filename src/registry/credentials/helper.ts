@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { parseJson } from '../../shared/json.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { Secret } from '../../shared/secret.ts';
 import { RegistryError } from '../model/errors.ts';
@@ -68,21 +69,13 @@ export async function askHelper(request: HelperRequest): Promise<Credential | nu
 }
 
 function credentialOf(request: HelperRequest, stdout: string): Credential | null {
-  const answer = answerSchema.safeParse(jsonOf(stdout));
+  const answer = answerSchema.safeParse(parseJson(stdout));
   if (!answer.success) throw failed(request, 'its answer is not what the protocol asks for');
   const { Username: username, Secret: secret } = answer.data;
   if (secret === '') return null;
   const source = `docker-credential-${request.helper} (${request.server}, named in ${request.source})`;
   if (username === '<token>') return { source, identityToken: new Secret(secret) };
   return { source, username, password: new Secret(secret) };
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }
 
 function failed({ helper, server, source }: HelperRequest, problem: string): RegistryError {

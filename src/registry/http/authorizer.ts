@@ -1,6 +1,6 @@
 import { Flights } from '../../shared/flights.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { Recent } from '../../shared/lru.ts';
+import { LruMap } from '../../shared/lru.ts';
 import { Secret } from '../../shared/secret.ts';
 import { type Credential, describeCredential, type Keychain } from '../credentials/keychain.ts';
 import { RegistryError } from '../model/errors.ts';
@@ -57,12 +57,12 @@ const maxRepositories = 1000;
 export class Authorizer {
   readonly #options: AuthorizerOptions;
   readonly #tokens: TokenCache;
-  readonly #credentials = new Recent<readonly Credential[]>(maxRepositories);
+  readonly #credentials = new LruMap<readonly Credential[]>(maxRepositories);
   readonly #searches = new Flights<readonly Credential[]>();
-  readonly #winners = new Recent<{ readonly candidate: Credential | null }>(maxRepositories);
-  readonly #rejected = new Recent<ReadonlySet<Credential>>(maxRepositories);
+  readonly #winners = new LruMap<{ readonly candidate: Credential | null }>(maxRepositories);
+  readonly #rejected = new LruMap<ReadonlySet<Credential>>(maxRepositories);
   readonly #renewed = new WeakMap<Credential, Secret<string>>();
-  readonly #warned = new Recent<true>(maxRepositories);
+  readonly #warned = new LruMap<true>(maxRepositories);
 
   constructor(options: AuthorizerOptions) {
     this.#options = options;

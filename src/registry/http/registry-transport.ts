@@ -2,7 +2,7 @@ import { homedir } from 'node:os';
 import pLimit, { type LimitFunction } from 'p-limit';
 import { abortable } from '../../shared/abortable.ts';
 import { silentLogger } from '../../shared/logger.ts';
-import { Recent } from '../../shared/lru.ts';
+import { LruMap } from '../../shared/lru.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { RegistryOptions } from '../model/options.ts';
@@ -135,7 +135,7 @@ const maxHosts = 1000;
  * limit of their own: their bodies may come out of a download that has to get its turn.
  */
 export function withLimit(inner: Transport, concurrency: number): Transport {
-  const limits = new Recent<LimitFunction>(maxHosts);
+  const limits = new LruMap<LimitFunction>(maxHosts);
   return (request) => {
     const key = `${typeof request.body === 'function' ? 'upload' : 'request'} ${request.url.host}`;
     const limit = limits.get(key) ?? pLimit(concurrency);

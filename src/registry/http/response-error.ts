@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { parseJson } from '../../shared/json.ts';
 import type { ErrorFacts } from '../../shared/errors.ts';
 import { parseRetryAfter } from '../../shared/backoff.ts';
 import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
@@ -130,18 +131,10 @@ async function explanationOf(response: HttpResponse): Promise<Explanation> {
   } catch {
     return { codes: [], text: '' };
   }
-  const parsed = errorsSchema.safeParse(jsonOf(body));
+  const parsed = errorsSchema.safeParse(parseJson(body));
   // A page of HTML from some proxy says less than the status does.
   if (!parsed.success) return { codes: [], text: /^\s*[<{[]/.test(body) ? '' : printable(body) };
   const { errors } = parsed.data;
   const codes = errors.flatMap(({ code = '' }) => (/^[A-Z][A-Z0-9_]{0,60}$/.test(code) ? [code] : []));
   return { codes: [...new Set(codes)], text: printable(errors[0]?.message ?? '') };
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

@@ -1,5 +1,5 @@
 import { Flights } from '../../shared/flights.ts';
-import { Recent } from '../../shared/lru.ts';
+import { LruMap } from '../../shared/lru.ts';
 import type { Token } from './token.ts';
 
 /** Tokens that are kept: for each repository of a registry and what is done there, one. */
@@ -7,7 +7,7 @@ const maxTokens = 1000;
 
 /** Tokens in use, and those on their way: whoever needs the same one waits for the same request. */
 export class TokenCache {
-  readonly #tokens = new Recent<Token>(maxTokens);
+  readonly #tokens = new LruMap<Token>(maxTokens);
   readonly #requests = new Flights<Token | null>();
   readonly #now: () => number;
 

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { parseJson } from '../../shared/json.ts';
 import { Secret } from '../../shared/secret.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { Credential } from '../credentials/keychain.ts';
@@ -121,7 +122,7 @@ export function basicAuthorization({ username, password, identityToken }: Creden
 
 function parseToken(body: { bytes: Buffer; complete: boolean }, realm: URL, started: number): Token {
   if (!body.complete) throw failure(realm, `its answer is longer than ${maxTokenBody} bytes`);
-  const answer = answerSchema.safeParse(jsonOf(body.bytes));
+  const answer = answerSchema.safeParse(parseJson(body.bytes.toString('utf8')));
   const value = answer.success ? (answer.data.token ?? answer.data.access_token ?? '') : '';
   // What does not fit a header would make the HTTP library quote it in an error.
   if (!answer.success || !/^[\x21-\x7e]+$/.test(value)) throw failure(realm, 'its answer holds no token');
@@ -131,14 +132,6 @@ function parseToken(body: { bytes: Buffer; complete: boolean }, realm: URL, star
     expiresAt: expiry(seconds ?? minLifetime, issuedAt ?? undefined, started),
     ...(refreshToken ? { refreshToken: new Secret(refreshToken) } : {}),
   };
-}
-
-function jsonOf(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch {
-    return undefined;
-  }
 }
 
 /** When to renew. A server's clock is believed only where it agrees with ours. */

@@ -1,4 +1,4 @@
-import { Recent } from '../../shared/lru.ts';
+import { LruMap } from '../../shared/lru.ts';
 import { describeCredential } from '../credentials/keychain.ts';
 import { type Authorization, Authorizer, type AuthorizerOptions, type Demand } from './authorizer.ts';
 import { mergeScopes, parseChallenges, repositoryOf, scopeKey, scopesOf } from './challenge.ts';
@@ -26,9 +26,9 @@ class Session {
   readonly #origin: () => URL;
   readonly #authorizer: Authorizer;
   /** The last demand, by repository; '*' is the registry's latest. */
-  readonly #demands = new Recent<Demand>(maxDemands);
+  readonly #demands = new LruMap<Demand>(maxDemands);
   /** What challenges asked for beyond what requests named. */
-  readonly #learned = new Recent<readonly string[]>(maxDemands);
+  readonly #learned = new LruMap<readonly string[]>(maxDemands);
 
   constructor(inner: Transport, options: Omit<AuthorizerOptions, 'send'>) {
     this.#inner = inner;

@@ -1,7 +1,7 @@
 import { sleep as sleepWithTimer } from '../../shared/abortable.ts';
-import { isTransientStatus, parseRetryAfter } from '../../shared/backoff.ts';
+import { backoffDelay, isTransientStatus, parseRetryAfter } from '../../shared/backoff.ts';
 import type { Logger } from '../../shared/logger.ts';
-import { Recent } from '../../shared/lru.ts';
+import { LruMap } from '../../shared/lru.ts';
 import { RegistryError } from '../model/errors.ts';
 import { redactedUrl } from './address.ts';
 import { isTransient } from './network-error.ts';
@@ -31,7 +31,7 @@ export interface RetryOptions {
  */
 export function withRetry(inner: Transport, options: RetryOptions): Transport {
   const { sleep = sleepWithTimer, now = Date.now, logger } = options;
-  const notBefore = new Recent<number>(maxHosts);
+  const notBefore = new LruMap<number>(maxHosts);
   const announce = announcer(logger);
 
   const waitForHost = async ({ url, signal }: HttpRequest): Promise<void> => {
@@ -68,7 +68,7 @@ type Outcome = { readonly response: HttpResponse } | { readonly error: unknown }
 
 /** Says that a request is tried again: for each host once as a warning, so that nobody wonders about the wait. */
 function announcer(logger: Logger): (request: HttpRequest, outcome: Outcome, delay: number) => void {
-  const warned = new Recent<true>(maxHosts);
+  const warned = new LruMap<true>(maxHosts);
   return ({ method, url }, outcome, delay) => {
     const level = warned.get(url.host) === true ? 'debug' : 'warn';
     warned.set(url.host, true);
@@ -131,6 +131,6 @@ export function retryDelay({
   random,
 }: RetryDelayInput): number | null {
   if (retryAfter !== null && retryAfter > maxRetryAfter) return null;
-  const backOff = Math.min(base * 2 ** (attempt - 1), maxDelay) * (0.75 + random / 2);
-  return Math.round(Math.max(backOff, retryAfter ?? 0));
+  const spread = backoffDelay(attempt, { first: base, limit: maxDelay }) * (0.75 + random / 2);
+  return Math.round(Math.max(spread, retryAfter ?? 0));
 }

@@ -1,5 +1,5 @@
 import { homedir } from 'node:os';
-import { Recent } from '../../shared/lru.ts';
+import { LruMap } from '../../shared/lru.ts';
 import { createDefaultKeychain } from '../credentials/default-keychain.ts';
 import type { Keychain } from '../credentials/keychain.ts';
 import { createRegistryTransport, type RegistryTransport } from '../http/registry-transport.ts';
@@ -30,7 +30,7 @@ const maxRegistries = 1000;
 export class RegistryClient {
   readonly #options: RegistryClientOptions;
   readonly #keychain: Keychain;
-  #connections = new Recent<RegistryTransport>(maxRegistries);
+  #connections = new LruMap<RegistryTransport>(maxRegistries);
 
   constructor(options: RegistryClientOptions = {}) {
     this.#options = options;
@@ -60,7 +60,7 @@ export class RegistryClient {
   /** Closes all connections. */
   async close(): Promise<void> {
     const connections = this.#connections.values();
-    this.#connections = new Recent(maxRegistries);
+    this.#connections = new LruMap(maxRegistries);
     await Promise.all(connections.map((connection) => connection.close()));
   }
 

@@ -32,6 +32,7 @@ const readSize = 1024 * 1024;
 
 /** An OCI image layout on disk (image-spec, image-layout.md). It is made by the first write. */
 export class LayoutRepository implements ImageRepository {
+  readonly kind = 'layout';
   readonly name: string;
   readonly storage: string;
   /** Nothing goes over HTTP. */
@@ -64,8 +65,8 @@ export class LayoutRepository implements ImageRepository {
     return { mediaType: entry.mediaType, digest: entry.digest, size: entry.size };
   }
 
-  /** The image of a layout that holds a single one. @throws RegistryError NOT_FOUND, INVALID_REFERENCE */
-  async onlyImage(): Promise<Selector> {
+  /** Returns the image of a layout that holds a single one. @throws RegistryError NOT_FOUND, INVALID_REFERENCE */
+  async defaultSelector(): Promise<Selector> {
     const { manifests } = await readLayoutIndex(this.#directory);
     const [digest, ...others] = new Set(manifests.map((entry) => entry.digest));
     if (digest === undefined) throw layoutError('NOT_FOUND', this.#directory, 'the layout holds no image');

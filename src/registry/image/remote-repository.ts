@@ -36,6 +36,7 @@ export interface RemoteRepositoryOptions {
 
 /** A repository of a registry. */
 export class RemoteRepository implements ImageRepository {
+  readonly kind = 'remote';
   readonly name: string;
   readonly #endpoint: Endpoint;
   readonly #onClose: (() => Promise<void>) | undefined;
@@ -124,6 +125,10 @@ export class RemoteRepository implements ImageRepository {
     return pushManifest(this.#endpoint, manifest, tag, signal);
   }
 
+  defaultSelector(): Promise<Selector> {
+    return Promise.resolve({ tag: 'latest' });
+  }
+
   deleteManifest(digest: Digest, { signal }: OperationOptions = {}): Promise<void> {
     return deleteManifest(this.#endpoint, digest, signal);
   }
@@ -142,8 +147,7 @@ export class RemoteRepository implements ImageRepository {
   }
 
   #mountSource(from: ImageRepository): { readonly repository: string } | undefined {
-    if (!(from instanceof RemoteRepository) || from.storage !== this.storage || from.name === this.name)
-      return undefined;
+    if (!(#endpoint in from) || from.storage !== this.storage || from.name === this.name) return undefined;
     return { repository: from.#endpoint.repository };
   }
 }

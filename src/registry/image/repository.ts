@@ -22,6 +22,7 @@ export interface Traffic {
  * All content that comes out of it is verified against its digest.
  */
 export interface ImageRepository {
+  readonly kind: 'remote' | 'layout';
   /** For messages: `registry.example:5000/vendor/driver` or `oci:DIR`. */
   readonly name: string;
   /**
@@ -31,6 +32,8 @@ export interface ImageRepository {
   readonly storage: string;
   readonly traffic: Traffic;
 
+  /** Returns what is meant where neither tag nor digest is given. @throws RegistryError NOT_FOUND, INVALID_REFERENCE */
+  defaultSelector(): Promise<Selector>;
   /** Tag or digest to descriptor. @throws RegistryError NOT_FOUND only if it does not exist */
   resolve(selector: Selector, options?: OperationOptions): Promise<Descriptor>;
   /** Reads and parses a manifest, and verifies its digest. @throws RegistryError NOT_FOUND, INVALID_MANIFEST, DIGEST_MISMATCH, UNSUPPORTED_MEDIA_TYPE */

@@ -1,4 +1,5 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { LruMap } from '../../shared/lru.ts';
 import { readFile } from 'node:fs/promises';
 import type { Secret } from '../../shared/secret.ts';
 import { RegistryError } from '../model/errors.ts';
@@ -92,7 +93,7 @@ export function createPasswordCheck(
 ): CheckPassword {
   const fingerprint = createFingerprint();
   const decoys = [...hashes.values()];
-  const verified = new Set<string>();
+  const verified = new LruMap<true>(maxVerified);
   const running = new Map<string, Promise<boolean>>();
 
   async function verify(key: string, { user, password }: Credentials): Promise<boolean> {
@@ -101,14 +102,13 @@ export function createPasswordCheck(
     const decoy = decoys[fingerprint(user, '').readUInt32BE() % decoys.length] ?? nobody;
     const matches = await compare(password, hash ?? decoy);
     if (hash === undefined || !matches) return false;
-    if (verified.size >= maxVerified) verified.clear();
-    verified.add(key);
+    verified.set(key, true);
     return true;
   }
 
   return async (user, password) => {
     const key = fingerprint(user, password).toString('base64');
-    if (verified.has(key)) return true;
+    if (verified.get(key) === true) return true;
     const same = running.get(key);
     if (same !== undefined) return same;
     if (running.size >= maxComparisons) throw tooMany();

@@ -1,4 +1,5 @@
 import * as z from 'zod/mini';
+import { parseJson } from '../../shared/json.ts';
 import { isDigest, type Digest } from '../model/digest.ts';
 import { ProtocolError } from './protocol-error.ts';
 
@@ -47,7 +48,9 @@ export function parseDocument(
   bytes: Buffer,
   contentType: string | undefined,
 ): { readonly mediaType: string; readonly document: ManifestDocument } {
-  const result = documentSchema.safeParse(parseJson(bytes));
+  const json = parseJson(bytes.toString('utf8'));
+  if (json === undefined) throw invalid('the manifest is not JSON');
+  const result = documentSchema.safeParse(json);
   if (!result.success) throw invalid('the manifest is not well formed, or of schema version 1');
   const document = result.data;
   const mediaType = contentType?.split(';')[0]?.trim().toLowerCase() ?? document.mediaType ?? '';
@@ -75,14 +78,6 @@ export function requiredBlobs({ config, layers = [] }: ManifestDocument): Docume
 export function optionalReferences({ layers = [], subject }: ManifestDocument): DocumentDescriptor[] {
   const elsewhere = layers.filter(({ urls = [] }) => urls.length > 0);
   return [...elsewhere, ...(subject === undefined ? [] : [subject])];
-}
-
-function parseJson(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch {
-    throw invalid('the manifest is not JSON');
-  }
 }
 
 function invalid(message: string): ProtocolError {

@@ -1,5 +1,5 @@
 import { sleep } from '../../shared/abortable.ts';
-import { isTransientStatus } from '../../shared/backoff.ts';
+import { backoffDelay, isTransientStatus } from '../../shared/backoff.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { isTransient as isTransientNetworkError } from '../http/network-error.ts';
 import { RegistryError } from '../model/errors.ts';
@@ -42,7 +42,7 @@ export interface BackOff {
 /** Waits before a new try. Ends at once with the signal's reason. */
 export async function backOff({ attempt, delay, signal, error, onRetry }: BackOff): Promise<void> {
   signal?.throwIfAborted();
-  const wait = Math.max(Math.min(delay * 2 ** (attempt - 1), maxDelay), retryAfter(error));
+  const wait = Math.max(backoffDelay(attempt, { first: delay, limit: maxDelay }), retryAfter(error));
   onRetry(error, wait);
   await sleep(wait, signal);
 }

@@ -116,7 +116,7 @@ describe('an OCI layout', () => {
     const child = await storeImage(layout, image('a'));
     const manifests = [{ mediaType: child.mediaType, digest: child.digest, size: child.bytes.length }];
     const index = await storeManifest(layout, ociMediaTypes.index, { schemaVersion: 2, manifests });
-    expect(await layout.onlyImage()).toEqual({ digest: index.digest });
+    expect(await layout.defaultSelector()).toEqual({ digest: index.digest });
     expect(await layout.resolve({ digest: child.digest })).toMatchObject(manifests[0] ?? {});
   });
 
@@ -295,6 +295,6 @@ describeWith(['skopeo'], 'a layout and skopeo', ({ skopeo }) => {
     expect(stdout.trim()).toBe(raw.digest);
     const other = join(temporary.path, 'other');
     await run(skopeo, [...policy, 'copy', `oci:${directory}`, `oci:${other}`]);
-    expect(await new LayoutRepository(other).onlyImage()).toEqual({ digest: raw.digest });
+    expect(await new LayoutRepository(other).defaultSelector()).toEqual({ digest: raw.digest });
   });
 });

@@ -1,5 +1,5 @@
 import { Flights } from '../../../shared/flights.ts';
-import { Recent } from '../../../shared/lru.ts';
+import { LruMap } from '../../../shared/lru.ts';
 import type { Admit } from './looks.ts';
 import type { ResolvedImage } from './resolve.ts';
 
@@ -16,11 +16,11 @@ export interface Question<T> {
 
 /** Answers that never change, found out once. */
 export class Remembered<T> {
-  readonly #answers: Recent<T>;
+  readonly #answers: LruMap<T>;
   readonly #flights = new Flights<T>();
 
   constructor(limit: number) {
-    this.#answers = new Recent(limit);
+    this.#answers = new LruMap(limit);
   }
 
   /** Returns the answer; an error is not remembered. */
@@ -81,7 +81,7 @@ interface Resolution {
 /** What registries have said of tags, for as long as that may be relied on. */
 export class Resolutions {
   readonly #options: ResolutionsOptions;
-  readonly #known = new Recent<Resolution>(limit);
+  readonly #known = new LruMap<Resolution>(limit);
   readonly #flights = new Flights<ResolvedImage | undefined>();
 
   constructor(options: ResolutionsOptions) {

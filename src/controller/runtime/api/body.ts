@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { parseJson } from '../../../shared/json.ts';
 import { ApiError } from './errors.ts';
 
 /** A page of 500 objects of 100 KiB each stays below; of larger ones, fewer are asked for. */
@@ -63,11 +64,9 @@ export async function* readJsonLines(
 }
 
 function parse(bytes: Buffer, path: string): unknown {
-  try {
-    return JSON.parse(bytes.toString('utf8'));
-  } catch {
-    throw unexpected(path, 'is not JSON');
-  }
+  const json = parseJson(bytes.toString('utf8'));
+  if (json === undefined) throw unexpected(path, 'is not JSON');
+  return json;
 }
 
 function asApiError(error: unknown, path: string): unknown {
