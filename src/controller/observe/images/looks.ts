@@ -75,8 +75,8 @@ export class Looks {
 function tooLate(registry: string, limit: number): RegistryError {
   return new RegistryError({
     code: 'NETWORK',
-    message: `The registry ${registry} did not answer within ${Math.ceil(limit / 1000)} seconds`,
-    hint: 'See whether the registry is overloaded; the question is asked again later.',
+    message: `The registry ${registry} did not respond within ${Math.ceil(limit / 1000)} seconds`,
+    hint: 'See whether the registry is overloaded; the lookup is repeated later.',
     facts: { registry },
   });
 }

@@ -114,8 +114,8 @@ function tooMany({ namespace, registry }: Share, limit: number): RegistryError {
   const of = namespace === undefined ? '' : ` of namespace ${namespace}`;
   return new RegistryError({
     code: 'LIMIT_EXCEEDED',
-    message: `More than ${limit} questions about images${of} wait for an answer`,
-    hint: 'See which of its registries answers slowly; the question is asked again later.',
+    message: `More than ${limit} image lookups${of} are waiting`,
+    hint: 'See which of its registries responds slowly; the lookup is repeated later.',
     facts: { namespace, registry, limit },
   });
 }

@@ -121,7 +121,7 @@ describe('a registry whose answers never end', () => {
     for (const result of [one, two]) {
       expect(result).toMatchObject({
         status: 'rejected',
-        reason: { code: 'NETWORK', message: `The registry ${slowHost} did not answer within 1 seconds` },
+        reason: { code: 'NETWORK', message: `The registry ${slowHost} did not respond within 1 seconds` },
       });
     }
     // The second one waited for its turn until its time was over.
