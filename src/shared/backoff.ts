@@ -17,7 +17,7 @@ export function withJitter(delay: number): number {
   return delay / 2 + Math.random() * (delay / 2);
 }
 
-/** Waits, but not beyond the signal's abortion, which is no error. */
+/** Waits, but not beyond the signal's abortion, which is not an error. */
 export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
   await sleep(milliseconds, undefined, { signal }).catch(() => {});
 }

@@ -3,7 +3,7 @@ export interface Piece {
   readonly bytes: Buffer;
   /** Nothing comes after it. */
   readonly last: boolean;
-  /** Gives the memory back for a later piece. To be called when nobody looks at `bytes` any more. */
+  /** Returns the memory back for a later piece. To be called when nobody looks at `bytes` any more. */
   readonly release: () => void;
 }
 
@@ -31,7 +31,7 @@ export async function* chunkPieces(source: AsyncIterable<Buffer>, size: number):
 }
 
 /**
- * Gives an output buffer of a codec back at once: the garbage collector would wait for tens of megabytes. A buffer of
+ * Returns an output buffer of a codec back at once: the garbage collector would wait for tens of megabytes. A buffer of
  * another size is not the codec's own and is left alone.
  */
 export function freeOutputBuffer(buffer: ArrayBufferLike | undefined, size: number): void {

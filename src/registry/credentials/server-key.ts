@@ -23,7 +23,7 @@ const dockerHubServer = 'https://index.docker.io/v1/';
 export function parseServerKey(key: string): ServerKey {
   const bare = key.trim().replace(/^https?:\/\//i, '');
   const [host = '', ...path] = bare.split('/').filter((part, index) => index === 0 || part !== '');
-  // The version of the API is no namespace.
+  // The version of the API is not a namespace.
   if (path[0] === 'v1' || path[0] === 'v2') path.shift();
   return { host: foldHost(host), path };
 }

@@ -23,7 +23,7 @@ const connectTimeout = 30_000;
 
 /**
  * Sends requests with got, and does nothing else: no redirects, no retries, no decompression, every status
- * is an answer. Its errors are RegistryError NETWORK, or the signal's reason.
+ * is a response. Its errors are RegistryError NETWORK, or the signal's reason.
  */
 export function createGotTransport({ agentsFor, idleTimeout }: GotTransportOptions): Transport {
   return async (request) => {
@@ -64,7 +64,7 @@ function headersOf({ headers, body, contentLength }: HttpRequest): Record<string
   };
 }
 
-/** What breaks while our own bytes are read is no failure of the network, and is passed on as it is. */
+/** What breaks while our own bytes are read is not a failure of the network, and is passed on as it is. */
 interface SourceFailure {
   error: unknown;
 }

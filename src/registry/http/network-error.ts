@@ -35,8 +35,8 @@ const explanations: Readonly<Record<string, Explanation>> = {
     lasting: true,
   },
   EAI_AGAIN: { problem: 'the host name cannot be resolved at present' },
-  EHOSTUNREACH: { problem: 'there is no way to the host' },
-  ENETUNREACH: { problem: 'there is no way to the network' },
+  EHOSTUNREACH: { problem: 'no route to host' },
+  ENETUNREACH: { problem: 'network is unreachable' },
   ETIMEDOUT: { problem: 'it did not answer in time' },
   ERR_HTTP_CONTENT_LENGTH_MISMATCH: { problem: 'the answer ended before it was complete' },
   ERR_PROXY_TUNNEL: { problem: 'the proxy does not let us through', hint: 'Check HTTPS_PROXY and NO_PROXY.' },
@@ -82,7 +82,7 @@ function codeOf(error: unknown): string {
 }
 
 /**
- * Makes the error for a request that got no complete answer. Nothing of the original error but its code
+ * Makes the error for a request that got no complete response. Nothing of the original error but its code
  * is kept: HTTP libraries hang headers, and so tokens, on theirs.
  */
 export function networkError(url: URL, error: unknown): RegistryError {
@@ -96,8 +96,8 @@ export function networkError(url: URL, error: unknown): RegistryError {
   });
 }
 
-/** Tells whether a TLS client got an answer that is not TLS. */
-export function isPlainTextAnswer(error: unknown): boolean {
+/** Tells whether a TLS client got a response that is not TLS. */
+export function isPlainTextResponse(error: unknown): boolean {
   return explain(codeOf(error)) === notTls;
 }
 

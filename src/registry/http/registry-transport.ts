@@ -131,7 +131,7 @@ function withUserAgent(inner: Transport, userAgent: string): Transport {
 const maxHosts = 1000;
 
 /**
- * Limits the requests to one host that wait for their answer at the same time. Uploads that stream have a
+ * Limits the requests to one host that wait for their response at the same time. Uploads that stream have a
  * limit of their own: their bodies may come out of a download that has to get its turn.
  */
 export function withLimit(inner: Transport, concurrency: number): Transport {

@@ -3,7 +3,7 @@ import type { HttpResponse } from './transport.ts';
 
 /** Bytes that are read ahead of the consumer. */
 const readAhead = 256 * 1024;
-/** What of an answer that nobody wants is read so that its connection can be used again. */
+/** What of a response that nobody wants is read so that its connection can be used again. */
 const maxDrainedBytes = 64 * 1024;
 
 export interface ResponseBodyOptions {
@@ -74,12 +74,12 @@ export async function readAtMost(
   return { bytes: Buffer.concat(chunks), complete: true };
 }
 
-/** Gets rid of an answer that is not needed, keeping the connection where that is cheap. */
+/** Gets rid of a response that is not needed, keeping the connection where that is cheap. */
 export async function discardBody(response: HttpResponse): Promise<void> {
   try {
     await readAtMost(response.body, maxDrainedBytes);
   } catch {
-    // The answer was not wanted; its end is of no interest either.
+    // The response was not wanted; its end is of no interest either.
   }
   response.body.destroy();
 }

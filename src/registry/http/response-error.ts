@@ -8,7 +8,7 @@ import { redactedUrl } from './address.ts';
 import { readAtMost } from './response-body.ts';
 import type { HttpResponse } from './transport.ts';
 
-/** What was being done when an answer came that is none. */
+/** What was being done when an unexpected response came. */
 export interface ResponseContext {
   /** After "Cannot": `read the manifest vendor/driver:1.0`. */
   readonly action: string;
@@ -25,7 +25,7 @@ const errorsSchema = z.object({
   errors: z.array(z.object({ code: z.optional(z.string()), message: z.optional(z.nullable(z.string())) })),
 });
 
-/** Hands on an answer whose status is one of `accepted`. @throws RegistryError otherwise, see `responseError` */
+/** Hands on a response whose status is one of `accepted`. @throws RegistryError otherwise, see `responseError` */
 export async function checkStatus(
   response: HttpResponse,
   accepted: readonly number[],
@@ -56,7 +56,7 @@ export function checkNotPage(response: HttpResponse, { action, facts }: Response
 const pageHint =
   'It looks like the login page of a proxy, or a web server that is not a registry: check the host, and HTTPS_PROXY and NO_PROXY.';
 
-/** Makes the error for an answer, out of its status and what the registry says in its body. Consumes the body. */
+/** Makes the error for a response, out of its status and what the registry says in its body. Consumes the body. */
 export async function responseError(
   response: HttpResponse,
   context: ResponseContext,

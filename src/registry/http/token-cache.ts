@@ -27,7 +27,7 @@ export class TokenCache {
   }
 
   /**
-   * Gives the token in use, or that of the request on its way, or sends one. A signal ends the waiting, and the
+   * Returns the token in use, or that of the request on its way, or sends one. A signal ends the waiting, and the
    * request when nobody waits for it any more.
    */
   async obtain(

@@ -27,7 +27,7 @@ export interface TokenRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Bytes of a token server's answer. */
+/** Bytes of a token server's response. */
 const maxTokenBody = 64 * 1024;
 /** Seconds that a token counts at least (distribution, token specification: "no less than 60"). */
 const minLifetime = 60;

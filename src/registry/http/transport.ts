@@ -25,7 +25,7 @@ export interface HttpRequest {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** An answer whose body has not been read. The body must be consumed or destroyed. */
+/** A response whose body has not been read. The body must be consumed or destroyed. */
 export interface HttpResponse {
   readonly status: number;
   /** Lower-case names; repeated headers joined as node:http does. */

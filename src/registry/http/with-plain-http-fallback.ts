@@ -3,7 +3,7 @@ import { abortable } from '../../shared/abortable.ts';
 import { once } from '../../shared/flights.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { bareHost } from './address.ts';
-import { isPlainTextAnswer, isTlsFailure } from './network-error.ts';
+import { isPlainTextResponse, isTlsFailure } from './network-error.ts';
 import type { Transport } from './transport.ts';
 
 /** The origin of a registry; for literal localhost its scheme may turn out to be http. */
@@ -62,7 +62,7 @@ function probeProtocol(url: URL): Promise<'tls' | 'plain' | undefined> {
     socket.setTimeout(probeTimeout, () => resolve(undefined));
     socket.once('secureConnect', () => resolve('tls'));
     socket.on('error', (error) =>
-      resolve(isPlainTextAnswer(error) ? 'plain' : isTlsFailure(error) ? 'tls' : undefined),
+      resolve(isPlainTextResponse(error) ? 'plain' : isTlsFailure(error) ? 'tls' : undefined),
     );
     socket.once('close', () => resolve(undefined));
   }).finally(() => socket.destroy());

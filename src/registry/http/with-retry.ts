@@ -27,7 +27,7 @@ export interface RetryOptions {
 
 /**
  * Sends again what failed for a reason that may pass. A host that asked for patience gets it from
- * every request, not only from the one that was told. The last answer is handed on as it is.
+ * every request, not only from the one that was told. The last response is handed on as it is.
  */
 export function withRetry(inner: Transport, options: RetryOptions): Transport {
   const { sleep = sleepWithTimer, now = Date.now, logger } = options;

@@ -155,7 +155,7 @@ export class Overlay {
     return [this.#toResolution(first), this.#toResolution(second)];
   }
 
-  /** The physical paths of a directory in the views, without repetition; none where it is no directory. All layers must have been added. */
+  /** The physical paths of a directory in the views, without repetition; none where it is not a directory. All layers must have been added. */
   realDirectories(path: string): string[] {
     const { overlayfs, extraction } = this.#completeViews();
     const found = [overlayfs.realDirectory(path), extraction.realDirectory(path)];

@@ -17,7 +17,7 @@ export interface WalkedTree {
   isDirectory(path: number): boolean;
   /** The target of a symbolic link. */
   targetOf(node: NodeCode): string;
-  /** Gives the number for a name that may have none yet. Default: nothing is there then. */
+  /** Gives a number to a name that may have none yet. Default: nothing is there then. */
   readonly add?: (parent: number, name: string) => number;
 }
 

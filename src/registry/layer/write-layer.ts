@@ -134,7 +134,7 @@ async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
   yield trailer;
 }
 
-/** Gives what became of the first piece, and frees it then. */
+/** Returns what became of the first piece, and frees it then. */
 async function* takeFirst(inFlight: Promise<Buffer[]>[]): AsyncGenerator<Buffer> {
   const chunks = (await inFlight.shift()) ?? [];
   yield* chunks;

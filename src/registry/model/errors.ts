@@ -18,7 +18,7 @@ export type RegistryErrorCode =
   | 'IMMUTABLE_TAG'
   /** 429 until patience ran out. */
   | 'TOO_MANY_REQUESTS'
-  /** An answer that the registry should not give: an unexpected status, or garbage. */
+  /** A response that the registry should not give: an unexpected status, or garbage. */
   | 'UNEXPECTED_RESPONSE'
   /** DNS, connection, TLS or timeout, after retries. */
   | 'NETWORK'

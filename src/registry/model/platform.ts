@@ -52,7 +52,7 @@ export function formatPlatform(platform: Platform): string {
 }
 
 /**
- * Gives a platform the spelling in which platforms are compared, as containerd's `platforms.Normalize` does on a
+ * Spells a platform in the form in which platforms are compared, as containerd's `platforms.Normalize` does on a
  * Linux node: `Linux/x86_64` is `linux/amd64`, `linux/arm` is `linux/arm/v7`, and no system means Linux.
  */
 export function normalizePlatform(platform: Platform): Platform {

@@ -13,7 +13,7 @@ export interface RegistryContext {
   readonly logger: Logger;
 }
 
-/** One request and its answer. */
+/** One request and its response. */
 export interface Exchange extends RegistryContext {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -21,7 +21,7 @@ export interface Exchange extends RegistryContext {
   readonly query: URLSearchParams;
 }
 
-/** Sends an answer without a body. */
+/** Sends a response without a body. */
 export function sendEmpty(
   response: ServerResponse,
   status: number,
@@ -31,7 +31,7 @@ export function sendEmpty(
   response.end();
 }
 
-/** Sends an answer with a body in memory; HEAD gets the headers alone. */
+/** Sends a response with a body in memory; HEAD gets the headers alone. */
 export function sendBytes(
   { method, response }: Exchange,
   { bytes, headers }: { bytes: Buffer; headers: Readonly<Record<string, string>> },
@@ -40,7 +40,7 @@ export function sendBytes(
   response.end(method === 'HEAD' ? undefined : bytes);
 }
 
-/** The answer to a method that a path does not know. */
+/** The response to a method that a path does not know. */
 export function methodNotAllowed(allow: string): ProtocolError {
   return new ProtocolError({
     status: 405,

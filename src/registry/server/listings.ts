@@ -96,13 +96,13 @@ function checkReading({ method }: Exchange): void {
   if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed('GET, HEAD');
 }
 
-/** Repositories in one answer, unless the client asks for another number, and at most. As distribution has them. */
+/** Repositories in one response, unless the client asks for another number, and at most. As distribution has them. */
 const defaultLimit = 100;
 const maxLimit = 1000;
 
 /**
  * Answers GET on _catalog: the repositories that have had a manifest, with `n`, `last` and Link. It is no longer
- * part of the specification; the answers are those of distribution.
+ * part of the specification; the responses are those of distribution.
  */
 export async function handleCatalog(exchange: Exchange): Promise<void> {
   const { layout, query } = exchange;

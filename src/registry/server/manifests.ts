@@ -76,7 +76,7 @@ async function storeManifest(exchange: Exchange, { repository, reference }: Mani
 async function readManifest({ request }: Exchange): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
-  // What is too much is left unread, so that the answer still finds its way.
+  // What is too much is left unread, so that the response still finds its way.
   const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
   for await (const chunk of body) {
     size += chunk.length;

@@ -19,7 +19,7 @@ export type ProtocolErrorCode =
   | 'UNSUPPORTED'
   | 'UNKNOWN';
 
-/** How an error answer is described. */
+/** How an error response is described. */
 export interface ProtocolErrorDetails {
   readonly status: number;
   readonly code: ProtocolErrorCode;
@@ -27,7 +27,7 @@ export interface ProtocolErrorDetails {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** An answer of the registry that says what is wrong, in the specification's form. */
+/** A response of the registry that says what is wrong, in the specification's form. */
 export class ProtocolError extends KmmError<ProtocolErrorCode> {
   override readonly name = 'ProtocolError';
   readonly status: number;

@@ -85,7 +85,7 @@ export function checkName(name: string): string {
   return name;
 }
 
-/** The answer for an upload session that is not, or no longer, there. */
+/** The response for an upload session that is not, or no longer, there. */
 export function uploadUnknown(): ProtocolError {
   return new ProtocolError({ status: 404, code: 'BLOB_UPLOAD_UNKNOWN', message: 'there is no such upload' });
 }

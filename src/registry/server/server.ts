@@ -155,7 +155,7 @@ async function answer({ context, authenticate, request, response }: AnswerOption
     }
     if (response.headersSent) response.destroy();
     else sendProtocolError(response, problem);
-    // Node does not read on by itself when a part was read; the connection would be reset with the answer unread.
+    // Node does not read on by itself when a part was read; the connection would be reset with the response unread.
     request.resume();
   }
 }

@@ -104,7 +104,7 @@ export class UploadSession {
     return hash.digest('hex') === digestHex(digest);
   }
 
-  /** Gives the upload up. */
+  /** Cancels the upload. */
   async cancel(): Promise<void> {
     await this.#close();
     await rm(this.file, { force: true });
@@ -152,7 +152,7 @@ export class UploadSessions {
     await session.cancel();
   }
 
-  /** Gives up every session. */
+  /** Cancels every session. */
   async close(): Promise<void> {
     clearInterval(this.#timer);
     const sessions = [...this.#sessions.values()];

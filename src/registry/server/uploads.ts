@@ -91,7 +91,7 @@ async function receive({ request, sessions }: Exchange, session: UploadSession):
     });
   }
   try {
-    // The rest of a body that cannot be stored is left unread, so that the answer still finds its way.
+    // The rest of a body that cannot be stored is left unread, so that the response still finds its way.
     await session.append(request.iterator({ destroyOnReturn: false }));
   } catch (error) {
     if (session.isBroken) await sessions.cancel(session);

@@ -70,7 +70,7 @@ function parsePrefix(block: Buffer, format: Format): string | undefined {
 
 /**
  * The GNU format has no prefix, but Go before 1.8 wrote one where the access and change times are: Go reads
- * it when they are no numbers (https://golang.org/issues/12594).
+ * it when they are not numbers (https://golang.org/issues/12594).
  */
 function parseGnuPrefix(block: Buffer): string {
   const accessTime = block[345] === 0 ? 0 : parseNumber(block, 345, 357);

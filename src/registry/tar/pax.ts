@@ -51,7 +51,7 @@ export function formatPaxRecord({ key, value }: PaxRecord): Buffer {
   return Buffer.concat([Buffer.from(String(length), 'latin1'), content]);
 }
 
-/** Parses a whole number as Go's strconv.ParseInt does. NaN when it is none or exceeds 64 bits; what JavaScript cannot hold exactly is no safe integer. */
+/** Parses a whole number as Go's strconv.ParseInt does. NaN when it is none or exceeds 64 bits; what JavaScript cannot hold exactly is not a safe integer. */
 export function parseDecimal(text: string): number {
   if (!/^[+-]?[0-9]+$/.test(text)) return Number.NaN;
   const value = Number(text);
@@ -117,7 +117,7 @@ export function contentAttributesOf(pax: ReadonlyMap<string, Buffer>): string[] 
   return [...new Set(names)].toSorted();
 }
 
-/** Decodes %XX; what is no such escape stays, as in libarchive. */
+/** Decodes %XX; anything else stays, as in libarchive. */
 function decodePercent(text: string): string {
   if (!text.includes('%')) return text;
   const bytes = Buffer.from(text, 'utf8')

@@ -9,7 +9,7 @@ import { formatPaxRecord, isContentAttribute, parsePaxRecords, type PaxRecord } 
  * Passes a tar archive through byte by byte (headers, padding, what follows the end), except that the entries
  * in `replacements` (by index) get new content and a header that is true of it: its size, and no extended attributes that
  * hold a digest or signature of the old content. Hard links to them lose such attributes, too.
- * @throws RegistryError INVALID_LAYER also when an entry to replace is no file, or is not there
+ * @throws RegistryError INVALID_LAYER also when an entry to replace is not a file, or is not there
  */
 export async function* rewriteTar(
   source: AsyncIterable<Buffer>,

@@ -31,7 +31,7 @@ interface Progress {
 }
 
 /**
- * Uploads a blob in chunks (distribution-spec, "Pushing a blob in chunks"). Each answer must show that the
+ * Uploads a blob in chunks (distribution-spec, "Pushing a blob in chunks"). Each response must show that the
  * registry took the chunk: some drop all but the first one and report success.
  */
 export async function uploadChunked(upload: ChunkedUpload): Promise<void> {

@@ -21,7 +21,7 @@ import { endpointUrl, send, type Actions, type Endpoint } from './endpoint.ts';
 const headRefused: ReadonlySet<number> = new Set([400, 405, 501]);
 
 /**
- * Tag or digest to descriptor, by HEAD; by GET where the answer to HEAD does not say all.
+ * Tag or digest to descriptor, by HEAD; by GET where the response to HEAD does not say all.
  * @throws RegistryError NOT_FOUND only when the registry says 404
  */
 export async function resolveManifest(

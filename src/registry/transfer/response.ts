@@ -22,7 +22,7 @@ export async function readBody(
   });
 }
 
-/** As checkStatus, for answers whose body is of no interest. */
+/** As checkStatus, for responses whose body is of no interest. */
 export async function checkEmpty(
   response: HttpResponse,
   accepted: readonly number[],
@@ -39,7 +39,7 @@ export function contentLength(response: HttpResponse): number | undefined {
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
-/** The digest that an answer states. */
+/** The digest that a response states. */
 export function statedDigest(response: HttpResponse): Digest | undefined {
   const text = response.headers['docker-content-digest'];
   return text !== undefined && isDigest(text) ? text : undefined;
@@ -62,7 +62,7 @@ export function checkStoredDigest(response: HttpResponse, digest: Digest, { name
 }
 
 /**
- * Where an upload goes on: the Location of an answer, which may be relative to the URL that answered and
+ * Where an upload goes on: the Location of a response, which may be relative to the URL that answered and
  * may name another host (the transport sends no credentials there).
  * @throws RegistryError UNEXPECTED_RESPONSE, UNSAFE_REDIRECT
  */

@@ -68,7 +68,7 @@ export async function mountBlob(
   return 'mounted';
 }
 
-/** Gives an upload up, so that the registry need not keep what it got. Failing is of no consequence. */
+/** Cancels an upload, so that the registry need not keep what it got. Errors are ignored. */
 export async function cancelSession(endpoint: Endpoint, session: UploadSession): Promise<void> {
   try {
     const response = await send(endpoint, {
@@ -87,7 +87,7 @@ export async function cancelSession(endpoint: Endpoint, session: UploadSession):
 /** Milliseconds that giving up may take. */
 const cancelPatience = 5000;
 
-/** The chunk size that a registry's answer asks for. */
+/** The chunk size that a registry's response asks for. */
 function chunkSizeOf(response: HttpResponse): number {
   const asked = Number(response.headers['oci-chunk-min-length'] ?? 0);
   if (!Number.isSafeInteger(asked)) return preferredChunkSize;

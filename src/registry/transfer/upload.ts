@@ -33,13 +33,13 @@ const wholeRefused: ReadonlySet<unknown> = new Set([400, 405, 411, 413, 415, 416
 export interface BlobUpload {
   readonly endpoint: Endpoint;
   readonly descriptor: Descriptor;
-  /** Gives the bytes from the start, each time it is called. */
+  /** Returns the bytes from the start, each time it is called. */
   readonly open: () => AsyncIterable<Buffer>;
   readonly mountFrom?: MountSource | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Tells whether a repository holds a blob. @throws RegistryError for every answer but yes and no */
+/** Tells whether a repository holds a blob. @throws RegistryError for every response but yes and no */
 export async function hasBlob(
   endpoint: Endpoint,
   descriptor: Descriptor,
