@@ -1,13 +1,18 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Platform } from '../registry/model/platform.ts';
-import type { TarEntry } from '../registry/tar/entry.ts';
+import type { ByteSource } from '../shared/byte-source.ts';
+import type { FileVisitor } from './image/read/captures.ts';
 import { SignerError } from './model/errors.ts';
 import { requireMatches } from './image/read/selection.ts';
 import { scanImage } from './image/read/scan.ts';
 import { Spool } from './image/read/spool.ts';
-import { findShadowed, platformImages } from './image/read/platform-images.ts';
-import type { ImageLocation } from './image/read/platform-images.ts';
+import {
+  findShadowed,
+  platformImages,
+  type ImageLocation,
+  type ReadingRun,
+} from './image/read/platform-images.ts';
 import { parseFilePattern } from './model/patterns.ts';
 import type { ProgressListener } from './model/report.ts';
 import { fileError, writeFileAtomically } from './files/write-file.ts';
@@ -45,26 +50,29 @@ export interface ExtractReport {
  * read and verified. @throws RegistryError, SignerError
  */
 export async function extractModules(options: ExtractModulesOptions): Promise<ExtractReport> {
-  const { image, directory, files, platform, temporaryDirectory, onProgress, signal } = options;
-  const { repository } = image;
-  const patterns = files === undefined ? null : files.map(parseFilePattern);
-  const manifest = await repository.getManifest(image.selector, { signal });
-  const platforms = platform === undefined ? undefined : [platform];
-  const images = await platformImages(manifest, { repository, platforms, signal });
+  const { directory, platform } = options;
+  const run: ReadingRun = Object.freeze({
+    source: options.image,
+    patterns: options.files === undefined ? null : options.files.map(parseFilePattern),
+    platforms: platform === undefined ? undefined : [platform],
+    allowUnmatched: false,
+    temporaryDirectory: options.temporaryDirectory,
+    onProgress: options.onProgress,
+    signal: options.signal,
+  });
+  const { repository, selector } = run.source;
+  const manifest = await repository.getManifest(selector, { signal: run.signal });
+  const images = await platformImages(manifest, run);
   const shadowed = findShadowed(images);
   const [first, ...others] = images.filter((_, index) => shadowed[index] !== true);
   if (first === undefined || others.length > 0) throw ambiguous(repository.name, others.length + 1);
-  await using spool = await Spool.create(temporaryDirectory);
-  const scan = await scanImage({
-    repository,
-    manifest: first.manifest,
-    config: first.config,
-    patterns,
-    capture: async (entry: TarEntry) => spool.keep(await spool.present(entry)),
-    onProgress,
-    signal,
-  });
-  requireMatches(patterns, [scan], repository.name);
+  await using spool = new Spool(run.temporaryDirectory);
+  const visitor: FileVisitor<ByteSource> = {
+    keeps: 'header-blocks',
+    visit: async (entry) => spool.keep(await spool.present(entry)),
+  };
+  const scan = await scanImage(first, visitor, run);
+  requireMatches([scan], run);
   const extracted: ExtractedFile[] = [];
   for (const { path, header, captured } of scan.files) {
     const target = join(directory, path);

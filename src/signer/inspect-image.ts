@@ -3,7 +3,7 @@ import type { X509Certificate } from 'node:crypto';
 import type { Digest } from '../registry/model/digest.ts';
 import { formatPlatform, type Platform } from '../registry/model/platform.ts';
 import { requireMatches } from './image/read/selection.ts';
-import { inspectPlatform, type InspectedImage, type InspectOptions } from './image/read/inspect.ts';
+import { inspectPlatform, type InspectedImage, type InspectRun } from './image/read/inspect.ts';
 import { findShadowed, platformImages, type PlatformImage } from './image/read/platform-images.ts';
 import type { ModuleState } from './model/module.ts';
 import { parseFilePattern } from './model/patterns.ts';
@@ -33,31 +33,19 @@ const severity: readonly ModuleState[] = ['trusted', 'unsigned', 'untrusted', 'i
  * @throws RegistryError, SignerError
  */
 export async function inspectImage(options: InspectImageOptions): Promise<InspectReport> {
-  const { image, certificates = [], files, platforms, temporaryDirectory, onProgress, signal } = options;
-  const { repository } = image;
+  const run = resolveRun(options);
+  const { repository, selector } = run.source;
   const before = repository.traffic.bytesDown;
-  const patterns = files === undefined ? null : files.map(parseFilePattern);
-  const manifest = await repository.getManifest(image.selector, { signal });
-  onProgress?.({ type: 'resolved', image: repository.name, digest: manifest.raw.digest });
-  const images = await platformImages(manifest, { repository, platforms, signal });
-  const inspected = await inspectAll(images, {
-    repository,
-    certificates,
-    patterns,
-    temporaryDirectory,
-    onProgress,
-    signal,
-  });
+  const manifest = await repository.getManifest(selector, { signal: run.signal });
+  run.onProgress?.({ type: 'resolved', image: repository.name, digest: manifest.raw.digest });
+  const images = await platformImages(manifest, run);
+  const inspected = await inspectAll(images, run);
   const shadowed = findShadowed(images);
-  if (options.allowUnmatched !== true) {
-    requireMatches(
-      patterns,
-      inspected
-        .filter((_, index) => shadowed[index] !== true)
-        .map(({ scan, modules }) => ({ files: modules, unmatched: scan.unmatched })),
-      repository.name,
-    );
-  }
+  const visible = inspected.filter((_, index) => shadowed[index] !== true);
+  requireMatches(
+    visible.map(({ scan, modules }) => ({ files: modules, unmatched: scan.unmatched })),
+    run,
+  );
   const reports = inspected.map(({ platform, digest, modules, layersNotRead }, index) => ({
     platform,
     digest,
@@ -75,16 +63,23 @@ export async function inspectImage(options: InspectImageOptions): Promise<Inspec
   };
 }
 
+function resolveRun({ image, files, ...options }: InspectImageOptions): InspectRun {
+  return Object.freeze({
+    ...options,
+    source: image,
+    patterns: files === undefined ? null : files.map(parseFilePattern),
+    allowUnmatched: options.allowUnmatched ?? false,
+    certificates: options.certificates ?? [],
+  });
+}
+
 /** Reads each image once, though an index may name it for several platforms. */
-async function inspectAll(
-  images: readonly PlatformImage[],
-  options: InspectOptions,
-): Promise<InspectedImage[]> {
+async function inspectAll(images: readonly PlatformImage[], run: InspectRun): Promise<InspectedImage[]> {
   const known = new Map<Digest, InspectedImage>();
   const inspected: InspectedImage[] = [];
   for (const image of images) {
     const { digest } = image.manifest.raw;
-    const found = known.get(digest) ?? (await inspectPlatform(image, options));
+    const found = known.get(digest) ?? (await inspectPlatform(image, run));
     known.set(digest, found);
     const platform = image.platform === undefined ? null : formatPlatform(image.platform);
     inspected.push({ ...found, platform });

@@ -35,12 +35,12 @@ export async function resolve(options: ResolveOptions, session: Session): Promis
 }
 
 async function resolvePlatform(
-  { repository, selector }: ImageLocation,
+  source: ImageLocation,
   platform: Platform,
   signal: AbortSignal,
 ): Promise<Descriptor> {
-  const manifest = await repository.getManifest(selector, { signal });
-  const [image] = await platformImages(manifest, { repository, platforms: [platform], signal });
+  const manifest = await source.repository.getManifest(source.selector, { signal });
+  const [image] = await platformImages(manifest, { source, platforms: [platform], signal });
   if (image === undefined) throw new RangeError('an asked-for platform without an image is an error');
   const { raw } = image.manifest;
   return { mediaType: raw.mediaType, digest: raw.digest, size: raw.bytes.length };

@@ -4,13 +4,14 @@ import type { Digest } from '../../../registry/model/digest.ts';
 import { RegistryError } from '../../../registry/model/errors.ts';
 import type { SourceAttachment } from '../../model/report.ts';
 import { isChanged, type PlanNode } from './plan-tree.ts';
+import type { SigningRun } from './signing-run.ts';
 
 /** Manifests whose attachments are looked for, and attachments that are named. */
 const maxSubjects = 16;
 const maxNamed = 100;
 /** Requests at a time. */
 const concurrency = 4;
-/** Milliseconds for all of them: nothing depends on the answer. */
+/** Milliseconds for all of them: nothing depends on the responses. */
 const patience = 15_000;
 
 /** cosign's tags. */
@@ -27,18 +28,13 @@ export interface FoundAttachments {
   readonly problem: string | undefined;
 }
 
-export interface AttachmentOptions {
-  readonly repository: ImageRepository;
-  readonly signal: AbortSignal;
-}
-
 /**
- * Looks for signatures, attestations and other artifacts that are attached to the manifests that a plan changes: they speak
- * of the source's digests. Never fails.
+ * Looks for signatures, attestations and other artifacts that are attached to the manifests that a plan changes: they
+ * refer to the source's digests. Never fails.
  */
-export async function findAttachments(plan: PlanNode, options: AttachmentOptions): Promise<FoundAttachments> {
-  const { repository } = options;
-  const signal = AbortSignal.any([options.signal, AbortSignal.timeout(patience)]);
+export async function findAttachments(plan: PlanNode, run: SigningRun): Promise<FoundAttachments> {
+  const { repository } = run.source;
+  const signal = AbortSignal.any([run.signal, AbortSignal.timeout(patience)]);
   const subjects = changedDigests(plan);
   const limit = pLimit(concurrency);
   const looks = subjects.slice(0, maxSubjects).flatMap((subject) => [

@@ -4,7 +4,7 @@ import { ignoreRejection } from '../../../shared/abortable.ts';
 import type { ModuleAnalysis } from '../../kmod/analyze-module.ts';
 import { createModuleSignature } from '../../kmod/module-signature.ts';
 import { changesModule, decideSignAction } from '../../kmod/sign-action.ts';
-import type { ModuleSigning } from './module-signing.ts';
+import type { SigningRun } from './signing-run.ts';
 
 /** Larger modules are not held in memory: their digest is signed, later. */
 const maxContentSize = 4 * 1024 * 1024;
@@ -19,19 +19,19 @@ export interface EarlySignature {
  * hidden from containers was signed for nothing; its signature goes nowhere.
  */
 export class EarlySignatures {
-  readonly #signing: ModuleSigning;
+  readonly #run: SigningRun;
   readonly #memory = new ModuleMemory();
 
-  constructor(signing: ModuleSigning) {
-    this.#signing = signing;
+  constructor(run: SigningRun) {
+    this.#run = run;
   }
 
-  /** Begins to sign a module, unless it will stay as it is or has to be signed another way. Settles when its bytes are no longer needed. */
+  /** Starts signing a module, unless it will stay as it is or has to be signed another way. Settles when its bytes are no longer needed. */
   async begin(analysis: ModuleAnalysis): Promise<EarlySignature | undefined> {
     const { content } = analysis;
-    if (this.#signing.signFile !== undefined || content.size > maxContentSize || !this.#changes(analysis))
+    if (this.#run.signFile !== undefined || content.size > maxContentSize || !this.#changes(analysis))
       return undefined;
-    this.#signing.signal?.throwIfAborted();
+    this.#run.signal.throwIfAborted();
     const { bytes, giveBack } = await this.#memory.borrow(content.size);
     try {
       await content.readInto(bytes, 0);
@@ -39,7 +39,7 @@ export class EarlySignatures {
       giveBack();
       throw error;
     }
-    const signature = createModuleSignature({ ...this.#signing, content: bytes }).finally(giveBack);
+    const signature = createModuleSignature({ ...this.#run, content: bytes }).finally(giveBack);
     // It is awaited when the module's layer is written; until then a failure must not count as unhandled.
     ignoreRejection(signature);
     return { signature };
@@ -47,8 +47,8 @@ export class EarlySignatures {
 
   #changes(analysis: ModuleAnalysis): boolean {
     // What the policy "fail" refuses will not be signed either.
-    const policy = this.#signing.existing === 'replace' ? 'replace' : 'keep';
-    return changesModule(decideSignAction(analysis, { ...this.#signing, policy, path: '' }));
+    const policy = this.#run.existing === 'replace' ? 'replace' : 'keep';
+    return changesModule(decideSignAction(analysis, { ...this.#run, policy, path: '' }));
   }
 }
 
@@ -61,12 +61,12 @@ interface BorrowedMemory {
   readonly giveBack: () => void;
 }
 
-/** Lends memory for modules to a few users at a time, and uses it again. */
+/** Lends memory for modules to a few borrowers at a time, and reuses it. */
 class ModuleMemory {
   readonly #limit = pLimit(availableParallelism() * 2);
   readonly #free: Buffer[] = [];
 
-  /** Waits until memory is to be had. */
+  /** Waits until memory is available. */
   borrow(size: number): Promise<BorrowedMemory> {
     return new Promise((resolve) => {
       void this.#limit(() => new Promise<void>((givenBack) => resolve(this.#take(size, givenBack))));

@@ -1,17 +1,14 @@
-import type { X509Certificate } from 'node:crypto';
 import type { TarEntry } from '../../../registry/tar/entry.ts';
 import { SignerError } from '../../model/errors.ts';
 import type { SignAction } from '../../model/report.ts';
 import { changesModule, decideSignAction } from '../../kmod/sign-action.ts';
-import type { FoundFile } from '../read/scan.ts';
-import type { HashAlgorithm } from '../../model/hash.ts';
+import type { FoundFile } from '../read/captures.ts';
 import { analyzeModule, isMeant, otherKindWarning, passedOverWarning } from '../../kmod/analyze-module.ts';
 import type { ByteSource } from '../../../shared/byte-source.ts';
 import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../../model/module.ts';
 import type { ModuleVerdict } from '../../kmod/verify-module.ts';
 import type { EarlySignature, EarlySignatures } from './early-signatures.ts';
-import type { Spool } from '../read/spool.ts';
-import type { ModuleSigning } from './module-signing.ts';
+import type { SigningRun } from './signing-run.ts';
 
 /** A file as captured for signing: what it is, and where its unpacked bytes are. */
 export interface PreparedModule {
@@ -28,31 +25,25 @@ export interface PreparedModule {
   readonly early: EarlySignature | undefined;
 }
 
-/** What was captured of a file: the module, or why it is none. Raised only if the file was asked for. */
+/** What was captured of a file: the module, or the reason why it is not one. Thrown only if the file was asked for. */
 export type Prepared = { readonly module: PreparedModule } | { readonly error: unknown };
 
-export interface PrepareOptions {
-  readonly spool: Spool;
-  readonly hash: HashAlgorithm;
-  readonly certificate: X509Certificate;
-  /** undefined: nothing will be signed. */
-  readonly signatures: EarlySignatures | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
-/** Captures a file that may have to be signed. */
-export async function prepareModule(entry: TarEntry, options: PrepareOptions): Promise<Prepared> {
-  const { spool, hash, certificate, signatures, signal } = options;
+/** Captures a file that may have to be signed. @param signatures where signing starts at once; undefined: nothing will be signed */
+export async function prepareModule(
+  entry: TarEntry,
+  { spool, signer, hash, signal }: SigningRun,
+  signatures: EarlySignatures | undefined,
+): Promise<Prepared> {
   const content = await spool.present(entry);
   try {
-    const analysis = await analyzeModule(content, { hash, certificates: [certificate], signal });
+    const analysis = await analyzeModule(content, { hash, certificates: [signer.certificate], signal });
     if (analysis === null) return { error: notAModule(entry.path) };
     const { compression, info, layout, verdict } = analysis;
     const early = await signatures?.begin(analysis);
     const unpacked = await spool.keep(analysis.module);
     return { module: { size: entry.size, compression, info, layout, verdict, unpacked, early } };
   } catch (error) {
-    // A full disk says nothing of the module.
+    // A full disk says nothing about the module.
     if (error instanceof SignerError && error.code === 'FILE_ERROR') throw error;
     return { error };
   }
@@ -69,18 +60,18 @@ export interface PlannedModule {
  * Decides what to do with each file that was asked for. What was only found, and is not a module, is left out.
  * @throws SignerError NOT_A_MODULE, DAMAGED_MODULE, ALREADY_SIGNED
  */
-export function planModules(files: readonly FoundFile<Prepared>[], signing: ModuleSigning): PlannedModule[] {
+export function planModules(files: readonly FoundFile<Prepared>[], run: SigningRun): PlannedModule[] {
   const planned: PlannedModule[] = [];
   for (const found of files) {
     if (!found.explicit && isPassedOver(found.captured)) continue;
     const module = requireModule(found.captured, found.path, found.explicit);
-    const action = decideSignAction(module, { ...signing, policy: signing.existing, path: found.path });
+    const action = decideSignAction(module, { ...run, policy: run.existing, path: found.path });
     planned.push({ found, module, action });
   }
   return planned;
 }
 
-/** What users should know of the files that were found. */
+/** Returns what users should know about the files that were found. */
 export function moduleWarnings(
   files: readonly FoundFile<Prepared>[],
   modules: readonly PlannedModule[],
@@ -94,7 +85,7 @@ export function moduleWarnings(
   });
 }
 
-/** Whether a planned module gets new bytes. */
+/** Tells whether a planned module gets new bytes. */
 export function changes({ action }: PlannedModule): boolean {
   return changesModule(action);
 }

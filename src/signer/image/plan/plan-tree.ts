@@ -1,8 +1,7 @@
-import { classifyManifest, describedByChild } from '../../../registry/image/classify.ts';
-import type { ImageConfig } from '../../../registry/image/config.ts';
-import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
-import type { ImageRepository } from '../../../registry/image/repository.ts';
 import type { Digest } from '../../../registry/model/digest.ts';
+import { describedByChild } from '../../../registry/image/classify.ts';
+import { classifyManifest } from '../../../registry/image/classify.ts';
+import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type {
   ChildDescriptor,
   ImageIndex,
@@ -10,38 +9,32 @@ import type {
   Manifest,
 } from '../../../registry/model/manifest.ts';
 import { formatPlatform, isUnknownPlatform, type Platform } from '../../../registry/model/platform.ts';
-import type { FilePattern } from '../../model/patterns.ts';
-import type { ProgressListener, SignMode } from '../../model/report.ts';
 import { LayerStore } from '../read/layer-store.ts';
-import { isAskedFor } from '../read/platform-images.ts';
-import { scanImage, type ScanResult } from '../read/scan.ts';
-import type { Spool } from '../read/spool.ts';
 import { EarlySignatures } from './early-signatures.ts';
-import type { ModuleSigning } from './module-signing.ts';
+import type { SigningRun } from './signing-run.ts';
 import { checkOstreeLinks } from './ostree.ts';
 import {
   changes,
   moduleWarnings,
   planModules,
+  prepareModule,
   type PlannedModule,
   type Prepared,
-  prepareModule,
 } from './plan-modules.ts';
+import type { FileVisitor } from '../read/captures.ts';
+import { scanImage, type ScanResult } from '../read/scan.ts';
+import { isAskedFor, type PlatformImage } from '../read/platform-images.ts';
 
 /** One image of one platform, read and decided upon. */
-export interface ImagePlan {
+export interface ImagePlan extends PlatformImage {
   readonly type: 'image';
-  readonly manifest: ImageManifest;
-  /** undefined when neither the index nor the configuration says. */
-  readonly platform: Platform | undefined;
-  readonly config: ImageConfig;
   readonly scan: ScanResult<Prepared>;
   readonly modules: readonly PlannedModule[];
   readonly warnings: readonly string[];
   readonly layerStore: LayerStore | undefined;
 }
 
-/** What becomes of a manifest: signed, passed through, or (an index) rebuilt from its children. */
+/** What happens to a manifest: signed, passed through, or (an index) rebuilt from its children. */
 export type PlanNode =
   | ImagePlan
   | {
@@ -65,29 +58,13 @@ export interface PlannedChild {
   readonly node: PlanNode | { readonly type: 'dropped'; readonly reason: string };
 }
 
-export interface PlanOptions {
-  readonly repository: ImageRepository;
-  readonly patterns: readonly FilePattern[] | null;
-  /** undefined: all. */
-  readonly platforms: readonly Platform[] | undefined;
-  readonly signing: ModuleSigning;
-  readonly mode: SignMode;
-  readonly spool: Spool;
-  /** Keep the blobs of layers, since they will be written anew. */
-  readonly keepLayers: boolean;
-  /** Keep the headers of directories, since a layer will be appended. */
-  readonly keepDirectories: boolean;
-  /** Begin to sign while layers are read. */
-  readonly signEarly: boolean;
-  /** Takes what lives as long as the run. */
-  readonly disposables: AsyncDisposableStack;
-  readonly temporaryDirectory: string | undefined;
-  readonly onProgress: ProgressListener | undefined;
-  readonly signal: AbortSignal | undefined;
-}
+/** What a plan is for. The bytes that writing needs are kept only where something will be written. */
+export type PlanPurpose = 'report' | 'write';
 
-/** What one plan has read until now. */
-interface Reading {
+/** A plan that is being made. */
+interface Planning {
+  readonly run: SigningRun;
+  readonly purpose: PlanPurpose;
   readonly reader: ManifestReader;
   /** An index may name one image several times. */
   readonly images: Map<Digest, ImagePlan>;
@@ -100,30 +77,26 @@ interface Position {
   readonly described: Platform | undefined;
 }
 
-/** Reads a manifest and everything below it, and decides what becomes of each part. @throws RegistryError, SignerError */
-export function planTree(manifest: Manifest, options: PlanOptions): Promise<PlanNode> {
-  const reading = { reader: new ManifestReader(options.repository), images: new Map<Digest, ImagePlan>() };
-  return planNode(manifest, { depth: 0, described: undefined }, options, reading);
+/** Reads the source and everything below it, and decides what happens to each part. @throws RegistryError, SignerError */
+export function planTree(run: SigningRun, purpose: PlanPurpose): Promise<PlanNode> {
+  const reader = new ManifestReader(run.source.repository);
+  const planning = { run, purpose, reader, images: new Map<Digest, ImagePlan>() };
+  return planNode(run.sourceManifest, { depth: 0, described: undefined }, planning);
 }
 
-async function planNode(
-  manifest: Manifest,
-  position: Position,
-  options: PlanOptions,
-  reading: Reading,
-): Promise<PlanNode> {
-  if (manifest.kind === 'image') return planImage(manifest, position, options, reading);
-  const { platforms, signal } = options;
+async function planNode(manifest: Manifest, position: Position, planning: Planning): Promise<PlanNode> {
+  if (manifest.kind === 'image') return planImage(manifest, position, planning);
+  const { platforms, signal } = planning.run;
   const children: { descriptor: ChildDescriptor; node: PlanNode }[] = [];
   for (const descriptor of manifest.manifests) {
     const { platform } = descriptor;
     const depth = position.depth + 1;
-    const below = await reading.reader.read(descriptor, { depth, signal });
+    const below = await planning.reader.read(descriptor, { depth, signal });
     const excluded =
       platform !== undefined && !isAskedFor(platform, platforms) && !isUnknownPlatform(platform);
     const node: PlanNode = excluded
       ? { type: 'kept', manifest: below }
-      : await planNode(below, { depth, described: platform }, options, reading);
+      : await planNode(below, { depth, described: platform }, planning);
     children.push({ descriptor, node });
   }
   const changed = new Set(
@@ -141,7 +114,7 @@ async function planNode(
   };
 }
 
-/** Why a child cannot stay: it describes an image that changes, or one that it does not name. */
+/** Returns why a child cannot stay: it describes an image that changes, or does not say which one it describes. */
 function reasonToDrop(
   descriptor: ChildDescriptor,
   node: PlanNode,
@@ -154,7 +127,7 @@ function reasonToDrop(
   return `${what} of the unsigned image`;
 }
 
-/** Whether a node will have another digest than before. */
+/** Tells whether a node will have another digest than before. */
 export function isChanged(node: PlanNode): boolean {
   switch (node.type) {
     case 'image':
@@ -166,7 +139,7 @@ export function isChanged(node: PlanNode): boolean {
   }
 }
 
-/** The images of a plan in the order of their index, those without modules left out. */
+/** Returns the images of a plan in the order of their index, without those that are kept unread. */
 export function imagesOf(node: PlanNode): ImagePlan[] {
   switch (node.type) {
     case 'image':
@@ -178,7 +151,7 @@ export function imagesOf(node: PlanNode): ImagePlan[] {
   }
 }
 
-/** The types of what no runtime could run, in a plan that changes nothing. */
+/** Returns the types of artifacts that no runtime could run, in a plan that changes nothing. */
 export function artifactTypesOf(node: PlanNode): string[] {
   return node.type === 'kept' && node.artifactType !== undefined ? [node.artifactType] : [];
 }
@@ -186,50 +159,40 @@ export function artifactTypesOf(node: PlanNode): string[] {
 async function planImage(
   manifest: ImageManifest,
   { described }: Position,
-  options: PlanOptions,
-  { images }: Reading,
+  planning: Planning,
 ): Promise<PlanNode> {
-  const { repository, platforms, signal } = options;
-  const classified = await classifyManifest(repository, manifest, { platform: described, signal });
+  const { source, platforms, signal } = planning.run;
+  const classified = await classifyManifest(source.repository, manifest, { platform: described, signal });
   if (classified.type === 'artifact') {
     return { type: 'kept', manifest, artifactType: classified.artifactType };
   }
   const { platform } = classified;
   if (!isAskedFor(platform, platforms)) return { type: 'kept', manifest };
-  const known = images.get(manifest.raw.digest);
+  const known = planning.images.get(manifest.raw.digest);
   if (known !== undefined) return { ...known, platform };
-  const plan = await readImage({ manifest, ...classified }, options);
-  images.set(manifest.raw.digest, plan);
+  const plan = await readImage({ manifest, ...classified }, planning);
+  planning.images.set(manifest.raw.digest, plan);
   return plan;
 }
 
-async function readImage(
-  { manifest, config, platform }: Pick<ImagePlan, 'manifest' | 'config' | 'platform'>,
-  options: PlanOptions,
-): Promise<ImagePlan> {
-  const { repository, patterns, signing, spool, onProgress, signal } = options;
+async function readImage(image: PlatformImage, { run, purpose }: Planning): Promise<ImagePlan> {
+  const { manifest, config, platform } = image;
+  const { mode, disposables, onProgress } = run;
+  const writes = purpose === 'write';
   const name = platform === undefined ? null : formatPlatform(platform);
   onProgress?.({ type: 'platform', platform: name, digest: manifest.raw.digest });
-  const layerStore = options.keepLayers
-    ? options.disposables.use(new LayerStore(options.temporaryDirectory))
-    : undefined;
-  const { hash, signer } = signing;
-  const signatures = options.signEarly ? new EarlySignatures(signing) : undefined;
-  const scan = await scanImage({
-    repository,
-    manifest,
-    config,
-    patterns,
-    capture: (entry) =>
-      prepareModule(entry, { spool, hash, certificate: signer.certificate, signatures, signal }),
+  const layerStore =
+    writes && mode === 'rewrite' ? disposables.use(new LayerStore(run.temporaryDirectory)) : undefined;
+  const signatures = writes ? new EarlySignatures(run) : undefined;
+  const visitor: FileVisitor<Prepared> = {
+    keeps: writes && mode === 'append' ? 'attributes-and-directories' : 'attributes',
     layerStore,
-    keeps: options.keepDirectories ? 'attributes-and-directories' : 'attributes',
-    onProgress,
-    signal,
-  });
-  const modules = planModules(scan.files, signing);
+    visit: (entry) => prepareModule(entry, run, signatures),
+  };
+  const scan = await scanImage(image, visitor, run);
+  const modules = planModules(scan.files, run);
   for (const { found } of modules) onProgress?.({ type: 'module-found', path: found.path });
-  checkOstreeLinks(modules, options.mode);
+  checkOstreeLinks(modules, mode);
   await layerStore?.retain(new Set(modules.filter(changes).map(({ found }) => found.layer)));
   const warnings = moduleWarnings(scan.files, modules);
   return { type: 'image', manifest, platform, config, scan, modules, warnings, layerStore };

@@ -1,9 +1,10 @@
 import { digestOf, type Digest } from '../../../registry/model/digest.ts';
+import type { SigningRun } from '../plan/signing-run.ts';
 import { parseReference } from '../../../registry/model/reference.ts';
 
 /**
  * What we write on a signed manifest: annotations, or labels of the configuration where the manifest
- * has no annotations (docker schema 2). They inform and speed things up; they prove nothing.
+ * has no annotations (docker schema 2). They inform and save work; they prove nothing.
  */
 export const annotationKeys = {
   /** image-spec, annotations.md: the image that this one is based on, here the unsigned source. */
@@ -19,45 +20,67 @@ export const annotationKeys = {
   options: 'io.kmm-sign.options.digest',
 } as const;
 
-/** The facts that the annotations state. */
-export interface SigningFacts {
+/** What annotations claim about how an image was signed, besides its source's digest. The same for all images of a run. */
+export interface SigningClaims {
   /** null where the source has no name that others could use (an OCI layout). */
   readonly baseName: string | null;
-  readonly baseDigest: Digest;
   readonly certificateFingerprint: string;
   readonly hash: string;
   readonly optionsDigest: Digest;
 }
 
-/** The annotations for a manifest in which `modulesSigned` modules were signed. */
-export function signingAnnotations(facts: SigningFacts, modulesSigned: number): Record<string, string> {
+/** Returns the claims of a run. */
+export function claimsOf(run: SigningRun): SigningClaims {
+  const { source, signer, hash, patterns, platforms, mode, identifierForm, existing } = run;
+  const { repository, selector } = source;
+  const isLayout = repository.kind === 'layout';
+  const name =
+    'tag' in selector ? `${repository.name}:${selector.tag}` : `${repository.name}@${selector.digest}`;
   return {
-    ...(facts.baseName === null ? {} : { [annotationKeys.baseName]: facts.baseName }),
-    [annotationKeys.baseDigest]: facts.baseDigest,
-    [annotationKeys.certificate]: facts.certificateFingerprint,
-    [annotationKeys.hash]: facts.hash,
-    [annotationKeys.modules]: String(modulesSigned),
-    [annotationKeys.options]: facts.optionsDigest,
+    baseName: isLayout ? null : name,
+    certificateFingerprint: signer.fingerprint,
+    hash,
+    optionsDigest: digestOptions({
+      files: patterns === null ? null : patterns.map(({ text }) => text).toSorted(),
+      platforms: platforms ?? null,
+      mode,
+      identifierForm,
+      existing,
+    }),
   };
 }
 
-/** Tells whether annotations or labels say that an image was made from this source, with this certificate and these options. */
-export function stateSameFacts(stated: Readonly<Record<string, string>>, facts: SigningFacts): boolean {
+/** Returns the annotations of a manifest that was made from the one with `baseDigest`, with `modulesSigned` modules signed. */
+export function signingAnnotations(
+  claims: SigningClaims,
+  baseDigest: Digest,
+  modulesSigned: number,
+): Record<string, string> {
+  return {
+    ...(claims.baseName === null ? {} : { [annotationKeys.baseName]: claims.baseName }),
+    [annotationKeys.baseDigest]: baseDigest,
+    [annotationKeys.certificate]: claims.certificateFingerprint,
+    [annotationKeys.hash]: claims.hash,
+    [annotationKeys.modules]: String(modulesSigned),
+    [annotationKeys.options]: claims.optionsDigest,
+  };
+}
+
+/** Tells whether annotations or labels claim this source, certificate, digest algorithm and options, whatever the source's name. */
+export function claimsMatch(
+  stated: Readonly<Record<string, string>>,
+  claims: SigningClaims,
+  baseDigest: Digest,
+): boolean {
   return (
-    stated[annotationKeys.baseDigest] === facts.baseDigest &&
-    stated[annotationKeys.certificate] === facts.certificateFingerprint &&
-    stated[annotationKeys.hash] === facts.hash &&
-    stated[annotationKeys.options] === facts.optionsDigest
+    stated[annotationKeys.baseDigest] === baseDigest &&
+    stated[annotationKeys.certificate] === claims.certificateFingerprint &&
+    stated[annotationKeys.hash] === claims.hash &&
+    stated[annotationKeys.options] === claims.optionsDigest
   );
 }
 
-/** Digest over the options, so that a change of one of them counts as another result. */
-export function digestOptions(options: Readonly<Record<string, unknown>>): Digest {
-  const sorted = Object.entries(options).toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return digestOf(JSON.stringify(sorted));
-}
-
-/** The name that annotations or labels state; null when it is no reference. */
+/** Returns the name that annotations or labels state; null when it is not a reference. */
 export function nameIn(stated: Readonly<Record<string, string>>): string | null {
   const name = stated[annotationKeys.baseName];
   if (name === undefined) return null;
@@ -67,4 +90,10 @@ export function nameIn(stated: Readonly<Record<string, string>>): string | null 
   } catch {
     return null;
   }
+}
+
+/** Digest over the options, so that a change of one of them counts as another result. */
+function digestOptions(options: Readonly<Record<string, unknown>>): Digest {
+  const sorted = Object.entries(options).toSorted(([a], [b]) => (a < b ? -1 : 1));
+  return digestOf(JSON.stringify(sorted));
 }

@@ -3,14 +3,14 @@ import type { TarEntryHeader } from '../../../registry/tar/entry.ts';
 import { isContentAttribute } from '../../../registry/tar/pax.ts';
 import { namesOutsideOstree } from '../plan/ostree.ts';
 import type { SignedModule } from './sign-modules.ts';
-import { parentsOf } from '../read/scan.ts';
+import { parentsOf } from '../read/captures.ts';
 
 /** What goes into an appended layer. */
-export interface AppendedLayerOptions {
+export interface AppendedLayer {
   readonly modules: readonly SignedModule[];
   /**
-   * Headers of the image's directories, by absolute path; null where it has no entry. One that is left out is no
-   * directory in one of the views, and must not be made one.
+   * Headers of the image's directories, by absolute path; null where it has no entry. One that is left out is not
+   * a directory in one of the views, and must not be made one.
    */
   readonly directories: ReadonlyMap<string, TarEntryHeader | null>;
   /** Seconds since the epoch, for directories of which the image has no entry. */
@@ -26,7 +26,7 @@ export type AppendedEntry = PackedEntry & { readonly module?: SignedModule };
  * repository, whose files stay as they are), parents before children, and modules in the order of the layers, since an
  * upper one may lie at the place of a lower one in one of the views.
  */
-export function appendedEntries(options: AppendedLayerOptions): AppendedEntry[] {
+export function appendedEntries(options: AppendedLayer): AppendedEntry[] {
   const entries: AppendedEntry[] = [];
   const made = new Set<string>();
   for (const module of inOrderOfLayers(options.modules)) {
@@ -67,7 +67,7 @@ function namesFor({ found: { file } }: SignedModule): readonly string[] {
 
 function directoryEntry(
   path: string,
-  { directories, sourceDateEpoch }: AppendedLayerOptions,
+  { directories, sourceDateEpoch }: AppendedLayer,
 ): { header: TarEntryHeader; path: string } {
   const name = path.slice(1);
   const header: TarEntryHeader = directories.get(path) ?? {

@@ -4,20 +4,18 @@ import { staleAnnotations } from '../../../registry/image/classify.ts';
 import { replaceChildren, type ChildReplacement } from '../../../registry/image/update-manifest.ts';
 import type { Descriptor, ImageManifest, Manifest, RawManifest } from '../../../registry/model/manifest.ts';
 import { layerMediaType } from '../../../registry/model/media-types.ts';
-import type { ProgressListener, SignMode } from '../../model/report.ts';
-import { signingAnnotations, type SigningFacts } from './annotations.ts';
+import { claimsOf, signingAnnotations, type SigningClaims } from './annotations.ts';
 import { packLayer } from '../../../registry/tar/pack.ts';
 import { appendedEntries } from './append-layer.ts';
 import { checkAppended } from './check-appended.ts';
-import type { ModuleSigning } from '../plan/module-signing.ts';
+import type { SigningRun } from '../plan/signing-run.ts';
 import { changes } from '../plan/plan-modules.ts';
 import { signModules, type SignedModule } from './sign-modules.ts';
 import { isLinkedToOstree } from '../plan/ostree.ts';
 import { imagesOf, isChanged, type ImagePlan, type IndexPlan, type PlanNode } from '../plan/plan-tree.ts';
 import { proveLayer } from './prove.ts';
 import { replacedDescriptor, writeSignedImage, type SignedImageParts } from './signed-manifest.ts';
-import type { Spool } from '../read/spool.ts';
-import { rewriteLayer, writeNewLayer, type LayerWriting, type NewLayer, type Prove } from './write-layer.ts';
+import { rewriteLayer, writeNewLayer, type NewLayer, type Prove } from './write-layer.ts';
 
 /** A layer that was written, with its place in the image. */
 export interface BuiltLayer {
@@ -59,29 +57,18 @@ export type BuiltNode =
       readonly raw: RawManifest;
       readonly children: readonly BuiltNode[];
       readonly plan: IndexPlan;
-      readonly facts: Omit<SigningFacts, 'baseDigest'>;
+      readonly claims: SigningClaims;
     };
 
-export interface BuildOptions extends LayerWriting {
-  readonly signing: ModuleSigning;
-  readonly mode: SignMode;
-  readonly facts: Omit<SigningFacts, 'baseDigest'>;
-  readonly sourceDateEpoch: number;
-  readonly spool: Spool;
-  /** Takes every layer that is written, to be disposed of in the end. */
-  readonly disposables: AsyncDisposableStack;
-  readonly onProgress?: ProgressListener | undefined;
-}
-
-/** Signs and writes everything that changes, begins to prove it, and makes the new manifests. @throws SignerError, RegistryError */
-export function buildTree(node: PlanNode, options: BuildOptions): Promise<BuiltNode> {
-  return buildNode(node, options, new Map());
+/** Signs and writes everything that changes, starts proving it, and makes the new manifests. @throws SignerError, RegistryError */
+export function buildTree(node: PlanNode, run: SigningRun): Promise<BuiltNode> {
+  return buildNode(node, run, new Map());
 }
 
 /** @param images those that were built; an index may name one several times */
 async function buildNode(
   node: PlanNode,
-  options: BuildOptions,
+  run: SigningRun,
   images: Map<Digest, BuiltImage>,
 ): Promise<BuiltNode> {
   if (node.type === 'kept') return { type: 'kept', raw: node.manifest.raw, manifest: node.manifest };
@@ -90,31 +77,31 @@ async function buildNode(
     if (!isChanged(node)) return { type: 'kept', raw, manifest: node.manifest, plan: node };
     const known = images.get(raw.digest);
     if (known !== undefined) return { ...known, plan: node };
-    const image = await buildImage(node, options);
+    const image = await buildImage(node, run);
     images.set(raw.digest, image);
     return image;
   }
   const children: BuiltNode[] = [];
   for (const { node: child } of node.children) {
-    if (child.type !== 'dropped') children.push(await buildNode(child, options, images));
+    if (child.type !== 'dropped') children.push(await buildNode(child, run, images));
   }
-  const { facts } = options;
-  return { type: 'index', plan: node, facts, children, raw: writeSignedIndex(node, children, facts) };
+  const claims = claimsOf(run);
+  return { type: 'index', plan: node, claims, children, raw: writeSignedIndex(node, children, claims) };
 }
 
-/** The same result as if the source had been reached by another name. */
+/** Returns the result as if the source had been reached by another name. */
 export function renameBase(node: BuiltNode, baseName: string | null): BuiltNode {
   switch (node.type) {
     case 'kept':
       return node;
     case 'image': {
-      const parts = { ...node.parts, facts: { ...node.parts.facts, baseName } };
+      const parts = { ...node.parts, claims: { ...node.parts.claims, baseName } };
       return { ...node, parts, ...writeSignedImage(parts) };
     }
     case 'index': {
       const children = node.children.map((child) => renameBase(child, baseName));
-      const facts = { ...node.facts, baseName };
-      return { ...node, facts, children, raw: writeSignedIndex(node.plan, children, facts) };
+      const claims = { ...node.claims, baseName };
+      return { ...node, claims, children, raw: writeSignedIndex(node.plan, children, claims) };
     }
   }
 }
@@ -123,7 +110,7 @@ export function renameBase(node: BuiltNode, baseName: string | null): BuiltNode 
 function writeSignedIndex(
   plan: IndexPlan,
   children: readonly BuiltNode[],
-  facts: Omit<SigningFacts, 'baseDigest'>,
+  claims: SigningClaims,
 ): RawManifest {
   const replacements = new Map<number, ChildReplacement>();
   const waiting = children.values();
@@ -133,11 +120,11 @@ function writeSignedIndex(
     else if (built.type !== 'kept') replacements.set(index, changedChild(descriptor, built.raw));
   }
   const modulesSigned = imagesOf(plan).flatMap((image) => image.modules.filter(changes)).length;
-  const annotations = signingAnnotations({ ...facts, baseDigest: plan.manifest.raw.digest }, modulesSigned);
+  const annotations = signingAnnotations(claims, plan.manifest.raw.digest, modulesSigned);
   return replaceChildren(plan.manifest, replacements, annotations);
 }
 
-/** The new fields of a child's descriptor. */
+/** Returns the new fields of a child's descriptor. */
 export function changedChild({ annotations }: Descriptor, raw: RawManifest): ChildReplacement {
   const place = { digest: raw.digest, size: raw.bytes.length };
   if (annotations === undefined) return place;
@@ -147,23 +134,20 @@ export function changedChild({ annotations }: Descriptor, raw: RawManifest): Chi
   return { ...place, annotations: Object.fromEntries(kept) };
 }
 
-async function buildImage(plan: ImagePlan, options: BuildOptions): Promise<BuiltImage> {
+async function buildImage(plan: ImagePlan, run: SigningRun): Promise<BuiltImage> {
   const { manifest } = plan;
-  const { onProgress, signing, spool } = options;
+  const { mode, sourceDateEpoch, onProgress } = run;
   const total = plan.modules.filter(changes).length;
   let done = 0;
-  const signed = await signModules(plan.modules, {
-    ...signing,
-    spool,
-    onSigned: ({ found }) => onProgress?.({ type: 'module-signed', path: found.path, done: ++done, total }),
-  });
-  const built =
-    options.mode === 'append' ? [await append(plan, signed, options)] : await rewrite(plan, signed, options);
+  const signed = await signModules(plan.modules, run, ({ found }) =>
+    onProgress?.({ type: 'module-signed', path: found.path, done: ++done, total }),
+  );
+  const built = mode === 'append' ? [await append(plan, signed, run)] : await rewrite(plan, signed, run);
   const parts = {
     source: plan,
-    facts: options.facts,
-    mode: options.mode,
-    sourceDateEpoch: options.sourceDateEpoch,
+    claims: claimsOf(run),
+    mode,
+    sourceDateEpoch,
     modulesSigned: signed.length,
     layers: withNewLayers(manifest, manifest.layers, built, ({ descriptor }) => descriptor),
     diffIds: withNewLayers(manifest, plan.config.diffIds, built, ({ layer }) => layer.written.diffId),
@@ -175,7 +159,7 @@ async function buildImage(plan: ImagePlan, options: BuildOptions): Promise<Built
 async function rewrite(
   plan: ImagePlan,
   signed: readonly SignedModule[],
-  options: BuildOptions,
+  run: SigningRun,
 ): Promise<BuiltLayer[]> {
   const layers: BuiltLayer[] = [];
   for (const [index, modules] of Map.groupBy(signed, ({ found }) => found.layer)) {
@@ -183,15 +167,11 @@ async function rewrite(
     if (replaces === undefined || plan.layerStore === undefined) throw new RangeError(`no layer ${index}`);
     const replacements = new Map(modules.map(({ found, replacement }) => [found.header.index, replacement]));
     const entries = new Set(replacements.keys());
-    const layer = options.disposables.use(
-      await rewriteLayer(plan.layerStore.open(index), replacements, {
-        ...options,
-        prove: proverOf(entries, options),
-      }),
-    );
+    const blob = plan.layerStore.open(index);
+    const layer = run.disposables.use(await rewriteLayer(blob, replacements, proverOf(entries, run), run));
     const { compression } = layer;
     const descriptor = replacedDescriptor(replaces, { ...layer.written, compression }, plan.manifest.family);
-    layers.push({ layer, descriptor, replaces, entries, proof: announced(layer, options) });
+    layers.push({ layer, descriptor, replaces, entries, proof: announced(layer, run) });
   }
   return layers;
 }
@@ -199,28 +179,25 @@ async function rewrite(
 async function append(
   plan: ImagePlan,
   signed: readonly SignedModule[],
-  options: BuildOptions,
+  run: SigningRun,
 ): Promise<BuiltLayer> {
-  const { sourceDateEpoch, disposables } = options;
+  const { sourceDateEpoch, disposables } = run;
   const packed = appendedEntries({ modules: signed, directories: plan.scan.directories, sourceDateEpoch });
   if (plan.scan.overlay !== undefined) await checkAppended(plan.scan.overlay, packed, signed);
   const entries = new Set(packed.flatMap(({ type }, index) => (type === 'file' ? [index] : [])));
-  const prove = proverOf(entries, options);
-  const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', { ...options, prove }));
+  const prove = proverOf(entries, run);
+  const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', prove, run));
   const { digest, size } = layer.written;
   const descriptor = { mediaType: layerMediaType(plan.manifest.family, layer.compression), digest, size };
-  return { layer, descriptor, replaces: null, entries, proof: announced(layer, options) };
+  return { layer, descriptor, replaces: null, entries, proof: announced(layer, run) };
 }
 
-function proverOf(
-  entries: ReadonlySet<number>,
-  { signing, temporaryDirectory }: Pick<BuildOptions, 'signing' | 'temporaryDirectory'>,
-): Prove {
-  const { signer, hash } = signing;
+function proverOf(entries: ReadonlySet<number>, run: SigningRun): Prove {
+  const { signer, hash, temporaryDirectory } = run;
   return (blob) => proveLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });
 }
 
-function announced({ written, proof }: NewLayer, { onProgress }: BuildOptions): Promise<void> {
+function announced({ written, proof }: NewLayer, { onProgress }: SigningRun): Promise<void> {
   const { digest, size } = written;
   onProgress?.({ type: 'layer-written', digest, size });
   const verified = proof.then((modules) => onProgress?.({ type: 'verified', modules }));

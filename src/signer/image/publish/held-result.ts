@@ -4,38 +4,44 @@ import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
 import type { Descriptor, Manifest } from '../../../registry/model/manifest.ts';
 import { isImageConfigType, isNonDistributableLayerType } from '../../../registry/model/media-types.ts';
+import type { SigningRun } from '../plan/signing-run.ts';
 import { renameBase, type BuiltNode } from './build.ts';
 import { labelsOf, readImageConfig } from '../../../registry/image/config.ts';
 import { nameIn } from './annotations.ts';
 
+/** Where a result is looked for. */
+interface Place {
+  readonly repository: ImageRepository;
+  readonly signal: AbortSignal;
+}
+
 /** Blobs that are asked for at once. */
 const concurrency = 4;
 
-export interface HeldOptions {
-  readonly repository: ImageRepository;
-  readonly tag: string;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /**
- * What was built, when a destination's tag names exactly that and the destination has every manifest and blob of it;
- * else null. The name by which the source was reached may be another one. Nothing is downloaded but manifests.
+ * Returns what was built, when the destination's tag names exactly that and the destination has every manifest and blob
+ * of it; else null. The name by which the source was reached may be another one. Downloads nothing but manifests.
  */
-export async function findHeld(built: BuiltNode, options: HeldOptions): Promise<BuiltNode | null> {
-  const { repository, tag, signal } = options;
+export async function findHeld(
+  built: BuiltNode,
+  { destination, signal }: SigningRun,
+): Promise<BuiltNode | null> {
+  const { repository, tag } = destination;
+  if (tag === undefined) return null;
+  const place = { repository, signal };
   try {
     const manifest = await repository.getManifest({ tag }, { signal });
     const { digest } = manifest.raw;
     const same =
-      digest === built.raw.digest ? built : renameBase(built, await statedBaseName(manifest, options));
-    return digest === same.raw.digest && (await isComplete(manifest, options)) ? same : null;
+      digest === built.raw.digest ? built : renameBase(built, await statedBaseName(manifest, place));
+    return digest === same.raw.digest && (await isComplete(manifest, place)) ? same : null;
   } catch (error) {
     if (error instanceof RegistryError && unusable.has(error.code)) return null;
     throw error;
   }
 }
 
-/** What a destination may hold that is no result of ours, or no longer whole: it is written anew. */
+/** Error codes of a destination whose content is not a result of ours, or no longer complete: it is written anew. */
 export const unusable: ReadonlySet<string> = new Set([
   'NOT_FOUND',
   'BLOB_NOT_FOUND',
@@ -45,7 +51,7 @@ export const unusable: ReadonlySet<string> = new Set([
   'LIMIT_EXCEEDED',
 ]);
 
-async function isComplete(top: Manifest, { repository, signal }: HeldOptions): Promise<boolean> {
+async function isComplete(top: Manifest, { repository, signal }: Place): Promise<boolean> {
   const reader = new ManifestReader(repository);
   const blobs = new Map<string, Descriptor>();
   const waiting = [{ manifest: top, depth: 0 }];
@@ -57,7 +63,7 @@ async function isComplete(top: Manifest, { repository, signal }: HeldOptions): P
         waiting.push({ manifest: await reader.read(child, { depth, signal }), depth });
       }
     } else {
-      // What lies elsewhere need not be here; whether it can be had is found out where it is read.
+      // What lies elsewhere need not be here; whether it can be read turns out when it is.
       const here = manifest.layers.filter(({ mediaType }) => !isNonDistributableLayerType(mediaType));
       for (const blob of [manifest.config, ...here]) blobs.set(blob.digest, blob);
     }
@@ -68,14 +74,10 @@ async function isComplete(top: Manifest, { repository, signal }: HeldOptions): P
 }
 
 /**
- * The name of its source that a signed image states, in annotations or labels; null when there is none. It is worth
+ * Returns the name of its source that a signed image states, in annotations or labels; null when there is none. It is worth
  * nothing without the digest beside it, which is compared. @throws RegistryError
  */
-async function statedBaseName(
-  manifest: Manifest,
-  options: { readonly repository: ImageRepository; readonly signal?: AbortSignal | undefined },
-): Promise<string | null> {
-  const { repository, signal } = options;
+async function statedBaseName(manifest: Manifest, { repository, signal }: Place): Promise<string | null> {
   const reader = new ManifestReader(repository);
   const waiting = [{ manifest, depth: 0 }];
   for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {

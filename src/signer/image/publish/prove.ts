@@ -9,7 +9,7 @@ import { verifyModule } from '../../kmod/verify-module.ts';
 import { Spool } from '../read/spool.ts';
 
 /** What a layer that is about to be published must hold. */
-export interface ProofOptions {
+export interface ExpectedLayer {
   /** Positions in the tar of the modules that were signed. */
   readonly entries: ReadonlySet<number>;
   readonly certificate: X509Certificate;
@@ -22,30 +22,30 @@ export interface ProofOptions {
  * @returns how many modules were verified
  * @throws SignerError VERIFICATION_FAILED
  */
-export async function proveLayer(blob: AsyncIterable<Buffer>, options: ProofOptions): Promise<number> {
-  await using spool = await Spool.create(options.temporaryDirectory);
+export async function proveLayer(blob: AsyncIterable<Buffer>, expected: ExpectedLayer): Promise<number> {
+  await using spool = new Spool(expected.temporaryDirectory);
   let verified = 0;
   await scanLayer({
     source: blob,
     limits: defaultLayerLimits,
     wants: () => true,
     onFile: async (entry) => {
-      if (!options.entries.has(entry.index)) return;
-      await proveModule(entry, spool, options);
+      if (!expected.entries.has(entry.index)) return;
+      await proveModule(entry, spool, expected);
       verified += 1;
     },
   });
-  if (verified === options.entries.size) return verified;
+  if (verified === expected.entries.size) return verified;
   throw new SignerError({
     code: 'VERIFICATION_FAILED',
-    message: `the layer that was written holds ${verified} of ${options.entries.size} signed modules; nothing was published`,
+    message: `the layer that was written holds ${verified} of ${expected.entries.size} signed modules; nothing was published`,
   });
 }
 
 async function proveModule(
   entry: TarEntry,
   spool: Spool,
-  { certificate, hash }: ProofOptions,
+  { certificate, hash }: ExpectedLayer,
 ): Promise<void> {
   const content = await spool.present(entry);
   const compression = detectModuleCompression(await content.read(0, 6));

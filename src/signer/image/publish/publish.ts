@@ -1,20 +1,12 @@
 import { Readable } from 'node:stream';
 import { RegistryError } from '../../../registry/model/errors.ts';
-import type { ImageRepository } from '../../../registry/image/repository.ts';
+import type { SigningRun } from '../plan/signing-run.ts';
 import type { Descriptor, Manifest, RawManifest } from '../../../registry/model/manifest.ts';
 import { isElsewhere } from '../../../registry/image/read-blob.ts';
 import { inParallel } from '../../../shared/parallel.ts';
-import type { ProgressListener } from '../../model/report.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
-import type { HashAlgorithm } from '../../model/hash.ts';
-import type { Signer } from '../../cms/signer.ts';
 import { proveLayer } from './prove.ts';
-
-export interface PushDestination {
-  readonly repository: ImageRepository;
-  readonly tag?: string | undefined;
-}
 
 /** Codes of errors that will be the same when everything has been read and signed. */
 const lasting: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED', 'NOT_FOUND', 'UNSAFE_REDIRECT']);
@@ -22,35 +14,31 @@ const lasting: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED', 'NOT_FOU
 const methodNotAllowed = 405;
 
 /**
- * Fails where a result could not be stored, before anything is read for it. Troubles that may pass are left to the time
+ * Fails where a result could not be stored, before anything is read for it. Failures that may be temporary are left to the time
  * when it is stored; so is a refusal where the tag names the source itself, since then nothing may have to change.
  * @throws RegistryError UNAUTHORIZED, DENIED, NOT_FOUND, UNSAFE_REDIRECT, UNEXPECTED_RESPONSE
  */
-export async function requirePush(
-  destination: PushDestination,
-  { source, signal }: { readonly source: Manifest; readonly signal?: AbortSignal | undefined },
-): Promise<void> {
+export async function requirePush(run: SigningRun): Promise<void> {
+  const { destination, signal } = run;
   try {
     await destination.repository.checkPush?.({ signal });
   } catch (error) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     if (!(error instanceof RegistryError)) throw error;
     if (!lasting.has(error.code) && error.facts['status'] !== methodNotAllowed) return;
-    if (await isTagged(destination, source, signal)) return;
+    if (await isSourceTagged(run)) return;
     throw error;
   }
 }
 
-async function isTagged(
-  { repository, tag }: PushDestination,
-  source: Manifest,
-  signal: AbortSignal | undefined,
-): Promise<boolean> {
+/** Tells whether the destination's tag names the source. */
+async function isSourceTagged({ destination, sourceManifest, signal }: SigningRun): Promise<boolean> {
+  const { repository, tag } = destination;
   if (tag === undefined) return false;
   try {
-    return (await repository.resolve({ tag }, { signal })).digest === source.raw.digest;
+    return (await repository.resolve({ tag }, { signal })).digest === sourceManifest.raw.digest;
   } catch (error) {
-    signal?.throwIfAborted();
+    signal.throwIfAborted();
     if (error instanceof RegistryError) return false;
     throw error;
   }
@@ -59,68 +47,60 @@ async function isTagged(
 /** Transfers under way at once. */
 const concurrency = 4;
 
-/** Brings one thing to the destination, or gives up with its signal. */
+/** Brings one blob to the destination, unless its signal is aborted. */
 type Transfer = (signal: AbortSignal) => Promise<void>;
 
-export interface PublishOptions {
-  readonly source: ImageRepository;
-  readonly destination: ImageRepository;
-  /** undefined: the result is stored by digest only. */
-  readonly tag: string | undefined;
-  /** Runs after everything was stored and before the tag moves. */
-  readonly beforeTag?: (() => Promise<void>) | undefined;
-  readonly onProgress?: ProgressListener | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /**
- * Stores what was built: blobs, and once they are proved, manifests by digest, children first; reads the
- * top manifest back; and moves the tag last of all. @throws RegistryError, SignerError VERIFICATION_FAILED
+ * Stores what was built: blobs, and once they are proved, manifests by digest, children first; reads the top manifest
+ * back, and layers where the run asks for it; and moves the tag last of all.
+ * @throws RegistryError, SignerError VERIFICATION_FAILED
  */
-export async function publishTree(node: BuiltNode, options: PublishOptions): Promise<void> {
-  const { destination, tag, onProgress, signal } = options;
-  await storeNode(node, options);
-  const stored = await destination.getManifest({ digest: node.raw.digest }, { signal });
+export async function publishTree(node: BuiltNode, run: SigningRun): Promise<void> {
+  const { onProgress, signal } = run;
+  const { repository, tag } = run.destination;
+  await storeNode(node, run);
+  const stored = await repository.getManifest({ digest: node.raw.digest }, { signal });
   if (!stored.raw.bytes.equals(node.raw.bytes)) {
     throw new RegistryError({
       code: 'DIGEST_MISMATCH',
-      message: `${destination.name} gives other bytes for ${node.raw.digest} than were stored; the tag was not moved`,
-      facts: { repository: destination.name, digest: node.raw.digest },
+      message: `${repository.name} gives other bytes for ${node.raw.digest} than were stored; the tag was not moved`,
+      facts: { repository: repository.name, digest: node.raw.digest },
     });
   }
-  await options.beforeTag?.();
+  if (run.readBack) await readBackLayers(node, run);
   if (tag === undefined) return;
-  await destination.putManifest(node.raw, { tag, signal });
-  onProgress?.({ type: 'tagged', image: `${destination.name}:${tag}`, digest: node.raw.digest });
+  await repository.putManifest(node.raw, { tag, signal });
+  onProgress?.({ type: 'tagged', image: `${repository.name}:${tag}`, digest: node.raw.digest });
 }
 
-async function storeNode(node: BuiltNode, options: PublishOptions): Promise<void> {
+async function storeNode(node: BuiltNode, run: SigningRun): Promise<void> {
   switch (node.type) {
     case 'kept':
-      return copyTree(node.manifest, options);
+      return copyTree(node.manifest, run);
     case 'image':
-      await storeBlobs(node, options);
+      await storeBlobs(node, run);
       break;
     case 'index':
-      for (const child of node.children) await storeNode(child, options);
+      for (const child of node.children) await storeNode(child, run);
       break;
   }
-  await store(node.raw, options);
+  await store(node.raw, run);
 }
 
-async function storeBlobs(image: BuiltImage, options: PublishOptions): Promise<void> {
-  const { destination, onProgress, signal } = options;
+async function storeBlobs(image: BuiltImage, run: SigningRun): Promise<void> {
+  const { onProgress, signal } = run;
+  const { repository } = run.destination;
   const replaced = new Set(image.layers.map(({ replaces }) => replaces));
   const unchanged = image.plan.manifest.layers.filter((descriptor) => !replaced.has(descriptor));
   const uploads = image.layers.map(({ descriptor, layer }): Transfer => async (stop) => {
-    const outcome = await destination.putBlob(descriptor, () => layer.open(), { signal: stop });
+    const outcome = await repository.putBlob(descriptor, () => layer.open(), { signal: stop });
     onProgress?.({ type: 'blob', digest: descriptor.digest, outcome, size: descriptor.size });
   });
   const config: Transfer = async (stop) => {
     const { descriptor, bytes } = image.config;
-    await destination.putBlob(descriptor, () => Readable.from([bytes]), { signal: stop });
+    await repository.putBlob(descriptor, () => Readable.from([bytes]), { signal: stop });
   };
-  const transfers = [...uploads, config, ...copies(unchanged, options)];
+  const transfers = [...uploads, config, ...copies(unchanged, run)];
   const proofs = image.layers.map(
     ({ proof }): Transfer =>
       () =>
@@ -132,32 +112,32 @@ async function storeBlobs(image: BuiltImage, options: PublishOptions): Promise<v
   });
 }
 
-/** Brings an unchanged manifest and everything below it to the destination. */
+/** Copies an unchanged manifest and everything below it to the destination. */
 async function copyTree(
   manifest: Manifest,
-  options: PublishOptions,
-  { reader, depth } = { reader: new ManifestReader(options.source), depth: 0 },
+  run: SigningRun,
+  { reader, depth } = { reader: new ManifestReader(run.source.repository), depth: 0 },
 ): Promise<void> {
-  const { source, destination, signal } = options;
-  if (isSamePlace(source, destination)) return;
+  const { signal } = run;
+  if (isSamePlace(run)) return;
   if (manifest.kind === 'index') {
     const below = { reader, depth: depth + 1 };
     for (const child of manifest.manifests) {
-      await copyTree(await reader.read(child, { depth: below.depth, signal }), options, below);
+      await copyTree(await reader.read(child, { depth: below.depth, signal }), run, below);
     }
   } else {
-    await inParallel(copies([...manifest.layers, manifest.config], options), { concurrency, signal });
+    await inParallel(copies([...manifest.layers, manifest.config], run), { concurrency, signal });
   }
-  await store(manifest.raw, options);
+  await store(manifest.raw, run);
 }
 
-function copies(descriptors: readonly Descriptor[], options: PublishOptions): Transfer[] {
-  const { source, destination, onProgress } = options;
-  if (isSamePlace(source, destination)) return [];
+function copies(descriptors: readonly Descriptor[], run: SigningRun): Transfer[] {
+  const { source, destination, onProgress } = run;
+  if (isSamePlace(run)) return [];
   const distinct = new Map(descriptors.map((descriptor) => [descriptor.digest, descriptor]));
   return [...distinct.values()].map((descriptor): Transfer => async (signal) => {
     try {
-      const outcome = await destination.copyBlob(descriptor, source, { signal });
+      const outcome = await destination.repository.copyBlob(descriptor, source.repository, { signal });
       onProgress?.({ type: 'blob', digest: descriptor.digest, outcome, size: descriptor.size });
     } catch (error) {
       // It was not needed for the verdict and is not in the source either: runtimes get it from its URLs.
@@ -166,27 +146,19 @@ function copies(descriptors: readonly Descriptor[], options: PublishOptions): Tr
   });
 }
 
-async function store(raw: RawManifest, { destination, signal }: PublishOptions): Promise<void> {
-  await destination.putManifest(raw, { signal });
+async function store(raw: RawManifest, { destination, signal }: SigningRun): Promise<void> {
+  await destination.repository.putManifest(raw, { signal });
 }
 
-function isSamePlace(source: ImageRepository, destination: ImageRepository): boolean {
-  return source.name === destination.name && source.storage === destination.storage;
-}
-
-export interface ReadBackOptions {
-  readonly destination: { readonly repository: ImageRepository };
-  readonly signer: Signer;
-  readonly hash: HashAlgorithm;
-  readonly temporaryDirectory?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
+function isSamePlace({ source: { repository: from }, destination: { repository: to } }: SigningRun): boolean {
+  return from.name === to.name && from.storage === to.storage;
 }
 
 /** Downloads every layer that was pushed once more, and verifies the modules in it. @throws SignerError VERIFICATION_FAILED */
-export async function readBackLayers(node: BuiltNode, options: ReadBackOptions): Promise<void> {
-  if (node.type === 'index') for (const child of node.children) await readBackLayers(child, options);
+async function readBackLayers(node: BuiltNode, run: SigningRun): Promise<void> {
+  if (node.type === 'index') for (const child of node.children) await readBackLayers(child, run);
   if (node.type !== 'image') return;
-  const { destination, signer, hash, temporaryDirectory, signal } = options;
+  const { destination, signer, hash, temporaryDirectory, signal } = run;
   for (const { descriptor, entries } of node.layers) {
     const blob = await destination.repository.openBlob(descriptor, { signal });
     await proveLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });

@@ -7,7 +7,7 @@ import { runSignFile } from '../../keys/sign-file-program.ts';
 import { packModule } from '../../kmod/compression.ts';
 import { ContentDigests } from '../../kmod/content-digest.ts';
 import { createModuleSignature } from '../../kmod/module-signature.ts';
-import type { ModuleSigning } from '../plan/module-signing.ts';
+import type { SigningRun } from '../plan/signing-run.ts';
 import { changes, type PlannedModule, type PreparedModule } from '../plan/plan-modules.ts';
 import type { Spool } from '../read/spool.ts';
 
@@ -22,34 +22,34 @@ export interface SignedModule extends PlannedModule {
 /** Signs the modules that change. `onSigned` is called as each is done. */
 export async function signModules(
   planned: readonly PlannedModule[],
-  options: ModuleSigning & { readonly spool: Spool; readonly onSigned?: (module: PlannedModule) => void },
+  run: SigningRun,
+  onSigned: (module: PlannedModule) => void,
 ): Promise<SignedModule[]> {
-  const { spool, onSigned } = options;
   // A token that is asked again and again with a wrong PIN locks itself.
-  const limit = pLimit(isTokenUri(options.signFile?.key ?? '') ? 1 : concurrency);
+  const limit = pLimit(isTokenUri(run.signFile?.key ?? '') ? 1 : concurrency);
   return limit.map(planned.filter(changes), async (plan): Promise<SignedModule> => {
-    const signature = await (plan.module.early?.signature ?? signatureOf(plan.module, options)).catch(
+    const signature = await (plan.module.early?.signature ?? signatureOf(plan.module, run)).catch(
       (error: unknown) => {
         limit.clearQueue();
         throw error;
       },
     );
-    const replacement = await replace(plan.module, signature, spool);
-    onSigned?.(plan);
+    const replacement = await replace(plan.module, signature, run.spool);
+    onSigned(plan);
     return { ...plan, replacement };
   });
 }
 
-async function signatureOf({ layout, unpacked }: PreparedModule, options: ModuleSigning): Promise<Buffer> {
-  const { signFile, hash, identifierForm, signal } = options;
+async function signatureOf({ layout, unpacked }: PreparedModule, run: SigningRun): Promise<Buffer> {
+  const { signFile, hash, identifierForm, signal } = run;
   const { contentSize } = layout;
-  signal?.throwIfAborted();
+  signal.throwIfAborted();
   if (signFile !== undefined) {
     const content = sliceSource(unpacked, 0, contentSize);
     return runSignFile({ ...signFile, hash, identifierForm, content, signal });
   }
   const digest = await new ContentDigests(unpacked).get(hash, contentSize);
-  return createModuleSignature({ ...options, digest });
+  return createModuleSignature({ ...run, digest });
 }
 
 async function replace(module: PreparedModule, signature: Buffer, spool: Spool): Promise<Replacement> {

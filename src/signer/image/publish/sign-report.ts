@@ -2,100 +2,92 @@ import type { Digest } from '../../../registry/model/digest.ts';
 import type { Manifest } from '../../../registry/model/manifest.ts';
 import { contentAttributesOf } from '../../../registry/tar/pax.ts';
 import { formatPlatform } from '../../../registry/model/platform.ts';
-import type { HashAlgorithm } from '../../model/hash.ts';
 import type {
   ChangedLayerReport,
   SignedModuleReport,
   SignedPlatformReport,
-  SignMode,
   SignReport,
 } from '../../model/report.ts';
 import type { FoundAttachments } from '../plan/attachments.ts';
+import { hashWarnings } from '../../keys/warnings.ts';
+import type { SigningRun } from '../plan/signing-run.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
 import { isLinkedToOstree, namesOutsideOstree } from '../plan/ostree.ts';
 import { changes, type PlannedModule } from '../plan/plan-modules.ts';
 import { imagesOf, type ImagePlan, type PlanNode } from '../plan/plan-tree.ts';
 
-/** What every report of a run says. */
-export interface ReportBasis {
-  readonly source: string;
-  readonly sourceDigest: Digest;
-  readonly destination: string;
-  readonly mode: SignMode;
-  readonly hash: HashAlgorithm;
-  readonly certificateFingerprint: string;
-  readonly warnings: readonly string[];
-  /** What is attached to the source. @default nothing was looked for */
-  readonly found?: FoundAttachments | undefined;
-  /** Bytes until now. */
-  readonly bytesDown: () => number;
-  readonly bytesUp: () => number;
-}
-
-/** The report of a dry run. */
-export function plannedReport(plan: PlanNode, basis: ReportBasis): SignReport {
-  const images = imagesOf(plan);
-  return report(basis, {
+/** Returns the report of a dry run. */
+export function plannedReport(plan: PlanNode, found: FoundAttachments, run: SigningRun): SignReport {
+  const platforms = imagesOf(plan).map((image) => ({
+    ...platformReport(image),
+    digest: null,
+    layers: plannedLayers(image, run),
+  }));
+  const dropped = droppedChildren(plan);
+  return report(run, {
     status: 'planned',
     digest: null,
-    platforms: images.map((image) => ({
-      ...platformReport(image),
-      digest: null,
-      layers: plannedLayers(image, basis),
-    })),
-    droppedChildren: droppedChildren(plan),
+    platforms,
+    dropped,
     warnings: fileWarnings(plan),
+    found,
   });
 }
 
-/** The report of a run that published something, or found that nothing was to do. */
+/** Returns the report of a run that published something, or found that there was nothing to do. */
 export function signedReport(
-  built: BuiltNode,
-  basis: ReportBasis & { readonly status: 'signed' | 'unchanged'; readonly plan: PlanNode },
+  status: 'signed' | 'unchanged',
+  {
+    plan,
+    built,
+    found,
+  }: { readonly plan: PlanNode; readonly built: BuiltNode; readonly found: FoundAttachments },
+  run: SigningRun,
 ): SignReport {
-  return report(basis, {
-    status: basis.status,
+  const platforms = builtPlatforms(built);
+  return report(run, {
+    status,
     digest: built.raw.digest,
-    platforms: builtPlatforms(built).map((platform) =>
-      basis.status === 'signed' ? platform : asIs(platform),
-    ),
-    droppedChildren: droppedChildren(basis.plan),
-    warnings: [...fileWarnings(basis.plan), ...notesOf(built)],
+    platforms: status === 'signed' ? platforms : platforms.map(asIs),
+    dropped: droppedChildren(plan),
+    warnings: [...fileWarnings(plan), ...notesOf(built)],
+    found,
   });
 }
 
-/** The report when the destination's annotations were believed: nothing was read that could be told of. */
-export function statedReport(manifest: Manifest, basis: ReportBasis): SignReport {
-  return report(basis, {
-    status: 'unchanged',
-    digest: manifest.raw.digest,
-    platforms: [],
-    droppedChildren: [],
-    warnings: [],
-  });
+/** Returns the report of a run that took the destination's annotations on trust: nothing was read that could be reported. */
+export function statedReport({ raw: { digest } }: Manifest, run: SigningRun): SignReport {
+  const found = { attachments: [], problem: undefined };
+  return report(run, { status: 'unchanged', digest, platforms: [], dropped: [], warnings: [], found });
 }
 
-type Rest = Pick<SignReport, 'status' | 'digest' | 'platforms' | 'droppedChildren' | 'warnings'>;
+/** What differs between the reports of a run. */
+interface Outcome extends Pick<SignReport, 'status' | 'digest' | 'platforms' | 'warnings'> {
+  readonly dropped: SignReport['droppedChildren'];
+  readonly found: FoundAttachments;
+}
 
-function report({ source, sourceDigest, destination, ...basis }: ReportBasis, rest: Rest): SignReport {
+function report(run: SigningRun, { found, ...outcome }: Outcome): SignReport {
+  const { source, sourceManifest, destination, signer, mode, hash } = run;
+  const { repository, tag } = destination;
   return {
-    status: rest.status,
-    source,
-    sourceDigest,
-    destination,
-    digest: rest.digest,
-    mode: basis.mode,
-    hash: basis.hash,
-    certificateFingerprint: basis.certificateFingerprint,
-    platforms: rest.platforms,
-    droppedChildren: rest.droppedChildren,
-    attachedToSource: basis.found?.attachments ?? [],
-    bytesDown: basis.bytesDown(),
-    bytesUp: basis.bytesUp(),
+    status: outcome.status,
+    source: source.repository.name,
+    sourceDigest: sourceManifest.raw.digest,
+    destination: tag === undefined ? repository.name : `${repository.name}:${tag}`,
+    digest: outcome.digest,
+    mode,
+    hash,
+    certificateFingerprint: signer.fingerprint,
+    platforms: outcome.platforms,
+    droppedChildren: outcome.dropped,
+    attachedToSource: found.attachments,
+    ...run.traffic(),
     warnings: [
-      ...basis.warnings,
-      ...rest.warnings,
-      ...(basis.found?.problem === undefined ? [] : [basis.found.problem]),
+      ...signer.warnings,
+      ...hashWarnings(signer.key, hash),
+      ...outcome.warnings,
+      ...(found.problem === undefined ? [] : [found.problem]),
     ],
   };
 }
@@ -174,7 +166,7 @@ function builtLayers({ layers }: BuiltImage): ChangedLayerReport[] {
   }));
 }
 
-function plannedLayers({ manifest, modules }: ImagePlan, { mode }: ReportBasis): ChangedLayerReport[] {
+function plannedLayers({ manifest, modules }: ImagePlan, { mode }: SigningRun): ChangedLayerReport[] {
   const changed = modules.filter(changes);
   const indexes = [...new Set(changed.map(({ found }) => found.layer))].toSorted((a, b) => a - b);
   const layers = indexes.flatMap((index) => manifest.layers[index] ?? []);
@@ -190,7 +182,7 @@ function droppedChildren(node: PlanNode): { digest: Digest; reason: string }[] {
   );
 }
 
-/** A platform whose signed image was there already. */
+/** Returns the report of a platform whose signed image was there already. */
 function asIs(platform: SignedPlatformReport): SignedPlatformReport {
   const modules = platform.modules.map((module): SignedModuleReport => {
     const { action, sizeAfter } = module;
@@ -201,7 +193,7 @@ function asIs(platform: SignedPlatformReport): SignedPlatformReport {
   return { ...platform, modules, layers: [] };
 }
 
-/** What was left out of images, each sentence once for each platform. */
+/** Returns what was left out of images, with the platform. */
 function notesOf(node: BuiltNode): string[] {
   switch (node.type) {
     case 'kept':

@@ -1,25 +1,22 @@
 import { staleAnnotations } from '../../../registry/image/classify.ts';
-import { type ImageConfig, updateImageConfig, type WrittenConfig } from '../../../registry/image/config.ts';
+import { updateImageConfig, type ImageConfig, type WrittenConfig } from '../../../registry/image/config.ts';
 import { updateManifest } from '../../../registry/image/update-manifest.ts';
+import type { LayerCompression } from '../../../registry/model/media-types.ts';
 import type {
   Descriptor,
   ImageManifest,
   ManifestFamily,
   RawManifest,
 } from '../../../registry/model/manifest.ts';
-import {
-  isNonDistributableLayerType,
-  type LayerCompression,
-  layerMediaType,
-} from '../../../registry/model/media-types.ts';
+import { isNonDistributableLayerType, layerMediaType } from '../../../registry/model/media-types.ts';
 import type { SignMode } from '../../model/report.ts';
+import { signingAnnotations, type SigningClaims } from './annotations.ts';
 import { staleOstreeLabels } from '../plan/ostree.ts';
-import { signingAnnotations, type SigningFacts } from './annotations.ts';
 
 /** What the manifest and the configuration of a signed image are made from. */
 export interface SignedImageParts {
   readonly source: { readonly manifest: ImageManifest; readonly config: ImageConfig };
-  readonly facts: Omit<SigningFacts, 'baseDigest'>;
+  readonly claims: SigningClaims;
   readonly mode: SignMode;
   /** Seconds since the epoch. */
   readonly sourceDateEpoch: number;
@@ -43,8 +40,7 @@ export interface SignedImage {
 export function writeSignedImage(parts: SignedImageParts): SignedImage {
   const { source, mode, layers, diffIds } = parts;
   const { manifest } = source;
-  const facts = { ...parts.facts, baseDigest: manifest.raw.digest };
-  const annotations = signingAnnotations(facts, parts.modulesSigned);
+  const annotations = signingAnnotations(parts.claims, manifest.raw.digest, parts.modulesSigned);
   const staleLabels = staleOstreeLabels(source.config, parts);
   const config = updateImageConfig(source.config, {
     diffIds,

@@ -2,65 +2,71 @@ import { RegistryError } from '../../../registry/model/errors.ts';
 import { describedByChild } from '../../../registry/image/classify.ts';
 import { labelsOf, readImageConfig, type ImageConfig } from '../../../registry/image/config.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
-import type { ImageRepository } from '../../../registry/image/repository.ts';
 import { replaceChildren, type ChildReplacement } from '../../../registry/image/update-manifest.ts';
 import type { ImageIndex, ImageManifest, Manifest } from '../../../registry/model/manifest.ts';
 import type { SignMode } from '../../model/report.ts';
 import {
   annotationKeys,
+  claimsMatch,
+  claimsOf,
   nameIn,
   signingAnnotations,
-  stateSameFacts,
-  type SigningFacts,
+  type SigningClaims,
 } from './annotations.ts';
+import type { SigningRun } from '../plan/signing-run.ts';
 import { changedChild } from './build.ts';
 import { unusable } from './held-result.ts';
 import { commitLabel } from '../plan/ostree.ts';
 import { replacedDescriptor, writeSignedImage } from './signed-manifest.ts';
 
-export interface StatedResultOptions {
-  /** The destination. */
-  readonly repository: ImageRepository;
-  readonly tag: string;
-  readonly sourceRepository: ImageRepository;
-  readonly source: Manifest;
-  readonly facts: Omit<SigningFacts, 'baseDigest'>;
-  readonly mode: SignMode;
-  readonly sourceDateEpoch: number;
-  readonly signal?: AbortSignal | undefined;
+/** A comparison of a destination's manifests with what a run would write. */
+interface Comparison {
+  readonly run: SigningRun;
+  readonly claims: SigningClaims;
+  readonly readers: { readonly from: ManifestReader; readonly to: ManifestReader };
 }
 
 /**
- * The manifest that a destination's tag names, when it is the one that signing the source writes, as far as can be
- * told without reading a layer: manifests and configurations are ours byte for byte, and layers are the source's or
- * stand in the place of one. What those layers hold is taken on trust. null when it is not.
+ * Returns the manifest that the destination's tag names, when it is the one that signing the source writes, as far as
+ * can be told without reading a layer: manifests and configurations are ours byte for byte, and layers are the source's
+ * or stand in the place of one. What those layers hold is taken on trust. Returns null when it is not.
  */
-export async function findStatedResult(options: StatedResultOptions): Promise<Manifest | null> {
-  const { repository, tag, source, sourceRepository, signal } = options;
+export async function findStatedResult(run: SigningRun): Promise<Manifest | null> {
+  const { source, sourceManifest, destination, signal } = run;
+  const { repository, tag } = destination;
+  if (tag === undefined) return null;
   try {
     const manifest = await repository.getManifest({ tag }, { signal });
-    if (manifest.raw.digest === source.raw.digest) return null;
-    const readers = { from: new ManifestReader(sourceRepository), to: new ManifestReader(repository) };
-    return (await isResultOf(source, manifest, { ...options, readers, depth: 0 })) ? manifest : null;
+    if (manifest.raw.digest === sourceManifest.raw.digest) return null;
+    const readers = { from: new ManifestReader(source.repository), to: new ManifestReader(repository) };
+    const comparison = { run, claims: claimsOf(run), readers };
+    return (await isResultOf(sourceManifest, manifest, comparison, 0)) ? manifest : null;
   } catch (error) {
     if (error instanceof RegistryError && unusable.has(error.code)) return null;
     throw error;
   }
 }
 
-interface Comparison extends StatedResultOptions {
-  readonly readers: { readonly from: ManifestReader; readonly to: ManifestReader };
-  readonly depth: number;
+async function isResultOf(
+  source: Manifest,
+  result: Manifest,
+  comparison: Comparison,
+  depth: number,
+): Promise<boolean> {
+  if (source.kind === 'image') return result.kind === 'image' && isSignedImage(source, result, comparison);
+  return result.kind === 'index' && isSignedIndex(source, result, comparison, depth);
 }
 
-async function isResultOf(source: Manifest, result: Manifest, options: Comparison): Promise<boolean> {
-  if (source.kind === 'image') return result.kind === 'image' && isSignedImage(source, result, options);
-  return result.kind === 'index' && isSignedIndex(source, result, options);
-}
-
-async function isSignedIndex(source: ImageIndex, result: ImageIndex, options: Comparison): Promise<boolean> {
+async function isSignedIndex(
+  source: ImageIndex,
+  result: ImageIndex,
+  comparison: Comparison,
+  above: number,
+): Promise<boolean> {
+  const { run, readers } = comparison;
+  const { signal } = run;
   const replacements = new Map<number, ChildReplacement>();
-  const depth = options.depth + 1;
+  const depth = above + 1;
   let at = 0;
   for (const [index, child] of source.manifests.entries()) {
     const counterpart = result.manifests[at];
@@ -71,35 +77,35 @@ async function isSignedIndex(source: ImageIndex, result: ImageIndex, options: Co
     } else {
       if (counterpart === undefined) return false;
       const [from, to] = await Promise.all([
-        options.readers.from.read(child, { depth, signal: options.signal }),
-        options.readers.to.read(counterpart, { depth, signal: options.signal }),
+        readers.from.read(child, { depth, signal }),
+        readers.to.read(counterpart, { depth, signal }),
       ]);
-      if (!(await isResultOf(from, to, { ...options, depth }))) return false;
+      if (!(await isResultOf(from, to, comparison, depth))) return false;
       replacements.set(index, changedChild(child, to.raw));
       at += 1;
     }
   }
-  const facts = { ...options.facts, baseDigest: source.raw.digest, baseName: nameIn(result.annotations) };
+  const claims = { ...comparison.claims, baseName: nameIn(result.annotations) };
   // Docker's manifest lists state nothing.
-  const annotations = signingAnnotations(facts, statedCount(result.annotations));
+  const annotations = signingAnnotations(claims, source.raw.digest, statedCount(result.annotations));
   return replaceChildren(source, replacements, annotations).bytes.equals(result.raw.bytes);
 }
 
 async function isSignedImage(
   manifest: ImageManifest,
   result: ImageManifest,
-  options: Comparison,
+  { run, claims }: Comparison,
 ): Promise<boolean> {
-  const { repository, sourceRepository, signal, facts, mode, sourceDateEpoch } = options;
+  const { source, destination, mode, sourceDateEpoch, signal } = run;
   const added = mode === 'append' ? 1 : 0;
   if (result.layers.length !== manifest.layers.length + added) return false;
-  const written = await readImageConfig(repository, result, { signal });
+  const written = await readImageConfig(destination.repository, result, { signal });
   const stated = manifest.family === 'oci' ? result.annotations : labelsOf(written);
-  if (!stateSameFacts(stated, { ...facts, baseDigest: manifest.raw.digest })) return false;
-  const config = await readImageConfig(sourceRepository, manifest, { signal });
+  if (!claimsMatch(stated, claims, manifest.raw.digest)) return false;
+  const config = await readImageConfig(source.repository, manifest, { signal });
   const expected = writeSignedImage({
     source: { manifest, config },
-    facts: { ...facts, baseName: nameIn(stated) },
+    claims: { ...claims, baseName: nameIn(stated) },
     mode,
     sourceDateEpoch,
     modulesSigned: statedCount(stated),

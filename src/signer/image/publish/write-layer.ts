@@ -8,6 +8,7 @@ import type { Replacement } from '../../../registry/tar/entry.ts';
 import { rewriteTar } from '../../../registry/tar/rewriter.ts';
 import { fileContent } from '../../../shared/byte-source.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
+import type { SigningRun } from '../plan/signing-run.ts';
 import { ChunkPipe } from './chunk-pipe.ts';
 
 /** A new layer, in a temporary file. */
@@ -20,13 +21,6 @@ export interface NewLayer extends AsyncDisposable {
   open(): AsyncIterable<Buffer>;
 }
 
-/** Where and how layers are written. */
-export interface LayerWriting {
-  readonly compressionLevel?: number | undefined;
-  readonly temporaryDirectory?: string | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** Unpacks a blob and verifies what it has to hold. A chunk is valid until the next is asked for. */
 export type Prove = (blob: AsyncIterable<Buffer>) => Promise<number>;
 
@@ -34,17 +28,19 @@ export type Prove = (blob: AsyncIterable<Buffer>) => Promise<number>;
 export async function rewriteLayer(
   blob: AsyncIterable<Buffer>,
   replacements: ReadonlyMap<number, Replacement>,
-  options: LayerWriting & { readonly prove: Prove },
+  prove: Prove,
+  run: SigningRun,
 ): Promise<NewLayer> {
   const { compression, tar } = await decompressLayer(blob, { limits: defaultLayerLimits });
-  return writeNewLayer(rewriteTar(tar, replacements), compression, options);
+  return writeNewLayer(rewriteTar(tar, replacements), compression, prove, run);
 }
 
 /** Writes a tar stream as a layer blob into a temporary file, and proves its bytes on their way there. @throws SignerError FILE_ERROR */
 export async function writeNewLayer(
   tar: AsyncIterable<Buffer>,
   compression: LayerCompression,
-  { prove, compressionLevel, temporaryDirectory, signal }: LayerWriting & { readonly prove: Prove },
+  prove: Prove,
+  { compressionLevel, temporaryDirectory, signal }: SigningRun,
 ): Promise<NewLayer> {
   const file = await openTemporaryFile(temporaryDirectory);
   const pipe = new ChunkPipe();

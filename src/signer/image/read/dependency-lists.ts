@@ -4,12 +4,17 @@ import { RegistryError } from '../../../registry/model/errors.ts';
 import { copyContent, type TarEntry } from '../../../registry/tar/entry.ts';
 import { isModuleName } from '../../kmod/compression.ts';
 import { isDependencyListName, pathsOfDependencyList } from '../../kmod/modules-dep.ts';
-import type { NamedFile } from './selection.ts';
 
 /** Bytes of a modules.dep; those of distributions have under 1 MiB. */
 const maxListBytes = 16 * 1024 * 1024;
 /** Paths that have no module's name, of all lists; usually there are none. */
 const maxPaths = 10_000;
+
+/** A file, and a path that leads to it. */
+interface NamedFile {
+  readonly path: string;
+  readonly file: OverlayFile;
+}
 
 /**
  * What the modules.dep files of an image name besides files with a module's name, which are found anyway: modprobe loads

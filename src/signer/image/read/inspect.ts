@@ -1,27 +1,23 @@
 import type { X509Certificate } from 'node:crypto';
-import type { ImageRepository } from '../../../registry/image/repository.ts';
 import type { ImageManifest } from '../../../registry/model/manifest.ts';
 import { formatPlatform } from '../../../registry/model/platform.ts';
 import type { TarEntry } from '../../../registry/tar/entry.ts';
 import { SignerError } from '../../model/errors.ts';
 import { analyzeModule, isMeant, otherKindWarning, passedOverWarning } from '../../kmod/analyze-module.ts';
 import type { ModuleState } from '../../model/module.ts';
-import type { FilePattern } from '../../model/patterns.ts';
-import type { InspectedPlatformReport, ModuleReport, ProgressListener } from '../../model/report.ts';
-import { scanImage, type FoundFile, type ScanResult } from './scan.ts';
+import type { InspectedPlatformReport, ModuleReport } from '../../model/report.ts';
+import type { FileVisitor, FoundFile } from './captures.ts';
+import { scanImage, type ScanResult } from './scan.ts';
 import { Spool } from './spool.ts';
-import type { PlatformImage } from './platform-images.ts';
+import type { PlatformImage, ReadingRun } from './platform-images.ts';
 
-/** What can be told of a module from its bytes alone. */
+/** The part of a report that follows from a module's bytes alone. */
 export type ModuleFacts = Omit<ModuleReport, 'path' | 'otherNames' | 'views' | 'layer'>;
 
-export interface InspectOptions {
-  readonly repository: ImageRepository;
+/** A reading of images for verdicts. */
+export interface InspectRun extends ReadingRun {
+  /** Certificates that count as trusted. */
   readonly certificates: readonly X509Certificate[];
-  readonly patterns: readonly FilePattern[] | null;
-  readonly temporaryDirectory?: string | undefined;
-  readonly onProgress?: ProgressListener | undefined;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** One platform's image with a verdict on each module. */
@@ -30,24 +26,17 @@ export interface InspectedImage extends Omit<InspectedPlatformReport, 'shadowed'
   readonly warnings: readonly string[];
 }
 
-/** Reads an image and judges every module that was asked for. @throws RegistryError, SignerError */
-export async function inspectPlatform(
-  { manifest, config, platform }: PlatformImage,
-  options: InspectOptions,
-): Promise<InspectedImage> {
-  const { repository, certificates, patterns, temporaryDirectory, onProgress, signal } = options;
+/** Reads an image and judges every requested module. @throws RegistryError, SignerError */
+export async function inspectPlatform(image: PlatformImage, run: InspectRun): Promise<InspectedImage> {
+  const { manifest, platform } = image;
   const name = platform === undefined ? null : formatPlatform(platform);
-  onProgress?.({ type: 'platform', platform: name, digest: manifest.raw.digest });
-  await using spool = await Spool.create(temporaryDirectory);
-  const scan = await scanImage({
-    repository,
-    manifest,
-    config,
-    patterns,
-    capture: (entry) => judge(entry, spool, certificates),
-    onProgress,
-    signal,
-  });
+  run.onProgress?.({ type: 'platform', platform: name, digest: manifest.raw.digest });
+  await using spool = new Spool(run.temporaryDirectory);
+  const visitor: FileVisitor<ModuleFacts> = {
+    keeps: 'header-blocks',
+    visit: (entry) => judge(entry, spool, run.certificates),
+  };
+  const scan = await scanImage(image, visitor, run);
   const judged = scan.files.filter(isJudged);
   const modules = judged.map((found) => report(found, manifest));
   return {
@@ -62,7 +51,7 @@ export async function inspectPlatform(
 
 const withoutModinfo = 'it has no .modinfo section, and kernels load such objects all the same';
 
-/** Errors that say something of the module, not of this machine: a full disk, a missing program. */
+/** Errors about the module; others are about this machine: a full disk, a missing program. */
 const aboutModule: ReadonlySet<string> = new Set(['DAMAGED_MODULE', 'LIMIT_EXCEEDED']);
 
 async function judge(
@@ -73,7 +62,7 @@ async function judge(
   const { size } = entry;
   try {
     const analysis = await analyzeModule(await spool.present(entry), { hash: 'sha256', certificates });
-    if (analysis === null) return noModule(size, 'unsigned', null);
+    if (analysis === null) return withoutInfo(size, 'unsigned', null);
     const { compression, info, layout, verdict } = analysis;
     const { state, signature, certificateFingerprint, problem } = verdict;
     return {
@@ -88,11 +77,11 @@ async function judge(
     };
   } catch (error) {
     if (!(error instanceof SignerError) || !aboutModule.has(error.code)) throw error;
-    return noModule(size, 'damaged', error.message);
+    return withoutInfo(size, 'damaged', error.message);
   }
 }
 
-function noModule(size: number, state: ModuleState, problem: string | null): ModuleFacts {
+function withoutInfo(size: number, state: ModuleState, problem: string | null): ModuleFacts {
   return {
     size,
     compression: 'none',

@@ -10,9 +10,11 @@ import {
   normalizePlatform,
   type Platform,
 } from '../../../registry/model/platform.ts';
+import type { FilePattern } from '../../model/patterns.ts';
+import type { ProgressListener } from '../../model/report.ts';
 import type { Selector } from '../../../registry/model/reference.ts';
 
-/** An image: a place and a name in it. */
+/** An image: a repository and a tag or digest in it. */
 export interface ImageLocation {
   readonly repository: ImageRepository;
   readonly selector: Selector;
@@ -22,17 +24,28 @@ export interface ImageLocation {
 export interface PlatformImage {
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;
+  /** undefined when neither the index nor the configuration says. */
   readonly platform: Platform | undefined;
 }
 
-export interface WalkOptions {
-  readonly repository: ImageRepository;
-  /** undefined: all. */
+/** One run over the images that a name stands for: what was asked for, resolved once and passed on whole. */
+export interface ReadingRun {
+  readonly source: ImageLocation;
+  /** null: every kernel module. */
+  readonly patterns: readonly FilePattern[] | null;
+  /** @default all */
   readonly platforms?: readonly Platform[] | undefined;
+  readonly allowUnmatched: boolean;
+  /** @default the system's directory for temporary files */
+  readonly temporaryDirectory?: string | undefined;
+  readonly onProgress?: ProgressListener | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What is found on the way. */
+/** The part of a run that says which images are meant. */
+type ImageChoice = Pick<ReadingRun, 'source' | 'platforms' | 'signal'>;
+
+/** What has been found so far. */
 interface Walk {
   readonly reader: ManifestReader;
   readonly images: PlatformImage[];
@@ -40,19 +53,19 @@ interface Walk {
 }
 
 /**
- * Every image of the asked-for platforms below a manifest, in the order of its index; what no runtime could run is
- * left out. @throws RegistryError PLATFORM_NOT_FOUND, UNSUPPORTED_MEDIA_TYPE when there are only artifacts
+ * Returns every image of the requested platforms below a manifest, in the order of its index, without artifacts that no
+ * runtime could run. @throws RegistryError PLATFORM_NOT_FOUND, UNSUPPORTED_MEDIA_TYPE when there are only artifacts
  */
-export async function platformImages(manifest: Manifest, options: WalkOptions): Promise<PlatformImage[]> {
-  const walk: Walk = { reader: new ManifestReader(options.repository), images: [], artifactTypes: [] };
-  await collect(manifest, { depth: 0, described: undefined }, options, walk);
+export async function platformImages(manifest: Manifest, run: ImageChoice): Promise<PlatformImage[]> {
+  const walk: Walk = { reader: new ManifestReader(run.source.repository), images: [], artifactTypes: [] };
+  await collect(manifest, { depth: 0, described: undefined }, run, walk);
   const { images, artifactTypes } = walk;
-  if (images.length === 0) refuseArtifacts(artifactTypes, options.repository);
-  requirePlatforms(images, options);
+  if (images.length === 0) refuseArtifacts(artifactTypes, run.source.repository);
+  requirePlatforms(images, run);
   return images;
 }
 
-/** @throws RegistryError UNSUPPORTED_MEDIA_TYPE when there are artifacts */
+/** Refuses what holds artifacts only. @throws RegistryError UNSUPPORTED_MEDIA_TYPE when there are artifacts */
 export function refuseArtifacts(artifactTypes: readonly string[], { name }: ImageRepository): void {
   const [first] = artifactTypes;
   if (first === undefined) return;
@@ -67,11 +80,12 @@ export function refuseArtifacts(artifactTypes: readonly string[], { name }: Imag
   });
 }
 
-/** Makes sure that there is an image for every platform that was asked for. @throws RegistryError PLATFORM_NOT_FOUND */
+/** Requires an image for every platform that was asked for. @throws RegistryError PLATFORM_NOT_FOUND */
 export function requirePlatforms(
   images: readonly Pick<PlatformImage, 'platform'>[],
-  { platforms = [], repository: { name } }: WalkOptions,
+  { platforms = [], source }: ImageChoice,
 ): void {
+  const { name } = source.repository;
   const names = platforms
     .filter((wanted) => !images.some(({ platform }) => isAskedFor(platform, [wanted])))
     .map(formatPlatform);
@@ -84,7 +98,7 @@ export function requirePlatforms(
   });
 }
 
-/** Whether a platform is one of those asked for; undefined asks for all. */
+/** Tells whether a platform is one of those asked for; undefined asks for all. */
 export function isAskedFor(platform: Platform | undefined, asked: readonly Platform[] | undefined): boolean {
   return (
     asked === undefined ||
@@ -93,8 +107,8 @@ export function isAskedFor(platform: Platform | undefined, asked: readonly Platf
 }
 
 /**
- * Tells of each image whether an earlier one is for the same platform. Runtimes take the first, so that what the
- * later ones hold counts for nothing.
+ * Tells for each image whether an earlier one is for the same platform. Runtimes take the first, so the content of later
+ * ones does not matter.
  */
 export function findShadowed(images: readonly Pick<PlatformImage, 'platform'>[]): boolean[] {
   const taken = new Set<string>();
@@ -110,12 +124,12 @@ export function findShadowed(images: readonly Pick<PlatformImage, 'platform'>[])
 async function collect(
   manifest: Manifest,
   { depth, described }: { readonly depth: number; readonly described: Platform | undefined },
-  options: WalkOptions,
+  run: ImageChoice,
   walk: Walk,
 ): Promise<void> {
-  const { repository, platforms, signal } = options;
+  const { source, platforms, signal } = run;
   if (manifest.kind === 'image') {
-    const classified = await classifyManifest(repository, manifest, { platform: described, signal });
+    const classified = await classifyManifest(source.repository, manifest, { platform: described, signal });
     if (classified.type === 'artifact') walk.artifactTypes.push(classified.artifactType);
     else if (isAskedFor(classified.platform, platforms)) walk.images.push({ manifest, ...classified });
     return;
@@ -123,6 +137,6 @@ async function collect(
   for (const child of manifest.manifests) {
     if (child.platform !== undefined && !isAskedFor(child.platform, platforms)) continue;
     const below = await walk.reader.read(child, { depth: depth + 1, signal });
-    await collect(below, { depth: depth + 1, described: child.platform }, options, walk);
+    await collect(below, { depth: depth + 1, described: child.platform }, run, walk);
   }
 }

@@ -1,33 +1,39 @@
 import { ignoreRejection } from '../../../shared/abortable.ts';
 
-/** Things that are read at one time: one is inflated in its thread while another is downloaded and walked through. */
+/** Items that are read at one time: one is inflated in its thread while another is downloaded and walked through. */
 const concurrency = 2;
 
+/** How far a list has to be read. */
+export type Extent<Item> =
+  | { readonly kind: 'all' }
+  | {
+      readonly kind: 'until-decided';
+      /** Whether a further item is probably needed, judging by what has been read so far. */
+      mayNeedMore(): boolean;
+      /** Whether an item that is just being started probably does not end the search. Never called for the first. */
+      isLikelyIrrelevant(item: Item): boolean;
+    };
+
 /** How a list is read. */
-export interface ReadAheadOptions<Item, Result> {
-  /** Reads one. `onHalfway` is called when half of it has been read. */
-  readonly read: (item: Item, context: { signal: AbortSignal; onHalfway: () => void }) => Promise<Result>;
-  /** Whether all are needed, whatever they hold. */
-  readonly needsAll: boolean;
-  /** Whether a further one is probably needed, as far as what was read until now tells. */
-  readonly seemsToNeedMore: () => boolean;
-  /** Whether one that is just being begun may be taken for one that does not end the search. Never asked of the first. */
-  readonly isUnpromising: (item: Item) => boolean;
+export interface ListReader<Item, Result> {
+  readonly extent: Extent<Item>;
   readonly signal?: AbortSignal | undefined;
+  /** Reads one item. `onHalfway` is called when half of it has been read. */
+  read(item: Item, context: { signal: AbortSignal; onHalfway: () => void }): Promise<Result>;
 }
 
 /**
- * Reads a list in order, and items beside the one before them where they will probably be needed. Gives the
- * results in order. When the consumer stops or a reading fails, readings that are under way are aborted.
+ * Reads a list in order, and items beside the one before them where they will probably be needed. Yields the
+ * results in order. When the consumer stops or a read fails, reads that are under way are aborted.
  */
 export async function* readAhead<Item, Result>(
   items: readonly Item[],
-  options: ReadAheadOptions<Item, Result>,
+  reader: ListReader<Item, Result>,
 ): AsyncGenerator<{ readonly item: Item; readonly result: Result }> {
-  const { signal } = options;
+  const { signal } = reader;
   const stop = new AbortController();
   const either = signal === undefined ? stop.signal : AbortSignal.any([signal, stop.signal]);
-  const readings = new Readings(items, options, either);
+  const readings = new Readings(items, reader, either);
   try {
     for (const [position, item] of items.entries()) yield { item, result: await readings.result(position) };
   } finally {
@@ -36,23 +42,23 @@ export async function* readAhead<Item, Result>(
   }
 }
 
-/** The readings that were begun, always of the first items of the list. */
+/** The reads that were started, always of the first items of the list. */
 class Readings<Item, Result> {
   readonly #items: readonly Item[];
-  readonly #options: ReadAheadOptions<Item, Result>;
+  readonly #reader: ListReader<Item, Result>;
   readonly #signal: AbortSignal;
   readonly #begun: Promise<Result>[] = [];
   #running = 0;
-  /** Whether what was begun last has been read so far that it would have shown what is looked for. */
+  /** Whether enough of the item that was started last has been read to have shown what is looked for. */
   #lastIsKnown = false;
 
-  constructor(items: readonly Item[], options: ReadAheadOptions<Item, Result>, signal: AbortSignal) {
+  constructor(items: readonly Item[], reader: ListReader<Item, Result>, signal: AbortSignal) {
     this.#items = items;
-    this.#options = options;
+    this.#reader = reader;
     this.#signal = signal;
   }
 
-  /** Reads up to a position if that was not begun yet. */
+  /** Returns the result at a position, and starts the reads up to it where that has not happened yet. */
   async result(position: number): Promise<Result> {
     for (const item of this.#items.slice(this.#begun.length, position + 1)) this.#begin(item);
     this.#beginMore();
@@ -73,12 +79,14 @@ class Readings<Item, Result> {
   }
 
   #mayGoOn(): boolean {
-    return this.#options.needsAll || (this.#lastIsKnown && this.#options.seemsToNeedMore());
+    const { extent } = this.#reader;
+    return extent.kind === 'all' || (this.#lastIsKnown && extent.mayNeedMore());
   }
 
   #begin(item: Item): void {
     const position = this.#begun.length;
-    this.#lastIsKnown = position > 0 && this.#options.isUnpromising(item);
+    const { extent } = this.#reader;
+    this.#lastIsKnown = position > 0 && extent.kind !== 'all' && extent.isLikelyIrrelevant(item);
     const reading = this.#read(item, position);
     // It is awaited in its turn; until then a failure must not count as unhandled.
     ignoreRejection(reading);
@@ -89,7 +97,7 @@ class Readings<Item, Result> {
     this.#running += 1;
     let result: Result;
     try {
-      result = await this.#options.read(item, {
+      result = await this.#reader.read(item, {
         signal: this.#signal,
         onHalfway: () => this.#passed(position),
       });

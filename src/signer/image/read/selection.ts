@@ -1,4 +1,6 @@
 import type { Overlay, OverlayFile, Resolution } from '../../../registry/layer/overlay.ts';
+import { DependencyLists } from './dependency-lists.ts';
+import type { ReadingRun } from './platform-images.ts';
 import { SignerError } from '../../model/errors.ts';
 import { isModuleName } from '../../kmod/compression.ts';
 import { rebasePattern, type FilePattern } from '../../model/patterns.ts';
@@ -18,74 +20,72 @@ export interface SelectionResult {
   readonly unmatched: readonly FilePattern[];
 }
 
-/** A file, and a path that leads to it. */
-export interface NamedFile {
-  readonly path: string;
-  readonly file: OverlayFile;
-}
+/** How far down an image has to be read. */
+export type Search =
+  | { readonly kind: 'all-layers' }
+  | {
+      readonly kind: 'until-decided';
+      /** Whether lower layers can change nothing any more. */
+      isDecided(overlay: Overlay): boolean;
+      /** Whether no file with a requested name has been seen yet. */
+      mayNeedMoreLayers(): boolean;
+    };
 
 /** Decides which files of an image are meant. */
 export interface Selection {
+  readonly search: Search;
+  /** The lists whose files are meant too, whatever their names; undefined: those of no list. */
+  readonly lists: DependencyLists | undefined;
   /** Whether a file entry of this (cleaned, relative) path could be meant. May say yes too often. */
   mayWant(path: string): boolean;
-  /** Whether what is meant cannot be known before all layers were read. */
-  readonly needsAllLayers: boolean;
-  /** Whether nothing that is meant has come by yet. */
-  seemsToNeedMore(): boolean;
-  /** Whether lower layers can change nothing any more. */
-  isDecided(overlay: Overlay): boolean;
-  /** Whether files that modules.dep names are meant, whatever their names. */
-  readonly followsLists: boolean;
-  /** To be called when decided, or when all layers were added. @throws SignerError NOT_A_MODULE */
-  select(overlay: Overlay, listed: readonly NamedFile[]): Promise<SelectionResult>;
+  /** Selects the files once the search has ended and lists were read. @throws SignerError NOT_A_MODULE */
+  select(overlay: Overlay): Promise<SelectionResult>;
 }
 
-/** The selection for patterns; null selects every kernel module. */
+/** Returns the selection for patterns; null selects every kernel module. */
 export function createSelection(patterns: readonly FilePattern[] | null): Selection {
-  if (patterns === null) return everyModule;
+  if (patterns === null) return selectEveryModule(new DependencyLists());
   const exact = patterns.flatMap((pattern) => (pattern.exact === null ? [] : [pattern.exact]));
-  const onlyExact = exact.length === patterns.length;
+  const select = (overlay: Overlay) => selectPatterns(patterns, overlay);
   const names = new Set(exact.map(baseName));
-  const waiting = new Set(exact);
+  if (exact.length < patterns.length) {
+    const mayWant = (path: string) => names.has(baseName(path)) || isModuleName(path);
+    return { search: { kind: 'all-layers' }, lists: undefined, mayWant, select };
+  }
   const seen = new Set<string>();
+  const isDecided = (overlay: Overlay) =>
+    exact.every((path) => seen.has(baseName(path)) && overlay.resolve(path)[0].state !== 'undecided');
   return {
-    needsAllLayers: !onlyExact,
-    followsLists: false,
-    seemsToNeedMore: () => seen.size === 0,
+    search: { kind: 'until-decided', isDecided, mayNeedMoreLayers: () => seen.size === 0 },
+    lists: undefined,
     mayWant(path) {
       const name = baseName(path);
       if (names.has(name)) seen.add(name);
-      return names.has(name) || (!onlyExact && isModuleName(path));
+      return names.has(name);
     },
-    isDecided(overlay) {
-      if (!onlyExact) return false;
-      for (const path of waiting) {
-        if (!seen.has(baseName(path)) || overlay.resolve(path)[0].state === 'undecided') return false;
-      }
-      return true;
-    },
-    select: (overlay) => selectPatterns(patterns, overlay),
+    select,
   };
 }
 
-const everyModule: Selection = {
-  needsAllLayers: true,
-  followsLists: true,
-  seemsToNeedMore: () => true,
-  mayWant: isModuleName,
-  isDecided: () => false,
-  async select(overlay, listed) {
-    const files = new Map<string, SelectedFile>();
-    for (const file of await overlay.files(isModuleName)) {
-      const path = isModuleName(file.path) ? file.path : file.names.find(isModuleName);
-      if (path !== undefined) files.set(entryKey(file), { file, path, explicit: false });
-    }
-    for (const { path, file } of [...(await overlay.symlinks(isModuleName)), ...listed]) {
-      if (!files.has(entryKey(file))) files.set(entryKey(file), { file, path, explicit: false });
-    }
-    return { files: sorted(files.values()), unmatched: [] };
-  },
-};
+function selectEveryModule(lists: DependencyLists): Selection {
+  return {
+    search: { kind: 'all-layers' },
+    lists,
+    mayWant: isModuleName,
+    async select(overlay) {
+      const listed = await lists.namedFiles(overlay);
+      const files = new Map<string, SelectedFile>();
+      for (const file of await overlay.files(isModuleName)) {
+        const path = isModuleName(file.path) ? file.path : file.names.find(isModuleName);
+        if (path !== undefined) files.set(entryKey(file), { file, path, explicit: false });
+      }
+      for (const { path, file } of [...(await overlay.symlinks(isModuleName)), ...listed]) {
+        if (!files.has(entryKey(file))) files.set(entryKey(file), { file, path, explicit: false });
+      }
+      return { files: sorted(files.values()), unmatched: [] };
+    },
+  };
+}
 
 async function selectPatterns(patterns: readonly FilePattern[], overlay: Overlay): Promise<SelectionResult> {
   const files = new Map<string, SelectedFile>();
@@ -145,21 +145,22 @@ function baseName(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1);
 }
 
-/** What a scan tells of the patterns that it looked for. */
+/** The matches of a scan. */
 interface Matches {
   readonly files: readonly unknown[];
   readonly unmatched: readonly FilePattern[];
 }
 
 /**
- * Makes sure that every pattern matches in at least one platform, or without patterns, that there is a
- * module at all. @throws SignerError FILE_NOT_IN_IMAGE
+ * Requires a match of every pattern in at least one platform, or without patterns, at least one module; unless the run
+ * allows unmatched patterns. @throws SignerError FILE_NOT_IN_IMAGE
  */
 export function requireMatches(
-  patterns: readonly FilePattern[] | null,
   scans: readonly Matches[],
-  image: string,
+  { patterns, allowUnmatched, source }: Pick<ReadingRun, 'patterns' | 'allowUnmatched' | 'source'>,
 ): void {
+  if (allowUnmatched) return;
+  const image = source.repository.name;
   if (patterns === null) {
     if (scans.some(({ files }) => files.length > 0)) return;
     throw notInImage(`${image} holds no kernel module`, image, []);

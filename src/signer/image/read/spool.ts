@@ -10,28 +10,26 @@ const inMemoryLimit = 16 * 1024 * 1024;
 /** Enough for most modules, so that the memory seldom has to be replaced by a larger one. */
 const minMemory = 2 * 1024 * 1024;
 
-/** One temporary file that takes the modules of an image, one behind the other, so that memory stays small. */
+/**
+ * A temporary file that takes the modules of an image, back to back, so that memory use stays small. It is created when
+ * the first bytes are stored. All methods throw SignerError FILE_ERROR.
+ */
 export class Spool implements AsyncDisposable {
-  readonly #file: TemporaryFile;
   readonly #directory: string | undefined;
+  #file: Promise<TemporaryFile> | undefined;
   #end = 0;
   #memory = Buffer.alloc(0);
 
-  private constructor(file: TemporaryFile, directory: string | undefined) {
-    this.#file = file;
+  constructor(directory?: string) {
     this.#directory = directory;
   }
 
-  /** @throws SignerError FILE_ERROR, as do all its other functions */
-  static async create(directory?: string): Promise<Spool> {
-    return new Spool(await openTemporaryFile(directory), directory);
-  }
-
-  /** Stores bytes and gives them back as a range of the file. */
+  /** Stores bytes and returns the range of the file that holds them. */
   async store(bytes: Buffer): Promise<ByteSource> {
     const start = this.#reserve(bytes.length);
-    await this.#write(bytes, start);
-    return fileSource(this.#file.handle, { start, size: bytes.length });
+    const { handle } = await this.#open();
+    await this.#write(handle, bytes, start);
+    return fileSource(handle, { start, size: bytes.length });
   }
 
   /**
@@ -53,17 +51,24 @@ export class Spool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file[Symbol.asyncDispose]();
+    const file = await this.#file?.catch(() => undefined);
+    await file?.[Symbol.asyncDispose]();
+  }
+
+  #open(): Promise<TemporaryFile> {
+    this.#file ??= openTemporaryFile(this.#directory);
+    return this.#file;
   }
 
   async #storeEntry(entry: TarEntry): Promise<ByteSource> {
     const start = this.#reserve(entry.size);
+    const { handle } = await this.#open();
     let at = start;
     for await (const chunk of entry.content()) {
-      await this.#write(chunk, at);
+      await this.#write(handle, chunk, at);
       at += chunk.length;
     }
-    return fileSource(this.#file.handle, { start, size: entry.size });
+    return fileSource(handle, { start, size: entry.size });
   }
 
   #reserve(size: number): number {
@@ -72,17 +77,17 @@ export class Spool implements AsyncDisposable {
     return start;
   }
 
-  #write(bytes: Buffer, position: number): Promise<void> {
+  #write(handle: TemporaryFile['handle'], bytes: Buffer, position: number): Promise<void> {
     return usingTemporaryFiles(this.#directory, () =>
-      Promise.resolve().then(() => this.#writeAll(bytes, position)),
+      Promise.resolve().then(() => writeAll(handle.fd, bytes, position)),
     );
   }
+}
 
-  /** Not in the thread pool, where it would wait behind signatures that take longer than to write into the page cache. */
-  #writeAll(bytes: Buffer, position: number): void {
-    let done = 0;
-    while (done < bytes.length) {
-      done += writeSync(this.#file.handle.fd, bytes, done, bytes.length - done, position + done);
-    }
+/** Writes in this thread: in the thread pool it would wait for signatures, which take longer than writing to the page cache. */
+function writeAll(descriptor: number, bytes: Buffer, position: number): void {
+  let done = 0;
+  while (done < bytes.length) {
+    done += writeSync(descriptor, bytes, done, bytes.length - done, position + done);
   }
 }

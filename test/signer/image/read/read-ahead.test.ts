@@ -24,12 +24,13 @@ function controlled() {
 }
 
 const items = ['a', 'b', 'c', 'd'];
-const isUnpromising = (): boolean => false;
+const all = { kind: 'all' } as const;
+const isLikelyIrrelevant = (): boolean => false;
 
 describe('readAhead', () => {
   it('reads two at a time when all are needed, and gives them in order', async () => {
     const { begun, finish, read } = controlled();
-    const readings = readAhead(items, { read, needsAll: true, seemsToNeedMore: () => true, isUnpromising });
+    const readings = readAhead(items, { read, extent: all });
     const first = readings.next();
     expect(begun).toEqual(['a', 'b']);
     finish.get('b')?.();
@@ -44,7 +45,10 @@ describe('readAhead', () => {
   it('begins the next at the half of one only when it seems to be needed', async () => {
     const { begun, finish, halfway, read } = controlled();
     let more = false;
-    const readings = readAhead(items, { read, needsAll: false, seemsToNeedMore: () => more, isUnpromising });
+    const readings = readAhead(items, {
+      read,
+      extent: { kind: 'until-decided', mayNeedMore: () => more, isLikelyIrrelevant },
+    });
     const first = readings.next();
     halfway.get('a')?.();
     expect(begun).toEqual(['a']);
@@ -64,9 +68,11 @@ describe('readAhead', () => {
     const { begun, finish, read } = controlled();
     const readings = readAhead(['A', 'B', 'C', 'd', 'E'], {
       read,
-      needsAll: false,
-      seemsToNeedMore: () => true,
-      isUnpromising: (item) => item === item.toUpperCase(),
+      extent: {
+        kind: 'until-decided',
+        mayNeedMore: () => true,
+        isLikelyIrrelevant: (item) => item === item.toUpperCase(),
+      },
     });
     const first = readings.next();
     expect(begun).toEqual(['A']);
@@ -86,7 +92,7 @@ describe('readAhead', () => {
 
   it('aborts what is under way when the consumer has enough', async () => {
     const { aborted, finish, read } = controlled();
-    const readings = readAhead(items, { read, needsAll: true, seemsToNeedMore: () => true, isUnpromising });
+    const readings = readAhead(items, { read, extent: all });
     const first = readings.next();
     finish.get('a')?.();
     await first;
@@ -96,7 +102,7 @@ describe('readAhead', () => {
 
   it('fails as a reading failed, in its turn, and aborts the others', async () => {
     const { aborted, finish, fail, read } = controlled();
-    const readings = readAhead(items, { read, needsAll: true, seemsToNeedMore: () => true, isUnpromising });
+    const readings = readAhead(items, { read, extent: all });
     const first = readings.next();
     fail.get('b')?.(new Error('damaged'));
     finish.get('a')?.();
@@ -110,9 +116,7 @@ describe('readAhead', () => {
     const outside = new AbortController();
     const readings = readAhead(items, {
       read,
-      needsAll: false,
-      seemsToNeedMore: () => false,
-      isUnpromising,
+      extent: { kind: 'until-decided', mayNeedMore: () => false, isLikelyIrrelevant },
       signal: outside.signal,
     });
     const first = readings.next();

@@ -1,0 +1,112 @@
+import pLimit from 'p-limit';
+import { defaultOverlayLimits } from '../../../registry/layer/step-budget.ts';
+import type { Overlay } from '../../../registry/layer/overlay.ts';
+import { RegistryError } from '../../../registry/model/errors.ts';
+import type { TarEntry, TarEntryHeader } from '../../../registry/tar/entry.ts';
+import { KeptHeaders, plainHeader } from './kept-headers.ts';
+import type { LayerStore } from './layer-store.ts';
+import type { SelectedFile } from './selection.ts';
+
+/** What a scan does with the files that it comes across. */
+export interface FileVisitor<T> {
+  /**
+   * Which parts of headers are kept: header blocks only; extended attributes of the files too; or those of their
+   * directories as well, to put them into a layer of their own.
+   */
+  readonly keeps: 'header-blocks' | 'attributes' | 'attributes-and-directories';
+  /** Receives a copy of each layer's blob, for writing it anew. */
+  readonly layerStore?: LayerStore | undefined;
+  /**
+   * Called for every file that may turn out to be asked for, while its layer streams by. The bytes are provisional, and
+   * a container may not see the file: the result is used only once both are known.
+   */
+  visit(entry: TarEntry): Promise<T>;
+}
+
+/** A file that was asked for and that a container would see. */
+export interface FoundFile<T> extends SelectedFile {
+  readonly header: TarEntryHeader;
+  /** Position of its layer in the manifest. */
+  readonly layer: number;
+  readonly captured: T;
+}
+
+/** A position in an image: a layer, and an entry of its tar. */
+interface Position {
+  readonly layer: number;
+  readonly index: number;
+}
+
+/** What is kept of an image's entries until it is known which of them containers see. */
+export class Captures<T> {
+  readonly #visitor: FileVisitor<T>;
+  readonly #headers = new KeptHeaders();
+  readonly #files = new Map<string, { readonly header: TarEntryHeader; readonly value: T }>();
+  readonly #directories = new Map<string, TarEntryHeader>();
+  /** Visits of two layers would get in each other's way in the memory that they reuse. */
+  readonly #oneAtATime = pLimit(1);
+
+  constructor(visitor: FileVisitor<T>) {
+    this.#visitor = visitor;
+  }
+
+  get keepsDirectories(): boolean {
+    return this.#visitor.keeps === 'attributes-and-directories';
+  }
+
+  has(position: Position): boolean {
+    return this.#files.has(key(position));
+  }
+
+  /** Has a file visited, and keeps the result. @throws RegistryError LIMIT_EXCEEDED; whatever the visitor throws */
+  async addFile(layer: number, entry: TarEntry): Promise<void> {
+    if (this.#files.size >= defaultOverlayLimits.maxNames) throw tooManyFiles(defaultOverlayLimits.maxNames);
+    const value = await this.#oneAtATime(() => this.#visitor.visit(entry));
+    const header = this.#visitor.keeps === 'header-blocks' ? plainHeader(entry) : this.#headers.keep(entry);
+    this.#files.set(key({ layer, index: entry.index }), { header, value });
+  }
+
+  /** @throws RegistryError LIMIT_EXCEEDED */
+  addDirectory(layer: number, header: TarEntryHeader): void {
+    this.#directories.set(key({ layer, index: header.index }), this.#headers.keep(header));
+  }
+
+  /** Joins a selected file with what was captured of it. */
+  found(selected: SelectedFile): FoundFile<T> {
+    const { layer, index } = selected.file.entry;
+    const captured = this.#files.get(key({ layer, index }));
+    if (captured === undefined)
+      throw new Error(`entry ${index} of layer ${layer} vanished between two readings`);
+    return { ...selected, header: captured.header, layer, captured: captured.value };
+  }
+
+  /** Returns the directories of the names of files, with their headers; null for one without an entry of its own. */
+  directoriesOf(files: readonly SelectedFile[], overlay: Overlay): Map<string, TarEntryHeader | null> {
+    const directories = new Map<string, TarEntryHeader | null>();
+    for (const path of new Set(files.flatMap(({ file }) => file.names.flatMap(parentsOf)))) {
+      const entry = overlay.directory(path);
+      if (entry === undefined) continue;
+      directories.set(path, entry === null ? null : (this.#directories.get(key(entry)) ?? null));
+    }
+    return directories;
+  }
+}
+
+/** `/a/b/c` → `/a`, `/a/b` */
+export function parentsOf(path: string): string[] {
+  const names = path.split('/').slice(1, -1);
+  return names.map((_, index) => `/${names.slice(0, index + 1).join('/')}`);
+}
+
+function key({ layer, index }: Position): string {
+  return `${layer}:${index}`;
+}
+
+function tooManyFiles(maxFiles: number): RegistryError {
+  return new RegistryError({
+    code: 'LIMIT_EXCEEDED',
+    message: `The image has more than ${maxFiles} files that may be kernel modules`,
+    hint: 'Name the files that are meant with --file.',
+    facts: { maxFiles },
+  });
+}

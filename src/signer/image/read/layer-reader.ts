@@ -1,0 +1,102 @@
+import type { ImageConfig } from '../../../registry/image/config.ts';
+import { openLayer } from '../../../registry/image/read-blob.ts';
+import type { EntryList } from '../../../registry/layer/entry-list.ts';
+import { defaultLayerLimits } from '../../../registry/layer/layer-source.ts';
+import type { OverlayFile } from '../../../registry/layer/overlay.ts';
+import { scanLayer } from '../../../registry/layer/scan-layer.ts';
+import type { ImageManifest } from '../../../registry/model/manifest.ts';
+import type { TarEntry, TarEntryHeader } from '../../../registry/tar/entry.ts';
+import type { LayerStore } from './layer-store.ts';
+import type { ReadingRun } from './platform-images.ts';
+
+/**
+ * Bytes of a blob beside which the layer below may be read. Smaller ones are soon over, and often are those that hold
+ * the modules: the layer below would be started for nothing.
+ */
+export const largeLayer = 16 * 1024 * 1024;
+
+/** An image whose layers are read, and what they must unpack to. */
+export interface ReadableImage {
+  readonly manifest: ImageManifest;
+  readonly config: Pick<ImageConfig, 'diffIds'>;
+}
+
+/** Sees the entries of a layer as it streams by. Contents are provisional until the layer has been read. */
+export interface LayerVisitor {
+  wants(path: string): boolean;
+  visitFile(entry: TarEntry): Promise<void>;
+  visitDirectory?: ((header: TarEntryHeader) => void) | undefined;
+}
+
+/** The first read of a layer, which takes down all of its entries. */
+export interface FirstRead {
+  readonly list: EntryList;
+  /** Receives a copy of the blob. */
+  readonly layerStore: LayerStore | undefined;
+  readonly signal: AbortSignal;
+  /** Called when half of a large blob has been read. */
+  readonly onHalfway: () => void;
+}
+
+/** Reads the layers of one image. Knows nothing of what containers see. */
+export class LayerReader {
+  readonly #image: ReadableImage;
+  readonly #run: ReadingRun;
+
+  constructor(image: ReadableImage, run: ReadingRun) {
+    this.#image = image;
+    this.#run = run;
+  }
+
+  /** Reads a layer to its end and verifies it. @throws RegistryError */
+  async read(layer: number, visitor: LayerVisitor, first?: FirstRead): Promise<void> {
+    const { manifest, config } = this.#image;
+    const descriptor = manifest.layers[layer];
+    if (descriptor === undefined) throw new RangeError(`no layer ${layer}`);
+    const signal = first === undefined ? this.#run.signal : first.signal;
+    const blob = await openLayer(this.#run.source.repository, descriptor, { signal });
+    const kept = first?.layerStore === undefined ? blob : first.layerStore.keep(layer, blob);
+    const reports = first !== undefined && descriptor.size >= largeLayer;
+    await scanLayer({
+      source: reports ? reportHalfway(kept, descriptor.size, first.onHalfway) : kept,
+      list: first?.list,
+      limits: defaultLayerLimits,
+      diffId: config.diffIds[layer],
+      wants: (path) => visitor.wants(path),
+      onFile: (entry) => visitor.visitFile(entry),
+      onDirectory: visitor.visitDirectory,
+    });
+  }
+
+  /** Reads the layers of files once more, and passes on their entries. @throws RegistryError */
+  async readAgain(
+    files: readonly OverlayFile[],
+    visit: (layer: number, entry: TarEntry) => Promise<void>,
+  ): Promise<void> {
+    for (const [layer, wanted] of Map.groupBy(files, ({ entry }) => entry.layer)) {
+      const paths = new Set(wanted.map(({ entry }) => entry.path));
+      const indexes = new Set(wanted.map(({ entry }) => entry.index));
+      await this.read(layer, {
+        wants: (path) => paths.has(path),
+        visitFile: async (entry) => {
+          if (indexes.has(entry.index)) await visit(layer, entry);
+        },
+      });
+    }
+  }
+}
+
+/** Yields the same bytes, and calls back once when half of them have passed. */
+async function* reportHalfway(
+  source: AsyncIterable<Buffer>,
+  size: number,
+  onHalfway: () => void,
+): AsyncGenerator<Buffer> {
+  let passed = 0;
+  for await (const chunk of source) {
+    const before = passed;
+    passed += chunk.length;
+    if (before * 2 < size && passed * 2 >= size) onHalfway();
+    yield chunk;
+  }
+}
