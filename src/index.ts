@@ -38,7 +38,7 @@ export {
 export { hashAlgorithms, type HashAlgorithm } from './signer/model/hash.ts';
 export { inspectImage, type InspectImageOptions } from './signer/inspect-image.ts';
 export type { ImageLocation } from './signer/image/read/platform-images.ts';
-export { loadCertificates } from './signer/keys/load-certificates.ts';
+export { loadCertificates } from './signer/keys/load-signer.ts';
 export { loadSigner, type LoadSignerOptions } from './signer/keys/load-signer.ts';
 export type { Signer, SignerIdentifierForm, SigningKey } from './signer/cms/signer.ts';
 export type { ModuleInfo, ModuleSignature, ModuleState } from './signer/model/module.ts';

@@ -1,10 +1,14 @@
-import type { ImageLocation } from './image/read/platform-images.ts';
+import {
+  type ImageLocation,
+  findShadowed,
+  platformImages,
+  type PlatformImage,
+} from './image/read/platform-images.ts';
 import type { X509Certificate } from 'node:crypto';
 import type { Digest } from '../registry/model/digest.ts';
 import { formatPlatform, type Platform } from '../registry/model/platform.ts';
 import { requireMatches } from './image/read/selection.ts';
 import { inspectPlatform, type InspectedImage, type InspectRun } from './image/read/inspect.ts';
-import { findShadowed, platformImages, type PlatformImage } from './image/read/platform-images.ts';
 import type { ModuleState } from './model/module.ts';
 import { parseFilePattern } from './model/patterns.ts';
 import type { InspectedPlatformReport, InspectReport, ProgressListener } from './model/report.ts';

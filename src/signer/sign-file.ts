@@ -6,11 +6,10 @@ import type { Signer, SignerIdentifierForm } from './cms/signer.ts';
 import { fileError, writeFileAtomically } from './files/write-file.ts';
 import { analyzeNamedModule, type ModuleAnalysis } from './kmod/analyze-module.ts';
 import { packModule } from './kmod/compression.ts';
-import { damagedModule } from './kmod/module-errors.ts';
+import { damagedModule, SignerError } from './model/errors.ts';
 import { createDetachedSignature } from './kmod/module-signature.ts';
 import { decideSignAction } from './kmod/sign-action.ts';
 import { encodeTrailer } from './kmod/trailer.ts';
-import { SignerError } from './model/errors.ts';
 import type { HashAlgorithm } from './model/hash.ts';
 import type { ExistingSignaturePolicy, SignAction } from './model/report.ts';
 

@@ -1,5 +1,5 @@
 import type { X509Certificate } from 'node:crypto';
-import { loadCertificates } from '../../signer/keys/load-certificates.ts';
+import { loadCertificates } from '../../signer/keys/load-signer.ts';
 import type { Session } from '../session/session.ts';
 import { createSecretReader } from './secret-reader.ts';
 

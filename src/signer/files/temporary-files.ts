@@ -10,7 +10,7 @@ const reasons: Readonly<Record<string, string>> = {
   EACCES: 'permission is denied',
   EPERM: 'permission is denied',
   ENOENT: 'there is no such directory',
-  ENOTDIR: 'it is no directory',
+  ENOTDIR: 'it is not a directory',
   EMFILE: 'too many files are open',
   ENFILE: 'too many files are open',
   EFBIG: 'the file would be larger than is allowed',

@@ -2,12 +2,11 @@ import type { X509Certificate } from 'node:crypto';
 import { rsaKeyLength, rsaModulusLengths } from '../cms/check-signature.ts';
 import { SignerError } from '../model/errors.ts';
 import { certificateFingerprint, parseCertificates } from '../cms/certificates.ts';
-import { loadCertificates } from './load-certificates.ts';
 import { createLocalKey, describeKey } from './local-key.ts';
 import { type PassphraseProvider, passphraseFrom } from './passphrase.ts';
-import type { KeyMaterial } from './key-material.ts';
+import type { KeyMaterial } from './pkcs12.ts';
 import { parseKeyMaterial } from './private-key.ts';
-import { readReference, type SecretReader } from './reference.ts';
+import { readReference, type SecretReader, type ReferenceSources } from './reference.ts';
 import type { Signer, SigningKey } from '../cms/signer.ts';
 import { signerWarnings } from './warnings.ts';
 
@@ -93,4 +92,15 @@ function signerOf(key: SigningKey, certificate: X509Certificate): Signer {
 /** Only PEM can hold a key and a certificate; a DER key is not a certificate. */
 function withoutDer(keyFile: Buffer): Buffer {
   return keyFile[0] === 0x30 ? Buffer.alloc(0) : keyFile;
+}
+
+/**
+ * Reads the certificates that a path, `env://` or `k8s://` reference names.
+ * @throws SignerError INVALID_CERTIFICATE, LIMIT_EXCEEDED
+ */
+export async function loadCertificates(
+  reference: string,
+  sources: ReferenceSources = { env: {} },
+): Promise<[X509Certificate, ...X509Certificate[]]> {
+  return parseCertificates(await readReference(reference, 'certificate', sources), reference);
 }

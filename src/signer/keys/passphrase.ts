@@ -2,7 +2,7 @@ import { Secret } from '../../shared/secret.ts';
 import { SignerError } from '../model/errors.ts';
 import { readFileOf } from './reference.ts';
 
-/** Gives the passphrase of an encrypted key; asked only when one is needed. */
+/** Returns the passphrase of an encrypted key; called only when one is needed. */
 export type PassphraseProvider = () => Promise<Secret<string> | undefined>;
 
 /** Environment variables that may hold a passphrase: ours, and that of the kernel's build. */
@@ -24,7 +24,7 @@ export function passphraseFrom(sources: {
   };
 }
 
-/** The error for a passphrase that does not open the key. */
+/** Returns the error for a passphrase that does not open the key. */
 export function wrongPassphrase(name: string): SignerError {
   return new SignerError({
     code: 'WRONG_PASSPHRASE',

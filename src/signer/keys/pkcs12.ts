@@ -1,7 +1,6 @@
-import { createPrivateKey } from 'node:crypto';
+import { createPrivateKey, type KeyObject } from 'node:crypto';
 import forge from 'node-forge';
 import { SignerError } from '../model/errors.ts';
-import type { KeyMaterial } from './key-material.ts';
 import { wrongPassphrase } from './passphrase.ts';
 
 /**
@@ -81,4 +80,10 @@ function localKeyIdentifier(bag: forge.pkcs12.Bag): string | undefined {
 
 function toBuffer(asn1: forge.asn1.Asn1): Buffer {
   return Buffer.from(forge.asn1.toDer(asn1).getBytes(), 'binary');
+}
+
+/** A private key and, from a container that holds one, its certificate in DER. */
+export interface KeyMaterial {
+  readonly privateKey: KeyObject;
+  readonly certificate: Buffer | null;
 }

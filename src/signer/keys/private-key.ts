@@ -1,8 +1,8 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { SignerError } from '../model/errors.ts';
-import type { KeyMaterial } from './key-material.ts';
-import { detectKeyFormat, type KeyFormat } from './key-format.ts';
+import type { KeyMaterial } from './pkcs12.ts';
 import { type PassphraseProvider, wrongPassphrase } from './passphrase.ts';
+import { DerError, derChildren, derTag, readDer } from '../cms/der.ts';
 
 /**
  * Reads a private key: PEM or DER, PKCS #1, PKCS #8, SEC 1, encrypted or not, or PKCS #12.
@@ -53,7 +53,7 @@ function parse(
   } catch (error) {
     // OpenSSL's errors name no secret, but the code says enough and is stable.
     const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-    // Of 256 wrong passphrases one yields bytes that look decrypted, and are no key of any kind.
+    // Of 256 wrong passphrases one yields bytes that look decrypted, and are not a key of any kind.
     if (passphrase !== undefined) throw wrongPassphrase(name);
     throw new SignerError({
       code: 'INVALID_KEY',
@@ -61,5 +61,48 @@ function parse(
       hint: 'Keys are read in PEM, DER and PKCS #12; openssl pkey -in FILE -noout shows whether it is one.',
       facts: { reason },
     });
+  }
+}
+
+/** How a private key is written. */
+type KeyFormat =
+  | { readonly kind: 'pem'; readonly pem: string; readonly encrypted: boolean }
+  | { readonly kind: 'der'; readonly type: 'pkcs1' | 'pkcs8' | 'sec1'; readonly encrypted: boolean }
+  | { readonly kind: 'pkcs12' };
+
+const pemKey = /-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----[\s\S]*?-----END \1-----/;
+
+/** Detects the format of a private key by its contents; null when it is not one. */
+function detectKeyFormat(bytes: Buffer): KeyFormat | null {
+  return bytes[0] === derTag.sequence ? detectDer(bytes) : detectPem(bytes.toString('latin1'));
+}
+
+function detectPem(text: string): KeyFormat | null {
+  // A file may hold the certificate as well, as the kernel's certs/signing_key.pem does.
+  const found = pemKey.exec(text);
+  if (found === null) return null;
+  const [pem, label] = found;
+  return {
+    kind: 'pem',
+    pem,
+    encrypted: label === 'ENCRYPTED PRIVATE KEY' || pem.includes('Proc-Type: 4,ENCRYPTED'),
+  };
+}
+
+function detectDer(bytes: Buffer): KeyFormat | null {
+  try {
+    const [first, second] = derChildren(readDer(bytes));
+    if (first?.tag === derTag.sequence && second?.tag === derTag.octetString) {
+      return { kind: 'der', type: 'pkcs8', encrypted: true };
+    }
+    if (first?.tag !== derTag.integer || second === undefined) return null;
+    if (second.tag === derTag.integer) return { kind: 'der', type: 'pkcs1', encrypted: false };
+    if (second.tag === derTag.octetString) return { kind: 'der', type: 'sec1', encrypted: false };
+    if (second.tag !== derTag.sequence) return null;
+    // Version 3 is PKCS #12 (RFC 7292 section 4); 0 and 1 are PKCS #8 (RFC 5958 section 2).
+    return first.content[0] === 3 ? { kind: 'pkcs12' } : { kind: 'der', type: 'pkcs8', encrypted: false };
+  } catch (error) {
+    if (error instanceof DerError) return null;
+    throw error;
   }
 }

@@ -1,6 +1,6 @@
 import { open } from 'node:fs/promises';
 import { SignerError, type SignerErrorCode } from '../model/errors.ts';
-import { decodeStored } from './stored.ts';
+import { derTag } from '../cms/der.ts';
 
 /** Reads the data of a Kubernetes Secret. The signer floor knows no Kubernetes; the caller supplies this. */
 export interface SecretReader {
@@ -146,4 +146,20 @@ function tooLarge(path: string, kind: ReferenceKind): SignerError {
     hint: `Check the path: no ${kind} is as large as that.`,
     facts: { path },
   });
+}
+
+const base64 = /^[A-Za-z0-9+/_\s-]+={0,2}\s*$/;
+const lineEnd = /(?:\\r)?\\n/g;
+
+/**
+ * Returns the DER or PEM in what people store: variables, files and Secrets hold it in base64 at times, and PEM
+ * with the two characters `\n` in place of line ends. What is neither stays as it is.
+ */
+export function decodeStored(bytes: Buffer): Buffer {
+  if (bytes[0] === derTag.sequence) return bytes;
+  const text = bytes.toString('latin1').replaceAll(lineEnd, '\n');
+  // A second round is for a Secret whose value was encoded by hand before Kubernetes did. Each round is shorter.
+  return base64.test(text) && !text.includes('-----BEGIN')
+    ? decodeStored(Buffer.from(text, 'base64'))
+    : Buffer.from(text, 'latin1');
 }

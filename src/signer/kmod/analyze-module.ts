@@ -19,7 +19,7 @@ export interface AnalyzeOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Everything that signing needs to know of a module file. */
+/** Everything that signing needs to know about a module file. */
 export interface ModuleAnalysis {
   readonly compression: ModuleCompression;
   readonly info: ModuleInfo;
@@ -30,7 +30,7 @@ export interface ModuleAnalysis {
   readonly content: ByteSource;
   /** Digest of `content`, by the algorithm that was asked for. */
   readonly contentDigest: () => Promise<Buffer>;
-  /** What a kernel that trusts the given certificates says of it now. */
+  /** The verdict of a kernel that trusts the given certificates. */
   readonly verdict: ModuleVerdict;
 }
 
@@ -83,17 +83,17 @@ export async function analyzeNamedModule(
   });
 }
 
-/** Whether a file that was named exactly may be meant as a module: a name alone makes none of a program. */
+/** Tells whether a file that was named exactly may be meant as a module: a module's name does not make a program one. */
 export function isMeant({ kind }: ModuleInfo, path: string): boolean {
   return kind === 'module' || (kind === 'object' && isModuleName(path));
 }
 
-/** Of a file with the name of a module that was found, and is none. */
+/** Returns the warning for a file that has the name of a module and is not one. */
 export function passedOverWarning(path: string): string {
   return `${path} was passed over: it is not an ELF file, so no kernel loads it as a module`;
 }
 
-/** Of an ELF file that is judged and signed like a module, though it can be none. */
+/** Returns the warning for an ELF file that is judged and signed like a module, though it cannot be one. */
 export function otherKindWarning(path: string): string {
   return `${path} has the name of a module, but is an ELF file that no kernel loads: it is not relocatable`;
 }

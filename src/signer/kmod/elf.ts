@@ -1,5 +1,5 @@
 import type { ByteSource } from '../../shared/byte-source.ts';
-import { damagedModule } from './module-errors.ts';
+import { damagedModule } from '../model/errors.ts';
 
 /** One section of an ELF file. */
 export interface ElfSection {

@@ -42,7 +42,7 @@ export class Keyring {
     return new Keyring(keys, refused);
   }
 
-  /** Whether there are no certificates at all. */
+  /** Tells whether the keyring is empty. */
   get isEmpty(): boolean {
     return this.#keys.length + this.#refused.length === 0;
   }

@@ -1,5 +1,5 @@
 import type { ByteSource } from '../../shared/byte-source.ts';
-import { damagedModule } from './module-errors.ts';
+import { damagedModule } from '../model/errors.ts';
 import { type ElfFile, readElf } from './elf.ts';
 import type { ModuleInfo, ModuleKind } from '../model/module.ts';
 

@@ -41,7 +41,7 @@ function indexValues(bytes: Buffer): string[] {
   return values;
 }
 
-/** Reads a node's values, and gives the offsets of its children. A node that reaches beyond the end has none. */
+/** Reads a node's values, and returns the offsets of its children: none where the node reaches beyond the end. */
 function readNode(bytes: Buffer, offset: number, values: string[]): number[] {
   let at = offset & offsetMask;
   const children: number[] = [];

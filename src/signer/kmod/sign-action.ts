@@ -1,7 +1,6 @@
-import { SignerError } from '../model/errors.ts';
+import { SignerError, damagedModule } from '../model/errors.ts';
 import type { ExistingSignaturePolicy, SignAction } from '../model/report.ts';
 import type { ModuleAnalysis } from './analyze-module.ts';
-import { damagedModule } from './module-errors.ts';
 import type { ModuleSignatureOptions } from './module-signature.ts';
 
 /**

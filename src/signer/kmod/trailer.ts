@@ -1,6 +1,5 @@
-import { SignerError } from '../model/errors.ts';
+import { SignerError, damagedModule } from '../model/errors.ts';
 import type { ByteSource } from '../../shared/byte-source.ts';
-import { damagedModule } from './module-errors.ts';
 import type { ModuleLayout } from '../model/module.ts';
 
 /** What the kernel looks for at the end of a module (include/linux/module_signature.h). */
@@ -48,7 +47,7 @@ export async function readModuleLayout(source: ByteSource): Promise<ModuleLayout
 }
 
 /**
- * Finds the layout and the last signature. The kernel looks at no other: earlier ones that cannot be read are no damage,
+ * Finds the layout and the last signature. The kernel looks at no other: earlier ones that cannot be read are not damage,
  * but cannot be removed either. @throws SignerError DAMAGED_MODULE
  */
 export async function readSignedLayout(source: ByteSource): Promise<SignedLayout> {

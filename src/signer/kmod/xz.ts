@@ -1,6 +1,5 @@
 import { execa, ExecaError } from 'execa';
-import { SignerError } from '../model/errors.ts';
-import { damagedModule, moduleTooLarge } from './module-errors.ts';
+import { SignerError, damagedModule, moduleTooLarge } from '../model/errors.ts';
 
 /** The decoder's dictionary is bounded, so that a hostile file cannot ask for gigabytes. */
 const decoderMemory = '256MiB';

@@ -1,8 +1,8 @@
 import { KmmError } from '../../shared/errors.ts';
 
-/** Why something on the signer floor failed. Stable: the command line maps codes to exit codes. */
+/** Why an operation of the signer failed. Stable: the command line maps codes to exit codes. */
 export type SignerErrorCode =
-  /** A key or certificate that cannot be read, is of no use, or does not fit its partner; a wrong passphrase. */
+  /** A key or certificate that cannot be read or used, or does not match its counterpart; a wrong passphrase. */
   | 'INVALID_KEY'
   | 'INVALID_CERTIFICATE'
   | 'KEY_CERTIFICATE_MISMATCH'
@@ -34,7 +34,22 @@ export type SignerErrorCode =
   /** A local file cannot be read or written. */
   | 'FILE_ERROR';
 
-/** An error of the signer floor. `facts` hold what applies of path, image, pattern, digest, program. */
+/** An error of the signer. `facts` hold what applies of path, image, pattern, digest, program. */
 export class SignerError extends KmmError<SignerErrorCode> {
   override readonly name = 'SignerError';
+}
+
+/** Returns the error for a module that cannot be what it claims to be. `what` completes "The module is damaged: …". */
+export function damagedModule(what: string): SignerError {
+  return new SignerError({ code: 'DAMAGED_MODULE', message: `The module is damaged: ${what}` });
+}
+
+/** Returns the error for a compressed module that unpacks to more than the limit. */
+export function moduleTooLarge(maxBytes: number): SignerError {
+  return new SignerError({
+    code: 'LIMIT_EXCEEDED',
+    message: `A compressed module unpacks to more than ${maxBytes} bytes`,
+    hint: 'No real module is that large: do not trust this file.',
+    facts: { limit: maxBytes },
+  });
 }

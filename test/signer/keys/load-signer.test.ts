@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { inspect } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Secret } from '../../../src/shared/secret.ts';
-import { loadCertificates } from '../../../src/signer/keys/load-certificates.ts';
+import { loadCertificates } from '../../../src/signer/keys/load-signer.ts';
 import { loadSigner, type LoadSignerOptions } from '../../../src/signer/keys/load-signer.ts';
 import { passphraseFrom } from '../../../src/signer/keys/passphrase.ts';
 import { hashWarnings } from '../../../src/signer/keys/warnings.ts';

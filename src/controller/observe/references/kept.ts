@@ -4,7 +4,7 @@ import type { PullSecretContent } from '../../../registry/credentials/pull-secre
 import { Secret as Hidden } from '../../../shared/secret.ts';
 import { SignerError } from '../../../signer/model/errors.ts';
 import { certificateFingerprint, parseCertificates } from '../../../signer/cms/certificates.ts';
-import { decodeStored } from '../../../signer/keys/stored.ts';
+import { decodeStored } from '../../../signer/keys/reference.ts';
 import {
   configMaps,
   secrets,

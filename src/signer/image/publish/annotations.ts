@@ -33,11 +33,10 @@ export interface SigningClaims {
 export function claimsOf(run: SigningRun): SigningClaims {
   const { source, signer, hash, patterns, platforms, mode, identifierForm, existing } = run;
   const { repository, selector } = source;
-  const isLayout = repository.kind === 'layout';
   const name =
     'tag' in selector ? `${repository.name}:${selector.tag}` : `${repository.name}@${selector.digest}`;
   return {
-    baseName: isLayout ? null : name,
+    baseName: repository.kind === 'layout' ? null : name,
     certificateFingerprint: signer.fingerprint,
     hash,
     optionsDigest: digestOptions({

@@ -74,7 +74,7 @@ function tooLarge(path: string, what: string, limit: number): RegistryError {
   return new RegistryError({
     code: 'LIMIT_EXCEEDED',
     message: `/${path} has more than ${limit} ${what}`,
-    hint: 'No real modules.dep is like that: do not trust this image.',
+    hint: 'A genuine modules.dep does not look like that: do not trust this image.',
     facts: { path, limit },
   });
 }

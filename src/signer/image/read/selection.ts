@@ -111,7 +111,7 @@ function matchExact(path: string, overlay: Overlay): SelectedFile[] {
   if (files.length === 0 && other !== undefined) {
     throw new SignerError({
       code: 'NOT_A_MODULE',
-      message: `${path} is no regular file in the image, but a ${other.type}`,
+      message: `${path} is not a regular file in the image, but a ${other.type}`,
       facts: { path, type: other.type },
     });
   }
