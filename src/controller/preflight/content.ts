@@ -3,7 +3,7 @@ import type { FoundModule } from '../observe/images/find-module.ts';
 import { findCertificate, findCredentials } from '../image-pipeline/inputs.ts';
 import type { PipelineRequest } from '../image-pipeline/request.ts';
 import { nonEmpty } from '../../api/schema/resource.ts';
-import type { PreflightServices } from './services.ts';
+import type { PreflightContext } from './context.ts';
 import { failed, succeeded, type Verification } from './verification.ts';
 
 /**
@@ -11,7 +11,7 @@ import { failed, succeeded, type Verification } from './verification.ts';
  * kernel, and is signed where it is to be. @throws PipelineError, RegistryError, SignerError, ApiError
  */
 export async function verifyContent(
-  services: PreflightServices,
+  services: PreflightContext,
   request: PipelineRequest,
   { digest, signal }: { readonly digest: string; readonly signal: AbortSignal },
 ): Promise<Verification> {

@@ -9,7 +9,7 @@ import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { PreflightOcpReconciler } from './ocp-reconcile.ts';
 import { PreflightReconciler } from './reconcile.ts';
-import type { PreflightServices } from './services.ts';
+import type { PreflightContext } from './context.ts';
 
 /** Validations looked at at a time: one may have to read many images. */
 const maxConcurrent = 4;
@@ -21,13 +21,13 @@ export interface PreflightOptions extends Pick<ControllerOptions, 'backoff'> {
 
 /** The controllers of PreflightValidation and PreflightValidationOCP. The caches in `services` must run, too. */
 export function createPreflightControllers(
-  services: PreflightServices,
+  services: PreflightContext,
   options: PreflightOptions = {},
 ): Controller[] {
   return [validationController(services, options), ocpController(services, options)];
 }
 
-function validationController(services: PreflightServices, options: PreflightOptions): Controller {
+function validationController(services: PreflightContext, options: PreflightOptions): Controller {
   const { caches, preflights, references, log } = services;
   const { validations } = preflights;
   const reconciler = new PreflightReconciler(services);
@@ -63,7 +63,7 @@ function validationController(services: PreflightServices, options: PreflightOpt
   return controller;
 }
 
-function ocpController(services: PreflightServices, options: PreflightOptions): Controller {
+function ocpController(services: PreflightContext, options: PreflightOptions): Controller {
   const { validations, validationsOcp } = services.preflights;
   const reconciler = new PreflightOcpReconciler(services);
   const name = 'preflightvalidationocp';

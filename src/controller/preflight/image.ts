@@ -6,8 +6,9 @@ import { groupByImage, type ImageGroup, wantedKernels } from '../module/wanted-k
 import { builderOf, moduleAnnotations } from '../module/kernel-result.ts';
 import { ownerOf, type NamedModule } from '../module/named-module.ts';
 import { distinct, selectNodes } from '../module/node-groups.ts';
-import { architecturesFor } from './architectures.ts';
-import type { PreflightServices } from './services.ts';
+import type { NodeFacts } from '../observe/cluster/projections.ts';
+import { selects } from '../observe/cluster/resources.ts';
+import type { PreflightContext } from './context.ts';
 import type { PreflightTask } from './task.ts';
 
 /** A Module that has something to load for the kernel. */
@@ -32,7 +33,7 @@ export interface PreflightImage extends ImageGroup {
  * shared is worked on once.
  */
 export function imageOf(
-  { caches }: PreflightServices,
+  { caches }: PreflightContext,
   { module, target, task, tasks }: ModuleQuery,
 ): PreflightImage {
   const nodes = caches.nodes.list();
@@ -81,7 +82,7 @@ export function requestOf(
 }
 
 /** The same services, which know the Driver Toolkit images that validations name. */
-export function withDriverToolkit(services: PreflightServices, { tasks }: ModuleQuery): PreflightServices {
+export function withDriverToolkit(services: PreflightContext, { tasks }: ModuleQuery): PreflightContext {
   const named = tasks.flatMap(({ kernel, driverToolkit }) =>
     driverToolkit === undefined ? [] : [[kernel.release, driverToolkit] as const],
   );
@@ -101,4 +102,32 @@ export function earlierState(earlier: VerifiedModule | undefined): EarlierState 
     inputs,
     unsignedDigest,
   };
+}
+
+/** What kernels' releases end in, as GOARCH names it. */
+const endings: Readonly<Record<string, string>> = {
+  x86_64: 'amd64',
+  amd64: 'amd64',
+  aarch64: 'arm64',
+  arm64: 'arm64',
+  ppc64le: 'ppc64le',
+  s390x: 's390x',
+};
+
+/**
+ * The architectures that a kernel would run on, as GOARCH names them: what its release ends in, else those of the
+ * nodes that the Module selects, else those of all nodes.
+ */
+export function architecturesFor(
+  release: string,
+  selector: Readonly<Record<string, string>>,
+  nodes: readonly NodeFacts[],
+): readonly string[] {
+  const stated = endings[release.replace(/\+$/, '').split(/[.-]/).at(-1) ?? ''];
+  if (stated !== undefined) return [stated];
+  const selected = nodes.filter(({ labels }) => selects(selector, labels));
+  const architectures = (selected.length > 0 ? selected : nodes)
+    .map(({ architecture }) => architecture)
+    .filter((architecture) => architecture !== '');
+  return architectures.length === 0 ? ['amd64'] : [...new Set(architectures)].toSorted();
 }

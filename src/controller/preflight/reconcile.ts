@@ -1,26 +1,27 @@
-import type { PreflightStatus, PreflightValidation, VerifiedModule } from '../../api/preflight-validation.ts';
+import type { PreflightStatus, VerifiedModule } from '../../api/preflight-validation.ts';
 import type { CachedPreflight } from '../observe/cluster/preflights.ts';
 import { preflightValidations } from '../observe/cluster/resources.ts';
-import type { Finding } from '../module/conditions.ts';
 import { referencesOf } from '../module/wanted-kernels.ts';
 import { type ReconcileResult, soonest } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
-import { collectJobs } from './garbage.ts';
-import { recheckIntervalOf, type PreflightServices } from './services.ts';
-import { findingsOf, findingsOfProblem, moduleEntry, preflightStatusOf } from './status.ts';
-import { isKernelRelease, taskFor, tasksOf, type PreflightTask } from './task.ts';
+import { kernelLabelValue } from '../../builder/labels.ts';
+import type { Kernel } from '../../builder/kernel.ts';
+import { inParallel } from '../../shared/parallel.ts';
+import { deleteJobs, findJobGarbage } from '../module/job-garbage.ts';
+import { decideValidation, type PreflightReport, type ValidationAction } from './decide.ts';
+import type { ModuleQuery } from './image.ts';
+import { recheckIntervalOf, type PreflightContext } from './context.ts';
+import { findingsOf, moduleEntry, preflightStatusOf } from './status.ts';
+import { tasksOf, type PreflightTask } from './task.ts';
 import type { Verification } from './verification.ts';
 import { verifyModule, type ModuleVerification } from './verify-module.ts';
 import { wantedModules, type WantedModule } from './wanted.ts';
 
 type Result = ModuleVerification & { readonly wanted: WantedModule };
 
-/** What is written of a look at all Modules. */
-interface Report {
-  readonly modules: readonly VerifiedModule[];
-  readonly findings: readonly Finding[];
-}
+/** Modules looked at together: most of the work is waiting for registries. */
+const maxConcurrentModules = 64;
 
 const notYet: Verification = {
   status: 'InProgress',
@@ -30,39 +31,30 @@ const notYet: Verification = {
 
 /** Finds out for PreflightValidations whether all Modules would be ready. */
 export class PreflightReconciler {
-  readonly #services: PreflightServices;
+  readonly #context: PreflightContext;
 
-  constructor(services: PreflightServices) {
-    this.#services = services;
+  constructor(context: PreflightContext) {
+    this.#context = context;
   }
 
+  /** @throws ApiError */
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
-    const { preflights, references } = this.#services;
+    const { preflights, references } = this.#context;
     const cached = preflights.validations.get(key);
-    const task = cached && taskOf(cached, preflights.validations.list());
-    if (cached === undefined || task === undefined || task.leader.key.name !== key.name) {
-      references.use({ name: key.name }, []);
-    }
-    if (cached === undefined || cached.metadata.deletionTimestamp !== undefined) return {};
-    const { object, problem = '' } = cached;
-    if (object === undefined)
-      return this.#reportProblem(cached, 'InvalidPreflightValidation', problem, signal);
-    if (task === undefined) {
-      const kernel = JSON.stringify(object.spec.kernelVersion.slice(0, 100));
-      const message = `${kernel} is not what uname -r prints: up to 64 letters, digits and . _ + ~ -`;
-      return this.#reportProblem(cached, 'InvalidKernelVersion', message, signal);
-    }
-    if (task.leader.key.name !== key.name) return this.#follow(cached, task, signal);
-    return this.#verify(cached, object, task, signal);
+    const action = decideValidation(cached, preflights.validations.list());
+    if (action.type !== 'verify') references.use({ name: key.name }, []);
+    if (cached === undefined || action.type === 'forget') return {};
+    if (action.type === 'verify') return this.#verify(cached, action, signal);
+    await this.#write(cached, action.report, signal);
+    return {};
   }
 
   async #verify(
     cached: CachedPreflight,
-    validation: PreflightValidation,
-    task: PreflightTask,
+    { validation, task }: Extract<ValidationAction, { type: 'verify' }>,
     signal: AbortSignal,
   ): Promise<ReconcileResult> {
-    const { caches, preflights, references } = this.#services;
+    const { caches, preflights, references } = this.#context;
     const { kernel } = task;
     const tasks = tasksOf(preflights.validations.list());
     const wanted = wantedModules(caches.modules.list(), kernel);
@@ -71,19 +63,7 @@ export class PreflightReconciler {
     const earlier = isNews ? [] : (validation.status?.modules ?? []);
     // Looking into many images takes its time.
     if (isNews) await this.#write(cached, this.#report(task, wanted.map(unverified), earlier), signal);
-    const results = await Promise.all(
-      wanted.map(async (one): Promise<Result> => {
-        if (one.verdict !== undefined) return { wanted: one, verification: one.verdict, jobs: [] };
-        const query = {
-          module: one.module,
-          target: one.target,
-          task,
-          tasks,
-          earlier: findEntry(earlier, one),
-        };
-        return { wanted: one, ...(await verifyModule(this.#services, query, signal)) };
-      }),
-    );
+    const results = await this.#lookAt(wanted, { task, tasks, earlier }, signal);
     this.#logErrors(results);
     const isPersisted = await this.#write(cached, this.#report(task, results, earlier), signal);
     const work = results.map((result) => ({
@@ -91,27 +71,40 @@ export class PreflightReconciler {
       jobs: result.jobs,
       settled: isPersisted && result.verification.status === 'Success',
     }));
-    const nextGarbage = await collectJobs(this.#services, { kernel, work }, signal);
+    const nextGarbage = await collectJobs(this.#context, { kernel, work }, signal);
     const open = results.filter(({ verification }) => verification.status !== 'Success');
-    const recheck = open.length === 0 ? undefined : recheckIntervalOf(this.#services);
+    const recheck = open.length === 0 ? undefined : recheckIntervalOf(this.#context);
     return {
       requeueAfter: soonest([nextGarbage, recheck, ...open.map((one) => one.verification.requeueAfter)]),
     };
   }
 
-  /** Another validation asks about the same kernel, and does the work. */
-  async #follow(cached: CachedPreflight, task: PreflightTask, signal: AbortSignal): Promise<ReconcileResult> {
-    const { object } = task.leader;
-    const isCurrent = object?.status?.observedGeneration === object?.metadata.generation;
-    const modules = (isCurrent ? object?.status?.modules : undefined) ?? [];
-    const message = `PreflightValidation ${task.leader.key.name} asks about the same kernel; its result is waited for`;
-    const waiting: Finding = { type: 'Ready', status: 'False', reason: 'Verifying', message };
-    const findings = isCurrent ? findingsOf(task.kernel.release, modules) : [waiting];
-    await this.#write(cached, { modules, findings }, signal);
-    return {};
+  async #lookAt(
+    wanted: readonly WantedModule[],
+    question: Pick<ModuleQuery, 'task' | 'tasks'> & { readonly earlier: readonly VerifiedModule[] },
+    signal: AbortSignal,
+  ): Promise<Result[]> {
+    const { task, tasks, earlier } = question;
+    const results: Result[] = [];
+    const look = async (one: WantedModule, index: number, either: AbortSignal): Promise<void> => {
+      if (one.verdict !== undefined) {
+        results[index] = { wanted: one, verification: one.verdict, jobs: [] };
+        return;
+      }
+      const { module, target } = one;
+      const query = { module, target, task, tasks, earlier: findEntry(earlier, one) };
+      results[index] = { wanted: one, ...(await verifyModule(this.#context, query, either)) };
+    };
+    const looks = wanted.map((one, index) => (either: AbortSignal) => look(one, index, either));
+    await inParallel(looks, { concurrency: maxConcurrentModules, signal });
+    return results;
   }
 
-  #report(task: PreflightTask, results: readonly Result[], earlier: readonly VerifiedModule[]): Report {
+  #report(
+    task: PreflightTask,
+    results: readonly Result[],
+    earlier: readonly VerifiedModule[],
+  ): PreflightReport {
     const now = this.#now();
     const modules = results.map(({ wanted, verification }) =>
       moduleEntry({ module: wanted.name, verification }, { earlier: findEntry(earlier, wanted), now }),
@@ -119,18 +112,8 @@ export class PreflightReconciler {
     return { modules, findings: findingsOf(task.kernel.release, modules) };
   }
 
-  async #reportProblem(
-    cached: CachedPreflight,
-    reason: string,
-    message: string,
-    signal: AbortSignal,
-  ): Promise<ReconcileResult> {
-    await this.#write(cached, { modules: [], findings: findingsOfProblem(reason, message) }, signal);
-    return {};
-  }
-
   /** @returns whether the API server had this status already */
-  async #write(cached: CachedPreflight, report: Report, signal: AbortSignal): Promise<boolean> {
+  async #write(cached: CachedPreflight, report: PreflightReport, signal: AbortSignal): Promise<boolean> {
     const { metadata, object } = cached;
     const status: PreflightStatus = preflightStatusOf({
       ...report,
@@ -141,7 +124,7 @@ export class PreflightReconciler {
     if (isSameValue(status, object?.status)) return true;
     const applied = { metadata: { name: metadata.name }, status };
     const options = { subresource: 'status', force: true, signal };
-    await this.#services.client.apply(preflightValidations, applied, options);
+    await this.#context.client.apply(preflightValidations, applied, options);
     return false;
   }
 
@@ -149,7 +132,7 @@ export class PreflightReconciler {
     for (const { wanted, verification } of results) {
       if (verification.error === undefined) continue;
       const { namespace, name } = wanted.name;
-      this.#services.log.warn('module could not be verified', {
+      this.#context.log.warn('module could not be verified', {
         namespace,
         module: name,
         error: verification.error,
@@ -158,17 +141,9 @@ export class PreflightReconciler {
   }
 
   #now(): string {
-    const { now = Date.now } = this.#services;
+    const { now = Date.now } = this.#context;
     return new Date(now()).toISOString();
   }
-}
-
-function taskOf(
-  { object }: CachedPreflight,
-  validations: readonly CachedPreflight[],
-): PreflightTask | undefined {
-  const release = object?.spec.kernelVersion;
-  return release !== undefined && isKernelRelease(release) ? taskFor(release, validations) : undefined;
 }
 
 function unverified(wanted: WantedModule): Result {
@@ -184,4 +159,40 @@ function findEntry(
 
 function referencesOfWanted(wanted: WantedModule): ReturnType<typeof referencesOf> {
   return wanted.verdict === undefined ? referencesOf(wanted.name.namespace, [wanted]) : [];
+}
+
+/** What is known of a Module's Jobs for the kernel. */
+interface PreflightWork {
+  /** Of the Module. */
+  readonly uid: string;
+  /** Jobs of the present inputs; undefined: not known, or the Module controller's. */
+  readonly jobs: readonly string[] | undefined;
+  /** The Module was verified, and that has been persisted. */
+  readonly settled: boolean;
+}
+
+/**
+ * Deletes the Jobs that are no longer needed, of Modules that no node with the kernel has: the Module controller does
+ * so for others. @returns milliseconds until the next one can go
+ */
+async function collectJobs(
+  { client, caches, settings, now = Date.now }: PreflightContext,
+  { kernel, work }: { readonly kernel: Kernel; readonly work: readonly PreflightWork[] },
+  signal: AbortSignal,
+): Promise<number | undefined> {
+  const label = kernelLabelValue(kernel);
+  const pauses: number[] = [];
+  for (const { uid, jobs, settled } of work) {
+    if (jobs === undefined) continue;
+    const owned = caches.jobs.byIndex('owner', uid).filter((job) => job.kernel === label);
+    const { garbage, nextAfter } = findJobGarbage({
+      owned,
+      work: [{ kernel, jobs, settled }],
+      gcDelay: settings.gcDelay,
+      now: now(),
+    });
+    await deleteJobs(client, garbage, signal);
+    if (nextAfter !== undefined) pauses.push(nextAfter);
+  }
+  return soonest(pauses);
 }

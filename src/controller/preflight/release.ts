@@ -1,10 +1,25 @@
 import * as z from 'zod';
+import { KmmError } from '../../shared/errors.ts';
 import { parseJson } from '../../shared/json.ts';
 import { driverToolkitTable } from '../../builder/driver-toolkit.ts';
 import type { ImageAccess } from '../observe/images/access.ts';
-import { architecturesFor } from './architectures.ts';
-import { PreflightError } from './errors.ts';
-import type { PreflightServices } from './services.ts';
+import { architecturesFor } from './image.ts';
+import type { PreflightContext } from './context.ts';
+
+/** Why a release cannot be checked. */
+export type PreflightErrorCode =
+  /** The image holds no list of a release's images, or the list has no Driver Toolkit. */
+  | 'NOT_A_RELEASE'
+  /** The Driver Toolkit image does not say which kernels it is for. */
+  | 'NOT_A_DRIVER_TOOLKIT'
+  /** The release has no kernel of the kind that is asked for. */
+  | 'KERNEL_MISSING'
+  | 'PULL_SECRET_MISSING';
+
+/** What a PreflightValidationOCP names does not say which kernel is to be checked. */
+export class PreflightError extends KmmError<PreflightErrorCode> {
+  override readonly name = 'PreflightError';
+}
 
 /** The kernel of an OpenShift release, and the image with what it takes to build for it. */
 export interface Release {
@@ -33,7 +48,7 @@ const toolkitReleaseSchema = z.object({
  * @throws PreflightError, RegistryError, ReferencedObjectError, ApiError
  */
 export async function readRelease(
-  services: PreflightServices,
+  services: PreflightContext,
   { releaseImage, useRTKernel }: ReleaseQuery,
   signal: AbortSignal,
 ): Promise<Release> {
@@ -69,7 +84,7 @@ export async function readRelease(
   });
 }
 
-async function accessOf({ references, releasePullSecret: key }: PreflightServices): Promise<ImageAccess> {
+async function accessOf({ references, releasePullSecret: key }: PreflightContext): Promise<ImageAccess> {
   if (key === undefined) return { tls: {}, pullSecrets: [] };
   const content = await references.pullSecret(key);
   if (content !== undefined) return { tls: {}, pullSecrets: [content] };

@@ -16,7 +16,7 @@ import {
   type ModuleQuery,
   type PreflightImage,
 } from './image.ts';
-import type { PreflightServices } from './services.ts';
+import type { PreflightContext } from './context.ts';
 import type { PreflightTask } from './task.ts';
 import { failed, verificationOf, type Verification } from './verification.ts';
 
@@ -28,7 +28,7 @@ export interface ModuleVerification {
 
 /** Finds out whether a Module would be ready. Never throws: what goes wrong is the Module's own affair. */
 export async function verifyModule(
-  services: PreflightServices,
+  services: PreflightContext,
   query: ModuleQuery,
   signal: AbortSignal,
 ): Promise<ModuleVerification> {
@@ -80,7 +80,7 @@ function askedOf({ module, task }: ModuleQuery): string {
 
 /** Whether a Module was verified and its image has not changed since. A registry that fails changes nothing. */
 async function isStillVerified(
-  services: PreflightServices,
+  services: PreflightContext,
   {
     request,
     earlier,

@@ -6,7 +6,7 @@ import type { NamespacedKey } from '../observe/references/reference.ts';
 import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 
 /** What the preflight controllers work with. */
-export interface PreflightServices extends PipelineServices {
+export interface PreflightContext extends PipelineServices {
   readonly caches: ClusterCaches;
   readonly preflights: PreflightCaches;
   readonly references: ReferenceCache;
@@ -20,6 +20,6 @@ export interface PreflightServices extends PipelineServices {
 const minute = 60_000;
 
 /** Milliseconds after which what is not verified is looked at again. */
-export function recheckIntervalOf({ recheckInterval = minute }: PreflightServices): number {
+export function recheckIntervalOf({ recheckInterval = minute }: PreflightContext): number {
   return recheckInterval;
 }

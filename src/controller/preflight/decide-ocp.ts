@@ -1,0 +1,128 @@
+import type { PreflightStatus } from '../../api/preflight-validation.ts';
+import { nonEmpty } from '../../api/schema/resource.ts';
+import { shortHash } from '../../builder/names.ts';
+import type { CachedPreflight, CachedPreflightOcp } from '../observe/cluster/preflights.ts';
+import type { Finding } from '../module/conditions.ts';
+import type { Release, ReleaseQuery } from './release.ts';
+import { findingsOfProblem } from './status.ts';
+import { preflightAnnotations } from './task.ts';
+
+/** What a PreflightValidationOCP wants verified. */
+export interface WantedKernel {
+  readonly kernel: string;
+  readonly driverToolkit: string | undefined;
+  readonly push: boolean;
+}
+
+/** What the status of a PreflightValidationOCP says. */
+export interface OcpReport {
+  readonly findings: readonly Finding[];
+  /** The results of the PreflightValidation. */
+  readonly results?: Pick<PreflightStatus, 'modules' | 'crStatuses'>;
+}
+
+/** What is to be done for a PreflightValidationOCP. */
+export type OcpAction =
+  /** It is gone, or is going; the validation that it owns is garbage collected. */
+  | { readonly type: 'forget' }
+  | { readonly type: 'report'; readonly report: OcpReport }
+  /** The kernel is not known yet. The report is written first, unless it has been written for this generation. */
+  | { readonly type: 'read-release'; readonly release: ReleaseQuery; readonly report?: OcpReport | undefined }
+  /** The PreflightValidation that does the work is missing, or asks for something else. */
+  | {
+      readonly type: 'create' | 'update';
+      readonly wanted: WantedKernel;
+      /** The mark that shows for what the PreflightValidation was made. */
+      readonly mark: string;
+      readonly report: OcpReport;
+    };
+
+/**
+ * Decides what is to be done for a PreflightValidationOCP, given the PreflightValidation of its name and, if it was
+ * just read, its release.
+ */
+export function decideOcp(
+  cached: CachedPreflightOcp | undefined,
+  validation: CachedPreflight | undefined,
+  release?: Release,
+): OcpAction {
+  if (cached === undefined || cached.metadata.deletionTimestamp !== undefined) return { type: 'forget' };
+  const { object, problem = '', metadata } = cached;
+  if (object === undefined) return reportProblem('InvalidPreflightValidationOCP', problem);
+  if (validation !== undefined && !isOwned(validation, cached)) {
+    const message = `A PreflightValidation named ${metadata.name} exists that does not belong to this one. Rename one of them.`;
+    return reportProblem('NameTaken', message);
+  }
+  const wanted = wantedKernel(cached, validation, release);
+  if (wanted === undefined) {
+    const { releaseImage = '', useRTKernel = false } = object.spec;
+    const isNew = object.status?.observedGeneration !== metadata.generation;
+    const report = isNew ? reportWaiting('ReadingRelease', `${releaseImage} is being read`) : undefined;
+    return { type: 'read-release', release: { releaseImage, useRTKernel }, report };
+  }
+  const verifying = reportWaiting('Verifying', `Modules are being verified for kernel ${wanted.kernel}`);
+  const mark = markOf(cached, wanted);
+  if (!asksFor(validation, wanted, mark)) {
+    return { type: validation === undefined ? 'create' : 'update', wanted, mark, report: verifying };
+  }
+  return { type: 'report', report: reportOf(validation) ?? verifying };
+}
+
+/** The kernel that is asked about; undefined: the release has to be read. Releases are read once per generation. */
+function wantedKernel(
+  cached: CachedPreflightOcp,
+  validation: CachedPreflight | undefined,
+  release: Release | undefined,
+): WantedKernel | undefined {
+  const { kernelVersion, dtkImage, pushBuiltImage: push = false } = cached.object?.spec ?? {};
+  if (kernelVersion !== undefined) return { kernel: kernelVersion, driverToolkit: nonEmpty(dtkImage), push };
+  if (release !== undefined) return { ...release, push };
+  const kernel = validation?.object?.spec.kernelVersion;
+  if (kernel === undefined) return undefined;
+  const annotations = validation?.metadata.annotations;
+  const known = { kernel, driverToolkit: annotations?.[preflightAnnotations.driverToolkit], push };
+  return annotations?.[preflightAnnotations.madeFor] === markOf(cached, known) ? known : undefined;
+}
+
+function isOwned({ metadata }: CachedPreflight, owner: CachedPreflightOcp): boolean {
+  return metadata.ownerReferences?.some(({ uid }) => uid === owner.metadata.uid) ?? false;
+}
+
+function asksFor(validation: CachedPreflight | undefined, wanted: WantedKernel, mark: string): boolean {
+  const annotations = validation?.metadata.annotations;
+  const spec = validation?.object?.spec;
+  return (
+    spec?.kernelVersion === wanted.kernel &&
+    (spec.pushBuiltImage ?? false) === wanted.push &&
+    annotations?.[preflightAnnotations.driverToolkit] === wanted.driverToolkit &&
+    annotations?.[preflightAnnotations.madeFor] === mark
+  );
+}
+
+/** Equal for what one generation of one object led to. */
+function markOf({ metadata }: CachedPreflightOcp, { kernel, driverToolkit }: WantedKernel): string {
+  const { uid, generation } = metadata;
+  return shortHash({ uid, generation, kernel, driverToolkit });
+}
+
+/** What a PreflightValidation found out; undefined: nothing about what it asks now. */
+function reportOf(validation: CachedPreflight | undefined): OcpReport | undefined {
+  const status = validation?.object?.status;
+  if (status === undefined || status.observedGeneration !== validation?.metadata.generation) return undefined;
+  const { modules, crStatuses, conditions = [] } = status;
+  const findings = conditions.map(({ type, status: is, reason, message }) => ({
+    type,
+    status: is,
+    reason,
+    message,
+  }));
+  return { findings, results: { modules, crStatuses } };
+}
+
+function reportWaiting(reason: string, message: string): OcpReport {
+  return { findings: [{ type: 'Ready', status: 'False', reason, message }] };
+}
+
+function reportProblem(reason: string, message: string): OcpAction {
+  return { type: 'report', report: { findings: findingsOfProblem(reason, message) } };
+}
