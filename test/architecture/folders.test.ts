@@ -50,7 +50,6 @@ const folders = [
   'controller/module/loading',
   'controller/module/labels',
   'controller/module',
-  'controller/spoke/kernel-claim',
   'controller/spoke',
   'controller/hub/fleet',
   'controller/hub/images',

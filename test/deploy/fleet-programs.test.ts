@@ -9,7 +9,6 @@ import {
 } from '../../src/controller/observe/cluster/resources.ts';
 import { managedClusterModules, managedClusters, manifestWorks } from '../../src/controller/hub/fleet/resources.ts';
 import { leases } from '../../src/controller/runtime/leader/lease.ts';
-import { clusterClaims } from '../../src/controller/spoke/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../src/shared/temporary.ts';
@@ -22,6 +21,7 @@ import { namespaces } from '../support/namespaces.ts';
 import { freePort, type RunningProcess } from '../support/processes.ts';
 import { describeWith } from '../support/programs.ts';
 import { deployDirectory, run } from './manifests.ts';
+import { clusterClaims } from '../../src/controller/spoke/claim-publisher.ts';
 
 const waiting = { timeout: 40_000, interval: 50 };
 const webhooksName = 'kmm-operator-hub-validating-webhook-configuration';

@@ -1,13 +1,22 @@
 import type { Logger } from '../../shared/logger.ts';
 import type { NodeFacts } from '../observe/cluster/projections.ts';
 import type { CustomResource, Node } from '../observe/cluster/resources.ts';
-import { assignKernelClaims, kernelClaimName, kernelClaimNames } from './kernel-claim/kernel-claim.ts';
+import { kernelClaimName, kernelClaimNames, planKernelClaims } from './kernel-claim.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { Informer, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ReconcileResult } from '../runtime/controller.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import type { ControllerMetrics } from '../runtime/metrics.ts';
-import { clusterClaims } from './resources.ts';
+import type { Resource } from '../runtime/api/resource.ts';
+
+/** Open Cluster Management: a fact about a cluster, made there, which its hub gets to see. */
+export const clusterClaims: Resource<CustomResource> = {
+  group: 'cluster.open-cluster-management.io',
+  version: 'v1alpha1',
+  plural: 'clusterclaims',
+  kind: 'ClusterClaim',
+  namespaced: false,
+};
 
 /** What is kept of a ClusterClaim. */
 export interface ClaimFacts {
@@ -72,24 +81,15 @@ async function publish(
       return claim === undefined ? [] : [[name, claim.value] as const];
     }),
   );
-  const releases = nodes
-    .list()
-    .map(({ kernelRelease }) => kernelRelease)
-    .filter((release) => release !== '');
-  const desired = assignKernelClaims(releases, present);
-  if (desired.omitted.length > 0) {
-    log.warn('kernels are not published', {
-      count: desired.omitted.length,
-      kernels: desired.omitted.slice(0, 10),
-    });
+  const releases = nodes.list().map(({ kernelRelease }) => kernelRelease);
+  const { writes, deletes, omitted } = planKernelClaims(releases, present);
+  if (omitted.length > 0) {
+    log.warn('kernels are not published', { count: omitted.length, kernels: omitted.slice(0, 10) });
   }
-  for (const [name, value] of desired.claims) {
-    if (present.get(name) === value) continue;
+  for (const [name, value] of writes) {
     await client.apply(clusterClaims, { metadata: { name }, spec: { value } }, { force: true, signal });
   }
-  for (const name of present.keys()) {
-    if (!desired.claims.has(name)) await remove(client, name, signal);
-  }
+  for (const name of deletes) await remove(client, name, signal);
   return {};
 }
 

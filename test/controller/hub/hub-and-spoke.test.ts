@@ -20,7 +20,6 @@ import { loadConfig } from '../../../src/controller/runtime/api/connection.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { leases } from '../../../src/controller/runtime/leader/lease.ts';
-import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
 import { silentLogger } from '../../../src/shared/logger.ts';
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
 import type { ApiServer } from '../../support/api-server.ts';
@@ -30,6 +29,7 @@ import { namespaces } from '../../support/namespaces.ts';
 import { describeWith } from '../../support/programs.ts';
 import { createNode } from '../module/cluster-objects.ts';
 import { hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
+import { clusterClaims } from '../../../src/controller/spoke/claim-publisher.ts';
 
 const kernel = '6.1.0-13-amd64';
 const name = 'driver';

@@ -1,8 +1,12 @@
+import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { createConnection, loadConfig } from '../../../src/controller/runtime/api/connection.ts';
+import { managedClusters } from '../../../src/controller/hub/fleet/resources.ts';
+import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
+import { reconciles } from '../runtime/counting-client.ts';
 import { createLoadFleet, type LoadFleet } from './load-fleet.ts';
 
 const waiting = { timeout: 100_000, interval: 200 };
@@ -11,6 +15,8 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
   let fleet: LoadFleet;
   /** Writes of the operator, by method and resource. */
   const writes = new Map<string, number>();
+  const registry = new Registry();
+  const controller = 'managed-cluster-module';
   let stop: () => Promise<void>;
   beforeAll(async () => {
     fleet = await createLoadFleet({ clusters: 80, modules: 10, kernels: 4, drivers: 8, groups: 2 });
@@ -26,7 +32,11 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
       fieldManager: 'kmm-operator',
       userAgent: 'kmm-sign-tests',
     });
-    stop = await fleet.world.startControllers({ client, queue: { maxConcurrentJobs: 5 } });
+    stop = await fleet.world.startControllers({
+      client,
+      queue: { maxConcurrentJobs: 5 },
+      metrics: createRuntimeMetrics(registry),
+    });
   }, 120_000);
   afterAll(async () => {
     await stop?.();
@@ -51,10 +61,19 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
 
   it('writes nothing at rest, though agents go on telling', async () => {
     await vi.waitFor(async () => expect(await fleet.world.jobs.jobs('kmm-hub')).toEqual([]), waiting);
-    const before = total();
+    await idle();
+    const [before, reconciled] = [total(), await reconciles(registry, controller)];
     await fleet.world.publish('cluster-0', ['6.0.0-generic']);
+    const labels = { seen: 'again' };
+    await fleet.world.client.patch(managedClusters, { name: 'cluster-0' }, { metadata: { labels } });
+    // Five of the ten modules select the cluster; each of them is worked on again.
+    await vi.waitFor(
+      async () => expect(await reconciles(registry, controller)).toBeGreaterThanOrEqual(reconciled + 5),
+      waiting,
+    );
+    await idle();
     expect(total()).toBe(before);
-  });
+  }, 120_000);
 
   it('makes the images of a new kernel only, and one write for each ManifestWork, when all kernels change', async () => {
     const [jobs, works] = [fleet.jobs().length, writesOf('manifestworks')];
@@ -66,6 +85,18 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     expect(fleet.tagged()).toEqual([]);
   }, 120_000);
 
+  /** Waits until nothing is being reconciled, or waits to be. */
+  function idle(): Promise<void> {
+    return vi.waitFor(async () => {
+      expect(await metric('workqueue_depth')).toBe(0);
+      expect(await metric('controller_runtime_active_workers')).toBe(0);
+    }, waiting);
+  }
+  async function metric(name: string): Promise<number> {
+    const { values } = (await registry.getSingleMetric(name)?.get()) ?? { values: [] };
+    if (values.length === 0) throw new Error(`there are no values of ${name}`);
+    return values.reduce((sum, { value }) => sum + value, 0);
+  }
   function writesOf(resource: string, method = 'PATCH'): number {
     return writes.get(`${method} ${resource}`) ?? 0;
   }

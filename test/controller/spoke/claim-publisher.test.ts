@@ -1,17 +1,20 @@
-import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import { projectNode } from '../../../src/controller/observe/cluster/projections.ts';
-import { nodes } from '../../../src/controller/observe/cluster/resources.ts';
-import {
-  kernelClaimName,
-  kernelClaimNames,
-} from '../../../src/controller/spoke/kernel-claim/kernel-claim.ts';
+import { Registry } from 'prom-client';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
+import { projectNode, type NodeFacts } from '../../../src/controller/observe/cluster/projections.ts';
+import { nodes, type Node } from '../../../src/controller/observe/cluster/resources.ts';
+import { kernelClaimName, kernelClaimNames } from '../../../src/controller/spoke/kernel-claim.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
 import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
-import { createClaimCache, createClaimPublisher } from '../../../src/controller/spoke/claim-publisher.ts';
-import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
+import {
+  createClaimCache,
+  createClaimPublisher,
+  clusterClaims,
+} from '../../../src/controller/spoke/claim-publisher.ts';
 import { silentLogger } from '../../../src/shared/logger.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
+import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
+import { countingClient, reconciles, type CountingClient } from '../runtime/counting-client.ts';
 import { installHubResources } from '../../support/hub/crds.ts';
 import { describeWith } from '../../support/programs.ts';
 
@@ -20,16 +23,22 @@ function long(index: number): string {
   return `6.1.0-${String(index).padStart(2, '0')}-${'x'.repeat(50)}`;
 }
 
+const controller = 'kernel-claims';
 const eventually = { timeout: 30_000, interval: 100 };
 
 describeWith([...apiServerPrograms, 'ocm-work'], 'an operator in spoke mode', () => {
   let server: ApiServer;
   let client: ApiClient;
+  /** The publisher's own. */
+  let counting: CountingClient;
+  let registry: Registry;
+  let cache: Informer<Node, NodeFacts>;
   let stop: AbortController;
   let running: Promise<unknown>;
   beforeAll(async () => {
     server = await startApiServer();
     client = await server.client();
+    counting = await countingClient(server.kubeconfig);
     await installHubResources(client);
   }, 120_000);
   afterAll(async () => server?.[Symbol.asyncDispose]());
@@ -44,9 +53,16 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'an operator in spoke mode', ()
   function start(): void {
     stop = new AbortController();
     const { signal } = stop;
-    const cache = new Informer({ client, resource: nodes, project: projectNode });
+    cache = new Informer({ client, resource: nodes, project: projectNode });
     const claims = createClaimCache(client, silentLogger);
-    const publisher = createClaimPublisher({ client, nodes: cache, claims, log: silentLogger });
+    registry = new Registry();
+    const publisher = createClaimPublisher({
+      client: counting.client,
+      nodes: cache,
+      claims,
+      log: silentLogger,
+      metrics: createRuntimeMetrics(registry).controller(controller, 1),
+    });
     running = Promise.all([cache.run(signal), claims.run(signal), publisher.run({ signal })]);
   }
 
@@ -129,12 +145,28 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'an operator in spoke mode', ()
   it('writes nothing while nothing changes', async () => {
     const name = await addNode('6.1.0-9');
     await expect.poll(published, eventually).toBe('6.1.0-9');
-    const before = await client.get(clusterClaims, { name: kernelClaimName });
+    await rest();
+    const [written, reconciled] = [counting.writes.length, await reconciles(registry, controller)];
     await client.patch(nodes, { name }, { metadata: { labels: { seen: 'again' } } });
-    await addNode('6.1.0-9');
+    const other = await addNode('6.1.0-9');
+    await expect.poll(() => cache.get({ name: other })?.kernelRelease, eventually).toBe('6.1.0-9');
+    await expect.poll(() => reconciles(registry, controller), eventually).toBeGreaterThan(reconciled);
+    await rest();
+    expect(counting.writes.slice(written)).toEqual([]);
+
     await addNode('6.1.0-10');
     await expect.poll(published, eventually).toBe('6.1.0-10\n6.1.0-9');
-    const after = await client.get(clusterClaims, { name: kernelClaimName });
-    expect(after.metadata.generation).toBe((before.metadata.generation ?? 0) + 1);
+    await rest();
+    expect(counting.writes.slice(written)).toHaveLength(1);
   });
+
+  /** Waits until the publisher has worked off what it knows of. */
+  function rest(): Promise<void> {
+    return vi.waitFor(async () => {
+      for (const metric of ['workqueue_depth', 'controller_runtime_active_workers']) {
+        const { values = [] } = (await registry.getSingleMetric(metric)?.get()) ?? {};
+        expect(values.map(({ value }) => value)).toEqual([0]);
+      }
+    }, eventually);
+  }
 });

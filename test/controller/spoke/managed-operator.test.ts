@@ -6,7 +6,6 @@ import { parsePreflightValidation } from '../../../src/api/preflight-validation.
 import { jobs, modules, preflightValidations } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
-import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
@@ -15,6 +14,7 @@ import { freePort, type RunningProcess } from '../../support/processes.ts';
 import { describeWith } from '../../support/programs.ts';
 import { createNode, setNodeInfo } from '../module/cluster-objects.ts';
 import { logged, logOf, startOperator } from '../operator/start-operator.ts';
+import { clusterClaims } from '../../../src/controller/spoke/claim-publisher.ts';
 
 const namespace = 'default';
 const kernel = '6.1.0-13-amd64';

@@ -1,10 +1,10 @@
-import { clusterClaims } from '../../../src/controller/spoke/resources.ts';
 import type { CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
 import { managedClusters } from '../../../src/controller/hub/fleet/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
 import { Controller } from '../../../src/controller/runtime/controller.ts';
 import { silentLogger } from '../../../src/shared/logger.ts';
+import { clusterClaims } from '../../../src/controller/spoke/claim-publisher.ts';
 
 /** Claims that Open Cluster Management passes on by default. */
 const maxClaims = 20;

@@ -2,7 +2,7 @@ import type { ClusterStatus } from '../../../api/managed-cluster-module.ts';
 import { KmmError } from '../../../shared/errors.ts';
 import type { ModuleTarget } from '../../../builder/target.ts';
 import { describe, reasonOf, type ImageResult } from '../../module/kernel-result.ts';
-import type { PublishedKernels } from '../../spoke/kernel-claim/kernel-claim.ts';
+import type { PublishedKernels } from '../../spoke/kernel-claim.ts';
 import type { KernelTarget } from '../images/targets.ts';
 import type { KernelImage } from '../work/trimmed-module.ts';
 

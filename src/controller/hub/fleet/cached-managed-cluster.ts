@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { type CustomResource, selects } from '../../observe/cluster/resources.ts';
-import { readKernelClaims, type PublishedKernels } from '../../spoke/kernel-claim/kernel-claim.ts';
+import { readKernelClaims, type PublishedKernels } from '../../spoke/kernel-claim.ts';
 import type { CacheEvent } from '../../runtime/cache/informer.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
 import type { CachedManagedClusterModule } from './cached-managed-cluster-module.ts';

@@ -77,6 +77,35 @@ export function assignKernelClaims(
   return { claims: claimsOf(placed.bins), omitted: [...invalid, ...placed.omitted] };
 }
 
+/** What is to be done so that a cluster has the claims that it should have. */
+export interface KernelClaimPlan {
+  /** Claims to be written, before others are deleted. */
+  readonly writes: readonly (readonly [name: string, value: string])[];
+  readonly deletes: readonly string[];
+  /** As `KernelClaims` has them. */
+  readonly omitted: readonly string[];
+}
+
+/**
+ * Compares the claims of a cluster with those that it should have.
+ * @param releases of its nodes; empty where a node has not reported any
+ * @param current values of kernel claims by name
+ */
+export function planKernelClaims(
+  releases: readonly string[],
+  current: ReadonlyMap<string, string>,
+): KernelClaimPlan {
+  const { claims, omitted } = assignKernelClaims(
+    releases.filter((release) => release !== ''),
+    current,
+  );
+  return {
+    writes: [...claims].filter(([name, value]) => current.get(name) !== value),
+    deletes: [...current.keys()].filter((name) => !claims.has(name)),
+    omitted,
+  };
+}
+
 /** What a claim holds, as far as a claim can hold anything. */
 function linesOf(value: string): string[] {
   return value

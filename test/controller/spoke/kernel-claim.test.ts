@@ -2,10 +2,11 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
   assignKernelClaims,
+  planKernelClaims,
   kernelClaimName,
   kernelClaimNames,
   readKernelClaims,
-} from '../../../../src/controller/spoke/kernel-claim/kernel-claim.ts';
+} from '../../../src/controller/spoke/kernel-claim.ts';
 
 const release = fc.stringMatching(/^[1-9]\.[0-9]{1,3}\.[0-9]{1,3}-[a-z0-9_.~+-]{0,40}$/);
 const asClaims = (claims: ReadonlyMap<string, string>) =>
@@ -113,5 +114,53 @@ describe('the kernels in ClusterClaims', () => {
     const { releases, ignored } = readKernelClaims([...claims, null, 'text', { name: 1 }, { value: 'x' }]);
     expect(releases.length + ignored).toBeLessThan(64);
     expect(readKernelClaims('kernel-versions')).toMatchObject({ published: false });
+  });
+});
+
+describe('the plan for the claims of a cluster', () => {
+  const [first = '', second = ''] = kernelClaimNames;
+
+  it('writes nothing and deletes nothing where all is as it should be', () => {
+    const current = new Map([[first, '6.1.0-10\n6.1.0-9']]);
+    expect(planKernelClaims(['6.1.0-9', '6.1.0-10', '6.1.0-9'], current)).toEqual({
+      writes: [],
+      deletes: [],
+      omitted: [],
+    });
+  });
+
+  it.each([
+    ['is missing', new Map<string, string>()],
+    ['says something else', new Map([[first, 'wrong']])],
+  ])('writes a claim that %s', (_title, current) => {
+    expect(planKernelClaims(['6.1.0-9'], current)).toMatchObject({
+      writes: [[first, '6.1.0-9']],
+      deletes: [],
+    });
+  });
+
+  it('deletes claims that are not needed any more', () => {
+    const current = new Map([
+      [first, '6.1.0-9'],
+      [second, '6.1.0-10'],
+    ]);
+    expect(planKernelClaims(['6.1.0-9'], current)).toMatchObject({ writes: [], deletes: [second] });
+    expect(planKernelClaims([], current)).toMatchObject({ writes: [], deletes: [first, second] });
+  });
+
+  it('leaves nodes out that have not reported a kernel, without a word', () => {
+    expect(planKernelClaims(['', '6.1.0-9'], new Map())).toEqual({
+      writes: [[first, '6.1.0-9']],
+      deletes: [],
+      omitted: [],
+    });
+  });
+
+  it('tells which kernels are not published', () => {
+    expect(planKernelClaims(['not a kernel'], new Map())).toEqual({
+      writes: [],
+      deletes: [],
+      omitted: ['not a kernel'],
+    });
   });
 });
