@@ -1,23 +1,23 @@
-import pLimit from 'p-limit';
+import { inParallel } from '../../shared/parallel.ts';
+import { planModule, type ClusterAction } from './clusters/module-plan.ts';
 import type { ManagedClusterModule, ManagedClusterModuleStatus } from '../../api/managed-cluster-module.ts';
 import { invalidEvent, statusOfInvalid } from '../module/conditions.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
-import { planCluster, type ClusterPlan, type PlanOptions } from './clusters/cluster-plan.ts';
 import type { ImageBoard } from './images/image-board.ts';
-import { limitImages, type LimitedWants } from './images/image-limit.ts';
+import { limitImages } from './images/image-limit.ts';
 import { imageStatuses } from './images/image-statuses.ts';
 import { selects } from '../observe/cluster/resources.ts';
 import type { CachedManagedCluster } from './fleet/cached-managed-cluster.ts';
-import { createModuleView, type ModuleView } from './module-view.ts';
+import { createModuleView, type ModuleView } from './clusters/module-view.ts';
 import { managedClusterModules } from './fleet/resources.ts';
 import { managedClusterModuleStatusOf } from './clusters/module-status.ts';
 import type { CachedManifestWork } from './fleet/cached-manifest-work.ts';
 import { WorkSync } from './work/work-sync.ts';
 import { type CachedManagedClusterModule, viewVersionOf } from './fleet/cached-managed-cluster-module.ts';
-import { type ClusterResult, appliedResult, failedResult, waitingResult } from './clusters/cluster-status.ts';
+import { type ClusterResult, appliedResult, failedResult } from './clusters/cluster-status.ts';
 import type { HubContext } from './fleet/caches.ts';
 
 /** Requests for one ManagedClusterModule at a time. */
@@ -27,20 +27,20 @@ const outOfDatePause = 200;
 
 /** Brings ManagedClusterModules to where they should be. */
 export class ManagedClusterModuleReconciler {
-  readonly #services: HubContext;
+  readonly #context: HubContext;
   readonly #board: ImageBoard;
   readonly #works: WorkSync;
   readonly #views = new Map<string, ModuleView>();
 
-  constructor(services: HubContext, board: ImageBoard) {
-    this.#services = services;
+  constructor(context: HubContext, board: ImageBoard) {
+    this.#context = context;
     this.#board = board;
-    this.#works = new WorkSync(services.client, services.caches);
+    this.#works = new WorkSync(context.client, context.caches);
   }
 
   /** @throws AggregateError when clusters failed for a reason that may pass: come again */
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
-    const cached = this.#services.caches.managedClusterModules.get(key);
+    const cached = this.#context.caches.managedClusterModules.get(key);
     if (cached === undefined || cached.metadata.deletionTimestamp !== undefined) {
       this.#forget(key.name);
       return {};
@@ -57,7 +57,7 @@ export class ManagedClusterModuleReconciler {
     resource: ManagedClusterModule,
     { view, signal }: { readonly view: ModuleView; readonly signal: AbortSignal },
   ): Promise<boolean> {
-    const { caches, now = Date.now } = this.#services;
+    const { caches, now = Date.now } = this.#context;
     const clusters = caches.managedClusters
       .list()
       .filter(({ deleting, labels }) => !deleting && selects(resource.spec.selector, labels));
@@ -67,11 +67,15 @@ export class ManagedClusterModuleReconciler {
       clustersWith: (release) => releases.get(release) ?? 0,
     });
     this.#board.want(view.user, wants);
-    const owned = caches.manifestWorks.byIndex('owner', view.user.uid);
+    const { deletes, actions } = planModule({
+      view,
+      clusters,
+      owned: caches.manifestWorks.byIndex('owner', view.user.uid),
+      outcomeOf: (target) => refused.get(target) ?? this.#board.outcome(target),
+    });
     // That one cannot be deleted keeps no cluster from its own.
-    const problems = await this.#deleteOthers(owned, clusters, signal);
-    const works = new Map(owned.map((work) => [work.key.namespace, work]));
-    const results = await this.#reconcileClusters({ view, clusters, works, refused }, signal);
+    const problems = await this.#delete(deletes, signal);
+    const results = await this.#carryOut(actions, signal);
     signal.throwIfAborted();
     const status = managedClusterModuleStatusOf({
       resource,
@@ -85,66 +89,36 @@ export class ManagedClusterModuleReconciler {
     return isWritten;
   }
 
-  /** What ends up as a failed cluster is that cluster's affair; the others go on. */
-  async #reconcileClusters(
-    {
-      view,
-      clusters,
-      works,
-      refused,
-    }: {
-      readonly view: ModuleView;
-      readonly refused: LimitedWants['refused'];
-      readonly clusters: readonly CachedManagedCluster[];
-      readonly works: ReadonlyMap<string | undefined, CachedManifestWork>;
-    },
-    signal: AbortSignal,
-  ): Promise<ClusterResult[]> {
-    const plans = new Map<string, ClusterPlan>();
-    const planOf = ({ kernels }: CachedManagedCluster): ClusterPlan => {
-      const key = `${kernels.published}\n${kernels.releases.join('\n')}`;
-      const outcomeOf: PlanOptions['outcomeOf'] = (target) =>
-        refused.get(target) ?? this.#board.outcome(target);
-      const plan = plans.get(key) ?? planCluster(kernels, { ...view, outcomeOf });
-      plans.set(key, plan);
-      return plan;
-    };
-    const planned = clusters.map((cluster) => ({ cluster, plan: planOf(cluster) }));
-    const digests = [...plans.values()]
-      .flatMap((plan) => (plan.type === 'apply' ? plan.images : []))
-      .map(({ target, digest }) => `${target.kernel.release} ${digest}`);
-    const make = view.factoryFor([...new Set(digests)].toSorted().join('\n'));
-    const limit = pLimit(maxConcurrentWrites);
-    return Promise.all(
-      planned.map(async ({ cluster, plan }) => {
-        const { name } = cluster;
-        const before = works.get(name);
-        if (plan.type !== 'apply') return waitingResult(name, plan, before);
-        return limit(async () => {
-          try {
-            const current = await this.#works.apply(make(name, plan.images), signal);
-            return appliedResult(cluster, plan, { current, before, manifestWork: view.user.name });
-          } catch (error) {
-            return failedResult(name, plan, error);
-          }
-        });
-      }),
-    );
+  /** Writes ManifestWorks. An error is the result of its cluster, and does not stop the others. */
+  async #carryOut(actions: readonly ClusterAction[], signal: AbortSignal): Promise<ClusterResult[]> {
+    const results = new Map<ClusterAction, ClusterResult>();
+    const tasks = actions.map((action) => async (either: AbortSignal) => {
+      results.set(action, action.type === 'report' ? action.result : await this.#apply(action, either));
+    });
+    await inParallel(tasks, { concurrency: maxConcurrentWrites, signal });
+    return actions.flatMap((action) => results.get(action) ?? []);
   }
 
-  async #deleteOthers(
-    owned: readonly CachedManifestWork[],
-    clusters: readonly CachedManagedCluster[],
+  async #apply(
+    { cluster, plan, desired, before }: Extract<ClusterAction, { type: 'apply' }>,
     signal: AbortSignal,
-  ): Promise<unknown[]> {
-    const selected = new Set<string | undefined>(clusters.map(({ name }) => name));
-    const limit = pLimit(maxConcurrentWrites);
-    const deleted = await Promise.allSettled(
-      owned
-        .filter(({ key }) => !selected.has(key.namespace))
-        .map((work) => limit(() => this.#works.delete(work, signal))),
-    );
-    return deleted.flatMap((one) => (one.status === 'rejected' ? [one.reason as unknown] : []));
+  ): Promise<ClusterResult> {
+    try {
+      const current = await this.#works.apply(desired, signal);
+      return appliedResult(cluster, plan, { current, before, manifestWork: desired.object.metadata.name });
+    } catch (error) {
+      return failedResult(cluster.name, plan, error);
+    }
+  }
+
+  /** @returns why some could not be deleted */
+  async #delete(works: readonly CachedManifestWork[], signal: AbortSignal): Promise<unknown[]> {
+    const problems: unknown[] = [];
+    const tasks = works.map((work) => async (either: AbortSignal) => {
+      await this.#works.delete(work, either).catch((error: unknown) => problems.push(error));
+    });
+    await inParallel(tasks, { concurrency: maxConcurrentWrites, signal });
+    return problems;
   }
 
   #viewOf({ metadata }: CachedManagedClusterModule, resource: ManagedClusterModule): ModuleView {
@@ -166,7 +140,7 @@ export class ManagedClusterModuleReconciler {
 
   /** What clusters have stays. */
   async #reportInvalid(cached: CachedManagedClusterModule, signal: AbortSignal): Promise<ReconcileResult> {
-    const { events, now = Date.now } = this.#services;
+    const { events, now = Date.now } = this.#context;
     const { metadata, problem, rawStatus } = cached;
     // What was known stays known.
     const status = { ...cached.status, ...statusOfInvalid(cached, now()) };
@@ -184,7 +158,7 @@ export class ManagedClusterModuleReconciler {
     const options = { subresource: 'status', force: true, signal };
     const object = { metadata: { name, uid, resourceVersion }, status };
     try {
-      await this.#services.client.apply(managedClusterModules, object, options);
+      await this.#context.client.apply(managedClusterModules, object, options);
       return true;
     } catch (error) {
       if (!isApiError(error, 'CONFLICT', 'NOT_FOUND')) throw error;

@@ -5,13 +5,20 @@ import type { Job } from '../../observe/cluster/resources.ts';
 import type { ImageState } from '../../image-pipeline/image-state.ts';
 import { deleteJobs, findGarbage, type JobGarbage } from '../../module/job-garbage.ts';
 import { kernelEvents, type KernelEvent } from '../../module/kernel-events.ts';
-import { isSameResult, tryAdvance, type ImageResult } from '../../module/kernel-result.ts';
+import { tryAdvance, type ImageResult } from '../../module/kernel-result.ts';
 import { referencesOf } from '../../module/wanted-kernels.ts';
 import { OutOfDate } from '../../module/named-module.ts';
 import { type ReconcileResult, soonest } from '../../runtime/controller.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
 import type { ImageBoard } from './image-board.ts';
 import type { ImageWork } from './image-work.ts';
+import {
+  decideCollection,
+  decideImage,
+  isPersistedIn,
+  outOfDatePause,
+  type ImageLook,
+} from './image-decisions.ts';
 import type { JobSlots } from './job-slots.ts';
 import { managedClusterModules } from '../fleet/resources.ts';
 import type { CachedManagedClusterModule } from '../fleet/cached-managed-cluster-module.ts';
@@ -20,8 +27,6 @@ import type { HubContext } from '../fleet/caches.ts';
 
 /** The label by which Kueue finds its Jobs. */
 const kueueLabel = 'kueue.x-k8s.io/queue-name';
-/** Milliseconds until the cache should have what the API server has. */
-const outOfDatePause = 200;
 /** Milliseconds for which those are waited for who have not said what they want. */
 const maxPatience = 60_000;
 
@@ -51,11 +56,16 @@ export class ImageReconciler {
     const id = key.name;
     const work = board.work(id);
     references.use(key, work === undefined ? [] : referencesOf(namespace, [work.request]));
-    if (work === undefined) {
-      slots.leave(id);
-      return this.#collectUnwanted(id, signal);
-    }
-    if (!this.#mayBegin()) return { requeueAfter: outOfDatePause };
+    const isWanted = work !== undefined;
+    if (!isWanted) slots.leave(id);
+    const action = decideImage({
+      isWanted,
+      isComplete: !isWanted && this.#isComplete(),
+      mayBegin: isWanted && this.#mayBegin(),
+    });
+    if (action === 'collect') return this.#collectUnwanted(id, signal);
+    if (action === 'wait') return { requeueAfter: outOfDatePause };
+    if (action === 'leave' || work === undefined) return {};
     const result = await this.#advance(id, work, { closely: false, signal });
     signal.throwIfAborted();
     if (result.error instanceof OutOfDate) return { requeueAfter: outOfDatePause };
@@ -69,36 +79,35 @@ export class ImageReconciler {
     return { requeueAfter: soonest([nextAfter, result.state.requeueAfter]) };
   }
 
-  /** Before all have said what they want, nobody knows what is not wanted. */
+  /** Deletes the Jobs of an image that nobody wants, when they have been unwanted long enough. */
   async #collectUnwanted(id: string, signal: AbortSignal): Promise<ReconcileResult> {
     const { caches, client } = this.#options.services;
-    if (!this.#isComplete()) return {};
     const { garbage, nextAfter } = this.#garbage(id, undefined);
     if (garbage.length > 0) await deleteJobs(client, garbage, signal);
     return caches.jobs.byIndex('image', id).length > 0 ? { requeueAfter: nextAfter } : {};
   }
 
-  /**
-   * Deletes Jobs that are not needed, once what they did stands in every status. Another hub may know better, so
-   * nothing is deleted before everything has been asked for anew.
-   * @returns milliseconds until the next can go
-   */
+  /** Deletes Jobs that are not needed. @returns milliseconds until the next can go */
   async #collect(
     id: string,
     work: ImageWork,
     { result, signal }: { readonly result: ImageResult; readonly signal: AbortSignal },
   ): Promise<number | undefined> {
-    const { client } = this.#options.services;
-    const workOf = ({ jobs, state }: ImageResult) => ({ jobs, settled: this.#isSettled(work, state) });
-    const { garbage, nextAfter } = this.#garbage(id, workOf(result));
-    if (garbage.length === 0 || !this.#isPersisted(work, result.state)) return nextAfter;
-    const closer = await this.#advance(id, work, { closely: true, signal });
-    // What was found out just now does not stand in any status yet.
-    if (!isSameResult(closer, result)) return outOfDatePause;
-    const found = this.#garbage(id, workOf(closer));
-    await this.#confirm(work, signal);
-    await deleteJobs(client, found.garbage, signal);
-    return found.nextAfter;
+    const look = (found: ImageResult): ImageLook => {
+      const settled = found.state.phase === 'Ready' && this.#isPersisted(work, found.state);
+      return { result: found, garbage: this.#garbage(id, { jobs: found.jobs, settled }) };
+    };
+    const facts = { first: look(result), isPersisted: this.#isPersisted(work, result.state) };
+    let action = decideCollection(facts);
+    if (action.type === 'look-closely') {
+      const closer = await this.#advance(id, work, { closely: true, signal });
+      action = decideCollection({ ...facts, closer: look(closer) });
+    }
+    if (action.type === 'delete') {
+      await this.#confirm(work, signal);
+      await deleteJobs(this.#options.services.client, action.garbage, signal);
+    }
+    return action.requeueAfter;
   }
 
   #garbage(id: string, work: ReturnType<Parameters<typeof findGarbage>[1]>): JobGarbage {
@@ -157,18 +166,9 @@ export class ImageReconciler {
     return this.#options.services.caches.managedClusterModules.byIndex('uid', uid);
   }
 
-  /** Whether the image is ready, and all have persisted that. */
-  #isSettled(work: ImageWork, state: ImageState): boolean {
-    return state.phase === 'Ready' && this.#isPersisted(work, state);
-  }
-
   /** Whether what was found out stands in the status of all. */
-  #isPersisted(work: ImageWork, { phase, digest, inputs }: ImageState): boolean {
-    const persisted = this.#persisted(work);
-    return (
-      persisted.length === work.users.length &&
-      persisted.every((one) => one.phase === phase && one.digest === digest && one.inputs === inputs)
-    );
+  #isPersisted(work: ImageWork, state: ImageState): boolean {
+    return isPersistedIn(this.#persisted(work), state, work.users.length);
   }
 
   /**

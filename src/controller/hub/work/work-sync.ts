@@ -8,7 +8,7 @@ import type { CachedManifestWork } from '../fleet/cached-manifest-work.ts';
 import { throwNamespaceError } from '../fleet/errors.ts';
 
 /** What was written, until the cache has seen it. */
-interface Written {
+export interface Written {
   readonly specHash: string;
   readonly generation: number;
   /** Milliseconds since 1970. */
@@ -17,6 +17,31 @@ interface Written {
 
 /** Milliseconds that the cache may be behind. */
 const maxLag = 60_000;
+
+/**
+ * What is to be done about a ManifestWork: `create` or `update` it, `keep` it as it is, or `wait` until the cache has
+ * what was written. One that is not ours, with our name by chance, is not taken over: creating it fails.
+ */
+export type WorkAction = 'create' | 'update' | 'keep' | 'wait';
+
+/**
+ * Decides what is to be done about a ManifestWork.
+ * @param known the cached one, what was written last, and the time in milliseconds since 1970
+ */
+export function decideWork(
+  { object, specHash }: DesiredManifestWork,
+  known: {
+    readonly cached: CachedManifestWork | undefined;
+    readonly written: Written | undefined;
+    readonly now: number;
+  },
+): WorkAction {
+  const { cached, written, now } = known;
+  if (written?.specHash === specHash && written.until > now) return 'wait';
+  const [owner] = object.metadata.ownerReferences ?? [];
+  if (cached?.specHash === specHash && cached.ownerUid === owner?.uid) return 'keep';
+  return cached === undefined ? 'create' : 'update';
+}
 
 /** Keeps ManifestWorks as they should be, with as few requests as can be. */
 export class WorkSync {
@@ -45,12 +70,13 @@ export class WorkSync {
   ): Promise<CachedManifestWork | undefined> {
     const cached = this.#cache.get(object.metadata);
     const text = formatKey(object.metadata);
-    const written = this.#written.get(text);
-    if (written?.specHash === specHash && written.until > Date.now()) return undefined;
-    const [owner] = object.metadata.ownerReferences ?? [];
-    if (cached?.specHash === specHash && cached.ownerUid === owner?.uid) return cached;
-    // One that is not ours, with our name by chance, is not taken over.
-    const options = { force: cached !== undefined, signal };
+    const action = decideWork(
+      { object, specHash },
+      { cached, written: this.#written.get(text), now: Date.now() },
+    );
+    if (action === 'wait') return undefined;
+    if (action === 'keep') return cached;
+    const options = { force: action === 'update', signal };
     const { metadata } = await this.#client
       .apply(manifestWorks, object, options)
       .catch((error: unknown) => throwNamespaceError(error, object.metadata));

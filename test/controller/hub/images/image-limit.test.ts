@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { maxListedImages, type ManagedClusterModule } from '../../../../src/api/managed-cluster-module.ts';
 import { limitImages } from '../../../../src/controller/hub/images/image-limit.ts';
-import { createModuleView } from '../../../../src/controller/hub/module-view.ts';
+import { createModuleView } from '../../../../src/controller/hub/clusters/module-view.ts';
 import { managedClusterModules } from '../../../../src/controller/hub/fleet/resources.ts';
 import { managedClusterModuleStatusOf } from '../../../../src/controller/hub/clusters/module-status.ts';
 import { createTargetResolver } from '../../../../src/controller/hub/images/targets.ts';

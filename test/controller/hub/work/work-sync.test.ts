@@ -1,0 +1,47 @@
+import { describe, expect, it } from 'vitest';
+import { projectManifestWork } from '../../../../src/controller/hub/fleet/cached-manifest-work.ts';
+import { createManifestWorkFactory } from '../../../../src/controller/hub/work/manifest-work.ts';
+import { decideWork } from '../../../../src/controller/hub/work/work-sync.ts';
+import { resource } from '../resources.ts';
+
+const module = resource({
+  kernelMappings: [{ regexp: '^6\\.', containerImage: 'registry.example/driver:1' }],
+});
+const owned = { ...module, metadata: { ...module.metadata, uid: 'owner' } };
+const desired = createManifestWorkFactory(owned)('cluster-1', []);
+const { object, specHash } = desired;
+const now = Date.parse('2026-01-01T00:00:00Z');
+
+/** The ManifestWork as the cache has it once it is written. */
+function cached(more: { readonly spec?: object; readonly owner?: string } = {}) {
+  const { spec = object.spec, owner = 'owner' } = more;
+  const ownerReferences = object.metadata.ownerReferences?.map((one) => ({ ...one, uid: owner }));
+  return projectManifestWork({ ...object, metadata: { ...object.metadata, ownerReferences }, spec });
+}
+
+const nothing = { cached: undefined, written: undefined, now };
+
+describe('a ManifestWork', () => {
+  it('is created where there is none', () => {
+    expect(decideWork(desired, nothing)).toBe('create');
+  });
+
+  it('is kept where it is as it should be', () => {
+    expect(decideWork(desired, { ...nothing, cached: cached() })).toBe('keep');
+  });
+
+  it.each([
+    ['its spec is another', { spec: { workload: { manifests: [] } } }],
+    ['it belongs to a ManagedClusterModule of that name that is gone', { owner: 'earlier' }],
+  ])('is updated where %s', (_title, more) => {
+    expect(decideWork(desired, { ...nothing, cached: cached(more) })).toBe('update');
+  });
+
+  it('is waited for after it was written, until the cache should have it', () => {
+    const written = { specHash, generation: 2, until: now + 1 };
+    const known = { cached: cached({ spec: {} }), written, now };
+    expect(decideWork(desired, known)).toBe('wait');
+    expect(decideWork(desired, { ...known, now: now + 1 })).toBe('update');
+    expect(decideWork(desired, { ...known, written: { ...written, specHash: 'earlier' } })).toBe('update');
+  });
+});
