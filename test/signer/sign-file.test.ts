@@ -9,7 +9,7 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { chmodSync, lstatSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
@@ -20,6 +20,7 @@ import { loadSigner } from '../../src/signer/keys/load-signer.ts';
 import type { Signer, SignerIdentifierForm } from '../../src/signer/cms/signer.ts';
 import { signLocalModule, type SignLocalModuleOptions } from '../../src/signer/sign-file.ts';
 import { bufferSource } from '../../src/shared/byte-source.ts';
+import { createModuleSignature } from '../../src/signer/kmod/module-signature.ts';
 import { runSignFile } from '../../src/signer/keys/sign-file-program.ts';
 import { describeWith } from '../support/programs.ts';
 
@@ -99,6 +100,24 @@ describeWith(['sign-file'], 'the same bytes as the kernel tree gives', (programs
     });
   });
 
+  test('the program ends when it is cancelled, which is not its failure', async () => {
+    const [program, started] = [join(directory, 'hangs'), join(directory, 'started')];
+    writeFileSync(program, `#!/bin/sh\n: > ${started}\nexec tail -f /dev/null\n`, { mode: 0o755 });
+    const abort = new AbortController();
+    const run = runSignFile({
+      program,
+      key: '/nowhere',
+      certificate: '/nowhere',
+      hash: 'sha256',
+      identifierForm: 'issuer-and-serial',
+      content: bufferSource(readFileSync(hello)),
+      signal: abort.signal,
+    });
+    await expect.poll(() => existsSync(started), { timeout: 20_000 }).toBe(true);
+    abort.abort();
+    await expect(run).rejects.toMatchObject({ isCanceled: true });
+  });
+
   test('an encrypted key is opened with the passphrase', async () => {
     const passphrase = new Secret('correct horse');
     const pair = { key: join(directory, 'locked.key'), certificate: join(directory, 'locked.pem') };
@@ -142,7 +161,9 @@ describe('a local module', () => {
     const destination = join(directory, 'signed.ko');
     await sign({ destination });
     expect(readFileSync(module).equals(readFileSync(hello))).toBe(true);
-    expect(statSync(destination).size).toBeGreaterThan(statSync(hello).size);
+    const unsigned = readFileSync(destination).subarray(0, statSync(hello).size);
+    expect(unsigned.equals(readFileSync(hello))).toBe(true);
+    expect(readFileSync(destination).subarray(-28).toString()).toBe('~Module signature appended~\n');
   });
 
   test('behind a symbolic link stays behind it', async () => {
@@ -166,6 +187,20 @@ describe('a local module', () => {
     const once = readFileSync(module);
     copyFileSync(hello, module);
     await sign({ origin: { signer: other, identifierForm: 'key-identifier' }, hash: 'sha512' });
+    expect(await sign()).toMatchObject({ action: 'replaced' });
+    expect(readFileSync(module).equals(once)).toBe(true);
+  });
+
+  test('signed twice with the same key gets one signature', async () => {
+    await sign();
+    const once = readFileSync(module);
+    const again = await createModuleSignature({
+      signer,
+      hash: 'sha256',
+      identifierForm: 'issuer-and-serial',
+      content: once,
+    });
+    writeFileSync(module, Buffer.concat([once, again]));
     expect(await sign()).toMatchObject({ action: 'replaced' });
     expect(readFileSync(module).equals(once)).toBe(true);
   });

@@ -303,6 +303,14 @@ describe('a credential helper', () => {
     expect(await whoPulls('x.example/a', { env })).toBe('helped');
   });
 
+  it('that never stops talking is not listened to', async () => {
+    const long = `printf '{"Username":"u","Secret":"%070000d"}' 1`;
+    const env = await helper('test', long);
+    await write('.docker/config.json', { credsStore: 'test' });
+    const found = createDefaultKeychain({ env, homeDirectory: folder }).resolve(target);
+    await expect(found).rejects.toMatchObject({ code: 'INVALID_CONFIGURATION' });
+  });
+
   it('comes after what is written in the file', async () => {
     const env = await helper('store', answer);
     await write('.docker/config.json', {

@@ -11,6 +11,7 @@ import { createRegistryTransport, withLimit } from '../../../src/registry/http/r
 import { readAtMost } from '../../../src/registry/http/response-body.ts';
 import { responseError } from '../../../src/registry/http/response-error.ts';
 import type { HttpResponse, Transport } from '../../../src/registry/http/transport.ts';
+import { withPlainHttpFallback } from '../../../src/registry/http/with-plain-http-fallback.ts';
 import { withRetry } from '../../../src/registry/http/with-retry.ts';
 import { silentLogger } from '../../../src/shared/logger.ts';
 import { Secret } from '../../../src/shared/secret.ts';
@@ -284,6 +285,20 @@ describe('a registry without TLS on this machine that comes up late', () => {
   });
 });
 
+it('a registry without TLS on this machine is the only host that is spoken to without', async () => {
+  await using server = await startServer((_, response) => response.end('plain'));
+  const seen: string[] = [];
+  const inner: Transport = ({ url }) => {
+    seen.push(url.href);
+    return Promise.resolve({ status: 200, url, headers: {}, body: Readable.from([]) });
+  };
+  const origin = { url: new URL(`https://${server.host}/`) };
+  const send = withPlainHttpFallback(inner, origin, silentLogger);
+  for (const url of [`https://${server.host}/v2/`, 'https://auth.example/token', 'https://127.0.0.1:1/'])
+    await send({ method: 'GET', url: new URL(url) });
+  expect(seen).toEqual([`${server.url}/v2/`, 'https://auth.example/token', 'https://127.0.0.1:1/']);
+});
+
 describe('a token', () => {
   it('that the registry no longer takes in the middle of a transfer is replaced, once for all requests', async () => {
     let issued = 0;
@@ -326,6 +341,27 @@ describe('a token', () => {
     expect(asked).toEqual([['repository:a/b:pull'], ['special:x:*', 'repository:a/b:pull']]);
     expect(await get()).toBe('ok');
     expect(asked).toHaveLength(2);
+  });
+
+  it('server that renews the refresh token is given the new one', async () => {
+    const given: (string | null)[] = [];
+    await using server = await startServer((request, response) => {
+      if (request.url === '/token') {
+        return void request.toArray().then((chunks) => {
+          given.push(new URLSearchParams(Buffer.concat(chunks).toString()).get('refresh_token'));
+          return response.end(
+            JSON.stringify({ access_token: 't', refresh_token: `renewed-${given.length}` }),
+          );
+        });
+      }
+      if (request.headers.authorization === 'Bearer t') return response.end('ok');
+      return response.writeHead(401, { 'www-authenticate': 'Bearer realm="/token"' }).end();
+    });
+    const credentials = fixedKeychain({ source: 'test', identityToken: new Secret('first') });
+    await using client = connect(server.host, { credentials, plainHttp: true });
+    for (const repository of ['a/b', 'c/d'])
+      await text(await client.transport({ method: 'GET', url: client.url(`${repository}/blobs/x`) }));
+    expect(given).toEqual(['first', 'renewed-1']);
   });
 
   it('with another scope in each challenge is not asked for without end', async () => {

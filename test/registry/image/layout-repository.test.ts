@@ -217,6 +217,37 @@ describe('a blob of a layout', () => {
 });
 
 describe('a damaged layout', () => {
+  test('with another size in its index is refused', async () => {
+    await storeImage(layout, image('a'), '1.0');
+    const index = await readFile(join(directory, 'index.json'), 'utf8');
+    await writeFile(join(directory, 'index.json'), index.replace(/"size": *\d+/, '"size":5'));
+    await expect(layout.getManifest({ tag: '1.0' })).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
+  });
+
+  test('with an index of more than 8 MiB is not read', async () => {
+    await storeImage(layout, image('a'), '1.0');
+    await truncate(join(directory, 'index.json'), 8 * 1024 * 1024 + 1);
+    await expect(layout.resolve({ tag: '1.0' })).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
+  });
+
+  test('with a link to a folder beside it, whose name begins with its own, is refused', async () => {
+    const beside = `${directory}-beside`;
+    await layout.putBlob(descriptor, open);
+    await mkdir(beside);
+    await rename(pathOf(descriptor.digest), join(beside, 'blob'));
+    await symlink(join(beside, 'blob'), pathOf(descriptor.digest));
+    await expect(layout.openBlob(descriptor)).rejects.toMatchObject({ code: 'INVALID_MANIFEST' });
+  });
+
+  test('deletes nothing behind a link that leads out of it', async () => {
+    const { digest } = await storeImage(layout, image('a'), '1.0');
+    const outside = join(temporary.path, 'outside');
+    await rename(join(directory, 'blobs/sha256'), outside);
+    await symlink(outside, join(directory, 'blobs/sha256'));
+    await expect(layout.deleteManifest(digest)).rejects.toMatchObject({ code: 'INVALID_MANIFEST' });
+    expect(await readdir(outside)).toContain(digestHex(digest));
+  });
+
   test('with a manifest of other bytes is refused', async () => {
     const raw = await storeImage(layout, image('a'), '1.0');
     await writeFile(pathOf(raw.digest), raw.bytes.toString().replace('"size":', '"size" :'));

@@ -76,6 +76,27 @@ describe('reading one file of an image', () => {
     });
   });
 
+  test('refuses a layer that is not what the configuration says', async () => {
+    const { bytes, mediaType } = await storeImage(repository, {
+      layers: [{ entries: withParents('etc/release', 'other') }],
+    });
+    const other = JSON.parse(bytes.toString()) as { layers: unknown };
+    const { bytes: genuine } = await storeImage(repository, {
+      layers: [{ entries: withParents('etc/release', 'genuine') }],
+    });
+    const forged = { ...(JSON.parse(genuine.toString()) as object), layers: other.layers };
+    const { digest } = await storeManifest(repository, mediaType, forged);
+    const reading = readFileOfImage({
+      repository,
+      selector: { digest },
+      platform: { os: 'linux', architecture: 'amd64' },
+      path: '/etc/release',
+      maxFileSize: 100,
+      maxLayerBytes: 1_000_000,
+    });
+    await expect(reading).rejects.toMatchObject({ code: 'INVALID_LAYER' });
+  });
+
   test('takes the image of an index that is for the platform', async () => {
     const manifests = [];
     for (const architecture of ['arm64', 'amd64']) {

@@ -163,6 +163,11 @@ describe('with replacements', () => {
     await expect(rewrite(archive, replacements)).rejects.toMatchObject({ code: 'INVALID_LAYER' });
   });
 
+  test('an archive that ends in the middle of an entry to replace is refused', async () => {
+    const archive = entryBlocks({ name: 'a' }, 'a'.repeat(2000)).subarray(0, 1536);
+    await expect(rewrite(archive, { 0: content('abc') })).rejects.toMatchObject({ code: 'INVALID_LAYER' });
+  });
+
   test('content without an end is cut off where its size is exceeded', async () => {
     let given = 0;
     async function* endless() {

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { uploadLocation, withDigest } from '../../../src/registry/transfer/response.ts';
 import type { BlobOutcome } from '../../../src/registry/transfer/upload.ts';
+import { RegistryError } from '../../../src/registry/model/errors.ts';
 import { type LocalServer, rejection, rememberingLogger } from '../http/local-server.ts';
 import { describeBlob, type Exchange, noise, openRemote, startExchange } from './transfer-server.ts';
 
@@ -413,6 +414,32 @@ describe('an upload', () => {
     expect(registry.stored).toBeUndefined();
   });
 
+  test('whose source breaks off is not begun again: the source has tried that itself', async () => {
+    const broken = new RegistryError({ code: 'NETWORK', message: 'x', facts: { reason: 'ECONNRESET' } });
+    let opened = 0;
+    const { registry, error } = await upload(undefined, () => {
+      opened += 1;
+      return Readable.from(
+        (async function* () {
+          yield blob.subarray(0, 1000);
+          throw broken;
+        })(),
+      );
+    });
+    expect([error, opened]).toEqual([broken, 1]);
+    expect(registry.log.at(-1)).toMatch(/^DELETE /);
+  });
+
+  test('of a blob that is there in another size is made', async () => {
+    const { outcome, registry } = await upload(({ method, response, count }) => {
+      if (method !== 'HEAD' || count !== 1) return false;
+      response.writeHead(200, { 'content-length': blob.length - 1 }).end();
+      return true;
+    });
+    expect(outcome).toBe('uploaded');
+    expect(registry.stored?.equals(blob)).toBe(true);
+  });
+
   test('that is aborted gives its session up', async () => {
     const given = Promise.withResolvers<void>();
     const abort = new AbortController();
@@ -537,6 +564,19 @@ describe('a blob from another repository', () => {
     });
     expect(outcome).toBe('mounted');
     expect(requests).toEqual([`HEAD ${descriptor.digest}`, asked]);
+  });
+
+  test('of another registry is not asked for as a link', async () => {
+    await using elsewhere = await startExchange(({ response }) => response.end(blob));
+    const registry = new UploadServer(() => {});
+    await using server = await startExchange(registry.answer);
+    const [from, to] = [openRemote(elsewhere.host, 'other/place'), openRemote(server.host)];
+    expect(await to.copyBlob(descriptor, from)).toBe('uploaded');
+    expect(server.seen.filter(({ method }) => method === 'POST').map(({ path }) => path)).toEqual([
+      '/v2/vendor/driver/blobs/uploads/',
+    ]);
+    await from.close();
+    await to.close();
   });
 
   test('that is linked under another digest fails', async () => {

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { inspect } from 'node:util';
+import forge from 'node-forge';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Secret } from '../../../src/shared/secret.ts';
 import { loadCertificates } from '../../../src/signer/keys/load-signer.ts';
@@ -22,6 +23,11 @@ yUEdwMPzSCF2TWAttJJSJD/3gtk2N3gjkiWnGb0XDTxZd0QR18jJduxdxxy7OUtk
 xsFHfXC1fQ==
 -----END ENCRYPTED PRIVATE KEY-----
 `;
+/** A sequence within a sequence, as node-forge reads it. */
+interface NestedAsn1 {
+  readonly value: readonly NestedAsn1[];
+}
+
 const passphrase = 'correct horse – bättery';
 let directory: string;
 const at = (name: string): string => join(directory, name);
@@ -56,6 +62,37 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
       certificate,
       ...options,
     );
+
+  /** A container without encryption whose bags (of certificates, of keys) a test rearranges: openssl has one order. */
+  function rearranged(change: (bags: forge.asn1.Asn1[], kind: 'certificates' | 'keys') => void): string {
+    run('req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=ca', '-out', 'ca.crt');
+    const plain = [
+      '-certfile',
+      'ca.crt',
+      '-keypbe',
+      'NONE',
+      '-certpbe',
+      'NONE',
+      '-nomac',
+      '-passout',
+      'pass:',
+    ];
+    run('pkcs12', '-export', '-inkey', 'rsa.pem', '-in', 'rsa.crt', ...plain, '-out', 'plain.p12');
+    const { fromDer, toDer } = forge.asn1;
+    const within = (outer: unknown, edit: (inner: forge.asn1.Asn1[]) => void): void => {
+      const octets = (outer as NestedAsn1).value[1]?.value[0] as unknown as { value: string };
+      const inner = fromDer(octets.value);
+      edit(inner.value as forge.asn1.Asn1[]);
+      octets.value = toDer(inner).getBytes();
+    };
+    const container = fromDer(readFileSync(at('plain.p12')).toString('binary'));
+    within((container as unknown as NestedAsn1).value[1], (contents) => {
+      for (const [index, content] of contents.entries())
+        within(content, (bags) => change(bags, index === 0 ? 'certificates' : 'keys'));
+    });
+    writeFileSync(at('rearranged.p12'), toDer(container).getBytes(), 'binary');
+    return at('rearranged.p12');
+  }
 
   beforeAll(() => {
     run('genpkey', '-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048', '-out', 'rsa.pem');
@@ -164,6 +201,30 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
       writeFileSync(at('passphrase'), `${passphrase}\n`);
       const provider = passphraseFrom({ env: { KMM_SIGN_PASSWORD: 'wrong' }, file: at('passphrase') });
       await expect(load({ key: at('locked'), passphrase: provider })).resolves.toBeDefined();
+    });
+
+    test('KMM_SIGN_PASSWORD counts before KBUILD_SIGN_PIN', async () => {
+      const provider = passphraseFrom({ env: { KBUILD_SIGN_PIN: 'second', KMM_SIGN_PASSWORD: 'first' } });
+      expect((await provider())?.reveal()).toBe('first');
+    });
+
+    test('PKCS #12 gives the certificate of its key, wherever it stands', async () => {
+      const key = rearranged((bags, kind) => {
+        if (kind === 'certificates') bags.reverse();
+      });
+      const [expected] = await loadCertificates(at('rsa.crt'));
+      const { certificate } = await loadSigner({ key, env: {} });
+      expect(certificate.raw.equals(expected.raw)).toBe(true);
+    });
+
+    test('PKCS #12 with two keys is refused', async () => {
+      const key = rearranged((bags, kind) => {
+        if (kind === 'keys') bags.push(...bags);
+      });
+      await expect(loadSigner({ key, env: {} })).rejects.toMatchObject({
+        code: 'INVALID_KEY',
+        message: `${key} holds 2 private keys, not one`,
+      });
     });
 
     test('PKCS #12 brings its certificate, bytes unchanged', async () => {
@@ -353,6 +414,15 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
       };
       await expect(load({ key, certificate, readSecret })).resolves.toBeDefined();
       expect(asked).toEqual(['kmm/signing', 'kmm/signing']);
+    });
+
+    test('what every object has is not a key of a Secret', async () => {
+      const readSecret = { read: async () => ({ other: Buffer.from('private') }) };
+      const attempt = load({ key: 'k8s://kmm/signing/constructor', readSecret });
+      await expect(attempt).rejects.toMatchObject({
+        code: 'INVALID_KEY',
+        message: 'The Secret kmm/signing has no key constructor',
+      });
     });
 
     test('a Secret without the key tells which keys it has', async () => {
