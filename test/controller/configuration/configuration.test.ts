@@ -179,6 +179,10 @@ describe('the configuration', () => {
       'leaderElection: {leaseDuration: 5s}',
       ['leaderElection.leaseDuration: must be whole seconds, and more than leaderElection.renewDeadline'],
     ],
+    [
+      'leaderElection: {leaseDuration: 10s}',
+      ['leaderElection.leaseDuration: must be whole seconds, and more than leaderElection.renewDeadline'],
+    ],
   ])('refuses %j and names the key', (text, problems) => {
     expect(problemsOf(() => load(text))).toEqual(problems);
   });

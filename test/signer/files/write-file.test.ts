@@ -1,11 +1,13 @@
-import { execFileSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { lstat, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { writeFileAtomically, writeFilesAtomically } from '../../../src/signer/files/write-file.ts';
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
 import type { ByteSource } from '../../../src/shared/byte-source.ts';
 
+const run = promisify(execFile);
 let folder: TemporaryDirectory;
 const at = (name: string): string => join(folder.path, name);
 
@@ -63,7 +65,7 @@ test('a file that cannot be written to its end leaves nothing', async () => {
 });
 
 test('what is not a regular file is not replaced', async () => {
-  execFileSync('mkfifo', [at('pipe')]);
+  await run('mkfifo', [at('pipe')]);
   const contents = [Buffer.from('x')];
   const writing = writeFileAtomically(at('pipe'), contents, { mode: 0o644, overwrite: true });
   await expect(writing).rejects.toMatchObject({ code: 'FILE_ERROR' });
