@@ -1,4 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
+import { sleep } from './abortable.ts';
 
 /** How waits grow, in milliseconds. */
 export interface BackoffLimits {
@@ -19,7 +19,7 @@ export function withJitter(delay: number): number {
 
 /** Waits, but not beyond the signal's abortion, which is not an error. */
 export async function pause(milliseconds: number, signal: AbortSignal): Promise<void> {
-  await sleep(milliseconds, undefined, { signal }).catch(() => {});
+  await sleep(milliseconds, signal).catch(() => {});
 }
 
 /**

@@ -2,8 +2,8 @@ import { constants } from 'node:fs';
 import { open, realpath, stat, unlink, type FileHandle } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
-import { setTimeout as delay } from 'node:timers/promises';
 import pLimit from 'p-limit';
+import { sleep } from './abortable.ts';
 import { KmmError } from './errors.ts';
 
 /** Milliseconds between two attempts to get a mutex that another process holds; a random part is added. */
@@ -81,7 +81,7 @@ export async function withFileMutex<Result>(
         await using mutex = await tryMutex(canonical);
         if (mutex !== undefined) return { result: await operation() };
         if (performance.now() > deadline) return 'timed-out';
-        await delay(retryDelay * (1 + Math.random()), undefined, { signal });
+        await sleep(retryDelay * (1 + Math.random()), signal);
       }
     });
   } finally {
