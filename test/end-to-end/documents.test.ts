@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { hubWebhookObjects, webhookObjects } from '../../src/controller/webhook/webhook-objects.ts';
 import { installCustomResources } from '../support/custom-resources.ts';
 import { installHubResources } from '../support/hub/crds.ts';
 import { describeWith } from '../support/programs.ts';
@@ -10,6 +9,7 @@ import {
   type DocumentExample,
 } from './document-examples.ts';
 import { startWebhookWorld, webhookWorldPrograms, type WebhookWorld } from './webhook-world.ts';
+import { hubWebhookObjects, webhookObjects } from '../../src/controller/webhook/webhooks.ts';
 
 /** What kubectl says of an object that was accepted; several examples have one name. */
 const applied = / (?:created|configured|unchanged)\n$/;

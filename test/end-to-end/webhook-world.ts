@@ -2,13 +2,13 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { validatingWebhookConfigurations } from '../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
-import type { WebhookObjects } from '../../src/controller/webhook/webhook-objects.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { logged, startOperator } from '../controller/operator/start-operator.ts';
 import { webhookConfiguration } from '../controller/webhook/webhook-configuration.ts';
 import { run } from '../deploy/manifests.ts';
 import { apiServerPrograms, startApiServer } from '../support/api-server.ts';
 import { freePort } from '../support/processes.ts';
+import type { WebhookObjects } from '../../src/controller/webhook/webhooks.ts';
 
 /** The real programs that it takes. */
 export const webhookWorldPrograms = [...apiServerPrograms, 'kubectl'] as const;

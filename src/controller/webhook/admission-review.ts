@@ -16,10 +16,10 @@ const admissionReview = z.looseObject({
   request: admissionRequest,
 });
 
-/** What the API server asks: may this happen? */
+/** A request of the API server to admit an operation. */
 export type AdmissionRequest = z.output<typeof admissionRequest>;
 
-/** What is answered. Reasons refuse; warnings are shown to whoever asked. */
+/** The verdict on a request: any reason refuses it; warnings are shown to the client. */
 export interface Verdict {
   readonly reasons: readonly string[];
   readonly warnings: readonly string[];
@@ -30,7 +30,7 @@ export function parseAdmissionRequest(body: Buffer): AdmissionRequest | undefine
   return admissionReview.safeParse(parseJson(body.toString('utf8'))).data?.request;
 }
 
-/** The answer's body. Refusals look as those of KMM's webhook do: 403, Forbidden. */
+/** Formats the body of the response. Refusals look like those of KMM's webhook: 403, Forbidden. */
 export function formatAdmissionReview({ uid }: AdmissionRequest, { reasons, warnings }: Verdict): string {
   const status = { code: 403, reason: 'Forbidden', message: reasons.join('; ') };
   return JSON.stringify({

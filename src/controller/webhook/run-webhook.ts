@@ -8,8 +8,13 @@ import { serveHealth } from '../operator/servers.ts';
 import { ApiClient } from '../runtime/api/client.ts';
 import { createConnection } from '../runtime/api/connection.ts';
 import { startWebhookServer, type WebhookServer } from './server.ts';
-import { webhookObjectsOf, type WebhookObjects } from './webhook-objects.ts';
-import { createWebhooks, webhookNames, type WebhookName } from './webhooks.ts';
+import {
+  createWebhooks,
+  webhookNames,
+  type WebhookName,
+  type WebhookObjects,
+  webhookObjectsOf,
+} from './webhooks.ts';
 
 /** Milliseconds. */
 const defaultCertificateLife = 365 * 24 * 60 * 60 * 1000;

@@ -39,7 +39,7 @@ export async function startWebhookServer(options: WebhookServerOptions): Promise
   const server = createServer(
     { ...secureContext(options.certificate), requestTimeout },
     (request, response) => {
-      void answer(request, response, webhooks).catch((error: unknown) => {
+      void respond(request, response, webhooks).catch((error: unknown) => {
         log.error('admission request failed', { path: request.url, error });
         if (!response.headersSent) send(response, 500, 'failed\n');
       });
@@ -55,7 +55,7 @@ export async function startWebhookServer(options: WebhookServerOptions): Promise
       const closed = once(server, 'close');
       server.close();
       server.closeIdleConnections();
-      // What was asked is answered; who keeps a connection open without asking is not waited for.
+      // Requests in flight are finished; idle connections are not waited for.
       const impatient = setTimeout(() => server.closeAllConnections(), requestTimeout);
       await closed;
       clearTimeout(impatient);
@@ -67,7 +67,7 @@ function secureContext({ certificate, key }: ServerCertificate) {
   return { cert: certificate, key: key.reveal(), minVersion: 'TLSv1.2' } as const;
 }
 
-async function answer(
+async function respond(
   request: IncomingMessage,
   response: ServerResponse,
   webhooks: ReadonlyMap<string, Validator>,

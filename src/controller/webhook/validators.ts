@@ -72,7 +72,7 @@ export function namespaceValidator(client: ApiClient): Validator {
 function validator(check: Check): Validator {
   return ({ operation, object, oldObject }) => {
     if (operation !== 'CREATE' && operation !== 'UPDATE') return allowed;
-    // What was accepted under other rules can still be labelled, and lose its finalizers.
+    // An object that was accepted under other rules can still be labelled, and lose its finalizers.
     if (operation === 'UPDATE' && (isDeleting(object) || hasSameSpec(object, oldObject))) return allowed;
     try {
       const { errors, warnings } = check(object, operation === 'UPDATE' ? oldObject : undefined);
@@ -84,7 +84,7 @@ function validator(check: Check): Validator {
   };
 }
 
-/** What was there before may be none that today's rules accept; then it is no measure. */
+/** Parses the earlier object. Returns undefined if today's rules do not accept it: then nothing is compared with it. */
 function readPrevious<T>(parse: (value: unknown) => T, previous: unknown): T | undefined {
   if (previous === undefined || previous === null) return undefined;
   try {

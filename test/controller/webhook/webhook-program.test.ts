@@ -8,13 +8,13 @@ import { request } from 'node:https';
 import type { IncomingMessage } from 'node:http';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { secrets } from '../../../src/controller/observe/cluster/resources.ts';
-import { hubWebhookObjects, webhookObjects } from '../../../src/controller/webhook/webhook-objects.ts';
 import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { createAuthority, type CertificateFiles } from '../../support/certificates.ts';
 import { freePort } from '../../support/processes.ts';
 import { describeWith } from '../../support/programs.ts';
 import { logged, startOperator } from '../operator/start-operator.ts';
+import { hubWebhookObjects, webhookObjects } from '../../../src/controller/webhook/webhooks.ts';
 
 const namespace = 'default';
 

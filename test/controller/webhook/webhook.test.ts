@@ -17,12 +17,12 @@ import { loadConfiguration } from '../../../src/controller/configuration/configu
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { loadConfig } from '../../../src/controller/runtime/api/connection.ts';
 import { runWebhook } from '../../../src/controller/webhook/run-webhook.ts';
-import { webhookObjects } from '../../../src/controller/webhook/webhook-objects.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
 import { freePort } from '../../support/processes.ts';
 import { describeWith } from '../../support/programs.ts';
 import { webhookConfiguration } from './webhook-configuration.ts';
+import { webhookObjects } from '../../../src/controller/webhook/webhooks.ts';
 
 const namespace = 'kmm-operator-system';
 const waiting = { timeout: 40_000, interval: 50 };
