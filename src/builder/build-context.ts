@@ -1,8 +1,8 @@
-import { BuilderError } from './errors.ts';
 import { driverToolkitArgument, needsDriverToolkit } from './driver-toolkit.ts';
+import { BuilderError } from './errors.ts';
 import type { BuildFacts } from './job-facts.ts';
-import { configMapFile, type Mount } from './mounts.ts';
-import type { BuildTarget, ModuleTarget } from './target.ts';
+import { type Mount, configMapFile } from './mounts.ts';
+import type { BuildArgument, BuildTarget, ModuleTarget } from './target.ts';
 
 /** The directory that a build sees: it holds the Dockerfile, nothing else. */
 export const contextDirectory = '/workspace';
@@ -39,4 +39,20 @@ export function checkDriverToolkit(target: ModuleTarget, facts: BuildFacts): voi
     hint: "Add that entry to driverToolkit.images in the operator's configuration, or name the image in the Dockerfile.",
     facts: { kernel: target.kernel.release, missing },
   });
+}
+
+/**
+ * The arguments of a build: the user's, then KERNEL_VERSION, KERNEL_FULL_VERSION, MOD_NAME, MOD_NAMESPACE and,
+ * where its image is given, DTK_AUTO. Ours replace the user's of the same name.
+ */
+export function buildArguments(target: ModuleTarget, driverToolkitImage?: string): BuildArgument[] {
+  const injected: BuildArgument[] = [
+    { name: 'KERNEL_VERSION', value: target.kernel.version },
+    { name: 'KERNEL_FULL_VERSION', value: target.kernel.version },
+    { name: 'MOD_NAME', value: target.module.name },
+    { name: 'MOD_NAMESPACE', value: target.module.namespace },
+    ...(driverToolkitImage === undefined ? [] : [{ name: driverToolkitArgument, value: driverToolkitImage }]),
+  ];
+  const taken = new Set(injected.map(({ name }) => name));
+  return [...(target.build?.buildArgs ?? []).filter(({ name }) => !taken.has(name)), ...injected];
 }

@@ -1,7 +1,6 @@
 import type { V1Container, V1EnvVar, V1Job, V1SecurityContext } from '@kubernetes/client-node';
 import type { RegistryTls } from '../api/module/registry-tls.ts';
-import { buildArguments } from './build-args.ts';
-import { contextDirectory, dockerfileMount, dockerfilePath } from './build-context.ts';
+import { buildArguments, contextDirectory, dockerfileMount, dockerfilePath } from './build-context.ts';
 import { makeBuildJob } from './build-job.ts';
 import type { BuildableTarget, Builder } from './builder.ts';
 import type { BuildFacts } from './job-facts.ts';

@@ -1,6 +1,5 @@
 import type { V1Container, V1Job, V1SecurityContext } from '@kubernetes/client-node';
-import { buildArguments } from './build-args.ts';
-import { contextDirectory, dockerfileMount, dockerfilePath } from './build-context.ts';
+import { buildArguments, contextDirectory, dockerfileMount, dockerfilePath } from './build-context.ts';
 import { makeBuildJob } from './build-job.ts';
 import type { BuildableTarget, Builder } from './builder.ts';
 import { withTag } from './image-names.ts';

@@ -5,6 +5,6 @@ const args = process.argv.slice(2);
 if (args.length === 1 && args[0] === '--version') {
   process.stdout.write(`${version}\n`);
 } else {
-  const { runProcess } = await import('./process.ts');
+  const { runProcess } = await import('./run.ts');
   await runProcess(args);
 }

@@ -1,21 +1,11 @@
 import { Command, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { addCompat } from './commands/compat.ts';
-import { addCompletion } from './commands/completion.ts';
-import { addDemo } from './commands/demo.ts';
-import { addEnv } from './commands/env.ts';
-import { addExists } from './commands/exists.ts';
-import { addExtract } from './commands/extract.ts';
-import { addInspect } from './commands/inspect.ts';
-import { addKeygen } from './commands/keygen.ts';
-import { addRegistry } from './commands/registry.ts';
-import { addResolve } from './commands/resolve.ts';
-import { addSign } from './commands/sign.ts';
-import { addSignFile } from './commands/sign-file.ts';
-import { addVerify } from './commands/verify.ts';
-import { addVersion } from './commands/version.ts';
+import { addKeygen, addSignFile } from './commands/files.ts';
+import { addExists, addExtract, addInspect, addResolve, addVerify } from './commands/images.ts';
+import { addCompat, addSign } from './commands/sign.ts';
+import { addCompletion, addDemo, addEnv, addRegistry, addVersion } from './commands/tools.ts';
 import { commandTree, flattenTree, lineage } from './completion/tree.ts';
 import { examples, examplesHelp, rootExamples } from './options/examples.ts';
-import { rootHelp } from './help.ts';
+import { exitCodeMeanings, exitCodes } from './output/exit-codes.ts';
 import { applyEnvironment, environmentVariable } from './options/environment.ts';
 import { addGlobalOptions } from './options/global-options.ts';
 import type { Runtime } from './session/runtime.ts';
@@ -73,4 +63,23 @@ function optionFacts(option: { argChoices?: string[]; defaultValue?: unknown }):
   if (typeof defaultValue === 'string' || typeof defaultValue === 'number')
     facts.push(`default ${defaultValue}`);
   return facts.length === 0 ? [] : [`(${facts.join(', ')})`];
+}
+
+/** What stands below the help text of the root command. */
+function rootHelp(): string {
+  const codes = Object.entries(exitCodeMeanings).map(
+    ([name, meaning]) => `  ${String(exitCodeNumber(name)).padEnd(4)} ${meaning}`,
+  );
+  return [
+    '',
+    'IMAGE is a reference such as registry.example/vendor/driver:1.0, or oci:DIR[:TAG] for an OCI layout on disk.',
+    'Every option has an environment variable, in brackets above; kmm-sign env lists them all.',
+    '',
+    'Exit codes:',
+    ...codes,
+  ].join('\n');
+}
+
+function exitCodeNumber(name: string): number {
+  return new Map<string, number>(Object.entries(exitCodes)).get(name) ?? exitCodes.unexpected;
 }

@@ -1,9 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { ResourceError } from '../../src/api/schema/errors.ts';
 import { parseModule, type Module } from '../../src/api/module/module.ts';
 import { findFieldsNotActedOn } from '../../src/api/module/not-acted-on.ts';
 import { checkModuleSpec } from '../../src/api/validation/module-spec.ts';
-import { formatViolation } from '../../src/api/schema/violation.ts';
+import { formatViolation, ResourceError } from '../../src/api/schema/violation.ts';
 
 const mapping = { regexp: '^.+$', containerImage: 'registry.example/kmod:${KERNEL_FULL_VERSION}' };
 const keys = { keySecret: { name: 'key' }, certSecret: { name: 'cert' } };

@@ -1,6 +1,5 @@
 import * as z from 'zod';
-import { ResourceError } from './errors.ts';
-import { formatPath, formatViolation } from './violation.ts';
+import { ResourceError, formatPath, formatViolation } from './violation.ts';
 
 /** What of Kubernetes' ObjectMeta is used. Other fields are kept. */
 export const objectMeta = z.looseObject({

@@ -1,8 +1,8 @@
+import type { Modprobe } from '../module/modprobe.ts';
 import type { ModuleSpec } from '../module/spec.ts';
 import { nonEmpty } from '../schema/resource.ts';
-import { mergeFindings, type Findings, type Violation } from '../schema/violation.ts';
+import { type Findings, type Violation, mergeFindings } from '../schema/violation.ts';
 import { checkKernelMappings } from './kernel-mappings.ts';
-import { checkModprobe } from './modprobe.ts';
 import { checkOperands } from './operands.ts';
 import { checkTolerations } from './tolerations.ts';
 
@@ -67,4 +67,39 @@ function checkVersionChange(spec: ModuleSpec, previous: ModuleSpec, path: string
       message: 'cannot update to or from an empty version; please delete the Module and create it again',
     },
   ];
+}
+
+/** Checks how modprobe is to be run. */
+function checkModprobe(modprobe: Modprobe, path: string): Violation[] {
+  const { rawArgs } = modprobe;
+  const isNamed = nonEmpty(modprobe.moduleName) !== undefined;
+  const found: Violation[] = [];
+  if (isNamed && (rawArgs?.load !== undefined || rawArgs?.unload !== undefined)) {
+    found.push({ path: `${path}.rawArgs`, message: 'rawArgs cannot be set when moduleName is set' });
+  }
+  if (!isNamed && (rawArgs?.load === undefined || rawArgs.unload === undefined)) {
+    found.push({
+      path: `${path}.rawArgs`,
+      message: 'load and unload rawArgs must be set when moduleName is unset',
+    });
+  }
+  return [...found, ...checkLoadingOrder(modprobe, `${path}.modulesLoadingOrder`)];
+}
+
+function checkLoadingOrder({ moduleName, modulesLoadingOrder }: Modprobe, path: string): Violation[] {
+  const order = modulesLoadingOrder ?? [];
+  if (order.length === 0) return [];
+  const found: Violation[] = [];
+  if (order.length === 1) {
+    found.push({ path, message: 'if a loading order is defined, at least two values must be defined' });
+  }
+  if (nonEmpty(moduleName) === undefined) {
+    found.push({ path, message: 'if a loading order is defined, moduleName must be set' });
+  } else if (order[0] !== moduleName) {
+    found.push({ path, message: 'if a loading order is defined, the first element must be moduleName' });
+  }
+  for (const name of new Set(order.filter((entry, index) => order.indexOf(entry) !== index))) {
+    found.push({ path, message: `${JSON.stringify(name)}: duplicate value in the loading order list` });
+  }
+  return found;
 }

@@ -1,9 +1,11 @@
-import { usageError } from '../output/usage-error.ts';
+import { readFile, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseJson } from '../../shared/json.ts';
 import { examples, examplesHelp } from '../options/examples.ts';
-import { parseGoFlags, type GoFlags } from '../options/go-flags.ts';
-import { noRegistryFlags, type RegistryFlags } from '../options/registry-flags.ts';
-import { findPullSecrets } from '../options/secret-directory.ts';
+import { type GoFlags, parseGoFlags } from '../options/go-flags.ts';
+import { type RegistryFlags, noRegistryFlags } from '../options/registry-flags.ts';
 import { table } from '../output/text.ts';
+import { usageError } from '../output/usage-error.ts';
 import type { Session } from '../session/session.ts';
 
 const values: Readonly<Record<string, string>> = {
@@ -83,4 +85,28 @@ function printHelp(session: Session): void {
     text: () =>
       `Usage: kmm-sign compat signimage FLAGS\n\n${table(rows)}\n${examplesHelp(examples['compat signimage'] ?? [])}`,
   });
+}
+
+/** A pull secret is at most as large as a Kubernetes Secret may be. */
+const maxSecretBytes = 1024 * 1024;
+
+/** Finds the files below a directory that hold a JSON object: what a mounted pull secret looks like. */
+async function findPullSecrets(directory: string): Promise<string[]> {
+  const found: string[] = [];
+  const entries = await readdir(directory, { withFileTypes: true });
+  for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
+    // A mounted Secret shows its files twice: by their names, and in a directory that begins with two dots.
+    if (entry.name.startsWith('..')) continue;
+    const path = join(directory, entry.name);
+    if (entry.isDirectory()) found.push(...(await findPullSecrets(path)));
+    else if (await holdsJsonObject(path)) found.push(path);
+  }
+  return found;
+}
+
+async function holdsJsonObject(path: string): Promise<boolean> {
+  const facts = await stat(path);
+  if (!facts.isFile() || facts.size > maxSecretBytes) return false;
+  const content = parseJson(await readFile(path, 'utf8'));
+  return typeof content === 'object' && content !== null && !Array.isArray(content);
 }

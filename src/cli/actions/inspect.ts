@@ -1,10 +1,65 @@
+import type { X509Certificate } from 'node:crypto';
+import type { Platform } from '../../registry/model/platform.ts';
 import { inspectImage } from '../../signer/inspect-image.ts';
-import { inspectReportText } from '../output/inspect-report.ts';
+import { loadCertificates } from '../../signer/keys/load-signer.ts';
+import type { InspectReport } from '../../signer/model/report.ts';
+import { type VerifyImageOptions, verifyImage } from '../../signer/verify-image.ts';
+import { createSecretReader } from '../kubernetes/secret-reader.ts';
+import type { RegistryFlags } from '../options/registry-flags.ts';
+import { given } from '../options/values.ts';
+import { type ExitCode, exitCodeOfState } from '../output/exit-codes.ts';
+import { inspectReportText, verifyReportText } from '../output/inspect-report.ts';
+import { Images } from '../session/open-image.ts';
 import type { Session } from '../session/session.ts';
-import { readModules, type ReadModulesOptions } from './read-modules.ts';
 
 /** Lists the modules of an image. What is found is no failure, whatever its state. */
 export async function inspect(options: ReadModulesOptions, session: Session): Promise<void> {
   const report = await readModules(options, session, inspectImage);
   session.output({ json: () => report, text: () => inspectReportText(report) });
+}
+
+/** Verifies every module of an image; the exit code is that of the worst. */
+export async function verify(options: ReadModulesOptions, session: Session): Promise<ExitCode> {
+  const report = await readModules(options, session, verifyImage);
+  session.output({ json: () => report, text: () => verifyReportText(report) });
+  return exitCodeOfState(report.worst);
+}
+
+/** What commands that read the modules of an image are told. */
+interface ReadModulesOptions {
+  readonly image: string;
+  readonly registry: RegistryFlags;
+  readonly cert: readonly string[];
+  readonly file: readonly string[];
+  readonly platform: readonly Platform[];
+}
+
+/** Has `read` report on an image that is opened for it. @throws CliError, RegistryError, SignerError */
+async function readModules(
+  { image, registry, cert, file, platform }: ReadModulesOptions,
+  session: Session,
+  read: (request: VerifyImageOptions) => Promise<InspectReport>,
+): Promise<InspectReport> {
+  const certificates = await loadTrustedCertificates(cert, session);
+  await using images = new Images(session);
+  const report = await read({
+    image: await images.open(image, registry),
+    certificates,
+    files: given(file),
+    platforms: given(platform),
+    onProgress: session.progress.report,
+    signal: session.signal,
+  });
+  for (const warning of report.warnings) session.logger.warn(warning);
+  return report;
+}
+
+/** Loads the certificates that `--cert` names, several from one file if it holds several. @throws SignerError INVALID_CERTIFICATE */
+async function loadTrustedCertificates(
+  references: readonly string[],
+  session: Session,
+): Promise<X509Certificate[]> {
+  const sources = { env: session.environment, readSecret: createSecretReader(session) };
+  const loaded = await Promise.all(references.map((reference) => loadCertificates(reference, sources)));
+  return loaded.flat();
 }

@@ -1,8 +1,8 @@
-import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { required } from '../output/usage-error.ts';
+import { type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { certificateOption, keyOption, passphraseFileOption } from '../options/key-options.ts';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
 import { fileOption, hashOption, platformsOption, wholeNumber } from '../options/values.ts';
+import { required } from '../output/usage-error.ts';
 import type { Runtime } from '../session/runtime.ts';
 
 const latestEpoch = 253_402_300_799;
@@ -67,4 +67,23 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
       return sign({ ...options, source, destination, key, from, to }, session);
     }),
   );
+}
+
+/** `kmm-sign compat signimage`. */
+export function addCompat(root: CommandUnknownOpts, runtime: Runtime): void {
+  const compat = root
+    .command('compat')
+    .summary('take the command lines of other programs')
+    .description('Takes the command lines of other programs.');
+  compat
+    .command('signimage')
+    .summary("take the flags of KMM's signimage")
+    .description("Signs an image as told by the flags of KMM's signimage; -help lists them.")
+    .argument('[flags...]', 'flags of signimage, with one dash or two')
+    .action((flags) =>
+      runtime.perform(async (session) => {
+        const { compatSignimage } = await import('../actions/compat-signimage.ts');
+        return compatSignimage(flags, session);
+      }),
+    );
 }

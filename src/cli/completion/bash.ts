@@ -1,4 +1,4 @@
-import type { CompletedCommand } from './completed-command.ts';
+import type { CompletedCommand } from './tree.ts';
 
 /** A completion script for bash 4 and newer. */
 export function bashScript(commands: readonly CompletedCommand[]): string {

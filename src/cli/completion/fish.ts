@@ -1,4 +1,4 @@
-import type { CompletedCommand, CompletedOption } from './completed-command.ts';
+import type { CompletedCommand, CompletedOption } from './tree.ts';
 
 /** A completion script for fish. */
 export function fishScript(commands: readonly CompletedCommand[]): string {

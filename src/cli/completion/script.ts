@@ -1,8 +1,13 @@
 import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { bashScript } from './bash.ts';
-import type { CompletedCommand, CompletedOption } from './completed-command.ts';
 import { fishScript } from './fish.ts';
-import { commandTree, flattenTree, type CommandNode } from './tree.ts';
+import {
+  commandTree,
+  flattenTree,
+  type CommandNode,
+  type CompletedCommand,
+  type CompletedOption,
+} from './tree.ts';
 import { zshScript } from './zsh.ts';
 
 /** Writes the completion script for a shell from the tree of commands. */

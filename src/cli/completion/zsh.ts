@@ -1,4 +1,4 @@
-import type { CompletedCommand, CompletedOption } from './completed-command.ts';
+import type { CompletedCommand, CompletedOption } from './tree.ts';
 
 /** A completion script for zsh: one function for every command, found by the words typed so far. */
 export function zshScript(commands: readonly CompletedCommand[]): string {

@@ -1,5 +1,5 @@
 import { runOperatorProgram } from './program.ts';
-import { operatorExitCodes } from './exit-codes.ts';
+import { operatorExitCodes } from './flags.ts';
 
 /** Milliseconds that connections may linger after the work has ended. */
 const patience = 2000;

@@ -9,8 +9,13 @@ import { KmmError } from '../../shared/errors.ts';
 import { usageError, type CliError } from '../output/usage-error.ts';
 import { printable } from '../output/text.ts';
 import { version } from '../output/version.ts';
-import { operatorExitCodes, type OperatorExitCode } from './exit-codes.ts';
-import { operatorHelp, parseOperatorFlags, type OperatorFlags } from './flags.ts';
+import {
+  operatorExitCodes,
+  operatorHelp,
+  parseOperatorFlags,
+  type OperatorExitCode,
+  type OperatorFlags,
+} from './flags.ts';
 
 /** Codes of errors that come from how the program was started. */
 const usageCodes = new Set(['USAGE', 'INVALID_OPERATOR_CONFIGURATION', 'INVALID_CONFIGURATION']);

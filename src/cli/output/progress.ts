@@ -1,8 +1,7 @@
 import type { Traffic } from '../../registry/image/repository.ts';
 import type { ProgressEvent, ProgressListener } from '../../signer/model/report.ts';
 import type { LogFormat } from './logger.ts';
-import { describeProgress } from './progress-lines.ts';
-import { formatBytes } from './text.ts';
+import { count, formatBytes, printable, shortDigest } from './text.ts';
 
 /** Shows what goes on, on stderr. */
 export interface Progress {
@@ -113,5 +112,33 @@ class Bar {
     if (this.#total === 0) return '';
     const filled = Math.min(barWidth, Math.round((this.#done / this.#total) * barWidth));
     return ` [${'#'.repeat(filled)}${'.'.repeat(barWidth - filled)}] ${this.#done} of ${this.#total}`;
+  }
+}
+
+/** The line that an event deserves, or null: only what tells a reader of a log where the run stands. */
+function describeProgress(event: ProgressEvent): string | null {
+  switch (event.type) {
+    case 'resolved':
+      return `Resolved ${printable(event.image)} to ${shortDigest(event.digest)}`;
+    case 'platform':
+      return event.platform === null
+        ? null
+        : `Platform ${printable(event.platform)} (${shortDigest(event.digest)})`;
+    case 'layer-read':
+      return `Read layer ${shortDigest(event.digest)} (${event.done} of ${event.total})`;
+    case 'module-found':
+      return null;
+    case 'module-signed':
+      return event.done < event.total ? null : `Signed ${count(event.total, 'module')}`;
+    case 'layer-written':
+      return `Wrote layer ${shortDigest(event.digest)} (${formatBytes(event.size)})`;
+    case 'blob':
+      return event.outcome === 'uploaded'
+        ? `Uploaded ${shortDigest(event.digest)} (${formatBytes(event.size)})`
+        : null;
+    case 'verified':
+      return `Verified ${count(event.modules, 'module')}`;
+    case 'tagged':
+      return `Tagged ${printable(event.image)}`;
   }
 }

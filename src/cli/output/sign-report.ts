@@ -71,7 +71,7 @@ function summary(report: SignReport): string {
     case 'unchanged':
       if (report.platforms.length === 0)
         return `Unchanged, as its manifests say; no layer was read; ${traffic}`;
-      return `Unchanged: ${count(modules.length, 'module')} carry this signature already; ${traffic}`;
+      return `Unchanged: ${count(modules.length, 'module')} with this signature already; ${traffic}`;
     case 'signed':
       if (written === 0)
         return `Nothing to sign in ${count(modules.length, 'module')}, published as it was; ${traffic}`;

@@ -1,5 +1,4 @@
 import { isDeepStrictEqual } from 'node:util';
-import { ResourceError } from '../../api/schema/errors.ts';
 import { parseManagedClusterModule } from '../../api/managed-cluster-module.ts';
 import { parseModule } from '../../api/module/module.ts';
 import { findFieldsNotActedOn, type FieldFacts } from '../../api/module/not-acted-on.ts';
@@ -7,7 +6,7 @@ import { parsePreflightValidation, parsePreflightValidationOcp } from '../../api
 import { checkManagedClusterModule } from '../../api/validation/managed-cluster-module.ts';
 import { checkModuleSpec } from '../../api/validation/module-spec.ts';
 import { checkPreflightKernel } from '../../api/validation/preflight-validation.ts';
-import { formatViolation, type Findings } from '../../api/schema/violation.ts';
+import { ResourceError, formatViolation, type Findings } from '../../api/schema/violation.ts';
 import { modules } from '../observe/cluster/resources.ts';
 import { listPages } from '../runtime/api/list.ts';
 import type { ApiClient } from '../runtime/api/client.ts';

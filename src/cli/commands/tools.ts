@@ -1,0 +1,96 @@
+import { Argument, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
+import { required } from '../output/usage-error.ts';
+import { version } from '../output/version.ts';
+import type { Runtime } from '../session/runtime.ts';
+
+/** `kmm-sign registry`. */
+export function addRegistry(root: CommandUnknownOpts, runtime: Runtime): void {
+  root
+    .command('registry')
+    .summary('run the embedded registry')
+    .description(
+      'Runs a registry (OCI distribution-spec) on a directory, until it is interrupted. The directory has to be empty, ' +
+        'new, or one that a registry has used before; one registry at a time may use it.',
+    )
+    .option('--root <directory>', 'where its content is kept (required)')
+    .addOption(new Option('--listen <address>', 'address and port').default('127.0.0.1:5000'))
+    .option('--htpasswd <file>', 'let only the users of this file in (bcrypt hashes)')
+    .option('--tls-cert-file <file>', 'serve HTTPS with this certificate')
+    .option('--tls-key-file <file>', 'private key of --tls-cert-file')
+    .action((options) =>
+      runtime.perform(async (session) => {
+        const directory = required(options.root, '--root');
+        const { serveRegistry } = await import('../actions/registry.ts');
+        return serveRegistry({ ...options, directory }, session);
+      }),
+    );
+}
+
+/** `kmm-sign demo`. */
+export function addDemo(root: CommandUnknownOpts, runtime: Runtime): void {
+  root
+    .command('demo')
+    .summary('show the whole story with a real kernel module')
+    .description(
+      'Starts the embedded registry, makes a key, pushes an image with a real kernel module, signs it, verifies it, ' +
+        'and shows what changed. Needs nothing and leaves nothing behind.',
+    )
+    .option('--keep <directory>', 'put the registry, key and certificate here and leave them')
+    .action((options) =>
+      runtime.perform(async (session) => {
+        const { demo } = await import('../actions/demo.ts');
+        return demo(options, session);
+      }),
+    );
+}
+
+/** `kmm-sign completion SHELL`. */
+export function addCompletion(root: CommandUnknownOpts, runtime: Runtime): void {
+  root
+    .command('completion')
+    .summary('print a completion script')
+    .description(
+      'Prints a script that completes commands and options, such as: source <(kmm-sign completion bash)',
+    )
+    .addArgument(new Argument('<shell>', 'bash, zsh or fish').choices(['bash', 'zsh', 'fish'] as const))
+    .action((shell) =>
+      runtime.perform(async () => {
+        const { completionScript } = await import('../completion/script.ts');
+        process.stdout.write(completionScript(root, shell));
+      }),
+    );
+}
+
+/** `kmm-sign env`. */
+export function addEnv(root: CommandUnknownOpts, runtime: Runtime): void {
+  root
+    .command('env')
+    .summary('list the environment variables')
+    .description('Lists every environment variable that the program reads, and what it stands for.')
+    .action(() =>
+      runtime.perform(async (session) => {
+        const { listEnvironment } = await import('../actions/env.ts');
+        listEnvironment(root, session);
+      }),
+    );
+}
+
+/** `kmm-sign version`. */
+export function addVersion(root: CommandUnknownOpts, runtime: Runtime): void {
+  root
+    .command('version')
+    .summary('print the version')
+    .description('Prints the versions of the program and of Node.')
+    .action(() =>
+      runtime.perform((session) => {
+        const facts = {
+          version,
+          node: process.versions.node,
+          openssl: process.versions.openssl,
+          platform: `${process.platform}/${process.arch}`,
+        };
+        session.output({ json: () => facts, text: () => version });
+        return Promise.resolve();
+      }),
+    );
+}
