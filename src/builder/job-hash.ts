@@ -32,7 +32,7 @@ export function buildHash(target: ModuleTarget, builder: string, facts: BuildFac
   });
 }
 
-/** The hash of all that signing depends on. The private key is not read: its certificate stands for it. */
+/** The hash of all that signing depends on. The private key is not read: its certificate identifies it. */
 export function signHash(target: ModuleTarget, facts: SignFacts): string {
   const { sign } = target;
   return shortHash({

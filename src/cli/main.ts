@@ -1,6 +1,6 @@
 import { version } from './output/version.ts';
 
-// The answer that needs nothing else comes before everything else is loaded.
+// The version is printed before anything else is loaded.
 const args = process.argv.slice(2);
 if (args.length === 1 && args[0] === '--version') {
   process.stdout.write(`${version}\n`);

@@ -9,7 +9,7 @@ import { Runtime } from './session/runtime.ts';
 /** How long connections may linger after the work has ended, in milliseconds. */
 const patience = 2000;
 
-/** Runs the program in this process: signals in, exit code out. */
+/** Runs the program in this process: handles signals and sets the exit code. */
 export async function runProcess(args: readonly string[]): Promise<void> {
   const interruption = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
@@ -18,19 +18,19 @@ export async function runProcess(args: readonly string[]): Promise<void> {
       interruption.abort();
     });
   }
-  for (const stream of [process.stdout, process.stderr]) stream.on('error', forgiveClosedPipe);
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreClosedPipe);
   const exitCode = await run(args, interruption.signal);
   process.exitCode = exitCode;
   setTimeout(() => process.exit(exitCode), patience).unref();
 }
 
-/** Ends at once; temporary directories still go, since that happens on exit. */
+/** Ends at once. Temporary directories are still deleted, since that happens on exit. */
 function leave(): never {
   process.exit(exitCodes.interrupted);
 }
 
-/** Whoever reads our output may stop reading (`kmm-sign inspect … | head`): no reason to complain. */
-function forgiveClosedPipe(error: NodeJS.ErrnoException): void {
+/** Ignores that a reader of the output stops reading, as in `kmm-sign inspect … | head`. */
+function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error;
 }
 
@@ -92,7 +92,7 @@ function commandOf(program: CommandUnknownOpts, args: readonly string[]): Comman
   return command;
 }
 
-/** What lies behind an error: a run that was stopped fails in many ways, for one reason. */
+/** Finds the reason for an error: a run that was stopped fails in many ways. */
 function translate(thrown: unknown, runtime: Runtime): unknown {
   if (runtime.stopped === 'interrupted') {
     return new CliError({

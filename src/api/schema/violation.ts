@@ -17,13 +17,13 @@ export interface Violation {
   readonly message: string;
 }
 
-/** What a look at a resource found. Errors refuse it, warnings are told to whoever applies it. */
+/** What checking a resource found. Errors refuse it; warnings are shown to the user who applies it. */
 export interface Findings {
   readonly errors: readonly Violation[];
   readonly warnings: readonly Violation[];
 }
 
-/** Puts findings together, in order. */
+/** Merges findings, in order. */
 export function mergeFindings(...all: readonly Findings[]): Findings {
   return {
     errors: all.flatMap(({ errors }) => errors),

@@ -12,7 +12,7 @@ import { inspectReportText, verifyReportText } from '../output/inspect-report.ts
 import { Images } from '../session/open-image.ts';
 import type { Session } from '../session/session.ts';
 
-/** Lists the modules of an image. What is found is no failure, whatever its state. */
+/** Lists the modules of an image. A module in any state is not a failure. */
 export async function inspect(options: ReadModulesOptions, session: Session): Promise<void> {
   const report = await readModules(options, session, inspectImage);
   session.output({ json: () => report, text: () => inspectReportText(report) });

@@ -46,7 +46,7 @@ function parseListenAddress(text: string): { host: string; port: number } {
   const port = digits === '' ? Number.NaN : Number(digits);
   if (!(port <= 65_535)) {
     throw usageError(
-      `"${text}" is no address to listen on`,
+      `"${text}" is not an address to listen on`,
       'Write HOST:PORT, such as 127.0.0.1:5000 or [::1]:5000.',
     );
   }

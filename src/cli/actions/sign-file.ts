@@ -71,7 +71,7 @@ async function optionTask(args: readonly string[], options: SignFileOptions): Pr
     () => false,
     () => true,
   );
-  // Scripts call sign-file with a hash first: the name of one that is not known is no missing module.
+  // Scripts call sign-file with a hash first: an unknown hash is not a missing module.
   if (isMissing && (hashName.test(first) || isPositionalForm(args, options))) {
     const [message, hint] =
       parseHash(first) === undefined

@@ -22,7 +22,7 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
     .addOption(certificateOption())
     .addOption(passphraseFileOption())
     .addOption(fileOption('sign only this absolute path or glob; repeatable; default every kernel module'))
-    .option('--allow-unmatched', 'a --file that matches nothing is no error')
+    .option('--allow-unmatched', 'a --file that matches nothing is not an error')
     .addOption(hashOption())
     .option('--key-identifier', 'name the signer by key identifier, as sign-file -k does')
     .addOption(

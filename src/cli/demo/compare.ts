@@ -36,7 +36,7 @@ export function compareLayers(
   });
 }
 
-/** Takes the module out of the signed image: it must be the original with a signature behind it. */
+/** Takes the module out of the signed image: it must be the original followed by a signature. */
 export async function compareModules(options: {
   readonly image: ImageLocation;
   readonly original: Buffer;

@@ -89,7 +89,7 @@ function json(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value));
 }
 
-/** Bytes that do not compress, always the same ones: a key stream of a key that is no secret. */
+/** Bytes that do not compress, the same at every run: a key stream of a fixed key. */
 function noise(size: number): Buffer {
   const key = Buffer.alloc(32, 'demo');
   return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(size));

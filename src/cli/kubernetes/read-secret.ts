@@ -9,7 +9,7 @@ import { CliError } from '../output/usage-error.ts';
 const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
 const requestTimeout = 30_000;
 /** A Secret is at most 1 MiB; in JSON and base64 it is larger. */
-const maxAnswerBytes = 4 * 1024 * 1024;
+const maxResponseBytes = 4 * 1024 * 1024;
 
 /** Names as Kubernetes allows them: nothing that could lead a URL or a command line elsewhere. */
 const namePattern = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
@@ -32,8 +32,8 @@ export async function readSecret(options: ReadSecretOptions): Promise<Record<str
     throw unreadable(options, 'that is not a name that Kubernetes allows');
   }
   const host = options.environment['KUBERNETES_SERVICE_HOST'];
-  const answer = host === undefined ? await askKubectl(options) : await askServer(options, host);
-  return parseSecret(answer, options);
+  const response = host === undefined ? await askKubectl(options) : await askServer(options, host);
+  return parseSecret(response, options);
 }
 
 async function askServer(options: ReadSecretOptions, host: string): Promise<string> {
@@ -67,7 +67,7 @@ function get(options: RequestOptions): Promise<string> {
       let size = 0;
       response.on('data', (chunk: Buffer) => {
         size += chunk.length;
-        if (size > maxAnswerBytes) response.destroy(new Error('the answer is too large'));
+        if (size > maxResponseBytes) response.destroy(new Error('the response is too large'));
       });
       readAll(response).then(resolve, reject);
     });
@@ -84,7 +84,7 @@ async function askKubectl(options: ReadSecretOptions): Promise<string> {
     ['get', 'secret', options.name, '-n', options.namespace, '-o', 'json'],
     {
       cancelSignal: options.signal,
-      maxBuffer: maxAnswerBytes,
+      maxBuffer: maxResponseBytes,
       timeout: requestTimeout,
       stdin: 'ignore',
       reject: false,
@@ -94,9 +94,9 @@ async function askKubectl(options: ReadSecretOptions): Promise<string> {
   throw unreadable(options, result.code === 'ENOENT' ? 'kubectl is not installed' : 'kubectl failed');
 }
 
-function parseSecret(answer: string, options: ReadSecretOptions): Record<string, Uint8Array> {
-  const parsed = secretSchema.safeParse(parseJson(answer));
-  if (!parsed.success) throw unreadable(options, 'the answer is not a Secret');
+function parseSecret(response: string, options: ReadSecretOptions): Record<string, Uint8Array> {
+  const parsed = secretSchema.safeParse(parseJson(response));
+  if (!parsed.success) throw unreadable(options, 'the response is not a Secret');
   const entries = Object.entries(parsed.data.data ?? {});
   return Object.fromEntries(entries.map(([key, value]) => [key, Buffer.from(value, 'base64')]));
 }

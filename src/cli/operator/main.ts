@@ -7,7 +7,7 @@ const patience = 2000;
 const stop = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    // Whoever asks twice does not want to wait.
+    // A second signal ends the process at once.
     if (stop.signal.aborted) process.exit(operatorExitCodes.failed);
     stop.abort();
   });

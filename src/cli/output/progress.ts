@@ -115,7 +115,7 @@ class Bar {
   }
 }
 
-/** The line that an event deserves, or null: only what tells a reader of a log where the run stands. */
+/** Describes an event as a line of a log; null for events that do not show progress. */
 function describeProgress(event: ProgressEvent): string | null {
   switch (event.type) {
     case 'resolved':

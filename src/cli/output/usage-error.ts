@@ -1,8 +1,8 @@
 import { KmmError } from '../../shared/errors.ts';
 
-/** Why the command line itself gave up. */
+/** Codes of errors of the command line itself. */
 export type CliErrorCode =
-  /** An option, argument or environment variable that makes no sense. */
+  /** An invalid option, argument or environment variable. */
   | 'USAGE'
   /** A Kubernetes Secret with a key or certificate cannot be read. */
   | 'SECRET_UNREADABLE'
@@ -21,7 +21,7 @@ export function usageError(message: string, hint?: string): CliError {
   return new CliError({ code: 'USAGE', message, hint });
 }
 
-/** Gives the value of an option that a command cannot do without. @throws CliError USAGE */
+/** Returns the value of a required option. @throws CliError USAGE */
 export function required<T>(value: T | undefined, option: string): T {
   if (value !== undefined) return value;
   const variable = `KMM_SIGN_${option.replace(/^--/, '').replaceAll('-', '_').toUpperCase()}`;
