@@ -1,10 +1,10 @@
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { type FileHandle, open, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { decompressLayer, detectCompression } from '../../../src/registry/layer/decompress.ts';
 import { defaultLayerLimits } from '../../../src/registry/layer/layer-source.ts';
 import { Overlay } from '../../../src/registry/layer/overlay.ts';
@@ -234,6 +234,41 @@ describe('writing a layer', () => {
     },
   );
 
+  test('writes what is left when the system takes a part of a chunk only', async () => {
+    await using directory = await createTemporaryDirectory();
+    const file = join(directory.path, 'layer');
+    const handle = await open(file, 'w');
+    const prototype = Object.getPrototypeOf(handle) as Pick<FileHandle, 'write'>;
+    await handle.close();
+    const write = prototype.write as (bytes: Buffer, offset: number, length: number) => Promise<unknown>;
+    // No file system can be made to do this at will and to take the rest then.
+    const partial = vi.spyOn(prototype, 'write').mockImplementation(function (
+      this: FileHandle,
+      bytes: Buffer,
+      offset = 0,
+    ) {
+      return write.call(this, bytes, offset, Math.min(30_000, bytes.length - offset));
+    } as typeof prototype.write);
+    try {
+      await writeLayer({ tar: inChunks(mixed, 100_000), compression: 'none', file });
+    } finally {
+      partial.mockRestore();
+    }
+    expect((await readFile(file)).equals(mixed)).toBe(true);
+  });
+
+  test('lets nobody else read the file', async () => {
+    await using directory = await createTemporaryDirectory();
+    const file = join(directory.path, 'layer');
+    const umask = process.umask(0);
+    try {
+      await writeLayer({ tar: inChunks(mixed), compression: 'none', file });
+    } finally {
+      process.umask(umask);
+    }
+    expect((await stat(file)).mode & 0o777).toBe(0o600);
+  });
+
   test('leaves nothing behind when the tar fails', async () => {
     await using directory = await createTemporaryDirectory();
     const file = join(directory.path, 'layer');
@@ -331,6 +366,14 @@ describe('scanning a layer', () => {
     });
     await expect(scanLayer({ source: withWrongDigest(gzipSync(damaged)) })).rejects.toMatchObject({
       code: 'DIGEST_MISMATCH',
+    });
+  });
+
+  test('damage is the error, also when what follows it unpacks to more than the limit', async () => {
+    const bomb = Buffer.concat([Buffer.alloc(512, 'x'), Buffer.alloc(5_000_000)]);
+    const small = { ...limits, maxUncompressedBytes: 2_000_000 };
+    await expect(scanLayer({ source: inChunks(gzipSync(bomb)), limits: small })).rejects.toMatchObject({
+      code: 'INVALID_LAYER',
     });
   });
 

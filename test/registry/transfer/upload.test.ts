@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { uploadLocation, withDigest } from '../../../src/registry/transfer/response.ts';
 import type { BlobOutcome } from '../../../src/registry/transfer/upload.ts';
 import { RegistryError } from '../../../src/registry/model/errors.ts';
-import { type LocalServer, rejection, rememberingLogger } from '../http/local-server.ts';
+import type { Endpoint, RegistryConnection } from '../../../src/registry/transfer/endpoint.ts';
+import { openSession } from '../../../src/registry/transfer/upload-session.ts';
+import { connect, type LocalServer, rejection, rememberingLogger } from '../http/local-server.ts';
 import { describeBlob, type Exchange, noise, openRemote, startExchange } from './transfer-server.ts';
 
 const blob = noise(9_000_000);
@@ -117,21 +119,23 @@ const chunksOnly =
     return true;
   };
 
+const endpointOf = (connection: RegistryConnection): Endpoint => ({
+  connection,
+  repository: 'a',
+  name: 'registry.example/a',
+  retryDelay: 0,
+  onRetry: () => {},
+  onBytesDown: () => {},
+  onBytesUp: () => {},
+});
+
 /** Where an upload goes on after an answer with this Location. */
 const locate = (location: string | undefined, origin = 'https://registry.example'): string => {
-  const endpoint = {
-    connection: {
-      transport: () => Promise.reject(new Error('unused')),
-      origin: () => origin,
-      url: () => new URL(origin),
-    },
-    repository: 'a',
-    name: 'registry.example/a',
-    retryDelay: 0,
-    onRetry: () => {},
-    onBytesDown: () => {},
-    onBytesUp: () => {},
-  };
+  const endpoint = endpointOf({
+    transport: () => Promise.reject(new Error('unused')),
+    origin: () => origin,
+    url: () => new URL(origin),
+  });
   const url = new URL(`${origin}/v2/a/blobs/uploads/`);
   return uploadLocation({ status: 202, headers: { location }, url, body: Readable.from([]) }, endpoint).href;
 };
@@ -203,6 +207,24 @@ describe('an upload', () => {
     expect(registry.log.filter((line) => line.startsWith('PATCH')).map((line) => line.split(' ')[2])).toEqual(
       [`0-${6 * MiB - 1}`, `${6 * MiB}-${blob.length - 1}`],
     );
+  });
+
+  test.each([
+    [undefined, 4 * MiB],
+    [String(MiB), 4 * MiB],
+    [String(64 * MiB), 64 * MiB],
+    [String(64 * MiB + 1), 64 * MiB],
+    ['-1', 4 * MiB],
+    ['1e999', 4 * MiB],
+    ['large', 4 * MiB],
+  ])('whose registry asks for chunks of %s bytes gets chunks of %i', async (asked, chunkSize) => {
+    await using server = await startExchange(({ response }) => {
+      if (asked !== undefined) response.setHeader('OCI-Chunk-Min-Length', asked);
+      response.writeHead(202, { location: '/v2/a/blobs/uploads/1' }).end();
+    });
+    await using connection = connect(server.host, { plainHttp: true });
+    const endpoint = endpointOf({ ...connection, origin: () => server.url });
+    expect(await openSession(endpoint, descriptor.digest, undefined)).toMatchObject({ chunkSize });
   });
 
   test('in chunks goes on where the registry says it is', async () => {

@@ -340,6 +340,14 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
       });
     });
 
+    test('a key in DER without a certificate, which it is not taken for', async () => {
+      run('pkey', '-in', 'rsa.pem', '-outform', 'DER', '-out', 'rsa.der');
+      await expect(load({ key: at('rsa.der'), certificate: undefined })).rejects.toMatchObject({
+        code: 'INVALID_CERTIFICATE',
+        message: `${at('rsa.der')} holds no certificate`,
+      });
+    });
+
     test('a file without end', async () => {
       await expect(load({ key: '/dev/zero' })).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
     });

@@ -180,6 +180,29 @@ describe('where a module ends', () => {
   });
 
   test.each([
+    ['that is wanted', 'unchanged', {}],
+    ['with another hash', 'replaced', { hash: 'sha512' }],
+    ['that names its signer in another form', 'replaced', { identifierForm: 'key-identifier' }],
+  ] as const)('one signature %s is %s', async (_, action, change) => {
+    const module = bufferSource(await append(hello));
+    const layout = await readModuleLayout(module);
+    const verdict = await verifyModule(module, [signer.certificate]);
+    const wanted = { signer, hash: 'sha256', identifierForm: 'issuer-and-serial', ...change } as const;
+    const decide = () =>
+      decideSignAction({ layout, verdict }, { ...wanted, policy: 'replace', path: 'a.ko' });
+    expect(decide()).toBe(action);
+  });
+
+  test('one signature of somebody else is replaced, also when that certificate is trusted', async () => {
+    const module = bufferSource(await append(hello, stranger));
+    const layout = await readModuleLayout(module);
+    const verdict = await verifyModule(module, [signer.certificate, stranger.certificate]);
+    expect(verdict).toMatchObject({ state: 'trusted', certificateFingerprint: stranger.fingerprint });
+    const wanted = { signer, hash: 'sha256', identifierForm: 'issuer-and-serial', path: 'a.ko' } as const;
+    expect(decideSignAction({ layout, verdict }, { ...wanted, policy: 'replace' })).toBe('replaced');
+  });
+
+  test.each([
     ['PGP', 0],
     ['X.509', 1],
   ])('a signature of the old type %s is named, and can be replaced', async (type, number) => {
@@ -577,6 +600,14 @@ describeWith(['xz', 'gzip', 'zstd'], 'compression', (programs) => {
     const whole = await packModule(hello, compression);
     const bytes = Buffer.concat([whole, more(whole)]);
     await expect(unpackModule(bufferSource(bytes), { compression })).rejects.toMatchObject(damaged);
+  });
+
+  test('gzip data of two members whose checksums agree are damaged', async () => {
+    // The CRC-32 of these four bytes is 0: that of them and a module is the module's.
+    const neutral = Buffer.from('9d0ad96d', 'hex');
+    expect(crc32(neutral)).toBe(0);
+    const bytes = Buffer.concat([await packModule(neutral, 'gzip'), await packModule(hello, 'gzip')]);
+    await expect(unpackModule(bufferSource(bytes), { compression: 'gzip' })).rejects.toMatchObject(damaged);
   });
 
   test('zstd data in frames of every kind are read', async () => {
