@@ -132,6 +132,18 @@ export async function storeManifest(
   return raw;
 }
 
+/** Bytes of the list of referrers of what nothing refers to. */
+export const noReferrers = JSON.stringify({
+  schemaVersion: 2,
+  mediaType: ociMediaTypes.index,
+  manifests: [],
+}).length;
+
+/** Adds sizes up. */
+export function sum(sizes: readonly number[]): number {
+  return sizes.reduce((total, size) => total + size, 0);
+}
+
 /** sha256 in hexadecimal. */
 export function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');

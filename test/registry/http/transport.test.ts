@@ -502,7 +502,8 @@ describe('the limit of requests', () => {
         })(),
       );
     await Promise.all(Array.from({ length: 10 }, () => send({ method: 'PUT', url, body: download })));
-    expect(most).toBeLessThanOrEqual(4);
+    // Two with a body that is being read, and two without.
+    expect(most).toBe(4);
     await Promise.all(Array.from({ length: 10 }, () => send({ method: 'GET', url })));
     expect(running).toBe(0);
   });

@@ -122,6 +122,7 @@ describe('the built program', () => {
     await refused;
     child.kill();
     expect(await finished(child)).toMatchObject({ exitCode: 0 });
+    // How many hashes are done by then is up to the processors.
     expect(before).toBeLessThan(12);
     expect(answers.filter((answer) => answer === 'alice 200')).toHaveLength(41);
     expect(answers.filter((answer) => answer === 'mallory 401')).toHaveLength(12);

@@ -79,7 +79,9 @@ describe('a download', () => {
         .map(startOf)
         .toSorted((a, b) => a - b),
     );
-    expect(startOf(ranges.at(-1))).toBeGreaterThan(0);
+    // A connection that breaks may lose bytes that were on their way: where it went on is not known in advance.
+    expect(ranges).toHaveLength(4);
+    expect(startOf(ranges.at(1))).toBeGreaterThan(0);
     expect(bytesDown).toBe(blob.length);
   });
 
@@ -88,7 +90,8 @@ describe('a download', () => {
       sendPart(response, startOf(range), 1000),
     );
     expect(result).toMatchObject({ code: 'NETWORK' });
-    expect(ranges.length).toBeLessThan(20);
+    const starts = [1000, 2000, 3000, 4000, 5000].map((start) => `bytes=${start}-`);
+    expect(ranges).toEqual([undefined, ...starts]);
   });
 
   test('skips what it has when the registry starts over', async () => {
@@ -145,7 +148,9 @@ describe('a download', () => {
       response.end(blob);
     });
     expect(result).toMatchObject({ code: 'DIGEST_MISMATCH', message: expect.stringContaining('more bytes') });
-    expect(bytesDown).toBeLessThan(2 * blob.length);
+    // Where the bytes are cut into chunks is up to the system: at most one of 64 KiB comes on top.
+    expect(bytesDown).toBeGreaterThan(blob.length);
+    expect(bytesDown).toBeLessThanOrEqual(blob.length + 64 * 1024);
   });
 
   test.each([
