@@ -1,12 +1,13 @@
+import { setImmediate } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { ChunkPipe } from '../../../../src/signer/image/publish/chunk-pipe.ts';
 
 const chunk = (text: string): Buffer => Buffer.from(text);
 
-/** Whether a promise is settled by now. */
+/** Whether a promise settles before a turn of the event loop is over. */
 async function isSettled(promise: Promise<unknown>): Promise<boolean> {
   const pending = Symbol('pending');
-  return (await Promise.race([promise, Promise.resolve(pending)])) !== pending;
+  return (await Promise.race([promise, setImmediate(pending)])) !== pending;
 }
 
 describe('ChunkPipe', () => {
