@@ -4,7 +4,7 @@ import { moduleSpec } from './module/spec.ts';
 import { imageFields } from './module/status.ts';
 import { objectMeta, parseResource } from './schema/resource.ts';
 
-/** What a ManagedClusterModule asks for. */
+/** The spec of a ManagedClusterModule. */
 export const managedClusterModuleSpec = z.object({
   moduleSpec: moduleSpec.describe(
     'The Module that the chosen clusters get, without its build and sign sections.',
@@ -13,7 +13,7 @@ export const managedClusterModuleSpec = z.object({
   selector: labelMap.describe('Labels of the ManagedClusters that get the Module.'),
 });
 
-/** How far a cluster is, from what is worst to what is well. */
+/** The phases of a cluster, from worst to best. */
 export const clusterPhases = [
   'Failed',
   'Degraded',
@@ -49,13 +49,13 @@ const imageStatus = z.object({
   ...imageFields,
 });
 
-/** Images that the status lists: with the longest texts, they take a third of what an object may. */
+/** Limit on images in the status: with the longest texts, they take a third of an object's maximum size. */
 export const maxListedImages = 400;
 
-/** Clusters that the status lists: with the longest texts, they take a tenth of what an object may. */
+/** Limit on clusters in the status: with the longest texts, they take a tenth of an object's maximum size. */
 export const maxListedClusters = 100;
 
-/** What became of a ManagedClusterModule. */
+/** The status of a ManagedClusterModule. */
 export const managedClusterModuleStatus = z.object({
   observedGeneration: z.int().optional(),
   conditions: conditions.optional(),
@@ -77,11 +77,11 @@ export const managedClusterModuleStatus = z.object({
     .describe(`The images that the hub sees to, at most ${maxListedImages}.`),
 });
 
-/** How far an image is on the hub. */
+/** The status of an image on the hub. */
 export type HubImageStatus = z.output<typeof imageStatus>;
-/** What became of a ManagedClusterModule. */
+/** The status of a ManagedClusterModule. */
 export type ManagedClusterModuleStatus = z.output<typeof managedClusterModuleStatus>;
-/** What became of a ManagedClusterModule in one cluster. */
+/** The status of a ManagedClusterModule in one cluster. */
 export type ClusterStatus = z.output<typeof clusterStatus>;
 export type ClusterPhase = (typeof clusterPhases)[number];
 
@@ -91,13 +91,13 @@ export const managedClusterModule = z.object({
   kind: z.literal('ManagedClusterModule'),
   metadata: objectMeta,
   spec: managedClusterModuleSpec,
-  // Only we write it; one that cannot be read counts as absent, and is written anew.
+  // Only we write it; an unreadable status counts as absent and is rewritten.
   status: managedClusterModuleStatus.optional().catch(undefined),
 });
 
 export type ManagedClusterModule = z.output<typeof managedClusterModule>;
 
-/** Reads a ManagedClusterModule. @throws ResourceError INVALID_RESOURCE */
+/** Parses a ManagedClusterModule. @throws ResourceError INVALID_RESOURCE */
 export function parseManagedClusterModule(value: unknown): ManagedClusterModule {
   return parseResource(managedClusterModule, 'ManagedClusterModule', value);
 }

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { conditions } from './schema/kubernetes.ts';
 import { objectMeta, parseResource } from './schema/resource.ts';
 
-/** Both vocabularies of KMM: up to 2.3, and since 2.4. */
+/** Accepts both of KMM's vocabularies: the one up to 2.3, and the one since 2.4. */
 const verification = {
   verificationStatus: z.enum(['True', 'False', 'Success', 'Failure', 'InProgress']),
   verificationStage: z.enum(['Image', 'Build', 'Sign', 'Requeued', 'Done']),
@@ -10,7 +10,7 @@ const verification = {
   lastTransitionTime: z.string().meta({ format: 'date-time' }),
 };
 
-/** What became of a preflight validation. The same in v1beta1 and v1beta2: each reads its own half. */
+/** The status of a preflight validation. The same in v1beta1 and v1beta2: each version reads its own half. */
 export const preflightStatus = z.object({
   observedGeneration: z.int().optional(),
   conditions: conditions.optional(),
@@ -47,13 +47,13 @@ const pushBuiltImage = z
 
 const version = z.string().trim().min(1);
 
-/** Asks whether every Module would be ready for a kernel. */
+/** Requests a check whether every Module would be ready for a kernel. */
 export const preflightValidationSpec = z.object({
   kernelVersion: version.describe('The kernel to check, as uname -r gives it.'),
   pushBuiltImage,
 });
 
-/** Asks the same for a release of OpenShift. */
+/** Requests the same check for a release of OpenShift. */
 export const preflightValidationOcpSpec = z
   .object({
     releaseImage: version.optional().describe('The release image whose kernel is checked.'),
@@ -76,39 +76,39 @@ export const preflightValidationOcpSpec = z
 
 const apiVersion = z.enum(['kmm.sigs.x-k8s.io/v1beta1', 'kmm.sigs.x-k8s.io/v1beta2']);
 
-/** Asks whether every Module would be ready for a kernel. */
+/** Requests a check whether every Module would be ready for a kernel. */
 export const preflightValidation = z.object({
   apiVersion,
   kind: z.literal('PreflightValidation'),
   metadata: objectMeta,
   spec: preflightValidationSpec,
-  // Only we write it; one that cannot be read counts as absent, and is written anew.
+  // Only we write it; an unreadable status counts as absent and is rewritten.
   status: preflightStatus.optional().catch(undefined),
 });
 
-/** Asks whether every Module would be ready for a release of OpenShift. */
+/** Requests a check whether every Module would be ready for a release of OpenShift. */
 export const preflightValidationOcp = z.object({
   apiVersion,
   kind: z.literal('PreflightValidationOCP'),
   metadata: objectMeta,
   spec: preflightValidationOcpSpec,
-  // Only we write it; one that cannot be read counts as absent, and is written anew.
+  // Only we write it; an unreadable status counts as absent and is rewritten.
   status: preflightStatus.optional().catch(undefined),
 });
 
-/** What became of a preflight validation. */
+/** The status of a preflight validation. */
 export type PreflightStatus = z.output<typeof preflightStatus>;
-/** What became of one Module. */
+/** The result for one Module. */
 export type VerifiedModule = NonNullable<PreflightStatus['modules']>[number];
 export type PreflightValidation = z.output<typeof preflightValidation>;
 export type PreflightValidationOcp = z.output<typeof preflightValidationOcp>;
 
-/** Reads a PreflightValidation of either version. @throws ResourceError INVALID_RESOURCE */
+/** Parses a PreflightValidation of either version. @throws ResourceError INVALID_RESOURCE */
 export function parsePreflightValidation(value: unknown): PreflightValidation {
   return parseResource(preflightValidation, 'PreflightValidation', value);
 }
 
-/** Reads a PreflightValidationOCP of either version. @throws ResourceError INVALID_RESOURCE */
+/** Parses a PreflightValidationOCP of either version. @throws ResourceError INVALID_RESOURCE */
 export function parsePreflightValidationOcp(value: unknown): PreflightValidationOcp {
   return parseResource(preflightValidationOcp, 'PreflightValidationOCP', value);
 }

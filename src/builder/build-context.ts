@@ -4,13 +4,13 @@ import type { BuildFacts } from './job-facts.ts';
 import { type Mount, configMapFile } from './mounts.ts';
 import type { BuildArgument, BuildTarget, ModuleTarget } from './target.ts';
 
-/** The directory that a build sees: it holds the Dockerfile, nothing else. */
+/** The build context: it holds only the Dockerfile. */
 export const contextDirectory = '/workspace';
 
-/** The Dockerfile in it. */
+/** Path of the Dockerfile in the build context. */
 export const dockerfilePath = `${contextDirectory}/Dockerfile`;
 
-/** The Dockerfile, from its ConfigMap. */
+/** Mounts the Dockerfile from its ConfigMap. */
 export function dockerfileMount(build: BuildTarget, { dockerfileKey }: BuildFacts): Mount {
   return configMapFile({
     volume: 'dockerfile',
@@ -21,7 +21,7 @@ export function dockerfileMount(build: BuildTarget, { dockerfileKey }: BuildFact
   });
 }
 
-/** Nodes for a build: of the architecture of the nodes that will run the image. */
+/** Returns the node selector of a build: nodes with the architecture of those that will run the image. */
 export function buildNodeSelector(
   target: ModuleTarget,
   { architecture }: BuildFacts,
@@ -29,7 +29,10 @@ export function buildNodeSelector(
   return { ...(target.build?.selector ?? target.selector), 'kubernetes.io/arch': architecture };
 }
 
-/** @throws BuilderError DRIVER_TOOLKIT_MISSING when the Dockerfile needs an image that is not known */
+/**
+ * Requires the Driver Toolkit image if needed. @throws BuilderError DRIVER_TOOLKIT_MISSING if the Dockerfile
+ * needs an image that is not known
+ */
 export function checkDriverToolkit(target: ModuleTarget, facts: BuildFacts): void {
   if (facts.driverToolkitImage !== undefined || !needsDriverToolkit(facts.dockerfile)) return;
   const missing = facts.driverToolkitMissing ?? [target.kernel.release];
@@ -42,8 +45,8 @@ export function checkDriverToolkit(target: ModuleTarget, facts: BuildFacts): voi
 }
 
 /**
- * The arguments of a build: the user's, then KERNEL_VERSION, KERNEL_FULL_VERSION, MOD_NAME, MOD_NAMESPACE and,
- * where its image is given, DTK_AUTO. Ours replace the user's of the same name.
+ * Returns the build arguments: the user's, then KERNEL_VERSION, KERNEL_FULL_VERSION, MOD_NAME, MOD_NAMESPACE
+ * and, if its image is given, DTK_AUTO. Ours replace the user's of the same name.
  */
 export function buildArguments(target: ModuleTarget, driverToolkitImage?: string): BuildArgument[] {
   const injected: BuildArgument[] = [

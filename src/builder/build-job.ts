@@ -7,18 +7,18 @@ import { buildHash } from './job-hash.ts';
 import type { Mount } from './mounts.ts';
 import { layTemplates } from './overlay.ts';
 
-/** What a build Job is made from: a builder's container, and what it needs around it. */
+/** The inputs of a build Job: a builder's container and its surroundings. */
 export interface BuildJobOptions {
   readonly builder: BuilderName;
   readonly target: BuildableTarget;
   readonly facts: BuildFacts;
   readonly container: V1Container;
   readonly mounts: readonly Mount[];
-  /** Of the pod where it has no user namespace. */
+  /** Security context of the pod if it has no user namespace. */
   readonly securityContext?: V1PodSecurityContext;
 }
 
-/** Makes the Job of a build. @throws BuilderError DRIVER_TOOLKIT_MISSING */
+/** Creates the Job of a build. @throws BuilderError DRIVER_TOOLKIT_MISSING */
 export function makeBuildJob({
   builder,
   target,

@@ -21,8 +21,8 @@ const scratchDirectory = '/var/tmp/buildah';
 const credentialsDirectory = '/run/kmm-sign/credentials';
 
 /**
- * The whole program of the container. It never changes: what users write arrives as arguments and in the
- * environment, not as text of the script.
+ * The container's entire program. It never changes: user input arrives as arguments and in the environment,
+ * not as script text.
  */
 const script = [
   'set -eu',
@@ -33,14 +33,14 @@ const script = [
   'fi',
 ].join('\n');
 
-/** In a user namespace of its own the pod is root of nothing but itself, and may mount. */
+/** In its own user namespace, the pod is root only of itself, and may mount. */
 const insideUserNamespace: V1SecurityContext = {
   runAsUser: 0,
   capabilities: { add: ['SYS_ADMIN', 'MKNOD'] },
   appArmorProfile: { type: 'Unconfined' },
 };
 
-/** Else Buildah makes the namespace itself, as the user of its image, with newuidmap. */
+/** Otherwise Buildah creates the namespace itself, as the user of its image, with newuidmap. */
 const asUser: V1SecurityContext = {
   runAsUser: 1000,
   runAsGroup: 1000,
@@ -81,7 +81,7 @@ function container(target: BuildableTarget, facts: BuildFacts): V1Container {
 function environment(target: BuildableTarget, facts: BuildFacts): V1EnvVar[] {
   return [
     { name: 'BUILDAH_ISOLATION', value: 'chroot' },
-    // In a user namespace overlay works, and is found; elsewhere copying is what works everywhere.
+    // In a user namespace overlay works and is detected; elsewhere only copying (vfs) works everywhere.
     ...(facts.userNamespaces ? [] : [{ name: 'STORAGE_DRIVER', value: 'vfs' }]),
     { name: 'SCRATCH', value: scratchDirectory },
     { name: 'TMPDIR', value: scratchDirectory },
@@ -102,7 +102,7 @@ function environment(target: BuildableTarget, facts: BuildFacts): V1EnvVar[] {
 }
 
 function mounts(build: BuildTarget, facts: BuildFacts): Mount[] {
-  // Buildah reads one file of credentials.
+  // Buildah reads a single credentials file.
   const [pullSecret] = facts.pullSecrets;
   return [
     dockerfileMount(build, facts),
@@ -138,7 +138,7 @@ function buildahArguments(target: BuildableTarget, facts: BuildFacts): string[] 
   ];
 }
 
-/** Buildah knows one switch: without verification it speaks plain HTTP too. */
+/** Buildah has a single switch: without verification it also uses plain HTTP. */
 function verifiesTls({ insecure, insecureSkipTLSVerify }: RegistryTls): boolean {
   return insecure !== true && insecureSkipTLSVerify !== true;
 }

@@ -13,8 +13,8 @@ export const builders: Readonly<Record<BuilderName, Builder>> = {
 };
 
 /**
- * Makes the Job that builds the image of a target.
- * @throws BuilderError INCOMPLETE_MODULE when the target has nothing to build, or what the builder throws
+ * Creates the Job that builds a target's image.
+ * @throws BuilderError INCOMPLETE_MODULE if the target has nothing to build, or what the builder throws
  */
 export function buildJob(builder: BuilderName, target: ModuleTarget, facts: BuildFacts): V1Job {
   const { build } = target;

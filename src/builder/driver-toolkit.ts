@@ -1,16 +1,16 @@
 import * as z from 'zod';
 import type { Kernel } from './kernel.ts';
 
-/** Driver Toolkit images by version of the operating system, by kernel version, or by the name of the OS image. */
+/** Driver Toolkit images by OS version, by kernel version, or by the name of the OS image. */
 export type DriverToolkitTable = ReadonlyMap<string, string>;
 
-/** The name of the build argument that stands for the Driver Toolkit image. */
+/** Name of the build argument that stands for the Driver Toolkit image. */
 export const driverToolkitArgument = 'DTK_AUTO';
 
 /** The version in an `osImage` such as `Red Hat Enterprise Linux CoreOS 412.86.202302211547-0 (Ootpa)`. */
 const osVersionPattern = /\d+\.\d+\.\d+-\d+/;
 
-/** Tells whether a Dockerfile asks for the Driver Toolkit. */
+/** Returns whether a Dockerfile uses the Driver Toolkit. */
 export function needsDriverToolkit(dockerfile: string): boolean {
   return dockerfile.includes(driverToolkitArgument);
 }
@@ -25,7 +25,7 @@ const imageStream = z.looseObject({
     .optional(),
 });
 
-/** Reads the table from OpenShift's ImageStream `openshift/driver-toolkit`. What is not one gives an empty table. */
+/** Reads OpenShift's ImageStream `openshift/driver-toolkit`; anything else yields an empty table. */
 export function driverToolkitTable(stream: unknown): DriverToolkitTable {
   const parsed = imageStream.safeParse(stream);
   const table = new Map<string, string>();
@@ -35,7 +35,7 @@ export function driverToolkitTable(stream: unknown): DriverToolkitTable {
   return table;
 }
 
-/** Which node asks for a Driver Toolkit. */
+/** A lookup of the Driver Toolkit for the nodes that run a kernel. */
 export interface DriverToolkitQuery {
   readonly kernel: Kernel;
   /** `status.nodeInfo.osImage` of the nodes that run the kernel. */
@@ -43,7 +43,7 @@ export interface DriverToolkitQuery {
   readonly table: DriverToolkitTable;
 }
 
-/** The image that was found, or what an entry would have to be named. */
+/** The image that was found, or the table entries that are missing. */
 export type DriverToolkit =
   | { readonly found: true; readonly image: string }
   | { readonly found: false; readonly missing: readonly string[] };

@@ -2,14 +2,15 @@ import { shortHash } from './names.ts';
 import { BuilderError } from './errors.ts';
 import type { ModuleName } from './labels.ts';
 
-/** Characters of a tag (distribution-spec, "Pulling manifests"). */
+/** Maximum length of a tag (distribution-spec, "Pulling manifests"). */
 const maxTagLength = 128;
 const defaultTag = 'latest';
 
 /**
- * The name of the image between build and signature: `<image>:<tag>-<namespace>_<module>_kmm_unsigned`, or without
- * a Module `<image>:<tag>-kmm_unsigned`. Where the tag would be too long, its middle is a hash.
- * @throws BuilderError INVALID_IMAGE when the final image is named by digest alone
+ * Returns the name of the image between build and signing: `<image>:<tag>-<namespace>_<module>_kmm_unsigned`,
+ * or without a Module `<image>:<tag>-kmm_unsigned`. If the tag would be too long, its middle is replaced by a
+ * hash.
+ * @throws BuilderError INVALID_IMAGE if the final image is named only by digest
  */
 export function intermediateImage(image: string, module?: ModuleName): string {
   const { name, tag } = splitTag(image);
@@ -35,14 +36,17 @@ function splitTag(image: string): { name: string; tag: string } {
   });
 }
 
-/** An image with another tag: `registry:5000/kaniko:v1@sha256:…` and `v2` give `registry:5000/kaniko:v2`. */
+/**
+ * Returns an image with another tag: `registry:5000/kaniko:v1@sha256:…` and `v2` yield
+ * `registry:5000/kaniko:v2`.
+ */
 export function withTag(image: string, tag: string): string {
   const named = image.split('@', 1)[0] ?? image;
   const colon = named.indexOf(':', named.lastIndexOf('/') + 1);
   return `${colon === -1 ? named : named.slice(0, colon)}:${tag}`;
 }
 
-/** An image pinned by its digest; a tag beside it is dropped. */
+/** Returns an image pinned by its digest, without its tag. */
 export function withDigest(image: string, digest: string): string {
   const named = image.split('@', 1)[0] ?? image;
   const colon = named.indexOf(':', named.lastIndexOf('/') + 1);

@@ -8,41 +8,41 @@ export interface PullSecret {
   readonly key?: '.dockerconfigjson' | '.dockercfg';
 }
 
-/** Authorities that registries' certificates come from. */
+/** Certificate authorities to trust for registries. */
 export interface TrustedCertificates {
   readonly configMap: string;
-  /** Key that holds certificates in PEM. */
+  /** Key that holds the certificates in PEM. */
   readonly key: string;
 }
 
-/** Values of the environment variables of the same name. */
+/** Values of the environment variables with the same names. */
 export interface ProxySettings {
   readonly httpProxy?: string;
   readonly httpsProxy?: string;
   readonly noProxy?: string;
 }
 
-/** What Jobs depend on besides the Module. */
+/** The inputs of a Job apart from the Module. */
 export interface JobFacts {
-  /** Where the Job runs: the namespace of the Module, on a hub that of the operator. */
+  /** Where the Job runs: the namespace of the Module, or on a hub, that of the operator. */
   readonly namespace: string;
   readonly owner?: V1OwnerReference;
-  /** The work is for whoever wants it: neither its identity nor its name speaks of a Module. */
+  /** The work may be shared by several Modules: neither its identity nor its name mentions one. */
   readonly shared?: boolean;
   /** The image that does the work, pinned. */
   readonly image: string;
   readonly pullSecrets: readonly PullSecret[];
   readonly trustedCertificates?: TrustedCertificates;
   readonly proxy?: ProxySettings;
-  /** The operator's defaults. The Module's settings win. */
+  /** The operator's defaults. The Module's settings take precedence. */
   readonly podTemplate?: PodTemplate;
-  /** Counts the tries with the same inputs, from 0. */
+  /** Number of earlier attempts with the same inputs. */
   readonly attempt: number;
   /** The value of the Module's retry annotation. */
   readonly retry?: string;
 }
 
-/** What a build depends on besides the Module. */
+/** The inputs of a build apart from the Module. */
 export interface BuildFacts extends JobFacts {
   /** Text of the Dockerfile. */
   readonly dockerfile: string;
@@ -50,17 +50,17 @@ export interface BuildFacts extends JobFacts {
   readonly dockerfileKey: string;
   /** GOARCH of the nodes that will run the image. */
   readonly architecture: string;
-  /** Image for DTK_AUTO, where the Dockerfile uses it. */
+  /** Image for DTK_AUTO, if the Dockerfile uses it. */
   readonly driverToolkitImage?: string;
-  /** Entries of the Driver Toolkit table that would have helped. */
+  /** Entries of the Driver Toolkit table that are missing. */
   readonly driverToolkitMissing?: readonly string[];
-  /** The cluster gives pods user namespaces. */
+  /** Whether the cluster supports user namespaces for pods. */
   readonly userNamespaces: boolean;
-  /** False: only see whether it builds. */
+  /** False: only check whether it builds. */
   readonly push: boolean;
 }
 
-/** What signing depends on besides the Module. */
+/** The inputs of signing apart from the Module. */
 export interface SignFacts extends JobFacts {
   /** Digest of the unsigned image. */
   readonly sourceDigest: string;
@@ -68,7 +68,7 @@ export interface SignFacts extends JobFacts {
   readonly certificateFingerprint: string;
 }
 
-/** Keys of a ConfigMap that may hold the Dockerfile, by preference. */
+/** Keys of a ConfigMap that may hold the Dockerfile, in order of preference. */
 export const dockerfileKeys = ['dockerfile', 'Dockerfile'] as const;
 
 /** Finds the Dockerfile in the data of a ConfigMap. */

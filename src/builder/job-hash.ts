@@ -5,16 +5,16 @@ import { shortHash, type Json } from './names.ts';
 import type { ModuleTarget } from './target.ts';
 
 /**
- * The hash of what a user says about a build, and of nothing else: where it differs from that of an image that
- * stands, the image is to be built anew. A new version of the operator or of a builder changes nothing.
+ * Hashes only what a user specifies about a build: if the hash differs from that of an existing image, the
+ * image must be rebuilt. A new version of the operator or of a builder does not change it.
  */
 export function buildInputsHash(target: ModuleTarget, dockerfile: string): string {
   return shortHash(userInputs(target, dockerfile));
 }
 
 /**
- * The hash of all that a build depends on. The same hash means the same work: asked for twice, it is the same
- * Job. A change of any input starts anew.
+ * Hashes everything that a build depends on. The same hash means the same work, and requesting it twice
+ * yields the same Job. Changing any input starts a new build.
  */
 export function buildHash(target: ModuleTarget, builder: string, facts: BuildFacts): string {
   const { build } = target;
@@ -32,7 +32,7 @@ export function buildHash(target: ModuleTarget, builder: string, facts: BuildFac
   });
 }
 
-/** The hash of all that signing depends on. The private key is not read: its certificate identifies it. */
+/** Hashes everything that signing depends on. The private key is not read: its certificate identifies it. */
 export function signHash(target: ModuleTarget, facts: SignFacts): string {
   const { sign } = target;
   return shortHash({
@@ -64,7 +64,7 @@ function common(target: ModuleTarget, facts: JobFacts): Record<string, Json> {
   return {
     namespace: facts.namespace,
     owner: facts.owner?.uid,
-    // Whose name shared work has, and for which of its kernels, is a matter of who came first.
+    // The Module and kernel named by shared work depend only on which request came first.
     module: facts.shared === true ? undefined : { ...target.module },
     kernel: facts.shared === true ? undefined : target.kernel.release,
     registryTls: { ...target.registryTls },

@@ -12,10 +12,10 @@ import { objectName } from './names.ts';
 import type { PodSettings } from './overlay.ts';
 import type { ModuleTarget } from './target.ts';
 
-/** Where a container's last words go: a builder writes the digest of its result there. */
+/** The termination message: a builder writes the digest of its result there. */
 export const terminationLog = '/dev/termination-log';
 
-/** What a Job is made from. */
+/** The inputs of a Job. */
 export interface JobOptions {
   readonly kind: 'build' | 'sign';
   readonly target: ModuleTarget;
@@ -27,11 +27,11 @@ export interface JobOptions {
   readonly nodeSelector: Readonly<Record<string, string>>;
   readonly tolerations: readonly V1Toleration[];
   readonly securityContext?: V1PodSecurityContext;
-  /** False asks for a user namespace. */
+  /** False requests a user namespace. */
   readonly hostUsers?: boolean;
 }
 
-/** Makes a Job that runs one container once. Whether it is tried again is the controller's decision. */
+/** Creates a Job that runs one container once. Whether it is retried is the controller's decision. */
 export function makeJob(options: JobOptions): V1Job {
   const { kind, target, facts, hash, settings } = options;
   const labels = {

@@ -15,13 +15,13 @@ import {
 } from './mounts.ts';
 import type { BuildTarget } from './target.ts';
 
-/** The fork of Kaniko that is kept up. */
+/** The maintained fork of Kaniko. */
 const defaultImage = 'ghcr.io/osscontainertools/kaniko:v1.27.6';
 const dockerConfigDirectory = '/kaniko/.docker';
-/** Where Kaniko's image keeps the authorities of the public web. */
+/** Where Kaniko's image keeps the public certificate authorities. */
 const ownCertificates = '/kaniko/ssl/certs';
 
-/** What unpacking layers as root and installing packages needs, and no more. */
+/** The minimum for unpacking layers as root and installing packages. */
 const securityContext: V1SecurityContext = {
   runAsUser: 0,
   allowPrivilegeEscalation: false,
@@ -78,7 +78,7 @@ function container(target: BuildableTarget, facts: BuildFacts): V1Container {
 }
 
 function mounts(build: BuildTarget, facts: BuildFacts): Mount[] {
-  // Kaniko reads one file of credentials.
+  // Kaniko reads a single credentials file.
   const [pullSecret] = facts.pullSecrets;
   return [
     dockerfileMount(build, facts),

@@ -4,7 +4,7 @@ import { isLabelStem, labelStem, labelValue } from './names.ts';
 const domain = 'kmm.node.kubernetes.io';
 const beta = 'beta.kmm.node.kubernetes.io';
 
-/** Keys of labels and annotations on what we create. */
+/** Keys of labels and annotations on the objects we create. */
 export const labelKeys = {
   moduleName: `${domain}/module.name`,
   role: `${domain}/role`,
@@ -15,27 +15,27 @@ export const labelKeys = {
   image: `${domain}/image`,
   /** On ManifestWorks. */
   managedClusterModule: `${domain}/managedclustermodule.name`,
-  /** Annotation: the hash of all that a Job depends on. */
+  /** Annotation: the hash of everything that a Job depends on. */
   lastHash: `${domain}/last-hash`,
   /** Annotation on pods, read as a file: soft dependencies for modprobe. */
   modulesOrder: `${domain}/modules-order`,
   component: 'app.kubernetes.io/component',
 } as const;
 
-/** What names a Module. */
+/** Identifies a Module. */
 export interface ModuleName {
   readonly namespace: string;
   readonly name: string;
 }
 
-/** Keys of the labels that a Module has on nodes. */
+/** Keys of a Module's labels on nodes. */
 export interface NodeLabels {
   /** The kernel module is loaded. */
   readonly ready: string;
   readonly devicePluginReady: string;
   /** Value: the version that is loaded. */
   readonly versionReady: string;
-  /** Set by administrators: the version that the node should have. */
+  /** Set by administrators: the version that the node should run. */
   readonly version: string;
   /** Set by us: the version whose module loader may run on the node. */
   readonly moduleLoaderVersion: string;
@@ -43,7 +43,7 @@ export interface NodeLabels {
   readonly devicePluginVersion: string;
 }
 
-/** What stands before and after a Module's stem in the keys. */
+/** What precedes and follows a Module's stem in the keys. */
 const nodeLabelForms = {
   version: { start: `${domain}/version-module.`, end: '' },
   moduleLoaderVersion: { start: `${beta}/version-module-loader.`, end: '' },
@@ -53,7 +53,7 @@ const nodeLabelForms = {
   ready: { start: `${domain}/`, end: '.ready' },
 } as const satisfies Record<keyof NodeLabels, { readonly start: string; readonly end: string }>;
 
-/** In the order in which a key is read: what administrators set first, and longer ends before shorter ones. */
+/** The order in which a key is matched: what administrators set first, and longer suffixes before shorter. */
 const readingOrder = [
   'version',
   'moduleLoaderVersion',
@@ -63,12 +63,12 @@ const readingOrder = [
   'ready',
 ] as const satisfies readonly (keyof NodeLabels)[];
 
-/** The keys of a Module's labels on nodes. */
+/** Returns the keys of a Module's labels on nodes. */
 export function nodeLabels({ namespace, name }: ModuleName): NodeLabels {
   return nodeLabelsOf(labelStem(namespace, name));
 }
 
-/** The keys of the labels on nodes that have a stem. */
+/** Returns the keys of the node labels with a given stem. */
 export function nodeLabelsOf(stem: string): NodeLabels {
   const keyOf = (kind: keyof NodeLabels): string => {
     const { start, end } = nodeLabelForms[kind];
@@ -84,15 +84,16 @@ export function nodeLabelsOf(stem: string): NodeLabels {
   };
 }
 
-/** Which of a Module's labels on nodes a key is. */
+/** The kind and stem of a node label's key. */
 export interface ParsedNodeLabel {
   readonly kind: keyof NodeLabels;
   readonly stem: string;
 }
 
 /**
- * Reads the key of a Module's label on nodes. Undefined: nothing that `nodeLabels` gives, such as the
- * `MODULE.ready` of other operators. Where a key may be two things, it is what an administrator sets.
+ * Parses the key of a Module's label on nodes. Returns undefined for anything that `nodeLabels` does not
+ * produce, such as the `MODULE.ready` of other operators. An ambiguous key is taken as the one that an
+ * administrator sets.
  */
 export function parseNodeLabel(key: string): ParsedNodeLabel | undefined {
   for (const kind of readingOrder) {
@@ -104,12 +105,12 @@ export function parseNodeLabel(key: string): ParsedNodeLabel | undefined {
   return undefined;
 }
 
-/** The value of the kernel label of nodes and DaemonSets. Different kernels have different values. */
+/** Returns the value of the kernel label on nodes and DaemonSets. Different kernels have different values. */
 export function kernelLabelValue({ release }: Kernel): string {
   return labelValue(release);
 }
 
-/** Labels of everything that belongs to one Module and does one thing. */
+/** Returns the labels shared by a Module's objects of one component. */
 export function commonLabels(name: string, component: string): Record<string, string> {
   return {
     [labelKeys.moduleName]: labelValue(name),

@@ -1,13 +1,13 @@
 import type { V1EnvVar, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 import type { ProxySettings, PullSecret, TrustedCertificates } from './job-facts.ts';
 
-/** A volume and where the container sees it. */
+/** A volume and where the container mounts it. */
 export interface Mount {
   readonly volume: V1Volume;
   readonly mount: V1VolumeMount;
 }
 
-/** A key of a Secret or ConfigMap as a file of a read-only directory. */
+/** A key of a Secret or ConfigMap, mounted as a file in a read-only directory. */
 export interface FileMount {
   /** Name of the volume. */
   readonly volume: string;
@@ -18,14 +18,14 @@ export interface FileMount {
   readonly file: string;
 }
 
-/** Files that any user of the container may read: it has one. */
+/** Readable by any user of the container: it has only one. */
 const readable = 0o444;
 const certificatesDirectory = '/run/kmm-sign/authorities';
 
-/** Where the authorities of `trustedCertificatesMount` are. */
+/** Path of the certificate authorities mounted by `trustedCertificatesMount`. */
 export const trustedCertificatesFile = `${certificatesDirectory}/ca.crt`;
 
-/** One key of a Secret. */
+/** Mounts one key of a Secret. */
 export function secretFile({ volume, source, key, directory, file }: FileMount): Mount {
   return {
     volume: {
@@ -36,7 +36,7 @@ export function secretFile({ volume, source, key, directory, file }: FileMount):
   };
 }
 
-/** One key of a ConfigMap. */
+/** Mounts one key of a ConfigMap. */
 export function configMapFile({ volume, source, key, directory, file }: FileMount): Mount {
   return {
     volume: {
@@ -47,12 +47,15 @@ export function configMapFile({ volume, source, key, directory, file }: FileMoun
   };
 }
 
-/** A directory to write to, gone with the pod. */
+/** Mounts a writable directory that is deleted with the pod. */
 export function scratch(name: string, directory: string): Mount {
   return { volume: { name, emptyDir: {} }, mount: { name, mountPath: directory } };
 }
 
-/** Secrets of a build, each a directory below /run/secrets. Volumes are numbered: names may be too long or have dots. */
+/**
+ * Mounts Secrets of a build, each as a directory below /run/secrets. Volumes are numbered because names may
+ * be too long or contain dots.
+ */
 export function buildSecrets(names: readonly string[]): Mount[] {
   return names.map((secretName, index) => ({
     volume: { name: `build-secret-${index}`, secret: { secretName } },
@@ -60,17 +63,17 @@ export function buildSecrets(names: readonly string[]): Mount[] {
   }));
 }
 
-/** Where a build sees a Secret. */
+/** Returns where a build sees a Secret. */
 export function buildSecretDirectory(name: string): string {
   return `/run/secrets/${name}`;
 }
 
-/** A pull secret as a docker configuration file. */
+/** Mounts a pull secret as a Docker configuration file. */
 export function pullSecretFile(secret: PullSecret, mount: Omit<FileMount, 'source' | 'key'>): Mount {
   return secretFile({ ...mount, source: secret.name, key: secret.key ?? '.dockerconfigjson' });
 }
 
-/** The authorities of registries. */
+/** Mounts the certificate authorities of registries. */
 export function trustedCertificatesMount(certificates: TrustedCertificates | undefined): Mount[] {
   if (certificates === undefined) return [];
   return [
@@ -84,7 +87,7 @@ export function trustedCertificatesMount(certificates: TrustedCertificates | und
   ];
 }
 
-/** The environment of programs behind a proxy, in both spellings that are in use. */
+/** Returns the environment variables of programs behind a proxy, in both common spellings. */
 export function proxyEnvironment(proxy: ProxySettings | undefined): V1EnvVar[] {
   const values: readonly (readonly [string, string | undefined])[] = [
     ['HTTP_PROXY', proxy?.httpProxy],

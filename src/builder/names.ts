@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto';
 import { isLabelValue, maxLabelLength } from '../api/validation/patterns.ts';
 
-/** Characters of a hash in names: 80 bits in base 32. */
+/** Length of a hash in names: 80 bits in base 32. */
 const hashLength = 16;
 const alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
-/** Tells a shortened label from one that is written out. */
+/** Marks a label that was shortened. */
 const hashMark = '__';
 const shortened = new RegExp(`${hashMark}[a-z2-7]{${hashLength}}$`);
 
-/** A value that JSON can write. */
+/** A value that can be encoded as JSON. */
 export type Json =
   | string
   | number
@@ -18,7 +18,7 @@ export type Json =
   | readonly Json[]
   | { readonly [key: string]: Json };
 
-/** The hash of a value, 16 characters of a-z and 2-7. The order of an object's properties does not matter. */
+/** Returns a value's hash: 16 characters of a-z and 2-7. The order of properties does not matter. */
 export function shortHash(value: Json): string {
   const bytes = createHash('sha256').update(canonicalJson(value)).digest();
   let bits = 0n;
@@ -39,17 +39,19 @@ function canonicalJson(value: Json): string {
   );
 }
 
-/** What a name is made from. */
+/** The inputs of a name. */
 export interface NameOptions {
   /** What people should recognise, most important first. */
   readonly readable: readonly string[];
-  /** All that tells the thing apart: different identities give different names. */
+  /** Everything that distinguishes the object: different identities yield different names. */
   readonly identity: Json;
   /** @default 63 */
   readonly maxLength?: number;
 }
 
-/** A name for any object: lower case letters, digits and dashes, ending in the hash of the identity. */
+/**
+ * Returns a name for any object: lower case letters, digits and dashes, ending in the hash of the identity.
+ */
 export function objectName({ readable, identity, maxLength = maxLabelLength }: NameOptions): string {
   const hash = shortHash(identity);
   const prefix = readable
@@ -62,8 +64,8 @@ export function objectName({ readable, identity, maxLength = maxLabelLength }: N
 }
 
 /**
- * A text as the value of a label: as it is where that is allowed, else a readable prefix and a hash. A text
- * that looks as if it ended in such a hash gets one too, so that different texts have different values.
+ * Returns a text as a label value: unchanged if allowed, otherwise a readable prefix and a hash. A text that
+ * looks as if it ended in such a hash gets one too, so that different texts have different values.
  */
 export function labelValue(text: string): string {
   if (isLabelValue(text) && !shortened.test(text)) return text;
@@ -79,8 +81,8 @@ export function labelValue(text: string): string {
 const maxStemLength = 41;
 
 /**
- * `NAMESPACE.NAME` as it stands in the keys of node labels. Where it is too long, or the name has dots that
- * would make keys ambiguous, a readable prefix and a hash, without a dot.
+ * Returns `NAMESPACE.NAME` as used in the keys of node labels. If it is too long, or the name has dots that
+ * would make keys ambiguous, returns a readable prefix and a hash, without a dot.
  */
 export function labelStem(namespace: string, name: string): string {
   const stem = `${namespace}.${name}`;
@@ -91,7 +93,7 @@ export function labelStem(namespace: string, name: string): string {
 const dottedStem = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\.[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 const hashedStem = new RegExp(`^([a-z0-9][-a-z0-9]*-)?[a-z2-7]{${hashLength}}$`);
 
-/** Whether a text looks like what `labelStem` gives. */
+/** Returns whether a text could be a result of `labelStem`. */
 export function isLabelStem(text: string): boolean {
   return text.length <= maxStemLength && (dottedStem.test(text) || hashedStem.test(text));
 }

@@ -1,7 +1,7 @@
 import type { V1Affinity, V1ResourceRequirements, V1Toleration } from '@kubernetes/client-node';
 import type { PodTemplate } from '../api/module/pod-template.ts';
 
-/** Settings of a pod after the operator's defaults and the Module's settings were put together. */
+/** Settings of a pod, merged from the operator's defaults and the Module's settings. */
 export interface PodSettings {
   readonly labels: Record<string, string>;
   readonly annotations: Record<string, string>;
@@ -15,10 +15,10 @@ export interface PodSettings {
   readonly activeDeadlineSeconds: number;
 }
 
-/** Seconds after which a Job is given up, where nobody says otherwise. */
+/** Default deadline of a Job in seconds. */
 const defaultDeadline = 3600;
 
-/** Lays templates over each other: maps and lists grow, of other fields the last that is set counts. */
+/** Merges templates: maps and lists are combined; for other fields the last one set wins. */
 export function layTemplates(...templates: readonly (PodTemplate | undefined)[]): PodSettings {
   const given = templates.filter((template) => template !== undefined);
   const last = <K extends keyof PodTemplate>(key: K): PodTemplate[K] | undefined =>

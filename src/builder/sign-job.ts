@@ -22,9 +22,9 @@ const certificateDirectory = '/run/kmm-sign/certificate';
 const credentialsDirectory = '/run/kmm-sign/credentials';
 
 /**
- * Makes the Job that signs the image of a target with `kmm-sign sign`, under pod security "restricted". The
+ * Creates the Job that signs a target's image with `kmm-sign sign`, under pod security "restricted". The
  * source is pinned by digest. The digest of the result goes to the termination message.
- * @throws BuilderError INCOMPLETE_MODULE when the target has nothing to sign
+ * @throws BuilderError INCOMPLETE_MODULE if the target has nothing to sign
  */
 export function signJob(target: ModuleTarget, facts: SignFacts): V1Job {
   const { sign } = target;

@@ -13,7 +13,7 @@ export interface BuildArgument {
 
 /** How the image of one kernel is built. */
 export interface BuildTarget {
-  /** Where the result goes: the final image, or the intermediate one where it is signed afterwards. */
+  /** Destination of the result: the final image, or the intermediate one if it is signed afterwards. */
   readonly image: string;
   readonly dockerfileConfigMap: string;
   /** The user's arguments. */
@@ -21,7 +21,7 @@ export interface BuildTarget {
   /** Names of Secrets. */
   readonly secrets: readonly string[];
   readonly baseImageRegistryTls: RegistryTls;
-  /** The nodes to build on, where they are not those of the Module. */
+  /** The nodes to build on, if they differ from those of the Module. */
   readonly selector?: Readonly<Record<string, string>> | undefined;
   readonly kanikoTag?: string | undefined;
   readonly podTemplate?: PodTemplate | undefined;
@@ -29,19 +29,19 @@ export interface BuildTarget {
 
 /** How the image of one kernel is signed. */
 export interface SignTarget {
-  /** What is signed: the intermediate image, or the one that the Module names. */
+  /** The image to sign: the intermediate image, or the one that the Module names. */
   readonly unsignedImage: string;
   readonly unsignedImageRegistryTls: RegistryTls;
   /** Name of the Secret with the private key. */
   readonly keySecret: string;
   /** Name of the Secret with the certificate. */
   readonly certSecret: string;
-  /** Absolute paths or globs; none means every kernel module. */
+  /** Absolute paths or globs; empty means every kernel module. */
   readonly files: readonly string[];
   readonly podTemplate?: PodTemplate | undefined;
 }
 
-/** A Module for one kernel: mapping found, settings merged, variables expanded. */
+/** A Module for one kernel: with the mapping found, settings merged and variables expanded. */
 export interface ModuleTarget {
   readonly module: ModuleName;
   readonly kernel: Kernel;

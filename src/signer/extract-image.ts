@@ -19,13 +19,13 @@ import { fileError, writeFileAtomically } from './files/write-file.ts';
 
 export interface ExtractModulesOptions {
   readonly image: ImageLocation;
-  /** Where the files go, below the path that they have in the image. It is made when it is missing. */
+  /** The target directory; each file keeps its path from the image below it. Created if it does not exist. */
   readonly directory: string;
   /** Absolute paths or globs. @default every kernel module */
   readonly files?: readonly string[] | undefined;
-  /** @default the only one */
+  /** @default the image's only platform */
   readonly platform?: Platform | undefined;
-  /** Where temporary files go. @default the system's directory for them */
+  /** Directory for temporary files. @default the system's directory for temporary files */
   readonly temporaryDirectory?: string | undefined;
   readonly onProgress?: ProgressListener | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -37,7 +37,7 @@ export interface ExtractedFile {
   readonly path: string;
   /** Path of the local file. */
   readonly target: string;
-  /** Bytes. */
+  /** Size in bytes. */
   readonly size: number;
 }
 
@@ -46,8 +46,8 @@ export interface ExtractReport {
 }
 
 /**
- * Writes modules of an image to a directory, as they are. Nothing is written until all of them have been
- * read and verified. @throws RegistryError, SignerError
+ * Writes modules of an image to a directory, unchanged. Nothing is written until all of them have been read
+ * and verified. @throws RegistryError, SignerError
  */
 export async function extractModules(options: ExtractModulesOptions): Promise<ExtractReport> {
   const { directory, platform } = options;

@@ -15,7 +15,7 @@ import type { InspectedPlatformReport, InspectReport, ProgressListener } from '.
 
 export interface InspectImageOptions {
   readonly image: ImageLocation;
-  /** Certificates that count as trusted. @default none */
+  /** Trusted certificates. @default none */
   readonly certificates?: readonly X509Certificate[] | undefined;
   /** Absolute paths or globs. @default every kernel module */
   readonly files?: readonly string[] | undefined;
@@ -23,17 +23,17 @@ export interface InspectImageOptions {
   readonly allowUnmatched?: boolean | undefined;
   /** @default every platform */
   readonly platforms?: readonly Platform[] | undefined;
-  /** Where temporary files go. @default the system's directory for them */
+  /** Directory for temporary files. @default the system's directory for temporary files */
   readonly temporaryDirectory?: string | undefined;
   readonly onProgress?: ProgressListener | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** From best to worst. */
+/** Module states, from best to worst. */
 const severity: readonly ModuleState[] = ['trusted', 'unsigned', 'untrusted', 'invalid', 'damaged'];
 
 /**
- * Reports every kernel module that a container of the image would see, with its signature's state.
+ * Reports every kernel module that a container of the image would see, and the state of its signature.
  * @throws RegistryError, SignerError
  */
 export async function inspectImage(options: InspectImageOptions): Promise<InspectReport> {
@@ -77,7 +77,7 @@ function resolveRun({ image, files, ...options }: InspectImageOptions): InspectR
   });
 }
 
-/** Reads each image once, though an index may name it for several platforms. */
+/** Reads each image once, even if an index names it for several platforms. */
 async function inspectAll(images: readonly PlatformImage[], run: InspectRun): Promise<InspectedImage[]> {
   const known = new Map<Digest, InspectedImage>();
   const inspected: InspectedImage[] = [];

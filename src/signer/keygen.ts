@@ -10,37 +10,37 @@ export interface GenerateKeyPairOptions {
   /** Common name of the certificate, up to 64 characters. */
   readonly commonName: string;
   readonly organization?: string | undefined;
-  /** Length of the RSA modulus: 2048, 3072 or 4096, what kernels accept. @default 4096 */
+  /** Length of the RSA modulus in bits: 2048, 3072 or 4096, which kernels accept. @default 4096 */
   readonly bits?: number | undefined;
-  /** How long the certificate is valid; kernels do not check it. @default 3650 */
+  /** Days that the certificate is valid; kernels do not check this. @default 3650 */
   readonly days?: number | undefined;
-  /** Where the key goes: PEM, PKCS #8, mode 0600. */
+  /** Output path of the key: PEM, PKCS #8, mode 0600. */
   readonly key: string;
-  /** Where the certificate goes, in PEM. */
+  /** Output path of the certificate in PEM. */
   readonly certificate: string;
-  /** Where the certificate goes in DER, the form that mokutil takes. */
+  /** Output path of the certificate in DER, the form that mokutil accepts. */
   readonly certificateDer?: string | undefined;
   /** Encrypts the key. */
   readonly passphrase?: Secret<string> | undefined;
-  /** Replace files that are there. @default false */
+  /** Replace existing files. @default false */
   readonly force?: boolean | undefined;
 }
 
 export interface GeneratedKeyPair {
-  /** SHA-256 over the certificate's DER. */
+  /** SHA-256 of the certificate's DER. */
   readonly fingerprint: string;
   readonly certificate: X509Certificate;
 }
 
 const allowedBits = [2048, 3072, 4096];
 const day = 24 * 60 * 60 * 1000;
-/** X.520 bounds a common name. */
+/** X.520 limits the length of a common name. */
 const maxNameLength = 64;
 
 /**
- * Makes a key and a self-signed certificate fit to be enrolled as a Machine Owner Key.
- * @throws SignerError INVALID_KEY for a length that kernels do not accept, INVALID_CERTIFICATE for a name
- * or validity that no certificate can hold, FILE_ERROR
+ * Generates a key and a self-signed certificate that can be enrolled as a Machine Owner Key.
+ * @throws SignerError INVALID_KEY for a length that kernels do not accept, INVALID_CERTIFICATE for a name or
+ * validity that no certificate can hold, FILE_ERROR
  */
 export async function generateKeyPair(options: GenerateKeyPairOptions): Promise<GeneratedKeyPair> {
   const { commonName, organization, bits = 4096, days = 3650, force = false } = options;
@@ -88,7 +88,7 @@ function checkOptions(
       });
     }
   }
-  // 36500 days keep the year at four digits.
+  // 36500 days keep the year within four digits.
   if (!Number.isInteger(days) || days < 1 || days > 36_500) {
     throw new SignerError({
       code: 'INVALID_CERTIFICATE',

@@ -13,7 +13,7 @@ import { encodeTrailer } from './kmod/trailer.ts';
 import type { HashAlgorithm } from './model/hash.ts';
 import type { ExistingSignaturePolicy, SignAction } from './model/report.ts';
 
-/** Where the signature comes from. */
+/** The source of the signature. */
 export type SignatureOrigin =
   | { readonly signer: Signer; readonly identifierForm: SignerIdentifierForm }
   /** A ready-made CMS in DER, as with `sign-file -s`. */
@@ -21,15 +21,15 @@ export type SignatureOrigin =
 
 export interface SignLocalModuleOptions {
   readonly path: string;
-  /** Where the signed module goes. @default `path` itself */
+  /** Output path of the signed module. @default `path` itself */
   readonly destination?: string | undefined;
   readonly origin: SignatureOrigin;
   readonly hash: HashAlgorithm;
   /** @default 'replace' */
   readonly existing?: ExistingSignaturePolicy | undefined;
   /**
-   * `instead` writes the CMS alone as `PATH.p7s` and leaves the module as it is (`sign-file -d`); `too`
-   * writes it besides (`sign-file -p`). @default 'no'
+   * `instead` writes only the CMS, as `PATH.p7s`, and leaves the module unchanged (`sign-file -d`); `too`
+   * writes both (`sign-file -p`). @default 'no'
    */
   readonly detached?: 'no' | 'instead' | 'too' | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -39,14 +39,14 @@ export interface SignedLocalModule {
   readonly path: string;
   readonly destination: string;
   readonly action: SignAction;
-  /** Bytes of the file before and after. */
+  /** Size of the file in bytes, before and after. */
   readonly sizeBefore: number;
   readonly sizeAfter: number;
 }
 
 /**
- * Signs a kernel module on disk, compressed or not, as the kernel tree's sign-file does; the file appears
- * whole or not at all, with its mode kept.
+ * Signs a kernel module on disk, compressed or not, as the kernel tree's sign-file does. The output is
+ * written atomically and keeps the file's mode.
  * @throws SignerError NOT_A_MODULE, DAMAGED_MODULE, ALREADY_SIGNED, FILE_ERROR
  */
 export async function signLocalModule(options: SignLocalModuleOptions): Promise<SignedLocalModule> {
@@ -77,7 +77,7 @@ function decideAction(
   policy: ExistingSignaturePolicy,
 ): SignAction {
   if ('signer' in origin) return decideSignAction(analysis, { ...origin, hash, policy, path });
-  // Whose a ready-made signature is, nobody knows: it can only replace.
+  // The signer of a ready-made signature is unknown, so it can only replace existing ones.
   if (analysis.layout.unremovable !== null) throw damagedModule(analysis.layout.unremovable);
   return analysis.layout.signatures === 0 ? 'signed' : 'replaced';
 }
@@ -130,7 +130,7 @@ async function readSmallFile(path: string): Promise<Buffer> {
   }
 }
 
-/** Writes through a symbolic link, so that the link stays one. */
+/** Writes through a symbolic link, so that the link is preserved. */
 async function write(path: string, contents: readonly (Buffer | ByteSource)[], mode: number): Promise<void> {
   const target = await realpath(path).catch(() => path);
   await writeFileAtomically(target, contents, { mode, overwrite: true });

@@ -20,15 +20,15 @@ export type { ImageLocation } from './image/read/platform-images.ts';
 export type { SignImageOptions } from './image/plan/signing-run.ts';
 
 /**
- * Publishes an image with its kernel modules signed. The destination tag moves last, after the result
- * was verified; whatever fails before leaves it as it was.
+ * Publishes an image with its kernel modules signed. The destination tag moves last, after the result was
+ * verified; any earlier failure leaves it unchanged.
  * @throws RegistryError, SignerError
  */
 export async function signImage(options: SignImageOptions): Promise<SignReport> {
   await using run = await openSigningRun(options);
   const stated = await findStatedResult(run);
   if (stated !== null && run.trustAnnotations) return statedReport(stated, run);
-  // A plan is enough for a dry run, unless the result is perhaps there already.
+  // A plan is enough for a dry run, unless the result may already exist.
   const writes = !run.dryRun || stated !== null;
   if (!run.dryRun && stated === null) await requirePush(run);
   const plan = await makePlan(run, writes ? 'write' : 'report');
@@ -42,7 +42,7 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
   return signedReport('signed', { plan, built, found: await looking }, run);
 }
 
-/** Plans what to sign, and requires that the image holds what was asked for. */
+/** Plans what to sign, and requires that the image holds what was requested. */
 async function makePlan(run: SigningRun, purpose: PlanPurpose): Promise<PlanNode> {
   const plan = await planTree(run, purpose);
   const images = imagesOf(plan);

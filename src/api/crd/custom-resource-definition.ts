@@ -2,15 +2,15 @@ import type { V1CustomResourceColumnDefinition, V1CustomResourceDefinition } fro
 import type * as z from 'zod';
 import { structuralSchema } from './structural-schema.ts';
 
-/** A version of a custom resource. All versions of one have the same schema. */
+/** A version of a custom resource. All versions of a resource have the same schema. */
 export interface CustomResourceVersion {
   readonly name: string;
-  /** Objects are stored in this version. Exactly one is. */
+  /** Whether objects are stored in this version. Exactly one version is the storage version. */
   readonly storage: boolean;
   readonly deprecated?: boolean;
 }
 
-/** What a CustomResourceDefinition is made from. */
+/** The inputs of a CustomResourceDefinition. */
 export interface CustomResource {
   readonly group: string;
   readonly kind: string;
@@ -34,7 +34,7 @@ const age: V1CustomResourceColumnDefinition = {
 const apiVersionText = 'The version of the schema of this object.';
 const kindText = 'The kind of resource that this object is.';
 
-/** Makes the CustomResourceDefinition of a resource, with a status subresource. */
+/** Creates the CustomResourceDefinition of a resource, with a status subresource. */
 export function customResourceDefinition(resource: CustomResource): V1CustomResourceDefinition {
   const schema = {
     description: resource.description,

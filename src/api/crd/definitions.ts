@@ -20,7 +20,7 @@ const ready: V1CustomResourceColumnDefinition[] = [
   conditionColumn('Ready', 'Ready', 'status'),
   conditionColumn('Reason', 'Ready', 'reason'),
 ];
-/** Shown by kubectl get -o wide. */
+/** Shown only by kubectl get -o wide. */
 const message = conditionColumn('Message', 'Ready', 'message', 1);
 
 const resources: readonly CustomResource[] = [
@@ -91,7 +91,7 @@ const resources: readonly CustomResource[] = [
   },
 ];
 
-/** The CustomResourceDefinitions of the project. */
+/** Returns the CustomResourceDefinitions of the project. */
 export function customResourceDefinitions(): V1CustomResourceDefinition[] {
   return resources.map(customResourceDefinition);
 }

@@ -3,19 +3,20 @@ import { customResourceDefinitions } from './definitions.ts';
 
 /** A file to write. */
 export interface ManifestFile {
-  /** Path inside of deploy/. */
+  /** Path below deploy/. */
   readonly path: string;
   readonly content: string;
 }
 
 const heading = '# This file is written by `npm run crds` from the schemas in src/api.\n';
 
-/** The group of what is for a hub. All others are for the clusters whose nodes load modules. */
+/** The group of the hub's resources. All others are for the clusters whose nodes load modules. */
 const hubGroup = 'hub.kmm.sigs.x-k8s.io';
 
 /**
- * The CustomResourceDefinitions as files: those for clusters in deploy/crds, those for a hub in deploy/hub-crds, and
- * all of them in the Helm chart, since it takes them from nowhere else. The same schemas give the same bytes.
+ * Returns the CustomResourceDefinitions as files: those for clusters in deploy/crds, those for a hub in
+ * deploy/hub-crds, and all of them in the Helm chart, which takes them from nowhere else. The same schemas
+ * yield the same bytes.
  */
 export function manifestFiles(): ManifestFile[] {
   const manifests = customResourceDefinitions().map((definition) => ({

@@ -1,11 +1,11 @@
 import * as z from 'zod';
 
-/** A schema as apiextensions.k8s.io/v1 has it (JSONSchemaProps). */
+/** A schema in the form of apiextensions.k8s.io/v1 (JSONSchemaProps). */
 export type StructuralSchema = { readonly [keyword: string]: unknown };
 
 /**
- * Writes a zod schema as the structural schema that CustomResourceDefinitions demand: no references, a type
- * at every level, no keywords that Kubernetes forbids. Keywords of `.meta()` are kept.
+ * Converts a zod schema to the structural schema that CustomResourceDefinitions require: no references, a
+ * type at every level, no keywords that Kubernetes forbids. Keywords of `.meta()` are kept.
  */
 export function structuralSchema(schema: z.ZodType): StructuralSchema {
   const { $schema: _dialect, ...written } = z.toJSONSchema(schema, {
@@ -63,7 +63,7 @@ function convertKeyword(keyword: string, value: unknown, schema: StructuralSchem
   }
 }
 
-/** Bounds that say no more than the format are left out; an exclusive one is a flag in Kubernetes. */
+/** Converts a bound; omits those that the format implies. An exclusive one is a flag in Kubernetes. */
 function convertBound(keyword: string, value: unknown): [string, unknown][] {
   if (typeof value !== 'number') return [];
   if (Math.abs(value) === Number.MAX_SAFE_INTEGER || int32Bounds.some((bound) => bound === value)) return [];

@@ -3,7 +3,7 @@ import { build } from './build.ts';
 import { registryTls } from './registry-tls.ts';
 import { sign } from './sign.ts';
 
-/** Fields that a kernel mapping and the container above it share. The mapping's win. */
+/** Fields shared by a kernel mapping and the container above it. The mapping's take precedence. */
 export const mappingDefaults = {
   containerImage: z
     .string()
@@ -21,7 +21,7 @@ export const mappingDefaults = {
     .describe('Modules of the running kernel to unload before ours is loaded.'),
 };
 
-/** One entry of kernelMappings: which kernels, and which image for them. */
+/** One entry of kernelMappings: which kernels, and the image for them. */
 export const kernelMapping = z
   .object({
     literal: z.string().optional().describe('The kernel version, exactly.'),

@@ -3,7 +3,7 @@ import { objectMeta, parseResource, type ResourceKind } from '../schema/resource
 import { moduleSpec } from './spec.ts';
 import { moduleStatus } from './status.ts';
 
-/** `kmm.sigs.x-k8s.io/v1beta1`, Module. */
+/** The group, version and kind of Module. */
 export const moduleKind = {
   group: 'kmm.sigs.x-k8s.io',
   version: 'v1beta1',
@@ -16,14 +16,14 @@ export const moduleResource = z.object({
   kind: z.literal('Module'),
   metadata: objectMeta,
   spec: moduleSpec,
-  // Only we write it; one that cannot be read counts as absent, and is written anew.
+  // Only we write it; an unreadable status counts as absent and is rewritten.
   status: moduleStatus.optional().catch(undefined),
 });
 
 /** A kernel module for the nodes of this cluster. */
 export type Module = z.output<typeof moduleResource>;
 
-/** Reads a Module. @throws ResourceError INVALID_RESOURCE */
+/** Parses a Module. @throws ResourceError INVALID_RESOURCE */
 export function parseModule(value: unknown): Module {
   return parseResource(moduleResource, moduleKind.kind, value);
 }

@@ -1,19 +1,19 @@
 import type { ModuleSpec } from './spec.ts';
 
-/** A field that is accepted without effect, and why. */
+/** A field that is accepted but has no effect, and why. */
 export interface FieldNotActedOn {
   readonly path: string;
   readonly reason: string;
-  /** Tells whether a Module uses it. */
+  /** Returns whether a Module uses it. */
   isUsed(spec: ModuleSpec, facts: FieldFacts): boolean;
 }
 
-/** What the effect of fields depends on besides the Module. */
+/** What the effect of fields depends on apart from the Module. */
 export interface FieldFacts {
   readonly builder: 'kaniko' | 'buildah';
 }
 
-/** Every field that has no effect, for the documentation and for a condition of the Modules that use it. */
+/** Every field that has no effect, for the documentation and for a condition on the Modules that use it. */
 export const fieldsNotActedOn: readonly FieldNotActedOn[] = [
   {
     path: 'spec.dra',
@@ -27,7 +27,7 @@ export const fieldsNotActedOn: readonly FieldNotActedOn[] = [
   },
 ];
 
-/** The fields of a Module that have no effect. */
+/** Returns the fields of a Module that have no effect. */
 export function findFieldsNotActedOn(spec: ModuleSpec, facts: FieldFacts): FieldNotActedOn[] {
   return fieldsNotActedOn.filter((field) => field.isUsed(spec, facts));
 }

@@ -3,7 +3,8 @@ import { affinity, labelMap, resourceRequirements, toleration } from '../schema/
 
 /**
  * Scheduling and size of a build or sign pod. What runs in the pod, its mounts and its privileges cannot be
- * changed here: who may create a Module need not be allowed to read the Secrets that these pods see.
+ * changed here: whoever may create a Module is not necessarily allowed to read the Secrets that these pods
+ * see.
  */
 export const podTemplate = z
   .object({

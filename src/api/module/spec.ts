@@ -11,7 +11,7 @@ import {
 import { kernelMapping, mappingDefaults } from './kernel-mapping.ts';
 import { modprobe } from './modprobe.ts';
 
-/** The API server only runs rules over lists whose length has a bound. */
+/** The API server only runs rules over lists with a bounded length. */
 const maxKernelMappings = 4096;
 
 const imagePullPolicy = z
@@ -75,7 +75,7 @@ const operand = {
 
 const deviceClass = z.looseObject({ name: z.string() });
 
-/** What a Module asks for. */
+/** The spec of a Module. */
 export const moduleSpec = z
   .object({
     moduleLoader: z
@@ -112,7 +112,7 @@ export const moduleSpec = z
     ],
   });
 
-/** What a Module asks for, with defaults filled in. */
+/** The spec of a Module, with defaults filled in. */
 export type ModuleSpec = z.output<typeof moduleSpec>;
 export type ModuleLoader = NonNullable<ModuleSpec['moduleLoader']>;
 export type ModuleLoaderContainer = ModuleLoader['container'];

@@ -7,7 +7,7 @@ const counters = z.object({
   availableNumber: z.int32().optional().describe('Nodes that have it.'),
 });
 
-/** How far the work for one kernel is. */
+/** The phases of the work for one kernel. */
 export const kernelPhases = [
   'Pending',
   'Checking',
@@ -18,7 +18,7 @@ export const kernelPhases = [
   'Failed',
 ] as const;
 
-/** How far an image is, and what is remembered of how it came about. */
+/** The status of an image, and how it was produced. */
 export const imageFields = {
   digest: z.string().optional().describe('Digest of what runs on nodes.'),
   unsignedDigest: z.string().optional().describe('Digest of the image before it was signed.'),
@@ -40,7 +40,7 @@ const kernelStatus = z.object({
   lastTransitionTime: z.string().meta({ format: 'date-time' }).optional(),
 });
 
-/** What became of a Module. */
+/** The status of a Module. */
 export const moduleStatus = z.object({
   observedGeneration: z.int().optional().describe('The generation that the rest of the status speaks of.'),
   conditions: conditions.optional(),
@@ -58,7 +58,7 @@ export const moduleStatus = z.object({
     .describe('One entry for each kernel in the cluster that a mapping matches.'),
 });
 
-/** What became of a Module. */
+/** The status of a Module. */
 export type ModuleStatus = z.output<typeof moduleStatus>;
 export type KernelStatus = z.output<typeof kernelStatus>;
 export type KernelPhase = (typeof kernelPhases)[number];

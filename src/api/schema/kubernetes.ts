@@ -10,8 +10,9 @@ import type {
 import * as z from 'zod';
 
 /**
- * A part of Kubernetes' own API inside our resources. Only what we read is checked here; the rest is kept
- * as it is, so that fields of any Kubernetes version work, and checked by the API server where it is used.
+ * A part of Kubernetes' own API inside our resources. Only the fields that we read are checked here; the rest
+ * is kept unchanged, so that fields of any Kubernetes version work, and is checked by the API server where it
+ * is used.
  */
 function kubernetes<T>(shape: z.ZodRawShape): z.ZodType<T> {
   return z.looseObject(shape) as unknown as z.ZodType<T>;
@@ -30,7 +31,7 @@ export const labelMap = z.record(z.string(), z.string());
 /** A container's environment variable. */
 export const envVar = kubernetes<V1EnvVar>({ name: z.string(), value: z.string().optional() });
 
-/** Where a container sees a volume. */
+/** A container's volume mount. */
 export const volumeMount = kubernetes<V1VolumeMount>({ name: z.string(), mountPath: z.string() });
 
 /** A pod's volume. */
@@ -45,7 +46,7 @@ export const resourceRequirements = kubernetes<V1ResourceRequirements>({
   requests: z.record(z.string(), quantity).optional(),
 });
 
-/** A taint that pods stand. */
+/** A taint that pods tolerate. */
 export const toleration: z.ZodType<V1Toleration> = z.object({
   key: z.string().exactOptional(),
   operator: z.string().exactOptional(),
@@ -57,7 +58,7 @@ export const toleration: z.ZodType<V1Toleration> = z.object({
 /** A pod's affinities. */
 export const affinity = kubernetes<V1Affinity>({});
 
-/** A condition as metav1.Condition has it. */
+/** A condition in the form of metav1.Condition. */
 export const condition = z.object({
   type: z.string().describe('Ready, Progressing, Degraded, or a condition that names one problem.'),
   status: z.enum(['True', 'False', 'Unknown']),

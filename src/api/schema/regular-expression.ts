@@ -2,17 +2,17 @@ import { RE2JS } from 're2js';
 
 /** A compiled regular expression. */
 export interface RegularExpression {
-  /** Tells whether it matches anywhere in `text`. */
+  /** Returns whether it matches anywhere in `text`. */
   test(text: string): boolean;
 }
 
-/** Expressions come from users and are compiled again and again; as many are kept. */
+/** Maximum number of cached expressions: they come from users and are compiled repeatedly. */
 const maxCached = 1024;
 const cache = new Map<string, RegularExpression | Error>();
 
 /**
- * Compiles an expression of the syntax that Go has (RE2), not anchored. It runs in linear time.
- * @returns an Error that says why, when it is not one
+ * Compiles an expression in Go's syntax (RE2), not anchored. It runs in linear time.
+ * @returns an Error with the reason if the expression is invalid
  */
 export function compileRegularExpression(expression: string): RegularExpression | Error {
   const known = cache.get(expression);

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { ResourceError, formatPath, formatViolation } from './violation.ts';
 
-/** What of Kubernetes' ObjectMeta is used. Other fields are kept. */
+/** The fields of Kubernetes' ObjectMeta that are used. Other fields are kept. */
 export const objectMeta = z.looseObject({
   name: z.string(),
   namespace: z.string().optional(),
@@ -14,7 +14,7 @@ export const objectMeta = z.looseObject({
   finalizers: z.array(z.string()).optional(),
 });
 
-/** Names a version of a custom resource. */
+/** Identifies a version of a custom resource. */
 export interface ResourceKind {
   readonly group: string;
   readonly version: string;
@@ -22,9 +22,9 @@ export interface ResourceKind {
 }
 
 /**
- * Reads an object as a resource of a kind. Nulls count as absent: the API server drops them too, and
- * Go clients write them for empty fields. Unknown fields are dropped, missing ones get their defaults.
- * @throws ResourceError INVALID_RESOURCE that names every field that is wrong
+ * Parses an object as a resource of a kind. Nulls count as absent: the API server drops them too, and Go
+ * clients write them for empty fields. Unknown fields are dropped, missing ones get their defaults.
+ * @throws ResourceError INVALID_RESOURCE that names every invalid field
  */
 export function parseResource<T extends z.ZodType>(schema: T, kind: string, value: unknown): z.output<T> {
   const result = schema.safeParse(withoutNulls(value));
@@ -40,7 +40,7 @@ export function parseResource<T extends z.ZodType>(schema: T, kind: string, valu
   });
 }
 
-/** A copy in which no property is null. */
+/** Returns a copy without properties that are null. */
 export function withoutNulls(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(withoutNulls);
   if (typeof value !== 'object' || value === null) return value;
@@ -51,7 +51,7 @@ export function withoutNulls(value: unknown): unknown {
   );
 }
 
-/** A string that Go clients may have written empty for "not set". */
+/** Returns undefined for an empty string, which Go clients may write for "not set". */
 export function nonEmpty(text: string | undefined): string | undefined {
   return text === '' ? undefined : text;
 }

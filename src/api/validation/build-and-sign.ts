@@ -4,7 +4,7 @@ import type { ModuleLoaderContainer } from '../module/spec.ts';
 import { nonEmpty } from '../schema/resource.ts';
 import type { Findings, Violation } from '../schema/violation.ts';
 
-/** Checks that what container and mapping say about the build together is enough. */
+/** Checks that the build settings of container and mapping are together complete. */
 export function checkBuild(
   container: Build | undefined,
   mapping: Build | undefined,
@@ -16,7 +16,7 @@ export function checkBuild(
   return [{ path: `${path}.dockerfileConfigMap`, message: 'missing here and at the container' }];
 }
 
-/** Checks that what container and mapping say about signing together is enough and makes sense. */
+/** Checks that the sign settings of container and mapping are together complete and make sense. */
 export function checkSign(container: ModuleLoaderContainer, mapping: KernelMapping, path: string): Findings {
   const levels = [mapping.sign, container.sign].filter((level) => level !== undefined);
   if (levels.length === 0) return { errors: [], warnings: [] };

@@ -5,7 +5,7 @@ import { nonEmpty } from '../schema/resource.ts';
 import type { Findings, Violation } from '../schema/violation.ts';
 import { checkBuild, checkSign } from './build-and-sign.ts';
 
-/** Checks which kernels and images the mappings name. */
+/** Checks the kernels and images of the mappings. */
 export function checkKernelMappings(container: ModuleLoaderContainer, path: string): Findings {
   const errors: Violation[] = [];
   const warnings: Violation[] = [];

@@ -2,7 +2,7 @@ import type { ManagedClusterModule } from '../managed-cluster-module.ts';
 import type { Findings } from '../schema/violation.ts';
 import { checkModuleSpec } from './module-spec.ts';
 
-/** Checks a ManagedClusterModule: its Module, as the chosen clusters would have it. */
+/** Checks the Module of a ManagedClusterModule as the selected clusters would receive it. */
 export function checkManagedClusterModule(
   resource: ManagedClusterModule,
   previous?: ManagedClusterModule,

@@ -6,21 +6,24 @@ import { checkKernelMappings } from './kernel-mappings.ts';
 import { checkOperands } from './operands.ts';
 import { checkTolerations } from './tolerations.ts';
 
-/** A Module to check, or the one inside a ManagedClusterModule. */
+/** The inputs of a check: a Module, or the one inside a ManagedClusterModule. */
 export interface ModuleSpecCheck {
   readonly name: string;
   readonly namespace: string;
   readonly spec: ModuleSpec;
   /** The spec before the update. */
   readonly previous?: ModuleSpec | undefined;
-  /** Where the spec is in its resource. @default `spec` */
+  /** Path of the spec in its resource. @default `spec` */
   readonly path?: string;
 }
 
-/** Labels that administrators set by hand for ordered upgrades hold both names, with prefix and dots. */
+/**
+ * Limit on name and namespace together: the labels that administrators set for ordered upgrades contain both,
+ * with prefix and dots.
+ */
 const maxVersionedNameLength = 40;
 
-/** Checks what the schema cannot say about a Module, with the rules of KMM's webhook. */
+/** Checks what the schema cannot express about a Module, with the rules of KMM's webhook. */
 export function checkModuleSpec({
   name,
   namespace,
@@ -69,7 +72,7 @@ function checkVersionChange(spec: ModuleSpec, previous: ModuleSpec, path: string
   ];
 }
 
-/** Checks how modprobe is to be run. */
+/** Checks the modprobe settings. */
 function checkModprobe(modprobe: Modprobe, path: string): Violation[] {
   const { rawArgs } = modprobe;
   const isNamed = nonEmpty(modprobe.moduleName) !== undefined;

@@ -4,7 +4,7 @@ import type { ModuleSpec } from '../module/spec.ts';
 import type { Violation } from '../schema/violation.ts';
 import { isDnsSubdomain } from './patterns.ts';
 
-/** Where device plugins may look on nodes. */
+/** Host directories that device plugins may mount. */
 const hostDirectories = ['/dev', '/sys', '/var', '/opt', '/run'];
 
 /** Checks the device plugin and the DRA driver. */

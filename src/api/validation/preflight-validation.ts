@@ -1,6 +1,6 @@
 import type { Findings } from '../schema/violation.ts';
 
-/** Checks the kernel of a PreflightValidation, with the rule of KMM's webhook. Undefined: another field says which. */
+/** Checks a PreflightValidation's kernel by the rule of KMM's webhook; undefined: another field gives it. */
 export function checkPreflightKernel(kernelVersion: string | undefined): Findings {
   const isComplete = kernelVersion === undefined || kernelVersion.split(/[.,-]/).length >= 3;
   return {

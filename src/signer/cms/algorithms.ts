@@ -12,12 +12,12 @@ export const oid = {
   ecPublicKey: '1.2.840.10045.2.1',
 } as const;
 
-/** Kinds of keys that modules are signed with. */
+/** Kinds of keys that can sign modules. */
 export type KeyAlgorithm = 'rsa' | 'ecdsa';
 
 interface HashIdentifiers {
   readonly hash: string;
-  /** The signature algorithm that names hash and RSA together; module signatures name rsaEncryption instead. */
+  /** The signature algorithm that names both hash and RSA; module signatures name rsaEncryption instead. */
   readonly rsa: string;
   readonly ecdsa: string;
 }
@@ -30,7 +30,7 @@ const identifiers: Record<HashAlgorithm, HashIdentifiers> = {
   sha512: { hash: '2.16.840.1.101.3.4.2.3', rsa: '1.2.840.113549.1.1.13', ecdsa: '1.2.840.10045.4.3.4' },
 };
 
-/** What only some kernels take, with the reason to refuse it for all. */
+/** Algorithms that only some kernels accept, each with the reason to refuse it for all. */
 const disputed = new Map<string, string>([
   ['1.2.156.10197.1.401', 'SM3, which not every kernel knows'],
   ['1.2.156.10197.1.501', 'SM2, which not every kernel knows'],
@@ -48,7 +48,7 @@ const disputed = new Map<string, string>([
   ['2.16.840.1.101.3.4.3.19', 'ML-DSA-87, which kernels before 7.0 refuse'],
 ]);
 
-/** By what a certificate is signed. */
+/** The algorithms of a certificate's signature. */
 export interface CertificateSignature {
   readonly hash: HashAlgorithm;
   readonly key: KeyAlgorithm;
@@ -65,7 +65,7 @@ for (const name of ['sha1', 'sha224', 'sha256', 'sha384', 'sha512'] as const) {
   certificateSignatures.set(ecdsa, { hash: name, key: 'ecdsa' });
 }
 
-/** Curves of which the kernel takes certificates. */
+/** Curves of the certificates that the kernel accepts. */
 const curves = new Map<string, string>([
   ['1.2.840.10045.3.1.1', 'ecdsa-nist-p192'],
   ['1.2.840.10045.3.1.7', 'ecdsa-nist-p256'],
@@ -73,7 +73,10 @@ const curves = new Map<string, string>([
   ['1.3.132.0.35', 'ecdsa-nist-p521'],
 ]);
 
-/** Dotted form of an object identifier's contents. One that is not encoded as it must be equals no other, as in the kernel. */
+/**
+ * Returns the dotted form of an object identifier's contents. As in the kernel, an improperly encoded
+ * identifier equals no other.
+ */
 export function identifierOf(content: Buffer): string {
   try {
     const dotted = readObjectIdentifier({ tag: derTag.objectIdentifier, content, bytes: content });
@@ -84,22 +87,28 @@ export function identifierOf(content: Buffer): string {
   return `0x${content.toString('hex', 0, 64)}`;
 }
 
-/** Name of a signer's digest algorithm. @throws SignatureRefusal for one that the kernel's parser does not take */
+/**
+ * Returns the name of a signer's digest algorithm. @throws SignatureRefusal for one that the kernel's parser
+ * does not accept
+ */
 export function digestAlgorithmOf(identifier: string): HashAlgorithm {
   return known(hashNames, identifier, 'digest algorithm');
 }
 
-/** Kind of key of a signer's signature algorithm; the parser does not take those that name hash and RSA together. @throws SignatureRefusal */
+/**
+ * Returns the kind of key of a signer's signature algorithm; the parser does not accept those that name both
+ * hash and RSA. @throws SignatureRefusal
+ */
 export function signatureAlgorithmOf(identifier: string): KeyAlgorithm {
   return known(keyNames, identifier, 'signature algorithm');
 }
 
-/** By what a certificate is signed. @throws SignatureRefusal */
+/** Returns the algorithms of a certificate's signature. @throws SignatureRefusal */
 export function certificateSignatureOf(identifier: string): CertificateSignature {
   return known(certificateSignatures, identifier, 'algorithm of the signature of a certificate');
 }
 
-/** A curve's name. @throws SignatureRefusal */
+/** Returns a curve's name. @throws SignatureRefusal */
 export function curveOf(identifier: string): string {
   return known(curves, identifier, 'curve of a certificate');
 }
@@ -112,26 +121,26 @@ function known<T>(names: ReadonlyMap<string, T>, identifier: string, what: strin
 
 const derNull = der(derTag.null);
 
-/** AlgorithmIdentifier of a hash as CMS has it: without parameters (RFC 5754 section 2). */
+/** Encodes a hash's AlgorithmIdentifier for CMS: without parameters (RFC 5754 section 2). */
 export function hashAlgorithmIdentifier(hash: HashAlgorithm): Buffer {
   return der(derTag.sequence, derObjectIdentifier(identifiers[hash].hash));
 }
 
-/** AlgorithmIdentifier in a SignerInfo: rsaEncryption with NULL, or ecdsa-with-HASH without parameters. */
+/** A SignerInfo's AlgorithmIdentifier: rsaEncryption with NULL, or ecdsa-with-HASH without parameters. */
 export function signatureAlgorithmIdentifier(key: 'rsa' | 'ecdsa', hash: HashAlgorithm): Buffer {
   return key === 'rsa'
     ? der(derTag.sequence, derObjectIdentifier(oid.rsaEncryption), derNull)
     : der(derTag.sequence, derObjectIdentifier(identifiers[hash].ecdsa));
 }
 
-/** AlgorithmIdentifier of a certificate's own signature, which names hash and key together. */
+/** Encodes the AlgorithmIdentifier of a certificate's own signature, which names hash and key together. */
 export function certificateSignatureAlgorithm(key: 'rsa' | 'ecdsa', hash: HashAlgorithm): Buffer {
   return key === 'rsa'
     ? der(derTag.sequence, derObjectIdentifier(identifiers[hash].rsa), derNull)
     : signatureAlgorithmIdentifier('ecdsa', hash);
 }
 
-/** The DigestInfo that RSA PKCS #1 v1.5 signs (RFC 8017 section 9.2); its parameters are NULL. */
+/** Encodes the DigestInfo that RSA PKCS #1 v1.5 signs (RFC 8017 section 9.2); its parameters are NULL. */
 export function digestInfo(hash: HashAlgorithm, digest: Uint8Array): Buffer {
   return der(
     derTag.sequence,

@@ -1,8 +1,8 @@
 import { malformed, SignatureRefusal } from './refusal.ts';
 
-/** One element as the kernel's decoder hands it on. */
+/** One element, as the kernel's decoder passes it on. */
 export interface BerElement {
-  /** The identifier octet as it stands there; 0 for one that was read part by part. */
+  /** The identifier octet as encoded; 0 for an element that was read part by part. */
   readonly tag: number;
   /** Contents without header and end marker. */
   readonly content: Buffer;
@@ -10,27 +10,27 @@ export interface BerElement {
   readonly bytes: Buffer;
 }
 
-/** What the decoder's stack can address (lib/asn1_decoder.c). */
+/** The most that the decoder can address (lib/asn1_decoder.c). */
 const maxMessageLength = 65_535;
 const constructedBit = 0x20;
 const longTag = 0x1f;
 const indefinite = 0x80;
-/** Octets of a length: of elements that are looked into, and of those that are skipped. */
+/** Limits on the octets of a length: for elements that are parsed, and for those that are skipped. */
 const maxLengthOctets = 2;
 const maxSkippedLengthOctets = 7;
 
 interface Header {
   readonly tag: number;
-  /** Position of the header. */
+  /** Offset of the header. */
   readonly start: number;
-  /** null: up to an end marker. */
+  /** null: indefinite, up to an end marker. */
   readonly length: number | null;
 }
 
 /**
- * Reads BER as the kernel does (lib/asn1_decoder.c), neither stricter nor more lenient: lengths may be longer than they
- * need to be or indefinite, constructed elements may lack the bit that says so, and what follows the first element is
- * not looked at. @throws SignatureRefusal from all that reads
+ * Reads BER as the kernel does (lib/asn1_decoder.c), neither more strictly nor more leniently: lengths may be
+ * longer than necessary or indefinite, constructed elements may lack the constructed bit, and anything after
+ * the first element is ignored. @throws SignatureRefusal from every method that reads
  */
 export class BerReader {
   readonly #bytes: Buffer;
@@ -45,18 +45,18 @@ export class BerReader {
     this.#end = bytes.length;
   }
 
-  /** Whether nothing is left of the innermost element of known length. */
+  /** Whether the innermost element of known length is exhausted. */
   get isAtEnd(): boolean {
     return this.#at === this.#end;
   }
 
-  /** Whether an element with the tag comes next; false at the end. */
+  /** Returns whether an element with this tag comes next; false at the end. */
   comes(tag: number): boolean {
     if (this.isAtEnd) return false;
     return fits(this.#peekTag(), tag);
   }
 
-  /** An element that is not looked into, with the tag, or undefined to take any. */
+  /** Reads an element without parsing its contents; any tag is accepted if none is given. */
   leaf(tag?: number): BerElement {
     const header = this.#readHeader(tag);
     const from = this.#at;
@@ -65,16 +65,16 @@ export class BerReader {
       return this.#element(header, from, this.#at);
     }
     this.#skipToEndMarker();
-    // The kernel counts the end marker of such an element to its contents.
+    // The kernel counts the end marker of such an element as part of its contents.
     return this.#element(header, from, this.#at);
   }
 
-  /** An element whose parts `read` reads. */
+  /** Reads a constructed element; `read` reads its parts. */
   inside(tag: number, read: () => void): BerElement {
     return this.#constructed(tag, read, false);
   }
 
-  /** An element that holds any number of parts, at least one; `read` reads one. */
+  /** Reads an element that holds one or more parts; `read` reads one. */
   list(tag: number, read: () => void): BerElement {
     return this.#constructed(tag, read, true);
   }
@@ -91,7 +91,7 @@ export class BerReader {
     return { ...this.#element(header, from, to), tag: 0 };
   }
 
-  /** Whether the element is over; false where a list goes on. */
+  /** Returns whether the element has ended; false if a list continues. */
   #leave({ length }: Header, isList: boolean): boolean {
     if (length !== null) {
       if (this.#at === this.#end) return true;
@@ -149,7 +149,7 @@ export class BerReader {
     return length;
   }
 
-  /** Passes over elements of any depth up to the end marker of the one that was entered. */
+  /** Skips elements of any depth up to the end marker of the current one. */
   #skipToEndMarker(): void {
     for (let open = 1; open > 0;) {
       if (this.#end - this.#at < 2) throw malformed('an end marker is missing');
@@ -168,7 +168,7 @@ export class BerReader {
       }
       const first = this.#octet();
       if (first === indefinite) {
-        // The kernel looks at the octet that it read last of a long tag: in doubt it is refused.
+        // For a long tag, the kernel checks the octet that it read last: if in doubt, the element is refused.
         if (!isConstructed || (tag & constructedBit) === 0)
           throw malformed('an indefinite length where there may be none');
         open += 1;
@@ -183,7 +183,7 @@ export class BerReader {
   }
 }
 
-/** A tag that says "constructed" is fitted by the same without that bit; the reverse is not so. */
+/** A constructed tag also matches the same tag without the constructed bit, but not the reverse. */
 function fits(tag: number, wanted: number): boolean {
   return ((tag ^ wanted) & ~(wanted & constructedBit)) === 0;
 }

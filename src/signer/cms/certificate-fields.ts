@@ -2,21 +2,21 @@ import type { X509Certificate } from 'node:crypto';
 import { SignerError } from '../model/errors.ts';
 import { DerError, type DerElement, DerSequence, derTag, readDer, readObjectIdentifier } from './der.ts';
 
-/** What a CMS needs of a certificate, with names and numbers as the certificate's DER has them. */
+/** The fields of a certificate that CMS needs, with names and numbers as encoded in the certificate's DER. */
 export interface CertificateFields {
   /** DER of the issuer's Name. */
   readonly issuer: Buffer;
   /** DER of the serial number's INTEGER. */
   readonly serialNumber: Buffer;
-  /** Contents of the subject key identifier extension; null without one. */
+  /** Contents of the subject key identifier extension; null if absent. */
   readonly subjectKeyIdentifier: Buffer | null;
-  /** Names of the key usage extension; null without one. */
+  /** Names in the key usage extension; null if absent. */
   readonly keyUsage: readonly string[] | null;
 }
 
 const subjectKeyIdentifierExtension = '2.5.29.14';
 const keyUsageExtension = '2.5.29.15';
-/** RFC 5280 section 4.2.1.3, in the order of the bits. */
+/** RFC 5280 section 4.2.1.3, in bit order. */
 const keyUsageNames = [
   'digitalSignature',
   'nonRepudiation',

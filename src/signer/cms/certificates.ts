@@ -6,7 +6,7 @@ const pemCertificate =
   /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[\s\S]*?-----END (?:X509 |TRUSTED )?CERTIFICATE-----/g;
 
 /**
- * Reads certificates: one in DER, or one or more in PEM. `name` is for messages.
+ * Reads certificates: one in DER, or one or more in PEM. `name` is used in messages.
  * @throws SignerError INVALID_CERTIFICATE
  */
 export function parseCertificates(bytes: Buffer, name: string): [X509Certificate, ...X509Certificate[]] {
@@ -35,7 +35,7 @@ function parseCertificate(encoded: Buffer | string, name: string): X509Certifica
   }
 }
 
-/** SHA-256 over a certificate's DER, lower-case hexadecimal without colons. */
+/** Returns the SHA-256 of a certificate's DER, in lower-case hexadecimal without colons. */
 export function certificateFingerprint(certificate: X509Certificate): string {
   return certificate.fingerprint256.replaceAll(':', '').toLowerCase();
 }

@@ -12,19 +12,21 @@ export interface SignatureOverDigest {
   readonly signature: Buffer;
 }
 
-/** What kernels differ in. */
+/** Features that differ between kernels. */
 export interface KernelFeatures {
-  /** Built with CONFIG_CRYPTO_ECDSA; there is none before 5.14, and none in Debian's 6.1. */
+  /** Built with CONFIG_CRYPTO_ECDSA, which does not exist before 5.14 and is off in Debian's 6.1. */
   readonly ecdsa: boolean;
 }
 
-/** Lengths of the modulus that the kernel takes (crypto/rsa.c), in bits, rounded up to whole machine words. */
+/** Modulus lengths that the kernel accepts (crypto/rsa.c), in bits, rounded up to whole machine words. */
 export const rsaModulusLengths: readonly number[] = [512, 1024, 1536, 2048, 3072, 4096];
 const wordBits = 64;
-/** RFC 8017 section 9.2, and the kernel: at least eight octets of padding. */
+/** RFC 8017 section 9.2 and the kernel require at least eight octets of padding. */
 const minPadding = 8;
 
-/** Octets of a modulus as the kernel counts them; null when it does not take a key of that length. */
+/**
+ * Returns the octets of a modulus as the kernel counts them; null if it does not accept a key of that length.
+ */
 export function rsaKeyLength(modulusBits: number): number | null {
   const bits = Math.ceil(modulusBits / wordBits) * wordBits;
   return rsaModulusLengths.includes(bits) ? bits / 8 : null;
@@ -32,7 +34,7 @@ export function rsaKeyLength(modulusBits: number): number | null {
 
 /**
  * Checks a signature as the kernel does: RSA PKCS #1 v1.5, or ECDSA in DER.
- * @throws SignatureRefusal when it does not fit
+ * @throws SignatureRefusal if it does not verify
  */
 export async function checkSignature(
   { publicKey, keyAlgorithm }: Pick<ParsedCertificate, 'publicKey' | 'keyAlgorithm'>,

@@ -13,35 +13,35 @@ export const derTag = {
   set: 0x31,
 } as const;
 
-/** Bytes that are not DER. The callers turn it into an error that names the thing. */
+/** Bytes that are not DER. Callers turn this into an error that names what was read. */
 export class DerError extends Error {
   override readonly name = 'DerError';
 }
 
-/** One element. Its children are parsed when they are asked for, so that nesting costs nothing. */
+/** One element. Its children are parsed on request, so nesting costs nothing. */
 export interface DerElement {
   /** The identifier octet. */
   readonly tag: number;
-  /** Header and contents, as they were read. */
+  /** Header and contents, as read. */
   readonly bytes: Buffer;
   readonly content: Buffer;
 }
 
-/** Length of a header and of the contents that it announces. */
+/** The lengths of a header and of the contents that it announces. */
 export interface DerHeader {
   readonly tag: number;
   readonly headerLength: number;
   readonly contentLength: number;
 }
 
-// Four octets of length: 4 GiB, more than anything that is read here.
+// Four octets of length: 4 GiB, more than anything read here.
 const maxLengthOctets = 4;
 // Certificates and signatures have tens; a hostile file could hold half a million in a megabyte.
 const maxChildren = 1000;
 
 /**
- * Reads an element's header at the start of `bytes`, which may end before its contents do.
- * Only DER: low tag numbers, definite lengths in their shortest form. @throws DerError
+ * Reads the header of the element at the start of `bytes`, which may end before its contents do. Accepts only
+ * DER: low tag numbers, and definite lengths in their shortest form. @throws DerError
  */
 export function readDerHeader(bytes: Buffer): DerHeader {
   const [tag, first] = bytes;
@@ -59,14 +59,14 @@ export function readDerHeader(bytes: Buffer): DerHeader {
   return { tag, headerLength: 2 + octets, contentLength };
 }
 
-/** Reads the one element that `bytes` hold; nothing may follow it. @throws DerError */
+/** Reads the single element that `bytes` hold; nothing may follow it. @throws DerError */
 export function readDer(bytes: Buffer): DerElement {
   const element = readFirst(bytes);
   if (element.bytes.length !== bytes.length) throw new DerError('bytes follow the end');
   return element;
 }
 
-/** The elements inside a constructed element. @throws DerError */
+/** Returns the elements inside a constructed element. @throws DerError */
 export function derChildren(parent: DerElement): DerElement[] {
   if ((parent.tag & 0x20) === 0) throw new DerError('an element that should hold others is primitive');
   const children: DerElement[] = [];
@@ -97,14 +97,14 @@ export class DerSequence {
     this.#elements = derChildren(parent);
   }
 
-  /** The next element, which must have the tag. @throws DerError */
+  /** Takes the next element, which must have this tag. @throws DerError */
   take(tag: number): DerElement {
     const element = this.takeAny();
     if (element.tag !== tag) throw unexpected(element.tag, tag);
     return element;
   }
 
-  /** The next element if it has the tag. */
+  /** Takes the next element if it has this tag. */
   takeIf(tag: number): DerElement | undefined {
     const element = this.#elements[this.#next];
     if (element?.tag !== tag) return undefined;
@@ -112,7 +112,7 @@ export class DerSequence {
     return element;
   }
 
-  /** The next element, whatever it is. @throws DerError */
+  /** Takes the next element, whatever its tag. @throws DerError */
   takeAny(): DerElement {
     const element = this.#elements[this.#next];
     if (element === undefined) throw new DerError('an element is missing');
@@ -120,14 +120,14 @@ export class DerSequence {
     return element;
   }
 
-  /** All elements that are left. */
+  /** Takes all remaining elements. */
   takeRest(): DerElement[] {
     const rest = this.#elements.slice(this.#next);
     this.#next = this.#elements.length;
     return rest;
   }
 
-  /** Nothing may be left. @throws DerError */
+  /** Checks that no element is left. @throws DerError */
   end(): void {
     if (this.#next < this.#elements.length) throw new DerError('an element too many');
   }
@@ -137,7 +137,7 @@ function unexpected(tag: number, wanted: number): DerError {
   return new DerError(`tag 0x${tag.toString(16)} where 0x${wanted.toString(16)} should be`);
 }
 
-/** Dotted form of an OBJECT IDENTIFIER. @throws DerError */
+/** Returns the dotted form of an OBJECT IDENTIFIER. @throws DerError */
 export function readObjectIdentifier(element: DerElement): string {
   if (element.tag !== derTag.objectIdentifier) throw unexpected(element.tag, derTag.objectIdentifier);
   const arcs: bigint[] = [];

@@ -14,7 +14,7 @@ const names = new Map<string, string>([
 ]);
 const bmpString = 0x1e;
 
-/** Writes a Name in DER as `O=Acme, CN=signing`, in the order of the encoding. @throws DerError */
+/** Formats a DER Name as `O=Acme, CN=signing`, in the order of the encoding. @throws DerError */
 export function formatDistinguishedName(name: Buffer): string {
   return new DerSequence(readDer(name))
     .takeRest()
@@ -41,7 +41,7 @@ function decode({ tag, content }: DerElement): string {
   return printable(Buffer.from(content).swap16().toString('utf16le'));
 }
 
-/** Names come out of images: what could move a terminal's cursor, or add a line, is replaced. */
+/** Replaces characters that could move a terminal's cursor or add a line: names come from images. */
 function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd');
 }

@@ -15,18 +15,18 @@ export interface CertificateExtension {
   readonly value: Buffer;
 }
 
-/** What a certificate says. */
+/** The contents of a certificate. */
 export interface CertificateContents {
   readonly subject: CertificateName;
   readonly issuer: CertificateName;
-  /** Public, or private: then its public half. RSA or elliptic curve. */
+  /** Public or private; of a private key, the public half is used. RSA or elliptic curve. */
   readonly subjectKey: KeyObject;
   readonly notBefore: Date;
   readonly notAfter: Date;
   readonly extensions: readonly CertificateExtension[];
 }
 
-/** Extensions of RFC 5280. */
+/** Extensions defined by RFC 5280. */
 export const extensionIdentifier = {
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
@@ -39,7 +39,7 @@ export const extensionIdentifier = {
 const attribute = { commonName: '2.5.4.3', organization: '2.5.4.10' } as const;
 const criticalTrue = der(derTag.boolean, Buffer.from([0xff]));
 
-/** Makes a certificate (RFC 5280), in DER, that `issuerKey` signs with SHA-256. Key identifiers are put in. */
+/** Creates a DER certificate (RFC 5280), signed by `issuerKey` with SHA-256. Adds key identifiers. */
 export function encodeCertificate(contents: CertificateContents, issuerKey: KeyObject): Buffer {
   const algorithm = certificateSignatureAlgorithm(
     issuerKey.asymmetricKeyType === 'rsa' ? 'rsa' : 'ecdsa',
@@ -64,7 +64,7 @@ function encodeToBeSigned(contents: CertificateContents, issuerKey: Buffer, algo
   );
 }
 
-/** 159 random bits, which makes it positive and at most 20 octets long (RFC 5280 section 4.1.2.2). */
+/** Encodes a number of 159 random bits: positive, at most 20 octets long (RFC 5280 section 4.1.2.2). */
 function serialNumber(): Buffer {
   const bytes = randomBytes(20);
   bytes[0] = ((bytes[0] ?? 0) & 0x7f) | 0x40;
@@ -86,7 +86,7 @@ function encodeAttribute(type: string, value: string): Buffer {
   );
 }
 
-/** UTCTime until 2049, GeneralizedTime from then on (RFC 5280 section 4.1.2.5). */
+/** Encodes UTCTime through 2049 and GeneralizedTime from then on (RFC 5280 section 4.1.2.5). */
 function encodeTime(date: Date): Buffer {
   const text = `${date.toISOString().replaceAll(/[-:T]|\..*$/g, '')}Z`;
   return date.getUTCFullYear() < 2050
@@ -122,7 +122,7 @@ function encodeExtension({ identifier, critical, value }: CertificateExtension):
   );
 }
 
-/** SHA-1 over the key's bits (RFC 5280 section 4.2.1.2, method 1), as OpenSSL computes it. */
+/** Returns the SHA-1 of the key's bits (RFC 5280 section 4.2.1.2, method 1), as OpenSSL computes it. */
 function keyIdentifier(publicKey: Buffer): Buffer {
   const fields = new DerSequence(readDer(publicKey));
   fields.take(derTag.sequence);

@@ -12,22 +12,22 @@ import { malformed, SignatureRefusal } from './refusal.ts';
 /** A certificate as the kernel reads it. */
 export interface ParsedCertificate {
   readonly bytes: Buffer;
-  /** By which signers and certificates name it: serial number and issuer. */
+  /** Serial number and issuer, by which signers and certificates refer to it. */
   readonly id: Buffer;
   readonly subjectKeyIdentifier: Buffer | null;
-  /** `id` of the issuer's certificate, where the certificate says. */
+  /** `id` of the issuer's certificate, if the certificate gives it. */
   readonly authorityId: Buffer | null;
   readonly authorityKeyIdentifier: Buffer | null;
-  /** Issuer and subject have the same name. */
+  /** Issuer and subject are the same name. */
   readonly namesItself: boolean;
   /** Milliseconds since the epoch. */
   readonly notBefore: number;
   readonly notAfter: number;
-  /** `rsa`, or `ecdsa-` and the curve. */
+  /** `rsa`, or `ecdsa-` followed by the curve. */
   readonly keyAlgorithm: string;
   /** SubjectPublicKeyInfo. */
   readonly publicKey: Buffer;
-  /** What is signed. */
+  /** The signed part (TBSCertificate). */
   readonly toBeSigned: Buffer;
   readonly signedBy: CertificateSignature;
   readonly signature: Buffer;
@@ -37,14 +37,17 @@ const extension = { subjectKeyIdentifier: '2.5.29.14', authorityKeyIdentifier: '
 const constructed = 0x20;
 
 /**
- * Parses a certificate as the kernel does (crypto/asymmetric_keys/x509_cert_parser.c, x509.asn1); bytes may follow it.
- * Whether it signs itself rightly is not looked at. @throws SignatureRefusal
+ * Parses a certificate as the kernel does (crypto/asymmetric_keys/x509_cert_parser.c, x509.asn1); bytes may
+ * follow it. Does not verify a self-signature. @throws SignatureRefusal
  */
 export function parseCertificate(bytes: Buffer): ParsedCertificate {
   return new CertificateReader(bytes).read();
 }
 
-/** Reads a UTCTime or GeneralizedTime as the kernel does: milliseconds since the epoch. @throws SignatureRefusal */
+/**
+ * Parses a UTCTime or GeneralizedTime as the kernel does, into milliseconds since the epoch.
+ * @throws SignatureRefusal
+ */
 export function parseTime({ tag, content }: Pick<BerElement, 'tag' | 'content'>): number {
   const pattern = tag === derTag.utcTime ? /^(\d\d)(\d{10})Z$/ : /^(\d{4})(\d{10})Z$/;
   const [, yearText = '', rest = ''] = pattern.exec(content.toString('latin1')) ?? [];
@@ -70,7 +73,7 @@ export function parseTime({ tag, content }: Pick<BerElement, 'tag' | 'content'>)
   return Date.UTC(year, month - 1, day, hour, minute, second);
 }
 
-/** Contents of a Name. @throws SignatureRefusal */
+/** Reads a Name and returns its contents. @throws SignatureRefusal */
 export function readName(reader: BerReader): Buffer {
   return reader.list(derTag.sequence, () =>
     reader.list(derTag.set, () =>
@@ -138,7 +141,7 @@ class CertificateReader {
     this.#issuer = readName(reader);
     reader.inside(derTag.sequence, () => {
       const notBefore = parseTime(reader.leaf());
-      // The kernel takes a missing end for the beginning.
+      // If notAfter is missing, the kernel uses notBefore.
       this.#validity = [notBefore, reader.isAtEnd ? notBefore : parseTime(reader.leaf())];
     });
     this.#subject = readName(reader);

@@ -12,7 +12,7 @@ import { type ParsedCertificate, parseCertificate, readName } from './parse-cert
 import { malformed, SignatureRefusal } from './refusal.ts';
 import { SignedAttributesReader } from './signed-attributes.ts';
 
-/** How a SignerInfo names its signer: contents of the fields as they stand there. */
+/** How a SignerInfo identifies its signer: the contents of the fields as encoded. */
 export type SignerIdentifier =
   | { readonly form: 'issuer-and-serial'; readonly issuer: Buffer; readonly serialNumber: Buffer }
   | { readonly form: 'key-identifier'; readonly keyIdentifier: Buffer };
@@ -20,24 +20,24 @@ export type SignerIdentifier =
 /** One signer of a SignedData. */
 export interface SignerInfo {
   readonly identifier: SignerIdentifier;
-  /** By which the kernel looks for the signer's key: serial number and issuer, or the key identifier. */
+  /** What the kernel looks up the signer's key by: serial number and issuer, or the key identifier. */
   readonly keyId: Buffer;
   readonly hash: HashAlgorithm;
   readonly keyAlgorithm: KeyAlgorithm;
   /** The kernel refuses modules whose signatures have signed attributes. */
   readonly hasSignedAttributes: boolean;
-  /** Milliseconds since the epoch, as a signed attribute that counts for nothing else says. */
+  /** Milliseconds since the epoch, from the signed attribute; used for nothing but the validity check. */
   readonly signingTime: number | null;
   readonly signature: Buffer;
 }
 
-/** A CMS SignedData as far as module signatures are concerned. */
+/** The parts of a CMS SignedData that matter for module signatures. */
 export interface SignedData {
-  /** Object identifier of what is signed. */
+  /** Object identifier of the signed content's type. */
   readonly contentType: string;
-  /** The signed content is inside: the kernel wants it outside. */
+  /** The signed content is embedded; the kernel wants it detached. */
   readonly hasContent: boolean;
-  /** What came with it, as the kernel reads it. */
+  /** Embedded certificates, as the kernel reads them. */
   readonly certificates: readonly ParsedCertificate[];
   readonly signers: readonly [SignerInfo, ...SignerInfo[]];
 }
@@ -46,8 +46,8 @@ const versionWithIssuer = 1;
 const versionWithKeyIdentifier = 3;
 
 /**
- * Parses a CMS SignedData as the kernel does (crypto/asymmetric_keys/pkcs7_parser.c, pkcs7.asn1): what it takes is
- * taken, what it refuses is refused. Where kernels differ, the stricter one counts. @throws SignatureRefusal
+ * Parses a CMS SignedData as the kernel does (crypto/asymmetric_keys/pkcs7_parser.c, pkcs7.asn1): accepts and
+ * refuses what the kernel does. Where kernels differ, the strictest counts. @throws SignatureRefusal
  */
 export function parseSignedData(bytes: Buffer): SignedData {
   return new SignedDataReader(bytes).read();
@@ -60,7 +60,7 @@ class SignedDataReader {
   #version = 0;
   #contentType = '';
   #hasContent = false;
-  /** What the kernel does not forget from one signer to the next. */
+  /** State that the kernel carries over from one signer to the next. */
   #keyIdentifier: Buffer = Buffer.alloc(0);
   #issuer: Buffer = Buffer.alloc(0);
   #serialNumber: Buffer = Buffer.alloc(0);
@@ -127,7 +127,7 @@ class SignedDataReader {
     else if (reader.comes(0xa2)) reader.list(0xa2, keep);
   }
 
-  /** The kernel takes what is in a list for certificates; it reads them and keeps none. */
+  /** The kernel parses the entries of a list as certificates and keeps none. */
   #readRevocationLists(): void {
     const readList = () => this.#reader.list(derTag.sequence, () => this.#readCertificate());
     for (const tag of [0xa1, 0xa3]) {
@@ -178,7 +178,7 @@ class SignedDataReader {
     };
   }
 
-  /** The version says which form counts, whichever is there. */
+  /** The version decides which form counts, whatever forms are present. */
   #name(version: number): Pick<SignerInfo, 'identifier' | 'keyId'> {
     if (version === versionWithKeyIdentifier) {
       const keyIdentifier = this.#keyIdentifier;
@@ -216,7 +216,7 @@ class SignedDataReader {
     }
   }
 
-  /** Object identifier of an AlgorithmIdentifier; its parameters are one element or none. */
+  /** Returns the object identifier of an AlgorithmIdentifier; its parameters are at most one element. */
   #readAlgorithm(): string {
     const reader = this.#reader;
     let identifier = '';

@@ -1,10 +1,10 @@
 /**
- * Names of errno.h with which a kernel refuses a signature. ENOKEY and ENOPKG alone are forgiven by kernels that do not
- * enforce signatures; insmod gets EKEYREJECTED for both where they are enforced.
+ * Names from errno.h with which a kernel refuses a signature. Kernels that do not enforce signatures tolerate
+ * only ENOKEY and ENOPKG; where signatures are enforced, insmod gets EKEYREJECTED for both.
  */
 export type RefusalCode = 'EBADMSG' | 'EINVAL' | 'EKEYREJECTED' | 'EMSGSIZE' | 'ENOENT' | 'ENOKEY' | 'ENOPKG';
 
-/** A kernel refuses this signature. The message completes "The signature …" or "The appended signature is not …". */
+/** A kernel's refusal. The message completes "The signature …" or "The appended signature is not …". */
 export class SignatureRefusal extends Error {
   override readonly name = 'SignatureRefusal';
   readonly code: RefusalCode;
@@ -15,7 +15,7 @@ export class SignatureRefusal extends Error {
   }
 }
 
-/** Bytes that the kernel's decoder cannot read. */
+/** Creates the refusal of bytes that the kernel's decoder cannot read. */
 export function malformed(what: string): SignatureRefusal {
   return new SignatureRefusal('EBADMSG', what);
 }

@@ -4,8 +4,9 @@ import type { ParsedCertificate } from './parse-certificate.ts';
 import { SignatureRefusal } from './refusal.ts';
 
 /**
- * Whether a certificate signs itself, as the kernel decides it when it reads one (x509_check_for_self_signed): one that
- * claims to and does not is refused. @throws SignatureRefusal
+ * Returns whether a certificate is self-signed, as the kernel decides when it reads one
+ * (x509_check_for_self_signed); a certificate whose self-signature does not verify is refused.
+ * @throws SignatureRefusal
  */
 export async function signsItself(
   certificate: ParsedCertificate,
@@ -24,7 +25,7 @@ export async function signsItself(
   return true;
 }
 
-/** Checks a certificate's signature against its issuer's key. @throws SignatureRefusal */
+/** Verifies a certificate's signature with its issuer's key. @throws SignatureRefusal */
 export async function checkIssued(
   certificate: ParsedCertificate,
   issuer: Pick<ParsedCertificate, 'publicKey' | 'keyAlgorithm'>,
@@ -41,7 +42,7 @@ export async function checkIssued(
   }
 }
 
-/** Whether two identifiers are there and equal. */
+/** Returns whether two identifiers are present and equal. */
 export function same(one: Buffer | null, other: Buffer | null): boolean {
   return one !== null && other !== null && one.equals(other);
 }

@@ -4,9 +4,9 @@ import { derTag } from './der.ts';
 import { parseTime } from './parse-certificate.ts';
 import { malformed, SignatureRefusal } from './refusal.ts';
 
-/** What the attributes of a signer say. */
+/** The result of reading a signer's attributes. */
 export interface SignedAttributes {
-  /** They are in the form that the kernel takes for signed attributes. In the other one it reads and ignores them. */
+  /** Whether they have the form that the kernel treats as signed; it reads and ignores the other form. */
   readonly count: boolean;
   /** Milliseconds since the epoch. */
   readonly signingTime: number | null;
@@ -36,7 +36,7 @@ export class SignedAttributesReader {
     this.#contentType = contentType;
   }
 
-  /** The attributes that come next; undefined when there are none. @throws SignatureRefusal */
+  /** Reads the attributes that come next; undefined if there are none. @throws SignatureRefusal */
   read(): SignedAttributes | undefined {
     const reader = this.#reader;
     const readOne = () => this.#readAttribute();
@@ -75,7 +75,7 @@ export class SignedAttributesReader {
         this.#signingTime = parseTime(value);
         break;
       default:
-        // Microsoft's Authenticode has these, which never signs modules.
+        // These are Microsoft's Authenticode attributes, which are never used to sign modules.
         throw new SignatureRefusal('EKEYREJECTED', `with the signed attribute ${type}`);
     }
   }

@@ -6,7 +6,7 @@ import { hashAlgorithmIdentifier, oid, signatureAlgorithmIdentifier } from './al
 import { certificateFields } from './certificate-fields.ts';
 import { der, derObjectIdentifier, derTag } from './der.ts';
 
-/** What goes into a SignedData. */
+/** The inputs of a SignedData. */
 export interface SignedDataOptions {
   readonly certificate: X509Certificate;
   readonly identifierForm: SignerIdentifierForm;
@@ -16,8 +16,8 @@ export interface SignedDataOptions {
 }
 
 /**
- * Encodes a CMS SignedData (RFC 5652 section 5) as the kernel tree's sign-file has it: detached, no
- * certificates, no attributes, one signer. @throws SignerError INVALID_CERTIFICATE
+ * Encodes a CMS SignedData (RFC 5652 section 5) as the kernel tree's sign-file does: detached, without
+ * certificates or attributes, one signer. @throws SignerError INVALID_CERTIFICATE
  */
 export function encodeSignedData(options: SignedDataOptions): Buffer {
   const version = der(derTag.integer, Buffer.from([options.identifierForm === 'key-identifier' ? 3 : 1]));

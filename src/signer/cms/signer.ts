@@ -1,29 +1,29 @@
 import type { X509Certificate } from 'node:crypto';
 import type { HashAlgorithm } from '../model/hash.ts';
 
-/** How the CMS names its signer: sign-file's default, or its `-k`. */
+/** How the CMS identifies its signer: sign-file's default, or its `-k`. */
 export type SignerIdentifierForm = 'issuer-and-serial' | 'key-identifier';
 
-/** Something that signs digests. Files today; PKCS#11, KMS or an external program fit behind the same face. */
+/** Signs digests. Backed by files today; PKCS#11, a KMS or an external program fit the same interface. */
 export interface SigningKey {
   readonly algorithm: 'rsa' | 'ecdsa';
   /** RSA: length of the modulus in bits. ECDSA: length of the field in bits. */
   readonly bits: number;
   /**
-   * Signs a message digest: RSA PKCS#1 v1.5 with DigestInfo, or ECDSA as a DER SEQUENCE of r and s.
-   * The key sees only the digest.
+   * Signs a message digest: RSA PKCS#1 v1.5 with DigestInfo, or ECDSA as a DER SEQUENCE of r and s. The key
+   * sees only the digest.
    */
   signDigest(hash: HashAlgorithm, digest: Buffer): Promise<Buffer>;
-  /** The same for the bytes themselves, where a key can hash and sign in one go beside the main thread. */
+  /** Signs the bytes themselves, for keys that can hash and sign in one step off the main thread. */
   signContent?(hash: HashAlgorithm, content: Buffer): Promise<Buffer>;
 }
 
-/** A key with the certificate that belongs to it, checked to be a pair. */
+/** A key and its certificate, checked to match. */
 export interface Signer {
   readonly key: SigningKey;
   readonly certificate: X509Certificate;
   /** SHA-256 over the certificate's DER, lower-case hexadecimal without colons. */
   readonly fingerprint: string;
-  /** What a kernel may not accept about the pair, in sentences. */
+  /** Reasons why a kernel might not accept the pair, as sentences. */
   readonly warnings: readonly string[];
 }

@@ -2,7 +2,7 @@ import { tmpdir } from 'node:os';
 import { createTemporaryFile, type TemporaryFile } from '../../shared/temporary.ts';
 import { SignerError } from '../model/errors.ts';
 
-/** What is wrong, by the code of the system. Other errors of the system keep their own words. */
+/** Explanations by system error code. Other system errors keep their own messages. */
 const reasons: Readonly<Record<string, string>> = {
   ENOSPC: 'no space is left there',
   EDQUOT: 'the quota is used up',
@@ -17,14 +17,14 @@ const reasons: Readonly<Record<string, string>> = {
   EIO: 'the device fails',
 };
 
-/** Makes a temporary file. @throws SignerError FILE_ERROR */
+/** Creates a temporary file. @throws SignerError FILE_ERROR */
 export function openTemporaryFile(directory: string | undefined): Promise<TemporaryFile> {
   return usingTemporaryFiles(directory, () => createTemporaryFile(directory));
 }
 
 /**
- * Does work that reads and writes temporary files; an error that the system raises there names their
- * directory. @throws SignerError FILE_ERROR, and whatever else the work throws
+ * Runs work that reads and writes temporary files; system errors raised by it name their directory.
+ * @throws SignerError FILE_ERROR, and whatever else the work throws
  */
 export async function usingTemporaryFiles<Result>(
   directory: string | undefined,

@@ -13,16 +13,16 @@ export interface NewFile {
 
 export interface WriteFileOptions {
   readonly mode: number;
-  /** Replace a file that is there. */
+  /** Replace an existing file. */
   readonly overwrite: boolean;
 }
 
-/** What file systems without hard links say. */
+/** Errors from file systems without hard links. */
 const withoutLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
 /**
- * Writes a file so that nobody ever sees half of it: under a name of its own in the same folder, then renamed.
- * A symbolic link is replaced and not followed. @throws SignerError FILE_ERROR
+ * Writes a file atomically: under a temporary name in the same folder, then renamed. A symbolic link is
+ * replaced and not followed. @throws SignerError FILE_ERROR
  */
 export function writeFileAtomically(
   path: string,
@@ -33,8 +33,8 @@ export function writeFileAtomically(
 }
 
 /**
- * The same for files that belong together: none of them appears before all are written, and without `overwrite`
- * all appear or none. @throws SignerError FILE_ERROR
+ * Writes files that belong together: none of them appears before all are written, and without `overwrite`
+ * either all appear or none. @throws SignerError FILE_ERROR
  */
 export async function writeFilesAtomically(
   files: readonly NewFile[],
@@ -65,7 +65,7 @@ async function prepare({ path, contents, mode }: NewFile): Promise<{ path: strin
       if (content instanceof Uint8Array) await file.writeFile(content);
       else await file.writeFile(content.stream());
     }
-    // The mode of a new file is cut down by the umask.
+    // The umask reduces the mode of a new file.
     await file.chmod(mode);
     await file.sync();
   } catch (error) {
@@ -77,7 +77,9 @@ async function prepare({ path, contents, mode }: NewFile): Promise<{ path: strin
   return { path, temporary };
 }
 
-/** A device that root renames a file over is gone. */
+/**
+ * Refuses to replace anything but files and links: if root renames a file over a device, the device is gone.
+ */
 async function checkReplaceable(path: string): Promise<void> {
   const there = await lstat(path).catch(() => null);
   if (there === null || there.isFile() || there.isSymbolicLink()) return;
@@ -89,7 +91,7 @@ async function checkReplaceable(path: string): Promise<void> {
   });
 }
 
-/** A link fails where something has the name already, and what has it stays. */
+/** Links a file into place; fails if the name is taken, and leaves the existing file untouched. */
 async function create(temporary: string, path: string): Promise<void> {
   try {
     await link(temporary, path);
@@ -112,7 +114,7 @@ async function naming<Result>(path: string, work: () => Promise<Result>): Promis
   }
 }
 
-/** The error for a local file that cannot be read or written. `done` is a participle. */
+/** Returns the error for a local file that cannot be read or written. `done` is a participle. */
 export function fileError(done: 'read' | 'written', path: string, error: unknown): SignerError {
   if (error instanceof SignerError) return error;
   const reason = reasonOf(error);

@@ -13,9 +13,11 @@ import { signerWarnings } from './warnings.ts';
 export interface LoadSignerOptions {
   /** A path, `env://NAME` or `k8s://NAMESPACE/SECRET[/KEY]`. */
   readonly key: string;
-  /** The same; may be left out when the key file holds the certificate too (PKCS #12, or PEM with both). */
+  /**
+   * The same forms; may be omitted if the key file also holds the certificate (PKCS #12, or PEM with both).
+   */
   readonly certificate?: string | undefined;
-  /** Asked when the key is encrypted. @default KMM_SIGN_PASSWORD or KBUILD_SIGN_PIN of `env` */
+  /** Called if the key is encrypted. @default KMM_SIGN_PASSWORD or KBUILD_SIGN_PIN of `env` */
   readonly passphrase?: PassphraseProvider | undefined;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** For `k8s://` references. */
@@ -23,7 +25,7 @@ export interface LoadSignerOptions {
 }
 
 /**
- * Loads a key and its certificate and checks that they are a pair.
+ * Loads a key and its certificate and checks that they match.
  * @throws SignerError INVALID_KEY, INVALID_CERTIFICATE, WRONG_PASSPHRASE, KEY_CERTIFICATE_MISMATCH
  */
 export async function loadSigner(options: LoadSignerOptions): Promise<Signer> {
@@ -53,11 +55,11 @@ async function findCertificate(
 }
 
 /**
- * Loads the certificate of a key that another program signs with, in a token for example. Its own `signDigest`
- * fails. @throws SignerError INVALID_CERTIFICATE, INVALID_KEY
+ * Loads the certificate of a key that another program signs with, such as a key in a token. The returned
+ * signer's own `signDigest` always fails. @throws SignerError INVALID_CERTIFICATE, INVALID_KEY
  */
 export async function loadExternalSigner(options: {
-  /** For messages. */
+  /** Used in messages. */
   readonly key: string;
   readonly certificate: string;
   readonly env: LoadSignerOptions['env'];
@@ -89,7 +91,7 @@ function signerOf(key: SigningKey, certificate: X509Certificate): Signer {
   };
 }
 
-/** Only PEM can hold a key and a certificate; a DER key is not a certificate. */
+/** Drops a DER key, which cannot be a certificate too: only PEM can hold both. */
 function withoutDer(keyFile: Buffer): Buffer {
   return keyFile[0] === 0x30 ? Buffer.alloc(0) : keyFile;
 }

@@ -7,7 +7,8 @@ import type { SigningKey } from '../cms/signer.ts';
 const curveBits: Readonly<Record<string, number>> = { prime256v1: 256, secp384r1: 384 };
 
 /**
- * Tells the algorithm of a private or public key and its length as kernels count it. `name` is for messages.
+ * Returns the algorithm of a private or public key, and its length as kernels count it. `name` is used in
+ * messages.
  * @throws SignerError INVALID_KEY for a key that no kernel accepts
  */
 export function describeKey(key: KeyObject, name: string): Pick<SigningKey, 'algorithm' | 'bits'> {
@@ -21,7 +22,7 @@ export function describeKey(key: KeyObject, name: string): Pick<SigningKey, 'alg
   throw unsupported(name, `of the type ${key.asymmetricKeyType ?? 'unknown'}`);
 }
 
-/** Makes a signing key of a private key in memory. @throws SignerError INVALID_KEY */
+/** Creates a signing key from a private key in memory. @throws SignerError INVALID_KEY */
 export function createLocalKey(privateKey: KeyObject, name: string): SigningKey {
   const { algorithm, bits } = describeKey(privateKey, name);
   return algorithm === 'rsa' ? createRsaKey(privateKey, bits) : createEcdsaKey(privateKey, bits);
@@ -39,7 +40,7 @@ function createRsaKey(privateKey: KeyObject, bits: number): SigningKey {
   };
 }
 
-/** PKCS #1 v1.5 over a ready DigestInfo, which node:crypto can do on the main thread only. */
+/** Signs a prepared DigestInfo with PKCS #1 v1.5, which node:crypto can do only on the main thread. */
 function signDigestInfo(key: KeyObject, input: Buffer): Buffer {
   try {
     return privateEncrypt({ key, padding: constants.RSA_PKCS1_PADDING }, input);
@@ -57,7 +58,7 @@ function createEcdsaKey(privateKey: KeyObject, bits: number): SigningKey {
     algorithm: 'ecdsa',
     bits,
     async signDigest(_hash, digest) {
-      // node:crypto signs only what it has hashed itself. This signs deterministically (RFC 6979) too.
+      // node:crypto signs only what it has hashed itself. Noble also signs deterministically (RFC 6979).
       const { p256, p384 } = await import('@noble/curves/nist.js');
       const curve = bits === 256 ? p256 : p384;
       const scalar = Buffer.from(privateKey.export({ format: 'jwk' }).d ?? '', 'base64url');

@@ -2,13 +2,13 @@ import { Secret } from '../../shared/secret.ts';
 import { SignerError } from '../model/errors.ts';
 import { readFileOf } from './reference.ts';
 
-/** Returns the passphrase of an encrypted key; called only when one is needed. */
+/** Returns the passphrase of an encrypted key; called only if one is needed. */
 export type PassphraseProvider = () => Promise<Secret<string> | undefined>;
 
-/** Environment variables that may hold a passphrase: ours, and that of the kernel's build. */
+/** Environment variables that may hold a passphrase: ours, and that of the kernel build. */
 const variables = ['KMM_SIGN_PASSWORD', 'KBUILD_SIGN_PIN'];
 
-/** Looks for a passphrase in a file (one line end is not part of it), else in the environment. */
+/** Reads the passphrase from a file (without one trailing line break), or else from the environment. */
 export function passphraseFrom(sources: {
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly file?: string | undefined;

@@ -4,8 +4,8 @@ import { SignerError } from '../model/errors.ts';
 import { wrongPassphrase } from './passphrase.ts';
 
 /**
- * Reads a PKCS #12 container (RFC 7292) that holds one private key. Imported only when needed: node-forge
- * is large. @throws SignerError INVALID_KEY, WRONG_PASSPHRASE
+ * Reads a PKCS #12 container (RFC 7292) that holds one private key. Imported only when needed, because
+ * node-forge is large. @throws SignerError INVALID_KEY, WRONG_PASSPHRASE
  */
 export function readPkcs12(bytes: Buffer, name: string, passphrase: string | undefined): KeyMaterial {
   const container = open(bytes, name, passphrase);
@@ -47,9 +47,10 @@ function open(bytes: Buffer, name: string, passphrase: string | undefined): forg
 }
 
 /**
- * The scheme of today (PBES2) takes a passphrase in UTF-8, the one of old in UTF-16. node-forge leaves the
- * former to its caller, but then its check of the container's MAC, which has UTF-16 always, cannot fit: it is
- * left out. A wrong passphrase shows when decrypting.
+ * Opens a container whose passphrase is not ASCII. The current scheme (PBES2) uses the passphrase in UTF-8,
+ * the legacy one in UTF-16. node-forge leaves the encoding for PBES2 to its caller, but then its check of the
+ * container's MAC, which always uses UTF-16, cannot succeed and is skipped. A wrong passphrase is detected on
+ * decryption.
  */
 function openBeyondAscii(asn1: forge.asn1.Asn1, passphrase: string): forge.pkcs12.Pkcs12Pfx {
   try {
@@ -61,7 +62,7 @@ function openBeyondAscii(asn1: forge.asn1.Asn1, passphrase: string): forge.pkcs1
 }
 
 function keyDer(bag: forge.pkcs12.Bag, name: string): Buffer {
-  // Bags with a key that node-forge does not know (elliptic curves) come as ASN.1.
+  // Bags with keys that node-forge does not support (elliptic curves) are returned as ASN.1.
   const asn1 = bag.key ? forge.pki.wrapRsaPrivateKey(forge.pki.privateKeyToAsn1(bag.key)) : bag.asn1;
   if (!asn1)
     throw new SignerError({ code: 'INVALID_KEY', message: `The private key in ${name} cannot be read` });
@@ -82,7 +83,7 @@ function toBuffer(asn1: forge.asn1.Asn1): Buffer {
   return Buffer.from(forge.asn1.toDer(asn1).getBytes(), 'binary');
 }
 
-/** A private key and, from a container that holds one, its certificate in DER. */
+/** A private key and, if its container holds one, its certificate in DER. */
 export interface KeyMaterial {
   readonly privateKey: KeyObject;
   readonly certificate: Buffer | null;

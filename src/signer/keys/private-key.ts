@@ -5,8 +5,8 @@ import { type PassphraseProvider, wrongPassphrase } from './passphrase.ts';
 import { DerError, derChildren, derTag, readDer } from '../cms/der.ts';
 
 /**
- * Reads a private key: PEM or DER, PKCS #1, PKCS #8, SEC 1, encrypted or not, or PKCS #12.
- * `name` is for messages. @throws SignerError INVALID_KEY, WRONG_PASSPHRASE
+ * Reads a private key: PEM or DER, PKCS #1, PKCS #8, SEC 1, encrypted or not, or PKCS #12. `name` is used in
+ * messages. @throws SignerError INVALID_KEY, WRONG_PASSPHRASE
  */
 export async function parseKeyMaterial(
   bytes: Buffer,
@@ -51,9 +51,9 @@ function parse(
       ? createPrivateKey({ key: format.pem, format: 'pem', ...secret })
       : createPrivateKey({ key: bytes, format: 'der', type: format.type, ...secret });
   } catch (error) {
-    // OpenSSL's errors name no secret, but the code says enough and is stable.
+    // OpenSSL's errors contain no secret, but the code is enough and is stable.
     const reason = error instanceof Error && 'code' in error ? String(error.code) : 'unknown';
-    // Of 256 wrong passphrases one yields bytes that look decrypted, and are not a key of any kind.
+    // One in 256 wrong passphrases yields bytes that look decrypted but are not a key.
     if (passphrase !== undefined) throw wrongPassphrase(name);
     throw new SignerError({
       code: 'INVALID_KEY',
@@ -64,7 +64,7 @@ function parse(
   }
 }
 
-/** How a private key is written. */
+/** The encoding of a private key. */
 type KeyFormat =
   | { readonly kind: 'pem'; readonly pem: string; readonly encrypted: boolean }
   | { readonly kind: 'der'; readonly type: 'pkcs1' | 'pkcs8' | 'sec1'; readonly encrypted: boolean }
@@ -72,13 +72,13 @@ type KeyFormat =
 
 const pemKey = /-----BEGIN ((?:[A-Z0-9]+ )*PRIVATE KEY)-----[\s\S]*?-----END \1-----/;
 
-/** Detects the format of a private key by its contents; null when it is not one. */
+/** Detects the format of a private key from its contents; returns null if it is not one. */
 function detectKeyFormat(bytes: Buffer): KeyFormat | null {
   return bytes[0] === derTag.sequence ? detectDer(bytes) : detectPem(bytes.toString('latin1'));
 }
 
 function detectPem(text: string): KeyFormat | null {
-  // A file may hold the certificate as well, as the kernel's certs/signing_key.pem does.
+  // The file may also hold the certificate, as the kernel's certs/signing_key.pem does.
   const found = pemKey.exec(text);
   if (found === null) return null;
   const [pem, label] = found;

@@ -2,23 +2,25 @@ import { open } from 'node:fs/promises';
 import { SignerError, type SignerErrorCode } from '../model/errors.ts';
 import { derTag } from '../cms/der.ts';
 
-/** Reads the data of a Kubernetes Secret. The signer floor knows no Kubernetes; the caller supplies this. */
+/**
+ * Reads the data of a Kubernetes Secret. The signer does not depend on Kubernetes; the caller supplies this.
+ */
 export interface SecretReader {
-  /** The decoded values of a Secret by key. */
+  /** Returns the decoded values of a Secret by key. */
   read(namespace: string, name: string): Promise<Readonly<Record<string, Uint8Array>>>;
 }
 
-/** Where references lead to. */
+/** The sources that references can point to. */
 export interface ReferenceSources {
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** For `k8s://`; without one such references are refused. */
+  /** For `k8s://`; without it, such references are refused. */
   readonly readSecret?: SecretReader | undefined;
 }
 
-/** What a reference stands for: it decides on error codes and on the keys of a Secret that are tried. */
+/** What a reference names; determines error codes and which keys of a Secret are tried. */
 export type ReferenceKind = 'key' | 'certificate';
 
-/** As KMM names them in its Secrets, and as kubernetes.io/tls does. */
+/** The keys that KMM uses in its Secrets, and those of kubernetes.io/tls. */
 const secretKeys: Record<ReferenceKind, readonly string[]> = {
   key: ['key', 'tls.key'],
   certificate: ['cert', 'tls.crt'],
@@ -27,12 +29,12 @@ const errorCodes: Record<ReferenceKind, SignerErrorCode> = {
   key: 'INVALID_KEY',
   certificate: 'INVALID_CERTIFICATE',
 };
-/** Keys and certificate bundles are kilobytes. */
+/** Keys and certificate bundles take kilobytes. */
 const maxFileBytes = 4 * 1024 * 1024;
 
 /**
- * Reads what a key or certificate reference names: a path, `env://NAME`, or
- * `k8s://NAMESPACE/SECRET[/KEY]`. @throws SignerError INVALID_KEY, INVALID_CERTIFICATE, LIMIT_EXCEEDED
+ * Reads what a key or certificate reference names: a path, `env://NAME`, or `k8s://NAMESPACE/SECRET[/KEY]`.
+ * @throws SignerError INVALID_KEY, INVALID_CERTIFICATE, LIMIT_EXCEEDED
  */
 export async function readReference(
   reference: string,
@@ -57,13 +59,13 @@ async function readBytes(reference: string, kind: ReferenceKind, sources: Refere
   return readFileOf(reference.replace(/^file:\/\//, ''), kind);
 }
 
-/** Reads a whole file of at most 4 MiB. @throws SignerError INVALID_KEY, INVALID_CERTIFICATE, LIMIT_EXCEEDED */
+/** Reads a file of at most 4 MiB. @throws SignerError INVALID_KEY, INVALID_CERTIFICATE, LIMIT_EXCEEDED */
 export async function readFileOf(path: string, kind: ReferenceKind): Promise<Buffer> {
   try {
     await using file = await open(path, 'r');
     const chunks: Buffer[] = [];
     let length = 0;
-    // A pipe from a shell's <(command) has no size, so the limit counts what was read.
+    // A pipe from a shell's <(command) has no size, so the limit applies to the bytes read.
     for await (const chunk of file.createReadStream({ autoClose: false })) {
       if (!(chunk instanceof Buffer)) continue;
       length += chunk.length;
@@ -96,7 +98,7 @@ function readVariable(name: string, kind: ReferenceKind, { env }: ReferenceSourc
   return Buffer.from(value);
 }
 
-/** Whether a reference is a PKCS #11 URI (RFC 7512), which names a key in a token. */
+/** Returns whether a reference is a PKCS #11 URI (RFC 7512), which names a key in a token. */
 export function isTokenUri(reference: string): boolean {
   return /^pkcs11:/i.test(reference);
 }
@@ -152,13 +154,14 @@ const base64 = /^[A-Za-z0-9+/_\s-]+={0,2}\s*$/;
 const lineEnd = /(?:\\r)?\\n/g;
 
 /**
- * Returns the DER or PEM in what people store: variables, files and Secrets hold it in base64 at times, and PEM
- * with the two characters `\n` in place of line ends. What is neither stays as it is.
+ * Returns the stored DER or PEM: variables, files and Secrets sometimes hold it in base64, and PEM with the
+ * two characters `\n` in place of line breaks. Anything else is returned as is.
  */
 export function decodeStored(bytes: Buffer): Buffer {
   if (bytes[0] === derTag.sequence) return bytes;
   const text = bytes.toString('latin1').replaceAll(lineEnd, '\n');
-  // A second round is for a Secret whose value was encoded by hand before Kubernetes did. Each round is shorter.
+  // A second round handles Secrets whose value was base64-encoded by hand before Kubernetes encoded it. Each
+  // round makes the value shorter.
   return base64.test(text) && !text.includes('-----BEGIN')
     ? decodeStored(Buffer.from(text, 'base64'))
     : Buffer.from(text, 'latin1');

@@ -12,7 +12,7 @@ export interface SelfSignedOptions {
   readonly commonName: string;
   /** Organization of subject and issuer. */
   readonly organization?: string | undefined;
-  /** Length of the RSA modulus. */
+  /** Length of the RSA modulus in bits. */
   readonly bits: number;
   readonly notBefore: Date;
   readonly notAfter: Date;
@@ -29,7 +29,7 @@ const codeSigning = '1.3.6.1.5.5.7.3.3';
 const moduleSigningOnly = '1.3.6.1.4.1.2312.16.1.2';
 
 const extensions: readonly CertificateExtension[] = [
-  // CA:FALSE is the default, and defaults are left out in DER.
+  // CA:FALSE is the default, and DER omits defaults.
   { identifier: extensionIdentifier.basicConstraints, critical: true, value: der(derTag.sequence) },
   {
     identifier: extensionIdentifier.keyUsage,
@@ -42,7 +42,7 @@ const extensions: readonly CertificateExtension[] = [
   },
 ];
 
-/** Makes an RSA key and a certificate for it that is fit to be a Machine Owner Key (RFC 5280). */
+/** Generates an RSA key and a certificate for it that is suitable as a Machine Owner Key (RFC 5280). */
 export async function createSelfSigned(options: SelfSignedOptions): Promise<SelfSigned> {
   const { privateKey } = await promisify(generateKeyPair)('rsa', { modulusLength: options.bits });
   const { commonName, organization, notBefore, notAfter } = options;

@@ -8,11 +8,11 @@ import type { HashAlgorithm } from '../model/hash.ts';
 export interface SignFileProgramOptions {
   /** Path of the kernel tree's sign-file. */
   readonly program: string;
-  /** A PEM file or a `pkcs11:` URI, which the program reads by itself. */
+  /** A PEM file or a `pkcs11:` URI, which the program reads itself. */
   readonly key: string;
   /** Path of the certificate. */
   readonly certificate: string;
-  /** Reaches the program as KBUILD_SIGN_PIN. @default that variable, if it is set */
+  /** Passed to the program as KBUILD_SIGN_PIN. @default that variable, if set */
   readonly passphrase?: Secret<string> | undefined;
   readonly temporaryDirectory?: string | undefined;
   readonly hash: HashAlgorithm;
@@ -22,11 +22,11 @@ export interface SignFileProgramOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A module takes milliseconds; a token that waits for a touch takes longer. */
+/** Milliseconds. Signing a module takes a few of them; a token that waits for a touch takes longer. */
 const timeout = 120_000;
 
 /**
- * Lets the kernel tree's sign-file sign a module, and returns what it appended: CMS, struct and magic.
+ * Signs a module with the kernel tree's sign-file, and returns what it appended: CMS, struct and magic.
  * @throws SignerError PROGRAM_FAILED, FILE_ERROR
  */
 export async function runSignFile(options: SignFileProgramOptions): Promise<Buffer> {
@@ -39,7 +39,7 @@ export async function runSignFile(options: SignFileProgramOptions): Promise<Buff
   return after.read(content.size, after.size - content.size);
 }
 
-/** A temporary file without a name is reached through this process, which is not "self" to the program. */
+/** Returns a temporary file's path for another process, for which /proc/self is a different process. */
 function pathForOthers(path: string): string {
   return path.replace(/^\/proc\/self\//, `/proc/${process.pid}/`);
 }

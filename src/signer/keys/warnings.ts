@@ -3,7 +3,7 @@ import { certificateFields } from '../cms/certificate-fields.ts';
 import type { HashAlgorithm } from '../model/hash.ts';
 import type { SigningKey } from '../cms/signer.ts';
 
-/** What a kernel may not accept about a key and its certificate, in sentences. */
+/** Returns reasons why a kernel might not accept a key and its certificate, as sentences. */
 export function signerWarnings(
   key: SigningKey,
   certificate: X509Certificate,
@@ -12,7 +12,7 @@ export function signerWarnings(
   return [...keyWarnings(key), ...certificateWarnings(certificate, now)];
 }
 
-/** What a kernel may not accept about a key with a digest algorithm, in sentences. */
+/** Returns reasons why a kernel might not accept a key with a digest algorithm, as sentences. */
 export function hashWarnings(key: SigningKey, hash: HashAlgorithm): string[] {
   if (hash === 'sha1')
     return ['Kernels refuse or stop supporting sha1 for modules; sha256 is safe everywhere.'];

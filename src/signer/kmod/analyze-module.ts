@@ -10,33 +10,33 @@ import { readModuleLayout } from './trailer.ts';
 import { type ModuleVerdict, verifyModule } from './verify-module.ts';
 
 export interface AnalyzeOptions {
-  /** The digest algorithm that the module will be signed with. */
+  /** The digest algorithm that will be used to sign the module. */
   readonly hash: HashAlgorithm;
-  /** Bytes that a compressed module may unpack to. @default 1 GiB */
+  /** The most bytes that a compressed module may unpack to. @default 1 GiB */
   readonly maxBytes?: number | undefined;
-  /** Certificates that count as trusted. @default none */
+  /** Trusted certificates. @default none */
   readonly certificates?: readonly X509Certificate[] | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Everything that signing needs to know about a module file. */
+/** What signing needs to know about a module file. */
 export interface ModuleAnalysis {
   readonly compression: ModuleCompression;
   readonly info: ModuleInfo;
   readonly layout: ModuleLayout;
-  /** The file's bytes, unpacked, with the signatures that it has. */
+  /** The unpacked module, including any signatures. */
   readonly module: ByteSource;
-  /** The same without signatures: what is signed, and precedes the new signature. */
+  /** The module without signatures: the bytes that are signed and that precede the new signature. */
   readonly content: ByteSource;
-  /** Digest of `content`, by the algorithm that was asked for. */
+  /** Returns the digest of `content`, by the requested algorithm. */
   readonly contentDigest: () => Promise<Buffer>;
   /** The verdict of a kernel that trusts the given certificates. */
   readonly verdict: ModuleVerdict;
 }
 
 /**
- * Reads a module file of any compression: a few reads at random, then at most one pass over the bytes for
- * all digests. Null when it is not an ELF file, which no kernel loads.
+ * Reads a module file of any compression: a few random-access reads, then at most one pass over the bytes for
+ * all digests. Returns null if it is not an ELF file, which no kernel loads.
  * @throws SignerError DAMAGED_MODULE, LIMIT_EXCEEDED, PROGRAM_FAILED
  */
 export async function analyzeModule(
@@ -67,7 +67,7 @@ export async function analyzeModule(
   };
 }
 
-/** The same for a file that was asked for by name. @throws SignerError NOT_A_MODULE besides */
+/** Analyzes a file that was requested by name. @throws SignerError as analyzeModule; also NOT_A_MODULE */
 export async function analyzeNamedModule(
   source: ByteSource,
   path: string,
@@ -83,17 +83,17 @@ export async function analyzeNamedModule(
   });
 }
 
-/** Tells whether a file that was named exactly may be meant as a module: a module's name does not make a program one. */
+/** Returns whether a file named exactly may be a module; a module's name does not make a program one. */
 export function isMeant({ kind }: ModuleInfo, path: string): boolean {
   return kind === 'module' || (kind === 'object' && isModuleName(path));
 }
 
-/** Returns the warning for a file that has the name of a module and is not one. */
+/** Returns the warning for a file with a module's name that is not an ELF file. */
 export function passedOverWarning(path: string): string {
   return `${path} was passed over: it is not an ELF file, so no kernel loads it as a module`;
 }
 
-/** Returns the warning for an ELF file that is judged and signed like a module, though it cannot be one. */
+/** Returns the warning for an ELF file that is judged and signed as a module although it cannot be one. */
 export function otherKindWarning(path: string): string {
   return `${path} has the name of a module, but is an ELF file that no kernel loads: it is not relocatable`;
 }

@@ -13,12 +13,12 @@ import { type ByteSource, bufferSource } from '../../shared/byte-source.ts';
 import { damagedModule, moduleTooLarge } from '../model/errors.ts';
 import type { ModuleCompression } from '../model/module.ts';
 
-/** Larger than any module: what a hostile one may unpack to. */
+/** Limit on the unpacked size: larger than any real module, so that a hostile one is stopped. */
 export const defaultMaxModuleBytes = 1024 ** 3;
 
 const suffix = /\.ko(?:\.gz|\.xz|\.zst)?$/;
 
-/** Whether a path ends as modules do: .ko, .ko.gz, .ko.xz or .ko.zst. */
+/** Returns whether a path ends like a module's: .ko, .ko.gz, .ko.xz or .ko.zst. */
 export function isModuleName(path: string): boolean {
   return suffix.test(path);
 }
@@ -29,7 +29,7 @@ const magics: readonly (readonly [ModuleCompression, Buffer])[] = [
   ['zstd', Buffer.from([0x28, 0xb5, 0x2f, 0xfd])],
 ];
 
-/** Tells a module file's compression by its first bytes (6 suffice). */
+/** Detects a module file's compression from its first bytes (6 suffice). */
 export function detectModuleCompression(firstBytes: Buffer): ModuleCompression {
   const found = magics.find(([, magic]) => firstBytes.subarray(0, magic.length).equals(magic));
   return found?.[0] ?? 'none';
@@ -43,7 +43,7 @@ export interface UnpackOptions {
 }
 
 /**
- * Unpacks a module; one that is not compressed is given back as it is.
+ * Unpacks a module; returns one that is not compressed unchanged.
  * @throws SignerError DAMAGED_MODULE, LIMIT_EXCEEDED; PROGRAM_FAILED without xz
  */
 export async function unpackModule(source: ByteSource, options: UnpackOptions): Promise<ByteSource> {
@@ -78,23 +78,26 @@ async function decompress(
   throw damagedModule(`bytes follow its ${compression} data, and kernels and modprobe differ about them`);
 }
 
-/** Whether one frame or member is all that there is. modprobe refuses or appends what follows; the kernel ignores it. */
+/**
+ * Returns whether there is exactly one frame or member. modprobe refuses or appends anything after it; the
+ * kernel ignores it.
+ */
 function isWhole(packed: Buffer, unpacked: Buffer, compression: 'gzip' | 'zstd'): boolean {
   if (compression === 'zstd') return zstdFrameLength(packed) === packed.length;
-  // A member ends in the checksum and length of what it holds (RFC 1952 section 2.3.1).
+  // A member ends with the checksum and length of its contents (RFC 1952 section 2.3.1).
   const end = packed.length - 8;
   return packed.readUInt32LE(end) === crc32(unpacked) && packed.readUInt32LE(end + 4) === unpacked.length;
 }
 
 const unzstd = promisify<Buffer, ZstdOptions, Buffer>(zstdDecompress);
 
-/** Large enough for most modules at one go, small enough to waste nothing. */
+/** Returns a size large enough to unpack most modules in one step, and small enough not to waste memory. */
 function decodeChunk(packedLength: number): number {
   return Math.min(Math.max(4 * packedLength, 16 * 1024), 1024 * 1024);
 }
 
 /**
- * Packs a module so that the kernel and modprobe can read it: the same bytes each time.
+ * Compresses a module so that the kernel and modprobe can read it; the output is deterministic.
  * @throws SignerError PROGRAM_FAILED without xz
  */
 export async function packModule(
@@ -110,7 +113,7 @@ export async function packModule(
     case 'zstd':
       return promisify<Buffer, ZstdOptions, Buffer>(zstdCompress)(bytes, {
         pledgedSrcSize: bytes.length,
-        // The kernel allocates the window; 2 MiB is what the levels for small files use anyway.
+        // The kernel allocates the window; 2 MiB is what the levels use for small files anyway.
         params: {
           [constants.ZSTD_c_compressionLevel]: 12,
           [constants.ZSTD_c_windowLog]: 21,
@@ -133,8 +136,8 @@ const dictionaryIdLengths = [0, 1, 2, 4];
 const contentSizeLengths = [0, 2, 4, 8];
 
 /**
- * Octets of the frame that `bytes` begin with (RFC 8878 section 3.1.1), which decoders that ignore what follows it do
- * not tell; null when it does not end within them.
+ * Returns the octets of the frame at the start of `bytes` (RFC 8878 section 3.1.1), since decoders that
+ * ignore trailing bytes do not report it; null if the frame does not end within them.
  */
 function zstdFrameLength(bytes: Buffer): number | null {
   const descriptor = bytes[magicLength];

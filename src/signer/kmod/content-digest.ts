@@ -3,8 +3,8 @@ import type { HashAlgorithm } from '../model/hash.ts';
 import type { ByteSource } from '../../shared/byte-source.ts';
 
 /**
- * Digests of the first bytes of a module, each computed at most once: a signature's digest covers the
- * bytes before it, and signing anew covers those before the first signature.
+ * Digests of a module's leading bytes, each computed at most once: a signature's digest covers the bytes
+ * before it, and re-signing covers those before the first signature.
  */
 export class ContentDigests {
   readonly #source: ByteSource;
@@ -14,12 +14,12 @@ export class ContentDigests {
     this.#source = source;
   }
 
-  /** Takes over a digest that was computed elsewhere. */
+  /** Adds a digest that was computed elsewhere. */
   add(hash: HashAlgorithm, size: number, digest: Buffer): void {
     this.#known.set(`${hash}:${size}`, digest);
   }
 
-  /** The digest of the first `size` bytes. */
+  /** Returns the digest of the first `size` bytes. */
   async get(hash: HashAlgorithm, size: number): Promise<Buffer> {
     await this.prepare([{ hash, size }]);
     const digest = this.#known.get(`${hash}:${size}`);

@@ -10,9 +10,9 @@ export interface ElfSection {
   readonly size: number;
 }
 
-/** What is read of an ELF file. */
+/** The parts of an ELF file that are read. */
 export interface ElfFile {
-  /** Only such files have sections that a kernel loads; of others none are read. */
+  /** Only relocatable files have sections that a kernel loads; no sections are read from others. */
   readonly isRelocatable: boolean;
   readonly machine: number;
   readonly is64Bit: boolean;
@@ -26,21 +26,21 @@ const typeRelocatable = 1;
 const sectionNoBits = 8;
 const sectionStringTable = 3;
 const extendedIndex = 0xffff;
-/** Modules that are built with a section per function have some thousands. */
+/** Modules built with one section per function have several thousand. */
 const maxSections = 200_000;
-/** Section names of that many sections. */
+/** Enough for the names of that many sections. */
 const maxNameTable = 32 * 1024 * 1024;
-/** The names that matter are short; longer ones are cut. */
+/** The names that matter are short; longer ones are truncated. */
 const maxNameLength = 64;
 
-/** Whether a file begins as an ELF file does. */
+/** Returns whether a file starts like an ELF file. */
 export function hasElfMagic(start: Buffer): boolean {
   return start.subarray(0, magic.length).equals(magic);
 }
 
 /**
- * Reads an ELF file of either width and byte order; null when the source is something else. Every section of a
- * relocatable one must lie inside the source. @throws SignerError DAMAGED_MODULE
+ * Reads an ELF file of either width and byte order; returns null if the source is not an ELF file. Every
+ * section of a relocatable file must lie inside the source. @throws SignerError DAMAGED_MODULE
  */
 export async function readElf(source: ByteSource): Promise<ElfFile | null> {
   const start = await source.read(0, 64);
@@ -107,7 +107,7 @@ async function readSectionTable(source: ByteSource, header: Header): Promise<Raw
   if (tableOffset === 0) return [];
   let count = header.sectionCount;
   if (count === 0) {
-    // More than 0xff00 sections: the first entry's size is the count.
+    // With 0xff00 sections or more, the first entry's size holds the count.
     const first = await source.read(tableOffset, entrySize);
     if (first.length < entrySize) throw damagedModule('the section table lies beyond the end of the file');
     count = readSection(first, 0, header).size;
@@ -154,7 +154,7 @@ async function readNames(source: ByteSource, { nameIndex }: Header, sections: Ra
 }
 
 function nameAt(names: Buffer, offset: number): string {
-  // Looking no further keeps a table of one endless name from being searched for every section.
+  // The bound keeps a table that is one endless name from being searched for every section.
   const start = names.subarray(offset, offset + maxNameLength);
   const end = start.indexOf(0);
   if (end >= 0) return start.toString('latin1', 0, end);
@@ -162,7 +162,7 @@ function nameAt(names: Buffer, offset: number): string {
   return start.toString('latin1');
 }
 
-/** Reads numbers in the file's own width and byte order. Positions are checked by the callers. */
+/** Reads numbers in the file's own width and byte order. Callers check the positions. */
 class Fields {
   readonly #bytes: Buffer;
   readonly #littleEndian: boolean;

@@ -18,10 +18,10 @@ export interface UnloadableCertificate {
   readonly refusal: SignatureRefusal;
 }
 
-/** Certificates that were read already, with and without ECDSA. */
+/** Certificates that have been loaded, by certificate and by whether the kernel has ECDSA. */
 const loaded = new WeakMap<X509Certificate, Map<boolean, Promise<TrustedKey | SignatureRefusal>>>();
 
-/** The keys that a kernel makes of the certificates that it is given. */
+/** The keys that a kernel makes from the certificates it is given. */
 export class Keyring {
   readonly #keys: readonly TrustedKey[];
   readonly #refused: readonly UnloadableCertificate[];
@@ -42,12 +42,12 @@ export class Keyring {
     return new Keyring(keys, refused);
   }
 
-  /** Tells whether the keyring is empty. */
+  /** Whether the keyring is empty. */
   get isEmpty(): boolean {
     return this.#keys.length + this.#refused.length === 0;
   }
 
-  /** The certificate of a signer that is there, and that the kernel would not load. */
+  /** Finds a signer's certificate among those that the kernel would not load. */
   findUnloadable(keyId: Buffer): UnloadableCertificate | undefined {
     return this.#refused.find(({ certificate }) => {
       const { issuer, serialNumber, subjectKeyIdentifier } = certificateFields(certificate);
@@ -57,8 +57,9 @@ export class Keyring {
   }
 
   /**
-   * Keys by one identifier, or by two that must both fit (find_asymmetric_key). The kernel takes any of them: all have
-   * to verify what one of them may be asked to. @throws SignatureRefusal when a key has the one and not the other
+   * Finds keys by one identifier, or by two that must both match (find_asymmetric_key). The kernel may pick
+   * any of them, so callers must verify with all of them. @throws SignatureRefusal if a key matches only the
+   * first
    */
   find(id: Buffer | null, keyIdentifier: Buffer | null): readonly TrustedKey[] {
     const wanted = id ?? keyIdentifier;

@@ -3,12 +3,12 @@ import { damagedModule } from '../model/errors.ts';
 import { type ElfFile, readElf } from './elf.ts';
 import type { ModuleInfo, ModuleKind } from '../model/module.ts';
 
-/** Parameters and aliases of the largest modules take some 100 KiB. */
+/** Parameters and aliases of the largest modules take about 100 KiB. */
 const maxModinfoBytes = 16 * 1024 * 1024;
 
 /**
- * Reads what a kernel module says of itself in its .modinfo section; null when the source is not an ELF file.
- * The source may end in signatures. @throws SignerError DAMAGED_MODULE
+ * Reads a kernel module's .modinfo section; returns null if the source is not an ELF file. The source may end
+ * with signatures. @throws SignerError DAMAGED_MODULE
  */
 export async function readModuleInfo(source: ByteSource): Promise<ModuleInfo | null> {
   const elf = await readElf(source);
@@ -31,7 +31,7 @@ function infoOf(elf: ElfFile, values: ReadonlyMap<string, string>, kind: ModuleK
   };
 }
 
-/** Splits `key=value` strings that end in NUL; of a repeated key the first counts, as in the kernel. */
+/** Splits NUL-terminated `key=value` strings; the first value of a repeated key counts, as in the kernel. */
 function parseModinfo(bytes: Buffer): Map<string, string> {
   const values = new Map<string, string>();
   for (const entry of bytes.toString('utf8').split('\0')) {
@@ -43,7 +43,7 @@ function parseModinfo(bytes: Buffer): Map<string, string> {
   return values;
 }
 
-/** Machine numbers of the gABI, with the names that `uname -m` gives. */
+/** Machine numbers of the gABI, with the names that `uname -m` reports. */
 const machines = new Map<number, string>([
   [2, 'sparc'],
   [3, 'i686'],

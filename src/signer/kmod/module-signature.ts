@@ -4,18 +4,20 @@ import type { HashAlgorithm } from '../model/hash.ts';
 import type { Signer, SignerIdentifierForm, SigningKey } from '../cms/signer.ts';
 import { encodeTrailer } from './trailer.ts';
 
-/** How a module is to be signed. */
+/** How to sign a module. */
 export interface ModuleSignatureOptions {
   readonly signer: Signer;
   readonly hash: HashAlgorithm;
   readonly identifierForm: SignerIdentifierForm;
 }
 
-/** A module without earlier signatures: its digest, or its bytes, not to be changed until they are signed. */
+/**
+ * A module without earlier signatures: its digest, or its bytes, which must not change until they are signed.
+ */
 export type SignedMessage = { readonly digest: Buffer } | { readonly content: Buffer };
 
 /**
- * Makes what is appended to a module: CMS, struct and magic.
+ * Creates what is appended to a module: CMS, struct and magic.
  * @throws SignerError INVALID_KEY, INVALID_CERTIFICATE
  */
 export async function createModuleSignature(
@@ -25,7 +27,7 @@ export async function createModuleSignature(
   return Buffer.concat([cms, encodeTrailer(cms.length)]);
 }
 
-/** Makes the CMS alone, what `sign-file -d` writes as MODULE.p7s. */
+/** Creates the CMS alone, as `sign-file -d` writes it to MODULE.p7s. */
 export async function createDetachedSignature(
   options: ModuleSignatureOptions & SignedMessage,
 ): Promise<Buffer> {

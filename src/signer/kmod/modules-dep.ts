@@ -1,4 +1,4 @@
-/** Magic number and version of an index of kmod's (libkmod-index.h); the minor version may be any. */
+/** Magic number and version of a kmod index (libkmod-index.h); any minor version is accepted. */
 const indexMagic = 0xb007f457;
 const indexMajorVersion = 2;
 /** Flags of an offset in an index. */
@@ -6,15 +6,18 @@ const offsetMask = 0x0fffffff;
 const hasPrefix = 0x80000000;
 const hasValues = 0x40000000;
 const hasChildren = 0x20000000;
-/** Nodes that are looked at: an index of all modules of a distribution has some 50,000. */
+/** Limit on the nodes visited: an index of all modules of a distribution has about 50,000. */
 const maxNodes = 500_000;
 
-/** Whether a file of this name says where modprobe finds modules: the text, or the index, which is what it reads. */
+/**
+ * Returns whether a file with this name tells modprobe where modules are: the text file, or the index that
+ * modprobe reads.
+ */
 export function isDependencyListName(path: string): boolean {
   return /(?:^|\/)modules\.dep(?:\.bin)?$/.test(path);
 }
 
-/** The paths that a modules.dep or modules.dep.bin names, as they stand there. What cannot be read names none. */
+/** Returns the paths in a modules.dep or modules.dep.bin, as written there; none if it is unreadable. */
 export function pathsOfDependencyList(bytes: Buffer): string[] {
   const isIndex = bytes.length >= 12 && bytes.readUInt32BE(0) === indexMagic;
   const lines = isIndex ? indexValues(bytes) : bytes.toString('utf8').split('\n');
@@ -27,7 +30,7 @@ export function pathsOfDependencyList(bytes: Buffer): string[] {
   });
 }
 
-/** The values of an index, which is a tree of prefixes of modules' names. */
+/** Returns the values of an index, which is a prefix tree of module names. */
 function indexValues(bytes: Buffer): string[] {
   if (bytes.readUInt32BE(4) >>> 16 !== indexMajorVersion) return [];
   const values: string[] = [];
@@ -41,7 +44,7 @@ function indexValues(bytes: Buffer): string[] {
   return values;
 }
 
-/** Reads a node's values, and returns the offsets of its children: none where the node reaches beyond the end. */
+/** Reads a node's values and returns the offsets of its children; anything beyond the end is ignored. */
 function readNode(bytes: Buffer, offset: number, values: string[]): number[] {
   let at = offset & offsetMask;
   const children: number[] = [];

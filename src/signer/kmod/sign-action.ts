@@ -4,9 +4,9 @@ import type { ModuleAnalysis } from './analyze-module.ts';
 import type { ModuleSignatureOptions } from './module-signature.ts';
 
 /**
- * Decides what signing means for a module that was analyzed with the signer's certificate as trusted.
- * A module with exactly the wanted signature is left alone whatever the policy.
- * @throws SignerError ALREADY_SIGNED; DAMAGED_MODULE when earlier signatures cannot be removed
+ * Decides what signing does with a module that was analyzed with the signer's certificate as trusted. A
+ * module that already has exactly the wanted signature is left alone, whatever the policy.
+ * @throws SignerError ALREADY_SIGNED; DAMAGED_MODULE if earlier signatures cannot be removed
  */
 export function decideSignAction(
   analysis: Pick<ModuleAnalysis, 'layout' | 'verdict'>,
@@ -30,12 +30,15 @@ export function decideSignAction(
   }
 }
 
-/** Whether a module gets new bytes. */
+/** Returns whether the action changes the module's bytes. */
 export function changesModule(action: SignAction): boolean {
   return action === 'signed' || action === 'replaced';
 }
 
-/** One signature, valid, by this certificate, with this digest algorithm and naming its signer in this form. */
+/**
+ * Returns whether the module has a single valid signature by this certificate, with this digest algorithm and
+ * signer identifier form.
+ */
 function hasWantedSignature(
   { verdict, layout }: Pick<ModuleAnalysis, 'layout' | 'verdict'>,
   { signer, hash, identifierForm }: ModuleSignatureOptions,

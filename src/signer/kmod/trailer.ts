@@ -6,18 +6,18 @@ import type { ModuleLayout } from '../model/module.ts';
 const magic = Buffer.from('~Module signature appended~\n', 'latin1');
 const structLength = 12;
 const trailerLength = structLength + magic.length;
-/** Types of identifiers: CMS, and what kernels before 4.3 took. */
+/** Identifier types: CMS, and the two that kernels before 4.3 accepted. */
 const idType = { pgp: 0, x509: 1, pkcs7: 2 } as const;
-/** Enough for the trailer and an RSA signature with a long issuer, so that one read does. */
+/** Enough for the trailer and an RSA signature with a long issuer, so that one read suffices. */
 const tailLength = 4096;
-/** A module that was signed on every build by a careless pipeline does not get near this. */
+/** A module that a careless pipeline signs on every build does not come near this. */
 const maxSignatures = 100;
-/** A CMS with a certificate chain is some kilobytes. */
+/** A CMS with a certificate chain takes a few kilobytes. */
 const maxSignatureLength = 256 * 1024;
-/** Tag, and a length of up to four octets. */
+/** A tag and a length of up to four octets. */
 const maxHeaderLength = 6;
 
-/** The struct and the magic that follow a CMS of the given length. */
+/** Encodes the struct and the magic that follow a CMS of the given length. */
 export function encodeTrailer(signatureLength: number): Buffer {
   const struct = Buffer.alloc(structLength);
   struct[2] = idType.pkcs7;
@@ -25,12 +25,15 @@ export function encodeTrailer(signatureLength: number): Buffer {
   return Buffer.concat([struct, magic]);
 }
 
-/** A module's layout with the bytes of its last signature. */
+/** A module's layout and the bytes of its last signature. */
 export interface SignedLayout {
   readonly layout: ModuleLayout;
-  /** What the trailer gives as the last signature, the one that counts: a CMS, and perhaps bytes after it; null when unsigned. */
+  /**
+   * The last signature according to the trailer, the only one that counts: a CMS, and perhaps bytes after it;
+   * null if unsigned.
+   */
   readonly signature: Buffer | null;
-  /** The kind of a signature that only kernels before 4.3 took; null for a CMS. */
+  /** The type of a signature that only kernels before 4.3 accepted; null for a CMS. */
   readonly oldType: 'PGP' | 'X.509' | null;
 }
 
@@ -47,8 +50,8 @@ export async function readModuleLayout(source: ByteSource): Promise<ModuleLayout
 }
 
 /**
- * Finds the layout and the last signature. The kernel looks at no other: earlier ones that cannot be read are not damage,
- * but cannot be removed either. @throws SignerError DAMAGED_MODULE
+ * Finds the layout and the last signature, the only one that the kernel reads. Unreadable earlier signatures
+ * are not damage, but they cannot be removed. @throws SignerError DAMAGED_MODULE
  */
 export async function readSignedLayout(source: ByteSource): Promise<SignedLayout> {
   const last = await readTrailer(source, source.size);
@@ -99,8 +102,8 @@ async function readTrailer(source: ByteSource, end: number): Promise<Trailer | n
 }
 
 /**
- * Reads struct module_signature. For PKCS #7 everything but the type and the length is zero; the older types have the
- * lengths of the signer's name and of the key identifier besides, which stand before the signature.
+ * Reads struct module_signature. For PKCS #7, everything but the type and the length is zero; the older types
+ * also give the lengths of the signer's name and of the key identifier, which precede the signature.
  */
 function readStruct(struct: Buffer): { type: number; names: number; signatureLength: number } {
   const [algorithm, hash, type = 0, signerLength = 0, keyIdLength = 0, ...padding] = struct.subarray(0, 8);
@@ -113,7 +116,7 @@ function readStruct(struct: Buffer): { type: number; names: number; signatureLen
   return { type, names: 0, signatureLength };
 }
 
-/** A wrong length would cut the module at the wrong place, so a CMS that fits must begin there. */
+/** Requires the start of a plausible CMS, because a wrong length would cut the module in the wrong place. */
 function checkSignatureStart(head: Buffer, length: number): void {
   const [tag = 0, first = 0] = head;
   const octets = first > 0x80 ? first - 0x80 : 0;

@@ -8,16 +8,16 @@ import { checkIssued, same, signsItself } from '../cms/self-signature.ts';
 import type { HashAlgorithm } from '../model/hash.ts';
 import type { Keyring, TrustedKey } from './keyring.ts';
 
-/** Checks of signatures that one message may cost. Messages of sign-file cost one. */
+/** Limit on the signature checks for one message. Messages from sign-file need one. */
 const maxChecks = 500;
 
-/** What a kernel makes of a message. */
+/** A kernel's verdict on a message. */
 export type TrustResult =
   | { readonly trusted: true; readonly signer: SignerInfo; readonly anchor: X509Certificate }
   | {
       readonly trusted: false;
       readonly refusal: SignatureRefusal;
-      /** Whose signature decided, and which trusted certificate it was held against; null for neither. */
+      /** Whose signature decided, and which trusted certificate it was checked against; null if none. */
       readonly signer: SignerInfo | null;
       readonly anchor: X509Certificate | null;
     };
@@ -25,11 +25,11 @@ export type TrustResult =
 export interface TrustOptions {
   readonly keyring: Keyring;
   readonly features: KernelFeatures;
-  /** The digest of the bytes that were signed. */
+  /** Returns the digest of the signed bytes. */
   readonly digest: (hash: HashAlgorithm) => Promise<Buffer>;
 }
 
-/** A certificate that came with the message, and what was found out about it. */
+/** A certificate embedded in the message, and what is known about it. */
 interface Embedded {
   readonly certificate: ParsedCertificate;
   readonly signsItself: boolean;
@@ -38,7 +38,7 @@ interface Embedded {
   anchor: X509Certificate | undefined;
 }
 
-/** Judges a parsed message with a kernel's keys, as pkcs7_verify and pkcs7_validate_trust do one after the other. */
+/** Judges a parsed message with a kernel's keys, as pkcs7_verify followed by pkcs7_validate_trust does. */
 export async function judgeMessage(message: SignedData, options: TrustOptions): Promise<TrustResult> {
   return new MessageTrial(message, options).judge();
 }
@@ -94,7 +94,7 @@ class MessageTrial {
       throw new SignatureRefusal('EKEYREJECTED', 'with signed attributes, which modules must not have');
   }
 
-  /** The part that needs no keys: what the message says must be consistent. */
+  /** Checks that the message is consistent in itself; needs no trusted keys. */
   async #verify(signer: SignerInfo): Promise<void> {
     this.#signer = signer;
     const owner = this.#embedded.find(({ certificate }) => certificate.id.equals(signer.keyId));
@@ -144,7 +144,7 @@ class MessageTrial {
     return found;
   }
 
-  /** One signer must lead to a trusted key, and none whose key is trusted may fail. */
+  /** Requires that one signer leads to a trusted key, and that no signer with a trusted key fails. */
   async #validate(): Promise<TrustResult> {
     for (const one of this.#embedded) one.seen = false;
     let result: TrustResult | undefined;
@@ -220,7 +220,10 @@ class MessageTrial {
   }
 }
 
-/** The kernel passes over a certificate whose key identifier is not that of the key that it found by its name. */
+/**
+ * Finds keys by a certificate's identifiers. Like the kernel, skips a certificate whose key identifier
+ * differs from that of the key found by name.
+ */
 function findQuietly(keyring: Keyring, { id, subjectKeyIdentifier }: ParsedCertificate) {
   try {
     return keyring.find(id, subjectKeyIdentifier);

@@ -13,22 +13,22 @@ import type { ModuleLayout, ModuleSignature, ModuleState } from '../model/module
 import { readSignedLayout } from './trailer.ts';
 import { judgeMessage, type TrustResult } from './trust.ts';
 
-/** What a kernel that trusts the given certificates would say of a module. */
+/** The verdict of a kernel that trusts the given certificates on a module. */
 export interface ModuleVerdict {
   readonly state: ModuleState;
-  /** The last signature, by its signer that decided. */
+  /** The last signature, by the signer that decided. */
   readonly signature: ModuleSignature | null;
-  /** null when the trailer is damaged. */
+  /** null if the trailer is damaged. */
   readonly layout: ModuleLayout | null;
-  /** Fingerprint of the given certificate that the signature leads to. */
+  /** Fingerprint of the given certificate that the signature chains to. */
   readonly certificateFingerprint: string | null;
-  /** What is wrong, one sentence. */
+  /** What is wrong, in one sentence. */
   readonly problem: string | null;
 }
 
 /**
- * Judges a module (unpacked) by its last signature, which covers all bytes before it. `digests` may hold
- * digests of the source's bytes that are known already, and takes those that are computed.
+ * Judges an unpacked module by its last signature, which covers all bytes before it. `digests` may already
+ * hold digests of the source's bytes, and receives those that are computed.
  */
 export async function verifyModule(
   source: ByteSource,
@@ -53,7 +53,7 @@ export async function verifyModule(
   }
 }
 
-/** The kernel's parser refuses some messages that are well-formed. */
+/** Returns the verdict for a message that the kernel's parser refuses, which may be well-formed. */
 function unparsedVerdict(layout: ModuleLayout | null, refusal: SignatureRefusal): ModuleVerdict {
   const { code, message } = refusal;
   if (code === 'ENOPKG' || code === 'EKEYREJECTED')
@@ -69,7 +69,7 @@ interface Case {
   readonly digests: ContentDigests;
 }
 
-/** Kernels differ in whether they know ECDSA: those that do not must not be needed, and those that do must agree. */
+/** Judges for kernels with and without ECDSA: both must trust the message, unless it is signed with ECDSA. */
 async function judge({ layout, cms, certificates, digests }: Case): Promise<ModuleVerdict> {
   const digest = (hash: HashAlgorithm) => digests.get(hash, layout.signedSize);
   const judgeOn = async (ecdsa: boolean) => {
@@ -140,7 +140,7 @@ function describeSigner({ identifier, hash, keyAlgorithm }: SignerInfo): ModuleS
   };
 }
 
-/** Kernels compare names byte by byte, so one may be no name that can be read. */
+/** Formats a name. Kernels compare names byte by byte, so it may not be readable. */
 function issuerText(contents: Buffer): string {
   try {
     return formatDistinguishedName(der(derTag.sequence, contents));

@@ -1,7 +1,7 @@
 import { execa, ExecaError } from 'execa';
 import { SignerError, damagedModule, moduleTooLarge } from '../model/errors.ts';
 
-/** The decoder's dictionary is bounded, so that a hostile file cannot ask for gigabytes. */
+/** Limits the decoder's dictionary, so that a hostile file cannot ask for gigabytes. */
 const decoderMemory = '256MiB';
 
 interface XzOptions {
@@ -24,8 +24,8 @@ export async function xzDecompress(
 }
 
 /**
- * Packs with what the kernel's decoder takes: CRC32 as the check and a small dictionary, in one thread so
- * that the bytes are the same on every machine. @throws SignerError PROGRAM_FAILED
+ * Compresses so that the kernel's decoder can read it: CRC32 as the check and a small dictionary, in one
+ * thread so that the bytes are the same on every machine. @throws SignerError PROGRAM_FAILED
  */
 export async function xzCompress(bytes: Buffer, { signal }: XzOptions = {}): Promise<Buffer> {
   try {
@@ -48,7 +48,7 @@ async function runXz(
     encoding: 'buffer',
     stripFinalNewline: false,
     maxBuffer,
-    // Options of the user's own must not change the bytes.
+    // The user's own options must not change the bytes.
     env: { XZ_DEFAULTS: '', XZ_OPT: '' },
     ...(signal === undefined ? {} : { cancelSignal: signal }),
   });

@@ -3,7 +3,7 @@ export const hashAlgorithms = ['sha256', 'sha384', 'sha512', 'sha224', 'sha1'] a
 
 export type HashAlgorithm = (typeof hashAlgorithms)[number];
 
-/** The algorithm of a name, in letters of either case; undefined when there is none. */
+/** Returns the algorithm with this name, ignoring case; undefined if there is none. */
 export function parseHash(text: string): HashAlgorithm | undefined {
   return hashAlgorithms.find((hash) => hash === text.toLowerCase());
 }

@@ -1,16 +1,16 @@
-/** How a module file is compressed on disk, told by its magic bytes. */
+/** The compression of a module file on disk, detected from its magic bytes. */
 export type ModuleCompression = 'none' | 'gzip' | 'xz' | 'zstd';
 
-/** What an ELF file is to a kernel. */
+/** How a kernel treats an ELF file. */
 export type ModuleKind =
   /** A relocatable file with a .modinfo section. */
   | 'module'
-  /** One without: kernels load it all the same, if it is signed as it must be. */
+  /** A relocatable file without .modinfo: kernels still load it, if it is signed as required. */
   | 'object'
   /** Not relocatable: no kernel loads it. */
   | 'other';
 
-/** What a kernel module says of itself (its .modinfo section) and what was read from its ELF header. */
+/** The contents of a kernel module's .modinfo section, and facts from its ELF header. */
 export interface ModuleInfo {
   readonly kind: ModuleKind;
   readonly name: string | null;
@@ -18,42 +18,42 @@ export interface ModuleInfo {
   readonly vermagic: string | null;
   readonly srcversion: string | null;
   readonly depends: readonly string[];
-  /** As uname -m names it: x86_64, aarch64, s390x, ppc64le …, or `machine-<e_machine>`. */
+  /** As reported by uname -m: x86_64, aarch64, s390x, ppc64le …, or `machine-<e_machine>`. */
   readonly architecture: string;
 }
 
-/** A signature that is appended to a module. */
+/** A signature appended to a module. */
 export interface ModuleSignature {
-  /** How the CMS names its signer. */
+  /** How the CMS identifies its signer. */
   readonly signer:
     | { readonly form: 'issuer-and-serial'; readonly issuer: string; readonly serialNumber: string }
     | { readonly form: 'key-identifier'; readonly keyIdentifier: string };
-  /** As named in hash.ts, or the object identifier of one that we do not know. */
+  /** As named in hash.ts, or the object identifier of an unknown algorithm. */
   readonly hash: string;
-  /** `rsa`, `ecdsa`, or the object identifier of another. */
+  /** `rsa`, `ecdsa`, or the object identifier of another algorithm. */
   readonly keyAlgorithm: string;
 }
 
 /** Where the module ends and its signatures begin. */
 export interface ModuleLayout {
-  /** Bytes of the module without any signature: what a signature covers. */
+  /** Bytes of the module without any signature: what a new signature covers. */
   readonly contentSize: number;
-  /** Bytes from the start that the outermost (last) signature covers; the size of the file when unsigned. */
+  /** Bytes from the start that the outermost (last) signature covers; the size of the file if unsigned. */
   readonly signedSize: number;
-  /** How many signatures are stacked. */
+  /** Number of stacked signatures. */
   readonly signatures: number;
-  /** Why there are more that cannot be removed; null when all were found. */
+  /** Why there are more that cannot be removed; null if all were found. */
   readonly unremovable: string | null;
 }
 
 /** The verdict on one module. */
 export type ModuleState =
-  /** The last signature is right, and by one of the given certificates. */
+  /** The last signature is valid, and by one of the given certificates. */
   | 'trusted'
-  /** A well-formed signature by none of the given certificates, or none was given. */
+  /** A well-formed signature by none of the given certificates, or no certificate was given. */
   | 'untrusted'
-  /** The signature names one of the given certificates but does not fit the bytes. */
+  /** The signature names one of the given certificates but does not match the bytes. */
   | 'invalid'
   | 'unsigned'
-  /** A trailer or CMS that cannot be parsed, or an ELF file that is cut short. */
+  /** A trailer or CMS that cannot be parsed, or an ELF file that is truncated. */
   | 'damaged';

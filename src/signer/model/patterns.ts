@@ -3,11 +3,11 @@ import { SignerError } from './errors.ts';
 /** A parsed `--file` pattern: an absolute path, or a glob over absolute paths. */
 export interface FilePattern {
   readonly text: string;
-  /** Cleaned absolute path when the pattern holds no wildcard, else null. */
+  /** Cleaned absolute path if the pattern contains no wildcard, otherwise null. */
   readonly exact: string | null;
-  /** Cleaned path of the directories before the first wildcard; `/` when there are none. */
+  /** Cleaned path of the directories before the first wildcard; `/` if there are none. */
   readonly base: string;
-  /** Tells whether an absolute, cleaned path matches. */
+  /** Returns whether an absolute, cleaned path matches. */
   matches(path: string): boolean;
 }
 
@@ -26,8 +26,8 @@ type Part =
 const maxPatternLength = 4096;
 
 /**
- * Parses a pattern: `*` and `?` match within one path segment, `[a-z]` and `[!a-z]` one character of a
- * set, a segment `**` any number of directories, and a backslash takes the next character literally
+ * Parses a pattern: `*` and `?` match within one path segment, `[a-z]` and `[!a-z]` match one character of a
+ * set, a segment `**` matches any number of directories, and a backslash escapes the next character
  * (POSIX.1-2017, Shell Command Language, 2.13). Nothing is expanded.
  * @throws SignerError INVALID_PATTERN
  */
@@ -52,7 +52,10 @@ export function parseFilePattern(text: string): FilePattern {
   };
 }
 
-/** The path with symbolic links of its literal part replaced: the same pattern below another directory. */
+/**
+ * Returns the pattern with symbolic links in its literal part resolved: the same pattern below another
+ * directory.
+ */
 export function rebasePattern(pattern: FilePattern, base: string): FilePattern {
   const rest = pattern.text
     .split('/')
@@ -140,7 +143,7 @@ function literalText(segment: Segment): string | null {
   return text;
 }
 
-/** Greedy with one point to come back to: the latest `**` stands for one directory more. */
+/** Matches greedily with one backtracking point: the latest `**` takes one more directory. */
 function matchSegments(segments: readonly Segment[], names: readonly string[]): boolean {
   return matchGreedy({
     patternLength: segments.length,
@@ -185,7 +188,7 @@ interface GreedyMatch {
   readonly matchesOne: (index: number, at: number) => boolean;
 }
 
-/** Matches in time proportional to pattern times text, whatever the pattern. */
+/** Matches in time proportional to pattern length times text length, whatever the pattern. */
 function matchGreedy({ patternLength, textLength, isWildcard, matchesOne }: GreedyMatch): boolean {
   let index = 0;
   let at = 0;

@@ -2,15 +2,15 @@ import type { Digest } from '../../registry/model/digest.ts';
 import type { HashAlgorithm } from './hash.ts';
 import type { ModuleCompression, ModuleInfo, ModuleSignature, ModuleState } from './module.ts';
 
-/** What `sign` did, or would do, to one module. */
+/** What `sign` did, or would do, to a module. */
 export type SignAction =
-  /** Had no signature. */
+  /** It had no signature. */
   | 'signed'
   /** Earlier signatures were removed first. */
   | 'replaced'
-  /** Carries the wanted signature already. */
+  /** It already carries the wanted signature. */
   | 'unchanged'
-  /** Carries another signature, and was told to keep it. */
+  /** It carries another signature, which was to be kept. */
   | 'kept';
 
 export interface SignedModuleReport {
@@ -21,14 +21,14 @@ export interface SignedModuleReport {
   readonly info: ModuleInfo;
   readonly compression: ModuleCompression;
   readonly action: SignAction;
-  /** Digest of the layer that holds it in the source. */
+  /** Digest of the layer that contains it in the source. */
   readonly layer: Digest;
   /**
-   * Extended attributes that were (or would be) removed, since they hold a digest or signature of the old content:
-   * `security.ima`, `security.evm`.
+   * Extended attributes that were (or would be) removed because they hold a digest or signature of the old
+   * content: `security.ima`, `security.evm`.
    */
   readonly removedAttributes: readonly string[];
-  /** Bytes of the file before and after. */
+  /** Size of the file in bytes, before and after. */
   readonly sizeBefore: number;
   readonly sizeAfter: number;
 }
@@ -39,12 +39,12 @@ export interface ChangedLayerReport {
   readonly from: Digest | null;
   /** null in a dry run. */
   readonly to: Digest | null;
-  /** Bytes of the compressed blob; in a dry run an estimate (the present size). */
+  /** Size of the compressed blob in bytes; in a dry run, an estimate (the current size). */
   readonly size: number;
 }
 
 export interface SignedPlatformReport {
-  /** `linux/amd64`; null when the source does not say. */
+  /** `linux/amd64`; null if the source does not state it. */
   readonly platform: string | null;
   readonly sourceDigest: Digest;
   /** null in a dry run. */
@@ -54,38 +54,38 @@ export interface SignedPlatformReport {
   /** Layers whose contents had to be read, and the bytes of their blobs. */
   readonly layersRead: number;
   readonly layerBytesRead: number;
-  /** Layers that could not change the answer; nothing is known of them but their digests. */
+  /** Layers that could not affect the result; nothing but their digests is known. */
   readonly layersNotRead: readonly Digest[];
 }
 
-/** Something that speaks of a manifest of the source by its digest, and so not of the result. */
+/** An artifact that refers to a manifest of the source by digest, and so does not apply to the result. */
 export interface SourceAttachment {
-  /** What it speaks of. */
+  /** The digest that it refers to. */
   readonly subject: Digest;
   readonly digest: Digest;
   /** `signature`, `attestation` or `SBOM` under cosign's tags, or the type of the artifact. */
   readonly type: string;
-  /** The tag that it was found under; null when the registry listed it. */
+  /** The tag under which it was found; null if the registry listed it. */
   readonly tag: string | null;
 }
 
-/** What signing an image did. The JSON output of `kmm-sign sign` is this, with a schemaVersion. */
+/** The result of signing an image. `kmm-sign sign` prints it as JSON, with a schemaVersion. */
 export interface SignReport {
-  /** `unchanged`: the destination held this result already. `planned`: a dry run. */
+  /** `unchanged`: the destination already held this result. `planned`: a dry run. */
   readonly status: 'signed' | 'unchanged' | 'planned';
   readonly source: string;
   readonly sourceDigest: Digest;
   readonly destination: string;
-  /** Digest of the manifest or index that the destination names now; null in a dry run. */
+  /** Digest of the manifest or index that the destination now names; null in a dry run. */
   readonly digest: Digest | null;
   readonly mode: SignMode;
   readonly hash: HashAlgorithm;
   /** SHA-256 of the signing certificate. */
   readonly certificateFingerprint: string;
   readonly platforms: readonly SignedPlatformReport[];
-  /** Children of the index that were left out, and why. */
+  /** Children of the index that were dropped, and why. */
   readonly droppedChildren: readonly { readonly digest: Digest; readonly reason: string }[];
-  /** Signatures, attestations and the like that stay with the source. */
+  /** Signatures, attestations and similar artifacts that stay with the source. */
   readonly attachedToSource: readonly SourceAttachment[];
   readonly bytesDown: number;
   readonly bytesUp: number;
@@ -94,36 +94,36 @@ export interface SignReport {
 
 export type SignMode = 'rewrite' | 'append';
 
-/** What to do with a module that carries a signature already. */
+/** What to do with a module that is already signed. */
 export type ExistingSignaturePolicy = 'replace' | 'keep' | 'fail';
 
-/** Names of a file, none where it is not seen. */
+/** The names of a file in each view; none if it is not visible there. */
 export interface ModuleViews {
-  /** Where each layer has a directory of its own, and overlayfs mounts them (containerd, CRI-O). */
+  /** Layers in directories of their own, mounted with overlayfs (containerd, CRI-O). */
   readonly overlayfs: readonly string[];
-  /** Where all layers are extracted onto one directory (umoci, native snapshotters). */
+  /** All layers extracted onto one directory (umoci, native snapshotters). */
   readonly extraction: readonly string[];
 }
 
-/** One module as `verify` and `inspect` see it. */
+/** One module in the reports of `verify` and `inspect`. */
 export interface ModuleReport {
   readonly path: string;
   readonly otherNames: readonly string[];
-  /** Its names for each way of unpacking layers, where runtimes do not agree about them; null where all see the same. */
+  /** Its names for each way of unpacking layers, if runtimes differ about them; null if all see the same. */
   readonly views: ModuleViews | null;
   readonly layer: Digest;
-  /** Bytes of the file. */
+  /** Size of the file in bytes. */
   readonly size: number;
   readonly compression: ModuleCompression;
   readonly info: ModuleInfo | null;
   readonly state: ModuleState;
-  /** Of the last signature, the one that counts; null when there is none that can be read. */
+  /** The last signature, the only one that counts; null if no signature can be read. */
   readonly signature: ModuleSignature | null;
-  /** How many signatures are stacked. */
+  /** Number of stacked signatures. */
   readonly signatures: number;
-  /** Fingerprint of the given certificate that the signature leads to. */
+  /** Fingerprint of the given certificate that the signature chains to. */
   readonly certificateFingerprint: string | null;
-  /** What is wrong, one sentence. */
+  /** What is wrong, in one sentence. */
   readonly problem: string | null;
 }
 
@@ -131,25 +131,25 @@ export interface InspectedPlatformReport {
   readonly platform: string | null;
   readonly digest: Digest;
   readonly modules: readonly ModuleReport[];
-  /** An earlier child of the index is for the same platform, so that runtimes take that one and never this. */
+  /** An earlier child of the index is for the same platform, so runtimes take that one and never this. */
   readonly shadowed: boolean;
-  /** Layers that could not change the answer; nothing is known of them. */
+  /** Layers that could not affect the result; nothing is known of their contents. */
   readonly layersNotRead: readonly Digest[];
 }
 
-/** What `verify` and `inspect` print as JSON, with a schemaVersion. */
+/** The JSON output of `verify` and `inspect`, apart from its schemaVersion. */
 export interface InspectReport {
   readonly image: string;
   readonly digest: Digest;
   readonly platforms: readonly InspectedPlatformReport[];
   /** The worst state of all modules; null when there are none. */
   readonly worst: ModuleState | null;
-  /** What was passed over, and which kernels may say otherwise, in sentences. */
+  /** What was skipped, and which kernels may judge differently, as sentences. */
   readonly warnings: readonly string[];
   readonly bytesDown: number;
 }
 
-/** Something that happened on the way, for progress lines and bars. */
+/** An event during a run, for progress lines and bars. */
 export type ProgressEvent =
   | { readonly type: 'resolved'; readonly image: string; readonly digest: Digest }
   | { readonly type: 'platform'; readonly platform: string | null; readonly digest: Digest }

@@ -6,31 +6,31 @@ import type { SourceAttachment } from '../../model/report.ts';
 import { isChanged, type PlanNode } from './plan-tree.ts';
 import type { SigningRun } from './signing-run.ts';
 
-/** Manifests whose attachments are looked for, and attachments that are named. */
+/** Limits on the manifests whose attachments are looked up, and on the attachments that are reported. */
 const maxSubjects = 16;
 const maxNamed = 100;
-/** Requests at a time. */
+/** Concurrent requests. */
 const concurrency = 4;
-/** Milliseconds for all of them: nothing depends on the responses. */
+/** Milliseconds for all requests together: nothing depends on the responses. */
 const patience = 15_000;
 
-/** cosign's tags. */
+/** Suffixes of cosign's tags. */
 const endings = [
   ['.sig', 'signature'],
   ['.att', 'attestation'],
   ['.sbom', 'SBOM'],
 ] as const;
 
-/** What is attached to a source, as far as that could be found out. */
+/** The attachments of a source, as far as they could be determined. */
 export interface FoundAttachments {
   readonly attachments: readonly SourceAttachment[];
-  /** A sentence about what could not be found out. */
+  /** A sentence about what could not be determined. */
   readonly problem: string | undefined;
 }
 
 /**
- * Looks for signatures, attestations and other artifacts that are attached to the manifests that a plan changes: they
- * refer to the source's digests. Never fails.
+ * Looks up signatures, attestations and other artifacts attached to the manifests that a plan changes, since
+ * they refer to the source's digests. Never fails.
  */
 export async function findAttachments(plan: PlanNode, run: SigningRun): Promise<FoundAttachments> {
   const { repository } = run.source;

@@ -6,17 +6,17 @@ import { createModuleSignature } from '../../kmod/module-signature.ts';
 import { changesModule, decideSignAction } from '../../kmod/sign-action.ts';
 import type { SigningRun } from './signing-run.ts';
 
-/** Larger modules are not held in memory: their digest is signed, later. */
+/** Larger modules are not held in memory: their digest is signed later. */
 const maxContentSize = 4 * 1024 * 1024;
 
-/** A signature that is being made. */
+/** A signature in progress. */
 export interface EarlySignature {
   readonly signature: Promise<Buffer>;
 }
 
 /**
- * Signs modules while layers are still being read, since that leaves processors idle. A module that turns out to be
- * hidden from containers was signed for nothing; its signature goes nowhere.
+ * Signs modules while layers are still being read, when processors are otherwise idle. The signature of a
+ * module that turns out to be hidden from containers is discarded.
  */
 export class EarlySignatures {
   readonly #run: SigningRun;
@@ -26,7 +26,10 @@ export class EarlySignatures {
     this.#run = run;
   }
 
-  /** Starts signing a module, unless it will stay as it is or has to be signed another way. Settles when its bytes are no longer needed. */
+  /**
+   * Starts signing a module, unless it stays unchanged or must be signed another way. Resolves once the
+   * module's bytes are no longer needed.
+   */
   async begin(analysis: ModuleAnalysis): Promise<EarlySignature | undefined> {
     const { content } = analysis;
     if (this.#run.signFile !== undefined || content.size > maxContentSize || !this.#changes(analysis))
@@ -40,28 +43,28 @@ export class EarlySignatures {
       throw error;
     }
     const signature = createModuleSignature({ ...this.#run, content: bytes }).finally(giveBack);
-    // It is awaited when the module's layer is written; until then a failure must not count as unhandled.
+    // Awaited when the module's layer is written; until then, a rejection must not be reported as unhandled.
     ignoreRejection(signature);
     return { signature };
   }
 
   #changes(analysis: ModuleAnalysis): boolean {
-    // What the policy "fail" refuses will not be signed either.
+    // Modules that the policy "fail" refuses will not be signed either.
     const policy = this.#run.existing === 'replace' ? 'replace' : 'keep';
     return changesModule(decideSignAction(analysis, { ...this.#run, policy, path: '' }));
   }
 }
 
-/** Bytes that are enough for most modules, so that memory seldom has to be replaced by larger one. */
+/** Enough bytes for most modules, so that memory seldom has to be replaced by a larger buffer. */
 const minSize = 1024 * 1024;
 
-/** Memory that belongs to a borrower until it is given back. */
+/** Memory that belongs to a borrower until it is returned. */
 interface BorrowedMemory {
   readonly bytes: Buffer;
   readonly giveBack: () => void;
 }
 
-/** Lends memory for modules to a few borrowers at a time, and reuses it. */
+/** Lends memory for modules to a limited number of borrowers at a time, and reuses it. */
 class ModuleMemory {
   readonly #limit = pLimit(availableParallelism() * 2);
   readonly #free: Buffer[] = [];

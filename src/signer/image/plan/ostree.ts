@@ -2,26 +2,26 @@ import { labelsOf, type ImageConfig } from '../../../registry/image/config.ts';
 import { SignerError } from '../../model/errors.ts';
 import { changes, type PlannedModule } from './plan-modules.ts';
 
-/** A file of an OSTree repository: it is named by the digest of its content (ostree, repo/objects). */
+/** A file of an OSTree repository, which is named by the digest of its content (ostree, repo/objects). */
 const object = /\/objects\/[0-9a-f]{2}\/[0-9a-f]{62}\.file$/;
 
-/** The commit that an image holds, and the diff ID of the last layer that belongs to it (ostree-rs-ext). */
+/** The commit in an image, and the diff ID of the last layer that belongs to it (ostree-rs-ext). */
 export const commitLabel = 'ostree.commit';
 const finalDiffIdLabel = 'ostree.final-diffid';
 
-/** The names of a file, without those that it has in an OSTree repository, where it must stay as it is. */
+/** Returns a file's names without those inside an OSTree repository, where it must not change. */
 export function namesOutsideOstree(names: readonly string[]): string[] {
   return names.filter((name) => !object.test(name));
 }
 
-/** Whether new content for a module has to be kept from an OSTree repository that it is linked to. */
+/** Whether a module is linked to an OSTree repository, which its new content must not reach. */
 export function isLinkedToOstree({ found }: Pick<PlannedModule, 'found'>): boolean {
   return found.file.names.some((name) => object.test(name));
 }
 
 /**
- * Refuses modules that cannot be signed without damage to an OSTree repository. Appending breaks the link, which
- * rewriting the entry of both names cannot. @throws SignerError OSTREE_OBJECT
+ * Refuses modules that cannot be signed without damaging an OSTree repository. Appending breaks the link;
+ * rewriting the entry that both names share cannot. @throws SignerError OSTREE_OBJECT
  */
 export function checkOstreeLinks(modules: readonly PlannedModule[], mode: 'rewrite' | 'append'): void {
   for (const module of modules) {
@@ -40,14 +40,14 @@ export function checkOstreeLinks(modules: readonly PlannedModule[], mode: 'rewri
   }
 }
 
-/** What became of an image's layers. */
+/** How an image's layers have changed. */
 export interface OstreeChanges {
-  /** Whether modules were parted from the repository. */
+  /** Whether modules were unlinked from the repository. */
   readonly linksBroken: boolean;
   readonly diffIds: readonly string[];
 }
 
-/** Labels of an ostree or bootc image that would not be true of the signed one. */
+/** Returns the labels of an ostree or bootc image that would be false on the signed image. */
 export function staleOstreeLabels(config: ImageConfig, { linksBroken, diffIds }: OstreeChanges): string[] {
   const labels = labelsOf(config);
   const last = config.diffIds.findIndex((diffId) => diffId === labels[finalDiffIdLabel]);

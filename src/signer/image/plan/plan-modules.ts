@@ -10,25 +10,30 @@ import type { ModuleVerdict } from '../../kmod/verify-module.ts';
 import type { EarlySignature, EarlySignatures } from './early-signatures.ts';
 import type { SigningRun } from './signing-run.ts';
 
-/** A file as captured for signing: what it is, and where its unpacked bytes are. */
+/** A file captured for signing: what it is, and where its unpacked bytes are. */
 export interface PreparedModule {
-  /** Bytes of the file in the image, compressed or not. */
+  /** Size in bytes of the file in the image, as stored there (possibly compressed). */
   readonly size: number;
   readonly compression: ModuleCompression;
   readonly info: ModuleInfo;
   readonly layout: ModuleLayout;
-  /** What the signature that it has is worth, if our certificate is trusted. */
+  /** The verdict on its current signature if our certificate is trusted. */
   readonly verdict: ModuleVerdict;
-  /** The unpacked module with the signatures that it has, in the spool. */
+  /** The unpacked module, including any signatures, in the spool. */
   readonly unpacked: ByteSource;
-  /** undefined: the module stays as it is, or is to be signed later. */
+  /** undefined: the module stays unchanged, or will be signed later. */
   readonly early: EarlySignature | undefined;
 }
 
-/** What was captured of a file: the module, or the reason why it is not one. Thrown only if the file was asked for. */
+/**
+ * The captured module, or the error explaining why a file is not one; thrown only if the file was requested.
+ */
 export type Prepared = { readonly module: PreparedModule } | { readonly error: unknown };
 
-/** Captures a file that may have to be signed. @param signatures where signing starts at once; undefined: nothing will be signed */
+/**
+ * Captures a file that may have to be signed. @param signatures starts signing at once; undefined: nothing
+ * will be signed
+ */
 export async function prepareModule(
   entry: TarEntry,
   { spool, signer, hash, signal }: SigningRun,
@@ -49,7 +54,7 @@ export async function prepareModule(
   }
 }
 
-/** A module of the image and what becomes of it. */
+/** A module of the image and what will be done with it. */
 export interface PlannedModule {
   readonly found: FoundFile<Prepared>;
   readonly module: PreparedModule;
@@ -57,7 +62,7 @@ export interface PlannedModule {
 }
 
 /**
- * Decides what to do with each file that was asked for. What was only found, and is not a module, is left out.
+ * Decides what to do with each requested file. Files that were merely found and are not modules are left out.
  * @throws SignerError NOT_A_MODULE, DAMAGED_MODULE, ALREADY_SIGNED
  */
 export function planModules(files: readonly FoundFile<Prepared>[], run: SigningRun): PlannedModule[] {
@@ -71,7 +76,7 @@ export function planModules(files: readonly FoundFile<Prepared>[], run: SigningR
   return planned;
 }
 
-/** Returns what users should know about the files that were found. */
+/** Returns warnings about the files that were found. */
 export function moduleWarnings(
   files: readonly FoundFile<Prepared>[],
   modules: readonly PlannedModule[],
@@ -85,19 +90,19 @@ export function moduleWarnings(
   });
 }
 
-/** Tells whether a planned module gets new bytes. */
+/** Returns whether a planned module gets new bytes. */
 export function changes({ action }: PlannedModule): boolean {
   return changesModule(action);
 }
 
-/** Whether a file that nobody asked for by its name may be passed over: no kernel loads what is not an ELF file. */
+/** Returns whether a file not requested by name may be skipped: no kernel loads a file that is not ELF. */
 function isPassedOver(prepared: Prepared): boolean {
   return (
     'error' in prepared && prepared.error instanceof SignerError && prepared.error.code === 'NOT_A_MODULE'
   );
 }
 
-/** The module, or the error with the path that the file was asked for by. @throws SignerError */
+/** Returns the module, or throws its error with the requested path. @throws SignerError */
 function requireModule(prepared: Prepared, path: string, explicit: boolean): PreparedModule {
   if ('module' in prepared && (!explicit || isMeant(prepared.module.info, path))) return prepared.module;
   const error = 'error' in prepared ? prepared.error : notAModule(path);

@@ -25,7 +25,7 @@ import type { FileVisitor } from '../read/captures.ts';
 import { scanImage, type ScanResult } from '../read/scan.ts';
 import { isAskedFor, type PlatformImage } from '../read/platform-images.ts';
 
-/** One image of one platform, read and decided upon. */
+/** The plan for one image of one platform. */
 export interface ImagePlan extends PlatformImage {
   readonly type: 'image';
   readonly scan: ScanResult<Prepared>;
@@ -34,18 +34,18 @@ export interface ImagePlan extends PlatformImage {
   readonly layerStore: LayerStore | undefined;
 }
 
-/** What happens to a manifest: signed, passed through, or (an index) rebuilt from its children. */
+/** What happens to a manifest: signed, passed through, or (for an index) rebuilt from its children. */
 export type PlanNode =
   | ImagePlan
   | {
       readonly type: 'kept';
       readonly manifest: Manifest;
-      /** Only when it is something that no runtime could run. */
+      /** Set only for something that no runtime can run. */
       readonly artifactType?: string;
     }
   | IndexPlan;
 
-/** An index some of whose children change. */
+/** An index with at least one changed child. */
 export interface IndexPlan {
   readonly type: 'index';
   readonly manifest: ImageIndex;
@@ -54,30 +54,33 @@ export interface IndexPlan {
 
 export interface PlannedChild {
   readonly descriptor: ChildDescriptor;
-  /** Or why it is left out: it describes another child as it was before. */
+  /** The child's plan, or why it is dropped: it describes another child as it was before. */
   readonly node: PlanNode | { readonly type: 'dropped'; readonly reason: string };
 }
 
-/** What a plan is for. The bytes that writing needs are kept only where something will be written. */
+/** What a plan is for. The bytes needed for writing are kept only if something will be written. */
 export type PlanPurpose = 'report' | 'write';
 
-/** A plan that is being made. */
+/** The state of planning. */
 interface Planning {
   readonly run: SigningRun;
   readonly purpose: PlanPurpose;
   readonly reader: ManifestReader;
-  /** An index may name one image several times. */
+  /** Images planned so far: an index may name one image several times. */
   readonly images: Map<Digest, ImagePlan>;
 }
 
-/** Where a manifest stands in the tree. */
+/** The position of a manifest in the tree. */
 interface Position {
   readonly depth: number;
-  /** The platform that its descriptor states. */
+  /** The platform stated in its descriptor. */
   readonly described: Platform | undefined;
 }
 
-/** Reads the source and everything below it, and decides what happens to each part. @throws RegistryError, SignerError */
+/**
+ * Reads the source and everything below it, and plans what happens to each part. @throws RegistryError,
+ * SignerError
+ */
 export function planTree(run: SigningRun, purpose: PlanPurpose): Promise<PlanNode> {
   const reader = new ManifestReader(run.source.repository);
   const planning = { run, purpose, reader, images: new Map<Digest, ImagePlan>() };
@@ -114,7 +117,7 @@ async function planNode(manifest: Manifest, position: Position, planning: Planni
   };
 }
 
-/** Returns why a child cannot stay: it describes an image that changes, or does not say which one it describes. */
+/** Returns why a child must be dropped: it describes an image that changes, or does not say which one. */
 function reasonToDrop(
   descriptor: ChildDescriptor,
   node: PlanNode,
@@ -127,7 +130,7 @@ function reasonToDrop(
   return `${what} of the unsigned image`;
 }
 
-/** Tells whether a node will have another digest than before. */
+/** Returns whether a node's digest will change. */
 export function isChanged(node: PlanNode): boolean {
   switch (node.type) {
     case 'image':
@@ -139,7 +142,7 @@ export function isChanged(node: PlanNode): boolean {
   }
 }
 
-/** Returns the images of a plan in the order of their index, without those that are kept unread. */
+/** Returns the images of a plan in index order, without those that are kept unread. */
 export function imagesOf(node: PlanNode): ImagePlan[] {
   switch (node.type) {
     case 'image':
@@ -151,7 +154,7 @@ export function imagesOf(node: PlanNode): ImagePlan[] {
   }
 }
 
-/** Returns the types of artifacts that no runtime could run, in a plan that changes nothing. */
+/** Returns the types of artifacts that no runtime can run, in a plan that changes nothing. */
 export function artifactTypesOf(node: PlanNode): string[] {
   return node.type === 'kept' && node.artifactType !== undefined ? [node.artifactType] : [];
 }

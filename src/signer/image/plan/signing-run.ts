@@ -9,7 +9,7 @@ import type { ExistingSignaturePolicy, ProgressListener, SignMode } from '../../
 import type { ImageLocation, ReadingRun } from '../read/platform-images.ts';
 import { Spool } from '../read/spool.ts';
 
-/** The kernel tree's program, to sign with instead of our own code. */
+/** The kernel tree's program, used to sign instead of our own code. */
 type ExternalSignFile = Pick<SignFileProgramOptions, 'program' | 'key' | 'certificate' | 'passphrase'>;
 
 export interface SignImageOptions {
@@ -33,17 +33,20 @@ export interface SignImageOptions {
   readonly platforms?: readonly Platform[] | undefined;
   /** Plan only, write nothing. @default false */
   readonly dryRun?: boolean | undefined;
-  /** Believe the annotations of a destination that says it is this result. @default false */
+  /** Trust the annotations of a destination that claims to be this result. @default false */
   readonly trustAnnotations?: boolean | undefined;
-  /** Download what was pushed once more and verify that. @default false */
+  /** Download the pushed layers again and verify them. @default false */
   readonly readBack?: boolean | undefined;
   /** Compression level of written layers: gzip 1 to 9, zstd 1 to 19. @default 1 for gzip, 3 for zstd */
   readonly compressionLevel?: number | undefined;
-  /** Sign with the kernel tree's program at this path instead of our own code. Needs key and certificate as files. */
+  /** Sign with the kernel tree's program instead of our own code. Needs key and certificate as files. */
   readonly signFile?: ExternalSignFile | undefined;
-  /** Seconds since the epoch for what is created (history entry, appended directories). @default 0 */
+  /**
+   * Timestamp of whatever is created (history entry, appended directories), in seconds since the epoch.
+   * @default 0
+   */
   readonly sourceDateEpoch?: number | undefined;
-  /** Where temporary files go. @default the system's directory for them */
+  /** Directory for temporary files. @default the system's directory for temporary files */
   readonly temporaryDirectory?: string | undefined;
   readonly onProgress?: ProgressListener | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -67,23 +70,25 @@ function resolve({ files, ...options }: SignImageOptions) {
 }
 
 /**
- * One signing of an image: its options with the defaults filled in, and what lives as long as it. Frozen, and passed on
- * whole. Disposing of it aborts what is still under way.
+ * One signing of an image: its options with the defaults filled in, and the resources that live as long as
+ * it. Frozen, and passed on whole. Disposing of it aborts whatever is still in progress.
  */
 export interface SigningRun extends ReadingRun, Readonly<ReturnType<typeof resolve>>, AsyncDisposable {
-  /** The manifest that the source's name stood for when the run began. */
+  /** The manifest that the source resolved to when the run began. */
   readonly sourceManifest: Manifest;
-  /** Takes the modules of all images. */
+  /** Holds the modules of all images. */
   readonly spool: Spool;
-  /** Takes what lives as long as the run. */
+  /** Holds the resources that live as long as the run. */
   readonly disposables: AsyncDisposableStack;
   /** Aborted by the caller, or when the run ends. */
   readonly signal: AbortSignal;
-  /** Bytes transferred since the source's manifest was read, source and destination together. */
+  /**
+   * Returns the bytes transferred since the source's manifest was read, for source and destination together.
+   */
   traffic(): Traffic;
 }
 
-/** Resolves the options and the source's name, and opens a run. @throws SignerError INVALID_PATTERN; RegistryError */
+/** Resolves options and source name, and opens a run. @throws SignerError INVALID_PATTERN; RegistryError */
 export async function openSigningRun(options: SignImageOptions): Promise<SigningRun> {
   const resolved = resolve(options);
   const { source, destination, temporaryDirectory, onProgress } = resolved;

@@ -3,26 +3,29 @@ import type { SigningRun } from '../plan/signing-run.ts';
 import { parseReference } from '../../../registry/model/reference.ts';
 
 /**
- * What we write on a signed manifest: annotations, or labels of the configuration where the manifest
- * has no annotations (docker schema 2). They inform and save work; they prove nothing.
+ * What is recorded on a signed manifest: annotations, or labels of the configuration if the manifest has no
+ * annotations (docker schema 2). They inform and save work; they prove nothing.
  */
 export const annotationKeys = {
-  /** image-spec, annotations.md: the image that this one is based on, here the unsigned source. */
+  /** The image that this one is based on (image-spec, annotations.md): here, the unsigned source. */
   baseName: 'org.opencontainers.image.base.name',
   baseDigest: 'org.opencontainers.image.base.digest',
   /** SHA-256 of the signing certificate's DER, hexadecimal. */
   certificate: 'io.kmm-sign.certificate.sha256',
   /** Digest algorithm of the signatures. */
   hash: 'io.kmm-sign.signature.hash',
-  /** How many modules were signed. */
+  /** Number of modules signed. */
   modules: 'io.kmm-sign.modules.signed',
-  /** Digest over the options that shape the result. */
+  /** Digest of the options that affect the result. */
   options: 'io.kmm-sign.options.digest',
 } as const;
 
-/** What annotations claim about how an image was signed, besides its source's digest. The same for all images of a run. */
+/**
+ * What annotations claim about how an image was signed, apart from its source's digest. The same for all
+ * images of a run.
+ */
 export interface SigningClaims {
-  /** null where the source has no name that others could use (an OCI layout). */
+  /** null if the source has no name that others could use (an OCI layout). */
   readonly baseName: string | null;
   readonly certificateFingerprint: string;
   readonly hash: string;
@@ -49,7 +52,7 @@ export function claimsOf(run: SigningRun): SigningClaims {
   };
 }
 
-/** Returns the annotations of a manifest that was made from the one with `baseDigest`, with `modulesSigned` modules signed. */
+/** Returns the annotations of a manifest made from `baseDigest` with `modulesSigned` modules signed. */
 export function signingAnnotations(
   claims: SigningClaims,
   baseDigest: Digest,
@@ -65,7 +68,10 @@ export function signingAnnotations(
   };
 }
 
-/** Tells whether annotations or labels claim this source, certificate, digest algorithm and options, whatever the source's name. */
+/**
+ * Returns whether annotations or labels claim this source, certificate, digest algorithm and options,
+ * whatever the source's name.
+ */
 export function claimsMatch(
   stated: Readonly<Record<string, string>>,
   claims: SigningClaims,
@@ -79,7 +85,7 @@ export function claimsMatch(
   );
 }
 
-/** Returns the name that annotations or labels state; null when it is not a reference. */
+/** Returns the source's name stated in annotations or labels; null if it is not a reference. */
 export function nameIn(stated: Readonly<Record<string, string>>): string | null {
   const name = stated[annotationKeys.baseName];
   if (name === undefined) return null;
@@ -91,7 +97,7 @@ export function nameIn(stated: Readonly<Record<string, string>>): string | null 
   }
 }
 
-/** Digest over the options, so that a change of one of them counts as another result. */
+/** Returns a digest of the options, so that changing any of them makes it a different result. */
 function digestOptions(options: Readonly<Record<string, unknown>>): Digest {
   const sorted = Object.entries(options).toSorted(([a], [b]) => (a < b ? -1 : 1));
   return digestOf(JSON.stringify(sorted));

@@ -5,26 +5,26 @@ import { namesOutsideOstree } from '../plan/ostree.ts';
 import type { SignedModule } from './sign-modules.ts';
 import { parentsOf } from '../read/captures.ts';
 
-/** What goes into an appended layer. */
+/** The contents of an appended layer. */
 export interface AppendedLayer {
   readonly modules: readonly SignedModule[];
   /**
-   * Headers of the image's directories, by absolute path; null where it has no entry. One that is left out is not
-   * a directory in one of the views, and must not be made one.
+   * Headers of the image's directories, by absolute path; null if the image has no entry for one. A path that
+   * is absent is not a directory in one of the views, and must not be made one.
    */
   readonly directories: ReadonlyMap<string, TarEntryHeader | null>;
-  /** Seconds since the epoch, for directories of which the image has no entry. */
+  /** Seconds since the epoch, for directories for which the image has no entry. */
   readonly sourceDateEpoch: number;
 }
 
-/** An entry of an appended layer, with the module that it is of. */
+/** An entry of an appended layer, and the module it belongs to. */
 export type AppendedEntry = PackedEntry & { readonly module?: SignedModule };
 
 /**
- * The entries of a layer with the signed modules and their parent directories: owner, mode, times and
- * extended attributes as they are in the image, files with several names with all of them (but those in an OSTree
- * repository, whose files stay as they are), parents before children, and modules in the order of the layers, since an
- * upper one may lie at the place of a lower one in one of the views.
+ * Returns the entries of a layer with the signed modules and their parent directories: owner, mode, times and
+ * extended attributes as in the image; files with several names under all of them (except those in an OSTree
+ * repository, whose files must not change); parents before children; and modules in layer order, because a
+ * module from an upper layer may occupy the path of one from a lower layer in one of the views.
  */
 export function appendedEntries(options: AppendedLayer): AppendedEntry[] {
   const entries: AppendedEntry[] = [];
@@ -59,7 +59,10 @@ function inOrderOfLayers(modules: readonly SignedModule[]): SignedModule[] {
   );
 }
 
-/** Names as overlayfs has them lead to the same files where layers are extracted onto one directory, through its links. */
+/**
+ * Returns a file's names as overlayfs shows them; where layers are extracted onto one directory, these lead
+ * to the same files through its links.
+ */
 function namesFor({ found: { file } }: SignedModule): readonly string[] {
   const names = file.differs?.overlayfs ?? file.names;
   return names.length === 0 ? file.names : names;

@@ -17,19 +17,19 @@ import { proveLayer } from './prove.ts';
 import { replacedDescriptor, writeSignedImage, type SignedImageParts } from './signed-manifest.ts';
 import { rewriteLayer, writeNewLayer, type NewLayer, type Prove } from './write-layer.ts';
 
-/** A layer that was written, with its place in the image. */
+/** A layer that was written, and its place in the image. */
 export interface BuiltLayer {
   readonly layer: NewLayer;
   readonly descriptor: Descriptor;
-  /** The layer that it takes the place of; null when appended. */
+  /** The layer that it replaces; null if appended. */
   readonly replaces: Descriptor | null;
-  /** Positions in its tar of the modules that were signed. */
+  /** Positions in its tar of the signed modules. */
   readonly entries: ReadonlySet<number>;
-  /** Settles when its bytes were unpacked again and every module in them was verified. */
+  /** Resolves when its bytes have been unpacked again and every module in them is verified. */
   readonly proof: Promise<void>;
 }
 
-/** An image with its modules signed, ready to be published once its layers are proved. */
+/** An image with its modules signed, ready to be published once its layers are verified. */
 export interface BuiltImage {
   readonly type: 'image';
   readonly plan: ImagePlan;
@@ -37,13 +37,13 @@ export interface BuiltImage {
   readonly raw: RawManifest;
   readonly config: { readonly descriptor: Descriptor; readonly bytes: Buffer };
   readonly layers: readonly BuiltLayer[];
-  /** Sentences about what was left out since it would not be true. */
+  /** Sentences about labels and annotations that were left out because they would be false. */
   readonly notes: readonly string[];
   /** What manifest and configuration were made from. */
   readonly parts: SignedImageParts;
 }
 
-/** What is to be published for a manifest. */
+/** What will be published for a manifest. */
 export type BuiltNode =
   | BuiltImage
   | {
@@ -60,12 +60,15 @@ export type BuiltNode =
       readonly claims: SigningClaims;
     };
 
-/** Signs and writes everything that changes, starts proving it, and makes the new manifests. @throws SignerError, RegistryError */
+/**
+ * Signs and writes everything that changes, starts verifying it, and creates the new manifests.
+ * @throws SignerError, RegistryError
+ */
 export function buildTree(node: PlanNode, run: SigningRun): Promise<BuiltNode> {
   return buildNode(node, run, new Map());
 }
 
-/** @param images those that were built; an index may name one several times */
+/** @param images images built so far; an index may name one several times */
 async function buildNode(
   node: PlanNode,
   run: SigningRun,
@@ -89,7 +92,7 @@ async function buildNode(
   return { type: 'index', plan: node, claims, children, raw: writeSignedIndex(node, children, claims) };
 }
 
-/** Returns the result as if the source had been reached by another name. */
+/** Returns the result as if the source had been referenced by another name. */
 export function renameBase(node: BuiltNode, baseName: string | null): BuiltNode {
   switch (node.type) {
     case 'kept':
@@ -106,7 +109,7 @@ export function renameBase(node: BuiltNode, baseName: string | null): BuiltNode 
   }
 }
 
-/** @param children what became of those that are not left out */
+/** @param children results of the children that are not dropped */
 function writeSignedIndex(
   plan: IndexPlan,
   children: readonly BuiltNode[],
@@ -201,12 +204,12 @@ function announced({ written, proof }: NewLayer, { onProgress }: SigningRun): Pr
   const { digest, size } = written;
   onProgress?.({ type: 'layer-written', digest, size });
   const verified = proof.then((modules) => onProgress?.({ type: 'verified', modules }));
-  // It is awaited when the layer is published; until then a failure must not count as unhandled.
+  // Awaited when the layer is published; until then, a rejection must not be reported as unhandled.
   ignoreRejection(verified);
   return verified;
 }
 
-/** What belongs to the image's layers, with the value of a new layer in the place of the one that it replaces, or on top. */
+/** Returns one value per layer of the image: a new layer's in place of the one it replaces, or on top. */
 function withNewLayers<T>(
   manifest: ImageManifest,
   before: readonly T[],

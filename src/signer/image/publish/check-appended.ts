@@ -7,7 +7,7 @@ import type { SignedModule } from './sign-modules.ts';
 const views = ['overlayfs', 'extraction'] as const;
 
 /**
- * Makes sure that a layer on top shows every signed module under the names that it had, in every view, and nothing
+ * Checks that a layer on top shows every signed module under its previous names, in every view, and nothing
  * else in their place. @throws SignerError VIEWS_DIFFER
  */
 export async function checkAppended(
@@ -24,7 +24,7 @@ export async function checkAppended(
   const before = await overlay.files(accepts);
   for (const view of views) {
     const expected = placesOf(before, view, (file, name) => {
-      // A file of an OSTree repository stays as it is, also where it is linked to a module.
+      // A file of an OSTree repository stays unchanged, even if it is linked to a module.
       const isSigned = namesOutsideOstree([name]).length > 0;
       return (isSigned ? signed.get(keyOf(file)) : undefined) ?? keyOf(file);
     });

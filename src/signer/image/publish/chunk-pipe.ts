@@ -5,13 +5,16 @@ interface Offer {
   readonly done: () => void;
 }
 
-/** Hands chunks on to a reader one by one, and tells the writer when the reader is done with each. Nothing is copied or kept. */
+/**
+ * Passes chunks to a reader one by one, and tells the writer when the reader is done with each. Nothing is
+ * copied or kept.
+ */
 export class ChunkPipe {
   #next = nextOffer();
   #pending: (() => void) | undefined;
   #closed = false;
 
-  /** Settles when the reader is done with the chunk, or wants no more. */
+  /** Resolves when the reader is done with the chunk, or wants no more. */
   async write(chunk: Buffer): Promise<void> {
     if (this.#closed) return;
     const taken = Promise.withResolvers<void>();
@@ -20,23 +23,23 @@ export class ChunkPipe {
     await taken.promise;
   }
 
-  /** Nothing comes any more. */
+  /** Marks the end of the chunks. */
   end(): void {
     this.#next.resolve(null);
   }
 
-  /** Nothing comes any more, since what makes the chunks failed. */
+  /** Fails the reader, because the source of the chunks failed. */
   fail(error: unknown): void {
     this.#next.reject(error);
   }
 
-  /** The reader went away: the writer need not wait for it. */
+  /** Releases the writer after the reader has stopped. */
   close(): void {
     this.#closed = true;
     this.#pending?.();
   }
 
-  /** The chunks; one is valid until the next is asked for. */
+  /** Yields the chunks; each is valid until the next is requested. */
   async *chunks(): AsyncGenerator<Buffer> {
     for (;;) {
       const offer = await this.#next.promise;

@@ -9,18 +9,19 @@ import { renameBase, type BuiltNode } from './build.ts';
 import { labelsOf, readImageConfig } from '../../../registry/image/config.ts';
 import { nameIn } from './annotations.ts';
 
-/** Where a result is looked for. */
+/** Where to look for a result. */
 interface Place {
   readonly repository: ImageRepository;
   readonly signal: AbortSignal;
 }
 
-/** Blobs that are asked for at once. */
+/** Concurrent blob checks. */
 const concurrency = 4;
 
 /**
- * Returns what was built, when the destination's tag names exactly that and the destination has every manifest and blob
- * of it; else null. The name by which the source was reached may be another one. Downloads nothing but manifests.
+ * Returns what was built if the destination's tag names exactly that and the destination has all of its
+ * manifests and blobs; otherwise null. The source may have been referenced by another name. Downloads only
+ * manifests and configurations.
  */
 export async function findHeld(
   built: BuiltNode,
@@ -41,7 +42,9 @@ export async function findHeld(
   }
 }
 
-/** Error codes of a destination whose content is not a result of ours, or no longer complete: it is written anew. */
+/**
+ * Error codes of a destination whose content is not our result, or no longer complete: it is written anew.
+ */
 export const unusable: ReadonlySet<string> = new Set([
   'NOT_FOUND',
   'BLOB_NOT_FOUND',
@@ -63,7 +66,7 @@ async function isComplete(top: Manifest, { repository, signal }: Place): Promise
         waiting.push({ manifest: await reader.read(child, { depth, signal }), depth });
       }
     } else {
-      // What lies elsewhere need not be here; whether it can be read turns out when it is.
+      // Non-distributable layers need not be here; whether they can be read turns out when they are read.
       const here = manifest.layers.filter(({ mediaType }) => !isNonDistributableLayerType(mediaType));
       for (const blob of [manifest.config, ...here]) blobs.set(blob.digest, blob);
     }
@@ -74,8 +77,8 @@ async function isComplete(top: Manifest, { repository, signal }: Place): Promise
 }
 
 /**
- * Returns the name of its source that a signed image states, in annotations or labels; null when there is none. It is worth
- * nothing without the digest beside it, which is compared. @throws RegistryError
+ * Returns the source's name that a signed image states, in annotations or labels; null if there is none. It
+ * proves nothing without the digest beside it, which is compared. @throws RegistryError
  */
 async function statedBaseName(manifest: Manifest, { repository, signal }: Place): Promise<string | null> {
   const reader = new ManifestReader(repository);

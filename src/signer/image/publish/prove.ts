@@ -8,9 +8,9 @@ import { detectModuleCompression, unpackModule } from '../../kmod/compression.ts
 import { verifyModule } from '../../kmod/verify-module.ts';
 import { Spool } from '../read/spool.ts';
 
-/** What a layer that is about to be published must hold. */
+/** What a layer must contain before it is published. */
 export interface ExpectedLayer {
-  /** Positions in the tar of the modules that were signed. */
+  /** Positions in the tar of the signed modules. */
   readonly entries: ReadonlySet<number>;
   readonly certificate: X509Certificate;
   readonly hash: HashAlgorithm;
@@ -18,8 +18,8 @@ export interface ExpectedLayer {
 }
 
 /**
- * Unpacks a layer's blob and verifies every module that was signed in it, from the bytes alone.
- * @returns how many modules were verified
+ * Unpacks a layer's blob and verifies every signed module in it, from the bytes alone.
+ * @returns the number of modules verified
  * @throws SignerError VERIFICATION_FAILED
  */
 export async function proveLayer(blob: AsyncIterable<Buffer>, expected: ExpectedLayer): Promise<number> {

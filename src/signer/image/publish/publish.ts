@@ -8,14 +8,15 @@ import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
 import { proveLayer } from './prove.ts';
 
-/** Codes of errors that will be the same when everything has been read and signed. */
+/** Codes of errors that will still occur after everything has been read and signed. */
 const lasting: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED', 'NOT_FOUND', 'UNSAFE_REDIRECT']);
-/** The status of a registry that is read only, such as a cache of another one. */
+/** The status of a read-only registry, such as a cache of another one. */
 const methodNotAllowed = 405;
 
 /**
- * Fails where a result could not be stored, before anything is read for it. Failures that may be temporary are left to the time
- * when it is stored; so is a refusal where the tag names the source itself, since then nothing may have to change.
+ * Fails early if a result could not be stored, before anything is read for it. Errors that may be temporary
+ * are ignored until it is stored; so is a refusal if the tag names the source itself, since then nothing may
+ * have to change.
  * @throws RegistryError UNAUTHORIZED, DENIED, NOT_FOUND, UNSAFE_REDIRECT, UNEXPECTED_RESPONSE
  */
 export async function requirePush(run: SigningRun): Promise<void> {
@@ -31,7 +32,7 @@ export async function requirePush(run: SigningRun): Promise<void> {
   }
 }
 
-/** Tells whether the destination's tag names the source. */
+/** Returns whether the destination's tag names the source. */
 async function isSourceTagged({ destination, sourceManifest, signal }: SigningRun): Promise<boolean> {
   const { repository, tag } = destination;
   if (tag === undefined) return false;
@@ -44,15 +45,15 @@ async function isSourceTagged({ destination, sourceManifest, signal }: SigningRu
   }
 }
 
-/** Transfers under way at once. */
+/** Concurrent transfers. */
 const concurrency = 4;
 
-/** Brings one blob to the destination, unless its signal is aborted. */
+/** Transfers one blob to the destination, unless its signal is aborted. */
 type Transfer = (signal: AbortSignal) => Promise<void>;
 
 /**
- * Stores what was built: blobs, and once they are proved, manifests by digest, children first; reads the top manifest
- * back, and layers where the run asks for it; and moves the tag last of all.
+ * Stores what was built: blobs and, once they are verified, manifests by digest, children first. Reads back
+ * the top manifest, and layers if the run asks for it, and moves the tag last of all.
  * @throws RegistryError, SignerError VERIFICATION_FAILED
  */
 export async function publishTree(node: BuiltNode, run: SigningRun): Promise<void> {
@@ -140,7 +141,8 @@ function copies(descriptors: readonly Descriptor[], run: SigningRun): Transfer[]
       const outcome = await destination.repository.copyBlob(descriptor, source.repository, { signal });
       onProgress?.({ type: 'blob', digest: descriptor.digest, outcome, size: descriptor.size });
     } catch (error) {
-      // It was not needed for the verdict and is not in the source either: runtimes get it from its URLs.
+      // The layer was not needed for the verdict and is not in the source either: runtimes download it from
+      // its URLs.
       if (!isElsewhere(error, descriptor)) throw error;
     }
   });
@@ -154,7 +156,9 @@ function isSamePlace({ source: { repository: from }, destination: { repository: 
   return from.name === to.name && from.storage === to.storage;
 }
 
-/** Downloads every layer that was pushed once more, and verifies the modules in it. @throws SignerError VERIFICATION_FAILED */
+/**
+ * Downloads every pushed layer again, and verifies the modules in it. @throws SignerError VERIFICATION_FAILED
+ */
 async function readBackLayers(node: BuiltNode, run: SigningRun): Promise<void> {
   if (node.type === 'index') for (const child of node.children) await readBackLayers(child, run);
   if (node.type !== 'image') return;

@@ -11,7 +11,7 @@ import type { SigningRun } from '../plan/signing-run.ts';
 import { changes, type PlannedModule, type PreparedModule } from '../plan/plan-modules.ts';
 import type { Spool } from '../read/spool.ts';
 
-/** Modules that are signed one beside the other where that was not done while layers were read. */
+/** Modules signed concurrently, if they were not already signed while layers were read. */
 const concurrency = availableParallelism();
 
 /** A planned module with its new content. */
@@ -19,13 +19,13 @@ export interface SignedModule extends PlannedModule {
   readonly replacement: Replacement;
 }
 
-/** Signs the modules that change. `onSigned` is called as each is done. */
+/** Signs the modules that change, and calls `onSigned` as each is done. */
 export async function signModules(
   planned: readonly PlannedModule[],
   run: SigningRun,
   onSigned: (module: PlannedModule) => void,
 ): Promise<SignedModule[]> {
-  // A token that is asked again and again with a wrong PIN locks itself.
+  // A token locks itself after repeated attempts with a wrong PIN.
   const limit = pLimit(isTokenUri(run.signFile?.key ?? '') ? 1 : concurrency);
   return limit.map(planned.filter(changes), async (plan): Promise<SignedModule> => {
     const signature = await (plan.module.early?.signature ?? signatureOf(plan.module, run)).catch(

@@ -55,7 +55,7 @@ export function signedReport(
   });
 }
 
-/** Returns the report of a run that took the destination's annotations on trust: nothing was read that could be reported. */
+/** Returns the report of a run that trusted the destination's annotations and so read nothing to report. */
 export function statedReport({ raw: { digest } }: Manifest, run: SigningRun): SignReport {
   const found = { attachments: [], problem: undefined };
   return report(run, { status: 'unchanged', digest, platforms: [], dropped: [], warnings: [], found });
@@ -182,7 +182,7 @@ function droppedChildren(node: PlanNode): { digest: Digest; reason: string }[] {
   );
 }
 
-/** Returns the report of a platform whose signed image was there already. */
+/** Returns the report of a platform whose signed image already existed. */
 function asIs(platform: SignedPlatformReport): SignedPlatformReport {
   const modules = platform.modules.map((module): SignedModuleReport => {
     const { action, sizeAfter } = module;
@@ -193,7 +193,7 @@ function asIs(platform: SignedPlatformReport): SignedPlatformReport {
   return { ...platform, modules, layers: [] };
 }
 
-/** Returns what was left out of images, with the platform. */
+/** Returns notes about what was left out of images, with the platform. */
 function notesOf(node: BuiltNode): string[] {
   switch (node.type) {
     case 'kept':

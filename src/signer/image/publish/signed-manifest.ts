@@ -13,7 +13,7 @@ import type { SignMode } from '../../model/report.ts';
 import { signingAnnotations, type SigningClaims } from './annotations.ts';
 import { staleOstreeLabels } from '../plan/ostree.ts';
 
-/** What the manifest and the configuration of a signed image are made from. */
+/** The inputs of a signed image's manifest and configuration. */
 export interface SignedImageParts {
   readonly source: { readonly manifest: ImageManifest; readonly config: ImageConfig };
   readonly claims: SigningClaims;
@@ -21,10 +21,10 @@ export interface SignedImageParts {
   /** Seconds since the epoch. */
   readonly sourceDateEpoch: number;
   readonly modulesSigned: number;
-  /** All layers of the result, base first, and what they unpack to. */
+  /** All layers of the result, base first; the diff IDs follow. */
   readonly layers: readonly Descriptor[];
   readonly diffIds: readonly string[];
-  /** Whether modules were parted from an OSTree repository. */
+  /** Whether modules were unlinked from an OSTree repository. */
   readonly linksBroken: boolean;
 }
 
@@ -32,11 +32,11 @@ export interface SignedImageParts {
 export interface SignedImage {
   readonly raw: RawManifest;
   readonly config: WrittenConfig;
-  /** Sentences about what was left out since it would not be true. */
+  /** Sentences about labels and annotations that were left out because they would be false. */
   readonly notes: readonly string[];
 }
 
-/** Writes the manifest and the configuration of a signed image. The same parts give the same bytes. */
+/** Writes the manifest and the configuration of a signed image. The same parts yield the same bytes. */
 export function writeSignedImage(parts: SignedImageParts): SignedImage {
   const { source, mode, layers, diffIds } = parts;
   const { manifest } = source;
@@ -68,8 +68,8 @@ export function writeSignedImage(parts: SignedImageParts): SignedImage {
 }
 
 /**
- * The descriptor of a layer that takes the place of another one. URLs lead to the old bytes; and what is written lies
- * in the registry, so that it is an ordinary layer now.
+ * Returns the descriptor of a layer that replaces another one. URLs, which lead to the old bytes, are
+ * dropped; and since the new bytes are in the registry, it becomes an ordinary, distributable layer.
  */
 export function replacedDescriptor(
   original: Descriptor,

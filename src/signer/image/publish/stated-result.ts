@@ -27,9 +27,10 @@ interface Comparison {
 }
 
 /**
- * Returns the manifest that the destination's tag names, when it is the one that signing the source writes, as far as
- * can be told without reading a layer: manifests and configurations are ours byte for byte, and layers are the source's
- * or stand in the place of one. What those layers hold is taken on trust. Returns null when it is not.
+ * Returns the manifest that the destination's tag names if it is the one that signing the source would write,
+ * as far as can be determined without reading a layer: manifests and configurations must match ours byte for
+ * byte, and each layer must be one of the source's or replace one. The contents of those layers are trusted.
+ * Returns null otherwise.
  */
 export async function findStatedResult(run: SigningRun): Promise<Manifest | null> {
   const { source, sourceManifest, destination, signal } = run;
@@ -86,7 +87,7 @@ async function isSignedIndex(
     }
   }
   const claims = { ...comparison.claims, baseName: nameIn(result.annotations) };
-  // Docker's manifest lists state nothing.
+  // Docker's manifest lists have no annotations.
   const annotations = signingAnnotations(claims, source.raw.digest, statedCount(result.annotations));
   return replaceChildren(source, replacements, annotations).bytes.equals(result.raw.bytes);
 }
@@ -116,7 +117,7 @@ async function isSignedImage(
   return expected.raw.bytes.equals(result.raw.bytes);
 }
 
-/** Layers as signing would name them, with the digests that the result has. */
+/** Returns the layers as signing would describe them, with the digests of the result. */
 function expectedLayers(source: ImageManifest, result: ImageManifest, mode: SignMode) {
   return result.layers.map((layer, index) => {
     const original = source.layers[index];

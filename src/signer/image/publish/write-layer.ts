@@ -15,16 +15,16 @@ import { ChunkPipe } from './chunk-pipe.ts';
 export interface NewLayer extends AsyncDisposable {
   readonly written: WrittenLayer;
   readonly compression: LayerCompression;
-  /** Settles when the blob was proved; may go on for a moment after it was written. */
+  /** Resolves when the blob is verified, which may be shortly after it was written. */
   readonly proof: Promise<number>;
-  /** Opens the compressed blob from its start; a chunk is valid until the next is asked for. */
+  /** Opens the compressed blob from its start; each chunk is valid until the next is requested. */
   open(): AsyncIterable<Buffer>;
 }
 
-/** Unpacks a blob and verifies what it has to hold. A chunk is valid until the next is asked for. */
+/** Unpacks a blob and verifies what it must contain. Each chunk is valid until the next is requested. */
 export type Prove = (blob: AsyncIterable<Buffer>) => Promise<number>;
 
-/** Writes a layer anew with some entries' contents replaced, everything else as it is, compressed as it was. */
+/** Rewrites a layer with some entries' contents replaced; all else is kept, including the compression. */
 export async function rewriteLayer(
   blob: AsyncIterable<Buffer>,
   replacements: ReadonlyMap<number, Replacement>,
@@ -35,7 +35,10 @@ export async function rewriteLayer(
   return writeNewLayer(rewriteTar(tar, replacements), compression, prove, run);
 }
 
-/** Writes a tar stream as a layer blob into a temporary file, and proves its bytes on their way there. @throws SignerError FILE_ERROR */
+/**
+ * Writes a tar stream as a layer blob into a temporary file, and verifies its bytes on the way.
+ * @throws SignerError FILE_ERROR
+ */
 export async function writeNewLayer(
   tar: AsyncIterable<Buffer>,
   compression: LayerCompression,
@@ -45,7 +48,7 @@ export async function writeNewLayer(
   const file = await openTemporaryFile(temporaryDirectory);
   const pipe = new ChunkPipe();
   const proof = prove(pipe.chunks()).finally(() => pipe.close());
-  // It is awaited when the layer is published; until then a failure must not count as unhandled.
+  // Awaited when the layer is published; until then, a rejection must not be reported as unhandled.
   ignoreRejection(proof);
   try {
     const written = await usingTemporaryFiles(temporaryDirectory, () =>

@@ -7,26 +7,26 @@ import { KeptHeaders, plainHeader } from './kept-headers.ts';
 import type { LayerStore } from './layer-store.ts';
 import type { SelectedFile } from './selection.ts';
 
-/** What a scan does with the files that it comes across. */
+/** What a scan does with the files that it encounters. */
 export interface FileVisitor<T> {
   /**
-   * Which parts of headers are kept: header blocks only; extended attributes of the files too; or those of their
-   * directories as well, to put them into a layer of their own.
+   * Which parts of headers are kept: header blocks only; the files' extended attributes too; or also those of
+   * their directories, to put them into a new layer.
    */
   readonly keeps: 'header-blocks' | 'attributes' | 'attributes-and-directories';
-  /** Receives a copy of each layer's blob, for writing it anew. */
+  /** Receives a copy of each layer's blob, to rewrite it later. */
   readonly layerStore?: LayerStore | undefined;
   /**
-   * Called for every file that may turn out to be asked for, while its layer streams by. The bytes are provisional, and
-   * a container may not see the file: the result is used only once both are known.
+   * Called for every file that may turn out to be requested, while its layer streams by. The bytes are
+   * provisional, and containers may not see the file: the result is used only once both are settled.
    */
   visit(entry: TarEntry): Promise<T>;
 }
 
-/** A file that was asked for and that a container would see. */
+/** A requested file that a container would see. */
 export interface FoundFile<T> extends SelectedFile {
   readonly header: TarEntryHeader;
-  /** Position of its layer in the manifest. */
+  /** Index of its layer in the manifest. */
   readonly layer: number;
   readonly captured: T;
 }
@@ -37,13 +37,13 @@ interface Position {
   readonly index: number;
 }
 
-/** What is kept of an image's entries until it is known which of them containers see. */
+/** Data about an image's entries, kept until it is known which of them containers see. */
 export class Captures<T> {
   readonly #visitor: FileVisitor<T>;
   readonly #headers = new KeptHeaders();
   readonly #files = new Map<string, { readonly header: TarEntryHeader; readonly value: T }>();
   readonly #directories = new Map<string, TarEntryHeader>();
-  /** Visits of two layers would get in each other's way in the memory that they reuse. */
+  /** Serializes visits, since visits of two layers would interfere in the memory that they reuse. */
   readonly #oneAtATime = pLimit(1);
 
   constructor(visitor: FileVisitor<T>) {
@@ -58,7 +58,7 @@ export class Captures<T> {
     return this.#files.has(key(position));
   }
 
-  /** Has a file visited, and keeps the result. @throws RegistryError LIMIT_EXCEEDED; whatever the visitor throws */
+  /** Visits a file and keeps the result. @throws RegistryError LIMIT_EXCEEDED; whatever the visitor throws */
   async addFile(layer: number, entry: TarEntry): Promise<void> {
     if (this.#files.size >= defaultOverlayLimits.maxNames) throw tooManyFiles(defaultOverlayLimits.maxNames);
     const value = await this.#oneAtATime(() => this.#visitor.visit(entry));
@@ -66,7 +66,7 @@ export class Captures<T> {
     this.#files.set(key({ layer, index: entry.index }), { header, value });
   }
 
-  /** @throws RegistryError LIMIT_EXCEEDED */
+  /** Keeps a directory's header. @throws RegistryError LIMIT_EXCEEDED */
   addDirectory(layer: number, header: TarEntryHeader): void {
     this.#directories.set(key({ layer, index: header.index }), this.#headers.keep(header));
   }
@@ -80,7 +80,7 @@ export class Captures<T> {
     return { ...selected, header: captured.header, layer, captured: captured.value };
   }
 
-  /** Returns the directories of the names of files, with their headers; null for one without an entry of its own. */
+  /** Returns the directories of the files' names, with their headers; null for one without its own entry. */
   directoriesOf(files: readonly SelectedFile[], overlay: Overlay): Map<string, TarEntryHeader | null> {
     const directories = new Map<string, TarEntryHeader | null>();
     for (const path of new Set(files.flatMap(({ file }) => file.names.flatMap(parentsOf)))) {
@@ -92,7 +92,7 @@ export class Captures<T> {
   }
 }
 
-/** `/a/b/c` → `/a`, `/a/b` */
+/** Returns the parent directories of a path: `/a/b/c` → `/a`, `/a/b`. */
 export function parentsOf(path: string): string[] {
   const names = path.split('/').slice(1, -1);
   return names.map((_, index) => `/${names.slice(0, index + 1).join('/')}`);

@@ -5,9 +5,9 @@ import { copyContent, type TarEntry } from '../../../registry/tar/entry.ts';
 import { isModuleName } from '../../kmod/compression.ts';
 import { isDependencyListName, pathsOfDependencyList } from '../../kmod/modules-dep.ts';
 
-/** Bytes of a modules.dep; those of distributions have under 1 MiB. */
+/** Limit on the bytes of a modules.dep; those of distributions are under 1 MiB. */
 const maxListBytes = 16 * 1024 * 1024;
-/** Paths that have no module's name, of all lists; usually there are none. */
+/** Limit on the paths without a module's name, over all lists; usually there are none. */
 const maxPaths = 10_000;
 
 /** A file, and a path that leads to it. */
@@ -17,15 +17,15 @@ interface NamedFile {
 }
 
 /**
- * What the modules.dep files of an image name besides files with a module's name, which are found anyway: modprobe loads
- * a file of any name that stands there.
+ * Files that an image's modules.dep files list although they do not have a module's name (those that do are
+ * found anyway): modprobe loads any listed file, whatever its name.
  */
 export class DependencyLists {
   readonly #paths = new Map<string, readonly string[]>();
   readonly #read = new Set<string>();
   #count = 0;
 
-  /** Whether a file entry of this path has to be added. */
+  /** Returns whether a file entry with this path has to be added. */
   readonly wants = isDependencyListName;
 
   /** Reads a list while its layer streams by. @throws RegistryError LIMIT_EXCEEDED */
@@ -41,14 +41,17 @@ export class DependencyLists {
     this.#paths.set(key(layer, entry.index), paths);
   }
 
-  /** Lists that a symbolic link of such a name leads to, and that have another name. All layers must have been added. */
+  /**
+   * Returns lists with another name to which a symbolic link with a list's name leads. All layers must have
+   * been added.
+   */
   async unread(overlay: Overlay): Promise<OverlayFile[]> {
     const links = await overlay.symlinks(isDependencyListName);
     const files = new Map(links.map(({ file }) => [key(file.entry.layer, file.entry.index), file]));
     return [...files].flatMap(([name, file]) => (this.#read.has(name) ? [] : [file]));
   }
 
-  /** Files that visible lists name, by the path that leads to them. All layers must have been added. */
+  /** Returns the files that visible lists name, with the path to each. All layers must have been added. */
   async namedFiles(overlay: Overlay): Promise<NamedFile[]> {
     if (this.#paths.size === 0) return [];
     const files = await overlay.files(isDependencyListName);

@@ -11,12 +11,12 @@ import { scanImage, type ScanResult } from './scan.ts';
 import { Spool } from './spool.ts';
 import type { PlatformImage, ReadingRun } from './platform-images.ts';
 
-/** The part of a report that follows from a module's bytes alone. */
+/** The part of a report that depends only on a module's bytes. */
 export type ModuleFacts = Omit<ModuleReport, 'path' | 'otherNames' | 'views' | 'layer'>;
 
-/** A reading of images for verdicts. */
+/** A reading of images that yields verdicts. */
 export interface InspectRun extends ReadingRun {
-  /** Certificates that count as trusted. */
+  /** Trusted certificates. */
   readonly certificates: readonly X509Certificate[];
 }
 
@@ -51,7 +51,9 @@ export async function inspectPlatform(image: PlatformImage, run: InspectRun): Pr
 
 const withoutModinfo = 'it has no .modinfo section, and kernels load such objects all the same';
 
-/** Errors about the module; others are about this machine: a full disk, a missing program. */
+/**
+ * Codes of errors about the module; others are about this machine, such as a full disk or a missing program.
+ */
 const aboutModule: ReadonlySet<string> = new Set(['DAMAGED_MODULE', 'LIMIT_EXCEEDED']);
 
 async function judge(
@@ -94,7 +96,10 @@ function withoutInfo(size: number, state: ModuleState, problem: string | null): 
   };
 }
 
-/** Whether a file is judged; one that is not an ELF file is passed over, unless it was named exactly. @throws SignerError NOT_A_MODULE */
+/**
+ * Returns whether a file is judged; a file that is not ELF is skipped unless it was named exactly.
+ * @throws SignerError NOT_A_MODULE
+ */
 function isJudged({ path, explicit, captured }: FoundFile<ModuleFacts>): boolean {
   const { info, state } = captured;
   if (info === null ? state === 'damaged' : !explicit || isMeant(info, path)) return true;
@@ -127,7 +132,7 @@ function warningsOf(
   });
 }
 
-/** Of modules that some kernels load and others do not. */
+/** Returns warnings about modules that only some kernels load. */
 function kernelWarnings(modules: readonly ModuleReport[]): string[] {
   const elliptic = modules.filter(
     ({ state, signature }) => state === 'trusted' && signature?.keyAlgorithm === 'ecdsa',

@@ -2,20 +2,20 @@ import { RegistryError } from '../../../registry/model/errors.ts';
 import type { TarEntryHeader } from '../../../registry/tar/entry.ts';
 import { extendedAttributeName } from '../../../registry/tar/pax.ts';
 
-/** Bytes of PAX records of one entry that are kept: Linux allows 64 KiB for the values of an attribute. */
+/** Limit on the bytes of one entry's PAX records: Linux allows 64 KiB for the values of an attribute. */
 const maxEntryBytes = 256 * 1024;
 
-/** Bytes of all headers that are kept. */
+/** Limit on the bytes of all headers. */
 const maxBytes = 32 * 1024 ** 2;
 
-/** Bytes of a header without its PAX records, about. */
+/** Approximate bytes of a header without its PAX records. */
 const plainHeaderBytes = 400;
 
-/** Keeps headers of entries that may have to be written anew: extended attributes and time, and no more than some megabytes. */
+/** Keeps headers of entries that may be rewritten: extended attributes and time, a few megabytes at most. */
 export class KeptHeaders {
   #bytes = 0;
 
-  /** The header as far as it is needed later. @throws RegistryError LIMIT_EXCEEDED */
+  /** Returns the parts of a header that are needed later. @throws RegistryError LIMIT_EXCEEDED */
   keep(header: TarEntryHeader): TarEntryHeader {
     const records = header.pax
       .entries()
@@ -35,12 +35,12 @@ export class KeptHeaders {
   }
 }
 
-/** The header without its PAX records. */
+/** Returns the header without its PAX records. */
 export function plainHeader(header: TarEntryHeader): TarEntryHeader {
   return { ...withoutContent(header), pax: new Map<string, Buffer>() };
 }
 
-/** An entry that is being read holds on to the chunk in memory. */
+/** Copies the header, because an entry that is being read keeps its chunk in memory. */
 function withoutContent(header: TarEntryHeader): TarEntryHeader {
   const { index, name, path, type, size, linkName, mode, uid, gid, userName, groupName, mtime } = header;
   const { deviceMajor, deviceMinor, pax } = header;

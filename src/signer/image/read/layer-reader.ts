@@ -10,25 +10,27 @@ import type { LayerStore } from './layer-store.ts';
 import type { ReadingRun } from './platform-images.ts';
 
 /**
- * Bytes of a blob beside which the layer below may be read. Smaller ones are soon over, and often are those that hold
- * the modules: the layer below would be started for nothing.
+ * Minimum size in bytes of a blob during whose download the layer below may already be read. Smaller blobs
+ * finish soon, and often hold the modules, so the layer below would be started in vain.
  */
 export const largeLayer = 16 * 1024 * 1024;
 
-/** An image whose layers are read, and what they must unpack to. */
+/** An image whose layers are read, and the diff IDs they must unpack to. */
 export interface ReadableImage {
   readonly manifest: ImageManifest;
   readonly config: Pick<ImageConfig, 'diffIds'>;
 }
 
-/** Sees the entries of a layer as it streams by. Contents are provisional until the layer has been read. */
+/**
+ * Receives the entries of a layer as it streams by. Contents are provisional until the layer has been read.
+ */
 export interface LayerVisitor {
   wants(path: string): boolean;
   visitFile(entry: TarEntry): Promise<void>;
   visitDirectory?: ((header: TarEntryHeader) => void) | undefined;
 }
 
-/** The first read of a layer, which takes down all of its entries. */
+/** Options of a layer's first read, which records all of its entries. */
 export interface FirstRead {
   readonly list: EntryList;
   /** Receives a copy of the blob. */
@@ -38,7 +40,7 @@ export interface FirstRead {
   readonly onHalfway: () => void;
 }
 
-/** Reads the layers of one image. Knows nothing of what containers see. */
+/** Reads the layers of one image, regardless of what containers see. */
 export class LayerReader {
   readonly #image: ReadableImage;
   readonly #run: ReadingRun;
@@ -68,7 +70,7 @@ export class LayerReader {
     });
   }
 
-  /** Reads the layers of files once more, and passes on their entries. @throws RegistryError */
+  /** Reads the layers of files again, and passes on the files' entries. @throws RegistryError */
   async readAgain(
     files: readonly OverlayFile[],
     visit: (layer: number, entry: TarEntry) => Promise<void>,
@@ -86,7 +88,7 @@ export class LayerReader {
   }
 }
 
-/** Yields the same bytes, and calls back once when half of them have passed. */
+/** Yields the same bytes, and calls `onHalfway` once half of them have passed. */
 async function* reportHalfway(
   source: AsyncIterable<Buffer>,
   size: number,

@@ -4,7 +4,7 @@ import type { TemporaryFile } from '../../../shared/temporary.ts';
 import { fileContent } from '../../../shared/byte-source.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 
-/** Copies of layer blobs on disk, from the time they are read until they are written anew. */
+/** Copies of layer blobs on disk, kept from when they are read until they are rewritten. */
 export class LayerStore implements AsyncDisposable {
   readonly #directory: string | undefined;
   readonly #files = new Map<number, TemporaryFile>();
@@ -13,9 +13,9 @@ export class LayerStore implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  /** The same stream, with its bytes kept as they pass. @throws SignerError FILE_ERROR */
+  /** Passes the stream through, and keeps a copy of its bytes. @throws SignerError FILE_ERROR */
   async *keep(layer: number, blob: Readable): AsyncGenerator<Buffer> {
-    // An error that comes before the loop below listens is not lost: the loop begins with it.
+    // An error emitted before the loop below listens is not lost: the loop starts with it.
     blob.on('error', () => {});
     const file = await openTemporaryFile(this.#directory);
     this.#files.set(layer, file);
@@ -24,7 +24,7 @@ export class LayerStore implements AsyncDisposable {
       for await (const chunk of blob as AsyncIterable<Buffer>) {
         await writing;
         writing = usingTemporaryFiles(this.#directory, () => file.handle.writeFile(chunk));
-        // It is awaited with the next chunk; until then a failure must not count as unhandled.
+        // Awaited with the next chunk; until then, a rejection must not be reported as unhandled.
         ignoreRejection(writing);
         yield chunk;
       }
@@ -33,14 +33,14 @@ export class LayerStore implements AsyncDisposable {
     }
   }
 
-  /** The bytes of the copy of a layer's blob; a chunk is valid until the next is asked for. */
+  /** Opens the copy of a layer's blob; each chunk is valid until the next is requested. */
   open(layer: number): AsyncIterable<Buffer> {
     const file = this.#files.get(layer);
     if (file === undefined) throw new RangeError(`layer ${layer} was not kept`);
     return fileContent(file.handle);
   }
 
-  /** Gives up the copies of all layers but these. */
+  /** Deletes the copies of all other layers. */
   async retain(layers: ReadonlySet<number>): Promise<void> {
     for (const [layer, file] of this.#files) {
       if (layers.has(layer)) continue;

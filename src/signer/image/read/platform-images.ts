@@ -20,15 +20,15 @@ export interface ImageLocation {
   readonly selector: Selector;
 }
 
-/** An image below a manifest, with its platform. */
+/** An image below a manifest, and its platform. */
 export interface PlatformImage {
   readonly manifest: ImageManifest;
   readonly config: ImageConfig;
-  /** undefined when neither the index nor the configuration says. */
+  /** undefined if neither the index nor the configuration states it. */
   readonly platform: Platform | undefined;
 }
 
-/** One run over the images that a name stands for: what was asked for, resolved once and passed on whole. */
+/** One run over the images that a name refers to: the request, resolved once and passed on whole. */
 export interface ReadingRun {
   readonly source: ImageLocation;
   /** null: every kernel module. */
@@ -42,7 +42,7 @@ export interface ReadingRun {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The part of a run that says which images are meant. */
+/** The part of a run that determines which images are requested. */
 type ImageChoice = Pick<ReadingRun, 'source' | 'platforms' | 'signal'>;
 
 /** What has been found so far. */
@@ -53,8 +53,9 @@ interface Walk {
 }
 
 /**
- * Returns every image of the requested platforms below a manifest, in the order of its index, without artifacts that no
- * runtime could run. @throws RegistryError PLATFORM_NOT_FOUND, UNSUPPORTED_MEDIA_TYPE when there are only artifacts
+ * Returns every image of the requested platforms below a manifest, in index order, without artifacts that no
+ * runtime can run. @throws RegistryError PLATFORM_NOT_FOUND; UNSUPPORTED_MEDIA_TYPE if there are only
+ * artifacts
  */
 export async function platformImages(manifest: Manifest, run: ImageChoice): Promise<PlatformImage[]> {
   const walk: Walk = { reader: new ManifestReader(run.source.repository), images: [], artifactTypes: [] };
@@ -65,7 +66,10 @@ export async function platformImages(manifest: Manifest, run: ImageChoice): Prom
   return images;
 }
 
-/** Refuses what holds artifacts only. @throws RegistryError UNSUPPORTED_MEDIA_TYPE when there are artifacts */
+/**
+ * Refuses a source that holds only artifacts. @throws RegistryError UNSUPPORTED_MEDIA_TYPE if there are
+ * artifacts
+ */
 export function refuseArtifacts(artifactTypes: readonly string[], { name }: ImageRepository): void {
   const [first] = artifactTypes;
   if (first === undefined) return;
@@ -80,7 +84,7 @@ export function refuseArtifacts(artifactTypes: readonly string[], { name }: Imag
   });
 }
 
-/** Requires an image for every platform that was asked for. @throws RegistryError PLATFORM_NOT_FOUND */
+/** Requires an image for every requested platform. @throws RegistryError PLATFORM_NOT_FOUND */
 export function requirePlatforms(
   images: readonly Pick<PlatformImage, 'platform'>[],
   { platforms = [], source }: ImageChoice,
@@ -98,7 +102,7 @@ export function requirePlatforms(
   });
 }
 
-/** Tells whether a platform is one of those asked for; undefined asks for all. */
+/** Returns whether a platform is one of those requested; undefined requests all. */
 export function isAskedFor(platform: Platform | undefined, asked: readonly Platform[] | undefined): boolean {
   return (
     asked === undefined ||
@@ -107,8 +111,8 @@ export function isAskedFor(platform: Platform | undefined, asked: readonly Platf
 }
 
 /**
- * Tells for each image whether an earlier one is for the same platform. Runtimes take the first, so the content of later
- * ones does not matter.
+ * Returns, for each image, whether an earlier one is for the same platform. Runtimes take the first, so the
+ * content of later ones does not matter.
  */
 export function findShadowed(images: readonly Pick<PlatformImage, 'platform'>[]): boolean[] {
   const taken = new Set<string>();

@@ -1,6 +1,8 @@
 import { ignoreRejection } from '../../../shared/abortable.ts';
 
-/** Items that are read at one time: one is inflated in its thread while another is downloaded and walked through. */
+/**
+ * Items read concurrently: one is inflated in its own thread while another is downloaded and walked through.
+ */
 const concurrency = 2;
 
 /** How far a list has to be read. */
@@ -8,9 +10,12 @@ export type Extent<Item> =
   | { readonly kind: 'all' }
   | {
       readonly kind: 'until-decided';
-      /** Whether a further item is probably needed, judging by what has been read so far. */
+      /** Returns whether another item is probably needed, judging by what has been read so far. */
       mayNeedMore(): boolean;
-      /** Whether an item that is just being started probably does not end the search. Never called for the first. */
+      /**
+       * Returns whether an item that is about to be started probably does not end the search. Never called
+       * for the first.
+       */
       isLikelyIrrelevant(item: Item): boolean;
     };
 
@@ -18,13 +23,13 @@ export type Extent<Item> =
 export interface ListReader<Item, Result> {
   readonly extent: Extent<Item>;
   readonly signal?: AbortSignal | undefined;
-  /** Reads one item. `onHalfway` is called when half of it has been read. */
+  /** Reads one item, and calls `onHalfway` when half of it has been read. */
   read(item: Item, context: { signal: AbortSignal; onHalfway: () => void }): Promise<Result>;
 }
 
 /**
- * Reads a list in order, and items beside the one before them where they will probably be needed. Yields the
- * results in order. When the consumer stops or a read fails, reads that are under way are aborted.
+ * Reads a list in order, starting items early where they will probably be needed. Yields the results in
+ * order. If the consumer stops or a read fails, reads in progress are aborted.
  */
 export async function* readAhead<Item, Result>(
   items: readonly Item[],
@@ -42,14 +47,14 @@ export async function* readAhead<Item, Result>(
   }
 }
 
-/** The reads that were started, always of the first items of the list. */
+/** The reads started so far, which are always those of the first items of the list. */
 class Readings<Item, Result> {
   readonly #items: readonly Item[];
   readonly #reader: ListReader<Item, Result>;
   readonly #signal: AbortSignal;
   readonly #begun: Promise<Result>[] = [];
   #running = 0;
-  /** Whether enough of the item that was started last has been read to have shown what is looked for. */
+  /** Whether enough of the most recently started item has been read to have shown what is looked for. */
   #lastIsKnown = false;
 
   constructor(items: readonly Item[], reader: ListReader<Item, Result>, signal: AbortSignal) {
@@ -58,7 +63,7 @@ class Readings<Item, Result> {
     this.#signal = signal;
   }
 
-  /** Returns the result at a position, and starts the reads up to it where that has not happened yet. */
+  /** Returns the result at a position, after starting all reads up to it that have not been started yet. */
   async result(position: number): Promise<Result> {
     for (const item of this.#items.slice(this.#begun.length, position + 1)) this.#begin(item);
     this.#beginMore();
@@ -88,7 +93,7 @@ class Readings<Item, Result> {
     const { extent } = this.#reader;
     this.#lastIsKnown = position > 0 && extent.kind !== 'all' && extent.isLikelyIrrelevant(item);
     const reading = this.#read(item, position);
-    // It is awaited in its turn; until then a failure must not count as unhandled.
+    // Awaited in its turn; until then, a rejection must not be reported as unhandled.
     ignoreRejection(reading);
     this.#begun.push(reading);
   }

@@ -11,28 +11,31 @@ import { createSelection, type Selection } from './selection.ts';
 export interface ScanResult<T> {
   /** Sorted by path. */
   readonly files: readonly FoundFile<T>[];
-  /** Patterns that match nothing. */
+  /** Patterns without a match. */
   readonly unmatched: readonly FilePattern[];
-  /** The directories of the files: null without an entry of their own. One is left out when it is a directory in one of the views only. Empty unless asked for. */
+  /**
+   * The files' directories; null for one without its own entry. A path that is a directory in only one of the
+   * views is omitted. Empty unless requested.
+   */
   readonly directories: ReadonlyMap<string, TarEntryHeader | null>;
-  /** What containers see. undefined unless directories were asked for and the views differ about one of the files. */
+  /** What containers see; undefined unless directories were requested and the views differ about a file. */
   readonly overlay: Overlay | undefined;
   readonly layersRead: number;
   /** Bytes of the blobs of the layers that were read. */
   readonly layerBytesRead: number;
-  /** Layers below the one that decided, base first: nothing was looked at of them, their diff IDs neither. */
+  /** Layers below the deciding one, base first: nothing in them was checked, not even their diff IDs. */
   readonly layersNotRead: readonly Descriptor[];
 }
 
-/** A layer in its image. */
+/** A layer and its index in the image. */
 interface PlacedLayer {
   readonly descriptor: Descriptor;
   readonly layer: number;
 }
 
 /**
- * Reads an image's layers from the top down until every requested path is decided, and returns the files
- * that a container would see there. Blobs are verified before anything is returned.
+ * Reads an image's layers from the top down until every requested path is decided, and returns the files that
+ * a container would see there. Blobs are verified before anything is returned.
  * @throws RegistryError, SignerError
  */
 export async function scanImage<T>(
@@ -70,7 +73,7 @@ export async function scanImage<T>(
     run.onProgress?.({ type: 'layer-read', digest, done: layersRead, total: layers.length });
     if (item.layer > 0 && search.kind === 'until-decided' && search.isDecided(overlay)) break;
   }
-  // Lists and files that are reached through a link of another name were not captured on the way.
+  // Lists and files reached through a link with another name were not captured on the way.
   if (lists !== undefined)
     await reader.readAgain(await lists.unread(overlay), (layer, entry) => lists.add(layer, entry));
   const { files, unmatched } = await selection.select(overlay);
@@ -101,7 +104,7 @@ function extentOf({ search }: Selection): Extent<PlacedLayer> {
   };
 }
 
-/** Hands the entries of a layer to whom they concern: lists of modules, or captures. */
+/** Routes the entries of a layer to module lists or to captures. */
 function layerVisitor<T>(layer: number, selection: Selection, captures: Captures<T>): LayerVisitor {
   const { lists } = selection;
   const isList = (path: string) => lists !== undefined && lists.wants(path);

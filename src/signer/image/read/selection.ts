@@ -5,12 +5,12 @@ import { SignerError } from '../../model/errors.ts';
 import { isModuleName } from '../../kmod/compression.ts';
 import { rebasePattern, type FilePattern } from '../../model/patterns.ts';
 
-/** A file that was asked for. */
+/** A requested file. */
 export interface SelectedFile {
   readonly file: OverlayFile;
-  /** The name by which it was asked for, or its own. */
+  /** The name under which it was requested, or its own. */
   readonly path: string;
-  /** Asked for by its exact path, so that it has to be a module whatever its name. */
+  /** Requested by its exact path, so it must be a module whatever its name. */
   readonly explicit: boolean;
 }
 
@@ -25,20 +25,22 @@ export type Search =
   | { readonly kind: 'all-layers' }
   | {
       readonly kind: 'until-decided';
-      /** Whether lower layers can change nothing any more. */
+      /** Returns whether lower layers can no longer change anything. */
       isDecided(overlay: Overlay): boolean;
-      /** Whether no file with a requested name has been seen yet. */
+      /** Returns whether no file with a requested name has been seen yet. */
       mayNeedMoreLayers(): boolean;
     };
 
-/** Decides which files of an image are meant. */
+/** Decides which files of an image are selected. */
 export interface Selection {
   readonly search: Search;
-  /** The lists whose files are meant too, whatever their names; undefined: those of no list. */
+  /** Lists whose files are selected too, whatever their names; undefined: no lists. */
   readonly lists: DependencyLists | undefined;
-  /** Whether a file entry of this (cleaned, relative) path could be meant. May say yes too often. */
+  /** Returns whether an entry of this (cleaned, relative) path may be selected; may err towards yes. */
   mayWant(path: string): boolean;
-  /** Selects the files once the search has ended and lists were read. @throws SignerError NOT_A_MODULE */
+  /**
+   * Selects the files once the search has ended and lists have been read. @throws SignerError NOT_A_MODULE
+   */
   select(overlay: Overlay): Promise<SelectionResult>;
 }
 
@@ -103,7 +105,7 @@ async function selectPatterns(patterns: readonly FilePattern[], overlay: Overlay
   return { files: sorted(files.values()), unmatched };
 }
 
-/** The file that a path names; two where a container sees another one in each view. */
+/** Returns the file at a path; two if containers see a different one in each view. */
 function matchExact(path: string, overlay: Overlay): SelectedFile[] {
   const resolutions: readonly Resolution[] = overlay.resolve(path);
   const files = resolutions.flatMap((found) => (found.state === 'file' ? [found.file] : []));
@@ -118,7 +120,9 @@ function matchExact(path: string, overlay: Overlay): SelectedFile[] {
   return files.map((file) => ({ file, path, explicit: true }));
 }
 
-/** Modules that a glob matches, under any of their names and any spelling of the glob's directory. */
+/**
+ * Returns the modules that a glob matches, under any of their names and any spelling of the glob's directory.
+ */
 function matchGlob(pattern: FilePattern, modules: readonly OverlayFile[], overlay: Overlay): SelectedFile[] {
   const real = overlay
     .realDirectories(pattern.base)
@@ -152,8 +156,8 @@ interface Matches {
 }
 
 /**
- * Requires a match of every pattern in at least one platform, or without patterns, at least one module; unless the run
- * allows unmatched patterns. @throws SignerError FILE_NOT_IN_IMAGE
+ * Requires a match of every pattern in at least one platform or, without patterns, at least one module,
+ * unless the run allows unmatched patterns. @throws SignerError FILE_NOT_IN_IMAGE
  */
 export function requireMatches(
   scans: readonly Matches[],

@@ -4,15 +4,15 @@ import { bufferSource, type ByteSource, fileSource } from '../../../shared/byte-
 import type { TemporaryFile } from '../../../shared/temporary.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 
-/** Files up to this many bytes are looked at in memory, larger ones in the spool only. */
+/** Files up to this many bytes are processed in memory, larger ones only in the spool. */
 const inMemoryLimit = 16 * 1024 * 1024;
 
-/** Enough for most modules, so that the memory seldom has to be replaced by a larger one. */
+/** Enough for most modules, so that memory seldom has to be replaced by a larger buffer. */
 const minMemory = 2 * 1024 * 1024;
 
 /**
- * A temporary file that takes the modules of an image, back to back, so that memory use stays small. It is created when
- * the first bytes are stored. All methods throw SignerError FILE_ERROR.
+ * A temporary file that holds the modules of an image, back to back, so that memory use stays small. It is
+ * created when the first bytes are stored. All methods throw SignerError FILE_ERROR.
  */
 export class Spool implements AsyncDisposable {
   readonly #directory: string | undefined;
@@ -33,8 +33,8 @@ export class Spool implements AsyncDisposable {
   }
 
   /**
-   * The content of a tar entry, to be used before the next entry is read: in memory that is used again for
-   * the next when it is small, else stored.
+   * Returns the content of a tar entry, for use before the next entry is read: small content in memory that
+   * is reused for the next entry, larger content stored.
    */
   async present(entry: TarEntry): Promise<ByteSource> {
     if (entry.size > inMemoryLimit) return this.#storeEntry(entry);
@@ -45,7 +45,7 @@ export class Spool implements AsyncDisposable {
     return bufferSource(bytes);
   }
 
-  /** Stores what is not stored yet. */
+  /** Stores a source that is not stored yet. */
   async keep(source: ByteSource): Promise<ByteSource> {
     return source.size > inMemoryLimit ? source : this.store(await source.read(0, source.size));
   }
@@ -84,7 +84,10 @@ export class Spool implements AsyncDisposable {
   }
 }
 
-/** Writes in this thread: in the thread pool it would wait for signatures, which take longer than writing to the page cache. */
+/**
+ * Writes synchronously: in the thread pool, writes would wait for signatures, which take longer than writing
+ * to the page cache.
+ */
 function writeAll(descriptor: number, bytes: Buffer, position: number): void {
   let done = 0;
   while (done < bytes.length) {
