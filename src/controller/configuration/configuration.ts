@@ -9,11 +9,11 @@ import { readConfigurationFile } from './read-file.ts';
 import type { ConfigurationFile } from './schema.ts';
 import type { BindAddress } from './values.ts';
 
-/** All that the operator was told. Durations are milliseconds. */
+/** The complete configuration of the operator. Durations are in milliseconds. */
 export interface OperatorConfiguration {
-  /** The operator's own. */
+  /** The operator's own namespace. */
   readonly namespace: string;
-  /** A hub builds and signs for this cluster. */
+  /** Whether a hub builds and signs for this cluster. */
   readonly managed: boolean;
   /** Undefined: no health probes. */
   readonly healthProbe: BindAddress | undefined;
@@ -27,22 +27,22 @@ export interface OperatorConfiguration {
   readonly registry: RegistrySettings;
   readonly hub: HubSettings;
   readonly proxy: ProxySettings;
-  /** Keys of the file that are accepted and change nothing. */
+  /** Keys of the file that are accepted and have no effect. */
   readonly withoutEffect: readonly string[];
 }
 
 export interface MetricsSettings {
   /** Undefined: no metrics. */
   readonly address: BindAddress | undefined;
-  /** TLS, with a certificate of its own. */
+  /** Whether to use TLS, with a certificate generated at the start. */
   readonly secureServing: boolean;
-  /** Readers must be allowed to get /metrics by the cluster's RBAC. */
+  /** Whether the cluster's RBAC must allow readers to get /metrics. */
   readonly enableAuthnAuthz: boolean;
 }
 
 export interface WebhookSettings {
   readonly port: number;
-  /** Folder with tls.crt and tls.key. Undefined: the webhook makes its certificates. */
+  /** Folder with tls.crt and tls.key. Undefined: the webhook creates its certificates. */
   readonly certificateFolder: string | undefined;
 }
 
@@ -55,13 +55,13 @@ export interface LeaderElectionSettings {
   readonly retryPeriod: number;
 }
 
-/** How Jobs of both kinds are treated. */
+/** Settings for Jobs of both kinds. */
 export interface JobSettings {
-  /** How long a Job that succeeded is kept. */
+  /** How long a successful Job is kept. */
   readonly gcDelay: number;
-  /** Tries after the first. */
+  /** The number of retries. */
   readonly backoffLimit: number;
-  /** Pause before the second try; each further one is twice as long. */
+  /** Pause before the first retry, doubled for each further one. */
   readonly backoff: number;
   /** How long a Job may run. */
   readonly deadline: number;
@@ -69,20 +69,20 @@ export interface JobSettings {
 
 export interface BuildSettings {
   readonly builder: BuilderName;
-  /** Of each builder: Modules may ask for another than the configured one. */
+  /** By builder: Modules may select another than the configured one. */
   readonly images: Readonly<Record<BuilderName, string>>;
-  /** Build pods get user namespaces. */
+  /** Whether build pods run in user namespaces. */
   readonly userNamespaces: boolean;
   readonly podTemplate: PodTemplate | undefined;
 }
 
 export interface SignSettings {
-  /** Undefined: nobody told, and Modules with a sign section cannot be ready. */
+  /** Undefined: not configured, so Modules with a sign section cannot become ready. */
   readonly image: string | undefined;
   readonly podTemplate: PodTemplate | undefined;
 }
 
-/** Who decides when a hub's Jobs run: it does, by their number, or Kueue. */
+/** What schedules a hub's Jobs: the hub itself, by their number, or Kueue. */
 export type HubSettings =
   | { readonly maxConcurrentJobs: number }
   /** Name of a LocalQueue in the operator's namespace. */
@@ -91,14 +91,14 @@ export type HubSettings =
 export interface RegistrySettings {
   /** In the operator's namespace. */
   readonly trustedCertificates: TrustedCertificates | undefined;
-  /** How long a look at an image is good for. */
+  /** How long the result of checking an image is cached. */
   readonly checkInterval: number;
 }
 
 const second = 1000;
 const minute = 60 * second;
 
-/** The Leases of KMM, so that the two never work side by side. */
+/** The Leases of KMM, so that KMM and this operator never run at the same time. */
 const defaultResourceId = 'kmm.sigs.x-k8s.io';
 const defaultHubResourceId = 'kmm-hub.sigs.x-k8s.io';
 const defaultMaxConcurrentJobs = 10;
@@ -107,13 +107,14 @@ const defaultMetrics: BindAddress = { host: '0.0.0.0', port: 8443 };
 const defaultWebhookPort = 9443;
 
 export interface LoadOptions {
-  /** It is for the operator of a hub. @default false */
+  /** Whether it is for the operator of a hub. @default false */
   readonly hub?: boolean | undefined;
 }
 
 /**
- * Reads the text of `controller_config.yaml` (empty: all defaults) and the environment.
- * @throws ConfigurationError that names each key or variable that is wrong
+ * Loads the configuration from the text of `controller_config.yaml` (empty: all defaults) and the
+ * environment.
+ * @throws ConfigurationError that names each invalid key or variable
  */
 export function loadConfiguration(
   text: string,
@@ -162,7 +163,7 @@ function servers(
   };
 }
 
-/** Null turns a server off. */
+/** Returns the address; null turns a server off. */
 function address(
   one: BindAddress | null | undefined,
   other: BindAddress | null | undefined,
@@ -219,7 +220,7 @@ function images(
       builder,
       images: {
         buildah: builders.buildah.defaultImage,
-        // The variable comes from KMM, where it is Kaniko's image.
+        // The variable comes from KMM, where it names Kaniko's image.
         kaniko: kanikoImage ?? builders.kaniko.defaultImage,
         ...(build.image === undefined ? {} : { [builder]: build.image }),
       },

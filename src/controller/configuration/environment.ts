@@ -4,7 +4,7 @@ import { configurationError } from './errors.ts';
 /** Environment variables by name. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
-/** What the operator's environment tells. */
+/** The settings from the operator's environment. */
 export interface OperatorEnvironment {
   readonly namespace: string;
   readonly managed: boolean;
@@ -13,13 +13,13 @@ export interface OperatorEnvironment {
   readonly proxy: ProxySettings;
 }
 
-/** What Go's strconv.ParseBool takes. */
+/** The values that Go's strconv.ParseBool accepts. */
 const booleans: Readonly<Record<string, boolean>> = {
   ...Object.fromEntries(['1', 't', 'T', 'TRUE', 'true', 'True'].map((text) => [text, true])),
   ...Object.fromEntries(['0', 'f', 'F', 'FALSE', 'false', 'False'].map((text) => [text, false])),
 };
 
-/** Reads the environment variables that KMM's operator has. @throws ConfigurationError that names those that are wrong */
+/** Reads KMM's environment variables. @throws ConfigurationError that names the invalid ones */
 export function readEnvironment(environment: Environment): OperatorEnvironment {
   const valueOf = (...names: readonly string[]): string | undefined =>
     names.map((name) => environment[name]).find((value) => value !== undefined && value !== '');

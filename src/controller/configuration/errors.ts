@@ -1,16 +1,16 @@
 import { KmmError } from '../../shared/errors.ts';
 
-/** Why the operator cannot start as it was told to. */
+/** Why the operator cannot start with its configuration. */
 export type ConfigurationErrorCode =
-  /** A key, a value or an environment variable makes no sense. */
+  /** A key, a value or an environment variable is invalid. */
   'INVALID_OPERATOR_CONFIGURATION';
 
-/** An error about the operator's configuration. `facts.problems` holds one sentence for each thing that is wrong. */
+/** An error in the operator's configuration. `facts.problems` has one sentence per problem. */
 export class ConfigurationError extends KmmError<ConfigurationErrorCode> {
   override readonly name = 'ConfigurationError';
 }
 
-/** The error that names all problems of one source, such as the configuration file. */
+/** Creates the error that names all problems of one source, such as the configuration file. */
 export function configurationError(source: string, problems: readonly string[]): ConfigurationError {
   return new ConfigurationError({
     code: 'INVALID_OPERATOR_CONFIGURATION',

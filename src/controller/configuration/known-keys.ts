@@ -1,23 +1,23 @@
 import * as z from 'zod';
 import { configurationFile } from './schema.ts';
 
-/** Paths of all keys that the configuration file may have, such as `leaderElection.resourceID`. */
+/** Paths of all keys of the configuration file, such as `leaderElection.resourceID`. */
 export const configurationKeys: readonly string[] = keysOf(configurationFile, []);
 
 function keysOf(schema: unknown, path: readonly string[]): string[] {
   if (schema instanceof z.ZodOptional) return keysOf(schema.unwrap(), path);
-  // What is not strict is a part of Kubernetes' API, and takes any key.
+  // A schema that is not strict is part of the Kubernetes API, and accepts any key.
   const isStrict = schema instanceof z.ZodObject && schema.def.catchall instanceof z.ZodNever;
   if (!isStrict) return path.length === 0 ? [] : [path.join('.')];
   return Object.entries(schema.shape).flatMap(([name, inner]) => keysOf(inner, [...path, name]));
 }
 
-/** Letters that a misspelt key may differ in. */
+/** The most characters in which a misspelt key may differ. */
 const maxDistance = 2;
 
 /**
- * The key that was meant by an unknown one: its name, if the right one is beside it, else its whole path.
- * Undefined if there is none that looks like it.
+ * Suggests a key for an unknown one: its name if it has the same parent, else its whole path. Returns
+ * undefined if none is similar.
  */
 export function suggestKey(parent: string, unknown: string): string | undefined {
   const prefix = parent === '' ? '' : `${parent}.`;
@@ -33,7 +33,7 @@ export function suggestKey(parent: string, unknown: string): string | undefined 
   return configurationKeys.find((key) => key.split('.').at(-1) === unknown);
 }
 
-/** Letters to add, take away or replace (Levenshtein). */
+/** Returns the number of characters to insert, delete or replace (Levenshtein). */
 function distance(one: string, other: string): number {
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
   for (const [line, letter] of one.split('').entries()) {

@@ -8,19 +8,22 @@ import { configurationFile, keysWithoutEffect, sameKeys, type ConfigurationFile 
 
 const source = 'The operator configuration';
 
-/** The file, and what of it changes nothing. */
+/** The file, and the keys in it that have no effect. */
 export interface ReadConfigurationFile {
   readonly file: ConfigurationFile;
-  /** Paths of keys of KMM that are accepted and not used. */
+  /** Paths of KMM's keys that are accepted and not used. */
   readonly withoutEffect: readonly string[];
 }
 
-/** Reads the text of a configuration file. An empty one is valid. @throws ConfigurationError that names each key that is wrong */
+/**
+ * Reads the text of a configuration file. An empty one is valid.
+ * @throws ConfigurationError that names each invalid key
+ */
 export function readConfigurationFile(text: string): ReadConfigurationFile {
   const document = parseDocument(text, { prettyErrors: true });
   const [broken] = document.errors;
   if (broken !== undefined) throw configurationError(source, [broken.message.trim()]);
-  // As for Go, a key without a value is one that is not there.
+  // As in Go, a key without a value counts as absent.
   const value = withoutNulls(document.toJS() ?? {});
   const result = configurationFile.safeParse(value);
   if (!result.success) throw configurationError(source, result.error.issues.flatMap(describeIssue));

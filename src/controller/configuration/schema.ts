@@ -43,7 +43,7 @@ const job = z.strictObject({
   deadline: positiveDuration.optional(),
 });
 
-/** The file `controller_config.yaml`: the keys of every version of KMM, and ours. */
+/** The file `controller_config.yaml`: the keys of all versions of KMM, and ours. */
 export const configurationFile = z.strictObject({
   apiVersion: z.string().optional(),
   kind: z.literal('ControllerManagerConfig').optional(),
@@ -77,10 +77,10 @@ export const configurationFile = z.strictObject({
     .optional(),
 });
 
-/** What the file holds once it has been checked. Durations are milliseconds. */
+/** The content of a valid file. Durations are in milliseconds. */
 export type ConfigurationFile = z.output<typeof configurationFile>;
 
-/** Two keys that exclude each other: those of different versions of KMM that mean the same, and ours. */
+/** Pairs of keys that exclude each other: synonyms of different versions of KMM, and ours. */
 export const sameKeys: readonly (readonly [string, string])[] = [
   ['healthProbeBindAddress', 'health.healthProbeBindAddress'],
   ['leaderElection.enabled', 'leaderElection.leaderElect'],
@@ -90,7 +90,7 @@ export const sameKeys: readonly (readonly [string, string])[] = [
   ['hub.maxConcurrentJobs', 'hub.kueueQueue'],
 ];
 
-/** Keys of KMM that change nothing here. */
+/** Keys of KMM that have no effect here. */
 export const keysWithoutEffect: readonly string[] = [
   'metrics.disableHTTP2',
   'webhook.disableHTTP2',

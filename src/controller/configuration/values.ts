@@ -1,6 +1,6 @@
 import * as z from 'zod';
 
-/** Where a server listens. */
+/** The address that a server listens on. */
 export interface BindAddress {
   /** Undefined: all addresses. */
   readonly host: string | undefined;
@@ -12,7 +12,7 @@ const expectedAddress = 'expected an address such as :8081 or 127.0.0.1:8081, or
 const expectedDuration = 'expected a duration such as 30s, 10m or 1h30m';
 
 const maxPort = 65_535;
-/** What Node's timers can wait for, which is between 24 and 25 days. Milliseconds. */
+/** The longest delay of Node's timers, between 24 and 25 days. Milliseconds. */
 const longestTimer = 2 ** 31 - 1;
 const millisecondsPerUnit: Readonly<Record<string, number>> = {
   ns: 1e-6,
@@ -27,7 +27,7 @@ const millisecondsPerUnit: Readonly<Record<string, number>> = {
 /** A TCP port. */
 export const port = z.int().min(1).max(maxPort);
 
-/** `:8081`, `0.0.0.0:8443` or `[::1]:8443`; `0` turns the server off, and becomes null. */
+/** `:8081`, `0.0.0.0:8443` or `[::1]:8443`; `0` turns the server off and becomes null. */
 export const bindAddress = z
   .union([z.string(), z.literal(0)], { error: expectedAddress })
   .transform((value, context): BindAddress | null => {
@@ -41,7 +41,7 @@ export const bindAddress = z
     return invalid(context, expectedAddress);
   });
 
-/** A duration of Go, such as `1h30m`, in milliseconds. */
+/** A Go duration, such as `1h30m`, in milliseconds. */
 export const duration = z
   .union([z.string(), z.literal(0)], { error: expectedDuration })
   .transform((value, context): number => {

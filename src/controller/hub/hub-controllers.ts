@@ -15,29 +15,29 @@ import type { HubContext } from './fleet/caches.ts';
 
 export interface HubControllersOptions {
   readonly metrics?: Pick<RuntimeMetrics, 'controller'> | undefined;
-  /** @default 5 ms, doubled up to a minute: nobody tells when a registry or a cluster's namespace is back */
+  /** @default 5 ms, doubled up to a minute: no event says when a registry or a cluster's namespace is back */
   readonly backoff?: ControllerOptions['backoff'];
-  /** Milliseconds for which what clusters tell is collected before it is worked on. @default 1000 */
+  /** Milliseconds for which changes reported by clusters are batched. @default 1000 */
   readonly feedbackDelay?: number | undefined;
 }
 
-/** The hub's controllers, and what there is to see of them. */
+/** The hub's controllers and their observable state. */
 export interface HubControllers {
   readonly controllers: readonly Controller[];
-  /** Images whose Jobs wait for others to end. */
+  /** Returns the number of images whose Jobs are queued behind others. */
   waiting(): number;
-  /** Has all images looked at again, as when the Driver Toolkit's images have changed. */
+  /** Reconciles all images again, for example after the Driver Toolkit's images have changed. */
   refresh(): void;
 }
 
 const defaultBackoff = { first: 5, limit: 60_000 };
-/** Images worked on at a time: most of the work is waiting for registries. */
+/** Images reconciled concurrently: they mostly wait for registries. */
 const maxConcurrentImages = 64;
 const maxConcurrentModules = 4;
 
 /**
- * The hub's controllers. One brings images to be ready, each once for the whole fleet; the other one gives
- * clusters their ManifestWorks and tells of them.
+ * Creates the hub's controllers. One makes images ready, each once for the whole fleet; the other one gives
+ * clusters their ManifestWorks and reports their status.
  */
 export function createHubControllers(
   services: HubContext,
@@ -85,7 +85,7 @@ export function createHubControllers(
     metrics: metrics?.controller('managed-cluster-module', maxConcurrentModules),
     reconcile: async (key, { signal }) => {
       const result = await moduleReconciler.reconcile(key, signal);
-      // Jobs of images that nobody wants, from before a restart too.
+      // Jobs of images that are no longer wanted, including those from before a restart.
       for (const id of imagesWithJobs()) if (board.work(id) === undefined) enqueueImage(id);
       return result;
     },
@@ -94,7 +94,7 @@ export function createHubControllers(
   modules.watch(caches.managedClusterModules, (event) => (changesOnlyStatus(event) ? [] : [event.key]));
   images.watch(caches.managedClusterModules, (event) => {
     if (!changesOnlyStatus(event)) return [];
-    // Jobs can go when what they did has been persisted.
+    // Jobs can be deleted once their result is persisted.
     return changedImages(event)
       .map(imageIdOf)
       .filter((id) => caches.jobs.byIndex('image', id).length > 0)
@@ -133,7 +133,7 @@ export function createHubControllers(
   };
 }
 
-/** Images of which a status says something else than before. */
+/** Returns the images whose entry in a status has changed. */
 function changedImages(event: CacheEvent<CachedManagedClusterModule>): string[] {
   const [before, now] = [
     event.type === 'updated' ? event.previous.images : undefined,
@@ -142,7 +142,7 @@ function changedImages(event: CacheEvent<CachedManagedClusterModule>): string[] 
   return [...now].filter(([image, entry]) => !isSameValue(entry, before?.get(image))).map(([image]) => image);
 }
 
-/** The status is ours: what we wrote is no news. */
+/** Returns whether only the status has changed: we wrote that ourselves. */
 function changesOnlyStatus(event: CacheEvent<CachedManagedClusterModule>): boolean {
   if (event.type !== 'updated') return false;
   const [before, after] = [event.previous, event.object].map(({ metadata }) => [
@@ -154,7 +154,7 @@ function changesOnlyStatus(event: CacheEvent<CachedManagedClusterModule>): boole
   return JSON.stringify(before) === JSON.stringify(after);
 }
 
-/** Agents tell of their works all the time; little of it matters. */
+/** Returns whether a change of a ManifestWork matters: agents update their works all the time. */
 function changesWork(event: CacheEvent<CachedManifestWork>): boolean {
   return event.type !== 'updated' || JSON.stringify(event.object) !== JSON.stringify(event.previous);
 }

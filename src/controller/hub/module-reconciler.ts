@@ -20,12 +20,12 @@ import { type CachedManagedClusterModule, viewVersionOf } from './fleet/cached-m
 import { type ClusterResult, appliedResult, failedResult } from './clusters/cluster-status.ts';
 import type { HubContext } from './fleet/caches.ts';
 
-/** Requests for one ManagedClusterModule at a time. */
+/** Concurrent requests for one ManagedClusterModule. */
 const maxConcurrentWrites = 16;
-/** Milliseconds until the cache should have what the API server has. */
+/** Milliseconds until the cache should have caught up with the API server. */
 const outOfDatePause = 200;
 
-/** Brings ManagedClusterModules to where they should be. */
+/** Reconciles ManagedClusterModules. */
 export class ManagedClusterModuleReconciler {
   readonly #context: HubContext;
   readonly #board: ImageBoard;
@@ -38,7 +38,7 @@ export class ManagedClusterModuleReconciler {
     this.#works = new WorkSync(context.client, context.caches);
   }
 
-  /** @throws AggregateError when clusters failed for a reason that may pass: come again */
+  /** @throws the error of a cluster that may pass, or an AggregateError if several clusters failed */
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const cached = this.#context.caches.managedClusterModules.get(key);
     if (cached === undefined || cached.metadata.deletionTimestamp !== undefined) {
@@ -51,7 +51,7 @@ export class ManagedClusterModuleReconciler {
     return isWritten ? {} : { requeueAfter: outOfDatePause };
   }
 
-  /** @returns whether the status is as it should be */
+  /** @returns whether the status is up to date */
   async #reconcileModule(
     cached: CachedManagedClusterModule,
     resource: ManagedClusterModule,
@@ -73,7 +73,7 @@ export class ManagedClusterModuleReconciler {
       owned: caches.manifestWorks.byIndex('owner', view.user.uid),
       outcomeOf: (target) => refused.get(target) ?? this.#board.outcome(target),
     });
-    // That one cannot be deleted keeps no cluster from its own.
+    // A failed deletion does not keep any cluster from getting its own ManifestWork.
     const problems = await this.#delete(deletes, signal);
     const results = await this.#carryOut(actions, signal);
     signal.throwIfAborted();
@@ -89,7 +89,7 @@ export class ManagedClusterModuleReconciler {
     return isWritten;
   }
 
-  /** Writes ManifestWorks. An error is the result of its cluster, and does not stop the others. */
+  /** Writes ManifestWorks. An error is the result of its cluster and does not stop the others. */
   async #carryOut(actions: readonly ClusterAction[], signal: AbortSignal): Promise<ClusterResult[]> {
     const results = new Map<ClusterAction, ClusterResult>();
     const tasks = actions.map((action) => async (either: AbortSignal) => {
@@ -111,7 +111,7 @@ export class ManagedClusterModuleReconciler {
     }
   }
 
-  /** @returns why some could not be deleted */
+  /** @returns why deletions failed */
   async #delete(works: readonly CachedManifestWork[], signal: AbortSignal): Promise<unknown[]> {
     const problems: unknown[] = [];
     const tasks = works.map((work) => async (either: AbortSignal) => {
@@ -131,25 +131,25 @@ export class ManagedClusterModuleReconciler {
     return view;
   }
 
-  /** What it owns is collected with it; what it wanted is not wanted any more. */
+  /** Forgets a deleted ManagedClusterModule. What it owns is garbage-collected by Kubernetes. */
   #forget(name: string): void {
     const view = this.#views.get(name);
     if (view !== undefined) this.#board.drop(view.user.uid);
     this.#views.delete(name);
   }
 
-  /** What clusters have stays. */
+  /** Reports an invalid ManagedClusterModule. Clusters keep what they have. */
   async #reportInvalid(cached: CachedManagedClusterModule, signal: AbortSignal): Promise<ReconcileResult> {
     const { events, now = Date.now } = this.#context;
     const { metadata, problem, rawStatus } = cached;
-    // What was known stays known.
+    // The rest of the status stays as it is.
     const status = { ...cached.status, ...statusOfInvalid(cached, now()) };
     if (isSameValue(status, rawStatus) || !(await this.#writeStatus(metadata, status, signal))) return {};
     events.record({ resource: managedClusterModules, object: { metadata }, ...invalidEvent(problem) });
     return {};
   }
 
-  /** Writes a status over the one that was seen. @returns false when there is another one meanwhile */
+  /** Writes a status over the one that was read. @returns false if it has changed meanwhile */
   async #writeStatus(
     { name, uid, resourceVersion }: CachedManagedClusterModule['metadata'],
     status: ManagedClusterModuleStatus,
@@ -167,7 +167,7 @@ export class ManagedClusterModuleReconciler {
   }
 }
 
-/** How many clusters have each kernel. */
+/** Returns how many clusters have each kernel. */
 function countKernels(clusters: readonly CachedManagedCluster[]): Map<string, number> {
   const counts = new Map<string, number>();
   for (const { kernels } of clusters) {

@@ -11,10 +11,11 @@ import type { PipelineRequest, PipelineServices } from './request.ts';
 import { runJob } from './run-job.ts';
 
 /**
- * Takes the next steps towards a ready image: built where it is missing or its recipe changed, signed where its
- * modules do not carry the certificate's signature. Keeps nothing in memory, so it may be called at any time, by
- * several at a time. Before a Job is made, everything is read again, bypassing caches.
- * @throws PipelineError, BuilderError, RegistryError, ApiError, what reading references and what `confirm` throws
+ * Takes the next steps towards a ready image: it is built if it does not exist or its recipe changed, and
+ * signed if its modules do not have the certificate's signature. Keeps no state in memory, so it may be
+ * called at any time, by several callers concurrently. Before a Job is created, everything is read again,
+ * bypassing caches.
+ * @throws PipelineError, BuilderError, RegistryError, ApiError, errors of reading references and of `confirm`
  */
 export async function advanceImage(
   services: PipelineServices,
@@ -27,7 +28,7 @@ export async function advanceImage(
   );
 }
 
-/** The same without caches of images and references. */
+/** Does the same without caches of images and references. */
 export async function advanceImageUncached(
   services: PipelineServices,
   request: PipelineRequest,
@@ -40,17 +41,17 @@ export async function advanceImageUncached(
   return result;
 }
 
-/** One way to an image's state. */
+/** One run of the pipeline. */
 interface Run {
   readonly services: PipelineServices;
   readonly request: PipelineRequest;
   readonly credentials: Credentials;
   readonly signal: AbortSignal;
-  /** Whether Jobs may be made: not on the strength of what is remembered. */
+  /** Whether Jobs may be created: not on the basis of caches. */
   readonly mayCreate: boolean;
 }
 
-/** Takes one step after another until there is something to report; undefined: a Job would have to be made, and may not. */
+/** Takes steps until there is something to report; undefined if a Job must be created and may not. */
 async function follow(run: Run): Promise<PipelineResult | undefined> {
   let facts = factsAtHand(run);
   for (;;) {
@@ -65,7 +66,7 @@ async function follow(run: Run): Promise<PipelineResult | undefined> {
   }
 }
 
-/** What the caches of the cluster say. */
+/** Returns the facts from the cluster's caches. */
 function factsAtHand({ services, request }: Run): ImageFacts {
   const { caches, now = Date.now } = services;
   const { earlier, namespace } = request;
@@ -74,7 +75,7 @@ function factsAtHand({ services, request }: Run): ImageFacts {
   return { unfinished: isJobPhase && job?.state === 'active' ? earlier.phase : undefined, now: now() };
 }
 
-/** Takes one step, and gives the fact that it brought; undefined when it would have had to make a Job. */
+/** Takes one step, and returns the fact that it found; undefined if it would have had to create a Job. */
 async function take(
   run: Run,
   step: Exclude<Step, { kind: 'report' }>,
@@ -133,14 +134,14 @@ async function read(
   throw new TypeError(`the target names no ${fact}`);
 }
 
-/** @returns what is wrong with the signatures; null: nothing */
+/** @returns what is wrong with the signatures, or null */
 async function verify(
   { services: { images }, request, credentials, signal }: Run,
   digest: string,
   { certificate }: ImageFacts,
 ): Promise<string | null> {
   const { image, registryTls: tls, sign } = request.target;
-  // Others in the Secret are its issuers, or older ones.
+  // Others in the Secret are issuers or earlier certificates.
   const signing = certificate?.certificates[0];
   if (sign === undefined || signing === undefined) throw new TypeError('verifying needs a certificate');
   const verdict = await images.verify({
@@ -165,14 +166,14 @@ async function deleteJob(
 }
 
 /**
- * Returns services that bypass the caches of images and references. What caches hold may be late, and another operator may
- * have done the work, and cleared up behind it, meanwhile.
+ * Returns services that bypass the caches of images and references. Caches may lag behind, and another
+ * operator may have done the work meanwhile, and deleted its Jobs.
  */
 function withoutMemory(services: PipelineServices, { target }: PipelineRequest): PipelineServices {
   const { client, log, images } = services;
   for (const image of [target.image, target.build?.image, target.sign?.unsignedImage]) {
     if (image !== undefined) images.forget(image);
   }
-  // What is not followed is read directly.
+  // This cache follows nothing, so it reads directly.
   return { ...services, references: new ReferenceCache({ client, log }) };
 }

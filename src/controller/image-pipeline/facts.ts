@@ -2,24 +2,24 @@ import type { ResolvedImage } from '../observe/images/resolve.ts';
 import type { CertificateSecret } from '../observe/references/kept.ts';
 import type { JobProgress } from './job-tries.ts';
 
-/** An image by tag, and the digest that the tag had. */
+/** An image by tag, with the digest of the tag. */
 export interface SignSource {
   readonly image: string;
   readonly digest: string;
 }
 
-/** A Dockerfile, and the key of the ConfigMap that holds it. */
+/** A Dockerfile, and its key in the ConfigMap. */
 export interface Dockerfile {
   readonly key: string;
   readonly text: string;
 }
 
 /**
- * What is known about an image so far. A property that is absent has not been asked for; null says that the registry
- * has no such image, or that nothing is wrong with its signatures.
+ * What is known about an image so far. Absent properties have not been queried yet; null means that the
+ * registry does not have the image, or that nothing is wrong with its signatures.
  */
 export interface ImageFacts {
-  /** The phase whose Job, as persisted, has not ended. Its image may be there already: the end is waited for. */
+  /** The phase whose persisted Job has not ended. Even if its image exists, the Job must end first. */
   readonly unfinished: 'Building' | 'Signing' | undefined;
   /** Milliseconds since 1970. */
   readonly now: number;
@@ -28,7 +28,7 @@ export interface ImageFacts {
   /** What is wrong with the signatures of `final`. */
   readonly finalProblem?: string | null;
   readonly dockerfile?: Dockerfile;
-  /** The image of the build section before anything was built. */
+  /** The image of the build section before a build. */
   readonly standing?: ResolvedImage | null;
   readonly build?: JobProgress;
   /** The image of the build section after the build Job succeeded. */

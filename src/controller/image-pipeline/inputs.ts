@@ -5,15 +5,15 @@ import type { CertificateSecret } from '../observe/references/kept.ts';
 import { PipelineError } from './image-state.ts';
 import type { PipelineRequest, PipelineServices } from './request.ts';
 
-/** Pull secrets: for ourselves and for Jobs. */
+/** Pull secrets: their contents for the operator, their names for Jobs. */
 export interface Credentials {
   readonly contents: readonly PullSecretContent[];
   readonly names: readonly PullSecret[];
 }
 
 /**
- * The pull secrets of a Module: the one that it names, else those of its pods' ServiceAccount.
- * @throws PipelineError PULL_SECRET_MISSING, or what reading throws
+ * Finds the pull secrets of a Module: the one that it names, else those of its pods' ServiceAccount.
+ * @throws PipelineError PULL_SECRET_MISSING, and errors of reading
  */
 export async function findCredentials(
   { references }: PipelineServices,
@@ -25,7 +25,7 @@ export async function findCredentials(
   const found = await Promise.all(
     names.map(async (name) => ({ name, content: await references.pullSecret({ namespace, name }) })),
   );
-  // As the kubelet does: of an account's secrets those that are not there are left out.
+  // Like the kubelet, ignore secrets of an account that do not exist.
   const present = found.flatMap(({ name, content }) => (content === undefined ? [] : [{ name, content }]));
   if (named !== undefined && present.length === 0) {
     throw new PipelineError({
@@ -41,7 +41,7 @@ export async function findCredentials(
   };
 }
 
-/** @throws PipelineError DOCKERFILE_MISSING, or what reading throws */
+/** @throws PipelineError DOCKERFILE_MISSING, and errors of reading */
 export async function findDockerfileOf(
   { references }: PipelineServices,
   { namespace }: PipelineRequest,
@@ -61,7 +61,7 @@ export async function findDockerfileOf(
   });
 }
 
-/** @throws PipelineError CERTIFICATE_SECRET_MISSING, or what reading throws */
+/** @throws PipelineError CERTIFICATE_SECRET_MISSING, and errors of reading */
 export async function findCertificate(
   { references }: PipelineServices,
   { namespace }: PipelineRequest,

@@ -6,14 +6,14 @@ import type { EarlierState } from './image-state.ts';
 import type { PipelineServices } from './request.ts';
 import { redactTokens } from '../../shared/printable.ts';
 
-/** The pod that works for a Job. */
+/** Returns the pod of a Job. */
 export function podOf({ caches }: Pick<PipelineServices, 'caches'>, job: ObjectKey): PodFacts | undefined {
   return caches.pods.byIndex('owner', formatKey(job)).find(({ deleting }) => !deleting);
 }
 
 /**
- * Why a Job failed: what its pod said last, else what the Job says. A failure that `earlier` describes already is not
- * looked into again.
+ * Describes why a Job failed: by the last output of its pod, else by the Job's condition. A failure that
+ * `earlier` already describes is not examined again.
  */
 export async function describeFailure(
   services: Pick<PipelineServices, 'caches' | 'client' | 'log'>,
@@ -43,7 +43,7 @@ function sentence({ reason, message }: { readonly reason: string; readonly messa
   return message === '' ? reason : `${reason}: ${message}`;
 }
 
-/** The end of a pod's log, if it can still be had. */
+/** Reads the end of a pod's log, if it still exists. */
 async function readLog(
   { client, log }: Pick<PipelineServices, 'client' | 'log'>,
   { key }: PodFacts,
@@ -54,7 +54,7 @@ async function readLog(
       method: 'GET',
       path: pathOf(pods, { ...key, subresource: 'log' }),
       query: { tailLines: 100, limitBytes: 64 * 1024 },
-      // The API server offers no type of its own for what a container says.
+      // The API server has no media type of its own for the output of a container.
       accept: '*/*',
       signal,
     });
@@ -64,18 +64,19 @@ async function readLog(
   }
 }
 
-/** Characters of a log that go to a status. */
+/** The most characters of a log in a status. */
 const maxLength = 600;
 const lineCount = 3;
 
-/** What colours a terminal. */
+/** Escape sequences for terminal colours. */
 const colours = /\p{Cc}\[[0-9;]*m/gu;
-/** As compilers begin what they complain about: `hello.c:12:9: error: …`. */
+/** The beginning of a compiler's error message: `hello.c:12:9: error: …`. */
 const complaint = /^\S+:\d+(?::\d+)?: (?:fatal )?error: /;
 
 /**
- * What a log says of a failure, as one line and without tokens: the first complaint of a compiler, since all that
- * called the compiler complain after it, and the last lines, since what a program says last is most often why it fails.
+ * Extracts the reason for a failure from a log, as one line and without tokens: the first error of a
+ * compiler, since everything that called the compiler reports errors after it, and the last lines, since the
+ * last output of a program most often says why it failed.
  */
 export function linesOfFailure(log: string): string {
   const lines = log
@@ -94,7 +95,7 @@ export function linesOfFailure(log: string): string {
   return `${start} | … | ${shortened(lines.at(-1) ?? '', maxLength / 2)}`;
 }
 
-/** The end of a text, without tokens. */
+/** Returns the end of a text, without tokens. */
 function shortened(text: string, length: number): string {
   const redacted = redactTokens(text);
   return redacted.length <= length ? redacted : `…${redacted.slice(redacted.length - length + 1)}`;

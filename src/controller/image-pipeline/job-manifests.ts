@@ -10,11 +10,11 @@ import type { Dockerfile, SignSource } from './facts.ts';
 import type { Credentials } from './inputs.ts';
 import type { PipelineRequest, PipelineSettings } from './request.ts';
 
-/** The Job of one try; different tries have different names. */
+/** Returns the Job of one attempt; different attempts have different names. */
 export type JobOf = (attempt: number) => V1Job;
 
 /**
- * The Jobs that build the image of a target.
+ * Returns the Jobs that build the image of a target.
  * @throws PipelineError SEVERAL_ARCHITECTURES, SEVERAL_KERNELS; `JobOf`: BuilderError DRIVER_TOOLKIT_MISSING
  */
 export function buildJobs(
@@ -39,7 +39,7 @@ export function buildJobs(
   return (attempt) => buildJob(builder, target, { ...facts, attempt });
 }
 
-/** The Jobs that sign `source` for a target. @throws PipelineError SIGN_IMAGE_UNKNOWN */
+/** Returns the Jobs that sign `source` for a target. @throws PipelineError SIGN_IMAGE_UNKNOWN */
 export function signJobs(
   settings: PipelineSettings,
   request: PipelineRequest,
@@ -66,7 +66,7 @@ export function signJobs(
   return (attempt) => signJob(signed, { ...facts, attempt });
 }
 
-/** What build and sign Jobs have in common. */
+/** Returns what build and sign Jobs have in common. */
 function commonFacts(
   settings: PipelineSettings,
   { namespace, owner, shared, retry }: PipelineRequest,

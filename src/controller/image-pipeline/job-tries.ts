@@ -1,54 +1,54 @@
 import type { JobFacts } from '../observe/cluster/projections.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 
-/** How the tries of one piece of work stand. */
+/** The progress of one piece of work over its attempts. */
 export type JobProgress = {
-  /** The Job that counts, and how many failed. */
+  /** The Job of the current attempt, and the number of attempts that failed. */
   readonly job: string;
   readonly attempts: number;
-  /** All Jobs of this work, from the first try on. */
+  /** All Jobs of this work, from the first attempt on. */
   readonly jobs: readonly string[];
 } & (
   | { readonly state: 'running'; readonly problem: string | undefined; readonly reason: string | undefined }
-  /** Was not admitted yet. */
+  /** The Job has not been admitted yet. */
   | { readonly state: 'queued' }
   | { readonly state: 'succeeded'; readonly ended: number; readonly key: ObjectKey; readonly uid: string }
-  /** Waits before the next try; milliseconds. */
+  /** The pause before the next attempt; milliseconds. */
   | { readonly state: 'waiting'; readonly message: string; readonly wait: number }
   | { readonly state: 'failed'; readonly message: string }
 );
 
-/** Where the tries of one piece of work have come to, from the Jobs in the cluster alone. */
+/** The state of the attempts of one piece of work, derived only from the Jobs in the cluster. */
 export type TriesStanding = {
-  /** The try that counts. */
+  /** The current attempt. */
   readonly attempt: number;
-  /** Names of all Jobs of this work, from the first try on. */
+  /** Names of all Jobs of this work, from the first attempt on. */
   readonly jobs: readonly string[];
 } &
-  /** The Job of the try is not there: it is to be made. */
+  /** The Job of the attempt does not exist: it has to be created. */
   (
     | { readonly state: 'missing' }
     | { readonly state: 'running'; readonly found: JobFacts }
     | { readonly state: 'succeeded'; readonly found: JobFacts }
-    /** Milliseconds until the try may begin; `found` is the Job that failed before. */
+    /** Milliseconds until the attempt may begin; `found` is the Job that failed before. */
     | { readonly state: 'waiting'; readonly found: JobFacts; readonly wait: number }
-    /** Every try failed; `found` is the last. */
+    /** All attempts failed; `found` is the last. */
     | { readonly state: 'failed'; readonly found: JobFacts }
   );
 
-/** How often work is tried again, and when. */
+/** How often work is retried, and when. */
 export interface TryRules {
-  /** Jobs tried again after the first failed. */
+  /** The number of retries after the first Job failed. */
   readonly backoffLimit: number;
-  /** Milliseconds before the second try; doubled before each further one. */
+  /** Milliseconds before the first retry, doubled for each further one. */
   readonly backoff: number;
   /** Milliseconds since 1970. */
   readonly now: number;
 }
 
 /**
- * Finds the try that counts: the first whose Job has not failed. Which try that is stands in the cluster, not in memory,
- * so whoever comes after a crash goes on where it stopped.
+ * Finds the current attempt: the first whose Job has not failed. The cluster knows which one that is, not
+ * memory, so that work continues where it stopped after a crash.
  */
 export function standingOf(
   nameOf: (attempt: number) => string,

@@ -9,20 +9,20 @@ import type { JobProgress } from './job-tries.ts';
 import type { PipelineRequest } from './request.ts';
 import { buildTried, failed, ready, signatureNotTried, unfinished } from './states.ts';
 
-/** Milliseconds after which a Job is repeated that succeeded, but whose image is not there. */
+/** Milliseconds after which a successful Job is repeated if its image does not exist. */
 const vanishedImagePause = 600_000;
 
-/** What is to be done next about an image: one question or one Job, or the end. */
+/** The next step for an image: a query, a Job, or the end. */
 export type Step =
-  /** Ask the registry for an image. */
+  /** Query the registry for an image. */
   | {
       readonly kind: 'resolve';
       readonly fact: 'final' | 'standing' | 'built' | 'unsigned' | 'signed';
       readonly image: string;
       readonly tls: RegistryTls;
-      /** A Job has just changed it: what is remembered of it does not count. */
+      /** Whether to bypass the cache, since a Job has just changed the image. */
       readonly anew: boolean;
-      /** A registry that fails counts as one without the image. */
+      /** Whether a failing registry counts as one without the image. */
       readonly lenient: boolean;
     }
   | { readonly kind: 'read'; readonly fact: 'dockerfile' | 'certificate' }
@@ -32,11 +32,11 @@ export type Step =
   | {
       readonly kind: 'report';
       readonly result: PipelineResult;
-      /** A Job that is deleted first, so that its work is done again. */
+      /** A Job to delete first, so that its work is repeated. */
       readonly repeat?: { readonly key: ObjectKey; readonly uid: string } | undefined;
     };
 
-/** An image that exists and is fit to be used or to be signed. */
+/** An image that exists and can be used or signed. */
 interface Built {
   readonly kind: 'built';
   readonly source: SignSource | undefined;
@@ -44,7 +44,7 @@ interface Built {
   readonly jobs: readonly string[];
 }
 
-/** Decides what comes next, from what is known so far. */
+/** Decides on the next step, from what is known so far. */
 export function nextStep(request: PipelineRequest, facts: ImageFacts): Step {
   const { target } = request;
   const { final } = facts;
@@ -60,7 +60,7 @@ export function nextStep(request: PipelineRequest, facts: ImageFacts): Step {
 
 const nothingBuilt: Built = { kind: 'built', source: undefined, inputs: undefined, jobs: [] };
 
-/** The image of the build section: as it stands, or after a Job. */
+/** Returns the next step for the image of the build section, or the image: as it is, or after a Job. */
 function nextOfBuild(request: PipelineRequest, build: BuildTarget, facts: ImageFacts): Step | Built {
   const { target, earlier } = request;
   const { dockerfile, final } = facts;
@@ -76,7 +76,7 @@ function nextOfBuild(request: PipelineRequest, build: BuildTarget, facts: ImageF
   });
   const isChanged = earlier?.inputs !== undefined && earlier.inputs !== inputs;
   if (!isChanged && standing !== null && facts.unfinished !== 'Building') return asBuilt(standing, []);
-  // Built before it was to be signed, or cleaned up since: the final image serves.
+  // Built before signing was configured, or cleaned up since: the final image is used.
   if (!isChanged && standing === null && final !== null) return asBuilt(null, []);
   if (facts.build === undefined) return { kind: 'build' };
   if (facts.build.state !== 'succeeded') return report(unfinished(request, 'Build', facts.build));
@@ -86,7 +86,7 @@ function nextOfBuild(request: PipelineRequest, build: BuildTarget, facts: ImageF
   return asBuilt(facts.built, facts.build.jobs);
 }
 
-/** The final image: as it stands with its signatures, or after a Job. */
+/** Returns the next step for the final image: as it is with its signatures, or after a Job. */
 function nextOfSignature(request: PipelineRequest, sign: SignTarget, facts: ImageFacts, built: Built): Step {
   const { target } = request;
   const { final, finalProblem, signature, signed, signedProblem } = facts;
@@ -96,7 +96,7 @@ function nextOfSignature(request: PipelineRequest, sign: SignTarget, facts: Imag
   const source = sourceOf(request, facts, built, standing !== undefined);
   if (source === 'unknown') {
     const tls = sign.unsignedImageRegistryTls;
-    // An image that is fine as it stands does not depend on where it came from.
+    // The source does not matter for a final image that is already valid.
     return resolve(request, 'unsigned', sign.unsignedImage, { tls, lenient: standing !== undefined });
   }
   const isUnderWay = source !== undefined && facts.unfinished === 'Signing';
@@ -130,7 +130,7 @@ function nextOfSignature(request: PipelineRequest, sign: SignTarget, facts: Imag
   return report(withInputs({ ...result, jobs }, built.inputs));
 }
 
-/** What is to be signed; undefined when there is nothing. */
+/** Returns the image to sign; undefined if there is none. */
 function sourceOf(
   { target }: PipelineRequest,
   { final, unsigned }: ImageFacts,
@@ -147,7 +147,7 @@ function sourceOf(
     : { image: target.sign?.unsignedImage ?? target.image, digest: unsigned.digest };
 }
 
-/** Whether a signed image was made from something else than what is to be signed now. */
+/** Returns whether a signed image was made from a different source than the one to sign now. */
 function isOutdated(request: PipelineRequest, source: SignSource | undefined, final: ResolvedImage): boolean {
   const { earlier, target } = request;
   if (source === undefined || source.digest === final.digest || earlier?.inputs === undefined) return false;
@@ -155,7 +155,7 @@ function isOutdated(request: PipelineRequest, source: SignSource | undefined, fi
   return isAskedFor || earlier.unsignedDigest !== source.digest;
 }
 
-/** A Job says that it pushed the image, and the registry does not have it. After a while the Job is repeated. */
+/** Reports that a Job has pushed an image, but the registry lacks it. After a while the Job is repeated. */
 function vanished(
   request: PipelineRequest,
   image: string,
@@ -178,7 +178,7 @@ function outcome(
   return { unsignedDigest: source?.digest, inputs: inputs ?? triggerOf(request), jobs };
 }
 
-/** Stands for inputs where nothing is built. */
+/** Returns a substitute for inputs if nothing is built. */
 function triggerOf({ target }: PipelineRequest): string {
   return `trigger-${target.imageRebuildTriggerGeneration ?? 0}`;
 }

@@ -12,62 +12,62 @@ import type { ImageRegistry } from '../observe/images/image-registry.ts';
 import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 
-/** An image that is wanted. */
+/** A request for an image. */
 export interface PipelineRequest {
   readonly target: ModuleTarget;
-  /** Where Jobs run, and where the Secrets and ConfigMaps are that the target names. */
+  /** The namespace of the Jobs, and of the Secrets and ConfigMaps that the target names. */
   readonly namespace: string;
-  /** Who Jobs belong to. Without, whoever asks collects them. */
+  /** The owner of Jobs. Without one, the caller deletes them. */
   readonly owner?: V1OwnerReference | undefined;
-  /** The Jobs are for whoever wants the image: who asks first does not change their names. */
+  /** Whether Jobs are shared by all who want the image: their names do not depend on who asks first. */
   readonly shared?: boolean | undefined;
   /** GOARCH of the nodes that will run the image. */
   readonly architectures: readonly string[];
-  /** Releases of the kernels that the image is for: one, where it is to be built. */
+  /** Releases of the kernels that the image is for: only one if it has to be built. */
   readonly kernels: readonly string[];
   /** `status.nodeInfo.osImage` of those nodes. */
   readonly osImages: readonly string[];
-  /** In place of the configured one. */
+  /** Replaces the configured builder. */
   readonly builder?: BuilderName | undefined;
   /** The value of the retry annotation. */
   readonly retry?: string | undefined;
   /**
-   * False: builds are only tried, nothing is pushed, and so nothing is signed. The state then ends as Pending, with
-   * the reason BuildTried or SignatureNotTried. @default true
+   * False: builds are only tried; nothing is pushed, and therefore nothing is signed. The final state is then
+   * Pending, with the reason BuildTried or SignatureNotTried. @default true
    */
   readonly push?: boolean | undefined;
-  /** What was persisted about the image. */
+  /** The persisted state of the image. */
   readonly earlier?: EarlierState | undefined;
-  /** Called before a Job is made. Throws when the request is out of date. */
+  /** Called before a Job is created. Throws if the request is out of date. */
   readonly confirm?: (() => Promise<void>) | undefined;
 }
 
-/** What the operator's configuration says about building and signing. */
+/** The operator's configuration of building and signing. */
 export interface PipelineSettings {
   readonly builder: BuilderName;
   /** Images of builders. @default the builder's own */
   readonly builderImages?: Readonly<Partial<Record<BuilderName, string>>> | undefined;
-  /** The cluster gives pods user namespaces. */
+  /** Whether the cluster supports user namespaces for pods. */
   readonly userNamespaces: boolean;
-  /** Image that holds `kmm-sign`. Undefined: nobody said. */
+  /** Image that contains `kmm-sign`. Undefined: not configured. */
   readonly signImage: string | undefined;
   readonly buildPodTemplate?: PodTemplate | undefined;
   readonly signPodTemplate?: PodTemplate | undefined;
-  /** Jobs tried again after the first failed. */
+  /** The number of retries after the first Job failed. */
   readonly backoffLimit: number;
-  /** Milliseconds before the second try; doubled before each further one. */
+  /** Milliseconds before the first retry, doubled for each further one. */
   readonly backoff: number;
-  /** Milliseconds for which Jobs that succeeded are kept. */
+  /** Milliseconds for which successful Jobs are kept. */
   readonly gcDelay: number;
-  /** Milliseconds for which Jobs are kept whose kernel nobody asks for any more. @default 60000 */
+  /** Milliseconds for which Jobs are kept whose kernel is no longer wanted. @default 60000 */
   readonly unusedDelay?: number | undefined;
   readonly trustedCertificates?: TrustedCertificates | undefined;
   readonly proxy?: ProxySettings | undefined;
-  /** Driver Toolkit images as they are known at this moment. */
+  /** Returns the Driver Toolkit images that are known now. */
   readonly driverToolkit: () => DriverToolkitTable;
 }
 
-/** What the pipeline works with. */
+/** The services of the pipeline. */
 export interface PipelineServices {
   readonly client: ApiClient;
   readonly caches: Pick<ClusterCaches, 'jobs' | 'pods'>;
@@ -78,8 +78,8 @@ export interface PipelineServices {
   readonly images: Pick<ImageRegistry, 'resolve' | 'verify' | 'forget'>;
   readonly settings: PipelineSettings;
   readonly log: Logger;
-  /** Returns a Job as it is to be made, or undefined: not now. @default each as it is, at once */
+  /** Returns a Job to create, or undefined if it must wait. @default each Job unchanged, at once */
   readonly admit?: ((job: Job) => Job | undefined) | undefined;
-  /** Milliseconds since 1970, by the clock that the API server's times are compared with. @default Date.now */
+  /** Milliseconds since 1970, by the clock for comparison with the API server's times. @default Date.now */
   readonly now?: (() => number) | undefined;
 }

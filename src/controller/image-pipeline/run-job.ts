@@ -6,17 +6,17 @@ import type { JobOf } from './job-manifests.ts';
 import { standingOf, type JobProgress } from './job-tries.ts';
 import type { PipelineRequest, PipelineServices } from './request.ts';
 
-/** What is to be said of a Job that does not run yet, though nothing is wrong with it. */
+/** Reported for a suspended Job: it does not run yet, but nothing is wrong with it. */
 const suspension = { reason: 'JobSuspended', problem: 'it is suspended' };
 
-/** Reasons to wait that every pod has for a moment. */
+/** Reasons for waiting that every pod has for a moment. */
 const usualWaits = ['ContainerCreating', 'PodInitializing'];
 
 /**
- * Follows the Job of the try that counts, and makes it where it is not there.
- * @param mayCreate Jobs are made only on the strength of facts that were read without caches
- * @returns undefined when a Job would have to be made, and may not
- * @throws ApiError, and what the request's `confirm` throws
+ * Follows the Job of the current attempt, and creates it if it does not exist.
+ * @param mayCreate Jobs are only created on the basis of facts that were read without caches
+ * @returns undefined if a Job would have to be created but must not
+ * @throws ApiError, and errors of the request's `confirm`
  */
 export async function runJob(
   services: PipelineServices,
@@ -60,7 +60,7 @@ export async function runJob(
   }
 }
 
-/** Makes a Job. That it is there already is success: its name says that it is the same work. */
+/** Creates a Job. One that already exists is a success: the same name means the same work. */
 async function createJob({ client, log }: PipelineServices, job: Job, signal: AbortSignal): Promise<void> {
   try {
     await client.create(jobs, job, { signal });
@@ -70,7 +70,7 @@ async function createJob({ client, log }: PipelineServices, job: Job, signal: Ab
   }
 }
 
-/** Why a pod waits, unless that is how every pod starts. */
+/** Returns why a pod is waiting, unless every pod starts like that. */
 function troubleOf(pod: PodFacts | undefined): { problem: string | undefined; reason: string | undefined } {
   const { reason = '', message = '' } = pod?.waiting ?? {};
   if (reason === '' || usualWaits.includes(reason)) return { problem: undefined, reason: undefined };

@@ -3,10 +3,10 @@ import type { ImageState, PipelineResult } from './image-state.ts';
 import type { JobProgress } from './job-tries.ts';
 import type { PipelineRequest } from './request.ts';
 
-/** Milliseconds until an image that is nowhere, and that nobody builds, is looked for again. */
+/** Milliseconds until an image that does not exist and that nobody builds is looked up again. */
 const missingImagePause = 60_000;
 
-/** The image is fit for nodes. `unsignedDigest`: what it was signed from, if that is known. */
+/** Reports an image that nodes can run. `unsignedDigest`: what it was signed from, if known. */
 export function ready(
   { target, earlier }: PipelineRequest,
   digest: string,
@@ -33,7 +33,7 @@ export function ready(
   return { state, jobs };
 }
 
-/** Nothing can be done until something changes; it is looked at again all the same. */
+/** Reports a failure that lasts until something changes; the image is checked again all the same. */
 export function failed(
   request: PipelineRequest,
   reason: string,
@@ -51,7 +51,7 @@ export function failed(
   return { state, jobs: more.job === undefined ? [] : [more.job] };
 }
 
-/** A Job runs, waits or has failed for good. */
+/** Reports a Job that is running, is waiting or has finally failed. */
 export function unfinished(
   request: PipelineRequest,
   kind: 'Build' | 'Sign',
@@ -79,7 +79,7 @@ export function unfinished(
   }
 }
 
-/** A build succeeded whose result was not pushed. */
+/** Reports a successful build whose result was not pushed. */
 export function buildTried(request: PipelineRequest, { job, jobs }: JobProgress): PipelineResult {
   const { image, sign }: ModuleTarget = request.target;
   const unsigned = sign === undefined ? '' : ', but signing it was not tried, since nothing is pushed';
@@ -87,7 +87,7 @@ export function buildTried(request: PipelineRequest, { job, jobs }: JobProgress)
   return { state: { ...kept(request), phase: 'Pending', reason: 'BuildTried', message, job }, jobs };
 }
 
-/** What is to be signed would have to be pushed for that. */
+/** Reports that nothing was signed, since its source would have to be pushed first. */
 export function signatureNotTried(
   request: PipelineRequest,
   source: string,
@@ -97,7 +97,7 @@ export function signatureNotTried(
   return { state: { ...kept(request), phase: 'Pending', reason: 'SignatureNotTried', message }, jobs };
 }
 
-/** What stays known while the image is not ready. */
+/** Returns what is kept while the image is not ready. */
 function kept({ earlier }: PipelineRequest): Pick<ImageState, 'unsignedDigest' | 'inputs'> {
   return { unsignedDigest: earlier?.unsignedDigest, inputs: earlier?.inputs };
 }

@@ -8,7 +8,7 @@ export type Condition = z.output<typeof conditionSchema>;
 /** A condition without its times. */
 export type Finding = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
-/** Turns findings into conditions; the time of the last change of `status` is carried over. */
+/** Converts findings to conditions; the time of the last change of `status` is kept. */
 export function toConditions(
   findings: readonly Finding[],
   {
@@ -27,11 +27,11 @@ export function toConditions(
   });
 }
 
-/** A Module, or ManagedClusterModule, that cannot be worked on as it is. */
+/** A Module or ManagedClusterModule that is invalid. */
 export interface Invalid<Status> {
   readonly metadata: FullMetadata;
   readonly problem: string | undefined;
-  /** Undefined where it cannot be read. */
+  /** Undefined if it cannot be parsed. */
   readonly status?: Status | undefined;
 }
 

@@ -8,13 +8,13 @@ import { isApiError } from '../runtime/api/errors.ts';
 import { formatKey } from '../runtime/api/object-key.ts';
 import type { RolloutPlan } from './plan-rollout.ts';
 
-/** What was written last, and what the API server made of it: the same again need not be written. */
+/** What was written last, and the resulting generation: the same content need not be written again. */
 interface Written {
   readonly hash: string;
   readonly generation: number;
 }
 
-/** Writes and deletes DaemonSets as plans say. */
+/** Writes and deletes DaemonSets according to plans. */
 export class DaemonSetWriter {
   readonly #client: ApiClient;
   readonly #caches: Pick<ClusterCaches, 'daemonSets'>;
@@ -25,7 +25,7 @@ export class DaemonSetWriter {
     this.#caches = caches;
   }
 
-  /** Writes what is new or was changed by somebody else, then deletes. @throws ApiError */
+  /** Writes what is new or was changed by others, then deletes. @throws ApiError */
   async write({ apply, remove }: Pick<RolloutPlan, 'apply' | 'remove'>, signal: AbortSignal): Promise<void> {
     for (const daemonSet of apply) await this.#apply(daemonSet, signal);
     for (const daemonSet of remove) await this.#delete(daemonSet, signal);

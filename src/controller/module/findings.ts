@@ -6,7 +6,7 @@ import type { KernelResult } from './kernel-result.ts';
 import type { NamedModule } from './named-module.ts';
 import type { SelectedNodes } from './node-groups.ts';
 
-/** How many nodes should have something, and how many have it. */
+/** How many nodes should have something, and how many do. */
 export interface Rollout {
   readonly desired: number;
   readonly available: number;
@@ -21,7 +21,7 @@ export interface FindingsQuery {
   readonly fieldFacts: FieldFacts;
 }
 
-/** Returns a Module's findings: whether it is ready, progressing or degraded, and which of its fields have no effect. */
+/** Returns a Module's findings: whether it is ready, progressing or degraded; and fields without effect. */
 export function findingsOf(query: FindingsQuery): Finding[] {
   return [ready(query), progressing(query), degraded(query), ...unused(query)];
 }

@@ -7,45 +7,47 @@ import { soonest } from '../runtime/controller.ts';
 
 const defaultUnusedDelay = 60_000;
 
-/** What is known of the work for one kernel. */
+/** What is known about the work for one kernel. */
 export interface KernelWork {
   readonly kernel: { readonly release: string; readonly version: string };
-  /** Jobs of the present inputs; undefined: not known. */
+  /** Jobs of the current inputs; undefined if unknown. */
   readonly jobs: readonly string[] | undefined;
-  /** The image is ready, and that has been persisted. */
+  /** Whether the image is ready, and that has been persisted. */
   readonly settled: boolean;
 }
 
-/** What is known of the work that a Job may belong to. */
+/** What is known about the work that a Job may belong to. */
 type Work = Pick<KernelWork, 'jobs' | 'settled'>;
 
 export interface JobGarbageQuery {
   readonly owned: readonly JobFacts[];
   readonly work: readonly KernelWork[];
-  /** Milliseconds for which Jobs that succeeded are kept. */
+  /** Milliseconds for which successful Jobs are kept. */
   readonly gcDelay: number;
-  /** Milliseconds for which Jobs are kept whose kernel nobody asks for: another operator may know of its nodes already. */
+  /**
+   * Milliseconds for which Jobs of unwanted kernels are kept: another operator may already know their nodes.
+   */
   readonly unusedDelay?: number | undefined;
   /** Milliseconds since 1970. */
   readonly now: number;
 }
 
-/** Jobs that can go, and milliseconds until the next one can. */
+/** Jobs that can be deleted, and milliseconds until the next one can. */
 export interface JobGarbage {
   readonly garbage: readonly JobFacts[];
   readonly nextAfter: number | undefined;
 }
 
 /**
- * Finds the Jobs that are no longer needed: those of inputs that have changed, of kernels that are gone, and, some
- * time after they succeeded, those whose result is persisted.
+ * Finds the Jobs that are no longer needed: those of inputs that have changed, of kernels that are gone, and,
+ * some time after their success, those whose result is persisted.
  */
 export function findJobGarbage(query: JobGarbageQuery): JobGarbage {
   const byKernel = new Map(query.work.map((one) => [kernelLabelValue(one.kernel), one]));
   return findGarbage(query, (job) => byKernel.get(job.kernel ?? ''));
 }
 
-/** As `findJobGarbage`, for Jobs whose work is found in another way. Undefined: nobody wants it. */
+/** Like `findJobGarbage`, with a function that finds the work of a Job; undefined if nobody wants it. */
 export function findGarbage(
   query: Omit<JobGarbageQuery, 'work'>,
   workOf: (job: JobFacts) => Work | undefined,
@@ -64,7 +66,7 @@ export function findGarbage(
   };
 }
 
-/** When a Job can go, in milliseconds since 1970; undefined: not as things are. */
+/** Returns when a Job can be deleted, in milliseconds since 1970; undefined if it is still needed. */
 function goesAt(
   job: JobFacts,
   work: Work | undefined,
@@ -77,7 +79,7 @@ function goesAt(
   return job.state === 'succeeded' ? Date.parse(job.ended ?? '') + gcDelay : 0;
 }
 
-/** Returns a Module's Jobs without those for kernels that only preflight validations ask about. */
+/** Returns a Module's Jobs without those for kernels that only preflight validations want. */
 export function withoutPreflightJobs(
   owned: readonly JobFacts[],
   { kernels, askedFor }: { readonly kernels: ReadonlySet<string>; readonly askedFor: ReadonlySet<string> },
@@ -85,7 +87,7 @@ export function withoutPreflightJobs(
   return owned.filter(({ kernel = '' }) => kernels.has(kernel) || !askedFor.has(kernel));
 }
 
-/** Deletes Jobs, these very ones, with their pods. */
+/** Deletes exactly these Jobs, with their pods. */
 export async function deleteJobs(
   client: ApiClient,
   garbage: readonly JobFacts[],

@@ -46,7 +46,7 @@ export function kernelEvents(
   return events;
 }
 
-/** Whether the Job that the status named has succeeded. A registry that fails is no evidence of it. */
+/** Returns whether the Job in the earlier status has succeeded. A registry error is not evidence of it. */
 function hasSucceeded(earlier: EarlierStatus, phase: KernelPhase): boolean {
   const wasWorking = earlier.phase === 'Building' || earlier.phase === 'Signing';
   return wasWorking && earlier.phase !== phase && phase !== 'Failed' && phase !== 'Checking';

@@ -13,11 +13,11 @@ import type { ImageGroup, WantedKernel } from './wanted-kernels.ts';
 import { type NamedModule, confirmModule } from './named-module.ts';
 import { distinct } from './node-groups.ts';
 
-/** Annotations of ours on Modules. */
+/** Our annotations on Modules. */
 export const moduleAnnotations = {
-  /** A new value starts failed work again. */
+  /** A new value restarts failed work. */
   retry: 'kmm.sigs.x-k8s.io/retry',
-  /** `kaniko` or `buildah`, in place of the configured one. */
+  /** `kaniko` or `buildah`, replacing the configured one. */
   builder: 'kmm.sigs.x-k8s.io/builder',
 } as const;
 
@@ -27,13 +27,13 @@ export type KernelResult = WantedKernel & ImageResult;
 /** The result for an image. */
 export interface ImageResult {
   readonly state: ImageState;
-  /** Jobs of the present inputs; undefined: not known, since looking failed. */
+  /** Jobs of the current inputs; undefined if unknown because the check failed. */
   readonly jobs: readonly string[] | undefined;
-  /** Why the work has to be repeated soon. */
+  /** Why the work must be retried soon. */
   readonly error: unknown;
 }
 
-/** Whether two looks at an image found the same, whenever the next is due. */
+/** Returns whether two checks of an image had the same result, whenever the next is due. */
 export function isSameResult(one: ImageResult, other: ImageResult | undefined): boolean {
   const found = (result: ImageResult | undefined): unknown => ({
     state: { ...result?.state, requeueAfter: undefined },
@@ -42,12 +42,12 @@ export function isSameResult(one: ImageResult, other: ImageResult | undefined): 
   return isSameValue(found(one), found(other));
 }
 
-/** Whose image it is, and for whom. */
+/** An image, and the Module that it is for. */
 export interface AdvanceQuery {
   readonly module: NamedModule;
   readonly owner: V1OwnerReference;
   readonly image: ImageGroup;
-  /** Bypasses the caches of images and references. */
+  /** Whether to bypass the caches of images and references. */
   readonly closely: boolean;
 }
 
@@ -76,7 +76,7 @@ export async function advanceKernels(
   return tryAdvance(services, { request, closely }, signal);
 }
 
-/** As `advanceImage`, with what it throws as a result. */
+/** Calls `advanceImage`, and returns its errors as results. */
 export async function tryAdvance(
   services: PipelineServices,
   { request, closely }: { readonly request: PipelineRequest; readonly closely: boolean },
@@ -85,7 +85,7 @@ export async function tryAdvance(
   try {
     const first = await (closely ? advanceImageUncached : advanceImage)(services, request, signal);
     const { digest } = first.state;
-    // A digest that is not the persisted one may be an old one that is remembered here.
+    // A digest other than the persisted one may be an outdated one from the cache.
     const isSurprise =
       digest !== undefined && request.earlier?.digest !== undefined && digest !== request.earlier.digest;
     const { state, jobs } =
@@ -96,7 +96,7 @@ export async function tryAdvance(
   }
 }
 
-/** The builder that an annotation asks for. */
+/** Returns the builder that an annotation selects. */
 export function builderOf({ metadata }: Pick<Module, 'metadata'>): BuilderName | undefined {
   const asked = metadata.annotations?.[moduleAnnotations.builder];
   return builderNames.find((name) => name === asked);
@@ -106,12 +106,12 @@ function failedResult(error: unknown, earlier: EarlierState | undefined): ImageR
   return { ...failureOf(error, earlier), jobs: undefined };
 }
 
-/** What an error says of an image, and the error again where repetition may be the cure. */
+/** Returns what an error means for an image, and the error itself if a retry may help. */
 export function failureOf(
   error: unknown,
   earlier: EarlierState | undefined,
 ): Pick<ImageResult, 'state' | 'error'> {
-  // Somebody has to change something, and that is watched; of all else, repetition may be the cure.
+  // These last until somebody changes something, which is watched; for all others, a retry may help.
   const isTheirs = [MappingError, PipelineError, BuilderError, ReferencedObjectError].some(
     (kind) => error instanceof kind,
   );
@@ -127,24 +127,24 @@ export function failureOf(
   return { state, error: isTheirs ? undefined : error };
 }
 
-/** An error in a sentence, for a status. */
+/** Describes an error in a sentence, for a status. */
 export function describe(error: unknown): string {
   if (!(error instanceof KmmError)) return 'The operator failed; its log says why';
   return error.hint === undefined ? error.message : `${error.message}. ${error.hint}`;
 }
 
-/** `NOT_FOUND` as a reason: `NotFound`. */
+/** Converts a code such as `NOT_FOUND` to a reason: `NotFound`. */
 export function reasonOf(code: string): string {
   return code
     .toLowerCase()
     .replaceAll(/(?:^|_)([a-z0-9])/g, (_match, letter: string) => letter.toUpperCase());
 }
 
-/** The result where an image is not there, and a hub makes images: it has not made this one yet. */
+/** Returns the result if a hub builds the images: one that does not exist has not been built yet. */
 export function waitingForHub(result: ImageResult, { target }: WantedKernel): ImageResult {
   if (target instanceof KmmError || result.state.reason !== 'ImageNotFound') return result;
   const { image } = target;
-  // What a digest names was there, and is gone.
+  // An image named by digest did exist, and is gone.
   if (image.includes('@')) return result;
   const message = `${image} does not exist; the hub of this cluster has not made it yet`;
   return { ...result, state: { ...result.state, phase: 'Pending', reason: 'WaitingForHub', message } };

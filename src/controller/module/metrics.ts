@@ -1,18 +1,18 @@
 import { Histogram, type Registry } from 'prom-client';
 
-/** What is measured of the work on images. */
+/** Metrics of the work on images. */
 export interface ImageMetrics {
-  /** A Job that succeeded, from its creation to its end. */
+  /** Records a successful Job, from its creation to its end. */
   observeJob(kind: 'build' | 'sign', seconds: number): void;
-  /** A question to a registry. */
+  /** Records a query to a registry. */
   observeCheck(kind: string, seconds: number, outcome: string): void;
 }
 
-/** Seconds from a small registry request to a build of hours. */
+/** Seconds, from a small registry request to a build of hours. */
 const jobBuckets = [5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200];
 const checkBuckets = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
 
-/** Registers the histograms. One registry holds them once. */
+/** Registers the histograms. Call it once per registry. */
 export function createImageMetrics(registry: Registry): ImageMetrics {
   const registers = [registry];
   const jobs = new Histogram({

@@ -8,7 +8,7 @@ import type { NodeFacts, PodFacts } from '../observe/cluster/projections.ts';
 import { selects } from '../observe/cluster/resources.ts';
 import { ModuleReconciler, type ModuleServices } from './reconcile.ts';
 
-/** The Module controller: what its work is, and which events start it. */
+/** Creates the Module controller, with the events that trigger it. */
 export function createModuleController(
   services: ModuleServices,
   options: Pick<ControllerOptions, 'maxConcurrent' | 'maxPerNamespace' | 'metrics' | 'backoff'> = {},
@@ -29,25 +29,25 @@ export function createModuleController(
   controller.watch(caches.daemonSets, (event) => owners(objectOf(event).ownerUid));
   controller.watch(caches.pods, (event) => owners(jobOwner(caches, objectOf(event))));
   if (services.preflights !== undefined) {
-    // What was made for a kernel that nobody asks about any more is to be collected.
+    // Jobs for a kernel that is no longer under validation have to be deleted.
     controller.watch(services.preflights.validations, (event) =>
       isNoLongerAskedFor(event) ? caches.modules.list().map(({ key }) => key) : [],
     );
   }
   references.onChange((users) => {
-    // Others use references, too, and have no namespace.
+    // Users without a namespace belong to other controllers.
     for (const user of users) if (user.namespace !== undefined) controller.enqueue(user);
   });
   return controller;
 }
 
-/** The owner of the Job that a pod works for. Other pods show in the status of their DaemonSet. */
+/** Returns the owner of a pod's Job. Other pods are reflected in the status of their DaemonSet. */
 function jobOwner(caches: ClusterCaches, { key, labels, ownerName }: PodFacts): string | undefined {
   if (labels[labelKeys.jobType] === undefined || ownerName === undefined) return undefined;
   return caches.jobs.get({ namespace: key.namespace, name: ownerName })?.ownerUid;
 }
 
-/** Modules that select a node, or did before its labels changed. */
+/** Returns the Modules that select a node, or did before its labels changed. */
 function modulesOfNode({ modules }: ClusterCaches, event: CacheEvent<NodeFacts>): ObjectKey[] {
   if (event.type === 'updated' && !isRelevant(event.previous, event.object)) return [];
   const nodes = event.type === 'updated' ? [event.previous, event.object] : [objectOf(event)];
@@ -63,7 +63,7 @@ function isNoLongerAskedFor(event: CacheEvent<CachedPreflight>): boolean {
   return kernelAskedFor(event.previous) !== now;
 }
 
-/** Nodes are updated all the time; few updates concern Modules. */
+/** Returns whether an update matters: nodes are updated all the time, but few updates concern Modules. */
 function isRelevant(before: NodeFacts, after: NodeFacts): boolean {
   return factsOf(before) !== factsOf(after);
 }

@@ -6,7 +6,7 @@ import type { ApiClient } from '../runtime/api/client.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import { modules } from '../observe/cluster/resources.ts';
 
-/** A Module from the API server: namespace, UID and resource version are there. */
+/** A Module from the API server, with namespace, UID and resource version. */
 export type NamedModule = Module & {
   readonly metadata: Module['metadata'] & {
     readonly namespace: string;
@@ -15,18 +15,18 @@ export type NamedModule = Module & {
   };
 };
 
-/** A cached Module that could be read, with its names. */
+/** Returns a valid cached Module with its namespace, UID and resource version. */
 export function namedModule({ metadata }: CachedModule, module: Module): NamedModule {
   const { namespace = '', uid = '', resourceVersion = '' } = metadata;
   return { ...module, metadata: { ...module.metadata, namespace, uid, resourceVersion } };
 }
 
-/** Returns what names a Module in labels and templates. */
+/** Returns the name of a Module for labels and templates. */
 export function moduleNameOf({ metadata }: NamedModule): ModuleName {
   return { namespace: metadata.namespace, name: metadata.name };
 }
 
-/** A Module as the owner of what is made for it. */
+/** Returns the owner reference of objects that are created for a Module. */
 export function ownerOf({ metadata }: NamedModule): V1OwnerReference {
   return {
     apiVersion: 'kmm.sigs.x-k8s.io/v1beta1',
@@ -38,14 +38,15 @@ export function ownerOf({ metadata }: NamedModule): V1OwnerReference {
   };
 }
 
-/** The cache does not have the Module yet as it is now. Its event will come. */
+/** The cached Module is outdated. An event will follow. */
 export class OutOfDate extends Error {
   override readonly name = 'OutOfDate';
 }
 
 /**
- * Asks the API server whether a Module is still as the cache has it. Status is written before Jobs are deleted, so
- * whoever sees no Job, and then an unchanged Module, knows that nobody has made that Job and cleared it up.
+ * Asks the API server whether a Module is still as cached. Status is written before Jobs are deleted, so
+ * whoever sees no Job and then an unchanged Module knows that nobody has created that Job and deleted it
+ * again.
  * @throws OutOfDate, ApiError
  */
 export async function confirmModule(

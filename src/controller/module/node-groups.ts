@@ -9,15 +9,15 @@ export interface NodeGroup {
   /** GOARCH, sorted. */
   readonly architectures: readonly string[];
   readonly osImages: readonly string[];
-  /** Nodes that may get the module. */
+  /** Nodes eligible for the module: the selector matches, and their taints are tolerated. */
   readonly nodes: readonly NodeFacts[];
 }
 
 /** The nodes of a Module. */
 export interface SelectedNodes {
-  /** By kernel, of the nodes that may get the module. */
+  /** The nodes eligible for the module, by kernel. */
   readonly groups: readonly NodeGroup[];
-  /** Kernels of all nodes that the selector finds, those with taints too: what runs there stays. */
+  /** Kernels of all nodes that match the selector, including those with taints: what runs there stays. */
   readonly kernels: readonly Kernel[];
 }
 
@@ -68,7 +68,7 @@ const toleratedByDaemonSets = new Set([
   'node.kubernetes.io/unschedulable',
 ]);
 
-/** Whether pods tolerate a taint (Kubernetes, "Taints and Tolerations"). */
+/** Returns whether pods tolerate a taint (Kubernetes, "Taints and Tolerations"). */
 function isTolerated(taint: V1Taint, tolerations: readonly V1Toleration[]): boolean {
   if (taint.effect === 'PreferNoSchedule' || toleratedByDaemonSets.has(taint.key)) return true;
   return tolerations.some((toleration) => tolerates(toleration, taint));

@@ -17,12 +17,12 @@ import { moduleNameOf, ownerOf, type NamedModule } from './named-module.ts';
 import type { SelectedNodes } from './node-groups.ts';
 import { moduleStatusOf } from './status.ts';
 
-/** What is known of a Module once its images have been worked on. */
+/** What is known about a Module after the work on its images. */
 export interface RolloutFacts {
   readonly module: NamedModule;
   readonly selected: SelectedNodes;
   readonly results: readonly KernelResult[];
-  /** The Module's DaemonSets as the cluster has them. */
+  /** The Module's DaemonSets in the cluster. */
   readonly daemonSets: readonly DaemonSetFacts[];
   readonly operator: OperatorAccounts;
   /** The configured builder. */
@@ -31,19 +31,19 @@ export interface RolloutFacts {
   readonly now: number;
 }
 
-/** What is to be done for a Module besides the work on its images. */
+/** What to do for a Module besides the work on its images. */
 export interface RolloutPlan {
-  /** DaemonSets to write as they are here. */
+  /** DaemonSets to write. */
   readonly apply: readonly V1DaemonSet[];
   /** DaemonSets to delete. */
   readonly remove: readonly DaemonSetFacts[];
-  /** The status; equal to the Module's where there is nothing new to say. */
+  /** The status; equal to the Module's if nothing has changed. */
   readonly status: ModuleStatus;
   /** Events to record once the status is written. */
   readonly events: readonly KernelEvent[];
 }
 
-/** Decides what a Module's DaemonSets, status and events are to be. */
+/** Decides on a Module's DaemonSets, status and events. */
 export function planRollout(facts: RolloutFacts): RolloutPlan {
   const { module, results } = facts;
   const apply = wantedDaemonSets(facts);
@@ -59,7 +59,7 @@ export function planRollout(facts: RolloutFacts): RolloutPlan {
   };
 }
 
-/** The DaemonSets of kernels whose image is ready, and of the device plugin. */
+/** Returns the DaemonSets of kernels whose image is ready, and of the device plugin. */
 function wantedDaemonSets({ module, results, operator }: RolloutFacts): V1DaemonSet[] {
   const context = { operator, owner: ownerOf(module) };
   const loaders = results.flatMap(({ target, state }) =>
@@ -72,8 +72,8 @@ function wantedDaemonSets({ module, results, operator }: RolloutFacts): V1Daemon
 }
 
 /**
- * Whether a DaemonSet that is not written stays: while its kernel's image is worked on or has failed, and, in an ordered
- * upgrade, while nodes have the other version.
+ * Returns whether a DaemonSet that is not written is kept: while its kernel's image is being worked on or has
+ * failed, and, in an ordered upgrade, while nodes have the other version.
  */
 function isStillNeeded(
   { labels, desired }: DaemonSetFacts,
@@ -84,7 +84,7 @@ function isStillNeeded(
   const version = nonEmpty(module.spec.moduleLoader?.container.version);
   const role = labels[labelKeys.role];
   if (role === devicePluginRole) {
-    // In an ordered upgrade, nodes move from one version to the other one by one.
+    // In an ordered upgrade, nodes change versions one by one.
     const isOther = labels[keys.devicePluginVersion] !== version;
     return module.spec.devicePlugin !== undefined && version !== undefined && isOther && desired > 0;
   }
@@ -92,7 +92,7 @@ function isStillNeeded(
   return labels[keys.moduleLoaderVersion] === version || desired > 0;
 }
 
-/** Label values of the kernels that some mapping is for, those of nodes with taints included: what runs there stays. */
+/** Returns label values of the kernels with a mapping, even on nodes with taints: what runs there stays. */
 function mappedKernels({ spec }: NamedModule, { kernels }: SelectedNodes): string[] {
   const mappings = spec.moduleLoader?.container.kernelMappings ?? [];
   return kernels.filter((kernel) => isMapped(mappings, kernel)).map(kernelLabelValue);
@@ -102,7 +102,7 @@ function isMapped(mappings: Parameters<typeof findMapping>[0], kernel: Kernel): 
   try {
     return findMapping(mappings, kernel) !== undefined;
   } catch {
-    // A mapping that cannot be read is no reason to unload what runs.
+    // An invalid mapping is not a reason to unload what runs.
     return true;
   }
 }
@@ -122,7 +122,7 @@ function statusOf(facts: RolloutFacts): ModuleStatus {
   });
 }
 
-/** Counts the nodes that may get the module, should have it, and have it. */
+/** Counts the nodes that are eligible for the module, should have it, and have it. */
 function progressOf({ module: { spec }, selected, results, daemonSets }: RolloutFacts): {
   readonly nodes: number;
   readonly loader: Rollout;
@@ -147,7 +147,7 @@ function progressOf({ module: { spec }, selected, results, daemonSets }: Rollout
   };
 }
 
-/** What the status says of a kernel so far. */
+/** Returns the previous status of a kernel. */
 function earlierStatusOf({ status }: NamedModule, { group }: KernelResult) {
   return status?.kernels?.find(({ kernelVersion }) => kernelVersion === group.kernel.release);
 }

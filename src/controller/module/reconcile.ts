@@ -23,25 +23,25 @@ import { namedModule, ownerOf, type NamedModule, confirmModule, OutOfDate } from
 import { selectNodes } from './node-groups.ts';
 import { planRollout } from './plan-rollout.ts';
 
-/** What the Module reconciler works with. */
+/** The services of the Module reconciler. */
 export interface ModuleServices extends PipelineServices {
   readonly caches: ClusterCaches;
   readonly references: ReferenceCache;
   readonly events: EventRecorder;
   readonly operator: OperatorAccounts;
-  /** A hub builds and signs for this cluster: images must exist. */
+  /** Whether a hub builds and signs for this cluster: images must exist. */
   readonly managed?: boolean | undefined;
   readonly metrics?: Pick<ImageMetrics, 'observeJob'> | undefined;
-  /** Validations that have Modules' images made for kernels that no node runs yet. */
+  /** Validations that build Modules' images for kernels that no node runs yet. */
   readonly preflights?: Pick<PreflightCaches, 'validations'> | undefined;
 }
 
-/** Milliseconds until a Module is looked at again that changed while it was looked at. */
+/** Milliseconds until a Module that changed during a reconcile is reconciled again. */
 const changedPause = 100;
 
 /**
- * Reconciles Modules: looks at the cluster and registries, lets pure functions decide (`wantedKernels`,
- * `nextStep`, `planRollout`, `findJobGarbage`), and carries out what they say.
+ * Reconciles Modules: it reads the cluster and registries, lets pure functions decide (`wantedKernels`,
+ * `nextStep`, `planRollout`, `findJobGarbage`), and carries out their decisions.
  */
 export class ModuleReconciler {
   readonly #services: ModuleServices;
@@ -52,11 +52,11 @@ export class ModuleReconciler {
     this.#daemonSets = new DaemonSetWriter(services.client, services.caches);
   }
 
-  /** @throws AggregateError when a kernel's work failed for a reason that may pass, so that it is repeated */
+  /** @throws the error of a kernel if a retry may help, or an AggregateError of several */
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const cached = this.#services.caches.modules.get(key);
     if (cached === undefined || cached.metadata.deletionTimestamp !== undefined) {
-      // What it owns is collected with it.
+      // What it owns is garbage-collected by Kubernetes.
       this.#services.references.use(key, []);
       return {};
     }
@@ -94,7 +94,7 @@ export class ModuleReconciler {
     });
     await this.#daemonSets.write(plan, signal);
     const outcome = await this.#writeStatus(module, plan.status, signal);
-    // A Module that was out of date may have had these events recorded already.
+    // These events may already have been recorded for a Module that was out of date.
     if (outcome === 'written') this.#record(module, plan.events);
     const nextAfter =
       outcome === 'same' ? await this.#collectJobs(module, { results, advance }, signal) : undefined;
@@ -102,7 +102,7 @@ export class ModuleReconciler {
     return { requeueAfter: soonest([nextAfter, ...results.map(({ state }) => state.requeueAfter)]) };
   }
 
-  /** Each image is worked on once. One that fails does not hold up the others. */
+  /** Advances each image once. One that fails does not hold up the others. */
   async #advance(
     module: NamedModule,
     { wanted, closely }: { readonly wanted: readonly WantedKernel[]; readonly closely: boolean },
@@ -121,9 +121,9 @@ export class ModuleReconciler {
   }
 
   /**
-   * Deletes Jobs that are not needed, once the status holds all results. Another operator may know
-   * better, so nothing is deleted before everything has been read again, bypassing caches.
-   * @returns milliseconds until the next can go
+   * Deletes Jobs that are not needed, once the status has all results. Another operator may have made
+   * progress, so nothing is deleted before everything has been read again, bypassing caches.
+   * @returns milliseconds until the next Job can be deleted
    */
   async #collectJobs(
     module: NamedModule,
@@ -178,7 +178,7 @@ export class ModuleReconciler {
     });
   }
 
-  /** @returns `same` where the API server had this status already */
+  /** @returns `same` if the API server already had this status */
   async #writeStatus(
     module: NamedModule,
     status: ModuleStatus,
@@ -188,18 +188,18 @@ export class ModuleReconciler {
     return (await this.#apply(module.metadata, status, signal)) ? 'written' : 'outdated';
   }
 
-  /** What runs stays. */
+  /** Reports an invalid Module. What runs is kept. */
   async #reportInvalid(cached: CachedModule, signal: AbortSignal): Promise<ReconcileResult> {
     const { events, now = Date.now } = this.#services;
     const { metadata, problem, rawStatus } = cached;
-    // What was known stays known.
+    // The rest of the status stays as it is.
     const status = { ...cached.status, ...statusOfInvalid(cached, now()) };
     if (isSameValue(status, rawStatus) || !(await this.#apply(metadata, status, signal))) return {};
     events.record({ resource: modules, object: { metadata }, ...invalidEvent(problem) });
     return {};
   }
 
-  /** Writes a status, unless the Module has changed meanwhile: then its event will come. @returns whether it did */
+  /** Writes a status, unless the Module has changed: its event will follow. @returns whether it did */
   async #apply(metadata: ObjectMetadata, status: ModuleStatus, signal: AbortSignal): Promise<boolean> {
     const { namespace, name, uid, resourceVersion } = metadata;
     const object = { metadata: { namespace, name, uid, resourceVersion }, status };

@@ -5,12 +5,12 @@ import { toConditions, type Finding } from './conditions.ts';
 import type { Rollout } from './findings.ts';
 import type { KernelResult } from './kernel-result.ts';
 
-/** What a status is made from. */
+/** The input of a status. */
 export interface StatusQuery {
   readonly module: Module;
   readonly findings: readonly Finding[];
   readonly results: readonly KernelResult[];
-  /** Nodes that may get the module. */
+  /** The number of nodes eligible for the module. */
   readonly nodes: number;
   readonly loader: Rollout;
   readonly devicePlugin: Rollout | undefined;
@@ -18,7 +18,7 @@ export interface StatusQuery {
   readonly now: string;
 }
 
-/** The status of a Module. Times are carried over where nothing changed, so that equal states give equal texts. */
+/** Returns the status of a Module. Times are kept if nothing changed: equal states are equal texts. */
 export function moduleStatusOf(query: StatusQuery): ModuleStatus {
   const { module, findings, results, nodes, loader, devicePlugin, now } = query;
   const { generation } = module.metadata;
@@ -37,7 +37,7 @@ export function moduleStatusOf(query: StatusQuery): ModuleStatus {
   };
 }
 
-/** One entry for each architecture: nodes of several may run kernels of one name. */
+/** Returns one entry per architecture: nodes of several may run kernels of the same name. */
 function kernelStatuses(
   { group, target, state }: KernelResult,
   earlier: readonly KernelStatus[],

@@ -6,16 +6,16 @@ import type { NodeGroup } from './node-groups.ts';
 import { MappingError } from './kernel-mapping/errors.ts';
 import type { Reference } from '../observe/references/reference.ts';
 
-/** A kernel that a mapping is for. */
+/** A kernel with a mapping. */
 export interface WantedKernel {
   readonly group: NodeGroup;
-  /** Or why there is none. */
+  /** The target, or why there is none. */
   readonly target: ModuleTarget | KmmError;
 }
 
 /**
- * The kernels that a Module's mappings are for. One that cannot be resolved does not hold up the others. In a
- * managed cluster, where a hub builds and signs, images are only looked for.
+ * Returns the kernels that a Module has mappings for. One that cannot be resolved does not hold up the
+ * others. In a managed cluster, where a hub builds and signs, images are only looked up.
  */
 export function wantedKernels(
   module: NamedModule,
@@ -34,16 +34,16 @@ export function wantedKernels(
   });
 }
 
-/** Kernels that are to run one image. It is worked on once, for all of them. */
+/** Kernels that share one image. It is processed once for all of them. */
 export interface ImageGroup {
-  /** The target of the first kernel; what is to be signed is that of all kernels. */
+  /** The target of the first kernel, with the files to sign of all kernels. */
   readonly target: ModuleTarget | KmmError;
   readonly members: readonly NodeGroup[];
 }
 
 /**
- * Groups kernels by image. Kernels that want different things of one image would undo each other's work, so all
- * but the first fail.
+ * Groups kernels by image. Kernels that want different things of one image would undo each other's work, so
+ * all but the first fail.
  */
 export function groupByImage(wanted: readonly WantedKernel[]): ImageGroup[] {
   const groups = new Map<string, { target: ModuleTarget; members: NodeGroup[] }>();
@@ -66,7 +66,7 @@ export function groupByImage(wanted: readonly WantedKernel[]): ImageGroup[] {
   return [...groups.values(), ...failed];
 }
 
-/** What is to be done to an image, apart from the kernel that it is for. */
+/** Returns what to do to an image, apart from the kernel that it is for. */
 function workOf({ registryTls, imageRepoSecret, build, sign }: ModuleTarget): string {
   return JSON.stringify([
     registryTls,
@@ -94,7 +94,7 @@ function conflict(first: ModuleTarget, second: ModuleTarget): MappingError {
   });
 }
 
-/** The objects that a Module refers to for the kernels in its cluster. */
+/** Returns the objects that a Module refers to for the kernels in its cluster. */
 export function referencesOf(
   namespace: string,
   kernels: readonly Pick<WantedKernel, 'target'>[],

@@ -10,7 +10,7 @@ import type { Controller } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
 
-/** What all controllers of the operator share. */
+/** The services that all controllers of the operator share. */
 export interface OperatorContext {
   readonly configuration: OperatorConfiguration;
   readonly client: ApiClient;
@@ -19,26 +19,26 @@ export interface OperatorContext {
   readonly preflights: PreflightCaches;
   readonly events: EventRecorder;
   readonly metrics: RuntimeMetrics;
-  /** For metrics of a controller's own. */
+  /** For metrics of individual controllers. */
   readonly registry: Registry;
   /** For registries and the API server. */
   readonly userAgent: string;
-  /** Authorities of registries besides the system's; PEM. */
+  /** Authorities trusted for registries besides the system's; PEM. */
   readonly trustedCertificates: string | undefined;
   readonly log: Logger;
 }
 
-/** A cache, as far as it has to be run. */
+/** The part of a cache that is needed to run it. */
 export type FollowingCache = Pick<Informer<CustomResource, unknown>, 'run' | 'hasSynced'>;
 
 /** A part of the operator that works only while this process leads. */
 export interface ControllerSet {
   readonly controllers: readonly Controller[];
-  /** Further caches, which follow the cluster while others lead too. */
+  /** Further caches, which also follow the cluster while another process leads. */
   readonly caches?: readonly FollowingCache[] | undefined;
   /** Further work until the signal is aborted. */
   run?(signal: AbortSignal): Promise<void>;
 }
 
-/** Makes a part of the operator. Called once, before the caches are filled. */
+/** Creates a part of the operator. Called once, before the caches are filled. */
 export type ControllerFactory = (context: OperatorContext) => ControllerSet;

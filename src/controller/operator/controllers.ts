@@ -6,24 +6,27 @@ import { createClaimCache, createClaimPublisher } from '../spoke/claim-publisher
 import type { ControllerFactory, OperatorContext } from './context.ts';
 import { createPipelineParts } from './pipeline-parts.ts';
 
-/** Accounts that the installation makes, in the operator's namespace. */
+/** Service accounts that the installation creates in the operator's namespace. */
 const serviceAccounts = {
   moduleLoaderServiceAccount: 'kmm-operator-module-loader',
   devicePluginServiceAccount: 'kmm-operator-device-plugin',
 } as const;
 
-/** Modules worked on at a time, in all and of one namespace: most of the work is waiting for registries. */
+/** Modules reconciled concurrently, in all and per namespace: most of the work is waiting for registries. */
 const maxConcurrentModules = 64;
 const maxConcurrentModulesPerNamespace = 8;
 
-/** The parts of a cluster's operator. One that a hub manages tells its kernels, and builds, signs and checks nothing. */
+/**
+ * Returns the parts of a cluster's operator. One managed by a hub publishes its kernels, and does not build,
+ * sign or check anything.
+ */
 export function controllerFactories({ managed }: OperatorConfiguration): readonly ControllerFactory[] {
   return managed
     ? [imageControllers, nodeLabelControllers, claimControllers]
     : [imageControllers, nodeLabelControllers];
 }
 
-/** Those that build, sign and check images: they share what is known of registries. */
+/** Creates the controllers that build, sign and check images, with shared registry caches. */
 function imageControllers(context: OperatorContext): ReturnType<ControllerFactory> {
   const { configuration, client, caches, preflights, events, metrics, log } = context;
   const { namespace, managed } = configuration;

@@ -4,7 +4,7 @@ import { createHubControllers } from '../hub/hub-controllers.ts';
 import type { ControllerSet, OperatorContext } from './context.ts';
 import { createPipelineParts } from './pipeline-parts.ts';
 
-/** The parts of a hub's operator. */
+/** Creates the parts of a hub's operator. */
 export function hubControllers(context: OperatorContext): ControllerSet {
   const { configuration, client, events, metrics, registry, log } = context;
   const { namespace, hub: queue } = configuration;

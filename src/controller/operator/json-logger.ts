@@ -1,18 +1,18 @@
 import { KmmError } from '../../shared/errors.ts';
 import type { LogFields, Logger } from '../../shared/logger.ts';
 
-/** From the most important on. */
+/** In order of descending importance. */
 export const logLevels = ['error', 'warn', 'info', 'debug'] as const;
 export type LogLevel = (typeof logLevels)[number];
 
 export interface JsonLoggerOptions {
-  /** Gets one entry, without the end of the line. */
+  /** Called with each entry, without a line break. */
   readonly write: (line: string) => void;
-  /** The least important entries that are written. @default info */
+  /** The least important level that is written. @default info */
   readonly level?: LogLevel | undefined;
 }
 
-/** A logger that writes one JSON document per entry: time, level, message and the fields. */
+/** Creates a logger that writes one JSON document per entry: time, level, message and the fields. */
 export function createJsonLogger({ write, level: least = 'info' }: JsonLoggerOptions): Logger {
   const most = logLevels.indexOf(least);
   const log = (level: LogLevel) => (message: string, fields?: LogFields) => {
@@ -26,7 +26,7 @@ function format(entry: Readonly<Record<string, string>>, fields: LogFields = {})
   try {
     return JSON.stringify({ ...entry, ...plain(fields), ...entry });
   } catch {
-    // A field that refers to itself must not end the program.
+    // A field with a circular reference must not end the program.
     return JSON.stringify({ ...entry, unprintable: Object.keys(fields) });
   }
 }
@@ -40,7 +40,7 @@ function plain(fields: LogFields): LogFields {
   );
 }
 
-/** Errors of ours say where they come from; others are defects, and need their stack. */
+/** Describes an error. Our own identify their origin; others are defects, and need their stack. */
 function describe(error: Error): object {
   const { name, message } = error;
   if (error instanceof KmmError) return { name, code: error.code, message, facts: error.facts };

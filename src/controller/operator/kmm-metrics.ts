@@ -2,14 +2,14 @@ import { Gauge, type Registry } from 'prom-client';
 import type { Module } from '../../api/module/module.ts';
 import type { CachedModule } from '../observe/cluster/caches.ts';
 
-/** What KMM's gauges are computed from. */
+/** The sources of KMM's gauges. */
 export interface KmmMetricsSources {
   modules(): readonly CachedModule[];
-  /** Count of PreflightValidations. */
+  /** Returns the number of PreflightValidations. */
   preflights(): number;
 }
 
-/** Registers the gauges that KMM has. They are computed when they are read. */
+/** Registers KMM's gauges. They are computed when they are read. */
 export function registerKmmMetrics(registry: Registry, sources: KmmMetricsSources): void {
   const registers = [registry];
   const count = (name: string, help: string, value: () => number): void => {
@@ -34,7 +34,7 @@ export function registerKmmMetrics(registry: Registry, sources: KmmMetricsSource
   registerArguments(registers, sources);
 }
 
-/** Whether a Module has a section, for all kernels or for some. */
+/** Returns whether a Module has a section, for all kernels or for some. */
 function has(section: 'build' | 'sign'): (module: Module) => boolean {
   return ({ spec }) => {
     const container = spec.moduleLoader?.container;
@@ -42,7 +42,7 @@ function has(section: 'build' | 'sign'): (module: Module) => boolean {
   };
 }
 
-/** One series for each Module that has such arguments; the value is 1. */
+/** Registers gauges with one series, of value 1, for each Module with such arguments. */
 function registerArguments(registers: Registry[], sources: KmmMetricsSources): void {
   void new Gauge({
     name: 'kmm_modprobe_args',

@@ -23,18 +23,18 @@ const accessReview = z.looseObject({ status: z.looseObject({ allowed: z.boolean(
 
 type User = NonNullable<z.output<typeof tokenReview>['status']['user']>;
 
-/** Milliseconds for which an answer of the API server counts. */
+/** Milliseconds for which a response of the API server is cached. */
 const goodFor = 10_000;
-/** Readers that are remembered; the least recently used are forgotten first. */
+/** The most readers in the cache; the least recently used are evicted first. */
 const maxReaders = 100;
-/** Readers asked about at a time; further ones are turned away. */
+/** The most readers checked concurrently; further ones are rejected. */
 const maxAsking = 20;
-/** Tokens are a few kilobytes at most. */
+/** The longest accepted token, in characters: real ones have a few kilobytes at most. */
 const maxTokenLength = 16 * 1024;
 
 /**
- * Lets those read metrics whom the cluster's RBAC lets `get` the path /metrics. Answers are remembered by a
- * hash of the token, for a short while. Where the API server does not answer, nobody may.
+ * Creates a check that lets clients read metrics if the cluster's RBAC allows them to `get` the path
+ * /metrics. Results are cached briefly, by a hash of the token. Without a response, nobody is allowed.
  */
 export function createMetricsAccess(client: ApiClient, log: Logger): ReadCheck {
   const known = new LruMap<{ readonly answer: Promise<200 | 401 | 403>; readonly since: number }>(maxReaders);

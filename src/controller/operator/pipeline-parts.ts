@@ -5,19 +5,19 @@ import { createImageMetrics, type ImageMetrics } from '../module/metrics.ts';
 import { ReferenceCache } from '../observe/references/reference-cache.ts';
 import type { OperatorContext } from './context.ts';
 
-/** What building and signing takes, of a Module controller and of a hub's. */
+/** The parts for building and signing that a Module controller and a hub's controllers need. */
 export interface PipelineParts {
   readonly references: ReferenceCache;
   readonly driverToolkit: DriverToolkitImages;
   readonly images: ImageRegistry;
   readonly metrics: ImageMetrics;
   readonly settings: PipelineSettings;
-  /** Follows what is referred to until the signal is aborted. */
+  /** Follows references and Driver Toolkit images until the signal is aborted. */
   run(signal: AbortSignal): Promise<void>;
 }
 
 export interface PipelinePartsOptions {
-  /** All images are of one namespace: it has all looks at registries for itself. */
+  /** All images are in one namespace, which may therefore use all concurrent registry requests. */
   readonly oneNamespace?: boolean | undefined;
 }
 

@@ -1,15 +1,15 @@
 import { whenAborted } from '../../shared/abortable.ts';
 import type { ControllerSet } from './context.ts';
 
-/** Signals under which controllers run. */
+/** Signals that stop controllers. */
 export interface ControllerSignals {
-  /** End what is begun, begin nothing. */
+  /** Finish work in progress, and begin nothing new. */
   readonly stop: AbortSignal;
   /** Write nothing more. */
   readonly lost?: AbortSignal | undefined;
 }
 
-/** Runs controllers until they are told to stop. When one fails, all stop. @throws what the first one threw */
+/** Runs controllers until they are stopped. When one fails, all stop. @throws the first error */
 export async function runControllers(
   sets: readonly ControllerSet[],
   { stop, lost }: ControllerSignals,
@@ -27,7 +27,7 @@ export async function runControllers(
         throw error;
       }),
     ),
-    // Leading goes on where there is nothing to do.
+    // The process keeps leading even if there is nothing to do.
     whenAborted(signal),
   ]);
   const failure = outcomes.find((outcome) => outcome.status === 'rejected');

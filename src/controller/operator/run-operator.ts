@@ -17,29 +17,29 @@ import { runControllers } from './run-controllers.ts';
 import { readTrustedCertificates } from './trusted-certificates.ts';
 import { serveHealth, serveMetrics } from './servers.ts';
 
-/** Who we are to the API server: owner of fields, source of events. */
+/** Our name for the API server: the owner of fields, and the source of events. */
 const fieldManager = 'kmm-operator';
 
-/** Questions to the API server who may read metrics. */
+/** Rate of requests to the API server about who may read metrics. */
 const reviewRate = { perSecond: 5, burst: 20 };
 
 export interface RunOperatorOptions {
   readonly configuration: OperatorConfiguration;
   readonly kubeconfig: KubeConfig;
   readonly factories: readonly ControllerFactory[];
-  /** What is followed besides the controllers' own caches: a hub has no Modules. @default cluster */
+  /** What to follow besides the controllers' own caches: a hub has no Modules. @default cluster */
   readonly kind?: 'cluster' | 'hub' | undefined;
-  /** Of the program. */
+  /** Version of the program. */
   readonly version: string;
   readonly log: Logger;
-  /** Stops gracefully: begun work is ended, then the lease is given back. */
+  /** Stops gracefully: work in progress is finished, then the lease is released. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Runs the operator until it is stopped or no longer leads. Caches and servers run always, the controllers
+ * Runs the operator until it is stopped or loses the lease. Caches and servers always run, controllers only
  * while this process leads.
- * @throws what a controller throws that cannot go on
+ * @throws the error of a controller that cannot continue
  */
 export async function runOperator(options: RunOperatorOptions): Promise<LeadershipEnd> {
   const { configuration, kubeconfig, factories, kind = 'cluster', version, log, signal } = options;
@@ -70,7 +70,7 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
   follow(stack, kind === 'hub' ? followed : [...followed, ...measuredCaches(context)]);
   const haveSynced = (): boolean => followed.every(({ hasSynced }) => hasSynced);
   stack.use(await serveHealth(configuration.healthProbe, { caches: haveSynced }));
-  // Whoever asks for metrics, with whatever token, must not slow the controllers down.
+  // Requests for metrics, with whatever token, must not slow down the controllers.
   const { onAnswer } = metrics;
   const reviewer = new ApiClient({ connection, fieldManager, userAgent, onAnswer, rate: reviewRate });
   stack.use(await serveMetrics({ settings: configuration.metrics, registry, client: reviewer, log }));
@@ -91,7 +91,7 @@ function follow(stack: AsyncDisposableStack, caches: readonly Pick<FollowingCach
   });
 }
 
-/** Registers KMM's metrics; gives the caches that they and preflight validation take. */
+/** Registers KMM's metrics. Returns the caches that these and preflight validation need. */
 function measuredCaches({ caches, preflights, registry }: OperatorContext): Pick<FollowingCache, 'run'>[] {
   registerKmmMetrics(registry, {
     modules: () => caches.modules.list(),

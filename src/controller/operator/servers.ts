@@ -7,12 +7,12 @@ import type { ApiClient } from '../runtime/api/client.ts';
 import { startOperatorServer, type HealthCheck, type OperatorServer } from '../runtime/operator-server.ts';
 import { createMetricsAccess } from './metrics-access.ts';
 
-/** Milliseconds. The certificate lives as long as the process, which nobody lets run for so long. */
+/** Milliseconds. The certificate lives as long as the process, which never runs for so long. */
 const certificateLife = 10 * 365 * 24 * 60 * 60 * 1000;
-/** Clocks of readers may be late. Milliseconds. */
+/** Clocks of readers may be slow. Milliseconds. */
 const clockSkew = 60 * 60 * 1000;
 
-/** Serves /healthz and /readyz. Gives undefined where they are turned off. */
+/** Serves /healthz and /readyz. Returns undefined if they are turned off. */
 export async function serveHealth(
   address: BindAddress | undefined,
   readyz: Readonly<Record<string, HealthCheck>>,
@@ -28,7 +28,7 @@ export interface MetricsServerOptions {
   readonly log: Logger;
 }
 
-/** Serves /metrics, to those who may read them. Gives undefined where they are turned off. */
+/** Serves /metrics to those who may read them. Returns undefined if they are turned off. */
 export async function serveMetrics(options: MetricsServerOptions): Promise<OperatorServer | undefined> {
   const { settings, registry, client, log } = options;
   if (settings.address === undefined) return undefined;

@@ -5,8 +5,8 @@ import type { ApiClient } from '../runtime/api/client.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 
 /**
- * Reads the certificates of registries' authorities that the configuration names; undefined when it names none.
- * @throws ConfigurationError when they are not there, ApiError
+ * Reads the registry authorities' certificates that the configuration names; undefined if it names none.
+ * @throws ConfigurationError if they do not exist, ApiError
  */
 export async function readTrustedCertificates(
   client: ApiClient,

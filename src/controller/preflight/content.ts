@@ -7,8 +7,9 @@ import type { PreflightContext } from './context.ts';
 import { failed, succeeded, type Verification } from './verification.ts';
 
 /**
- * Looks into an image for the kernel module that modprobe would load from it: whether it is there, was made for the
- * kernel, and is signed where it is to be. @throws PipelineError, RegistryError, SignerError, ApiError
+ * Checks the kernel module that modprobe would load from an image: that it exists, was built for the kernel,
+ * and is signed if it should be.
+ * @throws PipelineError, RegistryError, SignerError, ApiError
  */
 export async function verifyContent(
   services: PreflightContext,
@@ -43,7 +44,7 @@ export async function verifyContent(
   return succeeded(`${image} holds ${moduleName} for kernel ${kernel.release}${signature}`);
 }
 
-/** What is wrong with a module; undefined: nothing. */
+/** Returns what is wrong with a module, or undefined. */
 function problemOf(found: FoundModule, { kernel, sign }: ModuleTarget): string | undefined {
   if (!found.found) return found.problem;
   const { path, vermagic, fits, state, problem } = found;
@@ -54,7 +55,7 @@ function problemOf(found: FoundModule, { kernel, sign }: ModuleTarget): string |
     return `${path} ${made}, not for kernel ${kernel.release}`;
   }
   if (sign === undefined || state === 'trusted') return undefined;
-  // Where only some files are to be signed, others may carry the signature of who made them.
+  // If only some files are to be signed, others may carry the signature of their vendor.
   if (state === 'untrusted' && sign.files.length > 0) return undefined;
   return state === 'unsigned'
     ? `${path} is not signed`

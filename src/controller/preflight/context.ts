@@ -5,21 +5,21 @@ import type { ImageRegistry } from '../observe/images/image-registry.ts';
 import type { NamespacedKey } from '../observe/references/reference.ts';
 import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 
-/** What the preflight controllers work with. */
+/** The services of the preflight controllers. */
 export interface PreflightContext extends PipelineServices {
   readonly caches: ClusterCaches;
   readonly preflights: PreflightCaches;
   readonly references: ReferenceCache;
   readonly images: ImageRegistry;
-  /** The Secret with credentials for release images and Driver Toolkit images. @default none are sent */
+  /** The Secret with credentials for release images and Driver Toolkit images. @default no credentials */
   readonly releasePullSecret?: NamespacedKey | undefined;
-  /** Milliseconds after which what is not verified is looked at again without any change. @default one minute */
+  /** Milliseconds after which what is not verified is checked again anyway. @default one minute */
   readonly recheckInterval?: number | undefined;
 }
 
 const minute = 60_000;
 
-/** Milliseconds after which what is not verified is looked at again. */
+/** Returns the milliseconds after which what is not verified is checked again. */
 export function recheckIntervalOf({ recheckInterval = minute }: PreflightContext): number {
   return recheckInterval;
 }

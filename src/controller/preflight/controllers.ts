@@ -11,15 +11,15 @@ import { PreflightOcpReconciler } from './ocp-reconcile.ts';
 import { PreflightReconciler } from './reconcile.ts';
 import type { PreflightContext } from './context.ts';
 
-/** Validations looked at at a time: one may have to read many images. */
+/** Validations reconciled concurrently: one may have to read many images. */
 const maxConcurrent = 4;
 
-/** How the controllers work. */
+/** Options of the preflight controllers. */
 export interface PreflightOptions extends Pick<ControllerOptions, 'backoff'> {
   readonly metrics?: RuntimeMetrics | undefined;
 }
 
-/** The controllers of PreflightValidation and PreflightValidationOCP. The caches in `services` must run, too. */
+/** Creates the controllers of PreflightValidation and PreflightValidationOCP. The caches must run, too. */
 export function createPreflightControllers(
   services: PreflightContext,
   options: PreflightOptions = {},
@@ -55,7 +55,7 @@ function validationController(services: PreflightContext, options: PreflightOpti
       ownerName === undefined ? undefined : caches.jobs.get({ namespace: key.namespace, name: ownerName });
     return job === undefined ? [] : ofKernel(job.kernel);
   });
-  // Where nodes run the kernel, their Modules tell.
+  // Nodes cause no events: where they run the kernel, the status of their Modules changes.
   controller.watch(caches.nodes, () => []);
   references.onChange((users) => {
     for (const user of users) if (user.namespace === undefined) controller.enqueue(user);
@@ -81,7 +81,7 @@ function ocpController(services: PreflightContext, options: PreflightOptions): C
   return controller;
 }
 
-/** The validations that ask about the kernel that one asks about, or asked about before. */
+/** Returns the validations for the kernel that one is for, or was for before. */
 function ofSameKernel(
   event: CacheEvent<CachedPreflight>,
   validations: readonly CachedPreflight[],
@@ -98,7 +98,7 @@ function previousOf<P>(event: CacheEvent<P>): P | undefined {
   return event.type === 'added' ? undefined : event.previous;
 }
 
-/** Whether something changed that a validation reads. Modules tell much else of their nodes. */
+/** Returns whether something changed that a validation reads. Modules also report on their nodes. */
 function isRelevant(event: CacheEvent<CachedModule>): boolean {
   return event.type !== 'updated' || !isSameValue(read(event.previous), read(event.object));
 }

@@ -7,38 +7,38 @@ import type { Release, ReleaseQuery } from './release.ts';
 import { findingsOfProblem } from './status.ts';
 import { preflightAnnotations } from './task.ts';
 
-/** What a PreflightValidationOCP wants verified. */
+/** What a PreflightValidationOCP wants to have verified. */
 export interface WantedKernel {
   readonly kernel: string;
   readonly driverToolkit: string | undefined;
   readonly push: boolean;
 }
 
-/** What the status of a PreflightValidationOCP says. */
+/** The content of the status of a PreflightValidationOCP. */
 export interface OcpReport {
   readonly findings: readonly Finding[];
   /** The results of the PreflightValidation. */
   readonly results?: Pick<PreflightStatus, 'modules' | 'crStatuses'>;
 }
 
-/** What is to be done for a PreflightValidationOCP. */
+/** What to do for a PreflightValidationOCP. */
 export type OcpAction =
-  /** It is gone, or is going; the validation that it owns is garbage collected. */
+  /** It is deleted or being deleted; the validation that it owns is garbage-collected. */
   | { readonly type: 'forget' }
   | { readonly type: 'report'; readonly report: OcpReport }
-  /** The kernel is not known yet. The report is written first, unless it has been written for this generation. */
+  /** The kernel is not known yet. The report is written first, once per generation. */
   | { readonly type: 'read-release'; readonly release: ReleaseQuery; readonly report?: OcpReport | undefined }
-  /** The PreflightValidation that does the work is missing, or asks for something else. */
+  /** The PreflightValidation that does the work does not exist, or is for something else. */
   | {
       readonly type: 'create' | 'update';
       readonly wanted: WantedKernel;
-      /** The mark that shows for what the PreflightValidation was made. */
+      /** Shows what the PreflightValidation was made for. */
       readonly mark: string;
       readonly report: OcpReport;
     };
 
 /**
- * Decides what is to be done for a PreflightValidationOCP, given the PreflightValidation of its name and, if it was
+ * Decides what to do for a PreflightValidationOCP, given the PreflightValidation of its name and, if it was
  * just read, its release.
  */
 export function decideOcp(
@@ -68,7 +68,7 @@ export function decideOcp(
   return { type: 'report', report: reportOf(validation) ?? verifying };
 }
 
-/** The kernel that is asked about; undefined: the release has to be read. Releases are read once per generation. */
+/** Returns the requested kernel; undefined if the release has to be read, once per generation. */
 function wantedKernel(
   cached: CachedPreflightOcp,
   validation: CachedPreflight | undefined,
@@ -99,13 +99,13 @@ function asksFor(validation: CachedPreflight | undefined, wanted: WantedKernel, 
   );
 }
 
-/** Equal for what one generation of one object led to. */
+/** Returns a hash that is equal for results of the same generation of the same object. */
 function markOf({ metadata }: CachedPreflightOcp, { kernel, driverToolkit }: WantedKernel): string {
   const { uid, generation } = metadata;
   return shortHash({ uid, generation, kernel, driverToolkit });
 }
 
-/** What a PreflightValidation found out; undefined: nothing about what it asks now. */
+/** Returns the result of a PreflightValidation, or undefined if it has none for its current spec. */
 function reportOf(validation: CachedPreflight | undefined): OcpReport | undefined {
   const status = validation?.object?.status;
   if (status === undefined || status.observedGeneration !== validation?.metadata.generation) return undefined;

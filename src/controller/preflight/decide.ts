@@ -4,24 +4,24 @@ import type { Finding } from '../module/conditions.ts';
 import { findingsOf, findingsOfProblem } from './status.ts';
 import { isKernelRelease, taskFor, type PreflightTask } from './task.ts';
 
-/** What the status of a validation says. */
+/** The content of the status of a validation. */
 export interface PreflightReport {
   readonly modules: readonly VerifiedModule[];
   readonly findings: readonly Finding[];
 }
 
-/** What is to be done for a PreflightValidation. */
+/** What to do for a PreflightValidation. */
 export type ValidationAction =
-  /** It is gone, or is going. */
+  /** It is deleted or being deleted. */
   | { readonly type: 'forget' }
-  /** There is nothing to verify, or another validation has it verified. */
+  /** There is nothing to verify, or another validation does it. */
   | { readonly type: 'report'; readonly report: PreflightReport }
   | { readonly type: 'verify'; readonly validation: PreflightValidation; readonly task: PreflightTask };
 
-/** Characters of a wrong kernel version that a message repeats. */
+/** The most characters of an invalid kernel version that a message quotes. */
 const maxQuoted = 100;
 
-/** Decides what is to be done for a PreflightValidation, given all of them. Of those for one kernel, one does the work. */
+/** Decides what to do for a PreflightValidation, given all of them. One per kernel does the work. */
 export function decideValidation(
   cached: CachedPreflight | undefined,
   validations: readonly CachedPreflight[],

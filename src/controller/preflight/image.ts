@@ -16,21 +16,21 @@ export interface ModuleQuery {
   readonly module: NamedModule;
   readonly target: ModuleTarget;
   readonly task: PreflightTask;
-  /** What is asked about all kernels. */
+  /** The tasks for all kernels. */
   readonly tasks: readonly PreflightTask[];
-  /** What was persisted about it. */
+  /** Its persisted entry. */
   readonly earlier: VerifiedModule | undefined;
 }
 
 /** The image that a Module has for a kernel, with all kernels that share it. */
 export interface PreflightImage extends ImageGroup {
-  /** Those of the kernels that nodes run: for them the Module controller works on the image. */
+  /** The kernels among them that nodes run: the Module controller works on the image for these. */
   readonly running: readonly string[];
 }
 
 /**
- * Finds the image for a kernel as the Module controller will once nodes run all kernels that are asked about: what is
- * shared is worked on once.
+ * Finds the image for a kernel as the Module controller will once nodes run all requested kernels: a shared
+ * image is processed once.
  */
 export function imageOf(
   { caches }: PreflightContext,
@@ -59,9 +59,7 @@ export function imageOf(
   };
 }
 
-/**
- * What the Module controller would ask for: Jobs of it are the same Jobs, so that nothing is made twice.
- */
+/** Returns the request that the Module controller would make: the same Jobs, so nothing is built twice. */
 export function requestOf(
   target: ModuleTarget,
   { module, tasks, earlier, image: { members } }: ModuleQuery & { readonly image: PreflightImage },
@@ -81,7 +79,7 @@ export function requestOf(
   };
 }
 
-/** The same services, which know the Driver Toolkit images that validations name. */
+/** Returns the same services with the Driver Toolkit images that validations name. */
 export function withDriverToolkit(services: PreflightContext, { tasks }: ModuleQuery): PreflightContext {
   const named = tasks.flatMap(({ kernel, driverToolkit }) =>
     driverToolkit === undefined ? [] : [[kernel.release, driverToolkit] as const],
@@ -91,7 +89,7 @@ export function withDriverToolkit(services: PreflightContext, { tasks }: ModuleQ
   return { ...services, settings: { ...settings, driverToolkit } };
 }
 
-/** What was persisted about a Module, as the pipeline has it. */
+/** Returns a Module's persisted entry as the pipeline expects it. */
 export function earlierState(earlier: VerifiedModule | undefined): EarlierState | undefined {
   if (earlier === undefined) return undefined;
   const { verificationStatus, statusReason: message, job, inputs, unsignedDigest } = earlier;
@@ -104,7 +102,7 @@ export function earlierState(earlier: VerifiedModule | undefined): EarlierState 
   };
 }
 
-/** What kernels' releases end in, as GOARCH names it. */
+/** GOARCH by the suffix of a kernel release. */
 const endings: Readonly<Record<string, string>> = {
   x86_64: 'amd64',
   amd64: 'amd64',
@@ -115,8 +113,8 @@ const endings: Readonly<Record<string, string>> = {
 };
 
 /**
- * The architectures that a kernel would run on, as GOARCH names them: what its release ends in, else those of the
- * nodes that the Module selects, else those of all nodes.
+ * Returns the architectures that a kernel would run on, by GOARCH: that of its release's suffix, else those
+ * of the nodes that the Module selects, else those of all nodes.
  */
 export function architecturesFor(
   release: string,

@@ -15,8 +15,8 @@ import { findingsOfProblem } from './status.ts';
 import { preflightAnnotations } from './task.ts';
 
 /**
- * Finds out the kernel of a PreflightValidationOCP, has it verified by a PreflightValidation of the same name, and
- * reports its result. What is to be done is decided by `decideOcp`.
+ * Determines the kernel of a PreflightValidationOCP, has it verified by a PreflightValidation of the same
+ * name, and reports its result. `decideOcp` decides what to do.
  */
 export class PreflightOcpReconciler {
   readonly #context: PreflightContext;

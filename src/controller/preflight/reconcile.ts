@@ -20,7 +20,7 @@ import { wantedModules, type WantedModule } from './wanted.ts';
 
 type Result = ModuleVerification & { readonly wanted: WantedModule };
 
-/** Modules looked at together: most of the work is waiting for registries. */
+/** Modules checked concurrently: most of the work is waiting for registries. */
 const maxConcurrentModules = 64;
 
 const notYet: Verification = {
@@ -29,7 +29,7 @@ const notYet: Verification = {
   reason: 'verification is not finished yet',
 };
 
-/** Finds out for PreflightValidations whether all Modules would be ready. */
+/** Verifies for PreflightValidations whether all Modules would be ready. */
 export class PreflightReconciler {
   readonly #context: PreflightContext;
 
@@ -61,7 +61,7 @@ export class PreflightReconciler {
     references.use({ name: cached.key.name }, wanted.flatMap(referencesOfWanted));
     const isNews = validation.status?.observedGeneration !== validation.metadata.generation;
     const earlier = isNews ? [] : (validation.status?.modules ?? []);
-    // Looking into many images takes its time.
+    // Reading many images takes some time.
     if (isNews) await this.#write(cached, this.#report(task, wanted.map(unverified), earlier), signal);
     const results = await this.#lookAt(wanted, { task, tasks, earlier }, signal);
     this.#logErrors(results);
@@ -112,7 +112,7 @@ export class PreflightReconciler {
     return { modules, findings: findingsOf(task.kernel.release, modules) };
   }
 
-  /** @returns whether the API server had this status already */
+  /** @returns whether the API server already had this status */
   async #write(cached: CachedPreflight, report: PreflightReport, signal: AbortSignal): Promise<boolean> {
     const { metadata, object } = cached;
     const status: PreflightStatus = preflightStatusOf({
@@ -161,19 +161,20 @@ function referencesOfWanted(wanted: WantedModule): ReturnType<typeof referencesO
   return wanted.verdict === undefined ? referencesOf(wanted.name.namespace, [wanted]) : [];
 }
 
-/** What is known of a Module's Jobs for the kernel. */
+/** What is known about a Module's Jobs for the kernel. */
 interface PreflightWork {
-  /** Of the Module. */
+  /** UID of the Module. */
   readonly uid: string;
-  /** Jobs of the present inputs; undefined: not known, or the Module controller's. */
+  /** Jobs of the current inputs; undefined if unknown or owned by the Module controller. */
   readonly jobs: readonly string[] | undefined;
-  /** The Module was verified, and that has been persisted. */
+  /** Whether the Module was verified, and that has been persisted. */
   readonly settled: boolean;
 }
 
 /**
- * Deletes the Jobs that are no longer needed, of Modules that no node with the kernel has: the Module controller does
- * so for others. @returns milliseconds until the next one can go
+ * Deletes the Jobs that are no longer needed, for Modules that have no node with the kernel: the Module
+ * controller does it for the others.
+ * @returns milliseconds until the next one can be deleted
  */
 async function collectJobs(
   { client, caches, settings, now = Date.now }: PreflightContext,

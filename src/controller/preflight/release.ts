@@ -8,20 +8,20 @@ import type { PreflightContext } from './context.ts';
 
 /** Why a release cannot be checked. */
 export type PreflightErrorCode =
-  /** The image holds no list of a release's images, or the list has no Driver Toolkit. */
+  /** The image has no list of a release's images, or the list has no Driver Toolkit. */
   | 'NOT_A_RELEASE'
   /** The Driver Toolkit image does not say which kernels it is for. */
   | 'NOT_A_DRIVER_TOOLKIT'
-  /** The release has no kernel of the kind that is asked for. */
+  /** The release has no kernel of the requested kind. */
   | 'KERNEL_MISSING'
   | 'PULL_SECRET_MISSING';
 
-/** What a PreflightValidationOCP names does not say which kernel is to be checked. */
+/** An error in determining the kernel of a PreflightValidationOCP. */
 export class PreflightError extends KmmError<PreflightErrorCode> {
   override readonly name = 'PreflightError';
 }
 
-/** The kernel of an OpenShift release, and the image with what it takes to build for it. */
+/** The kernel of an OpenShift release, and the image for building modules for it. */
 export interface Release {
   readonly kernel: string;
   readonly driverToolkit: string;
@@ -33,9 +33,9 @@ export interface ReleaseQuery {
   readonly useRTKernel: boolean;
 }
 
-/** An ImageStream with the images of a release. */
+/** The path of an ImageStream with the images of a release. */
 const imageReferences = '/release-manifests/image-references';
-/** Says which kernels a Driver Toolkit image is for. */
+/** The path of the list of kernels that a Driver Toolkit image is for. */
 const toolkitRelease = '/etc/driver-toolkit-release.json';
 
 const toolkitReleaseSchema = z.object({
@@ -44,7 +44,7 @@ const toolkitReleaseSchema = z.object({
 });
 
 /**
- * Finds out which kernel a release has.
+ * Determines the kernel of a release.
  * @throws PreflightError, RegistryError, ReferencedObjectError, ApiError
  */
 export async function readRelease(

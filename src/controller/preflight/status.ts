@@ -3,16 +3,16 @@ import type { ModuleName } from '../../builder/labels.ts';
 import { toConditions, type Finding } from '../module/conditions.ts';
 import type { Verification } from './verification.ts';
 
-/** What was found out about a Module. */
+/** The result for a Module. */
 export interface NamedVerification {
   readonly module: ModuleName;
   readonly verification: Verification;
 }
 
-/** Characters of a reason: all of them together have to fit into one object. */
+/** The longest reason in characters: all of them together have to fit into one object. */
 const maxReasonLength = 1000;
 
-/** The entry of a Module. Its time is carried over where its result is the same. */
+/** Returns the entry of a Module. Its time is kept if its result is the same. */
 export function moduleEntry(
   { module, verification }: NamedVerification,
   { earlier, now }: { earlier: VerifiedModule | undefined; now: string },
@@ -35,7 +35,7 @@ export function moduleEntry(
   };
 }
 
-/** What a status is made from. */
+/** The input of a status. */
 export interface StatusQuery {
   readonly modules: readonly VerifiedModule[];
   readonly findings: readonly Finding[];
@@ -45,7 +45,7 @@ export interface StatusQuery {
   readonly now: string;
 }
 
-/** The status of a validation. Times are carried over where nothing changed, so that equal states give equal texts. */
+/** Returns the status of a validation. Times are kept if nothing changed: equal states are equal texts. */
 export function preflightStatusOf({
   modules,
   findings,
@@ -61,9 +61,7 @@ export function preflightStatusOf({
   };
 }
 
-/**
- * The entries as v1beta1 has them: by `NAMESPACE/NAME`, and by the name alone where no other Module has that name.
- */
+/** Returns the entries as in v1beta1: by `NAMESPACE/NAME`, and by the name alone if it is unique. */
 function namedStatuses(modules: readonly VerifiedModule[]): NonNullable<PreflightStatus['crStatuses']> {
   const names = modules.map(({ name }) => name);
   return Object.fromEntries(
@@ -81,7 +79,7 @@ function namedStatuses(modules: readonly VerifiedModule[]): NonNullable<Prefligh
   );
 }
 
-/** What there is to say of all Modules together. */
+/** Returns the findings about all Modules together. */
 export function findingsOf(kernel: string, modules: readonly VerifiedModule[]): Finding[] {
   const failures = modules.filter(({ verificationStatus }) => verificationStatus === 'Failure');
   const waiting = modules.filter(({ verificationStatus }) => verificationStatus === 'InProgress');
@@ -113,7 +111,7 @@ export function findingsOf(kernel: string, modules: readonly VerifiedModule[]): 
   ];
 }
 
-/** What there is to say where nothing can be verified. */
+/** Returns the findings if nothing can be verified. */
 export function findingsOfProblem(reason: string, message: string): Finding[] {
   return [
     { type: 'Ready', status: 'False', reason, message },

@@ -1,18 +1,18 @@
 import { parseKernel, type Kernel } from '../../builder/kernel.ts';
 import { kernelAskedFor, type CachedPreflight } from '../observe/cluster/preflights.ts';
 
-/** Annotations of ours on PreflightValidations. */
+/** Our annotations on PreflightValidations. */
 export const preflightAnnotations = {
   /** The Driver Toolkit image of the kernel. */
   driverToolkit: 'kmm.sigs.x-k8s.io/driver-toolkit-image',
-  /** Hash of what made it so, where a PreflightValidationOCP did. */
+  /** Hash of its origin, if a PreflightValidationOCP made it. */
   madeFor: 'kmm.sigs.x-k8s.io/made-for',
 } as const;
 
-/** What is asked about one kernel, by all validations together: the same work is never done twice at a time. */
+/** The work of all validations for one kernel together: the same work is never done twice at once. */
 export interface PreflightTask {
   readonly kernel: Kernel;
-  /** Somebody wants to keep what is built and signed. */
+  /** Whether a validation wants to keep what is built and signed. */
   readonly push: boolean;
   /** Image for DTK_AUTO. */
   readonly driverToolkit: string | undefined;
@@ -20,15 +20,15 @@ export interface PreflightTask {
   readonly leader: CachedPreflight;
 }
 
-/** What `uname -r` can print: it is at most 64 characters long, and becomes part of paths and names. */
+/** What `uname -r` can print: at most 64 characters, which become part of paths and names. */
 const releasePattern = /^[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}$/;
 
-/** Whether a text can be a kernel's release. */
+/** Returns whether a text can be a kernel's release. */
 export function isKernelRelease(text: string): boolean {
   return releasePattern.test(text);
 }
 
-/** Joins what validations ask about a kernel; undefined when none does. */
+/** Combines the validations for a kernel; undefined if there is none. */
 export function taskFor(release: string, validations: readonly CachedPreflight[]): PreflightTask | undefined {
   const asking = validations
     .filter((validation) => kernelAskedFor(validation) === release)
@@ -41,7 +41,7 @@ export function taskFor(release: string, validations: readonly CachedPreflight[]
   return { kernel: parseKernel(release), push: pushes(leader), driverToolkit: toolkits[0], leader };
 }
 
-/** What is asked about all kernels, in the order of their names. */
+/** Returns the tasks for all kernels, sorted by release. */
 export function tasksOf(validations: readonly CachedPreflight[]): PreflightTask[] {
   const releases = validations.flatMap((validation) => kernelAskedFor(validation) ?? []);
   return [...new Set(releases)]
@@ -50,7 +50,7 @@ export function tasksOf(validations: readonly CachedPreflight[]): PreflightTask[
     .flatMap((release) => taskFor(release, validations) ?? []);
 }
 
-/** Older ones come first: those that come later do not take over what is under way. */
+/** Returns a key by which older validations come first: later ones do not take over work in progress. */
 function ageOf({ key, metadata }: CachedPreflight): string {
   return `${metadata.creationTimestamp ?? ''} ${key.name}`;
 }

@@ -1,19 +1,19 @@
 import type { VerifiedModule } from '../../api/preflight-validation.ts';
 import type { ImageState } from '../image-pipeline/image-state.ts';
 
-/** What was found out about a Module. */
+/** The result for a Module. */
 export interface Verification extends Pick<
   VerifiedModule,
   'image' | 'digest' | 'unsignedDigest' | 'inputs' | 'job' | 'verified'
 > {
   readonly status: 'Success' | 'Failure' | 'InProgress';
-  /** What it is at, as KMM up to 2.3 names it. */
+  /** The stage, as KMM up to 2.3 names it. */
   readonly stage: VerifiedModule['verificationStage'];
   /** A sentence. */
   readonly reason: string;
-  /** Milliseconds until it should be looked at again although nothing changed. */
+  /** Milliseconds until it should be checked again although nothing changed. */
   readonly requeueAfter?: number | undefined;
-  /** Why looking failed, where repetition may be the cure. */
+  /** Why the check failed, if a retry may help. */
   readonly error?: unknown;
 }
 
@@ -25,7 +25,7 @@ export function failed(reason: string): Verification {
   return { status: 'Failure', stage: 'Requeued', reason };
 }
 
-/** What the state of an image says, as long as its content has not been looked at. */
+/** Returns the result that follows from the state of an image before its content is checked. */
 export function verificationOf(state: ImageState, { signs }: { readonly signs: boolean }): Verification {
   const { phase, reason, message, inputs, job, unsignedDigest, requeueAfter } = state;
   const known = { inputs, job, unsignedDigest, requeueAfter };

@@ -20,13 +20,13 @@ import type { PreflightContext } from './context.ts';
 import type { PreflightTask } from './task.ts';
 import { failed, verificationOf, type Verification } from './verification.ts';
 
-/** What was found out about a Module, and the Jobs of the present inputs; undefined: not known, or not ours. */
+/** The result for a Module, and the Jobs of the current inputs; undefined if unknown or not ours. */
 export interface ModuleVerification {
   readonly verification: Verification;
   readonly jobs: readonly string[] | undefined;
 }
 
-/** Finds out whether a Module would be ready. Never throws: what goes wrong is the Module's own affair. */
+/** Verifies whether a Module would be ready. Never throws: a failure is the Module's result. */
 export async function verifyModule(
   services: PreflightContext,
   query: ModuleQuery,
@@ -65,7 +65,7 @@ export async function verifyModule(
   }
 }
 
-/** The hash of what is asked: a Module that was verified is verified again when it changes. */
+/** Returns the hash of the question: a verified Module is verified again when it changes. */
 function askedOf({ module, task }: ModuleQuery): string {
   const { uid, generation, annotations } = module.metadata;
   return shortHash({
@@ -78,7 +78,7 @@ function askedOf({ module, task }: ModuleQuery): string {
   });
 }
 
-/** Whether a Module was verified and its image has not changed since. A registry that fails changes nothing. */
+/** Returns whether a Module was verified and its image is unchanged. A registry error counts as no change. */
 async function isStillVerified(
   services: PreflightContext,
   {
@@ -102,7 +102,7 @@ async function isStillVerified(
   }
 }
 
-/** Nodes run the image: the Module controller works on it, and nobody else may. */
+/** Returns the state of an image that nodes run: only the Module controller may work on it. */
 function stateOfModule({ status, metadata }: NamedModule, running: readonly string[]): ImageState {
   const known =
     status?.observedGeneration === metadata.generation
@@ -117,7 +117,7 @@ function stateOfModule({ status, metadata }: NamedModule, running: readonly stri
   };
 }
 
-/** Jobs for a kernel that nodes run are the Module controller's affair. */
+/** Returns the Jobs, or undefined for a kernel that nodes run: those belong to the Module controller. */
 function ownJobs<T>({ running }: PreflightImage, { kernel }: PreflightTask, jobs: T): T | undefined {
   return running.includes(kernel.release) ? undefined : jobs;
 }

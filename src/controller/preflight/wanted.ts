@@ -7,7 +7,7 @@ import { resolveTarget } from '../module/kernel-mapping/resolve-target.ts';
 import { moduleNameOf, namedModule, type NamedModule } from '../module/named-module.ts';
 import { failed, succeeded, type Verification } from './verification.ts';
 
-/** A Module, and what there is to verify, or the verdict where there is nothing. */
+/** A Module with its target, or the verdict if there is nothing to verify. */
 export type WantedModule = {
   readonly name: ModuleName;
   readonly uid: string;
@@ -16,7 +16,7 @@ export type WantedModule = {
   | { readonly module: NamedModule; readonly target: ModuleTarget; readonly verdict?: undefined }
 );
 
-/** The Modules of a cluster that are not being deleted, and what each wants for a kernel. */
+/** Returns the Modules of a cluster that are not being deleted, and what each wants for a kernel. */
 export function wantedModules(cached: readonly CachedModule[], kernel: Kernel): WantedModule[] {
   return cached
     .filter(({ metadata }) => metadata.deletionTimestamp === undefined)

@@ -6,15 +6,15 @@ import type { ControllerMetrics } from './metrics.ts';
 import { formatKey, type KubernetesObject, type ObjectKey } from './api/object-key.ts';
 import { WorkQueue, type WorkQueueOptions } from './work-queue.ts';
 
-/** What a reconciler wants next. */
+/** What should happen after a reconcile. */
 export interface ReconcileResult {
-  /** Milliseconds until the key comes again without any change. */
+  /** Milliseconds until the key is reconciled again without any change. */
   readonly requeueAfter?: number | undefined;
 }
 
 /**
- * Brings the world of one object to where it should be. It sees no event: it reads everything, and may be
- * called at any time. After an error it is called again later, after a TerminalError only when something has changed.
+ * Reconciles one object. It gets no event: it reads the current state, and may be called at any time. After
+ * an error it is called again later; after a TerminalError, only when something has changed.
  */
 export type Reconcile = (
   key: ObjectKey,
@@ -24,9 +24,9 @@ export type Reconcile = (
 export interface ControllerOptions {
   readonly name: string;
   readonly reconcile: Reconcile;
-  /** Keys worked on at a time. @default 1 */
+  /** Keys reconciled concurrently. @default 1 */
   readonly maxConcurrent?: number | undefined;
-  /** The same of one namespace, so that none holds up the others. @default as many as there may be in all */
+  /** The same per namespace, so that none holds up the others. @default maxConcurrent */
   readonly maxPerNamespace?: number | undefined;
   readonly backoff?: WorkQueueOptions['backoff'];
   readonly log?: Logger | undefined;
@@ -34,16 +34,16 @@ export interface ControllerOptions {
 }
 
 export interface RunOptions {
-  /** Stops gracefully: what is begun is ended, nothing is begun. */
+  /** Stops gracefully: work in progress is finished, and nothing new is started. */
   readonly signal: AbortSignal;
-  /** Stops at once, as when leadership is lost: reconcilers see it as their signal. */
+  /** Stops at once, for example when leadership is lost: aborts the signal of reconcilers. */
   readonly abort?: AbortSignal | undefined;
-  /** Milliseconds that begun work has to end after `signal`, before it is aborted. @default 20000 */
+  /** Milliseconds after `signal` until work in progress is aborted. @default 20000 */
   readonly gracePeriod?: number | undefined;
 }
 
 export interface WatchOptions {
-  /** Milliseconds from an event to the work: the events meanwhile are one. @default 0 */
+  /** Milliseconds from an event to the reconcile; events in between are merged. @default 0 */
   readonly delay?: number | undefined;
 }
 
@@ -64,12 +64,15 @@ export class Controller {
     options.metrics?.follow(this.#queue);
   }
 
-  /** Asks for a key to be reconciled. */
+  /** Queues a key to be reconciled. */
   enqueue(key: ObjectKey): void {
     this.#queue.add(key);
   }
 
-  /** Reconciles what the events of a cache concern; by default the object itself. Work begins when the cache is complete. */
+  /**
+   * Reconciles the keys that the events of a cache map to, by default the object itself. Work begins when the
+   * cache has synced.
+   */
   watch<T extends KubernetesObject, P>(
     informer: Informer<T, P>,
     map: (event: CacheEvent<P>) => readonly ObjectKey[] = ({ key }) => [key],
@@ -81,7 +84,7 @@ export class Controller {
     this.#sources.push((signal) => informer.waitForSync(signal));
   }
 
-  /** Works until it is stopped and the work that was begun has ended. */
+  /** Runs until it is stopped and work in progress is finished. */
   async run({ signal, abort, gracePeriod = defaultGracePeriod }: RunOptions): Promise<void> {
     const expired = new AbortController();
     const work = AbortSignal.any(abort === undefined ? [expired.signal] : [expired.signal, abort]);
@@ -130,7 +133,7 @@ export class Controller {
     } catch (error) {
       const isTerminal = error instanceof TerminalError;
       metrics?.ended(isTerminal ? 'terminal' : 'error', seconds(started));
-      // What was aborted has not failed.
+      // Aborted work has not failed.
       if (signal.aborted) return;
       if (isTerminal) this.#queue.forget(key);
       else this.#queue.retry(key);
@@ -143,7 +146,7 @@ function seconds(since: number): number {
   return (performance.now() - since) / 1000;
 }
 
-/** The shortest of some pauses in milliseconds; undefined when there is none. */
+/** Returns the shortest of some pauses in milliseconds, or undefined if there is none. */
 export function soonest(pauses: readonly (number | undefined)[]): number | undefined {
   const given = pauses.filter((pause) => pause !== undefined);
   return given.length === 0 ? undefined : Math.min(...given);

@@ -7,7 +7,7 @@ import { microTime } from './leader/lease.ts';
 import type { KubernetesObject } from './api/object-key.ts';
 import { apiVersionOf, type Resource } from './api/resource.ts';
 
-/** events.k8s.io/v1 Event, as far as it is used. */
+/** The part of an events.k8s.io/v1 Event that is used. */
 export interface KubernetesEvent extends KubernetesObject {
   readonly eventTime: string;
   readonly reportingController: string;
@@ -28,16 +28,16 @@ export const events: Resource<KubernetesEvent> = {
   namespaced: true,
 };
 
-/** What happened to an object. */
+/** An event about an object. */
 export interface EventSpec<T extends KubernetesObject> {
   readonly resource: Resource<T>;
   readonly object: T;
   readonly type: 'Normal' | 'Warning';
-  /** A word in CamelCase, for programs: why. */
+  /** Why: a CamelCase word for programs. */
   readonly reason: string;
-  /** A word in CamelCase: what was done or tried. */
+  /** What was done or tried: a CamelCase word. */
   readonly action: string;
-  /** A sentence, for people. Longer than 1024 characters, it is cut. */
+  /** A sentence for people, truncated to 1024 characters. */
   readonly note: string;
 }
 
@@ -53,19 +53,19 @@ export interface EventRecorderOptions {
 interface Series {
   readonly event: KubernetesEvent;
   readonly since: number;
-  /** How often the event was recorded, and how often as the API server knows it. */
+  /** How often the event was recorded, and how often according to the API server. */
   count: number;
   written: number;
   writing: boolean;
 }
 
 const maxNoteLength = 1024;
-/** Milliseconds after which the same occurrence is a new event. The API server keeps events for an hour. */
+/** Milliseconds after which a repetition starts a new event. The API server keeps events for an hour. */
 const seriesDuration = 30 * 60_000;
-/** Series that are remembered; the least recently used are forgotten first. */
+/** The most series kept; the least recently used are evicted first. */
 const maxSeries = 2048;
 
-/** Records Events. Recording the same one again only raises its count. Never throws, and nobody waits for it. */
+/** Records Events. Repeating one only raises its count. Never throws, and does not block. */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
   readonly #log: Logger;
@@ -97,19 +97,19 @@ export class EventRecorder {
     this.#write(id, series);
   }
 
-  /** Waits until what was recorded is written. */
+  /** Waits until all recorded events are written. */
   async flush(): Promise<void> {
     while (this.#pending.size > 0) await Promise.all(this.#pending);
   }
 
-  /** One write of a series at a time; what comes meanwhile goes into the next one. */
+  /** Writes a series, one request at a time; what is recorded meanwhile goes into the next one. */
   #write(id: string, series: Series): void {
     if (series.writing) return;
     series.writing = true;
     const writing = this.#writeAll(series).then((written) => {
       series.writing = false;
       this.#pending.delete(writing);
-      // It may be gone, or never have come: the next occurrence begins a new series.
+      // The event may have expired, or was never created: the next occurrence starts a new series.
       if (!written && this.#series.get(id) === series) this.#series.delete(id);
       return undefined;
     });
@@ -134,7 +134,7 @@ export class EventRecorder {
       }
       return true;
     } catch (error) {
-      // Events inform; work does not depend on them.
+      // Events are informational; no work depends on them.
       this.#log.warn('event could not be written', { reason: event.reason, error });
       return false;
     }
@@ -144,7 +144,7 @@ export class EventRecorder {
     const { controller, instance } = this.#options;
     const { name, namespace, uid, resourceVersion } = object.metadata;
     return {
-      // The API server wants events of cluster-scoped objects in this namespace.
+      // The API server requires events of cluster-scoped objects to be in this namespace.
       metadata: { name: `${name.slice(0, 200)}.${randomUUID()}`, namespace: namespace ?? 'default' },
       eventTime: microTime(),
       reportingController: controller,

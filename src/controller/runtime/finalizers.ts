@@ -2,14 +2,14 @@ import type { ApiClient, CallOptions } from './api/client.ts';
 import { keyOf, type KubernetesObject } from './api/object-key.ts';
 import type { Resource } from './api/resource.ts';
 
-/** Whether an object is to be deleted once its finalizers are gone. */
+/** Returns whether an object will be deleted once its finalizers are removed. */
 export function isBeingDeleted({ metadata }: KubernetesObject): boolean {
   return metadata.deletionTimestamp !== undefined;
 }
 
 /**
- * Puts a finalizer on an object, so that it stays until we have cleaned up. Returns the object as it is then.
- * @throws ApiError CONFLICT when the object is not the newest; reconcile again
+ * Adds a finalizer to an object, so that it stays until we have cleaned up. Returns the updated object.
+ * @throws ApiError CONFLICT if the object is outdated; reconcile again
  */
 export async function addFinalizer<T extends KubernetesObject>(
   client: ApiClient,
@@ -24,8 +24,8 @@ export async function addFinalizer<T extends KubernetesObject>(
 }
 
 /**
- * Takes a finalizer off. Returns the object as it is then; it may be gone after that.
- * @throws ApiError CONFLICT when the object is not the newest; reconcile again
+ * Removes a finalizer. Returns the updated object, which may no longer exist after that.
+ * @throws ApiError CONFLICT if the object is outdated; reconcile again
  */
 export async function removeFinalizer<T extends KubernetesObject>(
   client: ApiClient,
@@ -47,7 +47,7 @@ function setFinalizers<T extends KubernetesObject>(
   finalizers: readonly string[],
   options: CallOptions,
 ): Promise<T> {
-  // A merge patch replaces the whole list, so others' changes must not be overlooked.
+  // A merge patch replaces the whole list: the resource version keeps it from overwriting others' changes.
   const { uid, resourceVersion } = object.metadata;
   return client.patch(resource, keyOf(object), { metadata: { finalizers, uid, resourceVersion } }, options);
 }

@@ -5,7 +5,7 @@ import type { QueueObserver, WorkQueue } from './work-queue.ts';
 /** How a reconcile ended. */
 export type ReconcileOutcome = 'success' | 'requeue_after' | 'error' | 'terminal';
 
-/** What a controller tells. */
+/** The metrics of a controller. */
 export interface ControllerMetrics {
   readonly queue: QueueObserver;
   /** Reports the queue's state whenever metrics are read. */
@@ -14,22 +14,22 @@ export interface ControllerMetrics {
   ended(outcome: ReconcileOutcome, seconds: number): void;
 }
 
-/** The metrics of the runtime, under the names that controller-runtime gives them. */
+/** The metrics of the runtime, by controller-runtime's names. */
 export interface RuntimeMetrics {
   readonly onAnswer: RequestObserver;
   controller(name: string, maxConcurrent: number): ControllerMetrics;
-  /** Tells whether this process leads. */
+  /** Records whether this process leads. */
   leader(name: string, isLeader: boolean): void;
 }
 
-/** From milliseconds to a minute. */
+/** In seconds, from milliseconds to a minute. */
 const reconcileBuckets = [
   0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.25, 1.5,
   1.75, 2, 2.5, 3, 3.5, 4, 4.5, 5, 6, 7, 8, 9, 10, 15, 20, 25, 30, 40, 50, 60,
 ];
 const queueBuckets = [1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100, 1000];
 
-/** Registers the metrics. One registry holds them once. */
+/** Registers the metrics. Call it once per registry. */
 export function createRuntimeMetrics(registry: Registry): RuntimeMetrics {
   const registers = [registry];
   const requests = new Counter({

@@ -4,24 +4,24 @@ import { createServer as createSecureServer } from 'node:https';
 import type { Registry } from 'prom-client';
 import type { Secret } from '../../shared/secret.ts';
 
-/** Whether someone may read metrics: HTTP status 200, 401 or 403. */
+/** Returns whether a client may read metrics: HTTP status 200, 401 or 403. */
 export type ReadCheck = (authorization: string | undefined) => Promise<200 | 401 | 403>;
 
-/** One thing that must be so. False or an error: it is not. */
+/** Checks one health condition. False or an error means that it does not hold. */
 export type HealthCheck = () => boolean | Promise<boolean>;
 
 export interface OperatorServerOptions {
   /** @default all addresses */
   readonly host?: string | undefined;
-  /** 0: any. */
+  /** 0: any free one. */
   readonly port: number;
-  /** Whether the process should go on living. */
+  /** Whether the process is alive, or should be restarted. */
   readonly healthz?: Readonly<Record<string, HealthCheck>> | undefined;
   /** Whether the process can do its work. */
   readonly readyz?: Readonly<Record<string, HealthCheck>> | undefined;
   /** Served at /metrics. */
   readonly metrics?: Registry | undefined;
-  /** Asked before metrics are shown, with the header `authorization`. @default everybody may see them */
+  /** Called with the header `authorization` before metrics are served. @default everybody may read them */
   readonly mayRead?: ReadCheck | undefined;
   /** PEM. @default plain HTTP */
   readonly tls?: { readonly certificate: string; readonly key: Secret<string> } | undefined;
@@ -32,7 +32,7 @@ export interface OperatorServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Serves /healthz, /readyz and /metrics, each if it is given. */
+/** Serves /healthz, /readyz and /metrics, each if given. */
 export async function startOperatorServer(options: OperatorServerOptions): Promise<OperatorServer> {
   const server = createServerFor(options.tls, (request, response) => {
     const path = (request.url ?? '/').replace(/\?.*$/, '');

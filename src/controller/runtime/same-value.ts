@@ -1,6 +1,6 @@
 /**
- * Whether two values are the same as JSON: neither the order of properties counts, nor those undefined, nor empty
- * lists, which the API server does not keep of what is applied.
+ * Returns whether two values are equal as JSON. Ignores the order of properties, undefined properties, and
+ * empty lists, which the API server drops from what is applied.
  */
 export function isSameValue(one: unknown, other: unknown): boolean {
   return JSON.stringify(sorted(one)) === JSON.stringify(sorted(other));

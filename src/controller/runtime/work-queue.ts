@@ -2,43 +2,43 @@ import { performance } from 'node:perf_hooks';
 import { backoffDelay, type BackoffLimits } from '../../shared/backoff.ts';
 import { formatKey, parseKey, type ObjectKey } from './api/object-key.ts';
 
-/** What a queue tells, for metrics. Times in seconds. */
+/** Receives events of a queue, for metrics. Times in seconds. */
 export interface QueueObserver {
   added(): void;
   retried(): void;
-  /** An item left the queue after so many seconds in it. */
+  /** An item left the queue after this time in it. */
   taken(waited: number): void;
-  /** Work on an item is done after so many seconds. */
+  /** Work on an item took this time. */
   worked(took: number): void;
 }
 
 export interface WorkQueueOptions {
-  /** Waits after failures. @default 5 ms, doubled up to 1000 s */
+  /** Delays after failures. @default 5 ms, doubled up to 1000 s */
   readonly backoff?: BackoffLimits | undefined;
   readonly observer?: QueueObserver | undefined;
-  /** Keys of one namespace that are worked on at a time; keys without namespace have none. @default no limit */
+  /** Keys processed concurrently per namespace; keys without one are not limited. @default no limit */
   readonly maxPerNamespace?: number | undefined;
 }
 
 const defaultBackoff = { first: 5, limit: 1_000_000 };
-/** setTimeout counts in 32 bits. Milliseconds. */
+/** setTimeout uses 32 bits. Milliseconds. */
 const longestTimer = 2_147_483_647;
 
 /**
- * Keys that wait for work. A key is there once however often it was added; one that is added while it is
- * worked on comes again after that, so no key is worked on twice at a time. Namespaces take turns.
+ * A queue of keys to process. A key is queued once, however often it is added; one that is added while being
+ * processed is queued again afterwards, so no key is processed twice at once. Namespaces take turns.
  */
 export class WorkQueue {
   readonly #backoff: BackoffLimits;
   readonly #observer: QueueObserver | undefined;
   readonly #maxPerNamespace: number;
-  /** By namespace in the order of their turns; its keys in the order of work, with the time of addition. */
+  /** By namespace, in the order of turns: its keys in the order of work, with the time of addition. */
   readonly #ready = new Map<string | undefined, Map<string, number>>();
-  /** How many keys of a namespace are worked on. */
+  /** How many keys of a namespace are being processed. */
   readonly #activeIn = new Map<string | undefined, number>();
-  /** Being worked on, with the time of the start. */
+  /** Keys being processed, with the start time. */
   readonly #active = new Map<string, number>();
-  /** Added while worked on. */
+  /** Keys added while being processed. */
   readonly #again = new Set<string>();
   readonly #delayed = new Map<string, { timer: NodeJS.Timeout; at: number }>();
   readonly #failures = new Map<string, number>();
@@ -51,23 +51,23 @@ export class WorkQueue {
     this.#observer = observer;
   }
 
-  /** Keys that wait for a worker. */
+  /** The number of keys that wait for a worker. */
   get depth(): number {
     return this.#ready.values().reduce((sum, keys) => sum + keys.size, 0);
   }
 
-  /** Seconds that each key under work has taken until now. */
+  /** For each key being processed, the seconds so far. */
   get activeSeconds(): number[] {
     const now = performance.now();
     return Array.from(this.#active.values(), (started) => (now - started) / 1000);
   }
 
-  /** Adds a key, at once. */
+  /** Adds a key at once. */
   add(key: ObjectKey): void {
     this.#add(formatKey(key));
   }
 
-  /** Adds a key after so many milliseconds. The earliest of several counts. */
+  /** Adds a key after some milliseconds. The earliest of several times counts. */
   addAfter(key: ObjectKey, milliseconds: number): void {
     if (this.#stopped) return;
     const text = formatKey(key);
@@ -80,7 +80,7 @@ export class WorkQueue {
     this.#delayed.set(text, { timer: setTimeout(() => this.#add(text), delay), at });
   }
 
-  /** Adds a key whose work failed: after a wait that grows with each failure in a row. */
+  /** Adds a key whose work failed, after a delay that grows with each consecutive failure. */
   retry(key: ObjectKey): void {
     const text = formatKey(key);
     const failures = this.failures(key) + 1;
@@ -89,7 +89,7 @@ export class WorkQueue {
     this.addAfter(key, backoffDelay(failures, this.#backoff));
   }
 
-  /** The key's failures in a row. */
+  /** Returns the number of the key's consecutive failures. */
   failures(key: ObjectKey): number {
     return this.#failures.get(formatKey(key)) ?? 0;
   }
@@ -99,7 +99,7 @@ export class WorkQueue {
     this.#failures.delete(formatKey(key));
   }
 
-  /** Waits for a key. `done` must be called for it. Undefined: the queue was stopped. */
+  /** Waits for a key, for which `done` must be called. Returns undefined when the queue is stopped. */
   take(): Promise<ObjectKey | undefined> {
     return new Promise((resolve) => {
       this.#takers.push(resolve);
@@ -107,7 +107,7 @@ export class WorkQueue {
     });
   }
 
-  /** Work on a key has ended. */
+  /** Marks work on a key as finished. */
   done(key: ObjectKey): void {
     const text = formatKey(key);
     const started = this.#active.get(text);
@@ -119,7 +119,7 @@ export class WorkQueue {
     this.#serve();
   }
 
-  /** Returns out nothing more; whoever waits for a key gets none. */
+  /** Stops the queue: it returns no more keys, and waiting workers get undefined. */
   stop(): void {
     this.#stopped = true;
     for (const { timer } of this.#delayed.values()) clearTimeout(timer);
@@ -159,7 +159,7 @@ export class WorkQueue {
     }
   }
 
-  /** Returns a namespace's first key to who has waited longest. */
+  /** Hands a namespace's first key to the worker that has waited longest. */
   #give(namespace: string | undefined, keys: Map<string, number>): void {
     const [[text, since] = []] = keys;
     if (text === undefined || since === undefined)

@@ -9,7 +9,7 @@ import { isApiError } from '../runtime/api/errors.ts';
 import type { ControllerMetrics } from '../runtime/metrics.ts';
 import type { Resource } from '../runtime/api/resource.ts';
 
-/** Open Cluster Management: a fact about a cluster, made there, which its hub gets to see. */
+/** Open Cluster Management: a fact about a cluster, created there and visible to its hub. */
 export const clusterClaims: Resource<CustomResource> = {
   group: 'cluster.open-cluster-management.io',
   version: 'v1alpha1',
@@ -18,17 +18,17 @@ export const clusterClaims: Resource<CustomResource> = {
   namespaced: false,
 };
 
-/** What is kept of a ClusterClaim. */
+/** The part of a ClusterClaim that is cached. */
 export interface ClaimFacts {
   readonly name: string;
-  /** Empty where there is none. */
+  /** Empty if it has none. */
   readonly value: string;
 }
 
-/** Keeps ClusterClaims, of which those with kernels count. */
+/** A cache of ClusterClaims; only those with kernels are used. */
 export type ClaimCache = Informer<CustomResource, ClaimFacts>;
 
-/** Makes the cache of ClusterClaims. */
+/** Creates the cache of ClusterClaims. */
 export function createClaimCache(client: ApiClient, log: Logger): ClaimCache {
   return new Informer({ client, log, resource: clusterClaims, project: projectClaim });
 }
@@ -47,8 +47,8 @@ export interface ClaimPublisherOptions {
 }
 
 /**
- * Makes the controller that tells the hub which kernels the cluster's nodes run. It sets right what somebody else
- * changes, and writes nothing when nothing has changed.
+ * Creates the controller that publishes to the hub which kernels the cluster's nodes run. It reverts changes
+ * made by others, and writes nothing if nothing has changed.
  */
 export function createClaimPublisher(options: ClaimPublisherOptions): Controller {
   const { nodes, claims, log, metrics } = options;
@@ -61,12 +61,12 @@ export function createClaimPublisher(options: ClaimPublisherOptions): Controller
   });
   controller.watch(nodes, (event) => (changesKernel(event) ? everything : []));
   controller.watch(claims, ({ key }) => (kernelClaimNames.includes(key.name) ? everything : []));
-  // A cluster whose last node went while nobody looked has claims, and no event.
+  // If the last node was removed while the operator was down, there are claims but no event.
   controller.enqueue({ name: kernelClaimName });
   return controller;
 }
 
-/** Nodes report every few seconds, and new kernels after a reboot. */
+/** Returns whether a kernel changed: nodes report every few seconds, a new kernel only after a reboot. */
 function changesKernel(event: CacheEvent<NodeFacts>): boolean {
   return event.type !== 'updated' || event.object.kernelRelease !== event.previous.kernelRelease;
 }

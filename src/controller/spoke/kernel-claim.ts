@@ -1,39 +1,39 @@
-/** The ClusterClaim that tells a hub which kernels a cluster's nodes run. KMM's hubs read this one only. */
+/** The ClusterClaim that tells a hub which kernels a cluster's nodes run. KMM's hubs read only this one. */
 export const kernelClaimName = 'kernel-versions.kmm.node.kubernetes.io';
 
-/** Characters of a ClusterClaim's value (its CustomResourceDefinition). */
+/** The longest value of a ClusterClaim, in characters (by its CustomResourceDefinition). */
 const maxClaimLength = 1024;
 /**
- * Claims that a cluster may take. Open Cluster Management's registration agent passes 20 claims of all owners on
- * by default, the first by name.
+ * The most claims of a cluster. By default, Open Cluster Management's registration agent forwards 20 claims
+ * of all owners, the first by name.
  */
 const maxClaims = 8;
 
 /**
- * The claim's name, and after it those of the claims for what does not fit. They sort behind the first, so that
- * it is the last to be lost where an agent passes few claims on, and end as it does, so that one reserved suffix
- * names all.
+ * The claim's name, followed by the names of the claims for what does not fit. They sort after the first, so
+ * that it is the last to be lost if an agent forwards only a few claims, and have the same ending, so that
+ * one reserved suffix matches all.
  */
 export const kernelClaimNames: readonly string[] = Array.from({ length: maxClaims }, (_, index) =>
   index === 0 ? kernelClaimName : `kernel-versions.part-${index + 1}.kmm.node.kubernetes.io`,
 );
 
-/** What `uname -r` can be: 64 characters at most (__NEW_UTS_LEN), and the name of a directory. */
+/** The form of `uname -r`: at most 64 characters (__NEW_UTS_LEN), and a directory name. */
 const releasePattern = /^[A-Za-z0-9][!-.0-~]{0,63}$/;
 
-/** What a cluster says of its kernels. */
+/** The kernels that a cluster has published. */
 export interface PublishedKernels {
-  /** Whether there is a claim at all: without, no operator in spoke mode has run there. */
+  /** Whether there is any claim: without one, no operator in spoke mode has run there. */
   readonly published: boolean;
   /** As `uname -r` prints them, distinct, sorted. */
   readonly releases: readonly string[];
-  /** Lines of claims that are no kernel's release. */
+  /** The number of lines in claims that are not a kernel release. */
   readonly ignored: number;
 }
 
 /**
- * Reads the kernels of `ManagedCluster.status.clusterClaims`. Clusters are not trusted: claims of other names,
- * what a claim cannot hold and lines that are no release count for nothing.
+ * Reads the kernels from `ManagedCluster.status.clusterClaims`. Clusters are not trusted: claims of other
+ * names, text beyond the length of a claim, and lines that are not a release are ignored.
  */
 export function readKernelClaims(clusterClaims: unknown): PublishedKernels {
   const values = new Map<string, string>();
@@ -51,18 +51,18 @@ export function readKernelClaims(clusterClaims: unknown): PublishedKernels {
   };
 }
 
-/** The claims that a cluster should have. */
+/** The desired claims of a cluster. */
 export interface KernelClaims {
-  /** Values by name, none empty. Written in this order, before others are deleted. */
+  /** Values by name, none empty. They are written in this order, before others are deleted. */
   readonly claims: ReadonlyMap<string, string>;
-  /** Kernels that are not told: no releases, or no room in all claims. */
+  /** Kernels that are not published: those that are not releases, or that do not fit into the claims. */
   readonly omitted: readonly string[];
 }
 
 /**
- * Spreads kernels over claims. Where they fit into one, it is KMM's own, written as KMM does. Else a kernel stays
- * in the claim where it is, so that no hub sees it missing while claims are written one by one; only where there
- * is no room left, they are packed anew.
+ * Distributes kernels over claims. If they fit into one, it is KMM's own, written as KMM does. Otherwise a
+ * kernel stays in its claim, so that no hub sees it missing while claims are written one by one; all are
+ * repacked only if there is no room left.
  */
 export function assignKernelClaims(
   releases: Iterable<string>,
@@ -77,18 +77,18 @@ export function assignKernelClaims(
   return { claims: claimsOf(placed.bins), omitted: [...invalid, ...placed.omitted] };
 }
 
-/** What is to be done so that a cluster has the claims that it should have. */
+/** The changes that give a cluster its desired claims. */
 export interface KernelClaimPlan {
-  /** Claims to be written, before others are deleted. */
+  /** Claims to write, before others are deleted. */
   readonly writes: readonly (readonly [name: string, value: string])[];
   readonly deletes: readonly string[];
-  /** As `KernelClaims` has them. */
+  /** As in `KernelClaims`. */
   readonly omitted: readonly string[];
 }
 
 /**
- * Compares the claims of a cluster with those that it should have.
- * @param releases of its nodes; empty where a node has not reported any
+ * Compares the claims of a cluster with the desired ones.
+ * @param releases of its nodes; empty for a node that has not reported one
  * @param current values of kernel claims by name
  */
 export function planKernelClaims(
@@ -106,7 +106,7 @@ export function planKernelClaims(
   };
 }
 
-/** What a claim holds, as far as a claim can hold anything. */
+/** Returns the lines of a claim, up to the longest value that a claim can have. */
 function linesOf(value: string): string[] {
   return value
     .slice(0, maxClaimLength)
@@ -114,7 +114,7 @@ function linesOf(value: string): string[] {
     .filter((line) => line !== '');
 }
 
-/** The kernels that are in claims already, where they are. */
+/** Returns the kernels that are already in claims, in their places. */
 function stay(releases: readonly string[], current: ReadonlyMap<string, string>): string[][] {
   const wanted = new Set(releases);
   return kernelClaimNames.map((name) =>
@@ -122,7 +122,7 @@ function stay(releases: readonly string[], current: ReadonlyMap<string, string>)
   );
 }
 
-/** Puts each kernel that is in no bin into the first with room for it. */
+/** Puts each kernel that is not in any bin into the first one with room for it. */
 function place(releases: readonly string[], bins: string[][]): { bins: string[][]; omitted: string[] } {
   const present = new Set(bins.flat());
   const omitted: string[] = [];
@@ -151,7 +151,7 @@ function lengthOf(releases: readonly string[]): number {
   return releases.reduce((sum, release) => sum + release.length + 1, -1);
 }
 
-/** The order of Go's sort.Strings: not the language's. */
+/** Compares as Go's sort.Strings does, not by locale. */
 function byCodeUnits(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0;
 }

@@ -18,7 +18,7 @@ import {
 
 /** Milliseconds. */
 const defaultCertificateLife = 365 * 24 * 60 * 60 * 1000;
-/** Besides its service: so that the webhook can be tried outside of a cluster. */
+/** Names besides that of the service, so that the webhook can be tried outside a cluster. */
 const localNames = ['localhost', '127.0.0.1'];
 
 export interface RunWebhookOptions {
@@ -26,17 +26,20 @@ export interface RunWebhookOptions {
   readonly kubeconfig: KubeConfig;
   /** @default all */
   readonly webhooks: readonly WebhookName[];
-  /** Of the program. */
+  /** Version of the program. */
   readonly version: string;
   readonly log: Logger;
   readonly signal: AbortSignal;
-  /** Of certificates that the webhook makes; milliseconds. @default a year */
+  /** Validity of certificates that the webhook creates; milliseconds. @default a year */
   readonly certificateLife?: number | undefined;
-  /** As RotationOptions has it. */
+  /** As in RotationOptions. */
   readonly settleTime?: number | undefined;
 }
 
-/** Serves the validating admission webhook until the signal is aborted. @throws ConfigurationError for a bad certificate folder */
+/**
+ * Serves the validating admission webhook until the signal is aborted.
+ * @throws ConfigurationError for a bad certificate folder
+ */
 export async function runWebhook(options: RunWebhookOptions): Promise<void> {
   const { configuration, kubeconfig, version, log } = options;
   const names = options.webhooks.length === 0 ? webhookNames : options.webhooks;
@@ -68,7 +71,7 @@ interface KeepCertificate extends RunWebhookOptions {
   readonly use: (certificate: ServerCertificate) => Promise<void>;
 }
 
-/** Gives the server its certificates until the signal is aborted. */
+/** Supplies the server with certificates until the signal is aborted. */
 async function keepCertificate(options: KeepCertificate): Promise<void> {
   const { configuration, objects, client, use, log, signal } = options;
   const { certificateFolder: folder } = configuration.webhook;

@@ -11,15 +11,15 @@ import {
 } from './admission-review.ts';
 import type { Validator } from './validators.ts';
 
-/** A review holds an object and what it was; the API server takes objects of up to 3 MiB. */
+/** A review has an object and its previous state; the API server accepts objects of up to 3 MiB. */
 const maxBodyBytes = 8 * 1024 * 1024;
-/** The API server waits for ten seconds unless it is told otherwise. Milliseconds. */
+/** The API server's default timeout of ten seconds. Milliseconds. */
 const requestTimeout = 10_000;
 
 export interface WebhookServerOptions {
   /** @default all addresses */
   readonly host?: string | undefined;
-  /** 0: any. */
+  /** 0: any free one. */
   readonly port: number;
   readonly certificate: ServerCertificate;
   /** By path. */
@@ -29,7 +29,7 @@ export interface WebhookServerOptions {
 
 export interface WebhookServer extends AsyncDisposable {
   readonly port: number;
-  /** New connections get another certificate. @throws Error when it and its key do not go together */
+  /** Sets the certificate for new connections. @throws Error if it does not match its key */
   use(certificate: ServerCertificate): void;
 }
 
@@ -55,7 +55,7 @@ export async function startWebhookServer(options: WebhookServerOptions): Promise
       const closed = once(server, 'close');
       server.close();
       server.closeIdleConnections();
-      // Requests in flight are finished; idle connections are not waited for.
+      // Requests in flight are finished; idle connections are closed.
       const impatient = setTimeout(() => server.closeAllConnections(), requestTimeout);
       await closed;
       clearTimeout(impatient);
@@ -72,7 +72,7 @@ async function respond(
   response: ServerResponse,
   webhooks: ReadonlyMap<string, Validator>,
 ): Promise<void> {
-  // The API server adds its timeout as a query.
+  // The API server appends its timeout as a query.
   const validate = webhooks.get((request.url ?? '').replace(/\?.*$/s, ''));
   if (validate === undefined) return send(response, 404, 'not found\n');
   if (request.method !== 'POST') return send(response, 405, 'method not allowed\n');
@@ -85,7 +85,7 @@ async function respond(
   send(response, 200, formatAdmissionReview(admission, verdict), { 'content-type': 'application/json' });
 }
 
-/** The verdict; undefined for an object so deep that it cannot be walked through. */
+/** Returns the verdict, or undefined for an object that is nested too deeply to be traversed. */
 async function judge(validate: Validator, admission: AdmissionRequest): Promise<Verdict | undefined> {
   try {
     return await validate(admission);
@@ -95,7 +95,7 @@ async function judge(validate: Validator, admission: AdmissionRequest): Promise<
   }
 }
 
-/** The body, or undefined if it is too large. */
+/** Reads the body. Returns undefined if it is too large. */
 async function readBody(request: IncomingMessage): Promise<Buffer | undefined> {
   const chunks: Buffer[] = [];
   let size = 0;

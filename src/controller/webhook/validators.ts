@@ -12,10 +12,10 @@ import { listPages } from '../runtime/api/list.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import type { AdmissionRequest, Verdict } from './admission-review.ts';
 
-/** Judges a request. @throws what keeps it from being judged */
+/** Validates a request. @throws the error that prevents this */
 export type Validator = (request: AdmissionRequest) => Verdict | Promise<Verdict>;
 
-/** Reads an object, and checks it against what it was. @throws ResourceError */
+/** Parses an object, and checks it against its previous state. @throws ResourceError */
 type Check = (object: unknown, previous: unknown) => Findings;
 
 const allowed: Verdict = { reasons: [], warnings: [] };
@@ -53,7 +53,7 @@ export const preflightOcpValidator: Validator = validator((object) =>
   checkPreflightKernel(parsePreflightValidationOcp(object).spec.kernelVersion),
 );
 
-/** Refuses to delete a namespace that has Modules in it: their finalizers would outlive what works them off. */
+/** Refuses to delete a namespace that has Modules: their finalizers would outlive what removes them. */
 export function namespaceValidator(client: ApiClient): Validator {
   return async ({ operation, name }) => {
     if (operation !== 'DELETE' || name === undefined) return allowed;
@@ -71,7 +71,7 @@ export function namespaceValidator(client: ApiClient): Validator {
 function validator(check: Check): Validator {
   return ({ operation, object, oldObject }) => {
     if (operation !== 'CREATE' && operation !== 'UPDATE') return allowed;
-    // An object that was accepted under other rules can still be labelled, and lose its finalizers.
+    // An object accepted under earlier rules can still be labelled, and lose its finalizers.
     if (operation === 'UPDATE' && (isDeleting(object) || hasSameSpec(object, oldObject))) return allowed;
     try {
       const { errors, warnings } = check(object, operation === 'UPDATE' ? oldObject : undefined);
@@ -83,7 +83,7 @@ function validator(check: Check): Validator {
   };
 }
 
-/** Parses the earlier object. Returns undefined if today's rules do not accept it: then nothing is compared with it. */
+/** Parses the earlier object. Returns undefined, for no comparison, if today's rules reject it. */
 function readPrevious<T>(parse: (value: unknown) => T, previous: unknown): T | undefined {
   if (previous === undefined || previous === null) return undefined;
   try {

@@ -13,7 +13,7 @@ import {
 export const webhookNames = ['module', 'managedclustermodule', 'namespace', 'preflightvalidation'] as const;
 export type WebhookName = (typeof webhookNames)[number];
 
-/** The webhooks by the path of their URL, which are those of KMM. */
+/** Returns the webhooks by the path of their URL, as in KMM. */
 export function createWebhooks(
   names: readonly WebhookName[],
   { client, facts }: { readonly client: ApiClient; readonly facts: FieldFacts },
@@ -42,12 +42,15 @@ export interface WebhookObjects {
   readonly configuration: string;
 }
 
-/** Those of the operator. */
+/** The names for the operator. */
 export const webhookObjects: WebhookObjects = objectsOf('kmm-operator');
-/** Those of a hub's operator. */
+/** The names for a hub's operator. */
 export const hubWebhookObjects: WebhookObjects = objectsOf('kmm-operator-hub');
 
-/** A hub checks ManagedClusterModules and nothing else. It may have an operator of its own beside it. */
+/**
+ * Returns the names for webhooks. A hub serves only the one for ManagedClusterModules. An operator for its
+ * own cluster may run beside it.
+ */
 export function webhookObjectsOf(names: readonly WebhookName[]): WebhookObjects {
   return names.every((name) => name === 'managedclustermodule') ? hubWebhookObjects : webhookObjects;
 }

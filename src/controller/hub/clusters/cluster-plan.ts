@@ -9,21 +9,21 @@ import type { KernelImage } from '../work/trimmed-module.ts';
 /** Why a cluster does not get its Module yet. */
 type Obstacle = Pick<ClusterStatus, 'phase' | 'reason' | 'message'>;
 
-/** What is to be done for a cluster with certain kernels. */
+/** What to do for a cluster with certain kernels. */
 export type ClusterPlan =
   | { readonly type: 'apply'; readonly kernels: number; readonly images: readonly KernelImage[] }
-  /** Not all images have been looked at since the start: what the cluster has stays. */
+  /** Not all images have been checked since the start: the cluster keeps what it has. */
   | { readonly type: 'unknown'; readonly kernels: number }
   | { readonly type: 'wait'; readonly kernels: number; readonly obstacle: Obstacle };
 
 export interface PlanOptions {
-  /** Whether the Module has a moduleLoader. One without is for every cluster. */
+  /** Whether the Module has a moduleLoader. One without goes to every cluster. */
   readonly loads: boolean;
   readonly resolve: (release: string) => KernelTarget;
   readonly outcomeOf: (target: ModuleTarget) => ImageResult | KmmError | undefined;
 }
 
-/** Finds what is to be done for a cluster: its Module is applied when every image that it needs is ready. */
+/** Plans what to do for a cluster: its Module is applied once every image that it needs is ready. */
 export function planCluster(
   { published, releases }: PublishedKernels,
   { loads, resolve, outcomeOf }: PlanOptions,

@@ -6,14 +6,14 @@ import type { FeedbackCounters } from '../fleet/feedback.ts';
 import { KmmError } from '../../../shared/errors.ts';
 import { describe, reasonOf } from '../../module/kernel-result.ts';
 
-/** What became of a cluster. */
+/** The outcome for a cluster. */
 export interface ClusterResult {
   readonly status: ClusterStatus;
-  /** Why to come again soon. */
+  /** Why to reconcile again soon. */
   readonly error?: unknown;
 }
 
-/** A cluster that does not get its Module yet. */
+/** Returns the result for a cluster that does not get its Module yet. */
 export function waitingResult(
   name: string,
   plan: Exclude<ClusterPlan, { type: 'apply' }>,
@@ -24,22 +24,22 @@ export function waitingResult(
     const looking = { phase: 'Building', reason: 'Checking', message: 'Images are looked for' } as const;
     return { status: { name, kernels, ...(work === undefined ? looking : workStatus(work)) } };
   }
-  // What the cluster has is not what it should have.
+  // What the cluster has is outdated.
   const behind = work === undefined ? {} : { ...workStatus(work), applied: false };
   return { status: { name, kernels, ...behind, ...plan.obstacle } };
 }
 
-/** What there is of the ManifestWork of a cluster. */
+/** What is known about the ManifestWork of a cluster. */
 export interface AppliedWork {
-  /** The cached one, if it is as it should be; else it was written just now, and nobody has seen it yet. */
+  /** The cached one if it is up to date; undefined if it was just written and is not in the cache yet. */
   readonly current: CachedManifestWork | undefined;
-  /** The cached one before. */
+  /** The cached one before this reconcile. */
   readonly before: CachedManifestWork | undefined;
-  /** Its name. */
+  /** The name of the ManifestWork. */
   readonly manifestWork: string;
 }
 
-/** A cluster that has its ManifestWork. */
+/** Returns the result for a cluster that has its ManifestWork. */
 export function appliedResult(
   { name, away }: CachedManagedCluster,
   { kernels }: ClusterPlan,
@@ -55,33 +55,33 @@ export function appliedResult(
   return { status: away ? awayStatus(status) : status };
 }
 
-/** Whose agent is away does not apply anything. */
+/** An agent that is away does not apply anything. */
 function awayStatus(status: ClusterStatus): ClusterStatus {
   if (status.reason !== waitingForAgent.reason) return status;
   return { ...status, reason: 'ClusterAway', message: 'The hub has not heard of the cluster lately' };
 }
 
-/** A cluster whose ManifestWork cannot be written. */
+/** Returns the result for a cluster whose ManifestWork cannot be written. */
 export function failedResult(name: string, { kernels }: ClusterPlan, error: unknown): ClusterResult {
   const reason = error instanceof KmmError ? reasonOf(error.code) : 'InternalError';
   const status = { name, kernels, phase: 'Failed', reason, message: describe(error) } as const;
-  // What is too large stays so.
+  // A retry does not make it smaller.
   return error instanceof KmmError && error.code === 'MANIFEST_WORK_TOO_LARGE'
     ? { status }
     : { status, error };
 }
 
-/** What a ManifestWork says of its cluster. */
+/** What a ManifestWork tells about its cluster. */
 export type WorkStatus = Omit<ClusterStatus, 'name' | 'kernels'>;
 
-/** As long as an agent has not tried. */
+/** The status until an agent has tried to apply the work. */
 export const waitingForAgent = {
   phase: 'Applying',
   reason: 'WaitingForAgent',
   message: 'The work agent has not applied the Module yet',
 } as const;
 
-/** Reads how far a cluster is with the Module that its ManifestWork holds. */
+/** Reads how far a cluster is with the Module in its ManifestWork. */
 export function workStatus(work: CachedManifestWork): WorkStatus {
   const { feedback } = work;
   const degraded = work.degraded || feedback.degraded?.status === 'True';
@@ -101,7 +101,7 @@ function phaseOf(
   degraded: boolean,
 ): Pick<ClusterStatus, 'phase' | 'reason' | 'message'> {
   const { applied, problem, feedback, deleting } = work;
-  // The agent takes from the cluster what it holds, whatever it still says of it.
+  // The agent removes what the work applied, whatever its conditions still say.
   if (deleting) {
     return {
       phase: 'Applying',
@@ -130,7 +130,7 @@ function phaseOf(
   return countedPhase(feedback.moduleLoader);
 }
 
-/** KMM's own operator has no conditions: there the counters tell. */
+/** Returns the phase by the counters: KMM's own operator sets no conditions. */
 function countedPhase({
   available,
   desired,

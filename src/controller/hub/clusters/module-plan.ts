@@ -5,19 +5,19 @@ import type { CachedManifestWork } from '../fleet/cached-manifest-work.ts';
 import type { DesiredManifestWork } from '../work/manifest-work.ts';
 import type { ModuleView } from './module-view.ts';
 
-/** What a plan for a ManagedClusterModule is made from. */
+/** The input of a plan for a ManagedClusterModule. */
 export interface ModuleSituation {
   readonly view: ModuleView;
-  /** Those that the selector finds and that are not being deleted. */
+  /** The clusters that the selector matches and that are not being deleted. */
   readonly clusters: readonly CachedManagedCluster[];
   /** All ManifestWorks of the ManagedClusterModule. */
   readonly owned: readonly CachedManifestWork[];
   readonly outcomeOf: PlanOptions['outcomeOf'];
 }
 
-/** What is to be done for one cluster. */
+/** What to do for one cluster. */
 export type ClusterAction =
-  /** Nothing is written: the result is known. */
+  /** Nothing to write: the result is known. */
   | { readonly type: 'report'; readonly result: ClusterResult }
   | {
       readonly type: 'apply';
@@ -28,21 +28,21 @@ export type ClusterAction =
       readonly before: CachedManifestWork | undefined;
     };
 
-/** What is to be done for a ManagedClusterModule. */
+/** What to do for a ManagedClusterModule. */
 export interface ModulePlan {
-  /** ManifestWorks of clusters that are not selected any more. */
+  /** ManifestWorks of clusters that are no longer selected. */
   readonly deletes: readonly CachedManifestWork[];
-  /** One for each cluster, in the order of the clusters. */
+  /** One per cluster, in the order of the clusters. */
   readonly actions: readonly ClusterAction[];
 }
 
-/** Plans what is to be done for a ManagedClusterModule. A cluster that cannot get its Module does not affect others. */
+/** Plans what to do for a ManagedClusterModule. One that cannot get its Module does not affect others. */
 export function planModule({ view, clusters, owned, outcomeOf }: ModuleSituation): ModulePlan {
   const selected = new Set<string | undefined>(clusters.map(({ name }) => name));
   const works = new Map(owned.map((work) => [work.key.namespace, work]));
   const plans = new Map<string, ClusterPlan>();
   const planOf = ({ kernels }: CachedManagedCluster): ClusterPlan => {
-    // A fleet has few sets of kernels and many clusters.
+    // A fleet has many clusters but few distinct sets of kernels.
     const key = `${kernels.published}\n${kernels.releases.join('\n')}`;
     const plan = plans.get(key) ?? planCluster(kernels, { ...view, outcomeOf });
     plans.set(key, plan);
@@ -63,7 +63,7 @@ export function planModule({ view, clusters, owned, outcomeOf }: ModuleSituation
   return { deletes: owned.filter(({ key }) => !selected.has(key.namespace)), actions };
 }
 
-/** Equal for plans with the same images. */
+/** Returns a key that is equal for plans with the same images. */
 function digestsOf(plans: readonly ClusterPlan[]): string {
   const digests = plans
     .flatMap((plan) => (plan.type === 'apply' ? plan.images : []))

@@ -10,28 +10,28 @@ import {
 } from '../../../api/managed-cluster-module.ts';
 import { toConditions, type Finding } from '../../module/conditions.ts';
 
-/** Characters of a reason and a message that the status holds. */
+/** The longest reason and message in the status, in characters. */
 const maxReason = 64;
 const maxMessage = 256;
-/** Of those of a message, how many are its beginning. */
+/** How many characters of a shortened message come from its beginning. */
 const messageStart = 96;
-/** Clusters that a condition names. */
+/** The most clusters that a condition names. */
 const maxNamed = 3;
 
-/** What a status is made from. */
+/** The input of a status. */
 export interface StatusOptions {
   readonly resource: ManagedClusterModule;
-  /** One for each cluster that the selector finds. */
+  /** One per cluster that the selector matches. */
   readonly clusters: readonly ClusterStatus[];
-  /** Those that its mappings give for the kernels of clusters. */
+  /** The images that the mappings select for the kernels of the clusters. */
   readonly images?: readonly HubImageStatus[] | undefined;
   /** RFC 3339. */
   readonly now: string;
 }
 
 /**
- * The status of a ManagedClusterModule: counts of all clusters, and a list of those that are not Ready, the worst
- * first. Its size has a bound, however many clusters there are, and the order of `clusters` does not matter.
+ * Returns the status of a ManagedClusterModule: counts of all clusters, and a list of those that are not
+ * Ready, the worst first. Its size is bounded however many clusters there are; their order does not matter.
  */
 export function managedClusterModuleStatusOf({
   resource,
@@ -74,7 +74,7 @@ function shortened<T extends { reason?: string | undefined; message?: string | u
   };
 }
 
-/** What a message is about stands at its beginning; what a log says last is most often why a Job failed. */
+/** Cuts out the middle: the beginning says what failed, and the end of a log most often says why. */
 function withoutMiddle(message: string): string {
   if (message.length <= maxMessage) return message;
   const end = message.slice(messageStart + 1 - maxMessage);
@@ -135,7 +135,7 @@ function inPhases(byPhase: ByPhase, phases: readonly ClusterPhase[]): string[] {
   return phases.flatMap((phase) => byPhase.get(phase) ?? []).map(({ name }) => name);
 }
 
-/** `a, b, c and 7 others`. */
+/** Formats names as `a, b, c and 7 others`. */
 function named(names: readonly string[]): string {
   const first = names.slice(0, maxNamed).join(', ');
   return names.length > maxNamed ? `${first} and ${names.length - maxNamed} others` : first;

@@ -8,7 +8,7 @@ import { createTargetResolver, type KernelTarget } from '../images/targets.ts';
 const architectureLabel = 'kubernetes.io/arch';
 const defaultArchitecture = 'amd64';
 
-/** What follows from the spec and the annotations of a ManagedClusterModule, worked out once. */
+/** What is derived from the spec and the annotations of a ManagedClusterModule, computed once. */
 export interface ModuleView {
   /** Equal for equal specs and annotations of one ManagedClusterModule. */
   readonly version: string;
@@ -16,9 +16,9 @@ export interface ModuleView {
   /** Whether the Module has a moduleLoader. */
   readonly loads: boolean;
   readonly resolve: (release: string) => KernelTarget;
-  /** What is wanted for kernels. The same kernel gives the same target. */
+  /** Returns what is wanted for kernels. The same kernel gives the same target. */
   wantsFor(releases: Iterable<string>): ImageWant[];
-  /** The factory of ManifestWorks for images with these digests. */
+  /** Returns the factory of ManifestWorks for images with these digests. */
   factoryFor(digests: string): ReturnType<typeof createManifestWorkFactory>;
 }
 
@@ -47,14 +47,14 @@ export function createModuleView(resource: ManagedClusterModule, created: string
         return [{ user, target, architecture: architectureOf(resource, target.build?.selector) }];
       }),
     factoryFor(digests) {
-      // What was made with other digests is of no use any more.
+      // Payloads made for other digests are obsolete.
       if (factory?.digests !== digests) factory = { digests, make: createManifestWorkFactory(resource) };
       return factory.make;
     },
   };
 }
 
-/** Claims say nothing of it, so the selectors have to: of the nodes in clusters, else of those that build. */
+/** Claims do not name it, so the selectors must: that of nodes in clusters, else that of build nodes. */
 function architectureOf(
   { spec }: ManagedClusterModule,
   buildSelector: Readonly<Record<string, string>> | undefined,

@@ -11,17 +11,17 @@ import { moduleAnnotations } from '../../module/kernel-result.ts';
 import type { CustomResource, FullMetadata } from '../../observe/cluster/resources.ts';
 import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';
 
-/** A ManagedClusterModule as the cache has it: parsed, or why it cannot be worked on. */
+/** A ManagedClusterModule in the cache: parsed, or with the reason why it is invalid. */
 export interface CachedManagedClusterModule {
   readonly key: ObjectKey;
   readonly metadata: FullMetadata;
   readonly resource: ManagedClusterModule | undefined;
   readonly problem: string | undefined;
-  /** With a problem, if it can be read: what its status says. */
+  /** Of an invalid one: its status, if it can be parsed. */
   readonly status?: ManagedClusterModuleStatus | undefined;
-  /** With a problem: its status as the API server has it. */
+  /** Of an invalid one: its status as the API server has it. */
   readonly rawStatus?: unknown;
-  /** What its status says of images, by name. */
+  /** The images in its status, by name. */
   readonly images: ReadonlyMap<string, HubImageStatus>;
 }
 
@@ -33,7 +33,7 @@ export function projectManagedClusterModule(object: CustomResource): CachedManag
     const resource = parseManagedClusterModule(object);
     const { status } = resource;
     const images = new Map(status?.images?.map((entry) => [entry.image, entry]));
-    // A hub may have no webhook, or have had none when it was made.
+    // The hub may have no webhook, or had none when the object was created.
     const { errors } = checkManagedClusterModule(resource);
     if (errors.length === 0) return { ...common, resource, problem: undefined, images };
     const problem = summarizeViolations(errors);
@@ -44,7 +44,7 @@ export function projectManagedClusterModule(object: CustomResource): CachedManag
   }
 }
 
-/** The version of the view that a ManagedClusterModule needs. */
+/** Returns the version of the view that a ManagedClusterModule needs. */
 export function viewVersionOf({ metadata }: ManagedClusterModule): string {
   const { annotations = {}, generation, uid } = metadata;
   const marks = Object.values(moduleAnnotations).map((key) => annotations[key] ?? null);

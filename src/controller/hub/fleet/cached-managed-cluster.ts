@@ -5,13 +5,13 @@ import type { CacheEvent } from '../../runtime/cache/informer.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
 import type { CachedManagedClusterModule } from './cached-managed-cluster-module.ts';
 
-/** What is kept of a ManagedCluster. */
+/** The part of a ManagedCluster that is cached. */
 export interface CachedManagedCluster {
-  /** Its name, which is that of its namespace on the hub too. */
+  /** Its name, and that of its namespace on the hub. */
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly kernels: PublishedKernels;
-  /** Whether its agent was not heard of lately. */
+  /** Whether its agent has not reported lately. */
   readonly away: boolean;
   readonly deleting: boolean;
 }
@@ -24,7 +24,7 @@ const managedClusterStatus = z
   .partial()
   .catch({});
 
-/** Reduces a ManagedCluster to what is used. What cannot be read counts as absent. */
+/** Reduces a ManagedCluster to what is used. What cannot be parsed counts as absent. */
 export function projectManagedCluster({ metadata, status }: CustomResource): CachedManagedCluster {
   const { clusterClaims, conditions = [] } = managedClusterStatus.parse(status);
   return {
@@ -39,8 +39,8 @@ export function projectManagedCluster({ metadata, status }: CustomResource): Cac
 }
 
 /**
- * The ManagedClusterModules that a change of a cluster concerns: those that select it, or selected it before. What
- * only tells that the cluster lives concerns none.
+ * Returns the ManagedClusterModules that a change of a cluster affects: those that select it now or selected
+ * it before. A mere heartbeat affects none.
  */
 export function concernedBy(
   event: CacheEvent<CachedManagedCluster>,

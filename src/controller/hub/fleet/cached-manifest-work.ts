@@ -4,7 +4,7 @@ import type { CustomResource } from '../../observe/cluster/resources.ts';
 import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';
 import { readFeedback, type ModuleFeedback } from './feedback.ts';
 
-/** What is kept of a ManifestWork. */
+/** The part of a ManifestWork that is cached. */
 export interface CachedManifestWork {
   readonly key: ObjectKey;
   readonly uid: string;
@@ -13,11 +13,11 @@ export interface CachedManifestWork {
   readonly ownerUid: string | undefined;
   /** Hash of its spec: equal specs have equal hashes. */
   readonly specHash: string;
-  /** Whether the cluster has what the spec says now; undefined as long as its agent has not tried. */
+  /** Whether the cluster has what the spec says now; undefined until its agent has tried. */
   readonly applied: boolean | undefined;
-  /** Why not, by the manifest or the work. */
+  /** Why it is not applied, from the condition of the manifest, else of the work. */
   readonly problem: { readonly reason: string; readonly message: string } | undefined;
-  /** The agent says that the work is degraded. */
+  /** Whether the agent reports the work as degraded. */
   readonly degraded: boolean;
   readonly feedback: ModuleFeedback;
   readonly deleting: boolean;
@@ -53,16 +53,16 @@ const workStatus = z
   .partial()
   .catch({});
 
-/** Characters of an agent's words that are kept. */
+/** The longest reason and message kept from an agent, in characters. */
 const maxReason = 64;
 const maxMessage = 512;
 
-/** The hash of a ManifestWork's spec. */
+/** Returns the hash of a ManifestWork's spec. */
 export function specHashOf({ spec }: Pick<CustomResource, 'spec'>): string {
   return shortHash(spec as Json);
 }
 
-/** Reduces a ManifestWork to what is used. What cannot be read of its status counts as absent. */
+/** Reduces a ManifestWork to what is used. What cannot be parsed of its status counts as absent. */
 export function projectManifestWork(work: CustomResource): CachedManifestWork {
   const { metadata, status } = work;
   const { conditions = [], resourceStatus } = workStatus.parse(status);

@@ -17,7 +17,7 @@ import {
 import { projectManifestWork, type CachedManifestWork } from './cached-manifest-work.ts';
 import { managedClusterModules, managedClusters, manifestWorks } from './resources.ts';
 
-/** What the hub operator knows of its fleet. */
+/** The hub operator's view of its fleet. */
 export interface HubCaches {
   /** Index `uid`. */
   readonly managedClusterModules: Informer<CustomResource, CachedManagedClusterModule>;
@@ -26,7 +26,7 @@ export interface HubCaches {
   readonly manifestWorks: Informer<CustomResource, CachedManifestWork>;
 }
 
-/** Makes the caches. They follow the hub once they run. */
+/** Creates the caches. They follow the hub once they run. */
 export function createHubCaches(client: ApiClient, log: Logger): HubCaches {
   return {
     managedClusterModules: new Informer({
@@ -53,7 +53,7 @@ export function createHubCaches(client: ApiClient, log: Logger): HubCaches {
   };
 }
 
-/** What the hub operator knows of its Jobs. */
+/** The hub operator's view of its Jobs. */
 export interface HubJobCaches {
   /** Index `image`: value of the image label. */
   readonly jobs: Informer<Job, JobFacts>;
@@ -64,11 +64,11 @@ export interface HubJobCaches {
 export interface HubJobCachesOptions {
   readonly client: ApiClient;
   readonly log: Logger;
-  /** The operator's own: all its Jobs are there. */
+  /** The operator's own namespace, which holds all its Jobs. */
   readonly namespace: string;
 }
 
-/** Makes the caches of the hub's Jobs and their pods. They follow the hub once they run. */
+/** Creates the caches of the hub's Jobs and their pods. They follow the hub once they run. */
 export function createHubJobCaches({ client, log, namespace }: HubJobCachesOptions): HubJobCaches {
   return {
     jobs: new Informer({
@@ -92,12 +92,12 @@ export function createHubJobCaches({ client, log, namespace }: HubJobCachesOptio
   };
 }
 
-/** What the hub's reconcilers work with. */
+/** The services of the hub's reconcilers. */
 export interface HubContext extends Omit<PipelineServices, 'caches' | 'references' | 'admit'> {
   readonly caches: HubCaches & HubJobCaches;
   readonly references: ReferenceCache;
   readonly events: EventRecorder;
-  /** The operator's own: Jobs, and the Secrets and ConfigMaps that they use, are there. */
+  /** The operator's own namespace, with the Jobs, and the Secrets and ConfigMaps that they use. */
   readonly namespace: string;
   readonly queue: HubSettings;
   readonly metrics?: Pick<ImageMetrics, 'observeJob'> | undefined;

@@ -4,25 +4,25 @@ import type { ObjectKey } from '../../runtime/api/object-key.ts';
 
 /** Why a cluster does not get its Module. */
 export type HubErrorCode =
-  /** The Module is larger than Open Cluster Management passes on. */
+  /** The Module exceeds the size limit of Open Cluster Management. */
   | 'MANIFEST_WORK_TOO_LARGE'
   /** Its kernels need more images than the status can list. */
   | 'TOO_MANY_IMAGES'
-  /** A mapping gives a name for the image that no registry takes. */
+  /** A mapping gives an image name that is too long for any registry. */
   | 'IMAGE_NAME_TOO_LONG'
   /** The hub has no namespace for the cluster. */
   | 'CLUSTER_NAMESPACE_MISSING'
   /** The cluster's namespace on the hub is being deleted. */
   | 'CLUSTER_NAMESPACE_TERMINATING';
 
-/** An error about one cluster of a ManagedClusterModule. Other clusters go on. */
+/** An error about one cluster of a ManagedClusterModule. It does not affect other clusters. */
 export class HubError extends KmmError<HubErrorCode> {
   override readonly name = 'HubError';
 }
 
 /**
- * Throws what kept a ManifestWork from being written: a HubError where that is the cluster's namespace, else the
- * error itself.
+ * Throws the reason why a ManifestWork could not be written: a HubError if it is the cluster's namespace,
+ * else the error itself.
  */
 export function throwNamespaceError(error: unknown, { namespace: cluster = '', name }: ObjectKey): never {
   const facts = { cluster, managedClusterModule: name };

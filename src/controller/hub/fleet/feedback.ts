@@ -1,8 +1,8 @@
 import * as z from 'zod';
 
-/** What a cluster tells of its Module, through the ManifestWork's feedback rules. */
+/** What a cluster reports about its Module through the ManifestWork's feedback rules. */
 export interface ModuleFeedback {
-  /** Whether the rest speaks of the Module as it is now. Unknown where its operator does not say. */
+  /** Whether the rest is about the Module's current generation; undefined if its operator does not say. */
   readonly current: boolean | undefined;
   readonly ready: FeedbackCondition | undefined;
   readonly degraded: FeedbackCondition | undefined;
@@ -31,7 +31,7 @@ const counters = {
 const counted = ['moduleLoader', 'devicePlugin', 'dra'];
 const conditionFields = ['status', 'reason', 'message'];
 
-/** The feedback rules: KMM's counters under KMM's names, and the conditions Ready and Degraded. */
+/** The feedback rules: KMM's counters by KMM's names, and the conditions Ready and Degraded. */
 export const feedbackJsonPaths: readonly { readonly name: string; readonly path: string }[] = [
   ...counted.flatMap((part) => Object.values(counters).map((field) => `${part}.${field}`)),
   'observedGeneration',
@@ -47,7 +47,7 @@ export const feedbackJsonPaths: readonly { readonly name: string; readonly path:
     ),
   );
 
-/** Characters of a text of a cluster that are kept. */
+/** The longest text kept from a cluster, in characters. */
 const maxText = 512;
 
 const feedbackValues = z
@@ -59,17 +59,17 @@ const feedbackValues = z
   )
   .catch([]);
 
-/** What a counter of a status can hold. */
+/** The largest counter that a status can hold. */
 const maxCount = 2 ** 31 - 1;
 
-/** Reads `statusFeedback.values` of a manifest. Values that no rule asked for, or of another type, count as absent. */
+/** Reads `statusFeedback.values` of a manifest. Values without a rule or of another type count as absent. */
 export function readFeedback(values: unknown): ModuleFeedback {
   const byName = new Map(feedbackValues.parse(values).map(({ name, fieldValue }) => [name, fieldValue]));
   const text = (name: string): string | undefined => byName.get(name)?.string?.slice(0, maxText);
   const number = (name: string): number | undefined => byName.get(name)?.integer;
   const count = (name: string): number | undefined => {
     const value = number(name);
-    // Clusters are not trusted: one number that the status cannot hold would keep all others from it.
+    // Clusters are not trusted: one number out of range would make the API server reject the whole status.
     return value !== undefined && Number.isInteger(value) && value >= 0 && value <= maxCount
       ? value
       : undefined;

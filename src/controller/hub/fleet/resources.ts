@@ -9,7 +9,7 @@ export const managedClusterModules: Resource<CustomResource> = {
   namespaced: false,
 };
 
-/** Open Cluster Management: a cluster that the hub manages. */
+/** Open Cluster Management: a cluster managed by the hub. */
 export const managedClusters: Resource<CustomResource> = {
   group: 'cluster.open-cluster-management.io',
   version: 'v1',
@@ -18,7 +18,7 @@ export const managedClusters: Resource<CustomResource> = {
   namespaced: false,
 };
 
-/** Open Cluster Management: objects for a cluster, in the namespace on the hub that is named as the cluster is. */
+/** Open Cluster Management: objects for a cluster, in the hub's namespace of the cluster's name. */
 export const manifestWorks: Resource<CustomResource> = {
   group: 'work.open-cluster-management.io',
   version: 'v1',

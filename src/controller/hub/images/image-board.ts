@@ -5,7 +5,7 @@ import { isSameValue } from '../../runtime/same-value.ts';
 import type { MappingError } from '../../module/kernel-mapping/errors.ts';
 import { combineWants, type ImageUser, type ImageWant, type ImageWork } from './image-work.ts';
 
-/** Names an image in labels and queues. */
+/** Returns the ID of an image in labels and queues. */
 export function imageIdOf(image: string): string {
   return shortHash(image);
 }
@@ -13,19 +13,19 @@ export function imageIdOf(image: string): string {
 interface Entry {
   readonly wants: Map<string, readonly ImageWant[]>;
   work: ImageWork;
-  /** What became of the work as it is, or as it was. */
+  /** The outcome of the current work, or of the work before it. */
   result: ImageResult | undefined;
   isCurrent: boolean;
 }
 
 export interface ImageBoardOptions {
-  /** Told of each image whose work has changed, or that nobody wants any more. */
+  /** Called with each image whose work has changed, or that is no longer wanted. */
   readonly onWork: (id: string) => void;
-  /** Whether the status of a ManagedClusterModule, by UID, says that an image is made as it wants. */
+  /** Whether the status of a ManagedClusterModule, by UID, says that an image is built as it wants. */
   readonly isStanding: (uid: string, image: string) => boolean;
 }
 
-/** Who wants which images, and how far they are. It is filled anew after each start. */
+/** Who wants which images, and how far they are. It is rebuilt after each start. */
 export class ImageBoard {
   readonly #entries = new Map<string, Entry>();
   readonly #users = new Map<string, Map<string, readonly ImageWant[]>>();
@@ -35,7 +35,7 @@ export class ImageBoard {
     this.#options = options;
   }
 
-  /** Replaces what a ManagedClusterModule wants. The same targets again change nothing. */
+  /** Replaces what a ManagedClusterModule wants. The same targets change nothing. */
   want({ uid }: ImageUser, wants: readonly ImageWant[]): void {
     const next = new Map<string, ImageWant[]>();
     for (const want of wants) {
@@ -52,34 +52,34 @@ export class ImageBoard {
     }
   }
 
-  /** Forgets a ManagedClusterModule that is gone. */
+  /** Forgets a ManagedClusterModule that was deleted. */
   drop(uid: string): void {
     const before = this.#users.get(uid);
     this.#users.delete(uid);
     for (const id of before?.keys() ?? []) this.#replace(id, uid, []);
   }
 
-  /** Whether a ManagedClusterModule has said what it wants. */
+  /** Returns whether a ManagedClusterModule has registered what it wants. */
   knows(uid: string): boolean {
     return this.#users.has(uid);
   }
 
-  /** The images that somebody wants. */
+  /** Returns the images that are wanted. */
   all(): string[] {
     return [...this.#entries.keys()];
   }
 
-  /** The work on an image; undefined: nobody wants it. */
+  /** Returns the work on an image, or undefined if nobody wants it. */
   work(id: string): ImageWork | undefined {
     return this.#entries.get(id)?.work;
   }
 
-  /** What became of an image at the last look, whatever was wanted of it then. */
+  /** Returns the last outcome of an image, whatever was wanted of it then. */
   last(id: string): ImageResult | undefined {
     return this.#entries.get(id)?.result;
   }
 
-  /** What became of an image as it is wanted; an error for who wants something else than others do. */
+  /** Returns the outcome of an image as it is wanted now, or an error for a conflicting target. */
   outcome(target: ModuleTarget): ImageResult | MappingError | undefined {
     const entry = this.#entries.get(imageIdOf(target.image));
     const conflict = entry?.work.conflicts.get(target);
@@ -87,8 +87,8 @@ export class ImageBoard {
   }
 
   /**
-   * Puts down what became of work.
-   * @returns whether that is news; undefined: the work has changed meanwhile, so this does not count
+   * Records the outcome of work.
+   * @returns whether it is new; undefined if the work has changed meanwhile, so it does not count
    */
   put(id: string, work: ImageWork, result: ImageResult): boolean | undefined {
     const entry = this.#entries.get(id);
@@ -107,7 +107,7 @@ export class ImageBoard {
     const [first, ...others] = [...users.values()].flat();
     if (first === undefined) this.#entries.delete(id);
     else {
-      // Who came first decides nothing before work has begun: after a restart others may come first.
+      // Precedence must not depend on arrival order before work has begun: it may differ after a restart.
       const before = known?.result === undefined ? undefined : known.work.user.uid;
       const isStanding = (user: string): boolean => this.#options.isStanding(user, first.target.image);
       const work = combineWants([first, ...others], { before, isStanding });

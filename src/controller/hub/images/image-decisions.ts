@@ -3,55 +3,55 @@ import type { ImageState } from '../../image-pipeline/image-state.ts';
 import type { JobGarbage } from '../../module/job-garbage.ts';
 import { isSameResult, type ImageResult } from '../../module/kernel-result.ts';
 
-/** Milliseconds until the cache should have what the API server has. */
+/** Milliseconds until the cache should have caught up with the API server. */
 export const outOfDatePause = 200;
 
-/** What an image's work depends on besides the image. */
+/** What the work on an image depends on besides the image. */
 export interface ImageSituation {
   /** Whether a ManagedClusterModule is known to want the image. */
   readonly isWanted: boolean;
-  /** Whether all ManagedClusterModules have said what they want. */
+  /** Whether all ManagedClusterModules have registered what they want. */
   readonly isComplete: boolean;
-  /** Whether all were heard once since the start, or have been waited for long enough. */
+  /** Whether all have registered once since the start, or the wait for them has timed out. */
   readonly mayBegin: boolean;
 }
 
 /**
- * What is to be done about an image: `advance` its work, `wait` for others that may want it too, `collect` its Jobs, or
- * `leave` them, since somebody may still want it.
+ * What to do about an image: `advance` its work, `wait` for others that may want it too, `collect` its Jobs,
+ * or `leave` them, since somebody may still want it.
  */
 export type ImageAction = 'advance' | 'wait' | 'collect' | 'leave';
 
 /**
- * Decides what is to be done about an image. What is done to it follows from what all want of it: after a start, nothing
- * begins and nothing is deleted before all have been heard.
+ * Decides what to do about an image. The work depends on what everyone wants of it: after a start, nothing
+ * begins and nothing is deleted before all have registered.
  */
 export function decideImage({ isWanted, isComplete, mayBegin }: ImageSituation): ImageAction {
   if (!isWanted) return isComplete ? 'collect' : 'leave';
   return mayBegin ? 'advance' : 'wait';
 }
 
-/** A look at an image, and the Jobs that can go if what it found is true. */
+/** The result of checking an image, and the Jobs that can be deleted if it is true. */
 export interface ImageLook {
   readonly result: ImageResult;
   readonly garbage: JobGarbage;
 }
 
 /**
- * What is to be done about the Jobs of an image that is wanted: `keep` them, `delete` some, or `look-closely` first, past
- * all caches, since another hub may know better.
+ * What to do about the Jobs of an image that is wanted: `keep` them, `delete` some, or first `look-closely`,
+ * bypassing all caches, since another hub may have made progress.
  */
 export interface CollectionAction {
   readonly type: 'keep' | 'look-closely' | 'delete';
-  /** Those to be deleted. */
+  /** The Jobs to delete. */
   readonly garbage: JobGarbage['garbage'];
-  /** Milliseconds until the next can go. */
+  /** Milliseconds until the next Job can be deleted. */
   readonly requeueAfter: number | undefined;
 }
 
 /**
- * Decides which Jobs of an image can be deleted: those that are not needed, once what they did stands in every status, and
- * a close look has found the same.
+ * Decides which Jobs of an image can be deleted: those that are not needed, once their result is in every
+ * status and an uncached check has confirmed it.
  */
 export function decideCollection({
   first,
@@ -59,7 +59,7 @@ export function decideCollection({
   closer,
 }: {
   readonly first: ImageLook;
-  /** Whether every status says what the first look found. */
+  /** Whether every status has the result of the first check. */
   readonly isPersisted: boolean;
   readonly closer?: ImageLook | undefined;
 }): CollectionAction {
@@ -67,7 +67,7 @@ export function decideCollection({
     return { type: 'keep', garbage: [], requeueAfter: first.garbage.nextAfter };
   }
   if (closer === undefined) return { type: 'look-closely', garbage: [], requeueAfter: outOfDatePause };
-  // What was found just now does not stand in any status yet.
+  // The new result is not in any status yet.
   if (!isSameResult(closer.result, first.result)) {
     return { type: 'keep', garbage: [], requeueAfter: outOfDatePause };
   }
@@ -76,8 +76,8 @@ export function decideCollection({
 }
 
 /**
- * Whether the status of each ManagedClusterModule that wants an image says what was found out.
- * @param statuses what they say, of as many as say anything
+ * Returns whether the status of each ManagedClusterModule that wants an image has its current state.
+ * @param statuses the entries of those statuses that have one
  */
 export function isPersistedIn(
   statuses: readonly HubImageStatus[],

@@ -3,24 +3,24 @@ import type { ModuleTarget } from '../../../builder/target.ts';
 import { HubError } from '../fleet/errors.ts';
 import type { ImageWant } from './image-work.ts';
 
-/** What a ManagedClusterModule wants, as far as the hub sees to it. */
+/** What a ManagedClusterModule wants, within the limit of images. */
 export interface LimitedWants {
   readonly wants: readonly ImageWant[];
-  /** Why targets of further images are not seen to. */
+  /** Why the targets of further images are refused. */
   readonly refused: ReadonlyMap<ModuleTarget, HubError>;
 }
 
 export interface ImageLimitOptions {
-  /** Images that the status lists already. */
+  /** Images that the status already lists. */
   readonly known: { has(image: string): boolean };
-  /** How many clusters have a kernel. */
+  /** Returns how many clusters have a kernel. */
   readonly clustersWith: (release: string) => number;
 }
 
 /**
- * Takes so many images as a status can list: what is not persisted would be forgotten with every restart. Those
- * that are listed stay; of the others, those come first whose kernels most clusters have, so that one cluster
- * with many kernels does not take the place of all.
+ * Accepts as many images as a status can list: those that are not persisted would be forgotten at every
+ * restart. Listed images keep their place; of the others, those for the most clusters come first, so that one
+ * cluster with many kernels does not crowd out the rest.
  */
 export function limitImages(
   wants: readonly ImageWant[],

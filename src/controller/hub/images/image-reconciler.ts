@@ -25,20 +25,20 @@ import type { CachedManagedClusterModule } from '../fleet/cached-managed-cluster
 import { confirmUsers } from './image-statuses.ts';
 import type { HubContext } from '../fleet/caches.ts';
 
-/** The label by which Kueue finds its Jobs. */
+/** The label that names a Job's Kueue queue. */
 const kueueLabel = 'kueue.x-k8s.io/queue-name';
-/** Milliseconds for which those are waited for who have not said what they want. */
+/** The longest wait for ManagedClusterModules that have not registered what they want, in milliseconds. */
 const maxPatience = 60_000;
 
 export interface ImageReconcilerOptions {
   readonly services: HubContext;
   readonly board: ImageBoard;
   readonly slots: JobSlots;
-  /** Told of ManagedClusterModules one of whose images has changed. */
+  /** Called with the ManagedClusterModules of an image that has changed. */
   readonly onOutcome: (users: readonly ObjectKey[]) => void;
 }
 
-/** Brings the images of a fleet to where they should be: each once, whoever wants it. */
+/** Makes the images of a fleet ready, each once, whoever wants it. */
 export class ImageReconciler {
   readonly #options: ImageReconcilerOptions;
   #hasHeardAll = false;
@@ -49,7 +49,7 @@ export class ImageReconciler {
     this.#options = options;
   }
 
-  /** @throws what made the work fail and may pass: come again */
+  /** @throws why the work failed, if a retry may help */
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const { services, board, slots } = this.#options;
     const { references, namespace } = services;
@@ -79,7 +79,7 @@ export class ImageReconciler {
     return { requeueAfter: soonest([nextAfter, result.state.requeueAfter]) };
   }
 
-  /** Deletes the Jobs of an image that nobody wants, when they have been unwanted long enough. */
+  /** Deletes the Jobs of an image that nobody wants, once they have been unwanted long enough. */
   async #collectUnwanted(id: string, signal: AbortSignal): Promise<ReconcileResult> {
     const { caches, client } = this.#options.services;
     const { garbage, nextAfter } = this.#garbage(id, undefined);
@@ -87,7 +87,7 @@ export class ImageReconciler {
     return caches.jobs.byIndex('image', id).length > 0 ? { requeueAfter: nextAfter } : {};
   }
 
-  /** Deletes Jobs that are not needed. @returns milliseconds until the next can go */
+  /** Deletes Jobs that are not needed. @returns milliseconds until the next can be deleted */
   async #collect(
     id: string,
     work: ImageWork,
@@ -129,7 +129,7 @@ export class ImageReconciler {
       return this.#admit(id, work, job);
     };
     const confirm = (): Promise<void> => this.#confirm(work, signal);
-    // What stands in the status counts, and not what is remembered: another hub may have gone on from there.
+    // The persisted state counts, not the one in memory: another hub may have continued from there.
     const [earlier] = this.#persisted(work);
     const request = { ...work.request, namespace, earlier, confirm };
     const result = await tryAdvance({ ...services, admit }, { request, closely }, signal);
@@ -155,7 +155,7 @@ export class ImageReconciler {
     return isGranted ? withLabels(job, { [labelKeys.image]: id }) : undefined;
   }
 
-  /** What the status of each ManagedClusterModule that wants the image says of it. */
+  /** Returns the entry for the image in the status of each ManagedClusterModule that wants it. */
   #persisted({ users, request }: ImageWork): HubImageStatus[] {
     return users.flatMap((user) =>
       this.#cached(user.uid).flatMap(({ images }) => images.get(request.target.image) ?? []),
@@ -166,14 +166,14 @@ export class ImageReconciler {
     return this.#options.services.caches.managedClusterModules.byIndex('uid', uid);
   }
 
-  /** Whether what was found out stands in the status of all. */
+  /** Returns whether the state is persisted in the status of all. */
   #isPersisted(work: ImageWork, state: ImageState): boolean {
     return isPersistedIn(this.#persisted(work), state, work.users.length);
   }
 
   /**
-   * What is done to an image follows from what all want of it. Who comes later may change that; but after a start,
-   * nothing begins before all have been heard that were there before, or one of them does not speak up.
+   * Returns whether work may begin. It depends on what everyone wants of an image. Later ones may change it,
+   * but after a start nothing begins before all existing ones have registered, or the wait has timed out.
    */
   #mayBegin(): boolean {
     const { now = Date.now } = this.#options.services;

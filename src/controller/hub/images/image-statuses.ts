@@ -13,13 +13,13 @@ import { type CachedManagedClusterModule, viewVersionOf } from '../fleet/cached-
 
 export interface ImageStatusesOptions {
   readonly board: Pick<ImageBoard, 'outcome' | 'last'>;
-  /** What the status says now, by image. */
+  /** What the status has now, by image. */
   readonly earlier: ReadonlyMap<string, HubImageStatus>;
 }
 
 /**
- * What the status of a ManagedClusterModule says of its images. What is not known since the start is as it was
- * persisted: it says which recipe an image was built from.
+ * Returns the images for the status of a ManagedClusterModule. One that has not been checked since the start
+ * keeps its persisted entry, which says what recipe it was built from.
  */
 export function imageStatuses(
   wants: readonly ImageWant[],
@@ -41,7 +41,7 @@ export function imageStatuses(
   return [...images.values()].toSorted((a, b) => (a.image < b.image ? -1 : 1));
 }
 
-/** What stands was made as others want it: should they go, it is not what this one wants. */
+/** Keeps the inputs of the present image: if the others go, they show that it is not what this one wants. */
 function conflictState(
   error: KmmError,
   { inputs, unsignedDigest }: Pick<ImageState, 'inputs' | 'unsignedDigest'> = {},
@@ -54,9 +54,9 @@ function withoutRequeue({ requeueAfter: _pause, ...state }: ImageState): Omit<Im
 }
 
 /**
- * Asks the API server whether ManagedClusterModules still are as the cache has them, as far as an image is
- * concerned: their status says of it the same. Status is written before Jobs are deleted, so whoever sees no Job,
- * and then this, knows that no other hub has made that Job and cleared it up.
+ * Asks the API server whether ManagedClusterModules are still as cached, as far as an image is concerned:
+ * their status has the same entry for it. Status is written before Jobs are deleted, so whoever sees no Job
+ * and then this knows that no other hub has created that Job and deleted it again.
  * @throws OutOfDate, ApiError
  */
 export async function confirmUsers(

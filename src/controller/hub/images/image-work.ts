@@ -6,7 +6,7 @@ import { reasonOf } from '../../module/kernel-result.ts';
 import { distinct } from '../../module/node-groups.ts';
 
 const conflictCode = 'CONFLICTING_MAPPINGS';
-/** Why an image is not made as a ManagedClusterModule wants it, as its status says. */
+/** Reason in the status of a ManagedClusterModule whose image is not built as it wants. */
 export const conflictReason = reasonOf(conflictCode);
 
 /** A ManagedClusterModule, as far as images depend on it. */
@@ -15,7 +15,7 @@ export interface ImageUser {
   readonly name: string;
   /** RFC 3339. */
   readonly created: string;
-  /** Of its annotations. */
+  /** From its annotations, as is `retry`. */
   readonly builder: BuilderName | undefined;
   readonly retry: string | undefined;
 }
@@ -30,29 +30,29 @@ export interface ImageWant {
 
 /** The work on one image, for all who want it. */
 export interface ImageWork {
-  /** Who decides what is done, and whose MOD_NAME and MOD_NAMESPACE builds get. */
+  /** The one that decides what is done, and whose MOD_NAME and MOD_NAMESPACE builds get. */
   readonly user: ImageUser;
   readonly users: readonly ImageUser[];
-  /** Those who want something else of the image, and so do not get it. */
+  /** Those that want something different of the image, and so do not get it. */
   readonly others: readonly ImageUser[];
   readonly request: Omit<PipelineRequest, 'namespace' | 'earlier' | 'confirm'>;
-  /** Why the others do not, by target. */
+  /** Why those others do not get it, by target. */
   readonly conflicts: ReadonlyMap<ModuleTarget, MappingError>;
 }
 
-/** Who goes before others, by UID. */
+/** Which ManagedClusterModules take precedence, by UID. */
 export interface Precedence {
-  /** Whose work it was until now. */
+  /** The one that owned the work until now. */
   readonly before?: string | undefined;
-  /** Whether the status of a ManagedClusterModule says that the image is made as it wants. */
+  /** Returns whether the status of a ManagedClusterModule says that the image is built as it wants. */
   readonly isStanding: (uid: string) => boolean;
 }
 
 /**
- * Makes one piece of work of all that is wanted of one image. What differs in nothing but the name of the
- * ManagedClusterModule and its namespace in clusters is the same: an image's name stands for one content. Whose
- * work it was has it further on, after a restart too, so that nobody's clusters lose an image that was made for them.
- * What the Jobs are made from does not depend on who has it.
+ * Combines all that is wanted of one image into one piece of work. Wants that differ only in the name of the
+ * ManagedClusterModule and its namespace in clusters are the same: an image's name stands for one content.
+ * The owner of the work keeps it, after a restart too, so that no cluster loses an image that was built for
+ * it. The input of the Jobs does not depend on the owner.
  */
 export function combineWants(
   wants: readonly [ImageWant, ...ImageWant[]],
@@ -77,7 +77,7 @@ export function combineWants(
       shared: true,
       architectures: distinct(agreeing.map(({ architecture }) => architecture)),
       kernels: distinct(agreeing.map(({ target }) => target.kernel.release)),
-      // A hub knows of its clusters' nodes the kernels only.
+      // A hub knows only the kernels of its clusters' nodes.
       osImages: [],
       builder: first.user.builder,
       retry: retries.length === 0 ? undefined : retries.join(','),
@@ -100,10 +100,10 @@ function byPrecedence({ user: a, target: one }: ImageWant, { user: b, target: ot
   return 0;
 }
 
-/** A target belongs to one view of one ManagedClusterModule. */
+/** Caches `workOf`: a target belongs to one view of one ManagedClusterModule. */
 const works = new WeakMap<ModuleTarget, string>();
 
-/** What is to be done to an image, apart from kernels and from names that come from the ManagedClusterModule. */
+/** Returns what to do to an image, apart from kernels and names derived from the ManagedClusterModule. */
 function workOf({ user, target }: ImageWant): string {
   const known = works.get(target);
   if (known !== undefined) return known;
@@ -122,7 +122,7 @@ function workOf({ user, target }: ImageWant): string {
   return work;
 }
 
-/** The target of the first, with the files of all, and without what speaks of nodes in clusters. */
+/** Returns the first target, with the files of all and without what concerns nodes in clusters. */
 function hubTarget(wants: readonly ImageWant[]): ModuleTarget {
   const [first] = wants;
   if (first === undefined) throw new TypeError('nobody wants the image');

@@ -1,49 +1,49 @@
 import type { JobFacts } from '../../observe/cluster/projections.ts';
 
 export interface JobSlotsOptions {
-  /** Jobs at a time. */
+  /** The most concurrent Jobs. */
   readonly limit: number;
   /** The Jobs as the cache has them. */
   readonly jobs: () => readonly JobFacts[];
-  /** Told whose turn it is. */
+  /** Called with the image whose turn it is. */
   readonly wake: (image: string) => void;
   /** Milliseconds since any fixed time. */
   readonly now: () => number;
 }
 
-/** Asks for a slot. */
+/** A request for a slot. */
 export interface SlotRequest {
   readonly image: string;
-  /** Value of the Job's label with the name of the Module. */
+  /** Value of the Job's label that names the Module. */
   readonly module: string;
   readonly job: string;
 }
 
-/** Milliseconds for which a Job that was admitted counts, although the cache has not seen it. */
+/** Milliseconds for which an admitted Job counts although the cache has not seen it. */
 const reservation = 60_000;
 
 /**
- * Lets so many Jobs run at a time. Of those that wait, the next is of the module that has the fewest Jobs, and of
- * several such modules that which waited longest since its last one.
+ * Limits the number of concurrent Jobs. The next slot goes to the waiting module with the fewest Jobs and,
+ * among several, to the one that was served least recently.
  */
 export class JobSlots {
   readonly #options: JobSlotsOptions;
-  /** Modules of the images that wait, in the order in which they came. */
+  /** Modules of the waiting images, in the order of arrival. */
   readonly #waiting = new Map<string, string>();
   readonly #reserved = new Map<string, { readonly module: string; readonly until: number }>();
-  /** Modules in the order in which they were served last. */
+  /** Modules, the most recently served last. */
   readonly #served = new Set<string>();
 
   constructor(options: JobSlotsOptions) {
     this.#options = options;
   }
 
-  /** How many wait. */
+  /** The number of waiting images. */
   get waiting(): number {
     return this.#waiting.size;
   }
 
-  /** Takes a slot, if it is this image's turn, or has one for this Job already. Else the image is woken when it may be. */
+  /** Takes a slot if it is the image's turn or its Job has one. Otherwise the image is woken in its turn. */
   take({ image, module, job }: SlotRequest): boolean {
     if (this.#reserved.has(job)) return true;
     this.#waiting.set(image, module);
@@ -58,17 +58,17 @@ export class JobSlots {
     return isGranted;
   }
 
-  /** The image does not wait any more. */
+  /** Removes an image from the queue. */
   leave(image: string): void {
     if (this.#waiting.delete(image)) this.wakeNext();
   }
 
-  /** A Job that was admitted could not be made. */
+  /** Returns the slot of an admitted Job that could not be created. */
   giveBack(job: string): void {
     if (this.#reserved.delete(job)) this.wakeNext();
   }
 
-  /** Wakes the image whose turn it is, if there is a slot. */
+  /** Wakes the image whose turn it is, if a slot is free. */
   wakeNext(): void {
     const next = this.#next();
     if (next !== undefined) this.#options.wake(next);
@@ -92,7 +92,7 @@ export class JobSlots {
     return best?.image;
   }
 
-  /** The modules of all Jobs that run, one entry for each Job. */
+  /** Returns the modules of all running Jobs, one entry per Job. */
   #running(): string[] {
     const jobs = this.#options.jobs();
     const now = this.#options.now();

@@ -6,27 +6,27 @@ import { KmmError } from '../../../shared/errors.ts';
 import { HubError } from '../fleet/errors.ts';
 import { resolveTarget } from '../../module/kernel-mapping/resolve-target.ts';
 
-/** Characters: a registry's host, a repository and a tag have fewer, and the status lists many of them. */
+/** Characters: a registry's host, a repository and a tag need fewer, and the status lists many of them. */
 const maxImageLength = 640;
 
 /** What a ManagedClusterModule wants for a kernel. */
 export type KernelTarget =
   | { readonly type: 'target'; readonly kernel: Kernel; readonly target: ModuleTarget }
-  /** No mapping matches: the kernel's nodes are not meant. */
+  /** No mapping matches: the Module does not apply to nodes with this kernel. */
   | { readonly type: 'unmatched'; readonly kernel: Kernel }
   | { readonly type: 'invalid'; readonly kernel: Kernel; readonly error: KmmError };
 
 /**
- * The Module's name in the clusters. The hub expands templates with this name too: MOD_NAMESPACE is the namespace
- * of the Module in the clusters everywhere.
+ * Returns the Module's name in the clusters. The hub expands templates with it too: MOD_NAMESPACE is always
+ * the Module's namespace in the clusters.
  */
 export function spokeModuleName({ metadata, spec }: ManagedClusterModule): ModuleName {
   return { namespace: spec.spokeNamespace, name: metadata.name };
 }
 
 /**
- * Makes the function that finds what a ManagedClusterModule wants for a kernel, given as `uname -r` prints it. It
- * remembers: a fleet has few kernels and many clusters.
+ * Creates the function that finds what a ManagedClusterModule wants for a kernel, given as `uname -r` prints
+ * it. Results are cached: a fleet has few kernels and many clusters.
  */
 export function createTargetResolver(resource: ManagedClusterModule): (release: string) => KernelTarget {
   const known = new Map<string, KernelTarget>();

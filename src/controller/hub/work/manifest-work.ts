@@ -10,21 +10,21 @@ import { managedClusterModules, manifestWorks } from '../fleet/resources.ts';
 import { trimmedModule, type KernelImage, type TrimmedModule } from './trimmed-module.ts';
 import { specHashOf } from '../fleet/cached-manifest-work.ts';
 
-/** Bytes of manifests that Open Cluster Management lets a ManifestWork have. */
+/** The most bytes of manifests that Open Cluster Management allows in a ManifestWork. */
 export const maxManifestBytes = 512_000;
-/** It counts manifests as protobuf has them: these are the bytes around the JSON. */
+/** It counts manifests encoded as protobuf: these are the bytes around the JSON. */
 const manifestEnvelope = 16;
-/** Characters that the API server writes as `\u003c` and so on, so that pages may hold its JSON. */
+/** Characters that Go's JSON encoder escapes as `\u003c` and so on, so that the JSON is safe in HTML. */
 const escapedByGo = /[<>&\u2028\u2029]/g;
 
-/** A ManifestWork as it should be. */
+/** The desired state of a ManifestWork. */
 export interface DesiredManifestWork {
   readonly object: CustomResource;
-  /** As `specHashOf` gives it for what the API server answers. */
+  /** As `specHashOf` returns it for the API server's response. */
   readonly specHash: string;
 }
 
-/** What is the same for all clusters with the same images. */
+/** The part that is the same for all clusters with the same images. */
 interface Payload {
   readonly spec: object;
   readonly specHash: string;
@@ -32,10 +32,10 @@ interface Payload {
 }
 
 /**
- * Makes the function that gives the ManifestWork for a cluster, by name, and the images of its kernels. It
- * remembers: in a fleet, many clusters have the same. Every field that the API server would fill in is set, so that
- * what it gives back is equal.
- * The function throws HubError MANIFEST_WORK_TOO_LARGE.
+ * Creates the function that returns the ManifestWork for a cluster, given its name and the images of its
+ * kernels. Payloads are cached: in a fleet, many clusters have the same. Every field that the API server
+ * would default is set, so that what it returns is equal. The function throws HubError
+ * MANIFEST_WORK_TOO_LARGE.
  */
 export function createManifestWorkFactory(
   resource: ManagedClusterModule,
@@ -63,7 +63,7 @@ function headOf({ metadata: { name, uid = '' } }: ManagedClusterModule, cluster:
 }
 
 function payloadOf(module: TrimmedModule): Payload {
-  // What the API server would get, without the fields that are undefined.
+  // As the API server receives it, without the fields that are undefined.
   const manifest = JSON.stringify(module);
   const spec = {
     deleteOption: { propagationPolicy: 'Foreground' },
@@ -72,7 +72,7 @@ function payloadOf(module: TrimmedModule): Payload {
       {
         resourceIdentifier: { group: modules.group, resource: modules.plural, ...module.metadata },
         feedbackRules: [{ type: 'JSONPaths', jsonPaths: feedbackJsonPaths }],
-        // The hub's word counts: what somebody changed in the cluster is set right.
+        // The hub is authoritative: changes made in the cluster are reverted.
         updateStrategy: {
           type: 'ServerSideApply',
           serverSideApply: { fieldManager: 'work-agent', force: true },
@@ -87,7 +87,7 @@ function payloadOf(module: TrimmedModule): Payload {
   };
 }
 
-/** The labels by which a ManagedClusterModule's ManifestWorks are found. */
+/** Returns the labels by which a ManagedClusterModule's ManifestWorks are found. */
 export function manifestWorkLabels(managedClusterModule: string): Record<string, string> {
   return { [labelKeys.managedClusterModule]: labelValue(managedClusterModule) };
 }

@@ -7,10 +7,10 @@ import { withDigest } from '../../../builder/image-names.ts';
 import type { ModuleTarget } from '../../../builder/target.ts';
 import { spokeModuleName } from '../images/targets.ts';
 
-/** The image that a kernel's nodes are to run. */
+/** The image for nodes with a certain kernel. */
 export interface KernelImage {
   readonly target: ModuleTarget;
-  /** Of the image that is built, signed and verified, such as `sha256:…`. */
+  /** Of the built, signed and verified image, such as `sha256:…`. */
   readonly digest: string;
 }
 
@@ -23,9 +23,9 @@ export interface TrimmedModule {
 }
 
 /**
- * The Module for a cluster: without build and sign, with one literal mapping for each of the cluster's kernels that
- * names the image by digest. The other mappings follow as they are; the first that matches counts, so they
- * concern kernels only that the cluster does not have yet.
+ * Returns the Module for a cluster: without build and sign, with one literal mapping for each of the
+ * cluster's kernels that names the image by digest. The other mappings follow unchanged; the first match
+ * wins, so they only concern kernels that the cluster does not have yet.
  */
 export function trimmedModule(resource: ManagedClusterModule, images: readonly KernelImage[]): TrimmedModule {
   const { moduleLoader, imageRebuildTriggerGeneration: _hubOnly, ...rest } = resource.spec.moduleSpec;
@@ -55,14 +55,14 @@ function trimmedContainer(
     .filter((mapping) => nonEmpty(mapping.regexp) !== undefined || !literals.has(mapping.literal))
     .map(trimmedMapping);
   const kernelMappings = [...resolved, ...kept];
-  // What no mapping falls back to would be a tag in the cluster without a use.
+  // Otherwise the cluster would get an image tag that no mapping falls back to.
   const isNeeded = kernelMappings.some((mapping) => nonEmpty(mapping.containerImage) === undefined);
   return { ...rest, ...(isNeeded ? { containerImage } : {}), kernelMappings };
 }
 
 /**
- * A literal matches a kernel as `uname -r` prints it, and without a `+` at its end. So that the kernels `1` and
- * `1+` of one cluster each find their own, `1+` comes first.
+ * Compares the places of mappings. A literal matches a kernel as `uname -r` prints it, and without a trailing
+ * `+`. `1+` comes first, so that the kernels `1` and `1+` of one cluster each match their own.
  */
 function comparePlaces({ kernel: a }: ModuleTarget, { kernel: b }: ModuleTarget): number {
   const rank = Number(a.release === a.version) - Number(b.release === b.version);

@@ -15,17 +15,17 @@ export interface Written {
   readonly until: number;
 }
 
-/** Milliseconds that the cache may be behind. */
+/** The longest that the cache may lag behind, in milliseconds. */
 const maxLag = 60_000;
 
 /**
- * What is to be done about a ManifestWork: `create` or `update` it, `keep` it as it is, or `wait` until the cache has
- * what was written. One that is not ours, with our name by chance, is not taken over: creating it fails.
+ * What to do about a ManifestWork: `create` or `update` it, `keep` it as it is, or `wait` until the cache has
+ * what was written. A foreign one that has our name by chance is not taken over: creating ours fails.
  */
 export type WorkAction = 'create' | 'update' | 'keep' | 'wait';
 
 /**
- * Decides what is to be done about a ManifestWork.
+ * Decides what to do about a ManifestWork.
  * @param known the cached one, what was written last, and the time in milliseconds since 1970
  */
 export function decideWork(
@@ -43,7 +43,7 @@ export function decideWork(
   return cached === undefined ? 'create' : 'update';
 }
 
-/** Keeps ManifestWorks as they should be, with as few requests as can be. */
+/** Keeps ManifestWorks up to date, with as few requests as possible. */
 export class WorkSync {
   readonly #client: ApiClient;
   readonly #cache: HubCaches['manifestWorks'];
@@ -60,8 +60,8 @@ export class WorkSync {
   }
 
   /**
-   * Writes a ManifestWork if it is not as it should be.
-   * @returns the cached one, if nothing is to be written
+   * Writes a ManifestWork if it is not up to date.
+   * @returns the cached one if it is up to date, undefined if it was just written
    * @throws ApiError, HubError CLUSTER_NAMESPACE_MISSING, CLUSTER_NAMESPACE_TERMINATING
    */
   async apply(
@@ -81,14 +81,14 @@ export class WorkSync {
       .apply(manifestWorks, object, options)
       .catch((error: unknown) => throwNamespaceError(error, object.metadata));
     const { generation = 0 } = metadata;
-    // Others may add fields: then it is as it should be, and has another hash.
+    // Others may have added fields: it is up to date then, but has a different hash.
     if (cached?.generation === generation) return cached;
     const seen = this.#cache.get(metadata)?.generation ?? -1;
     if (seen < generation) this.#written.set(text, { specHash, generation, until: Date.now() + maxLag });
     return undefined;
   }
 
-  /** Deletes a ManifestWork: the agent takes what it holds from the cluster. */
+  /** Deletes a ManifestWork: the agent then removes its manifests from the cluster. */
   async delete({ key, uid, deleting }: CachedManifestWork, signal: AbortSignal): Promise<void> {
     if (deleting) return;
     this.#written.delete(formatKey(key));

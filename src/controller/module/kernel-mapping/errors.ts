@@ -1,19 +1,19 @@
 import { KmmError } from '../../../shared/errors.ts';
 
-/** Why a Module gives nothing for a kernel. */
+/** Why a Module has no target for a kernel. */
 export type MappingErrorCode =
-  /** No mapping matches: the kernel's nodes are not meant. */
+  /** No mapping matches: the Module does not apply to nodes with this kernel. */
   | 'NO_MAPPING'
-  /** A regular expression that cannot be compiled. */
+  /** A regular expression cannot be compiled. */
   | 'INVALID_EXPRESSION'
-  /** A text with variables that cannot be expanded. */
+  /** A text with variables cannot be expanded. */
   | 'INVALID_TEMPLATE'
-  /** Neither the mapping nor the container says it. */
+  /** Neither the mapping nor the container has a required field. */
   | 'INCOMPLETE_MAPPING'
   /** Two mappings want different things of one image. */
   | 'CONFLICTING_MAPPINGS';
 
-/** An error of kernel mapping. It concerns one Module and one kernel; others go on. */
+/** An error in mapping a kernel. It concerns one Module and one kernel, and does not affect others. */
 export class MappingError extends KmmError<MappingErrorCode> {
   override readonly name = 'MappingError';
 }

@@ -11,9 +11,10 @@ export interface FoundMapping {
 }
 
 /**
- * Finds the first mapping that matches a kernel, with or without the `+` at its end. Expressions match anywhere.
- * @returns undefined when none does
- * @throws MappingError INVALID_EXPRESSION when one that cannot be compiled is reached
+ * Finds the first mapping that matches a kernel, with or without its trailing `+`. Expressions match
+ * anywhere.
+ * @returns undefined if none does
+ * @throws MappingError INVALID_EXPRESSION if one that cannot be compiled is reached
  */
 export function findMapping(mappings: readonly KernelMapping[], kernel: Kernel): FoundMapping | undefined {
   const index = mappings.findIndex((mapping, position) => matches(mapping, position, kernel));
@@ -39,13 +40,13 @@ function matches({ literal, regexp }: KernelMapping, index: number, kernel: Kern
 /** A mapping that has no effect in this cluster. */
 export interface IdleMapping {
   readonly index: number;
-  /** It matches no kernel, or every kernel that it matches goes to an earlier mapping. */
+  /** It matches no kernel, or every kernel that it matches is taken by an earlier mapping. */
   readonly reason: 'MatchesNoKernel' | 'Shadowed';
   /** One sentence. */
   readonly message: string;
 }
 
-/** Finds the mappings that apply to none of the kernels that nodes run. Without kernels there is nothing to say. */
+/** Finds the mappings that apply to none of the kernels that nodes run. Without kernels it finds none. */
 export function findIdleMappings(
   mappings: readonly KernelMapping[],
   kernels: readonly Kernel[],
@@ -71,7 +72,7 @@ function firstMatch(mappings: readonly KernelMapping[], kernel: Kernel): number 
   return mappings.findIndex((mapping, index) => matchesQuietly(mapping, index, kernel));
 }
 
-/** An expression that cannot be compiled matches nothing; that it cannot is reported where it counts. */
+/** Like `matches`, but an invalid expression matches nothing: the error is reported where it matters. */
 function matchesQuietly(mapping: KernelMapping, index: number, kernel: Kernel): boolean {
   try {
     return matches(mapping, index, kernel);

@@ -6,12 +6,12 @@ import type { Sign } from '../../../api/module/sign.ts';
 import type { ModuleLoaderContainer } from '../../../api/module/spec.ts';
 import { nonEmpty } from '../../../api/schema/resource.ts';
 
-/** Both levels' TLS settings: what the mapping says counts, field by field. */
+/** Merges TLS settings: the mapping takes precedence, field by field. */
 export function mergeTls(container: RegistryTls | undefined, mapping: RegistryTls | undefined): RegistryTls {
   return { ...defined(container), ...defined(mapping) };
 }
 
-/** Both levels' build settings: lists grow, of single values the mapping's counts. */
+/** Merges build settings: lists are joined; for single values the mapping takes precedence. */
 export function mergeBuild(container: Build | undefined, mapping: Build | undefined): Build | undefined {
   if (container === undefined || mapping === undefined) return mapping ?? container;
   const replaced = new Set(mapping.buildArgs?.map(({ name }) => name));
@@ -31,7 +31,7 @@ export function mergeBuild(container: Build | undefined, mapping: Build | undefi
   };
 }
 
-/** Both levels' sign settings: lists grow, of single values the mapping's counts. */
+/** Merges sign settings: lists are joined; for single values the mapping takes precedence. */
 export function mergeSign(container: Sign | undefined, mapping: Sign | undefined): Sign | undefined {
   if (container === undefined || mapping === undefined) return mapping ?? container;
   return {
@@ -44,7 +44,7 @@ export function mergeSign(container: Sign | undefined, mapping: Sign | undefined
   };
 }
 
-/** The in-tree modules to unload: the mapping's where it names any, else the container's. */
+/** Returns the in-tree modules to unload: the mapping's if it names any, else the container's. */
 export function mergeInTreeModules(
   container: ModuleLoaderContainer,
   mapping: KernelMapping,
@@ -69,12 +69,12 @@ function mergePodTemplate(
   };
 }
 
-/** A reference that names something. */
+/** Returns a reference if it has a name. */
 function named<T extends { readonly name?: string }>(reference: T | undefined): T | undefined {
   return nonEmpty(reference?.name) === undefined ? undefined : reference;
 }
 
-/** The fields that are set. */
+/** Returns the fields that are set. */
 function defined<T extends object>(value: T | undefined): Partial<T> {
   return Object.fromEntries(
     Object.entries(value ?? {}).filter(([, field]) => field !== undefined),

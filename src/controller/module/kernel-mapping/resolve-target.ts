@@ -12,19 +12,19 @@ import { findMapping } from './find-mapping.ts';
 import { mergeBuild, mergeInTreeModules, mergeSign, mergeTls } from './merge.ts';
 import { substitute, templateVariables } from './substitute.ts';
 
-/** What to find a target for. */
+/** The input for finding a target. */
 export interface TargetQuery {
   readonly module: ModuleName;
   readonly spec: ModuleSpec;
   readonly kernel: Kernel;
-  /** The image is for whoever wants it: what is built on the way to it has no Module's name. */
+  /** Whether the image is shared: then intermediate images are not named after the Module. */
   readonly shared?: boolean;
 }
 
 /**
- * Finds what a Module wants for a kernel: mapping, merged settings, expanded names.
- * @returns undefined when no mapping matches, so that the kernel's nodes are not meant
- * @throws MappingError, or BuilderError INVALID_IMAGE when an image is to be built to a digest
+ * Finds what a Module wants for a kernel: the mapping, with merged settings and expanded names.
+ * @returns undefined if no mapping matches, so that the Module does not apply to nodes with the kernel
+ * @throws MappingError, or BuilderError INVALID_IMAGE if an image to build is named by digest
  */
 export function resolveTarget({ module, spec, kernel, shared }: TargetQuery): ModuleTarget | undefined {
   const loader = spec.moduleLoader;
@@ -83,7 +83,7 @@ function buildTarget(build: Build, image: string, index: number): BuildTarget {
 }
 
 interface SignContext {
-  /** The image that was built, where one is. */
+  /** The image that is built, if any. */
   readonly built: string | undefined;
   readonly registryTls: RegistryTls;
   readonly expand: (template: string) => string;

@@ -9,9 +9,9 @@ const identifier = /^[\p{L}\p{Nd}_]+/u;
 
 /**
  * Expands `$NAME` and `${NAME}` as envsubst does: unknown names are empty; `${NAME:-d}` and `${NAME:=d}` give
- * d when the name is unset or empty, `${NAME-d}` and `${NAME=d}` when it is unset, `${NAME:+x}` and `${NAME+x}`
- * give x when it is set; `$NAME` is expanded in d and x; `$$` is a dollar sign.
- * @throws MappingError INVALID_TEMPLATE when a brace is not closed on its line
+ * d if the name is unset or empty, `${NAME-d}` and `${NAME=d}` if it is unset, `${NAME:+x}` and `${NAME+x}`
+ * give x if it is set; `$NAME` is expanded in d and x; `$$` is a dollar sign.
+ * @throws MappingError INVALID_TEMPLATE if a brace is not closed on its line
  */
 export function substitute(template: string, variables: Variables): string {
   let rest = template;
@@ -25,13 +25,13 @@ export function substitute(template: string, variables: Variables): string {
   return result + rest;
 }
 
-/** What stands at the beginning of a text, and how many characters of it that takes. */
+/** The value at the beginning of a text, and how many of its characters that replaces. */
 interface Expansion {
   readonly value: string;
   readonly length: number;
 }
 
-/** Expands what begins with the dollar sign that `text` begins with. */
+/** Expands the dollar sign, or the variable, at the beginning of a text. */
 function expand(text: string, template: string, variables: Variables): Expansion {
   if (text.startsWith('$$')) return { value: '$', length: 2 };
   if (text.startsWith('${}')) return { value: '${}', length: 3 };
@@ -60,7 +60,7 @@ function closingBrace(text: string, template: string): number {
   });
 }
 
-/** Expands what stands between braces. */
+/** Expands the content of braces. */
 function expandBraced(content: string, variables: Variables): string {
   const [name] = identifier.exec(content) ?? [];
   if (name === undefined) return '';
@@ -78,7 +78,7 @@ function expandBraced(content: string, variables: Variables): string {
       return value === undefined ? '' : substitute(word, variables);
     case ':?':
       return '';
-    // Other operators of shells are not known: the plain value.
+    // Other shell operators are not supported: the plain value.
     case undefined:
     default:
       return value ?? '';
@@ -89,7 +89,7 @@ function valueOf(name: string, variables: Variables): string | undefined {
   return Object.hasOwn(variables, name) ? variables[name] : undefined;
 }
 
-/** The variables that image names and paths may use. */
+/** Returns the variables that image names and paths may use. */
 export function templateVariables(kernel: Kernel, module: ModuleName): Variables {
   const { x, y, z, xyz } = kernelComponents(kernel);
   return {

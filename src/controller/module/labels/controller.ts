@@ -13,7 +13,7 @@ import type { ObjectKey } from '../../runtime/api/object-key.ts';
 import { isRelevantLabel, labelChanges, type LabelChanges } from './label-changes.ts';
 import { ModuleIndex, isOperandPod } from './pods-by-module.ts';
 
-/** What the controller of node labels works with. */
+/** The services of the controller of node labels. */
 export interface NodeLabelsOptions {
   readonly client: ApiClient;
   readonly caches: Pick<ClusterCaches, 'nodes' | 'pods' | 'modules'>;
@@ -23,12 +23,12 @@ export interface NodeLabelsOptions {
 }
 
 const controllerName = 'NodeLabels';
-/** Nodes that are patched at a time. */
+/** Nodes patched concurrently. */
 const maxConcurrent = 4;
 
 /**
- * Keeps our labels on nodes right: the kernel, the Modules that are loaded, and the versions that may run.
- * Its keys are names of nodes.
+ * Creates the controller that maintains our labels on nodes: the kernel, the Modules that are loaded, and the
+ * versions that may run. Its keys are names of nodes.
  */
 export function createNodeLabelsController(options: NodeLabelsOptions): Controller {
   const { caches, log, metrics } = options;
@@ -64,7 +64,7 @@ function reconciler({ client, caches, events }: NodeLabelsOptions, modules: Modu
       log.info('node labels changed', { node: key.name, labels });
       recordEvents(events, patched, changes);
     } catch (error) {
-      // It is gone, and the cache will know soon.
+      // The node is gone, and the cache will know soon.
       if (!isApiError(error, 'NOT_FOUND')) throw error;
     }
     return {};
@@ -88,7 +88,9 @@ function nodesOfNodeEvent(event: CacheEvent<NodeFacts>): ObjectKey[] {
   return [event.key];
 }
 
-/** Kubelets write to their nodes all the time; few of these writes change what our labels depend on. */
+/**
+ * Returns whether a change matters: kubelets update nodes all the time, but rarely what our labels depend on.
+ */
 function isRelevantChange(previous: NodeFacts, node: NodeFacts): boolean {
   if (previous.uid !== node.uid || previous.kernelRelease !== node.kernelRelease) return true;
   const keys = Object.keys({ ...previous.labels, ...node.labels });
@@ -105,8 +107,8 @@ function nodesOfPodEvent(event: CacheEvent<PodFacts>): ObjectKey[] {
 }
 
 /**
- * The nodes that a Module concerns, when it comes or goes. What it asks for makes no difference to labels:
- * they follow pods, and the administrator.
+ * Returns the nodes that a Module concerns, when it is added or deleted. Changes of its spec make no
+ * difference to labels: they follow pods, and the administrator.
  */
 function nodesOfModuleEvent(event: CacheEvent<CachedModule>, listNodes: () => NodeFacts[]): ObjectKey[] {
   if (event.type === 'updated') return [];
@@ -122,7 +124,7 @@ function moduleName({ namespace = '', name }: ObjectKey): { namespace: string; n
   return { namespace, name };
 }
 
-/** What nodes became by our own patches, until the cache has it: else a patch would be sent again, and its events. */
+/** Results of our own patches, until the cache has them: else a patch and its events would be repeated. */
 export class LatestNodes {
   readonly #patched = new Map<string, NodeFacts>();
 
@@ -131,7 +133,7 @@ export class LatestNodes {
     this.#patched.set(node.name, node);
   }
 
-  /** The newest that is known of a node that the cache has like this. */
+  /** Returns the newest known state of a node, given the cached one. */
   of(name: string, cached: NodeFacts | undefined): NodeFacts | undefined {
     const patched = this.#patched.get(name);
     if (cached !== undefined && patched !== undefined && isOlder(cached, patched)) return patched;
@@ -142,7 +144,7 @@ export class LatestNodes {
 
 const digits = /^\d+$/;
 
-/** Resource versions are numbers that grow (Kubernetes API concepts, "Resource versions"). */
+/** Compares resource versions: increasing numbers (Kubernetes API concepts, "Resource versions"). */
 function isOlder(one: NodeFacts, other: NodeFacts): boolean {
   const [mine, theirs] = [one.resourceVersion, other.resourceVersion];
   if (!digits.test(mine) || !digits.test(theirs)) return false;

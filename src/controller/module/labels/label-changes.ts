@@ -23,19 +23,19 @@ export interface NodeState {
   readonly modules: ModuleIndex;
 }
 
-/** What is to change on a node, so that our labels are right. */
+/** The changes that make our labels on a node correct. */
 export interface LabelChanges {
-  /** As a merge patch has it: null removes. Empty: all is right. */
+  /** A merge patch: null removes a label. Empty: nothing to change. */
   readonly labels: Patch;
-  /** `NAMESPACE/NAME` of the Modules whose ready label comes. */
+  /** `NAMESPACE/NAME` of the Modules whose ready label is added. */
   readonly loaded: readonly string[];
-  /** `NAMESPACE/NAME` of the Modules whose ready label goes. */
+  /** `NAMESPACE/NAME` of the Modules whose ready label is removed. */
   readonly unloaded: readonly string[];
 }
 
 /**
- * Compares a node's labels with its kernel and pods, in time in proportion to the labels and pods of the
- * node, however many Modules there are.
+ * Compares a node's labels with its kernel and pods, in time proportional to the labels and pods of the node,
+ * however many Modules there are.
  */
 export function labelChanges({ node, pods, modules }: NodeState): LabelChanges {
   const kernel = node.kernelRelease === '' ? undefined : kernelLabelValue(parseKernel(node.kernelRelease));
@@ -48,12 +48,12 @@ export function labelChanges({ node, pods, modules }: NodeState): LabelChanges {
   return { labels, loaded: loaded.map(nameOf), unloaded: unloaded.map(nameOf) };
 }
 
-/** Whether a label is one that we set, remove or obey. */
+/** Returns whether a label is one that we set, remove or act on. */
 export function isRelevantLabel(key: string): boolean {
   return key === labelKeys.kernel || parseNodeLabel(key) !== undefined;
 }
 
-/** The status labels that a node should have, each with its value. */
+/** Returns the status labels that a node should have, with their values. */
 function wantedLabels(
   labels: Labels,
   kernel: string | undefined,
@@ -64,14 +64,14 @@ function wantedLabels(
   for (const { indexed, isLoaded, isDevicePluginReady, loadedVersions } of found.values()) {
     const { keys, exists } = indexed;
     const want = (key: string, value: string): void => {
-      // A pod keeps the labels of a Module that is gone. It cannot bring them: else whoever may create pods
-      // could give nodes labels of Modules that never were.
+      // A pod keeps the labels of a Module that was deleted. It cannot add labels to the node: otherwise
+      // whoever may create pods could give nodes labels of Modules that never existed.
       if (exists || key in labels) wanted.set(key, value);
     };
     if (isLoaded) want(keys.ready, '');
     if (isDevicePluginReady) want(keys.devicePluginReady, '');
     const [version] = loadedVersions;
-    // Of two versions at once, neither is the one that is loaded.
+    // If two versions are loaded at once, neither is reported.
     if (version !== undefined && loadedVersions.size === 1) want(keys.versionReady, version);
   }
   return wanted;
@@ -81,7 +81,7 @@ interface ModuleLabel extends ParsedNodeLabel {
   readonly key: string;
 }
 
-/** The labels of Modules among all. */
+/** Returns the labels of Modules among all labels. */
 function moduleLabels(labels: Labels): ModuleLabel[] {
   return Object.keys(labels).flatMap((key) => {
     const parsed = parseNodeLabel(key);
@@ -89,7 +89,7 @@ function moduleLabels(labels: Labels): ModuleLabel[] {
   });
 }
 
-/** The changes that turn the status labels into the wanted ones. */
+/** Returns the changes that turn the status labels into the wanted ones. */
 function difference(
   labels: Labels,
   ours: readonly ModuleLabel[],
@@ -107,8 +107,9 @@ function isStatusLabel(kind: keyof NodeLabels): boolean {
 }
 
 /**
- * The next step of each Module that has a version label there. It follows the administrator's label alone, not
- * the Module's version: nodes may have a version that the Module no longer has, or not yet.
+ * Returns the next step for each Module that has a version label on the node. It depends only on the
+ * administrator's label, not on the Module's version: nodes may have a version that the Module no longer has,
+ * or does not have yet.
  */
 function versionChanges(
   labels: Labels,
@@ -132,7 +133,7 @@ function versionChanges(
   return changes;
 }
 
-/** Stems of the Modules whose ready label comes or goes. */
+/** Returns the stems of the Modules whose ready label is added or removed. */
 function readyChanges(labels: Labels, changes: Patch): { loaded: string[]; unloaded: string[] } {
   const loaded: string[] = [];
   const unloaded: string[] = [];

@@ -4,25 +4,27 @@ import { devicePluginRole } from '../loading/device-plugin.ts';
 import { moduleLoaderRole } from '../loading/module-loader.ts';
 import { labelStem, labelValue } from '../../../builder/names.ts';
 
-/** What the pods of one Module on one node say. */
+/** What the pods of one Module on one node show. */
 export interface ModulePods {
   readonly indexed: IndexedModule;
   hasModuleLoaderPod: boolean;
   hasDevicePluginPod: boolean;
-  /** The module is loaded, by a pod made for the kernel that the node runs. */
+  /** Whether the module is loaded, by a pod for the kernel that the node runs. */
   isLoaded: boolean;
   isDevicePluginReady: boolean;
-  /** Versions of the pods by which the module is loaded. */
+  /** Versions of the pods that have loaded the module. */
   readonly loadedVersions: Set<string>;
 }
 
-/** Whether a pod's state shows in labels of its node. */
+/** Returns whether a pod's state is reflected in labels of its node. */
 export function isOperandPod({ labels }: PodFacts): boolean {
   const role = labels[labelKeys.role];
   return role === moduleLoaderRole || role === devicePluginRole;
 }
 
-/** What the pods on a node say of each Module, by stem. `kernel` is the value of the node's kernel label. */
+/**
+ * Returns what a node's pods show of each Module, by stem. `kernel` is the value of the node's kernel label.
+ */
 export function podsByModule(
   pods: readonly PodFacts[],
   modules: ModuleIndex,
@@ -30,7 +32,7 @@ export function podsByModule(
 ): Map<string, ModulePods> {
   const found = new Map<string, ModulePods>();
   for (const pod of pods) {
-    // A pod that has ended runs nothing: it neither shows that a module is loaded, nor has anything to wait for.
+    // A pod that has ended runs nothing: it does not show that a module is loaded, and nothing waits for it.
     if (!isOperandPod(pod) || pod.phase === 'Succeeded' || pod.phase === 'Failed') continue;
     const { namespace } = pod.key;
     const name = pod.labels[labelKeys.moduleName];
@@ -62,19 +64,19 @@ function addPod(known: ModulePods, pod: PodFacts, kernel: string | undefined): v
     return;
   }
   known.hasModuleLoaderPod = true;
-  // After a reboot into another kernel the old pod counts as ready until the kubelet says otherwise.
+  // After a reboot into another kernel, the old pod counts as ready until the kubelet reports otherwise.
   if (!works || kernel === undefined || pod.labels[labelKeys.kernel] !== kernel) return;
   known.isLoaded = true;
   const version = pod.labels[known.indexed.keys.moduleLoaderVersion];
   if (version !== undefined) known.loadedVersions.add(version);
 }
 
-/** A Module, by what pods and nodes say of it. */
+/** A Module as identified by labels of pods and nodes. */
 export interface IndexedModule {
   readonly module: ModuleName;
   readonly stem: string;
   readonly keys: NodeLabels;
-  /** False: there is no such Module any more, as far as is known. */
+  /** False: as far as is known, the Module no longer exists. */
   readonly exists: boolean;
 }
 
@@ -95,15 +97,15 @@ export class ModuleIndex {
   }
 
   /**
-   * The Module that a pod's label names; one that is gone, too. Of a name that was shortened and is gone nothing
-   * is known any more: that gives a Module that has no labels anywhere.
+   * Returns the Module that a pod's label names, even if it was deleted. The full name of a deleted one whose
+   * label is shortened is unknown: the result is then a Module that has no labels anywhere.
    */
   ofPod(namespace: string, value: string): IndexedModule {
     const known = this.#byPodLabel.get(podLabelKey(namespace, value));
     return known ?? describe({ namespace, name: value }, { exists: false });
   }
 
-  /** `NAMESPACE/NAME` of the Module with a stem. The stem, where nothing tells more. */
+  /** Returns `NAMESPACE/NAME` of the Module with a stem, derived from the stem if the Module is unknown. */
   nameOf(stem: string): string {
     const known = this.#byStem.get(stem)?.module;
     return known === undefined ? stem.replace('.', '/') : `${known.namespace}/${known.name}`;

@@ -1,33 +1,33 @@
-/** What decides over a Module's version labels on a node. */
+/** What determines a Module's version labels on a node. */
 export interface VersionState {
-  /** What the administrator wants there. Undefined: no version, so the Module is not to be there. */
+  /** The version that the administrator wants. Undefined: none, so the Module should not be on the node. */
   readonly wanted: string | undefined;
-  /** Value of the label that lets a version's module loader run. */
+  /** Value of the label that allows a version's module loader to run. */
   readonly moduleLoader: string | undefined;
-  /** Value of the label that lets a version's device plugin run. */
+  /** Value of the label that allows a version's device plugin to run. */
   readonly devicePlugin: string | undefined;
-  /** Whether such a pod is on the node still, be it one that ends. */
+  /** Whether such a pod is still on the node, even if it is terminating. */
   readonly hasModuleLoaderPod: boolean;
   readonly hasDevicePluginPod: boolean;
 }
 
-/** One change of one label. Null: the label goes. */
+/** A change of one label. Null removes it. */
 export interface VersionChange {
   readonly label: 'moduleLoaderVersion' | 'devicePluginVersion';
   readonly value: string | null;
 }
 
 /**
- * The next change on the way to the version that is wanted. One at a time: pods have to follow before the
- * next. Undefined: all is right, or pods have to go first.
+ * Returns the next change towards the wanted version. There is one at a time: pods have to follow before the
+ * next. Returns undefined if the labels are correct, or if pods have to end first.
  *
  * The order is KMM's: the old device plugin goes, then the old module loader, then the new module loader
- * comes, then the new device plugin. KMM has a table of states and does nothing in those that its own steps
- * never lead to; a label that was changed by hand, or an administrator who turns back midway, then leaves a
- * node stuck. Here two rules cover every state. First, what does not lead to the wanted version goes, device
- * plugin before module loader; a device plugin's label goes too where the module loader's is not the wanted
- * one, since a device plugin must not be there before its module. Then what is missing comes, module loader
- * before device plugin. In all states of KMM's table this is what the table says.
+ * comes, then the new device plugin. KMM has a table of states and does nothing in states that its own steps
+ * never lead to, so a node gets stuck if a label is changed by hand, or if an administrator reverts a change
+ * midway. Here two rules cover all states. First, labels of other versions are removed, the device plugin's
+ * before the module loader's; a device plugin's label is also removed if the module loader's is not the
+ * wanted one, since a device plugin must not run before its module is loaded. Then missing labels are added,
+ * the module loader's before the device plugin's. In all states of KMM's table, the result is the same.
  */
 export function nextVersionChange(state: VersionState): VersionChange | undefined {
   const { wanted, moduleLoader, devicePlugin, hasModuleLoaderPod, hasDevicePluginPod } = state;

@@ -1,6 +1,6 @@
 import type { V1OwnerReference } from '@kubernetes/client-node';
 
-/** Namespace of the operator and its accounts, which may run privileged pods there. */
+/** The operator's namespace and its accounts, which may run privileged pods there. */
 export interface OperatorAccounts {
   readonly namespace: string;
   readonly moduleLoaderServiceAccount: string;
@@ -14,8 +14,8 @@ export interface DaemonSetContext {
 }
 
 /**
- * The account of a DaemonSet's pods: the one that the Module names; else, in the operator's namespace, the
- * operator's; else the namespace's default (undefined).
+ * Returns the account of a DaemonSet's pods: the one that the Module names; else, in the operator's
+ * namespace, the operator's; else undefined, for the namespace's default.
  */
 export function serviceAccountOf(
   named: string | undefined,

@@ -10,16 +10,16 @@ export const devicePluginRole = 'device-plugin';
 
 const socketDirectory = '/var/lib/kubelet/device-plugins';
 
-/** Where the kubelet listens for device plugins. */
+/** The directory of the kubelet's socket for device plugins. */
 const socketVolume: V1Volume = {
   name: 'kubelet-device-plugins',
   hostPath: { path: socketDirectory, type: 'Directory' },
 };
 
 /**
- * The DaemonSet of a Module's device plugin, on the nodes that the selector finds and where the module is
- * loaded; without a module loader, on those that the selector finds.
- * @returns undefined when the Module has no device plugin
+ * Returns the DaemonSet of a Module's device plugin. It runs on the nodes that match the selector and, if the
+ * Module has a module loader, on which the module is loaded.
+ * @returns undefined if the Module has no device plugin
  */
 export function devicePluginDaemonSet(
   module: ModuleName,

@@ -2,10 +2,10 @@ import type { Modprobe } from '../../../api/module/modprobe.ts';
 import { nonEmpty } from '../../../api/schema/resource.ts';
 import type { Kernel } from '../../../builder/kernel.ts';
 
-/** Where firmware goes on the node. */
+/** The directory for firmware on the node. */
 export const firmwareHostDirectory = '/var/lib/firmware';
 
-/** What the commands are made from. */
+/** The input of the commands. */
 export interface ModprobeOptions {
   readonly modprobe: Modprobe;
   readonly kernel: Kernel;
@@ -15,8 +15,8 @@ export interface ModprobeOptions {
 }
 
 /**
- * The shell command that loads the module: unload in-tree modules that are loaded, copy the firmware, run
- * modprobe. Each step only when the one before worked.
+ * Returns the shell command that loads the module: it unloads in-tree modules that are loaded, copies the
+ * firmware, and runs modprobe. Each step only runs if the previous one succeeded.
  */
 export function loadCommand(options: ModprobeOptions): string {
   const { modprobe, inTreeModulesToRemove, firmwareDirectory = firmwareHostDirectory } = options;
@@ -29,8 +29,8 @@ export function loadCommand(options: ModprobeOptions): string {
 }
 
 /**
- * The shell command that unloads the module: remove the firmware files that the image has, with directories
- * that are empty then, and run modprobe, whatever became of the files.
+ * Returns the shell command that unloads the module: it removes the image's firmware files from the node,
+ * with directories that are then empty, and runs modprobe, even if that failed.
  */
 export function unloadCommand(options: ModprobeOptions): string {
   const { modprobe, firmwareDirectory = firmwareHostDirectory } = options;
@@ -45,7 +45,9 @@ export function unloadCommand(options: ModprobeOptions): string {
   return `(${steps.join(' && ')}) 2>/dev/null; ${modprobeUnload(options)}`;
 }
 
-/** Soft dependencies for modprobe.d, or undefined: each module before the one that is named ahead of it. */
+/**
+ * Returns soft dependencies for modprobe.d, if any: each module is loaded before the one listed ahead of it.
+ */
 export function softDependencies({ modulesLoadingOrder = [] }: Modprobe): string | undefined {
   if (modulesLoadingOrder.length < 2) return undefined;
   return modulesLoadingOrder
@@ -54,7 +56,7 @@ export function softDependencies({ modulesLoadingOrder = [] }: Modprobe): string
     .join('');
 }
 
-/** The kernel lists its modules with underscores, however their files are spelt. */
+/** Returns the command to unload an in-tree module. The kernel lists all names with underscores. */
 function unloadInTree(name: string): string {
   const directory = `/sys/module/${name.replaceAll('-', '_')}`;
   return `if [ -d ${quote(directory)} ]; then ${command('modprobe', '-rv', name)}; fi`;
@@ -85,8 +87,9 @@ function modprobeUnload({ modprobe, kernel }: ModprobeOptions): string {
 }
 
 /**
- * Images name directories by KERNEL_FULL_VERSION, which lacks the `+` that some kernels' releases end in, while
- * modprobe looks for the release. Where only the other directory is there, modprobe is told.
+ * Returns modprobe's option for the release. Images name directories by KERNEL_FULL_VERSION, without the `+`
+ * at the end of some kernels' releases, but modprobe looks for the full release. If only the other directory
+ * exists, modprobe is told to use it.
  */
 function release({ dirName }: Modprobe, kernel: Kernel): string[] {
   if (kernel.release === kernel.version) return [];
@@ -102,15 +105,15 @@ function words(...parts: readonly string[]): string {
   return parts.filter((part) => part !== '').join(' ');
 }
 
-/** Characters that mean nothing to a shell. */
+/** Words of characters that are not special in a shell. */
 const harmless = /^[A-Za-z0-9_@%+=:,./-]+$/;
 
-/** Quotes a word for a POSIX shell, where it needs quotes (POSIX.1-2017, Shell Command Language, 2.2.2). */
+/** Quotes a word for a POSIX shell, if necessary (POSIX.1-2017, Shell Command Language, 2.2.2). */
 export function quote(word: string): string {
   return harmless.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-/** Quotes words and joins them to a command. */
+/** Quotes words and joins them into a command. */
 export function command(...parts: readonly string[]): string {
   return parts.map(quote).join(' ');
 }

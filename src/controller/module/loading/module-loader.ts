@@ -22,7 +22,7 @@ interface Volumes {
 }
 
 /**
- * The DaemonSet that loads the module on the nodes that run one kernel: a hook runs modprobe when the
+ * Returns the DaemonSet that loads the module on the nodes that run one kernel: a hook runs modprobe when the
  * container starts, and another when it stops. The image is pinned by digest.
  */
 export function moduleLoaderDaemonSet(

@@ -32,19 +32,19 @@ import {
   type Pod,
 } from './resources.ts';
 
-/** A Module as the cache has it: parsed, or why it cannot be worked on. */
+/** A Module in the cache: parsed, or with the reason why it is invalid. */
 export interface CachedModule {
   readonly key: ObjectKey;
   readonly metadata: FullMetadata;
   readonly module: Module | undefined;
   readonly problem: string | undefined;
-  /** Of a Module with a problem, if it can be read: what its status says. */
+  /** Of an invalid Module: its status, if it can be parsed. */
   readonly status?: ModuleStatus | undefined;
-  /** Of a Module with a problem: its status as the API server has it. */
+  /** Of an invalid Module: its status as the API server has it. */
   readonly rawStatus?: unknown;
 }
 
-/** What the operator knows of its cluster. */
+/** The operator's view of its cluster. */
 export interface ClusterCaches {
   /** Index `uid`. */
   readonly modules: Informer<CustomResource, CachedModule>;
@@ -53,11 +53,11 @@ export interface ClusterCaches {
   readonly jobs: Informer<Job, JobFacts>;
   /** Index `owner`: UID of the controlling owner. */
   readonly daemonSets: Informer<DaemonSet, DaemonSetFacts>;
-  /** Indexes `node`: its name; `owner`: namespace/name of the Job or DaemonSet that made it. */
+  /** Indexes `node`: its name; `owner`: namespace/name of the Job or DaemonSet that created it. */
   readonly pods: Informer<Pod, PodFacts>;
 }
 
-/** Makes the caches. They follow the cluster once they run. */
+/** Creates the caches. They follow the cluster once they run. */
 export function createCaches(client: ApiClient, log: Logger): ClusterCaches {
   const informer = <T extends KubernetesObject, P>(
     options: Omit<InformerOptions<T, P>, 'client' | 'log'>,
@@ -97,7 +97,7 @@ function ownedBy({ ownerUid }: { readonly ownerUid: string | undefined }): strin
   return ownerUid === undefined ? [] : [ownerUid];
 }
 
-/** All caches, for what is done with each. */
+/** Returns all caches, to handle them alike. */
 export function allCaches(caches: ClusterCaches): {
   run(signal: AbortSignal): Promise<void>;
   waitForSync(signal: AbortSignal): Promise<void>;
@@ -111,7 +111,7 @@ function projectModule(resource: CustomResource): CachedModule {
   const common = { key: keyOf(resource), metadata };
   try {
     const module = parseModule(resource);
-    // A cluster may have no webhook, or have had none when the Module was made.
+    // The cluster may have no webhook, or had none when the Module was created.
     const { name, namespace = '' } = metadata;
     const { errors } = checkModuleSpec({ name, namespace, spec: module.spec });
     if (errors.length === 0) return { ...common, module, problem: undefined };

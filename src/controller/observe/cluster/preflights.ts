@@ -18,7 +18,7 @@ import {
   type FullMetadata,
 } from './resources.ts';
 
-/** A preflight validation as its cache has it: parsed, or why it cannot be. */
+/** A preflight validation in the cache: parsed, or with the reason why it is invalid. */
 export interface Cached<T> {
   readonly key: ObjectKey;
   readonly metadata: FullMetadata;
@@ -29,13 +29,13 @@ export interface Cached<T> {
 export type CachedPreflight = Cached<PreflightValidation>;
 export type CachedPreflightOcp = Cached<PreflightValidationOcp>;
 
-/** What the operator knows of the questions that administrators ask before an upgrade. */
+/** The caches of the validations that administrators request before an upgrade. */
 export interface PreflightCaches {
   readonly validations: Informer<CustomResource, CachedPreflight>;
   readonly validationsOcp: Informer<CustomResource, CachedPreflightOcp>;
 }
 
-/** Makes the caches. They follow the cluster once they run. */
+/** Creates the caches. They follow the cluster once they run. */
 export function createPreflightCaches(client: ApiClient, log: Logger): PreflightCaches {
   return {
     validations: new Informer({
@@ -63,12 +63,12 @@ function project<T>(resource: CustomResource, parse: (resource: CustomResource) 
   }
 }
 
-/** The kernel that a validation asks about; undefined: it asks for nothing (any more). */
+/** Returns the kernel that a validation is for; undefined if it is invalid or being deleted. */
 export function kernelAskedFor({ metadata, object }: CachedPreflight): string | undefined {
   return metadata.deletionTimestamp === undefined ? object?.spec.kernelVersion : undefined;
 }
 
-/** Label values of the kernels that validations ask about: Modules' Jobs for these are theirs. */
+/** Returns the label values of the kernels under validation: Jobs for these belong to the validations. */
 export function kernelsAskedFor(validations: readonly CachedPreflight[]): ReadonlySet<string> {
   const releases = validations.flatMap((validation) => kernelAskedFor(validation) ?? []);
   return new Set(releases.map((release) => kernelLabelValue(parseKernel(release))));

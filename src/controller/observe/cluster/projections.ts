@@ -3,27 +3,27 @@ import { labelKeys } from '../../../builder/labels.ts';
 import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';
 import type { DaemonSet, FullMetadata, Job, Node, Pod } from './resources.ts';
 
-/** What is kept of a node. */
+/** The part of a node that is cached. */
 export interface NodeFacts {
   readonly name: string;
   readonly uid: string;
   readonly resourceVersion: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly taints: readonly V1Taint[];
-  /** What `uname -r` prints there. */
+  /** What `uname -r` prints on it. */
   readonly kernelRelease: string;
   readonly osImage: string;
-  /** As GOARCH names it. */
+  /** GOARCH. */
   readonly architecture: string;
 }
 
-/** What is kept of a Job of ours. */
+/** The part of one of our Jobs that is cached. */
 export interface JobFacts {
   readonly key: ObjectKey;
   readonly uid: string;
   readonly ownerUid: string | undefined;
   readonly kind: string | undefined;
-  /** Value of the label with the name of the Module. */
+  /** Value of the label that names the Module. */
   readonly module: string | undefined;
   /** Value of the image label, which a hub's Jobs have. */
   readonly image: string | undefined;
@@ -31,9 +31,9 @@ export interface JobFacts {
   readonly kernel: string | undefined;
   readonly hash: string | undefined;
   readonly state: 'active' | 'succeeded' | 'failed';
-  /** It is not to run now: Kueue, or somebody else, will say when. */
+  /** Whether it must not run now: Kueue, or somebody else, decides when it may. */
   readonly suspended: boolean;
-  /** Of the condition that says how it ended. */
+  /** From the condition that says how it ended, as is `message`. */
   readonly reason: string | undefined;
   readonly message: string | undefined;
   /** RFC 3339. */
@@ -42,7 +42,7 @@ export interface JobFacts {
   readonly deleting: boolean;
 }
 
-/** What is kept of a DaemonSet of ours. */
+/** The part of one of our DaemonSets that is cached. */
 export interface DaemonSetFacts {
   readonly key: ObjectKey;
   readonly uid: string;
@@ -55,23 +55,23 @@ export interface DaemonSetFacts {
   readonly deleting: boolean;
 }
 
-/** What is kept of a pod of ours: of a Job, of a module loader or of a device plugin. */
+/** The part of one of our pods that is cached: of a Job, a module loader or a device plugin. */
 export interface PodFacts {
   readonly key: ObjectKey;
   readonly uid: string;
   readonly nodeName: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
-  /** Name of the Job or DaemonSet that made it. */
+  /** Name of the Job or DaemonSet that created it. */
   readonly ownerName: string | undefined;
   readonly ready: boolean;
   readonly phase: string;
   readonly deleting: boolean;
-  /** Why it does not start, such as `ImagePullBackOff` or `Unschedulable`. */
+  /** Why it has not started, such as `ImagePullBackOff` or `Unschedulable`. */
   readonly waiting: PodProblem | undefined;
   readonly terminated: PodEnd | undefined;
 }
 
-/** Why a container waits. */
+/** Why a container is waiting. */
 export interface PodProblem {
   readonly reason: string;
   readonly message: string;
@@ -81,7 +81,7 @@ export interface PodProblem {
 export interface PodEnd {
   readonly exitCode: number;
   readonly reason: string;
-  /** What it wrote to its termination message. */
+  /** The container's termination message. */
   readonly message: string;
 }
 
@@ -171,7 +171,7 @@ function controllerOf({ ownerReferences }: FullMetadata): string | undefined {
   return ownerReferences?.find(({ controller }) => controller === true)?.uid;
 }
 
-/** The library types times as Date; the API server's JSON has texts. */
+/** Converts a time: the library types times as Date, but the API server's JSON has strings. */
 function text(time: Date | undefined): string | undefined {
   return time === undefined ? undefined : String(time);
 }

@@ -11,7 +11,7 @@ import type {
 import type { KubernetesObject, ObjectMetadata } from '../../runtime/api/object-key.ts';
 import type { Resource } from '../../runtime/api/resource.ts';
 
-/** What is read of an owner reference. */
+/** The part of an owner reference that is read. */
 export interface OwnerReference {
   readonly apiVersion: string;
   readonly kind: string;
@@ -20,7 +20,7 @@ export interface OwnerReference {
   readonly controller?: boolean | undefined;
 }
 
-/** Metadata as the API server's JSON has it: times are texts. */
+/** Metadata as in the API server's JSON: times are strings. */
 export interface FullMetadata extends ObjectMetadata {
   readonly generation?: number | undefined;
   readonly creationTimestamp?: string | undefined;
@@ -29,7 +29,7 @@ export interface FullMetadata extends ObjectMetadata {
   readonly ownerReferences?: readonly OwnerReference[] | undefined;
 }
 
-/** An object as the API server gives it: the client library's types, but with metadata always there. */
+/** An object from the API server: the client library's type, but always with metadata. */
 export type FromServer<T> = Omit<T, 'metadata' | 'apiVersion' | 'kind'> &
   KubernetesObject & { readonly metadata: FullMetadata };
 
@@ -40,7 +40,7 @@ export type Node = FromServer<V1Node>;
 export type Pod = FromServer<V1Pod>;
 export type Secret = FromServer<V1Secret>;
 export type ServiceAccount = FromServer<V1ServiceAccount>;
-/** As far as it is used. */
+/** The part that is used. */
 export interface ValidatingWebhookConfiguration extends KubernetesObject {
   readonly webhooks?: readonly {
     readonly clientConfig: { readonly caBundle?: string; readonly url?: string };
@@ -113,7 +113,7 @@ export const validatingWebhookConfigurations: Resource<ValidatingWebhookConfigur
   namespaced: false,
 };
 
-/** An object of the client library's types as one that the API server takes: what we make always has a name. */
+/** Converts an object of the client library's types to one for the API server: ours always have a name. */
 export function fromLibrary<T extends { metadata?: V1ObjectMeta }>(object: T): FromServer<T> {
   const { name = '', namespace, labels, annotations, ownerReferences } = object.metadata ?? {};
   return Object.assign({}, object, {
@@ -121,7 +121,7 @@ export function fromLibrary<T extends { metadata?: V1ObjectMeta }>(object: T): F
   });
 }
 
-/** Whether labels are as a selector wants them. An empty selector takes all. */
+/** Returns whether labels match a selector. An empty selector matches all. */
 export function selects(
   selector: Readonly<Record<string, string>>,
   labels: Readonly<Record<string, string>>,

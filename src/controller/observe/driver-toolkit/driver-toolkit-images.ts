@@ -14,17 +14,17 @@ const imageStreams: Resource<CustomResource> = {
   namespaced: true,
 };
 
-/** Where OpenShift lists its Driver Toolkit images. */
+/** The ImageStream that lists OpenShift's Driver Toolkit images. */
 const streamKey = { namespace: 'openshift', name: 'driver-toolkit' } as const;
 
 export interface DriverToolkitImagesOptions {
   readonly client: ApiClient;
   readonly log: Logger;
-  /** From the operator's configuration. These win. */
+  /** From the operator's configuration. These take precedence. */
   readonly configured: DriverToolkitTable;
 }
 
-/** The Driver Toolkit images that are known: those of the configuration, and those of OpenShift's ImageStream. */
+/** The known Driver Toolkit images: those of the configuration and of OpenShift's ImageStream. */
 export class DriverToolkitImages {
   readonly #options: DriverToolkitImagesOptions;
   readonly #stream: Informer<CustomResource, DriverToolkitTable>;
@@ -40,7 +40,7 @@ export class DriverToolkitImages {
     });
   }
 
-  /** The images as they are known at this moment. */
+  /** Returns the images that are known now. */
   table(): DriverToolkitTable {
     return new Map([...(this.#stream.get(streamKey) ?? []), ...this.#options.configured]);
   }
@@ -49,12 +49,14 @@ export class DriverToolkitImages {
     this.#stream.onEvent(handler);
   }
 
-  /** Follows the ImageStream until the signal is aborted, on a cluster that has such. */
+  /** Follows the ImageStream until the signal is aborted, if the cluster serves ImageStreams. */
   async run(signal: AbortSignal): Promise<void> {
     if (await this.#isServed(signal)) await this.#stream.run(signal);
   }
 
-  /** A cluster that cannot say is taken for one that has them: the watch tries again by itself. */
+  /**
+   * Returns whether ImageStreams are served; yes after any error but 404, since the watch retries by itself.
+   */
   async #isServed(signal: AbortSignal): Promise<boolean> {
     try {
       const { group, version } = imageStreams;

@@ -4,13 +4,13 @@ import type { PullSecretContent } from '../../../registry/credentials/pull-secre
 import { RegistryError } from '../../../registry/model/errors.ts';
 import type { ErrorFacts } from '../../../shared/errors.ts';
 
-/** How an image may be got at. */
+/** How to access an image. */
 export interface ImageAccess {
   readonly tls: RegistryTls;
   readonly pullSecrets: readonly PullSecretContent[];
 }
 
-/** Equal for accesses that are equal. Holds no credentials: it is a hash of them. */
+/** Returns a key that is equal for equal accesses. It has no credentials, only a hash of them. */
 export function accessKey({ tls, pullSecrets }: ImageAccess): string {
   const { insecure = false, insecureSkipTLSVerify = false } = tls;
   const contents = pullSecrets.map(({ key, json, source }) => [source, key, json.reveal()]);
@@ -19,12 +19,12 @@ export function accessKey({ tls, pullSecrets }: ImageAccess): string {
     .digest('hex');
 }
 
-/** Codes with which registries also respond for what does not exist, to those who may not see it. */
+/** Codes that registries also return for images that do not exist, to clients without access. */
 const refusals: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED']);
 
 /**
- * Returns a registry's refusal with a hint for the author of the Module, who gives credentials as pull Secrets: it names
- * the Secrets, and the users whose credentials were refused. Other errors are returned as they are.
+ * Returns a registry's refusal with a hint for the author of the Module, who provides credentials as pull
+ * Secrets: it names the Secrets, and the users whose credentials were refused. Other errors are unchanged.
  */
 export function withPullSecretHint(error: unknown, { pullSecrets }: ImageAccess): unknown {
   if (!(error instanceof RegistryError) || !refusals.has(error.code)) return error;

@@ -4,15 +4,15 @@ import { RegistryClient } from '../../../registry/image/client.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import { accessKey, type ImageAccess } from './access.ts';
 
-/** Clients that nobody uses at the moment but whose connections and tokens are kept. */
+/** The most unused clients whose connections and tokens are kept. */
 const maxIdle = 32;
 
-/** A reconciler tries again by itself, later: here only what passes at once is waited for. */
+/** Reconcilers retry later themselves: within a lookup, only brief failures are waited out. */
 const patience = { retries: 2, maxRetryAfter: 5000, idleTimeout: 30_000 };
 
 export interface ClientsOptions {
   readonly userAgent: string;
-  /** Authorities besides the system's; PEM. */
+  /** Authorities trusted besides the system's; PEM. */
   readonly trustedCertificates?: string | undefined;
   readonly log: Logger;
 }
@@ -22,7 +22,7 @@ interface Entry {
   users: number;
 }
 
-/** Registry clients, one for each access, so that connections and tokens serve again. */
+/** Registry clients, one per access, so that connections and tokens are reused. */
 export class Clients {
   readonly #options: ClientsOptions;
   /** Least recently used first. */
@@ -32,7 +32,7 @@ export class Clients {
     this.#options = options;
   }
 
-  /** Lends a client until what is done with it has ended. */
+  /** Lends a client until `use` has finished. */
   async with<T>(access: ImageAccess, use: (client: RegistryClient) => Promise<T>): Promise<T> {
     const key = accessKey(access);
     const entry = this.#entries.get(key) ?? { client: this.#open(access), users: 0 };

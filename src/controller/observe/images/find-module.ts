@@ -5,19 +5,19 @@ import type { ImageLocation } from '../../../signer/image/read/platform-images.t
 import type { ModuleState } from '../../../signer/model/module.ts';
 import type { ModuleReport } from '../../../signer/model/report.ts';
 
-/** Which module, for which kernel. */
+/** Selects a module, for a kernel. */
 export interface ModuleQuery {
-  /** The directory in the image that holds lib/modules. */
+  /** The directory in the image that contains lib/modules. */
   readonly dirName: string;
   /** As `uname -r` prints it. */
   readonly kernelRelease: string;
-  /** As modprobe takes it: `-` and `_` are equal. */
+  /** As in modprobe: `-` and `_` are equal. */
   readonly moduleName: string;
-  /** GOARCH name. */
+  /** GOARCH. */
   readonly architecture: string;
 }
 
-/** Whether and how an image holds a module. */
+/** Whether an image has a module, and in which state. */
 export type FoundModule =
   | {
       readonly found: false;
@@ -28,9 +28,9 @@ export type FoundModule =
       readonly found: true;
       readonly path: string;
       readonly vermagic: string | null;
-      /** Whether it was made for the kernel: its vermagic begins with the release. */
+      /** Whether it was built for the kernel: its vermagic begins with the release. */
       readonly fits: boolean;
-      /** Of its signature, against the certificates given. */
+      /** State of its signature, against the given certificates. */
       readonly state: ModuleState;
       /** What is wrong with the signature or file. */
       readonly problem: string | null;
@@ -43,10 +43,13 @@ export interface FindModuleOptions {
   readonly signal: AbortSignal;
 }
 
-/** File name endings of modules that kernels load. */
+/** File name suffixes of modules that kernels load. */
 const endings = ['.ko', '.ko.gz', '.ko.xz', '.ko.zst'];
 
-/** Looks for a module as modprobe does: by its file name, below the kernel's directory. @throws RegistryError, SignerError */
+/**
+ * Finds a module as modprobe does: by its file name, below the kernel's directory.
+ * @throws RegistryError, SignerError
+ */
 export async function findModule(options: FindModuleOptions): Promise<FoundModule> {
   const { image, query, certificates, signal } = options;
   const directory = `${query.dirName}/lib/modules/${query.kernelRelease}`.replaceAll(/\/{2,}/g, '/');
@@ -62,10 +65,10 @@ export async function findModule(options: FindModuleOptions): Promise<FoundModul
       platforms: [{ os: 'linux', architecture: query.architecture }],
       signal,
     });
-    // What a runtime never takes says nothing.
+    // A platform that no runtime selects does not matter.
     const modules = platforms.flatMap(({ shadowed, modules: held }) => (shadowed ? [] : held));
     const fitting = modules.filter((one) => fits(one, query));
-    // Where runtimes see different files at one path, the node may load the worse.
+    // If runtimes see different files at one path, the node may load the worse one.
     const doubtful = fitting.find(({ views, state }) => views !== null && state !== 'trusted');
     const module = doubtful ?? fitting[0] ?? modules[0];
     if (module !== undefined) return describe(module, query);

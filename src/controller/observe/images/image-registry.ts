@@ -16,12 +16,12 @@ import { Remembered, Resolutions } from './remembered.ts';
 import { resolveImage, type ResolvedImage } from './resolve.ts';
 import { judge, type Verdict } from './verdict.ts';
 
-/** Verdicts that are remembered. */
+/** The most verdicts in the cache. */
 const verdictLimit = 10_000;
-/** Bytes of a file that is read, and of the layers that may be read for it. */
+/** The most bytes of a file to read, and of the layers read for it. */
 const fileLimits = { maxFileSize: 16 * 1024 ** 2, maxLayerBytes: 4 * 1024 ** 3 };
 
-/** What is found out about an image. */
+/** A kind of check of an image. */
 export type CheckKind = 'resolve' | 'verify' | 'find-module' | 'read-file';
 
 /** Called after each check. The outcome is `found`, `missing`, the state of a verdict, or an error's code. */
@@ -29,41 +29,41 @@ export type CheckObserver = (kind: CheckKind, seconds: number, outcome: string) 
 
 export interface ImageRegistryOptions {
   readonly log?: Logger | undefined;
-  /** Authorities of registries besides the system's; PEM. */
+  /** Authorities trusted for registries besides the system's; PEM. */
   readonly trustedCertificates?: string | undefined;
   readonly userAgent: string;
-  /** Limits of questions, which take seconds, in place of the usual ones. */
+  /** Limits of queries, which take seconds. @default `questionLimits` */
   readonly questions?: Partial<LookLimits> | undefined;
-  /** The same of reading images, which takes minutes: apart, so that large images do not hold up questions. */
+  /** Limits of reading images, which takes minutes: separate, so that large images do not hold up queries. */
   readonly contents?: ImageRegistryOptions['questions'];
-  /** Milliseconds for which an image that was found is not asked for again. @default 10 minutes */
+  /** Milliseconds for which the digest of an image is cached. @default 10 minutes */
   readonly foundTtl?: number | undefined;
-  /** The same of one that was not. @default 10 seconds */
+  /** Milliseconds for which it is cached that an image does not exist. @default 10 seconds */
   readonly missingTtl?: number | undefined;
   /** Milliseconds since any fixed time. @default Date.now */
   readonly now?: (() => number) | undefined;
   readonly onCheck?: CheckObserver | undefined;
 }
 
-/** Which image, and how it may be got at. */
+/** An image, and how to access it. */
 export interface ImageQuery {
   /** As a reference: `registry.example/vendor/driver:1.0`. */
   readonly image: string;
   readonly access: ImageAccess;
-  /** For whom: namespaces share what looks there may be. @default nobody in particular */
+  /** The namespace that it is for: namespaces share the limits. @default none in particular */
   readonly namespace?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Which content of a repository. Of `image`, registry and repository count only. */
+/** Content in a repository. Of `image`, only registry and repository matter. */
 export interface ContentQuery extends ImageQuery {
   readonly digest: string;
 }
 
 export interface VerifyQuery extends ContentQuery {
-  /** Whose signatures count; at least one. */
+  /** Certificates whose signatures count; at least one. */
   readonly certificates: readonly X509Certificate[];
-  /** Absolute paths or globs; none means every kernel module. */
+  /** Absolute paths or globs; none: every kernel module. */
   readonly files: readonly string[];
 }
 
@@ -73,9 +73,9 @@ export interface FindModuleQuery extends ContentQuery, ModuleQuery {
 }
 
 export interface ReadFileQuery extends ImageQuery {
-  /** Absolute. */
+  /** The absolute path of the file. */
   readonly path: string;
-  /** GOARCH name: which image of an index. */
+  /** GOARCH; selects an image of an index. */
   readonly architecture: string;
 }
 
@@ -89,8 +89,8 @@ interface Check<T> {
 }
 
 /**
- * Looks images up in registries, and caches results for as long as they are valid. Equal lookups at the same time
- * share one. A registry that fails is an error and never an image that is missing.
+ * Looks images up in registries, and caches results for as long as they are valid. Equal concurrent lookups
+ * are shared. A failing registry is an error, and never counts as a missing image.
  */
 export class ImageRegistry {
   readonly #clients: Clients;
@@ -113,7 +113,7 @@ export class ImageRegistry {
   }
 
   /**
-   * Returns what an image's name stands for; undefined only when the registry says that it does not exist.
+   * Returns what an image's name refers to; undefined only if the registry says that it does not exist.
    * @throws RegistryError
    */
   async resolve(query: ImageQuery): Promise<ResolvedImage | undefined> {
@@ -138,8 +138,8 @@ export class ImageRegistry {
   }
 
   /**
-   * Judges the modules of an image, on all platforms that hold some. @throws RegistryError, SignerError when it
-   * cannot be read
+   * Verifies the modules of an image, on all platforms that have some.
+   * @throws RegistryError, SignerError if it cannot be read
    */
   async verify(query: VerifyQuery): Promise<Verdict> {
     const { access, certificates, files } = query;
@@ -162,8 +162,8 @@ export class ImageRegistry {
   }
 
   /**
-   * Looks for a kernel's module in an image, as modprobe would. @throws RegistryError, SignerError when it cannot
-   * be read
+   * Finds a kernel's module in an image, as modprobe would.
+   * @throws RegistryError, SignerError if it cannot be read
    */
   async findModule(query: FindModuleQuery): Promise<FoundModule> {
     const { certificates = [], dirName, kernelRelease, moduleName, architecture } = query;
@@ -186,8 +186,8 @@ export class ImageRegistry {
   }
 
   /**
-   * Reads a small file of an image; undefined when the image does not have it. @throws RegistryError, also where the
-   * image does not exist
+   * Reads a small file of an image; undefined if the image does not have it.
+   * @throws RegistryError, also if the image does not exist
    */
   async readFile({ path, architecture, ...query }: ReadFileQuery): Promise<Buffer | undefined> {
     const { tag, digest } = parseReference(query.image);
@@ -212,12 +212,12 @@ export class ImageRegistry {
     );
   }
 
-  /** Forgets what an image's name stood for, since somebody may have pushed it. */
+  /** Forgets what an image's name refers to, since it may have been pushed to. */
   forget(image: string): void {
     this.#resolutions.forget(image);
   }
 
-  /** Aborts what is under way and closes all connections. */
+  /** Aborts work in progress and closes all connections. */
   async close(): Promise<void> {
     this.#closed.abort();
     this.#resolutions.close();
@@ -239,7 +239,7 @@ export class ImageRegistry {
     const started = performance.now();
     const end = (how: string): void => this.#onCheck(kind, (performance.now() - started) / 1000, how);
     try {
-      // Who asks later joins, but the look does not become longer by that.
+      // Later callers may join, but this does not extend the deadline.
       const result = await looks.within(reference.registry, [signal], (until) =>
         this.#clients.with(access, (client) => work(client.repository(reference), until)),
       );

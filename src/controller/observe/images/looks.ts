@@ -1,16 +1,16 @@
 import { RegistryError } from '../../../registry/model/errors.ts';
 import { Shares, type Share, type ShareLimits } from './shares.ts';
 
-/** Lets a question be asked when it is its turn. The signal is that of whoever asks. */
+/** Runs a query when it is its turn. The signal is the caller's. */
 export type Admit = <T>(ask: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
-/** How many looks there may be at a time, and how long each may take. */
+/** Limits of concurrent lookups, and of the duration of each. */
 export interface LookLimits extends ShareLimits {
-  /** Milliseconds for one look, and the same before for waiting for one's turn. */
+  /** Milliseconds for one lookup, and as many before it for waiting for its turn. */
   readonly deadline: number;
 }
 
-/** Questions take little but time. */
+/** Limits of queries, which need time but few resources. */
 export const questionLimits: LookLimits = {
   total: 64,
   perRegistry: 8,
@@ -19,7 +19,7 @@ export const questionLimits: LookLimits = {
   deadline: 60_000,
 };
 
-/** Reading images takes memory, and minutes where layers are large. */
+/** Limits of reading images, which needs memory, and minutes for large layers. */
 export const contentLimits: LookLimits = {
   total: 6,
   perRegistry: 3,
@@ -28,7 +28,7 @@ export const contentLimits: LookLimits = {
   deadline: 600_000,
 };
 
-/** Looks at registries that share a number of them. None takes longer than it may. */
+/** Lookups in registries, limited in their number and duration. */
 export class Looks {
   readonly #shares: Shares;
   readonly #deadline: number;
@@ -38,7 +38,7 @@ export class Looks {
     this.#deadline = deadline;
   }
 
-  /** Makes a question wait for its turn. Whoever asks gives up when one of the signals is aborted. */
+  /** Returns a function that makes a query wait for its turn. It is cancelled if a signal is aborted. */
   admit(share: Share, signals: readonly AbortSignal[]): Admit {
     return async (ask) => {
       const giveBack = await this.within(share.registry, signals, (signal) =>
@@ -52,7 +52,7 @@ export class Looks {
     };
   }
 
-  /** Does work that has to end in time. @throws RegistryError NETWORK when it does not; and what the work throws */
+  /** Runs work with a deadline. @throws RegistryError NETWORK if it is exceeded; and errors of the work */
   async within<T>(
     registry: string,
     signals: readonly AbortSignal[],
@@ -63,7 +63,7 @@ export class Looks {
     try {
       return await work(AbortSignal.any([...signals, late.signal]));
     } catch (error) {
-      // However the work calls its abortion: this is why.
+      // Whatever error the work throws when aborted: the deadline is the reason.
       if (late.signal.aborted && !signals.some(({ aborted }) => aborted)) throw late.signal.reason;
       throw error;
     } finally {

@@ -3,18 +3,18 @@ import { LruMap } from '../../../shared/lru.ts';
 import type { Admit } from './looks.ts';
 import type { ResolvedImage } from './resolve.ts';
 
-/** How something is found out, once. */
+/** A query that is answered once. */
 export interface Question<T> {
-  /** What is asked: equal questions have equal answers for ever. */
+  /** The subject: equal keys have equal results forever. */
   readonly key: string;
-  /** Who asks: only equal callers may share an error. */
+  /** The caller: an error is only shared by equal callers. */
   readonly caller: string;
-  /** Waits for its turn; what is known by then is not asked for. */
+  /** Waits for its turn; a result that is cached by then is used. */
   readonly admit: Admit;
   readonly work: (signal: AbortSignal) => Promise<T>;
 }
 
-/** Answers that never change, found out once. */
+/** A cache of results that never change, each computed once. */
 export class Remembered<T> {
   readonly #answers: LruMap<T>;
   readonly #flights = new Flights<T>();
@@ -23,12 +23,12 @@ export class Remembered<T> {
     this.#answers = new LruMap(limit);
   }
 
-  /** Returns the answer; an error is not remembered. */
+  /** Returns the result. Errors are not cached. */
   async ask({ key, caller, admit, work }: Question<T>): Promise<T> {
     const known = this.#answers.get(key);
     if (known !== undefined) return known;
     return admit(async (signal) => {
-      // Somebody may have asked while it waited for its turn.
+      // The result may have been cached while this query waited for its turn.
       const answered = this.#answers.get(key);
       if (answered !== undefined) return answered;
       return this.#flights.join(JSON.stringify([key, caller]), signal, async (flight) => {
@@ -39,33 +39,33 @@ export class Remembered<T> {
     });
   }
 
-  /** Aborts what is under way. */
+  /** Aborts work in progress. */
   close(): void {
     this.#flights.close();
   }
 }
 
-/** Images that are remembered; the least recently used are forgotten first. */
+/** The most images in the cache; the least recently used are evicted first. */
 const limit = 10_000;
 
 export interface ResolutionsOptions {
-  /** Milliseconds for which an answer holds. */
+  /** Milliseconds for which a result is valid. */
   readonly foundTtl: number;
   readonly missingTtl: number;
   /** Milliseconds since any fixed time. */
   readonly now: () => number;
 }
 
-/** How an image is asked for. */
+/** A query for an image. */
 export interface ResolutionQuery {
   readonly image: string;
-  /** Who asks. */
+  /** The caller: only equal callers share a result. */
   readonly caller: string;
-  /** Whether it names a digest: then what was found stays so. */
+  /** Whether it names a digest: then the result never changes. */
   readonly isPinned: boolean;
-  /** Waits for its turn; what is known by then is not asked for. */
+  /** Waits for its turn; a result that is cached by then is used. */
   readonly admit: Admit;
-  /** Asks the registry. `known` is what it said the last time. */
+  /** Queries the registry. `known` is its previous response. */
   readonly work: (
     known: ResolvedImage | undefined,
     signal: AbortSignal,
@@ -74,11 +74,11 @@ export interface ResolutionQuery {
 
 interface Resolution {
   readonly image: ResolvedImage | undefined;
-  /** From then on it is asked for again. */
+  /** When the result expires. */
   readonly until: number;
 }
 
-/** What registries have said of tags, for as long as that may be relied on. */
+/** A cache of what tags refer to in registries, with expiry. */
 export class Resolutions {
   readonly #options: ResolutionsOptions;
   readonly #known = new LruMap<Resolution>(limit);
@@ -88,13 +88,13 @@ export class Resolutions {
     this.#options = options;
   }
 
-  /** Returns what is known, or asks. Errors are not remembered. */
+  /** Returns the cached result, or queries the registry. Errors are not cached. */
   async resolve(query: ResolutionQuery): Promise<ResolvedImage | undefined> {
     const key = `${prefixOf(query.image)}${query.caller}`;
     const known = this.#fresh(key);
     if (known !== undefined) return known.image;
     return query.admit(async (signal) => {
-      // Somebody may have asked while it waited for its turn.
+      // The result may have been cached while this query waited for its turn.
       const answered = this.#fresh(key);
       return answered === undefined ? this.#ask(key, query, signal) : answered.image;
     });
@@ -120,19 +120,19 @@ export class Resolutions {
     });
   }
 
-  /** Asks for an image anew the next time. What is being asked is not remembered. */
+  /** Forgets an image: the next query asks the registry. Results of queries in progress are not cached. */
   forget(image: string): void {
     this.#known.forget(prefixOf(image));
     this.#flights.forget(prefixOf(image));
   }
 
-  /** Aborts what is under way. */
+  /** Aborts work in progress. */
   close(): void {
     this.#flights.close();
   }
 }
 
-/** Image names hold no blanks. */
+/** Returns the prefix of an image's keys: image names do not contain spaces. */
 function prefixOf(image: string): string {
   return `${image} `;
 }

@@ -7,16 +7,17 @@ import type { Manifest } from '../../../registry/model/manifest.ts';
 import { isImageConfigType } from '../../../registry/model/media-types.ts';
 import { isUnknownPlatform, normalizePlatform } from '../../../registry/model/platform.ts';
 
-/** What a tag or digest names. */
+/** What a tag or digest refers to. */
 export interface ResolvedImage {
   readonly digest: Digest;
-  /** GOARCH names; undefined when the image does not say. */
+  /** GOARCH; undefined if the image does not say. */
   readonly architectures: readonly string[] | undefined;
 }
 
 /**
- * Asks a registry for an image; undefined when it says that there is none. With `known`, HEAD tells whether that
- * is still so. @throws RegistryError
+ * Queries a registry for an image; undefined if it says that there is none. With `known`, a HEAD request
+ * checks whether the image is unchanged.
+ * @throws RegistryError
  */
 export async function resolveImage(
   repository: ImageRepository,

@@ -1,19 +1,19 @@
 import { RegistryError } from '../../../registry/model/errors.ts';
 
-/** How many looks at registries there may be at a time. */
+/** Limits of concurrent lookups in registries. */
 export interface ShareLimits {
   readonly total: number;
-  /** Of the looks at one registry. */
+  /** The most lookups in one registry. */
   readonly perRegistry: number;
-  /** Of the looks that are made for one namespace. */
+  /** The most lookups for one namespace. */
   readonly perNamespace: number;
-  /** Looks of a namespace that may wait; a further one is refused. */
+  /** The most waiting lookups of a namespace; further ones are refused. */
   readonly maxWaiting: number;
 }
 
-/** Whose look it is, and where it goes. */
+/** The namespace that a lookup is for, and its registry. */
 export interface Share {
-  /** Undefined: nobody's in particular; only its registry limits it. */
+  /** Undefined: no namespace in particular; limited only by the registry. */
   readonly namespace: string | undefined;
   /** Host and port. */
   readonly registry: string;
@@ -25,14 +25,15 @@ interface Waiting {
 }
 
 /**
- * Shares a limited number of looks among namespaces and registries, so that a registry that does not answer holds up
- * neither other registries nor other namespaces. Namespaces take turns; each is served in the order of its requests.
+ * Shares a limited number of lookups among namespaces and registries, so that a registry that does not
+ * respond holds up neither other registries nor other namespaces. Namespaces take turns; each is served in
+ * the order of requests.
  */
 export class Shares {
   readonly #limits: ShareLimits;
   readonly #registries = new Map<string, number>();
   readonly #namespaces = new Map<string | undefined, number>();
-  /** By namespace: the one that has been served most recently is last. */
+  /** By namespace, the most recently served last. */
   readonly #waiting = new Map<string | undefined, Set<Waiting>>();
   #total = 0;
 
@@ -41,8 +42,8 @@ export class Shares {
   }
 
   /**
-   * Waits for a share. Returns the function that gives it back, to be called once.
-   * @throws RegistryError LIMIT_EXCEEDED when too many of the namespace wait; the signal's reason
+   * Waits for a share. Returns the function that releases it, to be called once.
+   * @throws RegistryError LIMIT_EXCEEDED if too many of the namespace are waiting; the signal's reason
    */
   async take(share: Share, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
@@ -75,7 +76,7 @@ export class Shares {
     }
   }
 
-  /** Lets the first of a namespace begin whose registry has a share left. */
+  /** Starts the first lookup of a namespace whose registry has a share left. */
   #serveOne(namespace: string | undefined, line: Set<Waiting>): boolean {
     const limit = namespace === undefined ? Infinity : this.#limits.perNamespace;
     if ((this.#namespaces.get(namespace) ?? 0) >= limit) return false;
@@ -103,7 +104,7 @@ export class Shares {
   }
 }
 
-/** Counts hold what is not zero only. */
+/** Adds to a count. Only counts other than zero are stored. */
 function add<Key>(counts: Map<Key, number>, key: Key, change: number): void {
   const count = (counts.get(key) ?? 0) + change;
   if (count === 0) counts.delete(key);

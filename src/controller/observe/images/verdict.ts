@@ -5,12 +5,12 @@ import { SignerError } from '../../../signer/model/errors.ts';
 import type { InspectReport, ModuleReport } from '../../../signer/model/report.ts';
 import { verifyImage } from '../../../signer/verify-image.ts';
 
-/** What the modules of an image say of its signatures. */
+/** The result of verifying the signatures of an image's modules. */
 export type Verdict =
   | {
-      /** Every module that was asked for carries a signature of one of the certificates. */
+      /** Every requested module has a signature by one of the certificates. */
       readonly state: 'signed';
-      /** How many, on all platforms. */
+      /** Their number, on all platforms. */
       readonly modules: number;
     }
   | {
@@ -18,25 +18,25 @@ export type Verdict =
         | 'unsigned'
         /** Signed with other certificates. */
         | 'untrusted'
-        /** A signature that names one of the certificates but does not fit the module. */
+        /** A signature names one of the certificates but does not match the module. */
         | 'invalid'
-        /** A module or signature that cannot be read. */
+        /** A module or signature cannot be read. */
         | 'damaged'
-        /** There is no module, or none where one was asked for. */
+        /** There is no module, or none at a requested path. */
         | 'no-modules';
-      /** One sentence that names the first path concerned. */
+      /** One sentence that names the first affected path. */
       readonly problem: string;
     };
 
 export interface JudgeOptions {
   readonly image: ImageLocation;
   readonly certificates: readonly X509Certificate[];
-  /** Absolute paths or globs; none means every kernel module. */
+  /** Absolute paths or globs; none: every kernel module. */
   readonly files: readonly string[];
   readonly signal: AbortSignal;
 }
 
-/** Reads an image's modules and judges them. @throws RegistryError, SignerError when the image cannot be read */
+/** Reads and verifies an image's modules. @throws RegistryError, SignerError if the image cannot be read */
 export async function judge({ image, certificates, files, signal }: JudgeOptions): Promise<Verdict> {
   try {
     return verdictOf(
@@ -56,7 +56,7 @@ export async function judge({ image, certificates, files, signal }: JudgeOptions
   }
 }
 
-/** A verdict is kept by digest, so it names no repository. */
+/** Returns the verdict if there is no module. Verdicts are cached by digest, so it names no repository. */
 function noModules({ patterns }: ErrorFacts): Verdict {
   const missing = Array.isArray(patterns) ? patterns.join(', ') : '';
   const problem = missing === '' ? 'The image holds no kernel module' : `The image does not hold ${missing}`;

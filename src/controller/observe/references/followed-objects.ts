@@ -22,7 +22,7 @@ interface Followed<T extends KubernetesObject, P> {
   done: Promise<void> | undefined;
 }
 
-/** The objects of one kind of reference that are used, each with a watch of its own. */
+/** The objects in use of one kind of reference, each with its own watch. */
 export class FollowedObjects<T extends KubernetesObject, P> {
   readonly #options: FollowedObjectsOptions<T, P>;
   readonly #followed = new Map<string, Followed<T, P>>();
@@ -36,7 +36,7 @@ export class FollowedObjects<T extends KubernetesObject, P> {
     return this.#followed.size;
   }
 
-  /** Follows what is used until the signal is aborted. Once only. */
+  /** Follows the objects in use until the signal is aborted. Call it once. */
   async run(signal: AbortSignal): Promise<void> {
     this.#running = signal;
     for (const followed of this.#followed.values()) this.#start(followed);
@@ -44,7 +44,7 @@ export class FollowedObjects<T extends KubernetesObject, P> {
     for (const { done } of this.#followed.values()) await done;
   }
 
-  /** Replaces what a user uses of this kind. */
+  /** Replaces the objects of this kind that a user uses. */
   use(user: ObjectKey, keys: readonly NamespacedKey[]): void {
     const wanted = new Map(keys.map((key) => [formatKey(key), key]));
     const name = formatKey(user);
@@ -56,7 +56,10 @@ export class FollowedObjects<T extends KubernetesObject, P> {
     }
   }
 
-  /** Returns what is kept of an object; undefined when it does not exist. @throws ReferencedObjectError, ApiError */
+  /**
+   * Returns the cached part of an object; undefined if the object does not exist.
+   * @throws ReferencedObjectError, ApiError
+   */
   read(key: NamespacedKey): Promise<P | undefined> {
     const object = this.#followed.get(formatKey(key))?.object ?? this.#object(key, () => {});
     return object.read();

@@ -17,9 +17,9 @@ import type { KubernetesObject } from '../../runtime/api/object-key.ts';
 import type { Resource } from '../../runtime/api/resource.ts';
 import { ReferencedObjectError } from './reference.ts';
 
-/** What is kept of an object: what it is used for, or why it is of no use. */
+/** The part of an object that is cached: what it is used for, or why it is unusable. */
 export interface Kept<P> {
-  /** Equal for objects between which users see no difference. */
+  /** Equal for states of an object that do not differ for users. */
   readonly digest: string;
   readonly value: P | ReferencedObjectError;
 }
@@ -32,17 +32,17 @@ export interface ReferenceSource<T extends KubernetesObject, P> {
 
 /** The certificates of a signing Secret. */
 export interface CertificateSecret {
-  /** The first is the one that signatures are made with. */
+  /** The first is that of the signing key. */
   readonly certificates: readonly [X509Certificate, ...X509Certificate[]];
   /** SHA-256 of the first, in hexadecimal. */
   readonly fingerprint: string;
 }
 
-/** Entry of a signing Secret, as KMM names it. */
+/** The key in a signing Secret, as in KMM. */
 const certificateEntry = 'cert';
 const pullSecretEntries = ['.dockerconfigjson', '.dockercfg'] as const;
 
-/** ConfigMaps with a Dockerfile: the entries that may be it. */
+/** ConfigMaps with a Dockerfile: the entries that may be one. */
 export const dockerfileSource: ReferenceSource<ConfigMap, Readonly<Record<string, string>>> = {
   resource: configMaps,
   keep: ({ data = {} }) => {
@@ -55,7 +55,7 @@ export const dockerfileSource: ReferenceSource<ConfigMap, Readonly<Record<string
   },
 };
 
-/** Secrets with the certificate of a signing key. Nothing else of them is looked at. */
+/** Secrets with the certificate of a signing key. Nothing else in them is read. */
 export const certificateSource: ReferenceSource<Secret, CertificateSecret> = {
   resource: secrets,
   keep: (secret) => {

@@ -22,9 +22,9 @@ export interface ReferenceCacheOptions {
 }
 
 /**
- * The ConfigMaps, Secrets and ServiceAccounts that Modules refer to. Each has a watch of its own while somebody
- * uses it: the operator may not list those of a namespace. Of each only what is used is kept. What is not
- * watched (yet) is read directly.
+ * The ConfigMaps, Secrets and ServiceAccounts that Modules refer to. Each has its own watch while it is in
+ * use: the operator may not list those of a namespace. Only the part of each that is used is cached. One that
+ * is not watched (yet) is read directly.
  */
 export class ReferenceCache {
   readonly #handlers = new Set<ChangeHandler>();
@@ -42,22 +42,22 @@ export class ReferenceCache {
     this.#serviceAccounts = follow(serviceAccountSource);
   }
 
-  /** How many objects are followed. */
+  /** The number of objects that are followed. */
   get size(): number {
     return this.#all().reduce((sum, [, { size }]) => sum + size, 0);
   }
 
-  /** Follows what is used until the signal is aborted. Call it once. */
+  /** Follows the objects in use until the signal is aborted. Call it once. */
   async run(signal: AbortSignal): Promise<void> {
     await Promise.all(this.#all().map(([, followed]) => followed.run(signal)));
   }
 
-  /** Calls a handler with the users of an object when what they have read of it has changed. */
+  /** Calls a handler with the users of an object when the part that they have read has changed. */
   onChange(handler: ChangeHandler): void {
     this.#handlers.add(handler);
   }
 
-  /** Replaces what a user uses. What nobody uses any more is no longer followed. */
+  /** Replaces the objects that a user uses. Those without users are no longer followed. */
   use(user: ObjectKey, references: readonly Reference[]): void {
     for (const [kind, followed] of this.#all()) {
       followed.use(
@@ -68,15 +68,16 @@ export class ReferenceCache {
   }
 
   /**
-   * Returns the entries of a ConfigMap that may be the Dockerfile, for `findDockerfile`; undefined when there is no
-   * such ConfigMap. @throws ReferencedObjectError REFERENCE_FORBIDDEN, ApiError
+   * Returns the entries of a ConfigMap that may be the Dockerfile, for `findDockerfile`; undefined if the
+   * ConfigMap does not exist.
+   * @throws ReferencedObjectError REFERENCE_FORBIDDEN, ApiError
    */
   dockerfile(key: NamespacedKey): Promise<Readonly<Record<string, string>> | undefined> {
     return this.#dockerfiles.read(key);
   }
 
   /**
-   * Returns the certificates of a signing Secret; undefined when there is no such Secret.
+   * Returns the certificates of a signing Secret; undefined if it does not exist.
    * @throws ReferencedObjectError REFERENCE_FORBIDDEN, INVALID_CERTIFICATE_SECRET; ApiError
    */
   certificate(key: NamespacedKey): Promise<CertificateSecret | undefined> {
@@ -84,7 +85,7 @@ export class ReferenceCache {
   }
 
   /**
-   * Returns the content of a pull secret; undefined when there is no such Secret.
+   * Returns the content of a pull secret; undefined if it does not exist.
    * @throws ReferencedObjectError REFERENCE_FORBIDDEN, INVALID_PULL_SECRET; ApiError
    */
   pullSecret(key: NamespacedKey): Promise<PullSecretContent | undefined> {
@@ -92,7 +93,7 @@ export class ReferenceCache {
   }
 
   /**
-   * Returns the names of a ServiceAccount's pull secrets; undefined when there is no such ServiceAccount.
+   * Returns the names of a ServiceAccount's pull secrets; undefined if it does not exist.
    * @throws ReferencedObjectError REFERENCE_FORBIDDEN, ApiError
    */
   serviceAccountPullSecrets(key: NamespacedKey): Promise<readonly string[] | undefined> {

@@ -6,13 +6,13 @@ import type { Resource } from '../../runtime/api/resource.ts';
 /** What a Module refers to by name. */
 export type ReferenceKind = 'dockerfile' | 'certificate' | 'pull-secret' | 'service-account';
 
-/** Names an object in a namespace. */
+/** The key of an object in a namespace. */
 export interface NamespacedKey {
   readonly namespace: string;
   readonly name: string;
 }
 
-/** An object that a Module refers to, and what for. */
+/** An object that a Module refers to, and its purpose. */
 export interface Reference {
   readonly kind: ReferenceKind;
   readonly key: NamespacedKey;
@@ -22,20 +22,20 @@ export interface Reference {
 export type ReferencedObjectErrorCode =
   /** The operator may not read it. */
   | 'REFERENCE_FORBIDDEN'
-  /** A Secret without a certificate that can be read. */
+  /** A Secret without a readable certificate. */
   | 'INVALID_CERTIFICATE_SECRET'
   /** A Secret without registry credentials. */
   | 'INVALID_PULL_SECRET';
 
-/** An object that a Module refers to cannot be used. `facts` hold kind, namespace and name. */
+/** An object that a Module refers to cannot be used. `facts` has kind, namespace and name. */
 export class ReferencedObjectError extends KmmError<ReferencedObjectErrorCode> {
   override readonly name = 'ReferencedObjectError';
 }
 
-/** The ClusterRole that lets its subject follow what Modules refer to. */
+/** The ClusterRole that allows its subject to follow what Modules refer to. */
 const clusterRole = 'kmm-operator-references';
 
-/** The error for an object that the operator may not read: it shows the binding that would let it. */
+/** Returns the error for an object that the operator may not read, with a hint how to grant access. */
 export function forbidden<T extends KubernetesObject>(
   { kind }: Resource<T>,
   { namespace, name }: NamespacedKey,
@@ -49,7 +49,7 @@ export function forbidden<T extends KubernetesObject>(
   });
 }
 
-/** The API server says who it refused; only it knows for certain. */
+/** Returns the subject of a role binding. Only the API server's message says for certain who was refused. */
 function subjectOf(message: string): string {
   const user = /User "([^"\s]+)"/.exec(message)?.[1];
   const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(user ?? '');

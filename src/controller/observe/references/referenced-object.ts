@@ -6,7 +6,7 @@ import type { KubernetesObject } from '../../runtime/api/object-key.ts';
 import { forbidden, type NamespacedKey } from './reference.ts';
 import type { Kept, ReferenceSource } from './kept.ts';
 
-/** Stands for an object that is not there. */
+/** Stands for an object that does not exist. */
 const absent = 'absent';
 /** Stands for a read that failed. */
 const unknown = 'unknown';
@@ -16,14 +16,14 @@ export interface ReferencedObjectOptions<T extends KubernetesObject, P> {
   readonly source: ReferenceSource<T, P>;
   readonly key: NamespacedKey;
   readonly log: Logger;
-  /** Called when a reader would get another value than before. */
+  /** Called when a reader would get a different value than before. */
   readonly onChange: () => void;
 }
 
-/** One object that is referred to: read directly until its watch has begun, then from the watch. */
+/** One object that is referred to: read directly until its watch has synced, then from the watch. */
 export class ReferencedObject<T extends KubernetesObject, P> {
   readonly #options: ReferencedObjectOptions<T, P>;
-  /** Digests of the values that readers have got. */
+  /** Digests of the values returned to readers. */
   readonly #told = new Set<string>();
   #informer: Informer<T, Kept<P>> | undefined;
   #reading: Promise<Kept<P> | undefined> | undefined;
@@ -45,7 +45,7 @@ export class ReferencedObject<T extends KubernetesObject, P> {
     this.#informer = informer;
     const compare = (): void => this.#compare(informer);
     informer.onEvent(compare);
-    // An object that is not there makes no event.
+    // An object that does not exist causes no event.
     void informer.waitForSync(signal).then(compare, () => {});
     try {
       await informer.run(signal);
@@ -55,7 +55,7 @@ export class ReferencedObject<T extends KubernetesObject, P> {
   }
 
   /**
-   * Returns what is kept of it; undefined when it does not exist.
+   * Returns the cached part of the object; undefined if it does not exist.
    * @throws ReferencedObjectError, ApiError
    */
   async read(): Promise<P | undefined> {
@@ -75,7 +75,7 @@ export class ReferencedObject<T extends KubernetesObject, P> {
     try {
       const kept = await this.#reading;
       const meanwhile = this.#watched();
-      // A watch that has begun meanwhile may have seen more than this response.
+      // A watch that has synced meanwhile may be ahead of this response.
       return meanwhile === undefined ? kept : meanwhile.kept;
     } catch (error) {
       this.#told.add(unknown);
@@ -83,7 +83,7 @@ export class ReferencedObject<T extends KubernetesObject, P> {
     }
   }
 
-  /** What the watch knows; undefined until it has begun. */
+  /** Returns the state of the watch; undefined until it has synced. */
   #watched(): { readonly kept: Kept<P> | undefined } | undefined {
     const informer = this.#informer;
     return informer?.hasSynced === true ? { kept: informer.get(this.#options.key) } : undefined;

@@ -2,9 +2,9 @@ import type { IncomingMessage } from 'node:http';
 import { parseJson } from '../../../shared/json.ts';
 import { ApiError } from './errors.ts';
 
-/** A page of 500 objects of 100 KiB each stays below; of larger ones, fewer are asked for. */
+/** A page of 500 objects of 100 KiB each is smaller; of larger objects, fewer are requested. */
 const maxBodyBytes = 64 * 1024 * 1024;
-/** etcd holds objects of 1.5 MiB by default, and the API server none above 3 MiB. */
+/** etcd stores objects of up to 1.5 MiB by default, and the API server none above 3 MiB. */
 const maxLineBytes = 16 * 1024 * 1024;
 
 const newline = 0x0a;
@@ -33,7 +33,10 @@ export async function readAll(response: IncomingMessage, path: string, timeout: 
   }
 }
 
-/** Reads a response with one JSON document per line, and reports each sign of life. @throws ApiError UNEXPECTED_RESPONSE, NETWORK */
+/**
+ * Reads a response with one JSON document per line, and reports each chunk.
+ * @throws ApiError UNEXPECTED_RESPONSE, NETWORK
+ */
 export async function* readJsonLines(
   response: IncomingMessage,
   path: string,

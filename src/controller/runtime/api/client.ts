@@ -9,45 +9,45 @@ import type { Connection, ConnectionRequest } from './connection.ts';
 import { Throttle, type RequestRate } from './throttle.ts';
 
 const defaultTimeout = 30_000;
-/** As client-go does it; a hub's first rollout takes some 240 requests a second. */
+/** Like client-go; a hub's first rollout takes some 240 requests a second. */
 const defaultRate: RequestRate = { perSecond: 300, burst: 600 };
-/** Tries of a request that the API server asks to send later. */
+/** Attempts of a request for which the API server asks for a later retry. */
 const maxTries = 10;
-/** The longest pause that an API server may ask for, in milliseconds. */
+/** The longest pause that an API server may request, in milliseconds. */
 const maxPause = 300_000;
 
-/** Values of a URL's query; those undefined are left out. */
+/** Values of a URL's query; undefined ones are omitted. */
 export type Query = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** What every call may be given. */
+/** Options of every call. */
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds for each try, counted from when it may be sent. @default 30000 */
+  /** Milliseconds for each attempt, counted from when it may be sent. @default 30000 */
   readonly timeout?: number | undefined;
-  /** Sent at once whatever the client has sent, and never again by itself: others depend on when it comes. @default false */
+  /** Bypasses the rate limit and is never retried: others rely on when it is sent. @default false */
   readonly urgent?: boolean | undefined;
 }
 
-/** How an object is written. */
+/** Options of writes. */
 export interface WriteOptions extends CallOptions {
   /** For example `status`. */
   readonly subresource?: string | undefined;
-  /** Whose fields these are. @default the client's */
+  /** The owner of the fields. @default the client's */
   readonly fieldManager?: string | undefined;
-  /** Asks the API server to refuse unknown and doubled fields. @default Strict */
+  /** How the API server treats unknown and duplicate fields. @default Strict: it refuses them */
   readonly fieldValidation?: 'Strict' | 'Warn' | 'Ignore' | undefined;
   readonly dryRun?: boolean | undefined;
 }
 
-/** How an object is applied. */
+/** Options of server-side apply. */
 export interface ApplyOptions extends WriteOptions {
-  /** Takes fields over that other managers own. @default false: CONFLICT */
+  /** Whether to take over fields that other managers own. @default false: CONFLICT */
   readonly force?: boolean | undefined;
 }
 
-/** How an object is deleted. */
+/** Options of deletions. */
 export interface DeleteOptions extends CallOptions {
-  /** Deletes this very object only. @throws ApiError CONFLICT otherwise */
+  /** Deletes only the object with this UID. @throws ApiError CONFLICT otherwise */
   readonly uid?: string | undefined;
   readonly resourceVersion?: string | undefined;
   /** @default Background */
@@ -65,20 +65,20 @@ export interface RawRequest extends CallOptions {
   readonly accept?: string | undefined;
 }
 
-/** What is reported of each response, for metrics. */
+/** Called for each response, for metrics. */
 export type RequestObserver = (request: { method: string; host: string; code: string }) => void;
 
 export interface ApiClientOptions {
   readonly connection: Connection;
-  /** Whose fields written ones are (server-side apply). */
+  /** The owner of written fields (server-side apply). */
   readonly fieldManager: string;
   readonly userAgent: string;
   readonly onAnswer?: RequestObserver | undefined;
-  /** How many requests are sent at most. @default 300 a second, 600 at once */
+  /** The request rate limit. @default 300 a second, bursts of 600 */
   readonly rate?: RequestRate | undefined;
 }
 
-/** Reads and writes objects. Every method throws ApiError. When the API server asks for a pause, all requests wait. */
+/** Reads and writes objects. Every method throws ApiError. If the API server requests a pause, all wait. */
 export class ApiClient {
   readonly #connection: Connection;
   readonly #fieldManager: string;
@@ -104,7 +104,7 @@ export class ApiClient {
     return this.#object(resource, { method: 'GET', path: pathOf(resource, key), ...options });
   }
 
-  /** Makes an object. @throws ApiError ALREADY_EXISTS, INVALID and others */
+  /** Creates an object. @throws ApiError ALREADY_EXISTS, INVALID and others */
   async create<T extends KubernetesObject>(
     resource: Resource<T>,
     object: T,
@@ -120,7 +120,7 @@ export class ApiClient {
     });
   }
 
-  /** Replaces an object; with its resourceVersion only if it has not changed. @throws ApiError CONFLICT and others */
+  /** Replaces an object; with a resourceVersion, only if unchanged. @throws ApiError CONFLICT and others */
   async replace<T extends KubernetesObject>(
     resource: Resource<T>,
     object: T,
@@ -135,7 +135,10 @@ export class ApiClient {
     });
   }
 
-  /** Server-side apply: the fields given become ours and those left out, that were ours, go. @throws ApiError CONFLICT and others */
+  /**
+   * Applies an object (server-side apply): we own the given fields; others that we owned are removed.
+   * @throws ApiError CONFLICT and others
+   */
   async apply<T extends KubernetesObject>(
     resource: Resource<T>,
     object: T,
@@ -151,7 +154,7 @@ export class ApiClient {
     });
   }
 
-  /** JSON merge patch (RFC 7396). @throws ApiError NOT_FOUND, CONFLICT and others */
+  /** Patches an object by a JSON merge patch (RFC 7396). @throws ApiError NOT_FOUND, CONFLICT and others */
   async patch<T extends KubernetesObject>(
     resource: Resource<T>,
     key: ObjectKey,
@@ -184,19 +187,19 @@ export class ApiClient {
     });
   }
 
-  /** Sends a request and gives its JSON. */
+  /** Sends a request and returns its JSON. */
   async request(request: RawRequest): Promise<unknown> {
     const response = await this.open(request);
     return readJson(response, request.path, request.timeout ?? defaultTimeout);
   }
 
-  /** Sends a request and gives its text, such as a log. */
+  /** Sends a request and returns its text, such as a log. */
   async requestText(request: RawRequest): Promise<string> {
     const response = await this.open(request);
     return (await readAll(response, request.path, request.timeout ?? defaultTimeout)).toString();
   }
 
-  /** Sends a request and returns its response, whose body is still to be read, if it succeeded. */
+  /** Sends a request and returns its response, with the body still to be read, if it succeeded. */
   async open(request: RawRequest): Promise<IncomingMessage> {
     const { method, path, signal, urgent = false } = request;
     for (let tries = 1; ; tries += 1) {
@@ -208,7 +211,7 @@ export class ApiClient {
       const said = await readJson(response, path, request.timeout ?? defaultTimeout).catch(() => undefined);
       const pause = parseRetryAfter(response.headers['retry-after'], Date.now());
       const error = errorFromStatus({ method, path, status, body: said });
-      // Too many requests: this one was not looked at, and others would fare no better.
+      // Too many requests: this one was not processed, and others would not be either.
       if (status !== 429 || pause === null || urgent) throw error;
       this.#throttle.pause(Math.min(pause, maxPause));
       if (tries === maxTries) throw error;
@@ -253,7 +256,10 @@ export class ApiClient {
   }
 }
 
-/** Returns the object in a response. Its fields are what the API server's own schema says. @throws ApiError UNEXPECTED_RESPONSE */
+/**
+ * Returns the object in a response. Its fields are trusted to follow the API server's own schema.
+ * @throws ApiError UNEXPECTED_RESPONSE
+ */
 export function asObject<T extends KubernetesObject>(
   _resource: Resource<T>,
   value: unknown,

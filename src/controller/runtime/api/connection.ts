@@ -6,13 +6,13 @@ import { ApiError } from './errors.ts';
 /** One request, before authentication. */
 export interface ConnectionRequest {
   readonly method: string;
-  /** With the query. */
+  /** Includes the query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string | undefined;
-  /** Ends the request and the stream of its response. */
+  /** Aborts the request and the stream of its response. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds until the head of the response must be there. */
+  /** Milliseconds within which the head of the response must arrive. */
   readonly timeout: number;
 }
 
@@ -26,14 +26,14 @@ export interface Connection {
   close(): void;
 }
 
-/** Milliseconds after which TCP asks whether the other side still lives. */
+/** Milliseconds of idleness after which TCP keep-alive probes are sent. */
 const keepAliveDelay = 30_000;
-/** What may be sent twice: it changes nothing. */
+/** Methods that can be retried, since they change nothing. */
 const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
 /**
- * A connection to the kubeconfig's current cluster. Tokens and certificates are asked for at each request, so
- * that those which change are followed.
+ * Creates a connection to the kubeconfig's current cluster. Tokens and certificates are obtained for each
+ * request, so that changes take effect.
  * @throws ApiError INVALID_CONFIGURATION
  */
 export function createConnection(config: KubeConfig): Connection {
@@ -55,14 +55,15 @@ export function createConnection(config: KubeConfig): Connection {
     await config.applyToHTTPSOptions(options);
     return exchange(server, request, {
       ...options,
-      // Only the kubeconfig decides about proxies; without one, connections are kept.
+      // Only the kubeconfig decides about proxies; without one, connections are kept alive.
       ...(viaProxy ? {} : { agent }),
       path: `${prefix}${request.path}`,
       method: request.method,
       headers: {
         ...flatHeaders(options.headers),
         ...request.headers,
-        // Node states no length for the body of a DELETE; unstated, it would be taken for the next request.
+        // Node sends no length for the body of a DELETE; without it, the body would be parsed as the next
+        // request.
         ...(request.body === undefined ? {} : { 'content-length': Buffer.byteLength(request.body) }),
       },
     });
@@ -74,7 +75,7 @@ export function createConnection(config: KubeConfig): Connection {
       try {
         return await attempt(request);
       } catch (error) {
-        // A kept connection may have been closed by the other side, before it got the request or after.
+        // The server may have closed a kept-alive connection, before or after it received the request.
         const isStale = error instanceof StaleConnection;
         if (!isStale || !repeatable.has(request.method)) throw toApiError(error, request, server);
       }
@@ -139,7 +140,10 @@ function toApiError(error: unknown, request: ConnectionRequest, server: URL): un
   });
 }
 
-/** Reads the kubeconfig as kubectl does: the file given, else KUBECONFIG, else ~/.kube/config, else the pod's service account. */
+/**
+ * Reads the kubeconfig like kubectl: the given file, else KUBECONFIG, else ~/.kube/config, else the pod's
+ * service account.
+ */
 export async function loadConfig(file?: string): Promise<KubeConfig> {
   const { KubeConfig: Config } = await import('@kubernetes/client-node/dist/config.js');
   const config = new Config();

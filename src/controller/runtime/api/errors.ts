@@ -3,23 +3,23 @@ import * as z from 'zod';
 
 /** Why a request to the API server failed. */
 export type ApiErrorCode =
-  /** No kubeconfig, or one that names no cluster. */
+  /** No kubeconfig, or one without a current cluster. */
   | 'INVALID_CONFIGURATION'
   /** 400. */
   | 'BAD_REQUEST'
   /** 401. */
   | 'UNAUTHORIZED'
-  /** 403: RBAC or an admission plugin says no. */
+  /** 403: refused by RBAC or an admission plugin. */
   | 'FORBIDDEN'
   /** 404. */
   | 'NOT_FOUND'
   /** 409 on create. */
   | 'ALREADY_EXISTS'
-  /** 409: the object changed meanwhile, or another field manager owns the field. */
+  /** 409: the object has changed meanwhile, or another field manager owns the field. */
   | 'CONFLICT'
   /** 410: the resource version or the continue token is too old. */
   | 'GONE'
-  /** 422: the API server's validation refuses the object. */
+  /** 422: the API server's validation rejects the object. */
   | 'INVALID'
   /** 429. */
   | 'TOO_MANY_REQUESTS'
@@ -34,22 +34,25 @@ export type ApiErrorCode =
   /** A response that an API server should not send. */
   | 'UNEXPECTED_RESPONSE';
 
-/** A request to the API server that failed. `facts` hold what applies of method, path, status, reason, kind (of what it is about) and causes. */
+/**
+ * A request to the API server that failed. `facts` has what applies of method, path, status, reason, kind (of
+ * the object) and causes.
+ */
 export class ApiError extends KmmError<ApiErrorCode> {
   override readonly name = 'ApiError';
 }
 
-/** Whether an error is an ApiError with one of the codes. */
+/** Returns whether an error is an ApiError, with one of the codes if any are given. */
 export function isApiError(error: unknown, ...codes: readonly ApiErrorCode[]): error is ApiError {
   return error instanceof ApiError && (codes.length === 0 || codes.includes(error.code));
 }
 
-/** Thrown by a reconciler whose failure no repetition mends: counted and logged, tried again only after a change. */
+/** Thrown by a reconciler if a retry cannot help: counted and logged, called again only after a change. */
 export class TerminalError extends Error {
   override readonly name = 'TerminalError';
 }
 
-/** metav1.Status, as far as it is read. */
+/** The part of metav1.Status that is read. */
 const statusSchema = z.looseObject({
   code: z.number().optional(),
   reason: z.string().optional(),
@@ -74,16 +77,16 @@ const codes: Readonly<Record<number, ApiErrorCode>> = {
   429: 'TOO_MANY_REQUESTS',
 };
 
-/** What failed, and what the API server said of it. */
+/** A failed request, and the API server's response. */
 export interface FailedRequest {
   readonly method: string;
   readonly path: string;
-  /** HTTP status; that of the body counts where there is none. */
+  /** HTTP status; without it, the code in the body counts. */
   readonly status?: number;
   readonly body: unknown;
 }
 
-/** The error that a metav1.Status describes. */
+/** Returns the error that a metav1.Status describes. */
 export function errorFromStatus({ method, path, status, body }: FailedRequest): ApiError {
   const parsed = statusSchema.safeParse(body);
   const { code, reason, message, details } = parsed.success ? parsed.data : {};

@@ -4,7 +4,7 @@ import type { KubernetesObject } from './object-key.ts';
 import { pathOf, type Resource } from './resource.ts';
 import { asObject, type ApiClient, type CallOptions } from './client.ts';
 
-/** Objects in one response, as long as it does not become too large. */
+/** Objects per response, unless it becomes too large. */
 const defaultPageSize = 500;
 
 const listSchema = z.looseObject({
@@ -12,9 +12,9 @@ const listSchema = z.looseObject({
   items: z.array(z.unknown()).nullish(),
 });
 
-/** Which objects. */
+/** Selects objects. */
 export interface Selection {
-  /** Without it: of all namespaces. */
+  /** Undefined: all namespaces. */
   readonly namespace?: string | undefined;
   readonly labelSelector?: string | undefined;
   readonly fieldSelector?: string | undefined;
@@ -25,14 +25,17 @@ export interface ListOptions extends Selection, CallOptions {
   readonly pageSize?: number | undefined;
 }
 
-/** Some of the objects, and from where a watch goes on. */
+/** Some of the objects, and the resource version from which a watch continues. */
 export interface Page<T> {
   readonly items: readonly T[];
-  /** The same on every page: that of the whole list. */
+  /** That of the whole list, the same on every page. */
   readonly resourceVersion: string;
 }
 
-/** Lists objects page by page; of objects that are large, fewer at a time. @throws ApiError GONE when the pages' snapshot is no longer there, and others */
+/**
+ * Lists objects page by page, with fewer per page if they are large.
+ * @throws ApiError GONE if the snapshot of the pages has expired, and others
+ */
 export async function* listPages<T extends KubernetesObject>(
   client: ApiClient,
   resource: Resource<T>,
@@ -70,7 +73,7 @@ export async function* listPages<T extends KubernetesObject>(
   }
 }
 
-/** Lists all objects at once. For few; a cache takes pages. */
+/** Lists all objects at once. Meant for few objects; a cache reads pages. */
 export async function listAll<T extends KubernetesObject>(
   client: ApiClient,
   resource: Resource<T>,

@@ -1,12 +1,12 @@
 import * as z from 'zod';
 
-/** Names an object of a known kind. Without namespace: cluster-scoped. */
+/** The key of an object of a known kind. Without a namespace, it is cluster-scoped. */
 export interface ObjectKey {
   readonly namespace?: string | undefined;
   readonly name: string;
 }
 
-/** What every object has that the API server gives. */
+/** The common part of all objects from the API server. */
 export interface KubernetesObject {
   readonly apiVersion?: string;
   readonly kind?: string;
@@ -23,7 +23,7 @@ export interface ObjectMetadata {
   readonly deletionTimestamp?: string | undefined;
 }
 
-/** What an object must have before the runtime takes it for one. */
+/** What the runtime requires of every object. */
 export const objectSchema = z.looseObject({
   metadata: z.looseObject({
     name: z.string(),
@@ -33,18 +33,18 @@ export const objectSchema = z.looseObject({
   }),
 });
 
-/** A key as text, `namespace/name` or `name`: equal keys give equal texts. */
+/** Formats a key as `namespace/name` or `name`: equal keys give equal texts. */
 export function formatKey({ namespace, name }: ObjectKey): string {
   return namespace === undefined ? name : `${namespace}/${name}`;
 }
 
-/** The key of a text that `formatKey` made. */
+/** Parses a text made by `formatKey`. */
 export function parseKey(text: string): ObjectKey {
   const slash = text.indexOf('/');
   return slash < 0 ? { name: text } : { namespace: text.slice(0, slash), name: text.slice(slash + 1) };
 }
 
-/** The key of an object. */
+/** Returns the key of an object. */
 export function keyOf({ metadata }: KubernetesObject): ObjectKey {
   return { namespace: metadata.namespace, name: metadata.name };
 }

@@ -1,6 +1,6 @@
 import type { KubernetesObject } from './object-key.ts';
 
-/** A kind of object, as its URLs name it. The type parameter is what the API server gives for it. */
+/** A kind of object, as in its URLs. The type parameter is the type of its objects. */
 export interface Resource<T extends KubernetesObject = KubernetesObject> {
   /** Empty for the core group. */
   readonly group: string;
@@ -8,11 +8,11 @@ export interface Resource<T extends KubernetesObject = KubernetesObject> {
   readonly plural: string;
   readonly kind: string;
   readonly namespaced: boolean;
-  /** Holds the type only; never set. */
+  /** Carries only the type; never set. */
   readonly objectType?: T;
 }
 
-/** Where in a resource a request goes. */
+/** What a request addresses within a resource. */
 export interface ResourceLocation {
   readonly namespace?: string | undefined;
   readonly name?: string | undefined;
@@ -20,12 +20,12 @@ export interface ResourceLocation {
   readonly subresource?: string | undefined;
 }
 
-/** The `apiVersion` of a resource's objects. */
+/** Returns the `apiVersion` of a resource's objects. */
 export function apiVersionOf({ group, version }: Resource): string {
   return group === '' ? version : `${group}/${version}`;
 }
 
-/** The URL path of a resource, an object or a subresource (Kubernetes API concepts, "Resource URIs"). */
+/** Returns the URL path of a resource, object or subresource (Kubernetes API concepts, "Resource URIs"). */
 export function pathOf(resource: Resource, location: ResourceLocation = {}): string {
   const { namespace, name, subresource } = location;
   const segments = [

@@ -1,35 +1,35 @@
 import { performance } from 'node:perf_hooks';
 import { sleep } from '../../../shared/abortable.ts';
 
-/** How many requests a client sends. */
+/** A limit on the request rate of a client. */
 export interface RequestRate {
   /** On average. */
   readonly perSecond: number;
-  /** At once, after a rest. */
+  /** The most requests at once, after a period of idleness. */
   readonly burst: number;
 }
 
-/** The time, for tests. */
+/** A clock, replaceable in tests. */
 export interface Clock {
   /** Milliseconds since any fixed time. */
   now(): number;
-  /** Waits some milliseconds. @throws the signal's reason when it is aborted before */
+  /** Waits some milliseconds. @throws the signal's reason if it is aborted first */
   sleep(milliseconds: number, signal?: AbortSignal): Promise<void>;
 }
 
 const systemClock: Clock = { now: () => performance.now(), sleep };
 
 /**
- * Keeps a client from sending more requests than it should, in the order in which they come, and stops all of them when
- * the server asks for a pause.
+ * Limits the request rate of a client, in the order of the requests. A pause that the server asks for stops
+ * all of them.
  */
 export class Throttle {
   readonly #clock: Clock;
   /** Milliseconds between requests. */
   readonly #interval: number;
-  /** Milliseconds by which requests may be ahead of their time: a whole burst. */
+  /** Milliseconds by which requests may be early: those of a whole burst. */
   readonly #ahead: number;
-  /** When the next request is due on average. */
+  /** When the next request is due at the average rate. */
   #due = 0;
   #pausedUntil = 0;
 
@@ -47,12 +47,12 @@ export class Throttle {
       this.#due = due + this.#interval;
       const wait = due - this.#ahead - this.#clock.now();
       if (wait > 0) await this.#clock.sleep(wait, signal);
-      // A pause may have begun meanwhile: then this was no turn.
+      // If a pause has begun meanwhile, the request waits again.
       if (this.#clock.now() >= this.#pausedUntil) return;
     }
   }
 
-  /** Sends nothing for so many milliseconds. After that, requests come one by one. */
+  /** Blocks all requests for some milliseconds. After that they are sent one by one, without a burst. */
   pause(milliseconds: number): void {
     this.#pausedUntil = Math.max(this.#pausedUntil, this.#clock.now() + milliseconds);
     this.#due = Math.max(this.#due, this.#pausedUntil + this.#ahead);

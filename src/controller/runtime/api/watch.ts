@@ -13,24 +13,24 @@ const eventSchema = z.object({
 
 const bookmarkSchema = z.looseObject({ metadata: z.looseObject({ resourceVersion: z.string() }) });
 
-/** What a watch tells. A bookmark has only a resource version: up to it, everything was told. */
+/** An event of a watch. A bookmark has only a resource version: all events up to it have been sent. */
 export type WatchEvent<T> =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: T }
   | { readonly type: 'BOOKMARK'; readonly resourceVersion: string };
 
 export interface WatchOptions extends Selection {
-  /** Events after this one. */
+  /** The version after which events are sent. */
   readonly resourceVersion: string;
-  /** The API server ends the watch after so many seconds. */
+  /** Seconds after which the API server ends the watch. */
   readonly timeoutSeconds: number;
-  /** Milliseconds without a byte, bookmarks included, after which the watch counts as dead. */
+  /** Milliseconds without a byte, not even of a bookmark, after which the watch counts as dead. */
   readonly idleTimeout: number;
   readonly signal: AbortSignal;
 }
 
 /**
- * Watches objects until the API server ends it.
- * @throws ApiError GONE when the resource version is too old; TIMEOUT when nothing is heard any more; and others
+ * Watches objects until the API server ends the watch.
+ * @throws ApiError GONE if the resource version is too old, TIMEOUT if the watch goes silent, and others
  */
 export async function* watch<T extends KubernetesObject>(
   client: ApiClient,

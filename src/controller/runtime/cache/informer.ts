@@ -8,13 +8,13 @@ import type { Resource } from '../api/resource.ts';
 import { runListWatch } from './list-watch.ts';
 import { Store, type IndexFunction } from './store.ts';
 
-/** What became of an object. Reconcilers look at the key only: events may be merged. */
+/** A change of an object. Reconcilers only use the key: events may be merged. */
 export type CacheEvent<P> =
   | { readonly type: 'added'; readonly key: ObjectKey; readonly object: P }
   | { readonly type: 'updated'; readonly key: ObjectKey; readonly object: P; readonly previous: P }
   | { readonly type: 'deleted'; readonly key: ObjectKey; readonly previous: P };
 
-/** The object of an event as it is, or as it last was. */
+/** Returns the current object of an event, or its last state if it was deleted. */
 export function objectOf<P>(event: CacheEvent<P>): P {
   return event.type === 'deleted' ? event.previous : event.object;
 }
@@ -24,18 +24,18 @@ export type CacheHandler<P> = (event: CacheEvent<P>) => void;
 export interface InformerOptions<T extends KubernetesObject, P> {
   readonly client: ApiClient;
   readonly resource: Resource<T>;
-  /** What is kept of an object: as little as is used. */
+  /** Returns the part of an object that is cached: as little as is used. */
   readonly project: (object: T) => P;
   readonly selection?: Selection | undefined;
   readonly indexes?: Readonly<Record<string, IndexFunction<P>>> | undefined;
   readonly log?: Logger | undefined;
-  /** As ListWatchOptions has them. */
+  /** As in ListWatchOptions. */
   readonly watchSeconds?: number | undefined;
   readonly idleTimeout?: number | undefined;
   readonly backoff?: BackoffLimits | undefined;
 }
 
-/** A copy of a cluster's objects of one kind, reduced to what is used, that follows the cluster. */
+/** A cache of a cluster's objects of one kind, reduced to what is used, that follows the cluster. */
 export class Informer<T extends KubernetesObject, P> {
   readonly #options: InformerOptions<T, P>;
   readonly #store: Store<P>;
@@ -43,7 +43,7 @@ export class Informer<T extends KubernetesObject, P> {
   readonly #synced = Promise.withResolvers<void>();
   readonly #log: Logger;
   #hasSynced = false;
-  /** Keys that the list under way has not told yet. */
+  /** Keys that the list in progress has not returned yet. */
   #unseen = new Set<string>();
 
   constructor(options: InformerOptions<T, P>) {
@@ -52,7 +52,7 @@ export class Informer<T extends KubernetesObject, P> {
     this.#log = options.log ?? silentLogger;
   }
 
-  /** Whether a first list is complete. */
+  /** Whether the first list is complete. */
   get hasSynced(): boolean {
     return this.#hasSynced;
   }
@@ -69,12 +69,12 @@ export class Informer<T extends KubernetesObject, P> {
     return this.#store.values();
   }
 
-  /** @throws Error when there is no such index */
+  /** @throws Error if the index does not exist */
   byIndex(name: string, value: string): P[] {
     return this.#store.byIndex(name, value);
   }
 
-  /** Tells a handler of what is there and of every change. Returns the function that ends it. */
+  /** Calls a handler for each cached object and for every change. Returns the function that removes it. */
   onEvent(handler: CacheHandler<P>): () => void {
     this.#handlers.add(handler);
     for (const text of this.#store.keys()) {
@@ -149,7 +149,7 @@ export class Informer<T extends KubernetesObject, P> {
     for (const handler of this.#handlers) this.#tell(handler, event);
   }
 
-  /** A handler's error is its own: the cache goes on. */
+  /** Calls a handler. Its errors do not affect the cache. */
   #tell(handler: CacheHandler<P>, event: CacheEvent<P>): void {
     try {
       handler(event);

@@ -8,12 +8,12 @@ import { isApiError } from '../api/errors.ts';
 import type { KubernetesObject } from '../api/object-key.ts';
 import type { Resource } from '../api/resource.ts';
 
-/** Who is told of what a list-watch sees. */
+/** Receives what a list-watch sees. */
 export interface ListWatchSink<T> {
-  /** A list begins; nothing is known to be there until it is told again. */
+  /** A list begins: no object counts as existing until it is listed again. */
   listStarted(): void;
   listed(object: T): void;
-  /** The list is complete: what was not told is not there. */
+  /** The list is complete: what was not listed does not exist. */
   listEnded(): void;
   changed(object: T): void;
   deleted(object: T): void;
@@ -25,9 +25,12 @@ export interface ListWatchOptions<T extends KubernetesObject> {
   readonly selection: Selection;
   readonly sink: ListWatchSink<T>;
   readonly log: Logger;
-  /** Seconds after which the API server ends a watch. @default 300 to 600, another each time */
+  /** Seconds after which the API server ends a watch. @default 300 to 600, chosen at random each time */
   readonly watchSeconds?: number | undefined;
-  /** Milliseconds of silence after which a watch counts as dead. The API server sends a bookmark each minute. @default 150000 */
+  /**
+   * Milliseconds of silence after which a watch counts as dead. The API server sends a bookmark each minute.
+   * @default 150000
+   */
   readonly idleTimeout?: number | undefined;
   /** @default 500 ms to 30 s */
   readonly backoff?: BackoffLimits | undefined;
@@ -35,10 +38,10 @@ export interface ListWatchOptions<T extends KubernetesObject> {
 
 const defaultIdleTimeout = 150_000;
 const defaultBackoff = { first: 500, limit: 30_000 };
-/** A watch that lived so long was no failure. Milliseconds. */
+/** Milliseconds after which a watch that ends does not count as a repeated failure. */
 const healthyAfter = 60_000;
 
-/** Lists, then watches; goes on where a watch ended, and lists again after any error. Ends with the signal only. */
+/** Lists, then watches; resumes when a watch ends, lists again after errors. Ends only with the signal. */
 export async function runListWatch<T extends KubernetesObject>(
   options: ListWatchOptions<T>,
   signal: AbortSignal,
@@ -58,12 +61,12 @@ export async function runListWatch<T extends KubernetesObject>(
       if (signal.aborted) return;
       if (performance.now() - started > healthyAfter) failures = 0;
       failures += 1;
-      // Once, a broken connection is taken up where it broke. Any other trouble, or more of it: a list.
+      // A first broken connection is resumed. Any other error, or a second one, needs a new list.
       if (failures > 1 || !isApiError(error, 'NETWORK', 'TIMEOUT')) resourceVersion = undefined;
       const wait = withJitter(backoffDelay(failures, backoff));
       const fields = { resource: resource.plural, failures, wait: Math.round(wait), error };
       if (isApiError(error, 'NOT_FOUND')) {
-        // The error says no more than "not found".
+        // The error itself says only "not found".
         const definition = `${resource.plural}.${resource.group}`;
         log.warn('the API server does not know a resource; its definition is awaited', {
           definition,
@@ -75,7 +78,7 @@ export async function runListWatch<T extends KubernetesObject>(
       await pause(wait, signal);
       continue;
     }
-    // A watch that ends at once, again and again, must not become a storm.
+    // Watches that keep ending at once must not flood the API server.
     if (performance.now() - started < backoff.first) await pause(backoff.first, signal);
   }
 }
@@ -94,7 +97,7 @@ async function list<T extends KubernetesObject>(
   return resourceVersion;
 }
 
-/** Watches once, and gives the resource version up to which the sink knows everything. */
+/** Watches once, and yields the resource versions up to which the sink is complete. */
 async function* follow<T extends KubernetesObject>(
   options: ListWatchOptions<T>,
   resourceVersion: string,

@@ -1,6 +1,6 @@
 import { formatKey, type ObjectKey } from '../api/object-key.ts';
 
-/** Returns the values under which an entry is found. */
+/** Returns the values by which an entry is indexed. */
 export type IndexFunction<P> = (entry: P, key: ObjectKey) => readonly string[];
 
 interface Entry<P> {
@@ -9,7 +9,7 @@ interface Entry<P> {
   readonly resourceVersion: string | undefined;
 }
 
-/** Entries by key, and by indexes. */
+/** Stores entries by key and by indexes. */
 export class Store<P> {
   readonly #entries = new Map<string, Entry<P>>();
   readonly #indexes = new Map<string, { of: IndexFunction<P>; keys: Map<string, Set<string>> }>();
@@ -22,7 +22,7 @@ export class Store<P> {
     return this.#entries.size;
   }
 
-  /** The keys, as text. */
+  /** Returns the keys as text. */
   keys(): IterableIterator<string> {
     return this.#entries.keys();
   }
@@ -35,7 +35,7 @@ export class Store<P> {
     return Array.from(this.#entries.values(), ({ value }) => value);
   }
 
-  /** @throws Error when there is no such index */
+  /** @throws Error if the index does not exist */
   byIndex(name: string, value: string): P[] {
     const index = this.#indexes.get(name);
     if (index === undefined) throw new Error(`the cache has no index ${name}`);

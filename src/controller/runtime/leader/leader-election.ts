@@ -10,11 +10,11 @@ export interface LeaderElectionOptions {
   readonly client: ApiClient;
   /** The Lease. */
   readonly lease: ObjectKey;
-  /** Unique among all candidates, ever: a restarted process is another one. */
+  /** Unique among all candidates ever: a restarted process is a different one. */
   readonly identity: string;
-  /** Milliseconds for which the others wait after the last renewal that they saw. Whole seconds. @default 15000 */
+  /** Milliseconds for which others wait after the last renewal they saw. Whole seconds. @default 15000 */
   readonly leaseDuration?: number | undefined;
-  /** Milliseconds after which a leader that could not renew stops. Below leaseDuration. @default 10000 */
+  /** Milliseconds after which a leader that cannot renew stops. Less than leaseDuration. @default 10000 */
   readonly renewDeadline?: number | undefined;
   /** Milliseconds between attempts. @default 2000 */
   readonly retryPeriod?: number | undefined;
@@ -22,13 +22,13 @@ export interface LeaderElectionOptions {
   readonly onChange?: ((isLeader: boolean) => void) | undefined;
 }
 
-/** How leading ended. */
+/** How leadership ended. */
 export type LeadershipEnd = 'stopped' | 'lost';
 
 /**
- * Lets one of several processes lead. All times are those of this process's monotonic clock; clocks of
- * different machines are never compared. A leader counts its time from before a renewal was sent and the others
- * theirs from when they saw it, so its time is over before theirs.
+ * Elects one of several processes as the leader. All times are by this process's monotonic clock; clocks of
+ * different machines are never compared. A leader counts from before it sends a renewal, the others from when
+ * they see it, so the leader's time is over before theirs.
  */
 export class LeaderElection {
   readonly #options: LeaderElectionOptions;
@@ -36,13 +36,13 @@ export class LeaderElection {
   readonly #renewDeadline: number;
   readonly #retryPeriod: number;
   readonly #log: Logger;
-  /** The lease as last seen, and since when it has looked like that. */
+  /** The lease as last seen, and since when it has been unchanged. */
   #observed: { lease: Lease; since: number } | undefined;
-  /** Until when we may lead. */
+  /** The time until which we may lead. */
   #validUntil = 0;
   #leading = false;
 
-  /** @throws RangeError when the times do not go together */
+  /** @throws RangeError if the times are inconsistent */
   constructor(options: LeaderElectionOptions) {
     this.#options = options;
     this.#leaseDuration = options.leaseDuration ?? 15_000;
@@ -54,15 +54,16 @@ export class LeaderElection {
     }
   }
 
-  /** Whether this process leads at this very moment. True also only within the deadline when a timer comes late. */
+  /** Whether this process leads right now. False after the deadline, even if a timer is late. */
   get isLeader(): boolean {
     return this.#leading && performance.now() < this.#validUntil;
   }
 
   /**
-   * Waits to be the leader, then calls `lead` once. Its `stop` asks it to end its work, its `lost` says that
-   * another may lead already: it must write nothing more. The lease is given back when `lead` has returned.
-   * @throws what `lead` throws
+   * Waits for leadership, then calls `lead` once. Its `stop` asks it to finish its work; its `lost` means
+   * that another process may already lead, so it must write nothing more. The lease is released when `lead`
+   * has returned.
+   * @throws the error of `lead`
    */
   async run(
     lead: (signals: { readonly stop: AbortSignal; readonly lost: AbortSignal }) => Promise<void>,
@@ -100,7 +101,7 @@ export class LeaderElection {
       if (ended.aborted || lost.signal.aborted) break;
       const expires = this.#validUntil;
       const renewed = await this.#attempt();
-      // A renewal that came too late is none: work may have been stopped, or should have been.
+      // A late renewal does not count: work may have been stopped, or should have been.
       if (performance.now() >= expires || this.#isHeldByOther()) lose();
       else if (renewed) {
         clearTimeout(deadline);
@@ -110,7 +111,7 @@ export class LeaderElection {
     clearTimeout(deadline);
   }
 
-  /** Takes or renews the lease. False: another holds it, or the API server did not respond. */
+  /** Acquires or renews the lease. Returns false if another process holds it or the request failed. */
   async #attempt(): Promise<boolean> {
     const started = performance.now();
     try {
@@ -120,7 +121,7 @@ export class LeaderElection {
       this.#validUntil = started + this.#renewDeadline;
       return true;
     } catch (error) {
-      // Another was faster; its lease is seen at the next attempt.
+      // Another process was faster; the next attempt sees its lease.
       if (!isApiError(error, 'CONFLICT', 'ALREADY_EXISTS')) {
         this.#log.warn('lease could not be renewed', { identity: this.#options.identity, error });
       }
@@ -170,7 +171,7 @@ export class LeaderElection {
         urgent: true,
       });
     } catch (error) {
-      // The others wait for its end instead.
+      // The others then wait for it to expire.
       this.#log.warn('lease could not be released', { identity: this.#options.identity, error });
     }
   }

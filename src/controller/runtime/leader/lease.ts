@@ -1,7 +1,7 @@
 import type { KubernetesObject } from '../api/object-key.ts';
 import type { Resource } from '../api/resource.ts';
 
-/** coordination.k8s.io/v1 Lease, as far as it is used. */
+/** The part of a coordination.k8s.io/v1 Lease that is used. */
 export interface Lease extends KubernetesObject {
   readonly spec?: {
     readonly holderIdentity?: string;
@@ -20,12 +20,12 @@ export const leases: Resource<Lease> = {
   namespaced: true,
 };
 
-/** The time as metav1.MicroTime: with six digits. */
+/** Formats a time as metav1.MicroTime, with six digits. */
 export function microTime(date: Date = new Date()): string {
   return date.toISOString().replace('Z', '000Z');
 }
 
-/** The lease when a candidate takes it, or renews it as its holder. */
+/** Returns the lease as acquired by a candidate, or renewed by its holder. */
 export function heldBy(lease: Lease, identity: string, leaseDurationSeconds: number): Lease {
   const now = microTime();
   const { spec = {} } = lease;
@@ -42,7 +42,7 @@ export function heldBy(lease: Lease, identity: string, leaseDurationSeconds: num
   };
 }
 
-/** The lease when its holder gives it back: free at once. */
+/** Returns the lease as released by its holder: free at once. */
 export function released(lease: Lease): Lease {
   const now = microTime();
   return {

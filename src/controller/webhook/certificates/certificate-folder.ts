@@ -7,12 +7,12 @@ import { configurationError } from '../../configuration/errors.ts';
 import { pause } from '../../../shared/backoff.ts';
 import type { ServerCertificate } from './server-certificate.ts';
 
-/** Milliseconds between two looks. */
+/** Milliseconds between two reads. */
 const defaultInterval = 10_000;
 
 /**
- * Reads tls.crt and tls.key from a folder, as cert-manager and Secrets that are mounted lay them out.
- * @throws ConfigurationError when they cannot be read or do not go together
+ * Reads tls.crt and tls.key from a folder laid out as by cert-manager or a mounted Secret.
+ * @throws ConfigurationError if they cannot be read or do not match
  */
 export async function readCertificateFolder(folder: string): Promise<ServerCertificate> {
   try {
@@ -32,16 +32,16 @@ export async function readCertificateFolder(folder: string): Promise<ServerCerti
 
 export interface FollowFolderOptions {
   readonly folder: string;
-  /** What is in use. */
+  /** The certificate in use. */
   readonly current: ServerCertificate;
   readonly use: (certificate: ServerCertificate) => Promise<void>;
   readonly log: Logger;
   readonly signal: AbortSignal;
-  /** Milliseconds between two looks. @default 10000 */
+  /** Milliseconds between two reads. @default 10000 */
   readonly interval?: number | undefined;
 }
 
-/** Tells of each new certificate in the folder until the signal is aborted. One that cannot be used is logged, and left. */
+/** Uses each new certificate until the signal is aborted. An unusable one is logged and skipped. */
 export async function followCertificateFolder(options: FollowFolderOptions): Promise<void> {
   const { folder, use, log, signal, interval = defaultInterval } = options;
   let { certificate } = options.current;
@@ -49,7 +49,7 @@ export async function followCertificateFolder(options: FollowFolderOptions): Pro
     await pause(interval, signal);
     if (signal.aborted) return;
     try {
-      // A look, not a watch: mounted Secrets change by links that file events do not follow.
+      // Polling, not watching: mounted Secrets change by symbolic links that file events do not follow.
       const next = await readCertificateFolder(folder);
       if (next.certificate === certificate) continue;
       await use(next);

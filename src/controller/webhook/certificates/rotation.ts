@@ -19,9 +19,9 @@ import {
 export interface RotationOptions extends StoredCertificateOptions {
   /** Name of the ValidatingWebhookConfiguration whose webhooks are to trust the certificate. */
   readonly webhookConfiguration: string;
-  /** Called with the first certificate, and with each that follows it. */
+  /** Called with the first certificate and with each later one. */
   readonly use: (certificate: ServerCertificate) => Promise<void>;
-  /** Milliseconds that API servers get to learn of a new authority before its certificate is used. @default 30000 */
+  /** Milliseconds for API servers to learn a new authority before its certificate is used. @default 30000 */
   readonly settleTime?: number | undefined;
   readonly log: Logger;
   readonly signal: AbortSignal;
@@ -29,12 +29,12 @@ export interface RotationOptions extends StoredCertificateOptions {
 
 const defaultSettleTime = 30_000;
 const backoff = { first: 500, limit: 30_000 };
-/** Milliseconds after which everything is looked at though nothing happened. */
+/** Milliseconds after which everything is checked again even without an event. */
 const longestPause = 12 * 60 * 60 * 1000;
 
 /**
- * Keeps a certificate: makes it, stores it, has the API server trust it, and renews it in time. Of what others
- * change it hears by watches. Runs until the signal is aborted.
+ * Maintains a certificate: creates and stores it, has the API server trust it, and renews it in time. Watches
+ * report changes by others. Runs until the signal is aborted.
  */
 export async function rotateCertificates(options: RotationOptions): Promise<void> {
   const watching = new AbortController();
@@ -67,7 +67,7 @@ async function keepRotating(options: RotationOptions, changes: Changes): Promise
     } catch (error) {
       if (!isApiError(error)) throw error;
       failures += 1;
-      // Another replica that wrote at the same moment is no trouble.
+      // A simultaneous write by another replica is expected.
       if (!isApiError(error, 'CONFLICT')) log.warn('certificate could not be kept', { failures, error });
       await pause(backoffDelay(failures, backoff), signal);
     }
@@ -75,8 +75,8 @@ async function keepRotating(options: RotationOptions, changes: Changes): Promise
 }
 
 /**
- * The certificate, after the API server was told to trust it. The configuration is read first and written
- * last, so that nobody writes authorities into it that are older than those he finds there.
+ * Returns the certificate, after making the API server trust it. The configuration is read first and written
+ * last, so that nobody overwrites its authorities with older ones.
  */
 async function keepTrusted(client: ApiClient, options: RotationOptions): Promise<StoredCertificate> {
   const { webhookConfiguration: name, log } = options;
@@ -113,12 +113,12 @@ function withAuthorities(
 }
 
 interface Changes {
-  /** Begins to listen: what happens from now on counts. */
+  /** Starts listening: changes count from now on. */
   next(): { within(milliseconds: number): Promise<void> };
   readonly ended: Promise<unknown>;
 }
 
-/** Watches the Secret and the configuration; nothing but their names is kept. */
+/** Watches the Secret and the configuration; only their names are cached. */
 function watchChanges(
   { client, secret, webhookConfiguration, log }: RotationOptions,
   signal: AbortSignal,

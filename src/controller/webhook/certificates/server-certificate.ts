@@ -9,7 +9,7 @@ import {
   type CertificateExtension,
 } from '../../../signer/cms/encode-certificate.ts';
 
-/** What a TLS server shows and keeps. */
+/** The certificate and key of a TLS server. */
 export interface ServerCertificate {
   /** PEM. */
   readonly certificate: string;
@@ -18,13 +18,13 @@ export interface ServerCertificate {
 }
 
 export interface ServerCertificateOptions {
-  /** DNS names and IP addresses that clients know the server by. The first is the subject's name too. */
+  /** DNS names and IP addresses by which clients know the server. The first is also the subject's name. */
   readonly names: readonly string[];
   readonly notBefore: Date;
   readonly notAfter: Date;
 }
 
-/** A certificate together with the authority that signed it, and nothing else ever will. */
+/** A certificate and the authority that signed it, and that will never sign another. */
 export interface IssuedCertificate extends ServerCertificate {
   /** PEM. */
   readonly authority: string;
@@ -34,12 +34,12 @@ const serverAuthentication = '1.3.6.1.5.5.7.3.1';
 const context = { dnsName: 0x82, ipAddress: 0x87 } as const;
 const maxCommonNameLength = 64;
 
-/** Usage bits of RFC 5280 section 4.2.1.3, with the count of unused ones before them. */
+/** Key usage bits of RFC 5280 section 4.2.1.3, preceded by the number of unused bits. */
 const usage = { digitalSignature: [7, 0x80], signCertificates: [2, 0x04] } as const;
 
 /**
- * Makes an authority, and a certificate of it for a TLS server. The authority's private key is forgotten at
- * once: who trusts it trusts this one certificate.
+ * Creates an authority, and a certificate signed by it for a TLS server. The authority's private key is
+ * discarded at once: whoever trusts the authority trusts only this certificate.
  */
 export async function createServerCertificate(options: ServerCertificateOptions): Promise<IssuedCertificate> {
   const { names, notBefore, notAfter } = options;
@@ -105,7 +105,7 @@ function encodeName(name: string): Buffer {
 }
 
 function ipv6Bytes(address: string): Buffer {
-  // The URL parser writes it in one form: groups of hexadecimal digits, `::` at most once.
+  // The URL parser normalizes it: groups of hexadecimal digits, `::` at most once.
   const [head = '', tail] = new URL(`http://[${address}]`).hostname.slice(1, -1).split('::');
   const [before = [], after = []] = [head, tail].map((text = '') => text.split(':').filter(Boolean));
   const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0');

@@ -7,18 +7,18 @@ import { isApiError } from '../../runtime/api/errors.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
 import { createServerCertificate, type ServerCertificate } from './server-certificate.ts';
 
-/** A certificate in a Secret, and whom its clients are to trust. */
+/** A certificate in a Secret, and the authorities that its clients should trust. */
 export interface StoredCertificate {
   readonly serving: ServerCertificate;
-  /** PEM, the one in use first, then those before it that are still valid. */
+  /** PEM, the current one first, then earlier ones that are still valid. */
   readonly authorities: readonly string[];
-  /** Milliseconds since 1970: when a new one is due. */
+  /** Milliseconds since 1970: when to renew the certificate. */
   readonly renewAt: number;
 }
 
 export interface StoredCertificateOptions {
   readonly client: ApiClient;
-  /** Where it is kept. */
+  /** The Secret that stores it. */
   readonly secret: ObjectKey;
   readonly names: readonly string[];
   /** Milliseconds for which a new certificate is valid. */
@@ -26,16 +26,16 @@ export interface StoredCertificateOptions {
 }
 
 const keys = { certificate: 'tls.crt', key: 'tls.key', authorities: 'ca.crt' } as const;
-/** Clocks of API servers may be late. Milliseconds. */
+/** Clocks of API servers may be slow. Milliseconds. */
 const maxClockSkew = 60 * 60 * 1000;
-/** Of a certificate's life, until a new one is made. */
+/** The fraction of a certificate's life after which a new one is created. */
 const lifeUsed = 2 / 3;
-/** Authorities kept besides the one in use. */
+/** Authorities kept besides the current one. */
 const maxPredecessors = 2;
 
 /**
- * Reads the certificate, or makes one that is stored before anybody uses it. Of several processes that do so at
- * once, all get the same.
+ * Reads the certificate, or creates one and stores it before it is used. Processes that do so concurrently
+ * all get the same one.
  * @throws ApiError
  */
 export async function obtainCertificate(options: StoredCertificateOptions): Promise<StoredCertificate> {
@@ -57,13 +57,13 @@ export async function obtainCertificate(options: StoredCertificateOptions): Prom
       if (made === undefined) throw new Error('the certificate that was stored cannot be used');
       return made;
     } catch (error) {
-      // Another was faster: its certificate is as good.
+      // Another process was faster: its certificate will do.
       if (!isApiError(error, 'CONFLICT', 'ALREADY_EXISTS')) throw error;
     }
   }
 }
 
-/** What a Secret holds; undefined where it is none of ours, or for other names. */
+/** Returns the content of a Secret, or undefined if it is not one of ours or for other names. */
 function readStored({ data = {} }: SecretObject, names: readonly string[]): StoredCertificate | undefined {
   const [certificate = '', key = '', bundle = ''] = [keys.certificate, keys.key, keys.authorities].map(
     (name) => Buffer.from(data[name] ?? '', 'base64').toString('utf8'),
