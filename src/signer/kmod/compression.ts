@@ -2,7 +2,7 @@ import { promisify } from 'node:util';
 import {
   constants,
   crc32,
-  gunzip,
+  createInflateRaw,
   gzip,
   type ZlibOptions,
   type ZstdOptions,
@@ -10,7 +10,7 @@ import {
   zstdDecompress,
 } from 'node:zlib';
 import { type ByteSource, bufferSource } from '../../shared/byte-source.ts';
-import { damagedModule, moduleTooLarge } from '../model/errors.ts';
+import { damagedModule, moduleTooLarge, SignerError } from '../model/errors.ts';
 import type { ModuleCompression } from '../model/module.ts';
 
 /** Limit on the unpacked size: larger than any real module, so that a hostile one is stopped. */
@@ -63,14 +63,12 @@ async function decompress(
     const { xzDecompress } = await import('./xz.ts');
     return xzDecompress(packed, { maxBytes, signal });
   }
-  const decode = compression === 'gzip' ? promisify<Buffer, ZlibOptions, Buffer>(gunzip) : unzstd;
+  const unpackWhole = compression === 'gzip' ? unpackMember : unpackFrame;
   try {
-    const unpacked = await decode(packed, {
-      maxOutputLength: maxBytes,
-      chunkSize: decodeChunk(packed.length),
-    });
-    if (isWhole(packed, unpacked, compression)) return unpacked;
+    const unpacked = await unpackWhole(packed, maxBytes);
+    if (unpacked !== null) return unpacked;
   } catch (error) {
+    if (error instanceof SignerError) throw error;
     if (error instanceof Error && 'code' in error && error.code === 'ERR_BUFFER_TOO_LARGE')
       throw moduleTooLarge(maxBytes);
     throw damagedModule(`its ${compression} data cannot be unpacked`);
@@ -79,14 +77,53 @@ async function decompress(
 }
 
 /**
- * Returns whether there is exactly one frame or member. modprobe refuses or appends anything after it; the
- * kernel ignores it.
+ * Unpacks the one member of a gzip file (RFC 1952); null where anything follows it, also another member: modprobe
+ * appends that, and the kernel ignores it.
  */
-function isWhole(packed: Buffer, unpacked: Buffer, compression: 'gzip' | 'zstd'): boolean {
-  if (compression === 'zstd') return zstdFrameLength(packed) === packed.length;
-  // A member ends with the checksum and length of its contents (RFC 1952 section 2.3.1).
-  const end = packed.length - 8;
-  return packed.readUInt32LE(end) === crc32(unpacked) && packed.readUInt32LE(end + 4) === unpacked.length;
+async function unpackMember(packed: Buffer, maxBytes: number): Promise<Buffer | null> {
+  const start = gzipHeaderLength(packed);
+  const inflate = createInflateRaw({ chunkSize: decodeChunk(packed.length) });
+  inflate.end(packed.subarray(start));
+  const chunks: Buffer[] = [];
+  let length = 0;
+  for await (const chunk of inflate as AsyncIterable<Buffer>) {
+    length += chunk.length;
+    if (length > maxBytes) throw moduleTooLarge(maxBytes);
+    chunks.push(chunk);
+  }
+  const unpacked = Buffer.concat(chunks, length);
+  // The decoder stops where the compressed data end.
+  const end = start + inflate.bytesWritten;
+  if (packed.readUInt32LE(end) !== crc32(unpacked) || packed.readUInt32LE(end + 4) !== length) {
+    throw new RangeError('checksum or length do not match');
+  }
+  return end + gzipTrailerLength === packed.length ? unpacked : null;
+}
+
+const gzipTrailerLength = 8;
+const gzipFlags = { headerChecksum: 0x02, extra: 0x04, name: 0x08, comment: 0x10 };
+
+/** Returns the octets before the compressed data of a member (RFC 1952 section 2.3). @throws RangeError */
+function gzipHeaderLength(packed: Buffer): number {
+  const flags = packed.readUInt8(3);
+  let at = 10;
+  if ((flags & gzipFlags.extra) !== 0) at += 2 + packed.readUInt16LE(at);
+  for (const flag of [gzipFlags.name, gzipFlags.comment]) {
+    if ((flags & flag) === 0) continue;
+    const end = packed.indexOf(0, at);
+    if (end === -1) throw new RangeError('a text of the header does not end');
+    at = end + 1;
+  }
+  return at + ((flags & gzipFlags.headerChecksum) === 0 ? 0 : 2);
+}
+
+/** Unpacks the one frame of a zstd file; null where anything follows it, which modprobe refuses or appends. */
+async function unpackFrame(packed: Buffer, maxBytes: number): Promise<Buffer | null> {
+  const unpacked = await unzstd(packed, {
+    maxOutputLength: maxBytes,
+    chunkSize: decodeChunk(packed.length),
+  });
+  return zstdFrameLength(packed) === packed.length ? unpacked : null;
 }
 
 const unzstd = promisify<Buffer, ZstdOptions, Buffer>(zstdDecompress);

@@ -610,6 +610,29 @@ describeWith(['xz', 'gzip', 'zstd'], 'compression', (programs) => {
     await expect(unpackModule(bufferSource(bytes), { compression: 'gzip' })).rejects.toMatchObject(damaged);
   });
 
+  test('gzip data after an empty member are damaged', async () => {
+    const bytes = Buffer.concat([await packModule(Buffer.alloc(0), 'gzip'), await packModule(hello, 'gzip')]);
+    await expect(unpackModule(bufferSource(bytes), { compression: 'gzip' })).rejects.toMatchObject(damaged);
+  });
+
+  test('gzip data with a name, a comment, an extra field and a checksum of the header are read', async () => {
+    const plain = await packModule(hello, 'gzip');
+    const head = Buffer.from(plain.subarray(0, 10));
+    head[3] = 0x1e;
+    const fields = Buffer.concat([
+      head,
+      Buffer.from('03006b6d6d', 'hex'),
+      Buffer.from('hello.ko\0a comment\0'),
+    ]);
+    const checksum = Buffer.alloc(2);
+    checksum.writeUInt16LE(crc32(fields) & 0xffff);
+    const bytes = Buffer.concat([fields, checksum, plain.subarray(10)]);
+    // gzip itself takes the header.
+    expect(execFileSync('gzip', ['-dc'], { input: bytes }).equals(hello)).toBe(true);
+    const unpacked = await unpackModule(bufferSource(bytes), { compression: 'gzip' });
+    expect((await unpacked.read(0, unpacked.size)).equals(hello)).toBe(true);
+  });
+
   test('zstd data in frames of every kind are read', async () => {
     const options = [['-1'], ['--check'], ['--no-check'], ['--no-content-size'], ['-19', '--long=24']];
     for (const input of [Buffer.alloc(300_000), Buffer.from('x'), hello, Buffer.alloc(0)]) {
