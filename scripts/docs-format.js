@@ -1,8 +1,8 @@
-// Turns commands and their options into Markdown.
+// Formats commands and their options as Markdown.
 
 const sidePattern = /^--(?:from|to)-/;
 
-/** The whole of docs/cli.md. */
+/** Returns the content of docs/cli.md. */
 export function format({ commands, examples, exitCodes, exitCodeMeanings, environmentVariable }) {
   const [root, ...rest] = commands;
   const leaves = rest.filter(({ children }) => children.length === 0);

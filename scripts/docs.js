@@ -1,4 +1,4 @@
-// Writes docs/cli.md from the tree of commands. With --check it only tells whether the file is fresh.
+// Writes docs/cli.md from the command tree. With --check, only tells whether the file is up to date.
 import { readFile, writeFile } from 'node:fs/promises';
 import { format } from './docs-format.js';
 import { commandTree, flattenTree } from '../src/cli/completion/tree.ts';

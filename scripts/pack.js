@@ -1,10 +1,11 @@
-// Packs what is published:
+// Packs the package to publish:
 //
 //     npm run package [-- FOLDER]
 //
-// writes kmm-sign-VERSION.tgz into FOLDER (default: this one), for `npm publish`. Its manifest is that of the repository
-// without the packages that are in the bundle, and with `node` as an optional dependency. All of it is made in a
-// temporary folder, so that the checkout is the same after this, even if it is interrupted.
+// writes kmm-sign-VERSION.tgz into FOLDER (default: the current one), for `npm publish`. Its manifest is
+// that of the repository, without the bundled packages and with `node` as an optional dependency. Everything
+// is built in a temporary directory, so that the checkout is unchanged afterwards, even after an
+// interruption.
 import { spawnSync } from 'node:child_process';
 import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -13,7 +14,10 @@ import { argv, execPath } from 'node:process';
 
 const root = resolve(import.meta.dirname, '..');
 
-/** What the published manifest takes from the repository's: nothing that is for developers, or in the bundle. */
+/**
+ * The fields that the published manifest takes from the repository's: none for developers, none for bundled
+ * packages.
+ */
 const published = new Set([
   'name',
   'version',
@@ -27,14 +31,14 @@ const published = new Set([
   'engines',
 ]);
 
-/** The manifest of the published package. */
+/** Returns the manifest of the published package. */
 function publishedManifest() {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const kept = Object.entries(manifest).filter(([field]) => published.has(field));
   return { ...Object.fromEntries(kept), optionalDependencies: { node: manifest.devDependencies.node } };
 }
 
-/** Runs a program in a folder; its messages go to ours. */
+/** Runs a program in a directory, with our standard output and error. */
 function run(program, args, cwd = root) {
   const { status, error } = spawnSync(program, args, { cwd, stdio: 'inherit' });
   if (error) throw error;

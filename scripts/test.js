@@ -1,4 +1,4 @@
-// Runs the tests on the Node that the project brings, whatever Node npm itself runs on.
+// Runs the tests on the project's own Node, whichever Node npm itself runs on.
 //
 //     node scripts/test.js [--secure-boot] [vitest's arguments...]
 import { spawnSync } from 'node:child_process';

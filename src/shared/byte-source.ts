@@ -5,11 +5,11 @@ import { type FileHandle, open } from 'node:fs/promises';
 export interface ByteSource {
   /** Bytes. */
   readonly size: number;
-  /** Reads `length` bytes at `position`; fewer only past the end. */
+  /** Reads `length` bytes at `position`; fewer only at the end of the source. */
   read(position: number, length: number): Promise<Buffer>;
-  /** Fills `memory` from `position` on. @throws RangeError when the source ends before it is full */
+  /** Fills `memory`, starting at `position`. @throws RangeError if the source ends before it is full */
   readInto(memory: Buffer, position: number): Promise<void>;
-  /** Streams a range, by default everything. A chunk is valid until the next one is asked for. */
+  /** Streams a range, by default everything. A chunk is valid until the next one is requested. */
   stream(start?: number, end?: number): AsyncIterable<Buffer>;
 }
 
@@ -18,7 +18,7 @@ function checkFilled(count: number, memory: Buffer): void {
   if (count < memory.length) throw new RangeError('the source ends before the memory is full');
 }
 
-/** Bytes of a chunk of a stream. */
+/** Size of a stream's chunks, in bytes. */
 const chunkSize = 1024 * 1024;
 
 /** Bytes in memory. */
@@ -34,10 +34,10 @@ export function bufferSource(bytes: Buffer): ByteSource {
   };
 }
 
-/** A range of a file; disposing closes the file if the source opened it. */
+/** A range of a file. Disposing closes the file if the source opened it. */
 export interface FileSource extends ByteSource, AsyncDisposable {}
 
-/** Reads a range of a file, by default all of it. A handle that is given stays the caller's. */
+/** Reads a range of a file, by default all of it. A handle passed in still belongs to the caller. */
 export async function fileSource(
   file: string | FileHandle,
   range: { readonly start?: number; readonly size?: number } = {},
@@ -53,7 +53,8 @@ export async function fileSource(
       const end = Math.min(to, size);
       const memory = Buffer.allocUnsafeSlow(Math.max(0, Math.min(chunkSize, end - from)));
       try {
-        // Not in the thread pool: what is read was mostly written just now, and comes out of the page cache sooner than a thread wakes.
+        // Not in the thread pool: the data has mostly just been written, and comes out of the page cache
+        // faster than a thread wakes up.
         for (let at = from; at < end;) {
           const bytesRead = readSync(handle.fd, memory, 0, Math.min(chunkSize, end - at), start + at);
           if (bytesRead === 0) return;
@@ -61,7 +62,7 @@ export async function fileSource(
           at += bytesRead;
         }
       } finally {
-        // Not left to the garbage collector, which waits for tens of megabytes.
+        // Freed explicitly: the garbage collector would let tens of megabytes pile up.
         memory.buffer.transfer(0);
       }
     },
@@ -71,7 +72,10 @@ export async function fileSource(
   };
 }
 
-/** A whole file from its start; a chunk is valid until the next is asked for. The handle stays the caller's. */
+/**
+ * Streams a whole file from its start. A chunk is valid until the next one is requested. The handle still
+ * belongs to the caller.
+ */
 export async function* fileContent(handle: FileHandle): AsyncGenerator<Buffer> {
   yield* (await fileSource(handle)).stream();
 }

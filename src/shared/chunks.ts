@@ -1,13 +1,16 @@
 /** A part of a stream of bytes. */
 export interface Piece {
   readonly bytes: Buffer;
-  /** Nothing comes after it. */
+  /** Whether this is the last piece. */
   readonly last: boolean;
-  /** Returns the memory back for a later piece. To be called when nobody looks at `bytes` any more. */
+  /** Returns the memory for use by a later piece. Call it once `bytes` is no longer in use. */
   readonly release: () => void;
 }
 
-/** Cuts a stream into pieces of exactly `size` bytes, the last one shorter, wherever its chunks end. There is always a last piece, perhaps empty. */
+/**
+ * Cuts a stream into pieces of exactly `size` bytes, whatever its chunk boundaries. The last piece may be
+ * shorter or empty, but there always is one.
+ */
 export async function* chunkPieces(source: AsyncIterable<Buffer>, size: number): AsyncGenerator<Piece> {
   const free: Buffer[] = [];
   const take = (): Buffer => free.pop() ?? Buffer.allocUnsafeSlow(size);
@@ -31,8 +34,8 @@ export async function* chunkPieces(source: AsyncIterable<Buffer>, size: number):
 }
 
 /**
- * Returns an output buffer of a codec back at once: the garbage collector would wait for tens of megabytes. A buffer of
- * another size is not the codec's own and is left alone.
+ * Frees a codec's output buffer at once: the garbage collector would let tens of megabytes pile up. A buffer
+ * of another size is not the codec's own and is left alone.
  */
 export function freeOutputBuffer(buffer: ArrayBufferLike | undefined, size: number): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === size) buffer.transfer(0);

@@ -1,21 +1,21 @@
-/** What an error may carry: facts for machines, never a secret and never prose. */
+/** Machine-readable facts of an error; never a secret, never prose. */
 export type ErrorFacts = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
 
-/** How an error is described when it is made. */
+/** The constructor arguments of an error. */
 export interface ErrorDetails<Code extends string> {
   readonly code: Code;
-  /** One sentence that names the thing and the place. */
+  /** One sentence that names the object and the place. */
   readonly message: string;
   /** What to do next, one sentence. */
   readonly hint?: string | undefined;
   readonly facts?: ErrorFacts | undefined;
-  /** Only an error that is known to hold no secret. */
+  /** Only an error that is known to contain no secret. */
   readonly cause?: unknown;
 }
 
 /**
- * The base of every error that the project throws on purpose. Consumers switch on `code`, which is
- * stable; `message` and `hint` are for people; `facts` say which thing, where.
+ * The base class of every error that the project throws on purpose. Consumers switch on `code`, which is
+ * stable; `message` and `hint` are for people; `facts` say which object is concerned, and where.
  */
 export class KmmError<Code extends string = string> extends Error {
   override readonly name: string = 'KmmError';

@@ -6,10 +6,10 @@ import pLimit from 'p-limit';
 import { sleep } from './abortable.ts';
 import { KmmError } from './errors.ts';
 
-/** Milliseconds between two attempts to get a mutex that another process holds; a random part is added. */
+/** Milliseconds between two attempts to get a mutex that another process holds, before jitter. */
 const retryDelay = 5;
 
-/** SQLITE_BUSY: somebody else holds the lock. */
+/** SQLITE_BUSY: the lock is held by someone else. */
 const busy = 5;
 
 /** A lock on a file. The kernel releases it when the process ends, however it ends. */
@@ -23,11 +23,11 @@ export class FileLockError extends KmmError<'FILE_ERROR'> {
 }
 
 /**
- * Locks a file, which is created if it does not exist and stays empty. Returns undefined when another process,
+ * Locks a file, which is created if it does not exist, and stays empty. Returns undefined if another process,
  * or another caller in this one, holds the lock.
  *
- * The lock is SQLite's, since Node itself offers none: a POSIX record lock, which holds between containers of
- * one host too and leaves nothing stale behind. No other code in this process may open the file.
+ * The lock is SQLite's, since Node itself offers none: a POSIX record lock, which also works between
+ * containers on one host and leaves nothing stale behind. No other code in this process may open the file.
  * @throws FileLockError
  */
 export function tryFileLock(path: string): FileLock | undefined {
@@ -35,7 +35,7 @@ export function tryFileLock(path: string): FileLock | undefined {
   try {
     const Database = loadSqlite(path);
     database = new Database(path, { timeout: 0 });
-    // Without a journal on the disk nothing is ever written.
+    // Without a journal on disk, nothing is ever written.
     database.exec('PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
   } catch (error) {
     database?.close();
@@ -51,17 +51,17 @@ export function tryFileLock(path: string): FileLock | undefined {
 
 /** How to wait for a mutex. */
 export interface FileMutexOptions {
-  /** Milliseconds to wait for it. */
+  /** How long to wait for the mutex, in milliseconds. */
   readonly patience: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Callers in this process take turns before the file is touched; one entry for each mutex in use. */
+/** Callers in this process take turns before the file is touched. One entry per mutex in use. */
 const turns = new Map<string, { readonly limit: ReturnType<typeof pLimit>; callers: number }>();
 
 /**
- * Runs one operation at a time among all processes that name the same file. The file exists only while the
- * mutex is held or waited for. Returns `timed-out` when another process held it for too long.
+ * Runs one operation at a time across all processes that use the same file. The file exists only while the
+ * mutex is held or waited for. Returns `timed-out` if another process held it for too long.
  * @throws FileLockError, the reason of the signal, what the operation throws
  */
 export async function withFileMutex<Result>(
@@ -91,8 +91,9 @@ export async function withFileMutex<Result>(
 }
 
 /**
- * Takes the mutex if it is free. Its file is removed with it, so the lock counts only if the file that was
- * locked still has the name. To tell, it is held open until the end: closing it earlier would release the lock.
+ * Takes the mutex if it is free. Its file is removed on release, so the lock counts only if the path still
+ * names the locked file. To check that, the file is kept open until the end: closing it earlier would release
+ * the lock.
  */
 async function tryMutex(path: string): Promise<AsyncDisposable | undefined> {
   const { O_RDWR, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants;
@@ -116,7 +117,7 @@ async function isAt(file: FileHandle, path: string): Promise<boolean> {
 
 function loadSqlite(path: string): typeof DatabaseSync {
   const sqlite = process.getBuiltinModule('node:sqlite');
-  // The library may run on a Node that lacks it.
+  // The library may run on a version of Node that lacks it.
   if (sqlite === undefined) throw cannotLock(path, new Error('this version of Node has no node:sqlite'));
   return sqlite.DatabaseSync;
 }

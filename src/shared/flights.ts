@@ -1,18 +1,18 @@
 import { abortable } from './abortable.ts';
 
-/** What work under way is told. */
+/** Context passed to work in progress. */
 export interface FlightContext {
-  /** Aborted when nobody waits for the result any more. */
+  /** Aborted when nobody is waiting for the result any more. */
   readonly signal: AbortSignal;
-  /** Whether what it finds may be out of date by now. */
+  /** Whether its result may be out of date by now. */
   readonly isForgotten: boolean;
 }
 
 type Work<T> = (context: FlightContext) => Promise<T>;
 
 /**
- * Makes a function that does its work at the first call and gives the same result ever after. A failure is not kept: the
- * next call tries again.
+ * Returns a function that does its work on the first call and returns the same result ever after. A failure
+ * is not cached: the next call tries again.
  */
 export function once<T>(work: () => Promise<T>): () => Promise<T> {
   let result: Promise<T> | undefined;
@@ -32,11 +32,14 @@ interface Flight<T> {
   waiting: number;
 }
 
-/** Work that several callers ask for at a time is done once. It is aborted when none of them waits any more. */
+/**
+ * Deduplicates concurrent work: what several callers request at the same time is done once. It is aborted
+ * when none of them is waiting any more.
+ */
 export class Flights<T> {
   readonly #flights = new Map<string, Flight<T>>();
 
-  /** Joins the work under way for a key, or begins it. Rejects when the caller's signal is aborted. */
+  /** Joins the work in progress for a key, or starts it. Rejects when the caller's signal is aborted. */
   async join(key: string, signal: AbortSignal | undefined, work: Work<T>): Promise<T> {
     signal?.throwIfAborted();
     const flight = this.#flights.get(key) ?? this.#begin(key, work);
@@ -52,7 +55,10 @@ export class Flights<T> {
     }
   }
 
-  /** Lets nobody join the work under way for keys with a prefix. Those who wait for it get its result. */
+  /**
+   * Stops new callers from joining the work in progress for keys with a prefix. Those already waiting get its
+   * result.
+   */
   forget(prefix: string): void {
     for (const [key, flight] of this.#flights) {
       if (!key.startsWith(prefix)) continue;
@@ -72,7 +78,7 @@ export class Flights<T> {
     const flight: Flight<T> = { result: work(context), stop, context, waiting: 0 };
     this.#flights.set(key, flight);
     const settled = (): void => this.#end(key, flight);
-    // Whoever waits sees the error; when nobody does any more, there is nobody to see it.
+    // Callers that are waiting see the error; without any, it is dropped.
     flight.result.then(settled, settled);
     return flight;
   }

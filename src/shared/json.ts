@@ -1,5 +1,5 @@
 /**
- * Parses JSON from elsewhere, to be checked against a schema. Returns undefined for invalid JSON: the parser's own
+ * Parses untrusted JSON, to be checked against a schema. Returns undefined for invalid JSON: the parser's own
  * message would quote the text, which may hold a secret.
  */
 export function parseJson(text: string): unknown {

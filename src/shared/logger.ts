@@ -1,7 +1,7 @@
-/** Facts that go with a log line. Values must hold no secret. */
+/** Structured fields of a log line. Values must not contain secrets. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** A structured logger: constant messages, facts beside them. */
+/** A structured logger: the message is constant, the fields vary. */
 export interface Logger {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -9,7 +9,7 @@ export interface Logger {
   error(message: string, fields?: LogFields): void;
 }
 
-/** Says nothing. The default wherever a logger is optional. */
+/** Logs nothing. The default wherever a logger is optional. */
 export const silentLogger: Logger = {
   debug: () => {},
   info: () => {},

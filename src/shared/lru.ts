@@ -1,4 +1,4 @@
-/** A map of limited size: the least recently used entry goes first. */
+/** A map of limited size that evicts the least recently used entry. */
 export class LruMap<T> {
   readonly #limit: number;
   /** Least recently used first. */
@@ -33,7 +33,7 @@ export class LruMap<T> {
     return [...this.#entries.values()];
   }
 
-  /** Removes all whose key has a prefix. */
+  /** Removes all entries whose key has the prefix. */
   forget(prefix: string): void {
     for (const key of this.#entries.keys()) if (key.startsWith(prefix)) this.#entries.delete(key);
   }

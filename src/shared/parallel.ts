@@ -1,15 +1,16 @@
 import pLimit from 'p-limit';
 
-/** How tasks are run beside one another. */
+/** How tasks are run in parallel. */
 export interface ParallelOptions {
-  /** Tasks at one time. */
+  /** The number of tasks that run at a time. */
   readonly concurrency: number;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Runs tasks beside one another. The first that fails aborts the signal that the others were given, and no further one is
- * begun; nothing goes on behind the error. @throws what the first one threw; the reason of the signal
+ * Runs tasks in parallel. The first failure aborts the signal that the other tasks were given, and no further
+ * task is started; nothing is still running when the error is thrown.
+ * @throws what the first failed task threw; the signal's reason
  */
 export async function inParallel(
   tasks: readonly ((signal: AbortSignal) => Promise<void>)[],

@@ -1,7 +1,7 @@
-/** Characters of a server's own words that are repeated. */
+/** Characters of a server's own text that are quoted. */
 const maxLength = 300;
 
-/** A server's words made fit for messages: short, without control characters, without tokens. */
+/** Makes a server's text fit for messages: short, without control characters or tokens. */
 export function printable(text: string): string {
   const plain = redactTokens(text)
     .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
@@ -9,10 +9,13 @@ export function printable(text: string): string {
   return plain.length > maxLength ? `${plain.slice(0, maxLength)}…` : plain;
 }
 
-/** What looks like something to log in with. */
+/** Matches what looks like a credential. */
 const secretLike = /\b(?:Bearer|Basic)\s+\S+|\bey[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?/gi;
 
-/** Others' words without tokens: a server may send back what it was sent, a program may print what it was given. */
+/**
+ * Removes tokens from third-party text: a server may echo what it was sent, a program may print what it was
+ * given.
+ */
 export function redactTokens(text: string): string {
   return text.replaceAll(secretLike, '[redacted]');
 }

@@ -3,8 +3,8 @@ import { inspect } from 'node:util';
 const redacted = '[redacted]';
 
 /**
- * A value that must never be printed: `JSON.stringify`, `util.inspect`, string conversion and loggers
- * see `[redacted]`. The value itself comes out of `reveal()` only.
+ * A value that must never be printed: `JSON.stringify`, `util.inspect`, string conversion and loggers see
+ * `[redacted]`. Only `reveal()` returns the value itself.
  */
 export class Secret<T> {
   readonly #value: T;

@@ -4,17 +4,17 @@ import { access, type FileHandle, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Directories that are there, to be removed when the process exits. */
+/** Directories that exist, to be removed when the process exits. */
 const directories = new Set<string>();
 let removesAtExit = false;
 
-/** A directory that is gone when its scope ends, also when the process exits in between. */
+/** A directory that is removed when its scope ends, or when the process exits before that. */
 export interface TemporaryDirectory extends AsyncDisposable {
   readonly path: string;
 }
 
 /**
- * Makes a private directory under `parent` (default: the system's, so TMPDIR counts).
+ * Creates a private directory under `parent` (default: the system's temporary directory, so TMPDIR counts).
  * Use with `await using`.
  */
 export async function createTemporaryDirectory(parent: string = tmpdir()): Promise<TemporaryDirectory> {
@@ -35,26 +35,28 @@ export async function createTemporaryDirectory(parent: string = tmpdir()): Promi
   };
 }
 
-/** A file that is gone when its scope ends. */
+/** A file that is removed when its scope ends. */
 export interface TemporaryFile extends AsyncDisposable {
-  /** Opens for reading and writing as long as the scope lasts. */
+  /** Can be opened for reading and writing while the scope lasts. */
   readonly path: string;
   readonly handle: FileHandle;
 }
 
-/** open(2)'s O_TMPFILE, which Node does not name: the same on every Linux that Node runs on. */
+/**
+ * O_TMPFILE of open(2), which Node does not define; the same on every Linux architecture that Node supports.
+ */
 const withoutName = 0o20000000 | constants.O_DIRECTORY;
 
 /**
- * Makes an empty private file in `directory` (default: the system's for temporary files, so TMPDIR
- * counts). Where the system names open files in /proc, the file has no other name: nothing is left
- * behind even when the process is killed. Use with `await using`.
+ * Creates an empty private file in `directory` (default: the system's temporary directory, so TMPDIR counts).
+ * Where open files have names in /proc, the file has no other name: nothing is left behind even if the
+ * process is killed. Use with `await using`.
  */
 export async function createTemporaryFile(directory: string = tmpdir()): Promise<TemporaryFile> {
   return (await createUnnamed(directory)) ?? createNamed(directory);
 }
 
-/** A file that never had a name; null where the system or the file system has no such thing. */
+/** Creates a file that never has a name; null where the system or the file system does not support that. */
 async function createUnnamed(directory: string): Promise<TemporaryFile | null> {
   if (process.platform !== 'linux') return null;
   const handle = await open(directory, withoutName | constants.O_RDWR, 0o600).catch(() => null);
@@ -65,7 +67,7 @@ async function createUnnamed(directory: string): Promise<TemporaryFile | null> {
   return null;
 }
 
-/** A file that has a name for a moment, or as long as it is there. */
+/** Creates a file that has a name only briefly, or for as long as it exists. */
 async function createNamed(directory: string): Promise<TemporaryFile> {
   const name = join(directory, `kmm-sign-${randomUUID()}`);
   const handle = await open(name, 'wx+', 0o600);

@@ -12,25 +12,25 @@ import { createAuthority } from './certificates.ts';
 import { freePort, startProcess, type RunningProcess } from './processes.ts';
 import { requireProgram } from './programs.ts';
 
-/** The real programs that an API server takes. */
+/** The real programs that an API server needs. */
 export const apiServerPrograms = ['etcd', 'kube-apiserver', 'openssl'] as const;
 
-/** Milliseconds that a server may take to be ready. */
+/** Milliseconds within which a server must be ready. */
 const startLimit = 120_000;
 const token = 'token-of-the-tests';
 
-/** A real kube-apiserver with an etcd of its own. Nothing runs pods, and no controller runs. */
+/** A real kube-apiserver with its own etcd. Nothing runs pods, and no controllers run. */
 export interface ApiServer extends AsyncDisposable {
   readonly port: number;
-  /** Path of a file that lets its user do everything. */
+  /** Path of a kubeconfig with all permissions. */
   readonly kubeconfig: string;
-  /** A client that may do everything, of the port given. @default the server's own */
+  /** Creates a client with all permissions, for the given port. @default the server's own */
   client(port?: number, fieldManager?: string): Promise<ApiClient>;
-  /** Ends the server as a crash does. */
+  /** Kills the server, as in a crash. */
   kill(): Promise<void>;
-  /** Starts it again, on the same port with the same data. */
+  /** Restarts it on the same port with the same data. */
   start(): Promise<void>;
-  /** Throws the history away that a watch could go on from. */
+  /** Discards the history from which a watch could resume. */
   compact(): Promise<void>;
 }
 
@@ -98,7 +98,7 @@ export async function startApiServer(): Promise<ApiServer> {
   return api;
 }
 
-/** Asks etcd's gateway, and gives the header of its answer. */
+/** Sends a request to etcd's gateway and returns the header of its response. */
 async function askEtcd(port: number, path: string, body: object): Promise<{ revision: string }> {
   const response = await fetch(`http://127.0.0.1:${port}/v3/kv/${path}`, {
     method: 'POST',
@@ -135,7 +135,7 @@ async function serverArguments(
     [`--service-account-signing-key-file=${key}`, '--service-cluster-ip-range=10.96.0.0/16'],
     ['--disable-admission-plugins=ServiceAccount', '--endpoint-reconciler-type=none'],
     ['--etcd-compaction-interval=0', `--cert-dir=${at('apiserver')}`],
-    // Where it asks a node's kubelet for logs.
+    // The address at which it requests logs from a node's kubelet.
     ['--kubelet-preferred-address-types=InternalIP'],
   ].flat();
 }

@@ -22,7 +22,7 @@ export interface TestAuthority extends CertificateFiles {
 
 const loopback = 'IP:127.0.0.1,IP:::1,DNS:localhost';
 
-/** Makes a certificate authority in a folder, with the openssl program. */
+/** Creates a certificate authority in a directory, with the openssl program. */
 export async function createAuthority(folder: string): Promise<TestAuthority> {
   await mkdir(folder, { recursive: true });
   const authority = await selfSigned(folder);

@@ -4,7 +4,7 @@ import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import type { KubernetesObject } from '../../src/controller/runtime/api/object-key.ts';
 import type { Resource } from '../../src/controller/runtime/api/resource.ts';
 
-/** A CustomResourceDefinition, as far as tests look at it. */
+/** A CustomResourceDefinition, with the fields that tests use. */
 export interface Definition extends KubernetesObject {
   readonly status?: { readonly conditions?: readonly { readonly type: string; readonly status: string }[] };
 }
@@ -17,15 +17,15 @@ export const definitions: Resource<Definition> = {
   namespaced: false,
 };
 
-/** Makes our resources known to an API server, which are those of deploy/crds. */
+/** Installs our resources, those of deploy/crds, on an API server. */
 export async function installCustomResources(client: ApiClient): Promise<void> {
   await installDefinitions(client, customResourceDefinitions() as unknown as Definition[]);
 }
 
-/** Applies CustomResourceDefinitions and waits until the API server serves what they define. */
+/** Applies CustomResourceDefinitions and waits until the API server serves their resources. */
 export async function installDefinitions(client: ApiClient, all: readonly Definition[]): Promise<void> {
   for (const definition of all) {
-    // Those of others have fields that newer API servers do not know.
+    // Third-party ones have fields that newer API servers do not know.
     await client.apply(definitions, definition, { fieldValidation: 'Ignore', force: true });
   }
   const deadline = performance.now() + 60_000;

@@ -1,16 +1,17 @@
 import { execFileSync } from 'node:child_process';
 import { findProgram } from './programs.ts';
 
-/** The line of Debian 12: 6.1.0-N. */
+/** The kernel series of Debian 12: 6.1.0-N. */
 const line = /^linux-image-6\.1\.0-(\d+)-amd64 /gm;
 
 /**
- * The newest kernel release of Debian 12 that apt knows, such as `6.1.0-56-amd64`. Older ones vanish from the archive.
- * Where apt knows none, the release is one that cannot be downloaded: what needs it says so when it tries.
+ * The newest kernel release of Debian 12 known to apt, such as `6.1.0-56-amd64`. Older ones are removed from
+ * the archive. If apt knows none, this is a release that cannot be downloaded, and whatever needs it fails
+ * when it tries.
  */
 export const kernelRelease = `6.1.0-${Math.max(0, ...knownNumbers())}-amd64`;
 
-/** A kernel that nobody has headers for, or will have. */
+/** A kernel for which headers do not and will not exist. */
 export const nextKernel = '6.1.0-999-amd64';
 
 function knownNumbers(): number[] {

@@ -15,7 +15,7 @@ export function hashOf(content: Uint8Array | string, algorithm = 'sha256'): stri
   return `${algorithm}:${createHash(algorithm).update(content).digest('hex')}`;
 }
 
-/** A descriptor of content. */
+/** Returns a descriptor of content. */
 export function describeContent(
   type: string,
   content: Uint8Array | string,
@@ -23,7 +23,7 @@ export function describeContent(
   return { mediaType: type, digest: hashOf(content), size: Buffer.byteLength(content) };
 }
 
-/** Stores a blob with a single POST, or POST and PUT, by the letter of the specification. */
+/** Stores a blob with POST and PUT, by the letter of the specification. */
 export async function pushBlob(base: string, content: Uint8Array | string): Promise<string> {
   const digest = hashOf(content);
   const started = await fetch(`${base}/blobs/uploads/`, { method: 'POST' });
@@ -34,7 +34,7 @@ export async function pushBlob(base: string, content: Uint8Array | string): Prom
   return digest;
 }
 
-/** Stores a JSON document as a manifest; gives its digest. */
+/** Stores a JSON document as a manifest and returns its digest. */
 export async function pushManifest(
   base: string,
   { reference, type, document }: { reference?: string; type: string; document: unknown },

@@ -10,17 +10,17 @@ import { buffer } from 'node:stream/consumers';
 
 /** How a request can be broken. */
 export type Fault =
-  /** The connection is reset as soon as the request's headers are there; the registry sees nothing. */
+  /** The connection is reset as soon as the request's headers have arrived; the registry sees nothing. */
   | { readonly kind: 'reset-at-once' }
-  /** The registry gets everything and answers, then the connection is reset: the client cannot know. */
+  /** The registry receives everything and responds, then the connection is reset: the client cannot know. */
   | { readonly kind: 'reset-before-answer' }
-  /** The connection is reset in the middle of the answer's body. */
+  /** The connection is reset in the middle of the response's body. */
   | { readonly kind: 'reset-in-answer' }
-  /** The answer's body ends before its Content-Length, the connection ends in an orderly way. */
+  /** The response's body ends before its Content-Length; the connection is closed cleanly. */
   | { readonly kind: 'cut-body' }
-  /** One byte in the middle of the answer's body is another. */
+  /** One byte in the middle of the response's body is changed. */
   | { readonly kind: 'changed-body' }
-  /** The registry sees nothing, the client gets this status. */
+  /** The registry sees nothing; the client gets this status. */
   | {
       readonly kind: 'status';
       readonly status: number;
@@ -28,7 +28,7 @@ export type Fault =
       readonly body?: string;
     };
 
-/** The ways to break a request that a client has to live with, by name. */
+/** The faults that a client must cope with, by name. */
 export const faults: Readonly<Record<string, Fault>> = {
   'connection reset at once': { kind: 'reset-at-once' },
   'connection reset before the answer': { kind: 'reset-before-answer' },
@@ -40,17 +40,17 @@ export const faults: Readonly<Record<string, Fault>> = {
   'body changed': { kind: 'changed-body' },
 };
 
-/** A request as it came to the proxy. */
+/** A request as it arrived at the proxy. */
 export interface RecordedRequest {
   readonly method: string;
   /** Path and query. */
   readonly path: string;
   readonly headers: IncomingMessage['headers'];
-  /** What the client was told; 0 when it was told nothing. */
+  /** The status sent to the client; 0 if there was no response. */
   readonly status: number;
-  /** Bytes of the answer's body that the registry gave. */
+  /** Bytes of the response's body from the registry. */
   readonly bytesDown: number;
-  /** Bytes of the request's body that went to the registry. */
+  /** Bytes of the request's body sent to the registry. */
   readonly bytesUp: number;
   readonly fault: Fault | undefined;
 }
@@ -63,14 +63,14 @@ export type ChooseFault = (request: {
   headers: IncomingMessage['headers'];
 }) => Fault | undefined;
 
-/** A proxy in front of a registry that records what passes, and breaks what it is told to. */
+/** A proxy in front of a registry that records requests and injects faults. */
 export interface FaultProxy extends AsyncDisposable {
-  /** As references name it. */
+  /** As in references. */
   readonly host: string;
   readonly url: string;
-  /** Since the last reset, in the order in which they came. */
+  /** Requests since the last reset, in order of arrival. */
   readonly requests: readonly RecordedRequest[];
-  /** Starts to count anew, with other faults. */
+  /** Restarts recording, with other faults. */
   reset(choose?: ChooseFault): void;
   /** Breaks only the request at one position. */
   breakAt(position: number, fault: Fault): void;

@@ -10,14 +10,17 @@ import { requireProgram } from './programs.ts';
 export interface ForwardProxy extends AsyncDisposable {
   /** `127.0.0.1:23128` */
   readonly host: string;
-  /** What it was asked for so far: `CONNECT registry.test:443`, `GET http://registry.test/v2/`. Its log is written when a connection ends. */
+  /**
+   * Returns the requests so far: `CONNECT registry.test:443`, `GET http://registry.test/v2/`. They are logged
+   * when a connection ends.
+   */
   asked(): Promise<string[]>;
 }
 
 /** Milliseconds for squid to start, on a busy machine. */
 const patience = 60_000;
 
-/** Starts a proxy that finds these names, and no others, on this machine. */
+/** Starts a proxy that resolves these names, and no others, to this machine. */
 export async function startForwardProxy(names: readonly string[]): Promise<ForwardProxy> {
   const folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-proxy-'));
   const port = await freePort();
@@ -27,7 +30,7 @@ export async function startForwardProxy(names: readonly string[]): Promise<Forwa
     string,
   ];
   await writeFile(hosts, names.map((name) => `127.0.0.1 ${name}\n`).join(''));
-  // Started by root, squid works as another user.
+  // When started by root, squid runs as another user.
   await chmod(folder, 0o777);
   await writeFile(
     config,

@@ -7,7 +7,7 @@ import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import type { Descriptor, ManifestFamily, RawManifest } from '../../src/registry/model/manifest.ts';
 import { dockerMediaTypes, layerMediaType, ociMediaTypes } from '../../src/registry/model/media-types.ts';
 
-/** An entry of a test layer. `name` of a directory ends in `/`. */
+/** An entry of a test layer. The `name` of a directory ends in `/`. */
 export interface TestEntry extends Partial<Omit<Header, 'name'>> {
   readonly name: string;
   readonly content?: Buffer | string;
@@ -15,7 +15,7 @@ export interface TestEntry extends Partial<Omit<Header, 'name'>> {
 
 export interface TestLayer {
   readonly entries?: readonly TestEntry[];
-  /** A finished tar instead of entries. */
+  /** A complete tar instead of entries. */
   readonly tar?: Buffer;
   /** @default 'gzip' */
   readonly compression?: 'gzip' | 'zstd' | 'none';
@@ -26,14 +26,14 @@ export interface TestImage {
   /** @default 'oci' */
   readonly family?: ManifestFamily;
   readonly platform?: { readonly os: string; readonly architecture: string };
-  /** More fields of the configuration. */
+  /** Additional fields of the configuration. */
   readonly config?: Record<string, unknown>;
   readonly annotations?: Record<string, string>;
 }
 
 const mtime = new Date('2024-05-06T07:08:09Z');
 
-/** A tar archive of some entries. */
+/** Packs entries into a tar archive. */
 export async function makeTar(entries: readonly TestEntry[]): Promise<Buffer> {
   const archive = pack();
   for (const { content = '', ...header } of entries) {
@@ -49,7 +49,7 @@ export async function makeTar(entries: readonly TestEntry[]): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** Directory entries for all parents of a path, then the file. */
+/** Returns directory entries for all parents of a path, then the file. */
 export function withParents(
   path: string,
   content: Buffer | string,
@@ -82,7 +82,7 @@ export async function storeBlob(
   return descriptor;
 }
 
-/** Stores an image, and gives its manifest. */
+/** Stores an image and returns its manifest. */
 export async function storeImage(
   repository: ImageRepository,
   image: TestImage,
@@ -132,7 +132,7 @@ export async function storeManifest(
   return raw;
 }
 
-/** Bytes of the list of referrers of what nothing refers to. */
+/** The size of an empty list of referrers, in bytes. */
 export const noReferrers = JSON.stringify({
   schemaVersion: 2,
   mediaType: ociMediaTypes.index,
@@ -144,7 +144,7 @@ export function sum(sizes: readonly number[]): number {
   return sizes.reduce((total, size) => total + size, 0);
 }
 
-/** sha256 in hexadecimal. */
+/** Returns the sha256 in hexadecimal. */
 export function sha256(bytes: Buffer): string {
   return createHash('sha256').update(bytes).digest('hex');
 }

@@ -1,11 +1,11 @@
-/** A module without its .modinfo section: the kernel finds none of that name. */
+/** Returns a module without a .modinfo section, by renaming it. */
 export function withoutModinfo(module: Buffer): Buffer {
   const copy = Buffer.from(module);
   copy.write('.nodinfo', copy.lastIndexOf('.modinfo'), 'latin1');
   return copy;
 }
 
-/** The same module as an ELF file of another kind: an executable one. */
+/** Returns the same module as another type of ELF file: an executable. */
 export function asExecutable(module: Buffer): Buffer {
   const copy = Buffer.from(module);
   copy.writeUInt16LE(2, 16);

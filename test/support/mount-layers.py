@@ -1,12 +1,13 @@
-"""Mounts layers with overlayfs, and lists the regular files that it shows.
+"""Mounts layers with overlayfs and lists the regular files that it shows.
 
-Reads a list of stacks from stdin as JSON. A stack is a list of layers, base first; a layer is a list of entries with
-path, type and linkName. Writes for each stack its files with their contents ("/path 1:0"), or null when a layer
-cannot be unpacked. To be run as root in a mount namespace of its own.
+Reads a list of stacks from stdin as JSON. A stack is a list of layers, base first; a layer is a list of
+entries with path, type and linkName. Writes the files of each stack with their content ("/path 1:0"), or null
+if a layer cannot be unpacked. Must be run as root in a separate mount namespace.
 
-A layer is unpacked as containerd does it for its overlayfs snapshotter (pkg/archive, applyNaive with
-OverlayConvertWhiteout): into an empty directory, links of parent directories followed within it, a whiteout as a
-character device 0/0, an opaque directory by its attribute. The mount has containerd's options.
+A layer is unpacked as containerd does for its overlayfs snapshotter (pkg/archive, applyNaive with
+OverlayConvertWhiteout): into an empty directory, following links of parent directories within it, with a
+whiteout as a character device 0/0 and an opaque directory by its attribute. The mount has containerd's
+options.
 """
 
 import collections
@@ -32,7 +33,7 @@ def mount(source, target, kind, options):
 
 
 def resolve(root, path):
-    """The path with links followed inside of the root; parts that do not exist stay."""
+    """Resolves a path, following links inside the root; components that do not exist are kept."""
     current = []
     waiting = collections.deque(path.split('/'))
     links = 0
@@ -107,7 +108,7 @@ def list_files(root):
     for folder, _, names in os.walk(root):
         for name in names:
             path = os.path.join(folder, name)
-            # A directory of one layer alone is listed with its whiteouts, though none can be opened.
+            # A directory of a single layer is listed with its whiteouts, though none can be opened.
             if os.path.lexists(path) and stat.S_ISREG(os.lstat(path).st_mode):
                 with open(path, encoding='utf8') as file:
                     found.append(f'{path[len(root):]} {file.read()}')
@@ -139,7 +140,7 @@ def show(base, stack):
 def main():
     scratch = tempfile.mkdtemp(prefix='kmm-sign-overlay-')
     try:
-        # Directories below overlayfs must not be on overlayfs themselves, as in a container.
+        # The directories that overlayfs uses must not be on overlayfs themselves, as they are in a container.
         mount('tmpfs', scratch, 'tmpfs', '')
         results = []
         for number, stack in enumerate(json.load(sys.stdin)):

@@ -1,4 +1,4 @@
-"""Runs a program, and writes the most memory that it (or a child of it) ever had, in KiB, to a file.
+"""Runs a program and writes the peak memory of it (or of a child of it), in KiB, to a file.
 
 Arguments: the file, then the program with its arguments.
 """

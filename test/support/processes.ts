@@ -9,19 +9,19 @@ process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
 
-/** A program that runs in the background, with its output in a file. */
+/** A program running in the background, with its output in a file. */
 export interface RunningProcess {
   readonly pid: number;
   readonly exited: boolean;
-  /** Null while it runs, and when a signal ended it. */
+  /** Null while it runs, or if a signal ended it. */
   readonly exitCode: number | null;
-  /** The end of what it printed. */
+  /** Returns the end of its output. */
   output(): string;
-  /** Ends it and waits for that. */
+  /** Stops it and waits until it has ended. */
   stop(signal?: NodeJS.Signals): Promise<void>;
 }
 
-/** Starts a program in the background. It ends with this process at the latest. */
+/** Starts a program in the background. It is stopped with this process at the latest. */
 export function startProcess(
   program: string,
   args: readonly string[],
@@ -57,10 +57,10 @@ export function startProcess(
   };
 }
 
-/** Ports below those that systems give to outgoing connections, which would take one before it is used. */
+/** Ports below the ephemeral range, from which an outgoing connection could take one before it is used. */
 const [firstPort, lastPort] = [15_000, 32_000];
 
-/** A port of 127.0.0.1 that nobody uses at this moment, nor is likely to before the caller does. */
+/** Returns a port of 127.0.0.1 that is free, and likely to stay free until the caller uses it. */
 export async function freePort(): Promise<number> {
   for (;;) {
     const port = randomInt(firstPort, lastPort);

@@ -6,15 +6,15 @@ import { describe, test } from 'vitest';
 
 /** Where to look for a program, and how to get it. */
 interface ProgramSource {
-  /** Names of the file, the first that is found counts. Default: the program's own name. */
+  /** Names of the file; the first one found is used. Default: the program's own name. */
   readonly names?: readonly string[];
-  /** An environment variable that holds its path. */
+  /** An environment variable with its path. */
   readonly variable?: string;
-  /** The one folder where it is, whatever PATH has. */
+  /** The only directory to look in, regardless of PATH. */
   readonly folder?: string;
-  /** Folders to look in besides PATH; a `*` stands for any name. */
+  /** Directories to look in besides PATH; a `*` matches any name. */
   readonly folders?: readonly string[];
-  /** It is loaded, not run: a file that can be read is enough. */
+  /** It is loaded, not executed: a readable file is enough. */
   readonly library?: true;
   readonly hint: string;
 }
@@ -23,10 +23,10 @@ const packagePrefix = 'Debian package ';
 const debian = (packageName: string): string => `${packagePrefix}${packageName}`;
 const assets = 'npm run assets';
 
-/** The cache of what `npm run assets` gets. */
+/** The cache of `npm run assets`. */
 export const cacheDirectory = join(env['XDG_CACHE_HOME'] ?? join(homedir(), '.cache'), 'kmm-sign');
 
-/** Where programs of one cluster are: in one folder, KUBEBUILDER_ASSETS if that has all of them. */
+/** Returns the directory of programs that belong together: KUBEBUILDER_ASSETS if that has all of them. */
 const given = env['KUBEBUILDER_ASSETS'] ?? '';
 function clusterFolder(...names: readonly string[]): string {
   const has = names.every((name) => isProgram(join(given, name)));
@@ -104,10 +104,10 @@ const sources = {
 
 export type ProgramName = keyof typeof sources;
 
-/** Paths of programs that were found. */
+/** Paths of the programs found. */
 export type ProgramPaths<Name extends ProgramName = ProgramName> = Readonly<Record<Name, string>>;
 
-/** Missing programs are failures here, not skips: in CI, or with KMM_SIGN_TEST_REQUIRE_ALL=1. */
+/** Whether missing programs are failures rather than skips: in CI, or with KMM_SIGN_TEST_REQUIRE_ALL=1. */
 export const requireAll = isSet(env['CI']) || isSet(env['KMM_SIGN_TEST_REQUIRE_ALL']);
 
 function isSet(value: string | undefined): boolean {
@@ -123,7 +123,7 @@ function isProgram(path: string, access: number = constants.X_OK): boolean {
   }
 }
 
-/** Expands one `*` in a folder's path, newest name first. */
+/** Expands one `*` in a directory's path, newest name first. */
 function expand(folder: string): string[] {
   const parts = folder.split('/');
   const star = parts.findIndex((part) => part.includes('*'));
@@ -144,7 +144,7 @@ function expand(folder: string): string[] {
 
 const found = new Map<ProgramName, string>();
 
-/** The path of a program, or undefined. */
+/** Returns the path of a program, or undefined. */
 export function findProgram(name: ProgramName): string | undefined {
   const path = found.get(name) ?? search(name);
   if (path !== undefined) found.set(name, path);
@@ -173,31 +173,31 @@ function search(name: ProgramName): string | undefined {
     .find((path) => isProgram(path, source.library === true ? constants.R_OK : constants.X_OK));
 }
 
-/** The path of a program. @throws Error that says where it comes from */
+/** Returns the path of a program. @throws Error that says where to get it */
 export function requireProgram(name: ProgramName): string {
   const path = findProgram(name);
   if (path === undefined) throw new Error(`${name} is missing (${sources[name].hint})`);
   return path;
 }
 
-/** What has to be got for programs that are not here: one line for each. */
+/** Describes how to get missing programs, one line for each. */
 export function missingPrograms(names: readonly ProgramName[]): string[] {
   return names
     .filter((name) => findProgram(name) === undefined)
     .map((name) => `${name} is missing: ${sources[name].hint}`);
 }
 
-/** Programs that are not here, by where they come from. */
+/** Missing programs, by their source. */
 export interface MissingPrograms {
   /** Debian packages to install. */
   readonly packages: readonly string[];
   /** Programs that `npm run assets NAME...` gets. */
   readonly assets: readonly ProgramName[];
-  /** A line for each of the others. */
+  /** A line for each of the other programs. */
   readonly others: readonly string[];
 }
 
-/** Sorts the programs that are not here. */
+/** Groups missing programs by their source. */
 export function sortMissingPrograms(names: readonly ProgramName[]): MissingPrograms {
   const missing = [...new Set(names)].filter((name) => findProgram(name) === undefined);
   const isPackaged = (name: ProgramName): boolean => sources[name].hint.startsWith(packagePrefix);
@@ -215,7 +215,7 @@ function findAll<Name extends ProgramName>(
   names: readonly Name[],
 ): { paths: ProgramPaths<Name>; missing: string | undefined } {
   const missing = missingPrograms(names);
-  // A skipped suite is collected all the same: its functions see names in place of paths, and do not run.
+  // A skipped suite is still collected: its functions get names in place of paths, and do not run.
   const paths = Object.fromEntries(
     names.map((name) => [name, findProgram(name) ?? name]),
   ) as ProgramPaths<Name>;
@@ -226,8 +226,8 @@ function findAll<Name extends ProgramName>(
 }
 
 /**
- * A suite that needs real programs. `define` gets their paths. Where one is missing the suite is skipped
- * with the reason in its title, and fails where everything is required.
+ * Defines a suite that needs real programs. `define` gets their paths. If one is missing, the suite is
+ * skipped with the reason in its title, or fails if everything is required.
  */
 export function describeWith<Name extends ProgramName>(
   names: readonly Name[],

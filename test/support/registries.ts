@@ -9,7 +9,7 @@ import { createAuthority, type CertificateFiles } from './certificates.ts';
 import { freePort, startProcess, type RunningProcess } from './processes.ts';
 import { describeWith, requireProgram, type ProgramName } from './programs.ts';
 
-/** The registries that tests run against: three that we did not write, and our own. */
+/** The registries that tests run against: three third-party ones, and our own. */
 export const registryKinds = ['docker-registry', 'distribution', 'zot', 'embedded'] as const;
 
 export type RegistryKind = (typeof registryKinds)[number];
@@ -17,10 +17,10 @@ export type RegistryKind = (typeof registryKinds)[number];
 /** The user of registries with Basic authentication. */
 export const testUser = { username: 'tester', password: 'correct horse' } as const;
 
-/** testUser's password as htpasswd -B makes it. */
+/** testUser's password as hashed by htpasswd -B. */
 const testUserHash = '$2b$05$J0uja6aDB0sU5iNDf1L8surlP2gHBaQTwpVTLegun1GY0r1ZnXIJ2';
 
-/** What a registry has to know of the server that issues its tokens. */
+/** What a registry needs to know about the server that issues its tokens. */
 export interface TokenService {
   /** URL of the token endpoint. */
   readonly realm: string;
@@ -37,21 +37,21 @@ export interface TestRegistryOptions {
   readonly tls?: boolean;
 }
 
-/** A registry with storage of its own, on a free port of 127.0.0.1. */
+/** A registry with its own storage, on a free port of 127.0.0.1. */
 export interface TestRegistry extends AsyncDisposable {
   readonly kind: RegistryKind;
-  /** As references name it: `127.0.0.1:40123`. */
+  /** As in references: `127.0.0.1:40123`. */
   readonly host: string;
   readonly url: string;
   /** PEM file of the authority behind its certificate; only with `tls`. */
   readonly caFile: string | undefined;
-  /** Where it keeps its files. */
+  /** The directory of its files. */
   readonly storage: string;
   readonly process: RunningProcess | undefined;
   close(): Promise<void>;
 }
 
-/** What differs between the kinds as far as tests care. */
+/** The differences between the kinds that matter to tests. */
 export const registryTraits: Record<
   RegistryKind,
   { readonly docker: boolean; readonly referrers: boolean; readonly bearer: boolean }
@@ -62,14 +62,14 @@ export const registryTraits: Record<
   embedded: { docker: true, referrers: true, bearer: false },
 };
 
-/** The programs that a kind needs. */
+/** Returns the programs that a kind needs. */
 export function registryPrograms(kind: RegistryKind): ProgramName[] {
   return kind === 'embedded' ? [] : [kind];
 }
 
 /**
- * One suite per kind of registry. `define` gets a function that starts one. A kind whose program is missing is
- * skipped, or fails where everything is required.
+ * Defines a suite per kind of registry. `define` gets a function that starts one. A kind whose program is
+ * missing is skipped, or fails if everything is required.
  */
 export function describeEachRegistry(
   title: string,
@@ -83,7 +83,7 @@ export function describeEachRegistry(
   }
 }
 
-/** Starts a registry and waits until it answers. @throws Error with the end of its log */
+/** Starts a registry and waits until it responds. @throws Error with the end of its log */
 export async function startTestRegistry(
   kind: RegistryKind,
   options: TestRegistryOptions = {},
@@ -98,11 +98,11 @@ export async function startTestRegistry(
   }
 }
 
-/** Debian's docker-registry (distribution 2.8). */
+/** Starts Debian's docker-registry (distribution 2.8). */
 export const startDockerRegistry = (options?: TestRegistryOptions): Promise<TestRegistry> =>
   startTestRegistry('docker-registry', options);
 
-/** Our own, in this process. */
+/** Starts our own registry in this process. */
 export const startEmbedded = (options?: TestRegistryOptions): Promise<TestRegistry> =>
   startTestRegistry('embedded', options);
 
@@ -167,7 +167,7 @@ async function runEmbedded({ storage, htpasswd, token, tls }: Omit<Plan, 'port'>
   return { host: registry.address, process: undefined, stop: () => registry.close() };
 }
 
-/** How often a port may turn out to be taken by somebody else in between. */
+/** Attempts, since another process may take the port in between. */
 const attempts = 3;
 
 async function runProgram(
@@ -235,7 +235,7 @@ function zotConfig({ storage, port, htpasswd, token, tls }: Plan): unknown {
   };
 }
 
-/** Milliseconds for a registry to answer, on a busy machine. */
+/** Milliseconds for a registry to respond, on a busy machine. */
 const patience = 60_000;
 
 async function answers(

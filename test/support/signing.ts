@@ -14,14 +14,14 @@ export const helloModule: Promise<Buffer> = readFile(
   new URL('../../fixtures/hello/hello.ko', import.meta.url),
 );
 
-/** A key pair in files, and loaded. */
+/** A key pair, both in files and loaded. */
 export interface TestKey {
   readonly key: string;
   readonly certificate: string;
   readonly signer: Signer;
 }
 
-/** Makes an RSA key with a certificate in a folder. */
+/** Creates an RSA key with a certificate in a directory. */
 export async function createTestKey(folder: string, name = 'signing'): Promise<TestKey> {
   const key = join(folder, `${name}.key`);
   const certificate = join(folder, `${name}.pem`);
@@ -29,7 +29,7 @@ export async function createTestKey(folder: string, name = 'signing'): Promise<T
   return { key, certificate, signer: await loadSigner({ key, certificate, env: {} }) };
 }
 
-/** What a suite that signs images works with; filled before its first test. */
+/** The fixtures of a suite that signs images, set up before its first test. */
 export interface SigningBench {
   folder: string;
   registry: TestRegistry;
@@ -40,7 +40,7 @@ export interface SigningBench {
   repository(name: string): ImageRepository;
 }
 
-/** Sets up a registry, a key and a folder for a suite, and takes them away behind it. */
+/** Sets up a registry, a key and a directory for a suite, and removes them afterwards. */
 export function useSigningBench(start: () => Promise<TestRegistry> = () => startEmbedded()): SigningBench {
   const bench: Partial<SigningBench> = {};
   beforeAll(async () => {

@@ -1,4 +1,4 @@
-/** What a header block says. Numbers are written as octal; bytes are written as they are. */
+/** The fields of a header block. Numbers are written in octal; bytes are written as they are. */
 export interface BlockFields {
   readonly name?: string | Buffer;
   readonly mode?: number | Buffer;
@@ -16,7 +16,7 @@ export interface BlockFields {
   readonly major?: number | Buffer;
   readonly minor?: number | Buffer;
   readonly prefix?: string | Buffer;
-  /** How the checksum is made. Default: over unsigned bytes. */
+  /** How the checksum is computed. Default: over unsigned bytes. */
   readonly checksum?: 'unsigned' | 'signed' | 'wrong';
 }
 
@@ -27,7 +27,7 @@ export const oldMagic = '\0'.repeat(8);
 /** Two zero blocks. */
 export const endOfArchive = Buffer.alloc(1024);
 
-/** Makes one header block, without any check that it makes sense. */
+/** Builds one header block, without any validation. */
 export function headerBlock(fields: BlockFields): Buffer {
   const block = Buffer.alloc(512);
   const text = (value: string | Buffer | undefined, start: number, length: number) => {
@@ -54,7 +54,7 @@ export function headerBlock(fields: BlockFields): Buffer {
   return withChecksum(block, fields.checksum);
 }
 
-/** The block with its checksum filled in. */
+/** Fills in the checksum of a block. */
 export function withChecksum(block: Buffer, kind: BlockFields['checksum'] = 'unsigned'): Buffer {
   block.fill(' ', 148, 156);
   const signed = kind === 'signed';
@@ -64,13 +64,13 @@ export function withChecksum(block: Buffer, kind: BlockFields['checksum'] = 'uns
   return block;
 }
 
-/** Content filled up to whole blocks. */
+/** Pads content to whole blocks. */
 export function padded(content: Buffer | string): Buffer {
   const bytes = Buffer.from(content);
   return Buffer.concat([bytes, Buffer.alloc((512 - (bytes.length % 512)) % 512)]);
 }
 
-/** A header with content of the size that it says. */
+/** Returns a header followed by content of the stated size. */
 export function entryBlocks(fields: BlockFields, content: Buffer | string = ''): Buffer {
   return Buffer.concat([headerBlock({ size: Buffer.byteLength(content), ...fields }), padded(content)]);
 }
@@ -89,12 +89,12 @@ export function paxBlocks(records: Readonly<Record<string, string | Buffer>>, ty
   return entryBlocks({ name: 'PaxHeaders/x', type }, body);
 }
 
-/** A stream of these bytes in chunks of some size. */
+/** Streams bytes in chunks of a given size. */
 export async function* inChunks(bytes: Buffer, size = 64 * 1024): AsyncGenerator<Buffer> {
   for (let start = 0; start < bytes.length; start += size) yield bytes.subarray(start, start + size);
 }
 
-/** All bytes of a stream. */
+/** Collects all bytes of a stream. */
 export async function collect(source: AsyncIterable<Buffer>): Promise<Buffer> {
   const parts: Buffer[] = [];
   for await (const part of source) parts.push(Buffer.from(part));

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** A layer as it is stored. */
+/** A layer as stored. */
 export interface StoredLayer {
   readonly bytes: Buffer;
   readonly compression: 'none' | 'gzip';

@@ -37,10 +37,10 @@ const listingSchema = z.object({ Entries: z.array(entrySchema), Error: z.string(
 
 /** An entry as Go's archive/tar sees it. */
 export type GoEntry = z.infer<typeof entrySchema>;
-/** An archive as Go's archive/tar sees it; `Error` is empty when it was read to its end. */
+/** An archive as Go's archive/tar sees it; `Error` is empty if it was read to its end. */
 export type GoListing = z.infer<typeof listingSchema>;
 
-/** Go's archive/tar behind a small program. */
+/** Go's archive/tar, wrapped in a small program. */
 export class GoTar implements AsyncDisposable {
   readonly #directory: string;
 
@@ -82,7 +82,7 @@ const typeFlags = {
   fifo: '6',
 } as const;
 
-/** The same listing by our reader. */
+/** Returns the same listing from our reader. */
 export async function listWithReader(archive: Buffer, chunkSize?: number): Promise<GoEntry[]> {
   const entries: GoEntry[] = [];
   for await (const entry of readTar(inChunks(archive, chunkSize), { maxEntries: 10_000 })) {
@@ -112,7 +112,7 @@ function encode(text: string): string {
   return encodeText(text).toString('base64');
 }
 
-/** To 0.1 ms: more is lost in floating-point numbers. */
+/** Rounds to 0.1 ms: floating-point numbers lose anything beyond. */
 function roundTime(seconds: number): string {
   return seconds.toFixed(4);
 }

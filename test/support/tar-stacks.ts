@@ -4,7 +4,8 @@ import { Overlay } from '../../src/registry/layer/overlay.ts';
 import { endOfArchive, entryBlocks } from './tar-blocks.ts';
 
 /**
- * Entries in short: `d/` directory, `f` file, `l -> t` symbolic link, `h => t` hard link, `!p` fifo.
+ * Parses entries in short form: `d/` directory, `f` file, `l -> t` symbolic link, `h => t` hard link, `!p`
+ * fifo.
  */
 export function layerOf(entries: readonly string[]): ListedEntry[] {
   return entries.map((text) => {
@@ -19,7 +20,7 @@ export function layerOf(entries: readonly string[]): ListedEntry[] {
   });
 }
 
-/** An overlay with the topmost `count` layers of a stack. */
+/** Builds an overlay with the topmost `count` layers of a stack. */
 export async function overlayOf(
   stack: readonly (readonly string[])[],
   count = stack.length,
@@ -34,7 +35,7 @@ export async function overlayOf(
   return overlay;
 }
 
-/** Visible files of a view with the layer and place of their content: `/path 1:0`. */
+/** Lists the visible files of a view with the layer and position of their content: `/path 1:0`. */
 export async function filesOf(overlay: Overlay, view: 'overlayfs' | 'extraction'): Promise<string[]> {
   const files = await overlay.files(() => true);
   return files
@@ -45,7 +46,7 @@ export async function filesOf(overlay: Overlay, view: 'overlayfs' | 'extraction'
 }
 
 const names = fc.constantFrom('a', 'b', 'c');
-/** A path of few names, so that entries meet. */
+/** A path of few names, so that entries collide. */
 export const anyPath = fc.array(names, { minLength: 1, maxLength: 3 }).map((parts) => parts.join('/'));
 const entry = fc.oneof(
   { weight: 4, arbitrary: anyPath },
@@ -66,7 +67,7 @@ const typeFlags: Partial<Record<ListedEntry['type'], string>> = {
   fifo: '6',
 };
 
-/** The tar of a layer; the content of each file is its layer and place, such as `1:0`. */
+/** Builds the tar of a layer; the content of each file is its layer and position, such as `1:0`. */
 export function tarOf(layer: number, entries: readonly ListedEntry[]): Buffer {
   const blocks = entries.map(({ path, type, linkName }, index) =>
     entryBlocks(

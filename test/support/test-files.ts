@@ -3,18 +3,18 @@ import { dirname, join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-/** Who names one of these runs what was built. */
+/** A file that mentions one of these runs the built program. */
 const program = /\bbin\/kmm-(?:sign|operator)\.js\b|'bin', 'kmm-/;
 
-/** Paths of test files from the root of the checkout. */
+/** Paths of test files, relative to the root of the checkout. */
 export interface TestFiles {
-  /** Those that run the program, by themselves or through what they import: it has to be built before. */
+  /** Those that run the program, directly or through their imports: it must be built first. */
   readonly program: readonly string[];
-  /** Those that use the sources alone. */
+  /** Those that only use the sources. */
   readonly sources: readonly string[];
 }
 
-/** Sorts the test files by what they need. */
+/** Groups the test files by what they need. */
 export function sortTestFiles(): TestFiles {
   const files = readdirSync(join(root, 'test'), { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.test.ts'))
@@ -29,7 +29,7 @@ export function sortTestFiles(): TestFiles {
 function runsProgram(file: string, known: Map<string, boolean>): boolean {
   const before = known.get(file);
   if (before !== undefined) return before;
-  // In a circle, the others decide.
+  // In an import cycle, the other files decide.
   known.set(file, false);
   const text = readFileSync(join(root, file), 'utf8');
   const imported = Array.from(text.matchAll(/\bfrom '(\.{1,2}\/[^']+\.ts)'/g), ([, specifier = '']) =>

@@ -8,32 +8,32 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { requireProgram } from './programs.ts';
 
-/** Somebody who may get tokens. */
+/** A user who may get tokens. */
 export interface TokenUser {
   readonly username: string;
   readonly password: string;
-  /** What the user may exchange by POST. */
+  /** A token that the user may exchange by POST. */
   readonly refreshToken?: string;
-  /** Repositories to which the user may push; every user may pull. @default all */
+  /** Repositories that the user may push to; every user may pull. @default all */
   readonly mayPushTo?: readonly string[];
 }
 
 export interface TokenServerOptions {
   readonly users: readonly TokenUser[];
-  /** Whether somebody without credentials may pull. @default false */
+  /** Whether clients without credentials may pull. @default false */
   readonly anonymousPull?: boolean;
   /** Seconds, as told to clients and written into tokens. @default 300 */
   readonly lifetime?: number;
-  /** Whether POST is answered with 404. @default false */
+  /** Whether POST gets a 404. @default false */
   readonly withoutPost?: boolean;
 }
 
-/** A request for a token, as it came in. */
+/** A request for a token, as received. */
 interface TokenServerRequest {
   readonly method: string;
   readonly scopes: readonly string[];
   readonly service: string | null;
-  /** The user that was recognised; null for nobody. */
+  /** The authenticated user; null for none. */
   readonly user: string | null;
   readonly status: number;
 }
@@ -49,7 +49,10 @@ export interface TokenServer extends AsyncDisposable {
   /** PEM file, for the registry's rootcertbundle. */
   readonly certificate: string;
   readonly requests: readonly TokenServerRequest[];
-  /** From now on tokens are issued that registries see as expired, and say that they are good; or good ones again. */
+  /**
+   * Makes the server issue tokens that claim to be valid but that registries consider expired, or valid ones
+   * again.
+   */
   issueExpired(expired: boolean): void;
   close(): Promise<void>;
 }
@@ -86,7 +89,7 @@ export async function startTokenServer(options: TokenServerOptions): Promise<Tok
 const tokenService = 'registry.test';
 const tokenIssuer = 'token-server.test';
 
-/** The port that a server listens on. */
+/** Returns the port that a server listens on. */
 export function portOf(server: Pick<Server, 'address'>): number {
   const address = server.address();
   if (typeof address !== 'object' || address === null) throw new Error('the server does not listen');
@@ -163,7 +166,7 @@ async function answer(context: AnswerContext): Promise<void> {
 interface Question {
   readonly parameters: URLSearchParams;
   readonly user: TokenUser | undefined;
-  /** Credentials came and were wrong. */
+  /** Whether credentials were given and wrong. */
   readonly refused: boolean;
 }
 

@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** How long to wait, and how long between two looks. Milliseconds. */
+/** The timeout and the interval between two attempts, in milliseconds. */
 export interface Patience {
   readonly timeout: number;
   readonly interval: number;
 }
 
 /**
- * Looks until nothing is thrown, and gives what was seen. It needs no test runner.
- * @throws what the last look threw, when the time is over
+ * Calls a function until it does not throw, and returns its result. Needs no test runner.
+ * @throws what the last attempt threw, on timeout
  */
 export async function waitFor<T>(look: () => T | Promise<T>, { timeout, interval }: Patience): Promise<T> {
   const deadline = performance.now() + timeout;

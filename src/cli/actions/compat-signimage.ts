@@ -28,7 +28,7 @@ const booleans: Readonly<Record<string, string>> = {
 
 const helpCommand = 'kmm-sign compat signimage -help';
 
-/** Signs an image as told by the flags of KMM's signimage. */
+/** Signs an image according to the flags of KMM's signimage. */
 export async function compatSignimage(args: readonly string[], session: Session): Promise<void> {
   const flags = parseGoFlags(args, {
     values: Object.keys(values),
@@ -87,15 +87,16 @@ function printHelp(session: Session): void {
   });
 }
 
-/** A pull secret is at most as large as a Kubernetes Secret may be. */
+/** The largest pull secret: the size limit of a Kubernetes Secret. */
 const maxSecretBytes = 1024 * 1024;
 
-/** Finds the files below a directory that hold a JSON object: what a mounted pull secret looks like. */
+/** Finds the files below a directory that contain a JSON object, as mounted pull secrets do. */
 async function findPullSecrets(directory: string): Promise<string[]> {
   const found: string[] = [];
   const entries = await readdir(directory, { withFileTypes: true });
   for (const entry of entries.toSorted((a, b) => (a.name < b.name ? -1 : 1))) {
-    // A mounted Secret shows its files twice: by their names, and in a directory that begins with two dots.
+    // A mounted Secret has its files twice: under their names, and in a directory whose name begins with two
+    // dots.
     if (entry.name.startsWith('..')) continue;
     const path = join(directory, entry.name);
     if (entry.isDirectory()) found.push(...(await findPullSecrets(path)));

@@ -6,10 +6,10 @@ import { createTemporaryDirectory } from '../../shared/temporary.ts';
 import { runDemo } from '../demo/story.ts';
 import type { Session } from '../session/session.ts';
 
-/** The module as the package brings it, seen from the built program. */
+/** The module shipped with the package, relative to the built program. */
 const moduleFile = fileURLToPath(new URL('../fixtures/hello/hello.ko', import.meta.url));
 
-/** Shows the whole story on the embedded registry. Fails when a step does not hold what it should. */
+/** Runs the demonstration on the embedded registry. Fails if a step does not do what it claims. */
 export async function demo(
   { keep }: { readonly keep?: string | undefined },
   session: Session,

@@ -9,11 +9,11 @@ interface Variable {
   readonly name: string;
   readonly option: string | null;
   readonly description: string;
-  /** Commands that read it; empty: all. */
+  /** Commands that read it; empty for all. */
   readonly commands: string[];
 }
 
-/** Variables that stand for no option. */
+/** Variables that do not correspond to an option. */
 const others: readonly Omit<Variable, 'option' | 'commands'>[] = [
   { name: 'KMM_SIGN_PASSWORD', description: 'passphrase of the private key' },
   { name: 'KBUILD_SIGN_PIN', description: 'passphrase of the private key, as the kernel build names it' },

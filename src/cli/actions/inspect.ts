@@ -18,14 +18,14 @@ export async function inspect(options: ReadModulesOptions, session: Session): Pr
   session.output({ json: () => report, text: () => inspectReportText(report) });
 }
 
-/** Verifies every module of an image; the exit code is that of the worst. */
+/** Verifies all modules of an image; the exit code is that of the worst. */
 export async function verify(options: ReadModulesOptions, session: Session): Promise<ExitCode> {
   const report = await readModules(options, session, verifyImage);
   session.output({ json: () => report, text: () => verifyReportText(report) });
   return exitCodeOfState(report.worst);
 }
 
-/** What commands that read the modules of an image are told. */
+/** Options of the commands that read the modules of an image. */
 interface ReadModulesOptions {
   readonly image: string;
   readonly registry: RegistryFlags;
@@ -34,7 +34,7 @@ interface ReadModulesOptions {
   readonly platform: readonly Platform[];
 }
 
-/** Has `read` report on an image that is opened for it. @throws CliError, RegistryError, SignerError */
+/** Opens an image and lets `read` report on it. @throws CliError, RegistryError, SignerError */
 async function readModules(
   { image, registry, cert, file, platform }: ReadModulesOptions,
   session: Session,
@@ -54,7 +54,10 @@ async function readModules(
   return report;
 }
 
-/** Loads the certificates that `--cert` names, several from one file if it holds several. @throws SignerError INVALID_CERTIFICATE */
+/**
+ * Loads the certificates given with `--cert`, all of them from a file with several.
+ * @throws SignerError INVALID_CERTIFICATE
+ */
 async function loadTrustedCertificates(
   references: readonly string[],
   session: Session,

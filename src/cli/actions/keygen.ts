@@ -14,7 +14,7 @@ export interface KeygenOptions {
   readonly force?: boolean | undefined;
 }
 
-/** Makes a key and its certificate, and says what to do with them. */
+/** Generates a key and its certificate, and prints what to do with them. */
 export async function keygen(options: KeygenOptions, session: Session): Promise<void> {
   await mkdir(options.output, { recursive: true });
   const key = join(options.output, 'signing_key.key');

@@ -12,7 +12,7 @@ export interface ServeRegistryOptions {
   readonly tlsKeyFile?: string | undefined;
 }
 
-/** Runs the embedded registry until the session is told to stop, which is how it is meant to end. */
+/** Runs the embedded registry until the session is stopped, which is its regular end. */
 export async function serveRegistry(options: ServeRegistryOptions, session: Session): Promise<void> {
   const { host, port } = parseListenAddress(options.listen);
   const registry = await startRegistry({

@@ -16,7 +16,7 @@ export interface ResolveOptions {
   readonly digestFile?: string | undefined;
 }
 
-/** Prints the digest that an image's name stands for. */
+/** Prints the digest that an image reference resolves to. */
 export async function resolve(options: ResolveOptions, session: Session): Promise<void> {
   await using images = new Images(session);
   const image = await images.open(options.image, options.registry);
@@ -52,7 +52,7 @@ export interface ExistsOptions {
   readonly registry: RegistryFlags;
 }
 
-/** Tells whether an image exists. Only "not found" counts as no; every other failure stays one. */
+/** Tells whether an image exists. Only "not found" counts as no; any other failure is an error. */
 export async function exists(options: ExistsOptions, session: Session): Promise<ExitCode> {
   await using images = new Images(session);
   const image = await images.open(options.image, options.registry);

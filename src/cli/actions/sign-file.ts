@@ -10,7 +10,7 @@ import { table } from '../output/text.ts';
 import type { Session } from '../session/session.ts';
 
 export interface SignFileOptions {
-  /** Whether the arguments may be those of scripts/sign-file: the command line names no key by option. */
+  /** Whether the arguments may be those of scripts/sign-file: the command line has no option for the key. */
   readonly positional: boolean;
   readonly key?: string | undefined;
   readonly cert?: string | undefined;
@@ -23,7 +23,7 @@ export interface SignFileOptions {
   readonly existing: ExistingSignaturePolicy;
 }
 
-/** What is to be done, whichever way it was said. */
+/** The task, regardless of the form of the command line. */
 interface Task {
   readonly hash: HashAlgorithm;
   readonly key: string | undefined;
@@ -35,7 +35,10 @@ interface Task {
 const usage =
   'Write sign-file --key KEY --cert CERT MODULE…, or sign-file [-dpk] HASH KEY CERT MODULE [DEST].';
 
-/** Signs module files: as options say, or as the positional arguments of scripts/sign-file do, then silently. */
+/**
+ * Signs module files: according to options, or (then silently) to the positional arguments of
+ * scripts/sign-file.
+ */
 export async function signFiles(
   args: readonly string[],
   options: SignFileOptions,
@@ -71,7 +74,7 @@ async function optionTask(args: readonly string[], options: SignFileOptions): Pr
     () => false,
     () => true,
   );
-  // Scripts call sign-file with a hash first: an unknown hash is not a missing module.
+  // Scripts call sign-file with a hash first, so an unknown hash must not be reported as a missing module.
   if (isMissing && (hashName.test(first) || isPositionalForm(args, options))) {
     const [message, hint] =
       parseHash(first) === undefined
@@ -85,7 +88,10 @@ async function optionTask(args: readonly string[], options: SignFileOptions): Pr
 /** Names of digest algorithms, those of sign-file and others: `sha3-256`, `MD5`, `sm3`, `sha512/256`. */
 const hashName = /^(?:sha|shake|md|sm|rmd|ripemd|blake|streebog|whirlpool)-?[\da-z-]*(?:\/\d+)?$/i;
 
-/** As many arguments as sign-file takes, the first no path, and no key by option. */
+/**
+ * Tells whether there are as many arguments as sign-file takes, the first is not a path, and no option gives
+ * the key.
+ */
 function isPositionalForm(
   [first = '', ...rest]: readonly string[],
   { key, rawSignature }: SignFileOptions,

@@ -40,7 +40,7 @@ export interface SignOptions {
 
 /** Publishes an image with its modules signed, and prints the report. */
 export async function sign(options: SignOptions, session: Session): Promise<void> {
-  // The key comes first: a wrong one is found out before anything is downloaded.
+  // The key comes first, so that a wrong one is detected before anything is downloaded.
   const passphrase = passphraseFrom({ env: session.environment, file: options.passphraseFile });
   const signFile = await externalSignFile(options, passphrase);
   const signer = await (signFile !== undefined && isTokenUri(options.key)
@@ -109,7 +109,7 @@ async function externalSignFile(
   return { program: signFile, key, certificate: cert, passphrase: await passphrase() };
 }
 
-/** SOURCE_DATE_EPOCH is a convention of its own (reproducible-builds.org). */
+/** Reads SOURCE_DATE_EPOCH, a general convention (reproducible-builds.org). */
 function environmentEpoch(environment: NodeJS.ProcessEnv): number | undefined {
   const text = environment['SOURCE_DATE_EPOCH'];
   if (text === undefined || text === '') return undefined;

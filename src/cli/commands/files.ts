@@ -34,7 +34,7 @@ export function addSignFile(root: CommandUnknownOpts, runtime: Runtime): void {
     .action((files, options, self) =>
       runtime.perform(async (session) => {
         const { signFiles } = await import('../actions/sign-file.ts');
-        // A variable names the key for the other form; sign-file's own arguments bring theirs.
+        // A variable gives the key for the option form only; sign-file's positional arguments include theirs.
         const positional = self.getOptionValueSource('key') !== 'cli';
         return signFiles(files, { ...options, positional }, session);
       }),

@@ -1,6 +1,6 @@
 import type { CompletedCommand } from './tree.ts';
 
-/** A completion script for bash 4 and newer. */
+/** Returns the completion script for bash 4 and newer. */
 export function bashScript(commands: readonly CompletedCommand[]): string {
   return `# bash completion for kmm-sign
 _kmm_sign() {

@@ -1,6 +1,6 @@
 import type { CompletedCommand, CompletedOption } from './tree.ts';
 
-/** A completion script for fish. */
+/** Returns the completion script for fish. */
 export function fishScript(commands: readonly CompletedCommand[]): string {
   const lines = ['# fish completion for kmm-sign', 'complete -c kmm-sign -f'];
   for (const command of commands) {
@@ -18,7 +18,7 @@ export function fishScript(commands: readonly CompletedCommand[]): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** True where the words before the cursor have chosen this command and none below it. */
+/** Returns the condition that the words before the cursor select this command and not a subcommand of it. */
 function conditionOf({ path, subcommands }: CompletedCommand, commands: readonly CompletedCommand[]): string {
   if (path === '') return '__fish_use_subcommand';
   const seen = path.split(' ').map((word) => `__fish_seen_subcommand_from ${word}`);

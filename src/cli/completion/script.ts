@@ -10,7 +10,7 @@ import {
 } from './tree.ts';
 import { zshScript } from './zsh.ts';
 
-/** Writes the completion script for a shell from the tree of commands. */
+/** Generates the completion script for a shell from the command tree. */
 export function completionScript(root: CommandUnknownOpts, shell: 'bash' | 'zsh' | 'fish'): string {
   const tree = commandTree(root);
   const commands = flattenTree(tree).map((node) => completedCommand(node, tree.options));

@@ -1,8 +1,8 @@
 import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 
-/** A command as completion and documentation see it. */
+/** A command as used by completion and documentation. */
 export interface CommandNode {
-  /** From the root: `compat signimage`; empty for the root itself. */
+  /** The path from the root, such as `compat signimage`; empty for the root itself. */
   readonly path: string;
   readonly summary: string;
   readonly command: CommandUnknownOpts;
@@ -10,7 +10,7 @@ export interface CommandNode {
   readonly children: readonly CommandNode[];
 }
 
-/** Reads the tree of commands. */
+/** Builds the command tree. */
 export function commandTree(command: CommandUnknownOpts, parent?: string): CommandNode {
   const path = parent === undefined ? '' : `${parent} ${command.name()}`.trim();
   return {
@@ -22,31 +22,31 @@ export function commandTree(command: CommandUnknownOpts, parent?: string): Comma
   };
 }
 
-/** A node and all below it, in order. */
+/** Returns a node and all nodes below it, in order. */
 export function flattenTree(node: CommandNode): CommandNode[] {
   return [node, ...node.children.flatMap(flattenTree)];
 }
 
-/** A command and all those above it. */
+/** Returns a command and all its ancestors. */
 export function lineage(command: CommandUnknownOpts): CommandUnknownOpts[] {
   return command.parent === null ? [command] : [command, ...lineage(command.parent)];
 }
 
-/** What a completion script knows of an option. */
+/** An option in a completion script. */
 export interface CompletedOption {
-  /** Every spelling: `--format`, `-v`. */
+  /** All spellings: `--format`, `-v`. */
   readonly names: readonly string[];
   readonly description: string;
-  /** What its value may be: `none` when it takes no value. */
+  /** The possible values; `none` if it takes no value. */
   readonly value: 'none' | 'file' | 'directory' | 'other' | readonly string[];
 }
 
-/** What a completion script knows of a command. */
+/** A command in a completion script. */
 export interface CompletedCommand {
   readonly path: string;
   readonly summary: string;
   readonly subcommands: readonly { readonly name: string; readonly summary: string }[];
-  /** Words that its argument may be. */
+  /** The choices for its argument. */
   readonly choices: readonly string[];
   readonly options: readonly CompletedOption[];
 }

@@ -1,6 +1,6 @@
 import type { CompletedCommand, CompletedOption } from './tree.ts';
 
-/** A completion script for zsh: one function for every command, found by the words typed so far. */
+/** Returns the completion script for zsh: one function per command, found by the words typed so far. */
 export function zshScript(commands: readonly CompletedCommand[]): string {
   return `#compdef kmm-sign
 # zsh completion for kmm-sign

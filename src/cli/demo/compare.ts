@@ -12,7 +12,7 @@ export interface LayerComparison {
   readonly from: string;
   readonly to: string;
   readonly same: boolean;
-  /** Bytes of the blob after. */
+  /** Size of the new blob in bytes. */
   readonly size: number;
 }
 
@@ -22,7 +22,7 @@ export interface ModuleComparison {
   readonly sizeAfter: number;
 }
 
-/** Compares layers; only the last, which holds the module, may have changed. */
+/** Compares layers; only the last, which contains the module, may have changed. */
 export function compareLayers(
   before: readonly Descriptor[],
   after: readonly Descriptor[],
@@ -36,7 +36,7 @@ export function compareLayers(
   });
 }
 
-/** Takes the module out of the signed image: it must be the original followed by a signature. */
+/** Extracts the module from the signed image: it must be the original followed by a signature. */
 export async function compareModules(options: {
   readonly image: ImageLocation;
   readonly original: Buffer;
@@ -51,12 +51,12 @@ export async function compareModules(options: {
   return { sizeBefore: original.length, sizeAfter: signed.length };
 }
 
-/** Ends the demonstration unless something that it claims holds. */
+/** Fails the demonstration unless a claim holds. */
 export function expect(holds: boolean, claim: string): void {
   if (!holds) throw broken(claim);
 }
 
-/** The error for a claim of the demonstration that does not hold. */
+/** Builds the error for a claim of the demonstration that does not hold. */
 export function broken(claim: string): Error {
   return new Error(`The demonstration does not hold: it is not true that ${claim}`);
 }

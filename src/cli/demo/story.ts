@@ -11,16 +11,16 @@ import { storyText, type Story } from './text.ts';
 import { demoModulePath, pushVendorImage } from './vendor-image.ts';
 
 export interface DemoOptions {
-  /** Of the registry. */
+  /** The registry's address. */
   readonly address: string;
-  /** Where the key, the certificate and what is extracted go. */
+  /** The directory for the key, the certificate and extracted files. */
   readonly directory: string;
   readonly module: Buffer;
   readonly kept: boolean;
   readonly session: Session;
 }
 
-/** Tells the story step by step, and checks that each step did what it says. */
+/** Runs the demonstration step by step, and checks that each step did what it claims. */
 export async function runDemo(options: DemoOptions): Promise<void> {
   const { address, directory, module, session } = options;
   const { signal } = session;

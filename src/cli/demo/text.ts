@@ -2,7 +2,7 @@ import type { SignReport } from '../../signer/model/report.ts';
 import { formatBytes, shortDigest } from '../output/text.ts';
 import type { LayerComparison, ModuleComparison } from './compare.ts';
 
-/** All that the demonstration found. */
+/** The results of the demonstration. */
 export interface Story {
   readonly address: string;
   readonly directory: string;
@@ -16,11 +16,11 @@ export interface Story {
   readonly report: SignReport;
   readonly seconds: number;
   readonly again: string;
-  /** Bytes of all layers of the vendor's image. */
+  /** Total size of the layers of the vendor's image, in bytes. */
   readonly imageSize: number;
 }
 
-/** The story on one screen. */
+/** Formats the demonstration to fit on one screen. */
 export function storyText(story: Story): string {
   const { module, report, layers } = story;
   const growth = module.sizeAfter - module.sizeBefore;

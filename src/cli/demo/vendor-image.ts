@@ -8,7 +8,7 @@ import type { ImageRepository } from '../../registry/image/repository.ts';
 import type { Descriptor } from '../../registry/model/manifest.ts';
 import { ociMediaTypes } from '../../registry/model/media-types.ts';
 
-/** Where the module lies in the demonstration's image. */
+/** The path of the module in the demonstration's image. */
 export const demoModulePath = '/lib/modules/6.1.0-56-amd64/extra/hello.ko';
 
 interface File {
@@ -16,12 +16,12 @@ interface File {
   readonly content: Buffer;
 }
 
-/** Bytes of the file that stands for the rest of a vendor's image. */
+/** Size of the file that stands in for the rest of a vendor's image, in bytes. */
 const toolkitSize = 6_000_000;
 
 /**
- * Pushes an image of three layers with a kernel module in the last, as a vendor might have made it.
- * The same module gives the same image. Gives its layers, base first.
+ * Pushes an image of three layers with a kernel module in the last, as a vendor might build it. The same
+ * module always produces the same image. Returns its layers, base first.
  */
 export async function pushVendorImage(options: {
   readonly repository: ImageRepository;
@@ -59,7 +59,7 @@ function packFiles(files: readonly File[]): Promise<Buffer> {
   return buffer(archive);
 }
 
-/** `a/b/c` lies in `a` and `a/b`. Layers name the directories that they hold. */
+/** Returns the parents of a path, `a` and `a/b` for `a/b/c`: layers have entries for their directories. */
 function parentsOf(name: string): string[] {
   const parts = name.split('/').slice(0, -1);
   return parts.map((_, at) => parts.slice(0, at + 1).join('/'));
@@ -89,7 +89,7 @@ function json(value: unknown): Buffer {
   return Buffer.from(JSON.stringify(value));
 }
 
-/** Bytes that do not compress, the same at every run: a key stream of a fixed key. */
+/** Returns incompressible bytes, the same on every run: the key stream of a fixed key. */
 function noise(size: number): Buffer {
   const key = Buffer.alloc(32, 'demo');
   return createCipheriv('aes-256-ctr', key, Buffer.alloc(16)).update(Buffer.alloc(size));

@@ -8,10 +8,10 @@ import { CliError } from '../output/usage-error.ts';
 /** Where a pod finds its service account (Kubernetes, "Accessing the API from within a Pod"). */
 const serviceAccountDirectory = '/var/run/secrets/kubernetes.io/serviceaccount';
 const requestTimeout = 30_000;
-/** A Secret is at most 1 MiB; in JSON and base64 it is larger. */
+/** A Secret has at most 1 MiB; it is larger in JSON and base64. */
 const maxResponseBytes = 4 * 1024 * 1024;
 
-/** Names as Kubernetes allows them: nothing that could lead a URL or a command line elsewhere. */
+/** Names that Kubernetes allows, which contain nothing that could alter a URL or a command line. */
 const namePattern = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 const secretSchema = z.object({ data: z.optional(z.record(z.string(), z.string())) });
@@ -24,7 +24,7 @@ export interface ReadSecretOptions {
 }
 
 /**
- * Reads a Secret: within a pod as its service account, elsewhere as `kubectl` is set up.
+ * Reads a Secret: in a pod with its service account, elsewhere with `kubectl` as configured.
  * @throws CliError SECRET_UNREADABLE
  */
 export async function readSecret(options: ReadSecretOptions): Promise<Record<string, Uint8Array>> {

@@ -1,7 +1,7 @@
 import type { SecretReader } from '../../signer/keys/reference.ts';
 import type { Session } from '../session/session.ts';
 
-/** Reads Secrets for `k8s://` references. What that takes is loaded when a Secret is read. */
+/** Creates a reader of Secrets for `k8s://` references. Its code is loaded when a Secret is read. */
 export function createSecretReader(session: Session): SecretReader {
   return {
     async read(namespace, name) {

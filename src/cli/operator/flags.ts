@@ -4,12 +4,12 @@ import { examplesHelp } from '../options/examples.ts';
 import { parseGoFlags } from '../options/go-flags.ts';
 import { usageError } from '../output/usage-error.ts';
 
-/** What the exit status of kmm-operator says. */
+/** The exit codes of kmm-operator. */
 export const operatorExitCodes = { stopped: 0, failed: 1, usage: 2 } as const;
 
 export type OperatorExitCode = (typeof operatorExitCodes)[keyof typeof operatorExitCodes];
 
-/** One line for every exit code, as the help text shows them. */
+/** One line per exit code, as shown in the help text. */
 export const operatorExitCodeMeanings: Readonly<Record<keyof typeof operatorExitCodes, string>> = {
   stopped: 'stopped by a signal, gracefully',
   failed: 'failed: leadership lost, a port taken, a second signal, or a defect',
@@ -46,7 +46,7 @@ const explanations: Readonly<Record<WebhookName, string>> = {
 
 const inConfiguration = 'It is set in the file of --config: see docs/operator-configuration.md.';
 
-/** Flags that operators made with controller-runtime take, and where this one has what they set. */
+/** Flags of operators based on controller-runtime, and what replaces them here. */
 const foreignFlags: Readonly<Record<string, string>> = {
   v: 'Give --log-level debug.',
   'zap-log-level': 'Give --log-level debug.',
@@ -58,10 +58,10 @@ const foreignFlags: Readonly<Record<string, string>> = {
   namespace: 'Set the environment variable OPERATOR_NAMESPACE.',
 };
 
-/** What the command line asks for. */
+/** The parsed command line. */
 export interface OperatorFlags {
   readonly command: OperatorCommand;
-  /** Whether the command was named, not taken for granted. */
+  /** Whether the command was named rather than implied. */
   readonly named: boolean;
   readonly help: boolean;
   readonly config: string | undefined;
@@ -70,7 +70,7 @@ export interface OperatorFlags {
   readonly webhooks: readonly WebhookName[];
 }
 
-/** Reads the command line, whose flags have one dash or two, as KMM's. @throws CliError USAGE */
+/** Parses the command line, whose flags have one dash or two, like KMM's. @throws CliError USAGE */
 export function parseOperatorFlags(args: readonly string[]): OperatorFlags {
   const [first = ''] = args;
   const isFlag = first === '' || first.startsWith('-');
@@ -132,7 +132,7 @@ const webhookHelp: readonly string[] = [
   ...lines(Object.entries(enabling).map(([name, webhook]) => [`--${name}`, explanations[webhook]])),
 ];
 
-/** The text of `--help`, or of `COMMAND --help`. It ends with examples. */
+/** Returns the text of `--help`, or of `COMMAND --help`. It ends with examples. */
 export function operatorHelp(command?: OperatorCommand): string {
   const all = command === undefined;
   return [

@@ -17,10 +17,10 @@ import {
   type OperatorFlags,
 } from './flags.ts';
 
-/** Codes of errors that come from how the program was started. */
+/** Codes of errors caused by how the program was started. */
 const usageCodes = new Set(['USAGE', 'INVALID_OPERATOR_CONFIGURATION', 'INVALID_CONFIGURATION']);
 
-/** Runs kmm-operator until it ends or the signal is aborted. Logs go to stderr. Nothing is thrown. */
+/** Runs kmm-operator until it ends or the signal is aborted. Logs go to stderr. Never throws. */
 export async function runOperatorProgram(
   args: readonly string[],
   signal: AbortSignal,
@@ -78,7 +78,7 @@ async function readConfiguration(
   if (file === undefined) return loadConfiguration('', process.env, role);
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw unreadable('configuration', file, error.code);
-    // The ConfigMap is optional; a pod that mounts one that is not there has an empty folder.
+    // The ConfigMap is optional; in a pod that mounts one that does not exist, the directory is empty.
     log.info('no configuration file, defaults count', { file });
     return '';
   });
@@ -92,7 +92,10 @@ async function readKubeconfig(file: string | undefined): Promise<KubeConfig> {
   });
 }
 
-/** The error's message may quote the file, which may hold credentials. */
+/**
+ * Builds the error for an unreadable file. The original message may quote the file, which may contain
+ * credentials.
+ */
 function unreadable(what: string, file: string, reason = 'it is not valid'): CliError {
   return usageError(`The ${what} ${file} cannot be read: ${reason}`);
 }

@@ -1,15 +1,16 @@
 import type { CommandUnknownOpts, Option } from '@commander-js/extra-typings';
 import { usageError } from '../output/usage-error.ts';
 
-/** The environment variable that stands for an option: `--ca-file` is `KMM_SIGN_CA_FILE`. */
+/** Returns the environment variable of an option: `KMM_SIGN_CA_FILE` for `--ca-file`. */
 export function environmentVariable(option: Pick<Option, 'long'>): string | null {
   if (option.long === undefined || option.long === '--version') return null;
   return `KMM_SIGN_${option.long.slice(2).replaceAll('-', '_').toUpperCase()}`;
 }
 
 /**
- * Gives options that the command line left alone the values that the environment has for them.
- * Empty variables count as unset. @throws CliError USAGE
+ * Sets options that are not on the command line to their values from the environment. Empty variables count
+ * as unset.
+ * @throws CliError USAGE
  */
 export function applyEnvironment(command: CommandUnknownOpts, environment: NodeJS.ProcessEnv): void {
   for (const option of command.options) {

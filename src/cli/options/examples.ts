@@ -1,4 +1,4 @@
-/** Command lines that the help text of each command ends with, by the command's path. */
+/** Example command lines at the end of each command's help text, by the command's path. */
 export const examples: Readonly<Record<string, readonly string[]>> = {
   sign: [
     'kmm-sign sign registry.example/vendor/driver:1.0 registry.example/ours/driver:1.0 --key signing_key.key --cert signing_key.pem',
@@ -46,14 +46,14 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   version: ['kmm-sign version', 'kmm-sign version --format json'],
 };
 
-/** Command lines that the help text of the program itself ends with. */
+/** Example command lines at the end of the program's own help text. */
 export const rootExamples: readonly string[] = [
   'kmm-sign demo',
   ...(examples['sign'] ?? []).slice(0, 1),
   ...(examples['verify'] ?? []).slice(0, 1),
 ];
 
-/** What stands at the end of a help text. */
+/** Formats the examples at the end of a help text. */
 export function examplesHelp(lines: readonly string[]): string {
   return ['', lines.length === 1 ? 'Example:' : 'Examples:', ...lines.map((line) => `  ${line}`)].join('\n');
 }

@@ -1,9 +1,9 @@
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import { lineage } from '../completion/tree.ts';
 
-/** An option of this program that does what an option of another does. */
+/** An option of this program that does what another program's option does. */
 interface Equivalent {
-  /** Our options, without values; the advice holds for commands that have one of them. */
+  /** Our options, without values; the advice applies to commands that have one of them. */
   readonly options: readonly string[];
   readonly advice: string;
 }
@@ -30,7 +30,7 @@ const platform: Equivalent = { options: ['--platform'], advice: 'Give --platform
 const dryRun: Equivalent = { options: ['--dry-run'], advice: 'Give --dry-run.' };
 const digestFile: Equivalent = { options: ['--digest-file'], advice: 'Give --digest-file FILE.' };
 
-/** Options of skopeo, podman, buildah, crane, oras, cosign and kaniko, by their names. */
+/** Options of skopeo, podman, buildah, crane, oras, cosign and kaniko, by name. */
 const equivalents: Readonly<Record<string, Equivalent>> = {
   '--tls-verify': unchecked,
   '--insecure': unchecked,
@@ -78,12 +78,12 @@ const equivalents: Readonly<Record<string, Equivalent>> = {
   '--retry-times': { options: ['--retries'], advice: 'Give --retries COUNT.' },
 };
 
-/** Options that skopeo has for each end of a copy, by their beginning, and ours. */
+/** Prefixes of skopeo's options for each side of a copy, and ours. */
 const sides: Readonly<Record<string, string>> = { '--src-': 'from', '--dest-': 'to' };
 
 /**
- * Says what to write in place of an option that a command does not know: how it is said here, or that an
- * option of this command takes no value. Undefined when nothing is known of it.
+ * Returns what to write in place of an option that a command does not know: its equivalent here, or that an
+ * option of this command takes no value. Undefined if there is no advice.
  */
 export function adviceForOption(option: string, command: CommandUnknownOpts): string | undefined {
   const [name = ''] = option.split('=', 1);

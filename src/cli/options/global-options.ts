@@ -2,11 +2,11 @@ import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
 import { verbosities, type LogFormat, type Verbosity } from '../output/logger.ts';
 import { parseDuration } from './values.ts';
 
-/** What every command understands. */
+/** Options of all commands. */
 export interface GlobalOptions {
   readonly format: 'text' | 'json';
   readonly quiet: boolean;
-  /** False when `--no-tty` forbids bars and colours. */
+  /** False if `--no-tty` disables bars and colours. */
   readonly tty: boolean;
   readonly verbosity: Verbosity;
   readonly logFormat: LogFormat;
@@ -14,7 +14,7 @@ export interface GlobalOptions {
   readonly timeout: number | undefined;
 }
 
-/** Adds the options that every command understands to the root command. */
+/** Adds the options of all commands to the root command. */
 export function addGlobalOptions(root: CommandUnknownOpts): void {
   root
     .addOption(
@@ -33,7 +33,7 @@ export function addGlobalOptions(root: CommandUnknownOpts): void {
     );
 }
 
-/** Reads the options of `addGlobalOptions` from the root command. Their values were checked by its parsers. */
+/** Reads the options of `addGlobalOptions` from the root command, whose parsers have checked the values. */
 export function readGlobalOptions(root: CommandUnknownOpts): GlobalOptions {
   const verbosity = verbosities.find((level) => level === root.getOptionValue('verbosity'));
   const timeout: unknown = root.getOptionValue('timeout');

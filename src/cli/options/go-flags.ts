@@ -1,16 +1,16 @@
 import { usageError } from '../output/usage-error.ts';
 
-/** The flags that a program knows: those with a value, and those that are true or false. */
+/** The flags of a program: those with a value, and booleans. */
 export interface GoFlagSet {
   readonly values: readonly string[];
   readonly booleans: readonly string[];
-  /** The command that explains them. */
+  /** The command that shows their help. */
   readonly helpCommand: string;
-  /** What to do in place of flags that are known from elsewhere, by their names. */
+  /** Advice on flags known from other programs, by name. */
   readonly advice?: Readonly<Record<string, string>>;
 }
 
-/** What was found on a command line. */
+/** The flags found on a command line. */
 export interface GoFlags {
   readonly values: ReadonlyMap<string, string>;
   readonly booleans: ReadonlySet<string>;
@@ -21,8 +21,9 @@ const truths = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
 const falsehoods = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
 
 /**
- * Reads a command line as Go's package `flag` does: one dash or two, `-flag value` and `-flag=value`,
- * booleans only with `=`; the last one counts. @throws CliError USAGE
+ * Parses a command line as Go's package `flag` does: one dash or two, `-flag value` and `-flag=value`,
+ * booleans only with `=`; the last occurrence counts.
+ * @throws CliError USAGE
  */
 export function parseGoFlags(args: readonly string[], known: GoFlagSet): GoFlags {
   const values = new Map<string, string>();

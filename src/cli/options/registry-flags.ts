@@ -3,10 +3,10 @@ import { collect, wholeNumber } from './values.ts';
 
 const mostRetries = 100;
 
-/** Which end of a copy an option speaks of; none: both. */
+/** The side of a copy that an option is for; none means both. */
 export type Side = 'from' | 'to';
 
-/** How a registry is reached, as the command line says it. */
+/** The registry options of the command line. */
 export interface RegistryFlags {
   readonly authfile: string | undefined;
   readonly username: string | undefined;
@@ -24,7 +24,7 @@ export interface RegistryFlags {
   readonly retries: number | undefined;
 }
 
-/** Nothing said: the usual credentials, HTTPS, the system's authorities. */
+/** The defaults: the usual credentials, HTTPS, the system's authorities. */
 export const noRegistryFlags: RegistryFlags = {
   authfile: undefined,
   username: undefined,
@@ -78,8 +78,8 @@ export function addRegistryFlags(command: CommandUnknownOpts, sides: readonly Si
 }
 
 /**
- * Reads the registry options of a command for one side. An option of that side replaces the one for both;
- * naming any credential for a side leaves the credentials for both aside.
+ * Reads the registry options of a command for one side. An option of that side replaces the one for both; any
+ * credential given for a side replaces all those for both.
  */
 export function readRegistryFlags(command: CommandUnknownOpts, side?: Side): RegistryFlags {
   const both = new FlagReader(command, '');
@@ -173,7 +173,7 @@ class FlagReader {
     return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : [];
   }
 
-  /** This side's list, or else another's. */
+  /** Returns this side's list or, if empty, the other's. */
   listOr(name: string, other: FlagReader): string[] {
     const own = this.list(name);
     return own.length > 0 ? own : other.list(name);

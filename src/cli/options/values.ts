@@ -19,7 +19,7 @@ export function parseDuration(text: string): number {
   return Math.round(total);
 }
 
-/** Makes a parser of whole numbers within bounds. */
+/** Creates a parser of whole numbers within bounds. */
 export function wholeNumber(least: number, most: number): (text: string) => number {
   return (text) => {
     const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
@@ -30,12 +30,14 @@ export function wholeNumber(least: number, most: number): (text: string) => numb
   };
 }
 
-/** Collects the values of an option that may be given several times. Such options default to an empty list. */
+/**
+ * Collects the values of an option that may be given several times. Such options default to an empty list.
+ */
 export function collect(value: string, previous: readonly string[]): string[] {
   return [...previous, value];
 }
 
-/** The values of such an option; undefined when it was not given. */
+/** Returns the values of such an option; undefined if it was not given. */
 export function given<T>(values: readonly T[] | undefined): readonly T[] | undefined {
   return values === undefined || values.length === 0 ? undefined : values;
 }
@@ -57,7 +59,7 @@ export function platformOption(description: string) {
   return new Option('--platform <platform>', description).argParser(parsePlatform);
 }
 
-/** `--hash ALGORITHM`, in letters of either case. */
+/** `--hash ALGORITHM`, case-insensitive. */
 export function hashOption() {
   return new Option('--hash <algorithm>', 'digest algorithm')
     .choices(hashAlgorithms)

@@ -5,13 +5,17 @@ import type { Digest } from '../../registry/model/digest.ts';
 import { SignerError } from '../../signer/model/errors.ts';
 import { fileError, writeFileAtomically } from '../../signer/files/write-file.ts';
 
-/** Why a file that may be written cannot be replaced: it is mounted, or its folder is read-only or another's. */
+/**
+ * Errors for a writable file that cannot be replaced: it is mounted, or its directory is read-only or owned
+ * by someone else.
+ */
 const inPlace: ReadonlySet<unknown> = new Set(['EACCES', 'EBUSY', 'EPERM', 'EROFS', 'EXDEV']);
 
 /**
- * Writes a digest to the file of `--digest-file`, without a newline, as Tekton wants results. A regular file is
- * replaced as a whole; devices, pipes and what is mounted alone, as Kubernetes mounts /dev/termination-log, are
- * written to. A symbolic link is refused: who may make one in that folder would choose what is overwritten.
+ * Writes a digest to the file of `--digest-file`, without a newline, as Tekton requires for results. A
+ * regular file is replaced atomically; devices, pipes and single mounted files, such as Kubernetes'
+ * /dev/termination-log, are written in place. A symbolic link is refused: whoever can create one in that
+ * directory could choose what is overwritten.
  * @throws SignerError FILE_ERROR
  */
 export async function writeDigestFile(file: string | undefined, digest: Digest | null): Promise<void> {
@@ -33,7 +37,7 @@ export async function writeDigestFile(file: string | undefined, digest: Digest |
   }
 }
 
-/** `/dev/stdout`, `/dev/fd/3`: links that the system made. */
+/** Tells whether a link is the system's own, such as `/dev/stdout` or `/dev/fd/3`. */
 async function isOfTheSystem(file: string): Promise<boolean> {
   const folder = await realpath(dirname(file));
   return folder === '/dev' || folder.startsWith('/proc/');

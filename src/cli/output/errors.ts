@@ -11,9 +11,9 @@ export interface ReportedError {
   readonly exitCode: ExitCode;
 }
 
-/** Describes whatever was thrown. Only errors that the project made show more than their message. */
+/** Describes anything thrown. Only the project's own errors show more than their message. */
 export function describeError(error: unknown): ReportedError {
-  // What failed first is the reason; that tidying up failed too is not.
+  // The first failure is the reason, not the failed cleanup.
   if (error instanceof SuppressedError) return describeError(error.suppressed);
   if (error instanceof KmmError) {
     return { ...error.toJSON(), exitCode: errorExitCodes[error.code] ?? exitCodes.unexpected };
@@ -28,7 +28,7 @@ export function describeError(error: unknown): ReportedError {
   };
 }
 
-/** The error as lines for people, or as one JSON document. */
+/** Formats an error as lines for people, or as one JSON document. */
 export function formatError(error: ReportedError, format: 'text' | 'json'): string {
   if (format === 'json') return JSON.stringify({ schemaVersion: 1, error });
   const lines = [`kmm-sign: ${printable(error.message)}`];
@@ -36,7 +36,7 @@ export function formatError(error: ReportedError, format: 'text' | 'json'): stri
   return lines.join('\n');
 }
 
-/** Errors of the operating system (ENOSPC, EACCES …): no defect of ours. */
+/** Tells whether an error is the operating system's (ENOSPC, EACCES …) and not a defect of ours. */
 function isSystemError(error: unknown): error is Error & { code: string } {
   return error instanceof Error && 'syscall' in error && 'code' in error && typeof error.code === 'string';
 }

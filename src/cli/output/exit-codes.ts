@@ -3,7 +3,7 @@ import type { ModuleState } from '../../signer/model/module.ts';
 import type { SignerErrorCode } from '../../signer/model/errors.ts';
 import type { CliErrorCode } from './usage-error.ts';
 
-/** What the program's exit status says. Stable: scripts switch on it. */
+/** The exit codes of the program. Stable: scripts switch on them. */
 export const exitCodes = {
   done: 0,
   unexpected: 1,
@@ -22,7 +22,7 @@ export const exitCodes = {
 
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 
-/** One line for every exit code, as the help text and the documentation show them. */
+/** One line per exit code, as shown in the help text and the documentation. */
 export const exitCodeMeanings: Readonly<Record<keyof typeof exitCodes, string>> = {
   done: 'done',
   unexpected: 'unexpected: a local file, a missing program, or a defect',
@@ -87,14 +87,14 @@ const cliExitCodes: Readonly<Record<CliErrorCode, ExitCode>> = {
   INTERRUPTED: exitCodes.interrupted,
 };
 
-/** Every error code of the program with its exit code. */
+/** All error codes of the program with their exit codes. */
 export const errorExitCodes: Readonly<Record<string, ExitCode>> = {
   ...registryExitCodes,
   ...signerExitCodes,
   ...cliExitCodes,
 };
 
-/** The exit code for the worst module that `verify` found; null stands for an image without modules. */
+/** Returns the exit code for the worst module found by `verify`; null stands for an image without modules. */
 export function exitCodeOfState(worst: ModuleState | null): ExitCode {
   switch (worst) {
     case null:

@@ -1,7 +1,7 @@
 import type { InspectReport, ModuleReport } from '../../signer/model/report.ts';
 import { count, formatBytes, layersNotReadText, printable, shortDigest, table } from './text.ts';
 
-/** What `verify` prints for people: a line for every module, and one for all. */
+/** Formats the output of `verify` for people: a line per module, and a summary. */
 export function verifyReportText(report: InspectReport): string {
   const lines = platformLines(report, (module) => [
     module.state,
@@ -19,7 +19,7 @@ export function verifyReportText(report: InspectReport): string {
   return lines.join('\n');
 }
 
-/** What `inspect` prints for people. */
+/** Formats the output of `inspect` for people. */
 export function inspectReportText(report: InspectReport): string {
   const heading = ['STATE', 'PATH', 'SIZE', 'LAYER', 'NAME', 'KERNEL', 'SIGNATURE'];
   const lines = platformLines(report, inspectRow, heading);
@@ -46,7 +46,10 @@ function platformLines(
   return lines;
 }
 
-/** Says where runtimes see different files, since an upper layer writes below a symbolic link of a lower one. */
+/**
+ * Lists where runtimes see different files because an upper layer writes below a symbolic link of a lower
+ * one.
+ */
 function differenceLines({ platforms }: InspectReport): string[] {
   return platforms.flatMap(({ modules }) =>
     modules.flatMap(({ path, layer, views }) =>

@@ -5,7 +5,7 @@ export const verbosities = ['error', 'warn', 'info', 'debug'] as const;
 export type Verbosity = (typeof verbosities)[number];
 export type LogFormat = 'text' | 'json';
 
-/** A logger that writes lines of text or JSON to `write`, which gets whole lines without their end. */
+/** Creates a logger that passes lines of text or JSON to `write`, without their newline. */
 export function createLogger(options: {
   readonly verbosity: Verbosity;
   readonly format: LogFormat;

@@ -3,22 +3,22 @@ import type { ProgressEvent, ProgressListener } from '../../signer/model/report.
 import type { LogFormat } from './logger.ts';
 import { count, formatBytes, printable, shortDigest } from './text.ts';
 
-/** Shows what goes on, on stderr. */
+/** Shows progress on stderr. */
 export interface Progress {
-  /** Takes an event. */
+  /** Receives an event. */
   readonly report: ProgressListener;
-  /** Lets the bar show how many bytes go to and from a repository. */
+  /** Includes a repository's traffic in the bar. */
   watch(repository: { readonly traffic: Traffic }): void;
-  /** Writes a line that stays, above the bar if there is one. */
+  /** Writes a permanent line, above the bar if there is one. */
   line(text: string): void;
-  /** Takes the bar away, for good. */
+  /** Removes the bar for good. */
   end(): void;
 }
 
-/** Where progress goes, and how. */
+/** Where and how to show progress. */
 export interface ProgressOptions {
   readonly stream: { write(text: string): unknown; readonly columns?: number };
-  /** Whether a bar may be drawn: the stream is a terminal and nobody forbade it. */
+  /** Whether a bar may be drawn: the stream is a terminal and it is not disabled. */
   readonly live: boolean;
   /** No progress; `line` still writes. */
   readonly silent: boolean;
@@ -27,10 +27,10 @@ export interface ProgressOptions {
 
 const millisecondsBetweenFrames = 120;
 const barWidth = 24;
-/** For a terminal that does not say how wide it is. */
+/** The width of a terminal that does not report one. */
 const defaultColumns = 80;
 
-/** Makes a progress display: a bar on a terminal, plain lines elsewhere. */
+/** Creates a progress display: a bar on a terminal, plain lines elsewhere. */
 export function createProgress({ stream, live, silent, format }: ProgressOptions): Progress {
   const bar = live && format === 'text' && !silent ? new Bar(stream) : null;
   const line = (text: string): void => {
@@ -54,7 +54,7 @@ export function createProgress({ stream, live, silent, format }: ProgressOptions
   };
 }
 
-/** One line at the bottom of the terminal: what is being done, how far it is, and how many bytes have moved. */
+/** One line at the bottom of the terminal: the current step, its progress, and the bytes transferred. */
 class Bar {
   readonly #stream: ProgressOptions['stream'];
   readonly #repositories = new Set<{ readonly traffic: Traffic }>();
@@ -115,7 +115,7 @@ class Bar {
   }
 }
 
-/** Describes an event as a line of a log; null for events that do not show progress. */
+/** Describes an event as a log line; null for events that are not shown. */
 function describeProgress(event: ProgressEvent): string | null {
   switch (event.type) {
     case 'resolved':

@@ -1,7 +1,7 @@
 import type { SignedModuleReport, SignedPlatformReport, SignReport } from '../../signer/model/report.ts';
 import { count, formatBytes, layersNotReadText, printable, shortDigest, table } from './text.ts';
 
-/** What `sign` prints for people. The last line is the result's reference, when there is one. */
+/** Formats the output of `sign` for people. The last line is the result's reference, if there is one. */
 export function signReportText(report: SignReport, repository: string): string {
   const lines = report.platforms.flatMap((platform) => platformLines(platform, report));
   for (const { digest, reason } of report.droppedChildren) {
@@ -29,7 +29,9 @@ function platformLines(platform: SignedPlatformReport, report: SignReport): stri
   return lines;
 }
 
-/** An appraisal by IMA or EVM needs new ones: without them the file is refused where they are enforced. */
+/**
+ * Lists removed attributes of IMA and EVM. Where appraisal is enforced, the file is refused without new ones.
+ */
 function removedLines({ modules }: SignedPlatformReport, { status }: SignReport): string[] {
   return modules
     .filter(({ removedAttributes }) => removedAttributes.length > 0)

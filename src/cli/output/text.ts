@@ -1,4 +1,4 @@
-/** Bytes for people: `512 B`, `3.4 MB` (powers of ten, as registries count). */
+/** Formats bytes for people: `512 B`, `3.4 MB` (powers of ten, as registries count). */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
   let value = bytes;
@@ -10,7 +10,7 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 || value >= 99.5 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
 }
 
-/** The first digits of a digest, enough for a person to tell two apart. */
+/** Shortens a digest to its first digits, enough for people to tell two apart. */
 export function shortDigest(digest: string): string {
   const colon = digest.indexOf(':');
   return digest.slice(0, colon + 13);
@@ -21,7 +21,7 @@ export function count(amount: number, noun: string): string {
   return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
 }
 
-/** Takes control characters out of text that came from an image or a registry, so that it cannot drive a terminal. */
+/** Escapes control characters in text from an image or a registry, so that it cannot control a terminal. */
 export function printable(text: string): string {
   return text.replace(
     /\p{Cc}/gu,
@@ -29,7 +29,7 @@ export function printable(text: string): string {
   );
 }
 
-/** Lines up columns with two spaces between them; the last column is not padded. */
+/** Aligns columns, with two spaces between them; the last column is not padded. */
 export function table(rows: readonly (readonly string[])[]): string {
   const widths: number[] = [];
   for (const row of rows) {
@@ -48,10 +48,10 @@ function tableLine(row: readonly string[], widths: readonly number[]): string {
     .trimEnd();
 }
 
-/** Digests that are printed of layers that were not read. */
+/** The most digests printed of layers that were not read. */
 const layersNamed = 3;
 
-/** Says which layers were not read. */
+/** Describes which layers were not read. */
 export function layersNotReadText(layers: readonly string[]): string {
   const named = layers.slice(0, layersNamed).map(shortDigest).join(', ');
   const more = layers.length > layersNamed ? `, and ${layers.length - layersNamed} more` : '';

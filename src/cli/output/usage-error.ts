@@ -16,7 +16,7 @@ export class CliError extends KmmError<CliErrorCode> {
   override readonly name = 'CliError';
 }
 
-/** A wrong option or argument. `hint` says what would be right. */
+/** Builds the error for an invalid option or argument. `hint` says what is valid. */
 export function usageError(message: string, hint?: string): CliError {
   return new CliError({ code: 'USAGE', message, hint });
 }

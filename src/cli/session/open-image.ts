@@ -12,15 +12,15 @@ import { usageError } from '../output/usage-error.ts';
 import { registryOptions } from './registry-options.ts';
 import type { Session } from './session.ts';
 
-/** A place for an image. */
+/** Where to publish an image. */
 export interface Destination {
   readonly repository: ImageRepository;
   readonly tag: string | undefined;
 }
 
 /**
- * Opens what IMAGE arguments name, and closes all of it when its scope ends. Images that are reached in the
- * same way share connections and tokens. Use with `await using`.
+ * Opens the images named by IMAGE arguments, and closes them when its scope ends. Images with the same
+ * registry options share connections and tokens. Use with `await using`.
  */
 export class Images implements AsyncDisposable {
   readonly #session: Session;
@@ -38,7 +38,10 @@ export class Images implements AsyncDisposable {
     return { repository, selector: await selectorOf(location, repository) };
   }
 
-  /** Opens the place that DESTINATION names. @throws CliError USAGE, RegistryError INVALID_REFERENCE, INVALID_CONFIGURATION */
+  /**
+   * Opens the repository named by DESTINATION.
+   * @throws CliError USAGE, RegistryError INVALID_REFERENCE, INVALID_CONFIGURATION
+   */
   async openDestination(text: string, flags: RegistryFlags): Promise<Destination> {
     const location = parseImageLocation(text);
     const { tag, digest } = location.kind === 'registry' ? location.reference : location;

@@ -7,7 +7,10 @@ import type { Session } from './session.ts';
 import { version } from '../output/version.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 
-/** Turns the registry options of the command line into those of the registry floor. @throws CliError USAGE */
+/**
+ * Converts the registry options of the command line to those of the registry layer.
+ * @throws CliError USAGE
+ */
 export async function registryOptions(flags: RegistryFlags, session: Session): Promise<RegistryOptions> {
   return {
     credentials: await credentialSource(flags),
@@ -51,7 +54,7 @@ async function explicitCredentials(flags: RegistryFlags): Promise<CredentialSour
 
 let stdinPassword: Promise<Secret<string>> | undefined;
 
-/** Stdin can be read once; source and destination may both ask for it. */
+/** Reads stdin once, since source and destination may both need it. */
 function passwordFromStdin(): Promise<Secret<string>> {
   stdinPassword ??= readAll(process.stdin).then(withoutLineEnd);
   return stdinPassword;

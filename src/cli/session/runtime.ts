@@ -5,10 +5,10 @@ import { exitCodes, type ExitCode } from '../output/exit-codes.ts';
 import { readGlobalOptions } from '../options/global-options.ts';
 import { createSession, type Session } from './session.ts';
 
-/** How long work that was told to stop may take to tidy up, in milliseconds. */
+/** Milliseconds that work may take to clean up after it was told to stop. */
 const patience = 10_000;
 
-/** The state of one run: its session once the command line is understood, and how it ends. */
+/** The state of one run: its session, once the command line has been parsed, and how it ends. */
 export class Runtime {
   session: Session | null = null;
   exitCode: ExitCode = exitCodes.done;
@@ -26,7 +26,7 @@ export class Runtime {
     return this.#timeout.signal.aborted ? 'timeout' : null;
   }
 
-  /** Begins the session; the clock of `--timeout` starts. */
+  /** Starts the session and the clock of `--timeout`. */
   start(root: CommandUnknownOpts): void {
     const options = readGlobalOptions(root);
     if (options.timeout !== undefined) this.#timer = setTimeout(() => this.#timeout.abort(), options.timeout);
@@ -53,7 +53,7 @@ export class Runtime {
   }
 }
 
-/** Fails when `stop` was given and patience with what it should have stopped is at its end. */
+/** Rejects if the work has not stopped within `patience` after `stop` was aborted. */
 async function overdue(stop: AbortSignal, done: AbortSignal): Promise<never> {
   await whenAborted(stop);
   await sleep(patience, undefined, { signal: done, ref: false });

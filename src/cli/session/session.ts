@@ -3,7 +3,7 @@ import type { GlobalOptions } from '../options/global-options.ts';
 import { createLogger } from '../output/logger.ts';
 import { createProgress, type Progress } from '../output/progress.ts';
 
-/** What a command works with besides its own options. */
+/** The context of a command, besides its own options. */
 export interface Session {
   readonly options: GlobalOptions;
   readonly environment: NodeJS.ProcessEnv;
@@ -15,10 +15,10 @@ export interface Session {
   output(result: { readonly json: () => object; readonly text: () => string }): void;
 }
 
-/** The version of every JSON document that goes to stdout. */
+/** The version of all JSON documents written to stdout. */
 export const schemaVersion = 1;
 
-/** Makes the session of one run. */
+/** Creates the session of one run. */
 export function createSession(options: GlobalOptions, signal: AbortSignal): Session {
   const progress = createProgress({
     stream: process.stderr,

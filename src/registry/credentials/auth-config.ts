@@ -13,7 +13,7 @@ interface AuthEntry {
 
 /** An entry of `credHelpers`. */
 interface HelperEntry {
-  /** The key as it is written: the helper is asked for it. */
+  /** The key as written, which is passed to the helper. */
   readonly server: string;
   readonly key: ServerKey;
   readonly helper: string;
@@ -28,7 +28,7 @@ export interface AuthConfig {
   readonly store: string | null;
 }
 
-/** The two forms of such files: with `auths`, or (dockercfg) the entries alone. */
+/** The two formats of such files: with `auths`, or (dockercfg) just the entries. */
 export type AuthConfigForm = 'config' | 'dockercfg';
 
 const text = z.optional(z.nullable(z.string()));
@@ -46,14 +46,17 @@ const configSchema = z.object({
   credsStore: text,
 });
 
-/** Parses the text of an auth file. @throws RegistryError INVALID_CONFIGURATION that names the source, never its contents */
+/**
+ * Parses the text of an auth file.
+ * @throws RegistryError INVALID_CONFIGURATION that names the source, never its contents
+ */
 export function parseAuthConfig(json: string, source: string, form: AuthConfigForm = 'config'): AuthConfig {
   const value = parseJson(json);
   if (value === undefined) throw invalidConfiguration(source, 'is not JSON');
   return authConfigOf(value, source, form);
 }
 
-/** Reads an auth file that is parsed already. @throws RegistryError INVALID_CONFIGURATION */
+/** Reads an auth file from parsed JSON. @throws RegistryError INVALID_CONFIGURATION */
 function authConfigOf(value: unknown, source: string, form: AuthConfigForm = 'config'): AuthConfig {
   const parsed = configSchema.safeParse(form === 'config' ? value : { auths: value });
   if (!parsed.success) {
@@ -78,7 +81,7 @@ function authConfigOf(value: unknown, source: string, form: AuthConfigForm = 'co
 
 type RawEntry = z.infer<typeof entrySchema>;
 
-/** An entry without anything to log in with is what docker leaves behind, and counts as absent. */
+/** Reads an entry. Docker leaves entries without any credential behind; they are ignored. */
 function entryOf(key: string, raw: RawEntry, source: string): AuthEntry[] {
   const decoded = raw.auth
     ? decodeAuth(raw.auth, key, source)
@@ -95,7 +98,7 @@ function entryOf(key: string, raw: RawEntry, source: string): AuthEntry[] {
   return isUsable ? [{ key: parseServerKey(key), credential }] : [];
 }
 
-/** `auth` is user name and password in base64; some writers pad it with NUL bytes. */
+/** Decodes `auth`, which is user name and password in base64; some writers pad it with NUL bytes. */
 function decodeAuth(auth: string, key: string, source: string): { username: string; password: string } {
   const decoded = Buffer.from(auth, 'base64').toString('utf8').replace(/\0+$/, '');
   const colon = decoded.indexOf(':');
@@ -104,7 +107,7 @@ function decodeAuth(auth: string, key: string, source: string): { username: stri
   return { username: decoded.slice(0, colon), password: decoded.slice(colon + 1) };
 }
 
-/** The error for an auth file that is not what it should be. */
+/** Builds the error for an invalid auth file. */
 export function invalidConfiguration(source: string, problem: string): RegistryError {
   return new RegistryError({
     code: 'INVALID_CONFIGURATION',

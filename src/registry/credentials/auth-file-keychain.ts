@@ -13,7 +13,7 @@ import { askHelper } from './helper.ts';
 import type { Credential, CredentialTarget, Keychain } from './keychain.ts';
 import { bestFirst, helperServer, matchServerKey } from './server-key.ts';
 
-/** What credential helpers run with. */
+/** The context that credential helpers run in. */
 export interface HelperContext {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly logger: Logger;
@@ -23,20 +23,20 @@ type FileRequirement = boolean | 'if-there';
 
 export interface AuthFileOptions extends HelperContext {
   readonly path: string;
-  /** Whether a file that cannot be read is an error; `if-there`: it is, but a missing one is only a warning. */
+  /** Whether an unreadable file is an error; with `if-there` it is, but a missing one is only a warning. */
   readonly required: FileRequirement;
   readonly form?: AuthConfigForm;
 }
 
-/** Answers of helpers that are remembered. */
+/** The most responses of helpers to cache. */
 const maxAnswers = 1000;
 
-/** Failures to read that mean the same as no file, in places where nobody promised one. */
+/** Read errors that count as no file in the default locations. */
 const absent: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EISDIR']);
 
 const missing: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR']);
 
-/** A keychain of a docker config.json or containers auth.json; the file is read when first asked. */
+/** Creates a keychain from a docker config.json or containers auth.json; the file is read on first use. */
 export function authFileKeychain(options: AuthFileOptions): Keychain {
   const keychain = once(async (): Promise<Keychain | null> => {
     const text = await readText(options.path, options);
@@ -56,7 +56,7 @@ export function authFileKeychain(options: AuthFileOptions): Keychain {
   };
 }
 
-/** Reads a file; null when there is none. @throws RegistryError INVALID_CONFIGURATION */
+/** Reads a file; null if it does not exist. @throws RegistryError INVALID_CONFIGURATION */
 export async function readText(
   path: string,
   { required }: { readonly required: FileRequirement },
@@ -71,8 +71,8 @@ export async function readText(
 }
 
 /**
- * A keychain of one auth configuration. Entries come before helpers: images of build systems often carry the
- * name of a helper that is not there. The most specific key wins.
+ * Creates a keychain from one auth configuration. Entries take precedence over helpers: the images of build
+ * systems often name a helper that is not installed. The most specific key wins.
  */
 export function authConfigKeychain(config: AuthConfig, context: HelperContext): Keychain {
   const answers = new LruMap<{ readonly credential: Credential | null }>(maxAnswers);
@@ -102,7 +102,7 @@ export function authConfigKeychain(config: AuthConfig, context: HelperContext): 
   };
 }
 
-/** What a helper is asked, and which. */
+/** Which helper to call, and for which server. */
 interface HelperCall {
   readonly name: string;
   readonly server: string;
@@ -110,7 +110,7 @@ interface HelperCall {
 
 function helperFor(config: AuthConfig, target: CredentialTarget): HelperCall | null {
   const [named] = bestFirst(config.helpers, ({ key }) => matchServerKey(key, target));
-  // An empty name switches the store off for one registry.
+  // An empty name disables the store for one registry.
   if (named !== undefined) return named.helper === '' ? null : { name: named.helper, server: named.server };
   return config.store === null ? null : { name: config.store, server: helperServer(target.registry) };
 }

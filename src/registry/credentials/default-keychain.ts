@@ -7,16 +7,16 @@ import { anonymousKeychain, firstOf, fixedKeychain, type Keychain } from './keyc
 import { pullSecretKeychain } from './pull-secret.ts';
 
 export interface DefaultKeychainOptions extends CredentialSource {
-  /** The variables named below are read from it, and credential helpers get a part of it. */
+  /** The variables named below are read from it, and part of it is passed to credential helpers. */
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly homeDirectory: string;
   readonly logger?: Logger | undefined;
 }
 
 /**
- * The keychain that people expect. The first place that knows the registry counts: options (user name and
+ * Creates the default keychain. The first source that knows the registry is used: options (user name and
  * password, auth file, pull secrets), REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG, DOCKER_CONFIG, the containers
- * auth.json, ~/.docker/config.json, ~/.dockercfg. Files are read when they are first needed.
+ * auth.json, ~/.docker/config.json, ~/.dockercfg. Files are read on first use.
  */
 export function createDefaultKeychain(options: DefaultKeychainOptions): Keychain {
   if (options.anonymous === true) return anonymousKeychain;

@@ -10,31 +10,31 @@ export interface HelperRequest {
   /** The part after `docker-credential-`. */
   readonly helper: string;
   readonly server: string;
-  /** Where the helper was named. */
+  /** Where the helper was configured. */
   readonly source: string;
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly logger: Logger;
-  /** Ends the program. */
+  /** Ends the helper program. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Milliseconds; some helpers ask a person or a cloud. */
+/** Timeout of a helper in milliseconds; some ask a person or a cloud service. */
 const timeout = 60_000;
-/** Characters of a helper's answer. */
+/** The longest response of a helper, in characters. */
 const maxAnswer = 64 * 1024;
 
-/** What helpers need of our environment; nothing else is theirs to see. */
+/** The variables that helpers need; they get nothing else of our environment. */
 const allowedVariables =
   /^(?:PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR|TERM|DISPLAY|WAYLAND_DISPLAY|XDG_.*|DBUS_SESSION_BUS_ADDRESS|GNUPGHOME|GPG_TTY|PASSWORD_STORE_.*|DOCKER_CONFIG|SSL_CERT_FILE|SSL_CERT_DIR|(?:https?|no|all)_proxy|AWS_.*|AMAZON_.*|GOOGLE_.*|CLOUDSDK_.*|AZURE_.*|SYSTEMROOT|APPDATA|LOCALAPPDATA|USERPROFILE)$/i;
 
 const answerSchema = z.object({ Username: z.string(), Secret: z.string() });
-/** The protocol's words for "nothing stored" (docker-credential-helpers, credentials/error.go). */
+/** The protocol's message for "nothing stored" (docker-credential-helpers, credentials/error.go). */
 const notFound = 'credentials not found in native keychain';
 
 /**
  * Asks a credential helper (docker-credential-helpers protocol).
- * @returns null when it knows nothing, or is not installed, which is warned of
- * @throws RegistryError INVALID_CONFIGURATION when it fails; the signal's reason
+ * @returns null if the helper has no credential, or is not installed, which is logged as a warning
+ * @throws RegistryError INVALID_CONFIGURATION if it fails; the signal's reason
  */
 export async function askHelper(request: HelperRequest): Promise<Credential | null> {
   const { helper, server, source, environment, logger, signal } = request;

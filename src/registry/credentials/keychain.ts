@@ -1,28 +1,31 @@
 import type { Secret } from '../../shared/secret.ts';
 
-/** What a credential is wanted for. */
+/** What a credential is needed for. */
 export interface CredentialTarget {
   /** As in a reference: `docker.io`, `registry.example:5000`. */
   readonly registry: string;
-  /** Empty for what concerns the whole registry. */
+  /** Empty for the registry as a whole. */
   readonly repository: string;
 }
 
-/** One way to log in. The source is for people: a file or variable, and the key in it. */
+/** A credential. The source is for people: a file or variable, and the key in it. */
 export interface Credential {
   readonly source: string;
   readonly username?: string | undefined;
   readonly password?: Secret<string> | undefined;
   /** A refresh token, exchanged at the token server by POST. */
   readonly identityToken?: Secret<string> | undefined;
-  /** Sent to the registry as a Bearer token, as it is. */
+  /** Sent to the registry unchanged as a Bearer token. */
   readonly registryToken?: Secret<string> | undefined;
 }
 
-/** Characters of a user name that are repeated. */
+/** Characters of a user name that are quoted. */
 const maxShownUsername = 100;
 
-/** Names a credential in messages, by user name and source: `the user name "alice" from auth.json (registry.example)`. */
+/**
+ * Names a credential in messages, by user name and source: `the user name "alice" from auth.json
+ * (registry.example)`.
+ */
 export function describeCredential({ source, username, registryToken, identityToken }: Credential): string {
   if (username !== undefined)
     return `the user name ${JSON.stringify(username.slice(0, maxShownUsername))} from ${source}`;
@@ -30,22 +33,22 @@ export function describeCredential({ source, username, registryToken, identityTo
   return `the ${identityToken === undefined ? 'password' : 'identity token'} from ${source}`;
 }
 
-/** What looking for credentials takes. */
+/** Options of a credential lookup. */
 export interface KeychainOptions {
-  /** Ends the search, and the helper program that it waits for. */
+  /** Ends the lookup, and the helper program that it waits for. */
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Finds credentials. The best candidate comes first; an empty list means anonymous. */
+/** Looks up credentials. The best candidate comes first; an empty list means anonymous. */
 export interface Keychain {
   /** @throws RegistryError INVALID_CONFIGURATION, or the signal's reason */
   resolve(target: CredentialTarget, options?: KeychainOptions): Promise<readonly Credential[]>;
 }
 
-/** Knows nobody. */
+/** Contains no credentials. */
 export const anonymousKeychain: Keychain = { resolve: () => Promise.resolve([]) };
 
-/** Asks each keychain in turn; the candidates of the first that has any count. */
+/** Queries each keychain in turn and returns the candidates of the first that has any. */
 export function firstOf(keychains: readonly Keychain[]): Keychain {
   return {
     async resolve(target, options) {
@@ -58,7 +61,7 @@ export function firstOf(keychains: readonly Keychain[]): Keychain {
   };
 }
 
-/** Always answers with this credential. */
+/** Always returns this credential. */
 export function fixedKeychain(credential: Credential): Keychain {
   return { resolve: () => Promise.resolve([credential]) };
 }

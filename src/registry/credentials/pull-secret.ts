@@ -13,16 +13,16 @@ import { readText } from './auth-file-keychain.ts';
 import type { Keychain } from './keychain.ts';
 import { bestFirst, matchServerKey } from './server-key.ts';
 
-/** The content of a Kubernetes pull secret, as the API server gives it. */
+/** The content of a Kubernetes pull secret, as returned by the API server. */
 export interface PullSecretContent {
-  /** For messages: which secret. */
+  /** Names the secret in messages. */
   readonly source: string;
-  /** Which of the two types. */
+  /** Identifies the type of the secret. */
   readonly key: '.dockerconfigjson' | '.dockercfg';
   readonly json: Secret<string>;
 }
 
-/** The keys of the two types of secret, which are the names of its files where one is mounted. */
+/** The keys of the two types of secret, which are also the file names of a mounted secret. */
 const forms: readonly (readonly [string, AuthConfigForm])[] = [
   ['.dockerconfigjson', 'config'],
   ['.dockercfg', 'dockercfg'],
@@ -30,8 +30,9 @@ const forms: readonly (readonly [string, AuthConfigForm])[] = [
 ];
 
 /**
- * A keychain of Kubernetes pull secrets, as files or as folders where a secret is mounted. As the kubelet does,
- * it gives every entry that fits, hosts may hold globs; the most specific comes first.
+ * Creates a keychain from Kubernetes pull secrets, given as files or as directories where a secret is
+ * mounted. Like the kubelet, it returns every matching entry, the most specific first; hosts may contain
+ * globs.
  */
 export function pullSecretKeychain(paths: readonly string[]): Keychain {
   const keychain = once(async () => keychainOf(await Promise.all(paths.map(readPullSecret))));
@@ -43,8 +44,8 @@ export function pullSecretKeychain(paths: readonly string[]): Keychain {
 }
 
 /**
- * The same of contents in memory. `resolve` throws RegistryError INVALID_CONFIGURATION when one of them is not
- * what it should be: the kubelet does not pull with the others either.
+ * Creates such a keychain from contents in memory. `resolve` throws RegistryError INVALID_CONFIGURATION if
+ * any of them is invalid: the kubelet does not pull with the others either.
  */
 export function pullSecretContentKeychain(contents: readonly PullSecretContent[]): Keychain {
   let keychain: Keychain | undefined;

@@ -1,14 +1,14 @@
 import { dockerHub } from '../model/reference.ts';
 import type { CredentialTarget } from './keychain.ts';
 
-/** A key of an auth file, taken apart: which part of which registry it speaks of. */
+/** A parsed key of an auth file: the registry, and the part of it, that it applies to. */
 export interface ServerKey {
-  /** Host and port, lower case, Docker Hub's names folded into one. */
+  /** Host and port, in lower case, with Docker Hub's names folded into one. */
   readonly host: string;
   readonly path: readonly string[];
 }
 
-/** What Docker Hub is called in auth files. */
+/** The names of Docker Hub in auth files. */
 const dockerHubNames: ReadonlySet<string> = new Set([
   'docker.io',
   'index.docker.io',
@@ -16,10 +16,10 @@ const dockerHubNames: ReadonlySet<string> = new Set([
   'registry.hub.docker.com',
 ]);
 
-/** What docker calls Docker Hub when it asks a credential helper. */
+/** The server URL that docker passes to a credential helper for Docker Hub. */
 const dockerHubServer = 'https://index.docker.io/v1/';
 
-/** Reads a key: `host`, `host/namespace`, or a URL as docker's login writes it. */
+/** Parses a key: `host`, `host/namespace`, or a URL as written by docker login. */
 export function parseServerKey(key: string): ServerKey {
   const bare = key.trim().replace(/^https?:\/\//i, '');
   const [host = '', ...path] = bare.split('/').filter((part, index) => index === 0 || part !== '');
@@ -34,8 +34,8 @@ function foldHost(host: string): string {
 }
 
 /**
- * How well a key fits a target: the number of its path segments, or null when it does not fit.
- * With `globs`, labels of its host may hold `*` and `?`, as in Kubernetes pull secrets.
+ * Scores how well a key matches a target: the number of its path segments, or null if it does not match. With
+ * `globs`, labels of its host may contain `*` and `?`, as in Kubernetes pull secrets.
  */
 export function matchServerKey(
   key: ServerKey,
@@ -48,7 +48,7 @@ export function matchServerKey(
   return key.path.every((part, index) => part === path[index]) ? key.path.length : null;
 }
 
-/** Label by label, as many on both sides, with the same port. */
+/** Matches label by label; the number of labels and the port must be the same. */
 function matchesHost(pattern: string, host: string): boolean {
   const [patternName = '', patternPort = ''] = splitPort(pattern);
   const [name = '', port = ''] = splitPort(host);
@@ -66,7 +66,10 @@ function splitPort(host: string): string[] {
   return colon === -1 ? [host, ''] : [host.slice(0, colon), host.slice(colon + 1)];
 }
 
-/** Glob of one label. Greedy with one step back, so that no pattern takes exponential time. */
+/**
+ * Matches a glob against one label. Greedy with a single backtracking point, so that no pattern takes
+ * exponential time.
+ */
 function matchesLabel(pattern: string, label: string): boolean {
   let [at, star, starAt] = [0, -1, 0];
   let p = 0;
@@ -86,12 +89,12 @@ function matchesLabel(pattern: string, label: string): boolean {
   return pattern.slice(p).replaceAll('*', '') === '';
 }
 
-/** What a credential helper is asked for when the configuration names no key for the registry. */
+/** Returns the server to pass to a credential helper if the configuration has no key for the registry. */
 export function helperServer(registry: string): string {
   return foldHost(registry) === dockerHub ? dockerHubServer : registry;
 }
 
-/** Sorts matches: the longest path first; what is equal stays in the order of the file. */
+/** Sorts matches, the longest path first; equal ones keep the order of the file. */
 export function bestFirst<T>(items: readonly T[], fit: (item: T) => number | null): T[] {
   return items
     .map((item) => ({ item, score: fit(item) }))

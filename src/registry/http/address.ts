@@ -4,7 +4,7 @@ import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { callbackify } from 'node:util';
 import { once } from '../../shared/flights.ts';
 
-/** How far away a host is, as far as its spelling tells. */
+/** The network that a host is in, judged by its spelling. */
 export type AddressClass = 'public' | 'private' | 'loopback' | 'link-local' | 'unspecified';
 
 const ranges: readonly [AddressClass, BlockList][] = [
@@ -26,20 +26,21 @@ const ranges: readonly [AddressClass, BlockList][] = [
 
 function blockList(...subnets: readonly [string, number][]): BlockList {
   const list = new BlockList();
-  // Not by isIP: the regular expression of IPv6 takes milliseconds of every start.
+  // Without isIP, whose IPv6 regular expression adds milliseconds to every start.
   for (const [network, prefix] of subnets)
     list.addSubnet(network, prefix, network.includes(':') ? 'ipv6' : 'ipv4');
   return list;
 }
 
-/** The host of a URL without the brackets of an IPv6 address. */
+/** Returns the host of a URL, without the brackets of an IPv6 address. */
 export function bareHost(url: URL): string {
   return url.hostname.replace(/^\[|\]$/g, '');
 }
 
 /**
- * Classifies the host of a URL. Names count as public, but for localhost: what they resolve to is looked at when they
- * are connected to. The URL parser has brought every spelling of an address (octal, hexadecimal, short) to one form before.
+ * Classifies the host of a URL. Names other than localhost count as public: what they resolve to is checked
+ * when connecting. The URL parser has already normalized every spelling of an address (octal, hexadecimal,
+ * short).
  */
 export function addressClass(url: URL): AddressClass {
   const host = bareHost(url);
@@ -48,7 +49,10 @@ export function addressClass(url: URL): AddressClass {
   return isIP(host) === 0 ? 'public' : classOfAddress(host);
 }
 
-/** Classifies an IP address. One that wraps an IPv4 address counts as that, where it is not public. */
+/**
+ * Classifies an IP address. An IPv6 address that embeds an IPv4 address gets its class, unless that is
+ * public.
+ */
 function classOfAddress(address: string): AddressClass {
   if (isIP(address) === 4) return classInRanges(address, 'ipv4');
   const own = classInRanges(address, 'ipv6');
@@ -61,7 +65,7 @@ function classInRanges(address: string, family: 'ipv4' | 'ipv6'): AddressClass {
   return ranges.find(([, list]) => list.check(address, family))?.[0] ?? 'public';
 }
 
-/** An IP address in one spelling, and an IPv4-mapped one as IPv4; null for what is not an address. */
+/** Normalizes an IP address, an IPv4-mapped one to IPv4. Returns null for anything else. */
 export function plainAddress(text: string): string | null {
   const version = isIP(text);
   if (version !== 6) return version === 4 ? text : null;
@@ -71,7 +75,7 @@ export function plainAddress(text: string): string | null {
     : groups.map((group) => group.toString(16)).join(':');
 }
 
-/** The eight numbers of an IPv6 address. */
+/** Returns the eight groups of an IPv6 address. */
 function groupsOf(address: string): number[] {
   const [zoneless = ''] = address.split('%');
   const [head = '', tail = ''] = bareHost(new URL(`http://[${zoneless}]`)).split('::');
@@ -83,7 +87,7 @@ function groupsOf(address: string): number[] {
 
 const mapped = [0, 0, 0, 0, 0, 0xffff];
 
-/** Prefixes of IPv6 addresses that stand for IPv4 addresses, and how those are read out. */
+/** Prefixes of IPv6 addresses that embed IPv4 addresses, and how to extract these. */
 const wrappings: readonly {
   readonly prefix: readonly number[];
   readonly at: (groups: readonly number[]) => string[];
@@ -94,7 +98,7 @@ const wrappings: readonly {
   { prefix: [0, 0, 0, 0, 0xffff, 0], at: lastOf },
   // NAT64's well-known prefix (RFC 6052).
   { prefix: [0x64, 0xff9b, 0, 0, 0, 0], at: lastOf },
-  // Its prefix for local use (RFC 8215): each network chooses the length, so each place counts.
+  // NAT64's local-use prefix (RFC 8215): each network chooses the length, so every position is considered.
   {
     prefix: [0x64, 0xff9b, 1],
     at: (groups) => {
@@ -125,7 +129,7 @@ function lastOf(groups: readonly number[]): string[] {
   return [dotted(groups[6], groups[7])];
 }
 
-/** The two bytes in the middle of two numbers. */
+/** Returns the middle two bytes of two groups. */
 function shifted(one: number, other: number): number {
   return ((one & 0xff) << 8) | (other >> 8);
 }
@@ -135,11 +139,11 @@ function dotted(high = 0, low = 0): string {
 }
 
 /**
- * The URL with TLS, where a registry with TLS names itself without: one behind a proxy that ends TLS often does not know of
- * it. Other URLs as they are.
+ * Upgrades a URL to TLS if a registry with TLS refers to itself without it: a registry behind a proxy that
+ * terminates TLS often does not know about it. Other URLs are returned unchanged.
  */
 export function withTlsOf(registry: URL, url: URL): URL {
-  // Where it is left out, a port is the one of the scheme, also after a proxy changed the scheme.
+  // An omitted port is that of the scheme, even after a proxy has changed the scheme.
   const port = url.port === '443' ? '' : url.port;
   const isItself = url.hostname === registry.hostname && port === registry.port;
   if (registry.protocol !== 'https:' || url.protocol !== 'http:' || !isItself) return url;
@@ -149,33 +153,37 @@ export function withTlsOf(registry: URL, url: URL): URL {
   return upgraded;
 }
 
-/** Tells whether a registry may send us on to a host: never from the outside to the inside. */
+/** Tells whether a registry may direct us to a host: never from the outside to the inside. */
 export function mayLeadTo(registry: URL, target: URL): boolean {
   if (bareHost(registry) === bareHost(target)) return true;
   return classMayLeadTo(addressClass(registry), addressClass(target));
 }
 
-/** The same of classes. */
+/** Does the same for address classes. */
 function classMayLeadTo(from: AddressClass, to: AddressClass): boolean {
   if (to === 'public') return true;
   return to === from ? to !== 'unspecified' : to === 'private' && from === 'loopback';
 }
 
-/** A URL for messages and logs: signed queries and user names are left out. */
+/** Formats a URL for messages and logs, without queries (which may be signed) and user names. */
 export function redactedUrl(url: URL): string {
   return `${url.protocol}//${url.host}${url.pathname}${url.search === '' ? '' : '?…'}`;
 }
 
-/** The code of the error for a name that leads where a registry must not send us. */
+/** The code of the error for a name that resolves to where a registry must not direct us. */
 export const unsafeAddressCode = 'ERR_UNSAFE_ADDRESS';
 
-/** What no public name has a reason to stand for. Private addresses are left to certificates: see docs/security.md. */
+/**
+ * Classes that no public name has a reason to resolve to. Private addresses are left to certificates: see
+ * docs/security.md.
+ */
 const inside: ReadonlySet<AddressClass> = new Set(['loopback', 'link-local', 'unspecified']);
 
 /**
- * Makes a name lookup for hosts other than the registry's own: those that it redirects to, and its token server. A name
- * that stands for this machine or for a link-local address (such as a cloud's metadata service) fails, unless the
- * registry's own name does too. The connection goes to the very addresses that were checked.
+ * Creates a name lookup for hosts other than the registry's own: those that it redirects to, and its token
+ * server. It fails for a name that resolves to this machine or to a link-local address (such as a cloud's
+ * metadata service), unless the registry's own name does too. Connections go to exactly the addresses that
+ * were checked.
  */
 export function createCheckedLookup(registryHost: string): LookupFunction {
   const registryClasses = once(() => classesOf(registryHost.replace(/^\[|\]$/g, '')));
@@ -196,7 +204,7 @@ export function createCheckedLookup(registryHost: string): LookupFunction {
   };
 }
 
-/** Where the registry itself is; nowhere when its name cannot be looked up here. */
+/** Returns the classes of the registry's own addresses; none if its name cannot be resolved here. */
 async function classesOf(host: string): Promise<readonly AddressClass[]> {
   const found = await lookup(host, { all: true }).catch(() => []);
   return found.map(({ address }) => classOfAddress(address));

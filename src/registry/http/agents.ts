@@ -9,12 +9,12 @@ import type { AgentPair } from './got-transport.ts';
 import { proxyFor } from './proxy.ts';
 
 export interface AgentsOptions {
-  /** The registry's own host name: only it is shown our client certificate. */
+  /** The registry's own host name, the only one to be sent our client certificate. */
   readonly registryHost: string;
-  /** Reads certificates; called once, when the first TLS connection is made. */
+  /** Reads certificates; called once, for the first TLS connection. */
   readonly readTlsMaterial: () => Promise<TlsMaterial>;
   readonly insecureSkipTlsVerify: boolean;
-  /** For HTTP_PROXY, HTTPS_PROXY and NO_PROXY. */
+  /** The source of HTTP_PROXY, HTTPS_PROXY and NO_PROXY. */
   readonly environment: Readonly<Record<string, string | undefined>>;
 }
 
@@ -24,12 +24,12 @@ export interface Agents {
   close(): Promise<void>;
 }
 
-/** Makes the connection pools of one registry. */
+/** Creates the connection pools of one registry. */
 export function createAgents(options: AgentsOptions): Agents {
   const pools = new Map<string, Promise<AgentPair>>();
   const checkedLookup = createCheckedLookup(options.registryHost);
   return {
-    // It is a rejection, too, when there is a proxy that cannot be used.
+    // Async, so that an unusable proxy is a rejection, too.
     async for(url) {
       const kind = {
         own: url.hostname === options.registryHost,
@@ -39,7 +39,7 @@ export function createAgents(options: AgentsOptions): Agents {
       const key = JSON.stringify(kind);
       const pool = pools.get(key) ?? createPool(options, kind, checkedLookup);
       pools.set(key, pool);
-      // Files that could not be read may be there at the next try.
+      // Files that could not be read may exist at the next attempt.
       pool.catch(() => pools.delete(key));
       return pool;
     },
@@ -57,7 +57,7 @@ export function createAgents(options: AgentsOptions): Agents {
 interface PoolKind {
   readonly own: boolean;
   readonly tls: boolean;
-  /** Null: connections go to the host itself. */
+  /** Null for direct connections. */
   readonly proxy: string | null;
 }
 
@@ -68,7 +68,7 @@ async function createPool(
 ): Promise<AgentPair> {
   const shared = {
     keepAlive: true,
-    // A proxy looks names up itself.
+    // A proxy resolves names itself.
     ...(proxy === null ? {} : { proxyEnv: { HTTP_PROXY: proxy, HTTPS_PROXY: proxy } }),
     ...(own || proxy !== null ? {} : { lookup: checkedLookup }),
   };
@@ -83,7 +83,7 @@ async function createPool(
   };
 }
 
-/** One context for all connections: parsing hundreds of authorities for each would be slow. */
+/** Creates one context for all connections: parsing hundreds of authorities for each would be slow. */
 function contextOf({ authorities, certificate, key }: TlsMaterial, own: boolean): SecureContext {
   const ca = [...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...authorities])];
   try {

@@ -11,12 +11,12 @@ import { basicAuthorization, fetchToken, type Token } from './token.ts';
 import type { Transport } from './transport.ts';
 
 export interface AuthorizerOptions {
-  /** As in references: what credentials are looked up for. */
+  /** As in references; credentials are looked up by it. */
   readonly registry: string;
-  /** The registry's origin at present. */
+  /** Returns the registry's current origin. */
   readonly origin: () => URL;
   readonly keychain: Keychain;
-  /** Token servers that may get credentials without TLS. */
+  /** Token servers that may be sent credentials without TLS. */
   readonly plainHttpTokenServers: readonly string[];
   readonly logger: Logger;
   readonly now: () => number;
@@ -24,7 +24,7 @@ export interface AuthorizerOptions {
   readonly send: Transport;
 }
 
-/** Where, and as what, a server wants to be answered. */
+/** A challenge and where it came from. */
 export interface Demand {
   readonly challenge: Challenge;
   /** The URL that the challenge came from. */
@@ -36,9 +36,9 @@ export interface AuthorizationRequest {
   readonly repository: string;
   readonly scopes: readonly string[];
   readonly signal: AbortSignal | undefined;
-  /** What was sent for this request already, and refused. */
+  /** Keys of the authorizations already tried for this request. */
   readonly tried: Set<string>;
-  /** What was just refused. */
+  /** The authorization that was just refused. */
   readonly refused: Authorization | null;
 }
 
@@ -50,10 +50,10 @@ export interface Authorization {
   readonly token: Token | null;
 }
 
-/** Repositories of one registry whose credentials are remembered. */
+/** The most repositories of a registry whose credentials are cached. */
 const maxRepositories = 1000;
 
-/** Turns challenges into Authorization headers, with the credentials of a keychain. */
+/** Turns challenges into Authorization headers, using the credentials of a keychain. */
 export class Authorizer {
   readonly #options: AuthorizerOptions;
   readonly #tokens: TokenCache;
@@ -69,24 +69,24 @@ export class Authorizer {
     this.#tokens = new TokenCache(options.now);
   }
 
-  /** Remembers that a credential was good for a repository: it goes first from now on. */
+  /** Records that a credential was accepted for a repository: from now on, it is tried first. */
   accept(repository: string, { candidate }: Authorization): void {
     this.#winners.set(repository, { candidate });
   }
 
-  /** Remembers that a credential was not good for a repository. */
+  /** Records that a credential was refused for a repository. */
   reject(repository: string, candidate: Credential): void {
     this.#rejected.set(repository, new Set([...this.rejected(repository), candidate]));
   }
 
-  /** The credentials that were refused for a repository so far. */
+  /** Returns the credentials refused for a repository so far. */
   rejected(repository: string): readonly Credential[] {
     return [...(this.#rejected.get(repository) ?? [])];
   }
 
   /**
-   * The next thing to try, or null when everything was.
-   * @throws RegistryError UNAUTHORIZED when the token server refused all, UNSAFE_REDIRECT, NETWORK
+   * Returns the next authorization to try, or null if all have been tried.
+   * @throws RegistryError UNAUTHORIZED if the token server refused all, UNSAFE_REDIRECT, NETWORK
    */
   async authorize(request: AuthorizationRequest): Promise<Authorization | null> {
     const found = await this.#resolve(request);
@@ -123,7 +123,10 @@ export class Authorizer {
     });
   }
 
-  /** The order to try: what worked before, the keychain's order, and nobody where only reading is asked. */
+  /**
+   * Returns the order to try: the credential that worked before, then the keychain's order, then anonymous if
+   * the request only reads.
+   */
   #candidates(
     found: readonly Credential[],
     request: AuthorizationRequest,

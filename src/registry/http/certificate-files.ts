@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { RegistryError } from '../model/errors.ts';
 
-/** What TLS needs beside the system's authorities; PEM. */
+/** TLS material in addition to the system's authorities; PEM. */
 export interface TlsMaterial {
   readonly authorities: readonly string[];
   readonly certificate?: string;
@@ -10,15 +10,15 @@ export interface TlsMaterial {
 }
 
 export interface TlsMaterialSource {
-  /** In memory already; PEM. */
+  /** Already in memory; PEM. */
   readonly authorities?: readonly string[] | undefined;
   readonly caFiles: readonly string[];
   readonly clientCertificate?: { readonly certFile: string; readonly keyFile: string } | undefined;
-  /** The certs.d folders of this one registry, the first that exists counts. */
+  /** The certs.d directories of this registry; the first that exists is used. */
   readonly certDirectories: readonly string[];
 }
 
-/** Where docker and containers keep certificates, by host and port (containers-certs.d(5)). */
+/** Returns where docker and containers keep certificates, by host and port (containers-certs.d(5)). */
 export function certificateDirectories(registry: string, homeDirectory: string): string[] {
   return [
     join(homeDirectory, '.config/containers/certs.d', registry),
@@ -27,7 +27,10 @@ export function certificateDirectories(registry: string, homeDirectory: string):
   ];
 }
 
-/** Reads certificates and keys. What was given by hand wins over certs.d. @throws RegistryError INVALID_CONFIGURATION */
+/**
+ * Reads certificates and keys. Explicit files take precedence over certs.d.
+ * @throws RegistryError INVALID_CONFIGURATION
+ */
 export async function readTlsMaterial(source: TlsMaterialSource): Promise<TlsMaterial> {
   const folder = await firstFolder(source.certDirectories);
   const explicit = await Promise.all(source.caFiles.map((file) => readPem(file, 'CERTIFICATE')));
@@ -64,7 +67,7 @@ async function namesIn(directory: string): Promise<string[] | null> {
   try {
     return (await readdir(directory)).toSorted();
   } catch {
-    // Absent or not ours to read: as if it were not there, as the other tools do.
+    // Missing or unreadable: ignored, as other tools do.
     return null;
   }
 }

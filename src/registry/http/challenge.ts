@@ -8,15 +8,15 @@ export interface Challenge {
   readonly parameters: ReadonlyMap<string, string>;
 }
 
-/** What is longer is not looked at: no registry needs it. */
+/** Anything beyond is ignored: no registry needs it. */
 const maxHeaderLength = 16 * 1024;
 
 const tokenCharacter = /[!#$%&'*+\-.^_`|~0-9A-Za-z]/;
 const token68Character = /[-._~+/0-9A-Za-z]/;
 
 /**
- * Reads all challenges of a header, several schemes too. Never throws: what cannot be understood
- * ends the reading, and the challenges before it count.
+ * Parses all challenges of a header, including several schemes. Never throws: parsing stops at the first
+ * syntax error, and the challenges before it are returned.
  */
 export function parseChallenges(header: string): Challenge[] {
   const challenges: Challenge[] = [];
@@ -64,7 +64,7 @@ class Scanner {
     this.takeWhile(/[ \t,]/);
   }
 
-  /** Takes `=value` or `="value"` after a name; null when the name stands alone (then it is a scheme). */
+  /** Takes `=value` or `="value"` after a name; null if the name has no value (then it is a scheme). */
   takeValue(): { value: string } | null {
     const start = this.#at;
     this.#skipSpace();
@@ -74,7 +74,7 @@ class Scanner {
     }
     this.#at++;
     this.#skipSpace();
-    // Registries exist that write values with slashes and colons without quotes.
+    // Some registries do not quote values with slashes and colons.
     if (this.#peek() !== '"') return { value: this.takeWhile(/[^\s,"]/) };
     return { value: this.#takeQuoted() };
   }
@@ -93,7 +93,7 @@ class Scanner {
     return value;
   }
 
-  /** Skips the opaque text that some schemes (Negotiate, NTLM) put where others have parameters. */
+  /** Skips the opaque token that some schemes (Negotiate, NTLM) have in place of parameters. */
   skipToken68(): void {
     const start = this.#at;
     this.#skipSpace();
@@ -107,8 +107,8 @@ class Scanner {
 }
 
 /**
- * Merges scopes so that each resource appears once with all its actions, in the order of first appearance
- * (some token servers read the first scope only).
+ * Merges scopes so that each resource appears once with all its actions, in order of first appearance (some
+ * token servers read only the first scope).
  */
 export function mergeScopes(scopes: readonly string[]): string[] {
   const actions = new Map<string, Set<string>>();
@@ -124,23 +124,23 @@ export function mergeScopes(scopes: readonly string[]): string[] {
   );
 }
 
-/** A name for a set of scopes, whatever their order. */
+/** Returns a key for a set of scopes, regardless of their order. */
 export function scopeKey(scopes: readonly string[]): string {
   return mergeScopes(scopes).toSorted().join(' ');
 }
 
-/** Tells whether the scopes ask for nothing but to read. */
+/** Tells whether the scopes only ask for read access. */
 export function readsOnly(scopes: readonly string[]): boolean {
   return mergeScopes(scopes).every((scope) => scope.endsWith(':pull'));
 }
 
-/** The repository in a path of the registry API, or the empty string. */
+/** Returns the repository in a path of the registry API, or the empty string. */
 export function repositoryOf(url: URL): string {
   const match = /^\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(url.pathname);
   return match?.[1] ?? '';
 }
 
-/** The scopes that a request needs: those it names, else those that its method and path tell. */
+/** Returns the scopes that a request needs: those it names, else those implied by its method and path. */
 export function scopesOf(request: HttpRequest): string[] {
   if (request.scopes !== undefined) return mergeScopes(request.scopes);
   const repository = repositoryOf(request.url);

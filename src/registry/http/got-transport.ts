@@ -12,18 +12,18 @@ export interface AgentPair {
 }
 
 export interface GotTransportOptions {
-  /** Chooses connections; may load certificates the first time. */
+  /** Chooses connections; may load certificates on the first call. */
   readonly agentsFor: (url: URL) => Promise<AgentPair>;
-  /** Milliseconds without a byte. */
+  /** Milliseconds without a byte before a connection is considered dead. */
   readonly idleTimeout: number;
 }
 
-/** Milliseconds for each of name lookup, connection and TLS handshake. */
+/** Timeout of name lookup, connection and TLS handshake each, in milliseconds. */
 const connectTimeout = 30_000;
 
 /**
- * Sends requests with got, and does nothing else: no redirects, no retries, no decompression, every status
- * is a response. Its errors are RegistryError NETWORK, or the signal's reason.
+ * Sends requests with got and does nothing else: no redirects, no retries, no decompression; every status is
+ * a response. Its errors are RegistryError NETWORK, or the signal's reason.
  */
 export function createGotTransport({ agentsFor, idleTimeout }: GotTransportOptions): Transport {
   return async (request) => {
@@ -64,7 +64,7 @@ function headersOf({ headers, body, contentLength }: HttpRequest): Record<string
   };
 }
 
-/** What breaks while our own bytes are read is not a failure of the network, and is passed on as it is. */
+/** An error while our own body is read. It is not a network failure and is passed on unchanged. */
 interface SourceFailure {
   error: unknown;
 }
@@ -78,7 +78,10 @@ function bodyOf(
   return typeof body === 'function' ? noticing(body(), failure) : (body ?? Buffer.alloc(0));
 }
 
-/** got asks for a chunk when the one before it has been handed to the system. */
+/**
+ * Passes the body on and records its failure. got requests a chunk once the previous one has been handed to
+ * the system.
+ */
 async function* noticing(body: AsyncIterable<Buffer>, failure: SourceFailure): AsyncGenerator<Buffer> {
   try {
     yield* body;
@@ -104,7 +107,7 @@ function answerOf({ stream, failure, request, idleTimeout }: Exchange): Promise<
   return new Promise((resolve, reject) => {
     stream.on('error', (error) => reject(convert(error)));
     stream.once('response', (response: IncomingMessage) => {
-      // From here on the body watches for silence: it knows when it is the consumer that is slow.
+      // From here on, the body watches for silence: it knows whether the consumer is the slow one.
       response.setTimeout(0);
       resolve({
         status: response.statusCode ?? 0,
@@ -116,7 +119,7 @@ function answerOf({ stream, failure, request, idleTimeout }: Exchange): Promise<
   });
 }
 
-/** node:http gives set-cookie alone as a list. */
+/** Joins repeated headers; node:http returns only set-cookie as a list. */
 function joined(headers: IncomingHttpHeaders): Record<string, string | undefined> {
   return Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [name, Array.isArray(value) ? value.join(', ') : value]),

@@ -1,11 +1,11 @@
 import { RegistryError } from '../model/errors.ts';
 import { redactedUrl, unsafeAddressCode } from './address.ts';
 
-/** What a failed connection is called, and what to do about it. */
+/** How a failed connection is described, and what to do about it. */
 interface Explanation {
   readonly problem: string;
   readonly hint?: string;
-  /** Whether another try will fail in the same way. */
+  /** Whether a retry would fail in the same way. */
   readonly lasting?: true;
 }
 
@@ -70,20 +70,20 @@ function explain(code: string): Explanation {
   return { problem: `the request failed (${code})` };
 }
 
-/** The part of a system or HTTP library error that may be shown. */
+/** Returns the part of a system or HTTP library error that may be shown. */
 function codeOf(error: unknown): string {
   if (typeof error !== 'object' || error === null || !('code' in error)) return 'UNKNOWN';
   const { code } = error;
   if (typeof code !== 'string' || !/^[A-Z0-9_]{1,60}$/.test(code)) return 'UNKNOWN';
-  // OpenSSL's reason makes the code only when nothing was being written at the time.
+  // OpenSSL's reason becomes the code only if nothing was being written at the time.
   const reason = 'message' in error ? String(error.message) : '';
   const isRecordError = /wrong version number|packet length too long/.test(reason);
   return code === 'EPROTO' && isRecordError ? 'ERR_SSL_WRONG_VERSION_NUMBER' : code;
 }
 
 /**
- * Makes the error for a request that got no complete response. Nothing of the original error but its code
- * is kept: HTTP libraries hang headers, and so tokens, on theirs.
+ * Builds the error for a request that got no complete response. Only the code of the original error is kept:
+ * HTTP libraries attach headers, and thus tokens, to theirs.
  */
 export function networkError(url: URL, error: unknown): RegistryError {
   const code = codeOf(error);
@@ -96,18 +96,18 @@ export function networkError(url: URL, error: unknown): RegistryError {
   });
 }
 
-/** Tells whether a TLS client got a response that is not TLS. */
+/** Tells whether a TLS client received a response that is not TLS. */
 export function isPlainTextResponse(error: unknown): boolean {
   return explain(codeOf(error)) === notTls;
 }
 
-/** Tells whether a TLS handshake began and failed. */
+/** Tells whether a TLS handshake was started and failed. */
 export function isTlsFailure(error: unknown): boolean {
   const code = codeOf(error);
   return code === 'EPROTO' || code.startsWith('ERR_SSL_');
 }
 
-/** Tells whether another try may help. */
+/** Tells whether a retry may help. */
 export function isTransient(error: unknown): boolean {
   if (!(error instanceof RegistryError) || error.code !== 'NETWORK') return false;
   return explain(String(error.facts.reason)).lasting !== true;

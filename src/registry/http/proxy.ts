@@ -6,10 +6,11 @@ import { addressClass, bareHost, plainAddress } from './address.ts';
 export type ProxyEnvironment = Readonly<Record<string, string | undefined>>;
 
 /**
- * The proxy for a URL, or null for none. The variables mean what they mean to Go's programs (skopeo, docker, kubelet),
- * curl and OpenShift's cluster proxy: HTTPS_PROXY or HTTP_PROXY by the URL's scheme, upper case before lower case,
- * `http://` where a scheme is missing; this machine and what NO_PROXY names are reached without.
- * @throws RegistryError INVALID_CONFIGURATION for a proxy that is not spoken to by HTTP
+ * Returns the proxy for a URL, or null for none. The variables have the same meaning as for Go programs
+ * (skopeo, docker, kubelet), curl and OpenShift's cluster proxy: HTTPS_PROXY or HTTP_PROXY by the URL's
+ * scheme, upper case before lower case, `http://` if the scheme is missing; no proxy for this machine and
+ * what NO_PROXY lists.
+ * @throws RegistryError INVALID_CONFIGURATION for a proxy that is not an HTTP proxy
  */
 export function proxyFor(url: URL, environment: ProxyEnvironment): URL | null {
   const variable = url.protocol === 'https:' ? 'HTTPS_PROXY' : 'HTTP_PROXY';
@@ -26,7 +27,7 @@ function read(environment: ProxyEnvironment, name: string): string {
 function parseProxy(text: string, variable: string): URL {
   const hasScheme = /^[a-z][a-z0-9+.-]*:\/\//i.test(text);
   const url = URL.parse(hasScheme ? text : `http://${text}`);
-  // The value may hold a password: only the scheme is repeated.
+  // The value may contain a password: only the scheme is quoted.
   if (url === null || url.hostname === '') throw refused(variable, 'is not the URL of a proxy');
   if (url.protocol !== 'http:' && url.protocol !== 'https:') {
     throw refused(variable, `names a ${url.protocol.slice(0, -1)} proxy, which is not supported`);
@@ -43,7 +44,7 @@ function refused(variable: string, problem: string): RegistryError {
   });
 }
 
-/** Whether NO_PROXY (golang.org/x/net/http/httpproxy, type Config) names the host of a URL. */
+/** Tells whether NO_PROXY (golang.org/x/net/http/httpproxy, type Config) covers the host of a URL. */
 function isExcepted(url: URL, list: string): boolean {
   const host = bareHost(url).toLowerCase().replace(/\.$/, '');
   const target = { host, address: plainAddress(host), port: url.port || defaultPort(url) };
@@ -59,7 +60,7 @@ function defaultPort({ protocol }: URL): string {
 
 interface ProxyTarget {
   readonly host: string;
-  /** The host where it is an address, IPv4 in its own form. */
+  /** The host if it is an address, an IPv4-mapped one as IPv4. */
   readonly address: string | null;
   readonly port: string;
 }
@@ -73,11 +74,11 @@ function matches(entry: string, { host, address, port }: ProxyTarget): boolean {
   if (wanted !== null) return wanted === address;
   if (name === '' || address !== null) return false;
   const domain = name.startsWith('*.') ? name.slice(1) : name;
-  // With a dot before it, a domain means those below it and not itself.
+  // With a leading dot, a domain stands for its subdomains but not itself.
   return domain.startsWith('.') ? host.endsWith(domain) : host === domain || host.endsWith(`.${domain}`);
 }
 
-/** Takes `host:port` apart; an IPv6 address has its port behind brackets only. */
+/** Splits `host:port`; an IPv6 address can only have a port after brackets. */
 function splitPort(entry: string): [string, string] {
   const bracketed = /^\[(?<name>[^\]]*)\](?::(?<port>\d+))?$/.exec(entry)?.groups;
   if (bracketed !== undefined) return [bracketed['name'] ?? '', bracketed['port'] ?? ''];

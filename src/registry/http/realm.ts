@@ -1,20 +1,20 @@
 import { RegistryError } from '../model/errors.ts';
 import { bareHost, mayLeadTo, redactedUrl, withTlsOf } from './address.ts';
 
-/** Who sends what to a token server. */
+/** The rules for requests to a token server. */
 export interface RealmRules {
   /** The registry's origin. */
   readonly registry: URL;
-  /** Whether credentials go along. */
+  /** Whether credentials are sent. */
   readonly sendsCredentials: boolean;
-  /** Hosts, with a port where they have one, that may get credentials without TLS besides the registry's own. */
+  /** Hosts, with their port if any, that may be sent credentials without TLS, besides the registry's own. */
   readonly plainHttpTokenServers: readonly string[];
 }
 
 /**
- * Resolves the realm of a Bearer challenge and decides whether it may be asked: https only, unless the registry itself
- * is plain http, and then with credentials only on the registry's own host or where that was asked for; never an
- * address further inside than the registry's.
+ * Resolves the realm of a Bearer challenge and decides whether it may be used: https only, unless the
+ * registry itself uses plain http, and then with credentials only on the registry's own host or where
+ * explicitly allowed; never an address further inside than the registry's.
  * @throws RegistryError UNSAFE_REDIRECT
  */
 export function resolveRealm(

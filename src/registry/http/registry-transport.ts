@@ -17,7 +17,7 @@ import { type RegistryOrigin, withPlainHttpFallback } from './with-plain-http-fa
 import { withRedirects } from './with-redirects.ts';
 import { withRetry } from './with-retry.ts';
 
-/** Docker Hub's API is not where its name says. */
+/** The host of Docker Hub's API, which differs from its name. */
 const dockerHubApi = 'registry-1.docker.io';
 
 const defaults = {
@@ -29,12 +29,14 @@ const defaults = {
   userAgent: 'kmm-sign',
 };
 
-/** The way to one registry. */
+/** The transport to one registry. */
 export interface RegistryTransport {
   readonly transport: Transport;
-  /** `https://registry.example:5000`; for literal localhost the scheme is certain after the first request. */
+  /** `https://registry.example:5000`; for literal localhost, the scheme is known after the first request. */
   readonly origin: () => string;
-  /** The URL of a path below `/v2/`, such as `vendor/driver/manifests/1.0`; a query is kept as it is. */
+  /**
+   * Returns the URL of a path below `/v2/`, such as `vendor/driver/manifests/1.0`; a query is kept unchanged.
+   */
   readonly url: (path: string) => URL;
   /** Closes the connections. */
   readonly close: () => Promise<void>;
@@ -48,9 +50,9 @@ export interface RegistryTransportOptions {
 }
 
 /**
- * Builds the chain of layers that requests to one registry go through. Retries are below authentication, so
- * that token requests have them too and nothing is retried twice over; redirects are below retries, so that
- * a retry starts at the registry again, and so is the choice of plain HTTP for a local registry.
+ * Builds the chain of layers that requests to one registry pass through. Retries are below authentication, so
+ * that token requests have them too and nothing is retried twice over. Redirects are below retries, so that a
+ * retry starts at the registry again; so is the choice of plain HTTP for a local registry.
  */
 export function createRegistryTransport({
   registry,
@@ -112,7 +114,7 @@ function originOf(registry: string, plainHttp: boolean): URL {
   return new URL(text);
 }
 
-/** An option that is given as undefined is as good as not given. */
+/** Drops options that are undefined. */
 function defined(options: RegistryOptions): Partial<typeof defaults> {
   const { idleTimeout, retries, retryDelay, maxRetryAfter, concurrency, userAgent } = options;
   return Object.fromEntries(
@@ -127,12 +129,12 @@ function withUserAgent(inner: Transport, userAgent: string): Transport {
   return (request) => inner({ ...request, headers: { 'user-agent': userAgent, ...request.headers } });
 }
 
-/** Hosts that are remembered: a registry may redirect to any number of them. */
+/** The most hosts to remember: a registry may redirect to any number of them. */
 const maxHosts = 1000;
 
 /**
- * Limits the requests to one host that wait for their response at the same time. Uploads that stream have a
- * limit of their own: their bodies may come out of a download that has to get its turn.
+ * Limits the requests to one host that wait for a response at the same time. Streamed uploads have a separate
+ * limit: their bodies may come from a download that needs its turn, too.
  */
 export function withLimit(inner: Transport, concurrency: number): Transport {
   const limits = new LruMap<LimitFunction>(maxHosts);
@@ -144,7 +146,7 @@ export function withLimit(inner: Transport, concurrency: number): Transport {
       request.signal?.throwIfAborted();
       return inner(request);
     });
-    // Also while it waits for its turn.
+    // Abort also while waiting for a turn.
     return abortable(response, request.signal);
   };
 }

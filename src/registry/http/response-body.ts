@@ -1,22 +1,22 @@
 import { Readable } from 'node:stream';
 import type { HttpResponse } from './transport.ts';
 
-/** Bytes that are read ahead of the consumer. */
+/** Bytes read ahead of the consumer. */
 const readAhead = 256 * 1024;
-/** What of a response that nobody wants is read so that its connection can be used again. */
+/** Bytes of an unwanted response that are read so that its connection can be reused. */
 const maxDrainedBytes = 64 * 1024;
 
 export interface ResponseBodyOptions {
-  /** Makes the error that the consumer sees. */
+  /** Builds the error that the consumer sees. */
   readonly convert: (error: unknown) => Error;
-  /** Milliseconds that the server may keep a waiting consumer without a byte. */
+  /** Milliseconds that a waiting consumer may go without a byte from the server. */
   readonly idleTimeout: number;
 }
 
 /**
- * Hands on the bytes of a stream under errors of our own making. (Replacing an error in a `destroy` hook
- * would not do: the original one stays visible in `errored`.) The time that the consumer itself takes
- * does not count as idle.
+ * Passes on the bytes of a stream, with our own errors. (Replacing an error in a `destroy` hook would not
+ * suffice: the original remains visible in `errored`.) The time that the consumer itself takes does not count
+ * as idle.
  */
 export class ResponseBody extends Readable {
   readonly #source: Readable;
@@ -28,7 +28,7 @@ export class ResponseBody extends Readable {
     this.#idle = setTimeout(() => {
       if (!this.#isFull()) this.destroy(convert({ code: 'ETIMEDOUT' }));
     }, idleTimeout).unref();
-    // Chunk by chunk as they came: what is read out of a stream's buffer is joined by copying.
+    // Chunk by chunk as they arrive: reading from the stream's buffer would copy to join them.
     source.on('data', (chunk: Buffer) => {
       this.#idle.refresh();
       if (!this.push(chunk)) source.pause();
@@ -59,7 +59,7 @@ export class ResponseBody extends Readable {
   }
 }
 
-/** Reads at most `limit` bytes of a body; what lies beyond is cut off. */
+/** Reads at most `limit` bytes of a body and cuts off the rest. */
 export async function readAtMost(
   body: Readable,
   limit: number,
@@ -74,12 +74,12 @@ export async function readAtMost(
   return { bytes: Buffer.concat(chunks), complete: true };
 }
 
-/** Gets rid of a response that is not needed, keeping the connection where that is cheap. */
+/** Discards a response that is not needed, keeping the connection if that is cheap. */
 export async function discardBody(response: HttpResponse): Promise<void> {
   try {
     await readAtMost(response.body, maxDrainedBytes);
   } catch {
-    // The response was not wanted; its end is of no interest either.
+    // The response is not needed, so neither is its error.
   }
   response.body.destroy();
 }

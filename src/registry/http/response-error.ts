@@ -8,24 +8,27 @@ import { redactedUrl } from './address.ts';
 import { readAtMost } from './response-body.ts';
 import type { HttpResponse } from './transport.ts';
 
-/** What was being done when an unexpected response came. */
+/** What was being done when an unexpected response arrived. */
 export interface ResponseContext {
-  /** After "Cannot": `read the manifest vendor/driver:1.0`. */
+  /** Follows "Cannot": `read the manifest vendor/driver:1.0`. */
   readonly action: string;
   /** What a 404 means. @default 'NOT_FOUND' */
   readonly notFound?: 'NOT_FOUND' | 'BLOB_NOT_FOUND' | undefined;
-  /** Which repository, reference, digest. */
+  /** The repository, reference and digest concerned. */
   readonly facts?: ErrorFacts | undefined;
 }
 
-/** Bytes of an error body that are read. */
+/** The most bytes read of an error body. */
 const maxErrorBody = 64 * 1024;
 
 const errorsSchema = z.object({
   errors: z.array(z.object({ code: z.optional(z.string()), message: z.optional(z.nullable(z.string())) })),
 });
 
-/** Hands on a response whose status is one of `accepted`. @throws RegistryError otherwise, see `responseError` */
+/**
+ * Returns the response if its status is one of `accepted`.
+ * @throws RegistryError otherwise, see `responseError`
+ */
 export async function checkStatus(
   response: HttpResponse,
   accepted: readonly number[],
@@ -35,12 +38,15 @@ export async function checkStatus(
   throw await responseError(response, context);
 }
 
-/** Whether a response is a page for people: the login page of a proxy, or another server than a registry. */
+/** Tells whether a response is an HTML page: a proxy's login page, or a server that is not a registry. */
 export function isPage({ headers }: HttpResponse): boolean {
   return /^\s*(?:text\/html|application\/xhtml\+xml)\s*(?:;|$)/i.test(headers['content-type'] ?? '');
 }
 
-/** Refuses a page where content of a registry is expected. @throws RegistryError UNEXPECTED_RESPONSE that names the type */
+/**
+ * Refuses an HTML page where registry content is expected.
+ * @throws RegistryError UNEXPECTED_RESPONSE that names the type
+ */
 export function checkNotPage(response: HttpResponse, { action, facts }: ResponseContext): void {
   if (!isPage(response)) return;
   const { status, url, body } = response;
@@ -56,7 +62,10 @@ export function checkNotPage(response: HttpResponse, { action, facts }: Response
 const pageHint =
   'It looks like the login page of a proxy, or a web server that is not a registry: check the host, and HTTPS_PROXY and NO_PROXY.';
 
-/** Makes the error for a response, out of its status and what the registry says in its body. Consumes the body. */
+/**
+ * Builds the error for a response from its status and the registry's explanation in the body. Consumes the
+ * body.
+ */
 export async function responseError(
   response: HttpResponse,
   context: ResponseContext,
@@ -132,7 +141,7 @@ async function explanationOf(response: HttpResponse): Promise<Explanation> {
     return { codes: [], text: '' };
   }
   const parsed = errorsSchema.safeParse(parseJson(body));
-  // A page of HTML from some proxy says less than the status does.
+  // A proxy's HTML page says less than the status does.
   if (!parsed.success) return { codes: [], text: /^\s*[<{[]/.test(body) ? '' : printable(body) };
   const { errors } = parsed.data;
   const codes = errors.flatMap(({ code = '' }) => (/^[A-Z][A-Z0-9_]{0,60}$/.test(code) ? [code] : []));

@@ -2,10 +2,10 @@ import { Flights } from '../../shared/flights.ts';
 import { LruMap } from '../../shared/lru.ts';
 import type { Token } from './token.ts';
 
-/** Tokens that are kept: for each repository of a registry and what is done there, one. */
+/** The most tokens to keep: there is one for each repository of a registry and each set of actions. */
 const maxTokens = 1000;
 
-/** Tokens in use, and those on their way: whoever needs the same one waits for the same request. */
+/** Caches tokens and shares requests for them: callers that need the same token wait for the same request. */
 export class TokenCache {
   readonly #tokens = new LruMap<Token>(maxTokens);
   readonly #requests = new Flights<Token | null>();
@@ -15,20 +15,20 @@ export class TokenCache {
     this.#now = now;
   }
 
-  /** A token that is still good. */
+  /** Returns a token that is still valid. */
   get(key: string): Token | null {
     const token = this.#tokens.get(key);
     return token !== undefined && token.expiresAt > this.#now() ? token : null;
   }
 
-  /** Forgets a token that was refused, unless it has been replaced already. */
+  /** Removes a token that was refused, unless it has already been replaced. */
   drop(key: string, refused: Token): void {
     if (this.#tokens.get(key) === refused) this.#tokens.delete(key);
   }
 
   /**
-   * Returns the token in use, or that of the request on its way, or sends one. A signal ends the waiting, and the
-   * request when nobody waits for it any more.
+   * Returns the cached token, or joins the request in flight, or sends one. A signal ends the wait, and the
+   * request if nobody is waiting for it any more.
    */
   async obtain(
     key: string,

@@ -8,12 +8,12 @@ import { isPage } from './response-error.ts';
 import { discardBody, readAtMost } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
-/** A Bearer token with the time until which it is used. */
+/** A Bearer token and the time until which it is used. */
 export interface Token {
   readonly value: Secret<string>;
   /** Milliseconds since the epoch, by our clock. */
   readonly expiresAt: number;
-  /** A new refresh token that takes the place of the one that was used. */
+  /** A new refresh token that replaces the one used. */
   readonly refreshToken?: Secret<string>;
 }
 
@@ -22,16 +22,16 @@ export interface TokenRequest {
   readonly realm: URL;
   readonly service: string | undefined;
   readonly scopes: readonly string[];
-  /** Null: ask as nobody. */
+  /** Null for an anonymous request. */
   readonly credential: Credential | null;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Bytes of a token server's response. */
+/** The largest response of a token server, in bytes. */
 const maxTokenBody = 64 * 1024;
-/** Seconds that a token counts at least (distribution, token specification: "no less than 60"). */
+/** The shortest lifetime of a token, in seconds (distribution, token specification: "no less than 60"). */
 const minLifetime = 60;
-/** Milliseconds before its end that a token is renewed. */
+/** Milliseconds before its expiry at which a token is renewed. */
 const renewalMargin = 10_000;
 const clientId = 'kmm-sign';
 
@@ -44,8 +44,8 @@ const answerSchema = z.object({
 });
 
 /**
- * Gets a token (distribution, "Token Authentication"): by POST with a refresh token, else by GET.
- * @returns null when the token server refuses the credential (401, 403)
+ * Fetches a token (distribution, "Token Authentication"): by POST with a refresh token, else by GET.
+ * @returns null if the token server refuses the credential (401, 403)
  * @throws RegistryError UNEXPECTED_RESPONSE, TOO_MANY_REQUESTS, NETWORK, UNSAFE_REDIRECT
  */
 export async function fetchToken(
@@ -73,7 +73,7 @@ export async function fetchToken(
 async function ask(send: Transport, request: TokenRequest): Promise<HttpResponse> {
   if (request.credential?.identityToken === undefined) return send(getRequest(request));
   const response = await send(postRequest(request, request.credential.identityToken));
-  // Token servers without the OAuth2 endpoint answer so.
+  // Token servers without the OAuth2 endpoint respond with these.
   if (response.status !== 404 && response.status !== 405) return response;
   await discardBody(response);
   return send(getRequest(request));
@@ -112,7 +112,10 @@ function postRequest(
   };
 }
 
-/** The Basic scheme's header value (RFC 7617), or null for a credential without user name and password. */
+/**
+ * Returns the Basic scheme's header value (RFC 7617), or null for a credential without user name and
+ * password.
+ */
 export function basicAuthorization({ username, password, identityToken }: Credential): string | null {
   const secret = password ?? identityToken;
   if (secret === undefined) return null;
@@ -124,7 +127,7 @@ function parseToken(body: { bytes: Buffer; complete: boolean }, realm: URL, star
   if (!body.complete) throw failure(realm, `its answer is longer than ${maxTokenBody} bytes`);
   const answer = answerSchema.safeParse(parseJson(body.bytes.toString('utf8')));
   const value = answer.success ? (answer.data.token ?? answer.data.access_token ?? '') : '';
-  // What does not fit a header would make the HTTP library quote it in an error.
+  // The HTTP library would quote a value that is invalid in a header in its error.
   if (!answer.success || !/^[\x21-\x7e]+$/.test(value)) throw failure(realm, 'its answer holds no token');
   const { expires_in: seconds, issued_at: issuedAt, refresh_token: refreshToken } = answer.data;
   return {
@@ -134,7 +137,7 @@ function parseToken(body: { bytes: Buffer; complete: boolean }, realm: URL, star
   };
 }
 
-/** When to renew. A server's clock is believed only where it agrees with ours. */
+/** Returns when to renew a token. The server's clock is trusted only if it agrees with ours. */
 export function expiry(seconds: number, issuedAt: string | undefined, now: number): number {
   const lifetime = Math.max(seconds, minLifetime) * 1000;
   const issued = issuedAt === undefined ? Number.NaN : Date.parse(issuedAt);

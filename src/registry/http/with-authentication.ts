@@ -6,14 +6,14 @@ import { discardBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 import { withoutCredentials } from './with-redirects.ts';
 
-/** Answers to challenges of one request: each credential once, and once more for a scope that was missing. */
+/** The most challenges answered for one request: each credential once, and once more for a missing scope. */
 const maxRounds = 8;
 
-/** Demands of a registry that are remembered, by repository and by scopes. */
+/** The most challenges of a registry to remember, by repository and by scopes. */
 const maxDemands = 1000;
 
 /**
- * Answers the registry's challenges, and those of nobody else. What a challenge taught is used for later
+ * Answers the challenges of the registry, and of no other server. What a challenge taught is used for later
  * requests before they are refused.
  */
 export function withAuthentication(inner: Transport, options: Omit<AuthorizerOptions, 'send'>): Transport {
@@ -25,9 +25,9 @@ class Session {
   readonly #inner: Transport;
   readonly #origin: () => URL;
   readonly #authorizer: Authorizer;
-  /** The last demand, by repository; '*' is the registry's latest. */
+  /** The last challenge, by repository; '*' is the registry's latest. */
   readonly #demands = new LruMap<Demand>(maxDemands);
-  /** What challenges asked for beyond what requests named. */
+  /** The scopes that challenges added to those of the requests. */
   readonly #learned = new LruMap<readonly string[]>(maxDemands);
 
   constructor(inner: Transport, options: Omit<AuthorizerOptions, 'send'>) {
@@ -54,7 +54,7 @@ class Session {
     return { ...response, credentials: this.#credentialsOf(response, repository, used) };
   }
 
-  /** What a refusal was for. */
+  /** Returns the credentials that were refused. */
   #credentialsOf(
     response: HttpResponse,
     repository: string,
@@ -64,7 +64,10 @@ class Session {
     return response.status === 403 && used?.candidate ? [describeCredential(used.candidate)] : undefined;
   }
 
-  /** A 401 that came by way of a redirect from another host is that host's, and is left alone. */
+  /**
+   * Tells whether the registry itself sent a challenge. A 401 after a redirect to another host is that
+   * host's, and is left alone.
+   */
   #isChallenge(response: HttpResponse): boolean {
     return response.status === 401 && response.url.origin === this.#origin().origin;
   }
@@ -93,7 +96,7 @@ class Session {
     this.#demands.set(repository, demand);
     this.#demands.set('*', demand);
     const asked = scopesOf(request);
-    // The challenged scope goes first: some token servers read no further.
+    // The scope of the challenge comes first: some token servers read no further.
     const scopes = mergeScopes([
       challenge.parameters.get('scope') ?? '',
       ...(this.#learned.get(scopeKey(asked)) ?? asked),
@@ -123,7 +126,7 @@ interface AnswerContext {
   readonly refused: Authorization | null;
 }
 
-/** Bearer before Basic, whatever the order: it does not send the password to the registry. */
+/** Prefers Bearer to Basic, whatever the order: it does not send the password to the registry. */
 function preferred(header: string): Demand['challenge'] | undefined {
   const challenges = parseChallenges(header);
   return (

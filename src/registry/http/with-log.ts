@@ -18,7 +18,7 @@ export function withLog(inner: Transport, logger: Logger): Transport {
   };
 }
 
-/** Different warnings that are shown for one registry; the rest would be noise. */
+/** The most distinct warnings shown per registry; more would be noise. */
 const maxWarnings = 20;
 
 /** Shows each `Warning: 299 - "…"` of a registry once (distribution-spec, "Warnings"). */
@@ -35,7 +35,7 @@ export function withWarnings(inner: Transport, logger: Logger): Transport {
   };
 }
 
-/** The texts of the warnings with code 299. */
+/** Returns the texts of the warnings with code 299. */
 export function warningsOf(header: string): string[] {
   return [...header.matchAll(/299 +\S+ +"((?:[^"\\]|\\.)*)"/g)].map(([, text = '']) =>
     printable(text.replaceAll(/\\(.)/g, '$1')),

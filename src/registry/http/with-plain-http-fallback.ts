@@ -6,26 +6,26 @@ import { bareHost } from './address.ts';
 import { isPlainTextResponse, isTlsFailure } from './network-error.ts';
 import type { Transport } from './transport.ts';
 
-/** The origin of a registry; for literal localhost its scheme may turn out to be http. */
+/** The origin of a registry; for literal localhost, its scheme may turn out to be http. */
 export interface RegistryOrigin {
   url: URL;
 }
 
 const localHosts: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '[::1]']);
 
-/** Milliseconds in which a server on this machine answers a TLS handshake. */
+/** Milliseconds within which a server on this machine must respond to a TLS handshake. */
 const probeTimeout = 5000;
 
 /**
- * Speaks http with a registry on this very machine that does not speak TLS. Elsewhere that must be asked for.
- * The server is asked before the first request, so that no certificate has to be read for nothing. The layer goes below
- * retries: a server that comes up late is asked at each of them.
+ * Falls back to http for a registry on this machine that does not speak TLS. Elsewhere, plain HTTP must be
+ * enabled explicitly. The server is probed before the first request, so that no certificates are read
+ * needlessly. The layer belongs below retries: a server that comes up late is probed at each of them.
  */
 export function withPlainHttpFallback(inner: Transport, origin: RegistryOrigin, logger: Logger): Transport {
   if (!localHosts.has(origin.url.hostname) || origin.url.protocol === 'http:') return inner;
   const probe = once(async () => {
     const protocol = await probeProtocol(origin.url);
-    // A registry that is not up yet is asked again.
+    // A registry that is not up yet is probed again.
     if (protocol === undefined) throw new Unknown();
     if (protocol === 'tls') return;
     logger.debug('The local registry does not speak TLS, going on without', { registry: origin.url.host });
@@ -43,18 +43,18 @@ export function withPlainHttpFallback(inner: Transport, origin: RegistryOrigin, 
   };
 }
 
-/** Nothing could be told. */
+/** The probe was inconclusive. */
 class Unknown extends Error {}
 
 /**
- * What a server speaks; undefined when it does not say. Only a response that is certainly not TLS counts as plain HTTP;
- * nothing is sent but the start of a handshake.
+ * Probes which protocol a server speaks; undefined if that is inconclusive. Only a response that is certainly
+ * not TLS counts as plain HTTP; nothing is sent except the start of a handshake.
  */
 function probeProtocol(url: URL): Promise<'tls' | 'plain' | undefined> {
   const socket = connect({
     host: bareHost(url),
     port: url.port === '' ? 443 : Number(url.port),
-    // The handshake is not continued, so there is nothing to verify.
+    // Nothing is sent after the handshake, so there is nothing to verify.
     rejectUnauthorized: false,
     secureContext: createSecureContext({ ca: [] }),
   });

@@ -3,16 +3,17 @@ import { mayLeadTo, redactedUrl, withTlsOf } from './address.ts';
 import { discardBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
-/** Redirects of one request. */
+/** The most redirects of one request. */
 const maxRedirects = 10;
 
 const redirectStatuses: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
-/** What is for the first origin only. */
+/** Headers for the first origin only. */
 const credentialHeaders: ReadonlySet<string> = new Set(['authorization', 'cookie', 'proxy-authorization']);
 
 /**
- * Follows redirects of GET and HEAD. Credentials go to the first origin only, and once it was left they are
- * gone for good. @throws RegistryError UNSAFE_REDIRECT
+ * Follows redirects of GET and HEAD. Credentials are sent to the first origin only, and dropped for good once
+ * a redirect leaves it.
+ * @throws RegistryError UNSAFE_REDIRECT
  */
 export function withRedirects(inner: Transport, registry: () => URL): Transport {
   const follow = async (request: HttpRequest, redirects: number): Promise<HttpResponse> => {
@@ -28,7 +29,7 @@ export function withRedirects(inner: Transport, registry: () => URL): Transport 
   return (request) => follow(request, 0);
 }
 
-/** The request for the next hop. @throws RegistryError UNSAFE_REDIRECT */
+/** Returns the request for the next hop. @throws RegistryError UNSAFE_REDIRECT */
 export function nextHop(request: HttpRequest, location: string, registry: URL): HttpRequest {
   const named = URL.parse(location, request.url);
   if (named === null) throw unsafe(request.url, request.url, 'it redirects to something that is not a URL');
@@ -39,7 +40,7 @@ export function nextHop(request: HttpRequest, location: string, registry: URL): 
   return { ...rest, url: target, headers: withoutCredentials(request.headers ?? {}) };
 }
 
-/** Refuses a place that no server may send us to. @throws RegistryError UNSAFE_REDIRECT */
+/** Refuses a target that no server may redirect us to. @throws RegistryError UNSAFE_REDIRECT */
 function checkTarget(from: URL, target: URL, registry: URL): void {
   if (target.protocol !== 'https:' && target.protocol !== 'http:') {
     throw unsafe(from, target, 'only http and https are followed');
@@ -53,7 +54,7 @@ function checkTarget(from: URL, target: URL, registry: URL): void {
     throw unsafe(from, target, 'the address is inside a private network or this machine');
 }
 
-/** Headers without what identifies us. */
+/** Returns the headers without credentials. */
 export function withoutCredentials(headers: Readonly<Record<string, string>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(headers).filter(([name]) => !credentialHeaders.has(name.toLowerCase())),

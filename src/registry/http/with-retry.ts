@@ -8,11 +8,11 @@ import { isTransient } from './network-error.ts';
 import { discardBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
-/** Hosts that are remembered: a registry may redirect to any number of them. */
+/** The most hosts to remember: a registry may redirect to any number of them. */
 const maxHosts = 1000;
 
 export interface RetryOptions {
-  /** Further tries after the first. */
+  /** Retries after the first attempt. */
   readonly retries: number;
   /** Milliseconds before the first retry. */
   readonly retryDelay: number;
@@ -26,8 +26,8 @@ export interface RetryOptions {
 }
 
 /**
- * Sends again what failed for a reason that may pass. A host that asked for patience gets it from
- * every request, not only from the one that was told. The last response is handed on as it is.
+ * Retries transient failures. If a host asks for a wait, all requests to it wait, not only the one that was
+ * told. The last response is returned unchanged.
  */
 export function withRetry(inner: Transport, options: RetryOptions): Transport {
   const { sleep = sleepWithTimer, now = Date.now, logger } = options;
@@ -66,7 +66,7 @@ export function withRetry(inner: Transport, options: RetryOptions): Transport {
 
 type Outcome = { readonly response: HttpResponse } | { readonly error: unknown };
 
-/** Says that a request is tried again: for each host once as a warning, so that nobody wonders about the wait. */
+/** Logs retries: the first one for each host as a warning, to explain the wait. */
 function announcer(logger: Logger): (request: HttpRequest, outcome: Outcome, delay: number) => void {
   const warned = new LruMap<true>(maxHosts);
   return ({ method, url }, outcome, delay) => {
@@ -105,24 +105,24 @@ function isRetriable({ method, body, retriable }: HttpRequest): boolean {
   return method === 'GET' || method === 'HEAD' || method === 'DELETE';
 }
 
-/** What the time to wait depends on. */
+/** The inputs of the wait before a retry. */
 export interface RetryDelayInput {
   /** 1 for the first retry. */
   readonly attempt: number;
   /** Milliseconds before the first retry. */
   readonly base: number;
-  /** Milliseconds that the server asked for. */
+  /** The wait that the server asked for, in milliseconds. */
   readonly retryAfter: number | null;
-  /** The longest that a server may ask for, in milliseconds. */
+  /** The longest wait that a server may ask for, in milliseconds. */
   readonly maxRetryAfter: number;
   /** 0 ≤ random < 1: spreads clients that failed together. */
   readonly random: number;
 }
 
-/** No back-off of our own is longer than this, in milliseconds. */
+/** The longest backoff of our own, in milliseconds. */
 const maxDelay = 30_000;
 
-/** Milliseconds to wait, or null when the server asks for more patience than we have. */
+/** Returns the milliseconds to wait, or null if the server asks for too long a wait. */
 export function retryDelay({
   attempt,
   base,

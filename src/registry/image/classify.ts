@@ -5,27 +5,28 @@ import { isUnknownPlatform, type Platform } from '../model/platform.ts';
 import { type ImageConfig, readImageConfig } from './config.ts';
 import type { ImageRepository, OperationOptions } from './repository.ts';
 
-/** What a manifest without children is. */
+/** The type of a manifest without children. */
 export type ClassifiedManifest =
   | {
       readonly type: 'image';
       readonly config: ImageConfig;
-      /** undefined when neither the index nor the configuration says. */
+      /** undefined if neither the index nor the configuration states it. */
       readonly platform: Platform | undefined;
     }
-  /** Nothing that a runtime could run, such as a chart, a signature or BuildKit's attestations. */
+  /** Not runnable, such as a chart, a signature or BuildKit's attestations. */
   | { readonly type: 'artifact'; readonly artifactType: string };
 
-/** What is known of a manifest besides its content. */
+/** What is known about a manifest besides its content. */
 export interface ClassifyOptions extends OperationOptions {
-  /** As its descriptor in an index says. */
+  /** As stated by its descriptor in an index. */
   readonly platform?: Platform | undefined;
 }
 
 /**
- * Tells images from what no runtime could run, by what they are and never by their annotations: an artifact has no
- * layer of files and either another configuration than an image's or the platform `unknown/unknown`; one with layers
- * of files is an artifact only when its configuration is none of an image at all.
+ * Distinguishes images from what no runtime could run, by their content and never by their annotations. A
+ * manifest without file system layers is an artifact if its configuration is not an image's or its platform
+ * is `unknown/unknown`; one with file system layers only if its configuration cannot be read as an image's at
+ * all.
  * @throws RegistryError INVALID_MANIFEST, BLOB_NOT_FOUND, DIGEST_MISMATCH
  */
 export async function classifyManifest(
@@ -53,7 +54,10 @@ function artifact({ json, config }: ImageManifest): ClassifiedManifest {
   return { type: 'artifact', artifactType: isStated ? artifactType : config.mediaType };
 }
 
-/** Some runtimes do not look at the configuration's media type: what can be read as an image's counts as one. */
+/**
+ * Reads a configuration of another media type. Some runtimes ignore the media type, so one that parses as an
+ * image's counts as one.
+ */
 async function readLikelyConfig(
   repository: ImageRepository,
   manifest: ImageManifest,
@@ -68,17 +72,26 @@ async function readLikelyConfig(
   }
 }
 
-/** What a child of an index tells of another child: it speaks of one exact digest and is wrong about any other image. */
+/**
+ * What a child of an index says about another child. It refers to one exact digest and is wrong about any
+ * other image.
+ */
 export interface ChildDescription {
   readonly what: 'attestation' | 'SOCI index';
-  /** The digest that it speaks of; undefined when it does not say. */
+  /** The digest that it refers to; undefined if it does not state one. */
   readonly subject: string | undefined;
 }
 
-/** SOCI indexes name the image in an annotation, and files in its layers by their compressed bytes (soci-snapshotter). */
+/**
+ * SOCI indexes name the image in an annotation, and files in its layers by their compressed bytes
+ * (soci-snapshotter).
+ */
 const sociSubject = 'com.amazon.soci.image-manifest-digest';
 
-/** What a child says of another one, by its descriptor; undefined when it stands for itself. It may still be an image. */
+/**
+ * Returns what a child says about another one, judged by its descriptor; undefined if it does not refer to
+ * another. It may still be an image.
+ */
 export function describedByChild({ annotations = {} }: Descriptor): ChildDescription | undefined {
   if (annotations['vnd.docker.reference.type'] !== undefined) {
     return { what: 'attestation', subject: annotations['vnd.docker.reference.digest'] };
@@ -87,7 +100,7 @@ export function describedByChild({ annotations = {} }: Descriptor): ChildDescrip
   return subject === undefined ? undefined : { what: 'SOCI index', subject };
 }
 
-/** Names of annotations that are about an image's unchanged bytes: they do not hold for a signed one. */
+/** Returns the names of annotations about an image's unchanged bytes, which are invalid for a signed one. */
 export function staleAnnotations(annotations: Readonly<Record<string, string>>): string[] {
   return Object.keys(annotations).filter((name) => name.startsWith('com.amazon.soci.'));
 }

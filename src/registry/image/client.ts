@@ -8,17 +8,20 @@ import type { ImageRepository } from './repository.ts';
 import type { RegistryOptions } from '../model/options.ts';
 import type { Reference } from '../model/reference.ts';
 
-/** How registries are reached, and with which credentials. */
+/** How to connect to registries, and with which credentials. */
 export interface RegistryClientOptions extends RegistryOptions {
-  /** Finds credentials. @default what `credentials` describes */
+  /** Looks up credentials. @default what `credentials` describes */
   readonly keychain?: Keychain | undefined;
 }
 
-/** Registries whose connections, credentials and tokens are kept; others still work for who has opened them. */
+/**
+ * The most registries whose connections, credentials and tokens are cached; evicted ones keep working for
+ * their users.
+ */
 const maxRegistries = 1000;
 
 /**
- * Reaches any number of registries. Repositories of one registry share connections and tokens.
+ * A client for any number of registries. Repositories of one registry share connections and tokens.
  *
  * ```ts
  * const client = new RegistryClient();
@@ -39,7 +42,8 @@ export class RegistryClient {
 
   /**
    * Opens a repository; nothing is sent until it is used. Closing it leaves the client open, unless
-   * `closesClient`. @throws RegistryError INVALID_REFERENCE
+   * `closesClient`.
+   * @throws RegistryError INVALID_REFERENCE
    */
   repository(
     { registry, repository }: Pick<Reference, 'registry' | 'repository'>,

@@ -18,23 +18,23 @@ const knownFields = ['architecture', 'os', 'os.version', 'variant', 'config', 'r
 /** An image's configuration (image-spec, config.md). */
 export interface ImageConfig {
   readonly mediaType: string;
-  /** What the configuration says of itself; undefined when it says nothing. */
+  /** The platform stated by the configuration; undefined if it states none. */
   readonly platform: Platform | undefined;
   /** Digests of the uncompressed layers, base first. */
   readonly diffIds: readonly Digest[];
-  /** The parsed JSON, for rewriting with every unknown field kept. Not to be changed in place. */
+  /** The parsed JSON, for rewriting with all unknown fields kept. Must not be modified in place. */
   readonly json: JsonObject;
 }
 
-/** What is new in a configuration. */
+/** The changes to a configuration. */
 export interface ConfigChanges {
   /** All of them, base first. */
   readonly diffIds: readonly string[];
-  /** How the layer came to be that was put on top. `created` is in seconds since the epoch. */
+  /** The history entry of the layer added on top. `created` is in seconds since the epoch. */
   readonly appended?: { readonly createdBy: string; readonly created: number } | undefined;
-  /** Added to the labels. */
+  /** Labels to add. */
   readonly labels?: Readonly<Record<string, string>> | undefined;
-  /** Names of labels that are left out. */
+  /** Names of labels to remove. */
   readonly dropLabels?: readonly string[] | undefined;
 }
 
@@ -44,7 +44,10 @@ export interface WrittenConfig {
   readonly bytes: Buffer;
 }
 
-/** Reads and parses the configuration of an image. @throws RegistryError INVALID_MANIFEST, BLOB_NOT_FOUND, DIGEST_MISMATCH */
+/**
+ * Reads and parses the configuration of an image.
+ * @throws RegistryError INVALID_MANIFEST, BLOB_NOT_FOUND, DIGEST_MISMATCH
+ */
 export async function readImageConfig(
   repository: ImageRepository,
   manifest: ImageManifest,
@@ -71,13 +74,16 @@ export function parseImageConfig(
   return { mediaType: config.mediaType, platform: platformOfConfig(json, what), diffIds, json };
 }
 
-/** The platform that a configuration states; undefined when it names neither system nor architecture. */
+/**
+ * Returns the platform that a configuration states; undefined if it names neither an operating system nor an
+ * architecture.
+ */
 function platformOfConfig(json: JsonObject, what = 'the configuration'): Platform | undefined {
   const { os, architecture, variant } = json;
   return parsePlatformObject({ os, architecture, variant, 'os.version': json['os.version'] }, what);
 }
 
-/** The labels that a configuration states; values that are not strings are left out. */
+/** Returns the labels of a configuration, without values that are not strings. */
 export function labelsOf({ json }: ImageConfig): Record<string, string> {
   const config = isJsonObject(json['config']) ? json['config'] : {};
   const labels = isJsonObject(config['Labels']) ? config['Labels'] : {};
@@ -86,7 +92,7 @@ export function labelsOf({ json }: ImageConfig): Record<string, string> {
   );
 }
 
-/** Writes a configuration anew with other layers; every other field and every unknown one is kept. */
+/** Rewrites a configuration with other layers; all other fields, including unknown ones, are kept. */
 export function updateImageConfig(
   config: ImageConfig,
   { diffIds, appended, labels = {}, dropLabels = [] }: ConfigChanges,
@@ -104,7 +110,10 @@ export function updateImageConfig(
   return { descriptor: { mediaType: config.mediaType, digest: digestOf(bytes), size: bytes.length }, bytes };
 }
 
-/** A history that is missing stays so: one entry alone would be taken for that of the base layer. */
+/**
+ * Appends to the history. A missing one stays missing: a single entry would be taken for that of the base
+ * layer.
+ */
 function historyWith(json: JsonObject, appended: { createdBy: string; created: number }): JsonObject {
   const { history } = json;
   if (!Array.isArray(history) || history.length === 0) return {};

@@ -4,19 +4,20 @@ import { dirname, join, sep } from 'node:path';
 import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
 import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
 
-/** Where a layout keeps a blob (image-spec, image-layout.md, "Blobs"). */
+/** Returns the path of a blob in a layout (image-spec, image-layout.md, "Blobs"). */
 export function blobPath(digest: Digest): string {
   return join('blobs', digestAlgorithm(digest), digestHex(digest));
 }
 
-/** Tells whether an error of the file system says that there is no such file. */
+/** Tells whether a file system error means that the file does not exist. */
 export function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ENOTDIR');
 }
 
 /**
- * Opens a file of a layout for reading. Symbolic links that lead out of the layout are refused, and so is
- * what is not a regular file. @throws RegistryError INVALID_MANIFEST, system errors such as ENOENT
+ * Opens a file of a layout for reading. Refuses symbolic links that lead out of the layout, and anything that
+ * is not a regular file.
+ * @throws RegistryError INVALID_MANIFEST, system errors such as ENOENT
  */
 export async function openLayoutFile(directory: string, path: string): Promise<FileHandle> {
   const root = await realpath(directory);
@@ -24,7 +25,7 @@ export async function openLayoutFile(directory: string, path: string): Promise<F
   if (!target.startsWith(root.endsWith(sep) ? root : root + sep)) {
     throw layoutError('INVALID_MANIFEST', directory, `${path} leads out of the layout`);
   }
-  // Without O_NONBLOCK a named pipe would hold up the open.
+  // Without O_NONBLOCK, opening a named pipe would block.
   const file = await open(target, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   const status = await file.stat();
   if (status.isFile()) return file;
@@ -32,7 +33,10 @@ export async function openLayoutFile(directory: string, path: string): Promise<F
   throw layoutError('INVALID_MANIFEST', directory, `${path} is not a regular file`);
 }
 
-/** Reads a small file of a layout. @throws RegistryError LIMIT_EXCEEDED, INVALID_MANIFEST, system errors such as ENOENT */
+/**
+ * Reads a small file of a layout.
+ * @throws RegistryError LIMIT_EXCEEDED, INVALID_MANIFEST, system errors such as ENOENT
+ */
 export async function readLayoutFile(directory: string, path: string, limit: number): Promise<Buffer> {
   const file = await openLayoutFile(directory, path);
   try {
@@ -44,7 +48,7 @@ export async function readLayoutFile(directory: string, path: string, limit: num
   }
 }
 
-/** Removes a file of a layout; tells whether it was there. */
+/** Removes a file of a layout; tells whether it existed. */
 export async function removeLayoutFile(directory: string, path: string): Promise<boolean> {
   try {
     await checkFolder(directory, dirname(path));
@@ -56,7 +60,7 @@ export async function removeLayoutFile(directory: string, path: string): Promise
   }
 }
 
-/** Describes what is wrong with a layout. */
+/** Builds the error for a problem with a layout. */
 export function layoutError(
   code: RegistryErrorCode,
   directory: string,
@@ -72,7 +76,7 @@ export function layoutError(
 }
 
 /**
- * Makes a folder of a layout one level after the other, so that none is made beyond a link that leads out.
+ * Creates a directory of a layout level by level, so that none is created beyond a link that leads out.
  * @throws RegistryError INVALID_MANIFEST for such a link
  */
 export async function makeFolder(directory: string, path: string): Promise<void> {
@@ -85,7 +89,7 @@ export async function makeFolder(directory: string, path: string): Promise<void>
   }
 }
 
-/** Nothing is written through a symbolic link that leads out of the layout. */
+/** Checks that nothing is written through a symbolic link that leads out of the layout. */
 async function checkFolder(directory: string, path: string): Promise<void> {
   const root = await realpath(directory);
   const folder = await realpath(join(root, path));

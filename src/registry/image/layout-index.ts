@@ -8,7 +8,7 @@ import { ociMediaTypes } from '../model/media-types.ts';
 import { isMissing, layoutError, makeFolder, readLayoutFile } from './layout-files.ts';
 import { isWorkingFile, withLayoutMutex, withStaging, type WriteLayoutFile } from './layout-staging.ts';
 
-/** The annotation that holds a tag (image-spec, annotations.md). */
+/** The annotation that contains the tag (image-spec, annotations.md). */
 const refName = 'org.opencontainers.image.ref.name';
 
 const markerFile = 'oci-layout';
@@ -17,19 +17,19 @@ const blobFolder = 'blobs';
 const recursively = { recursive: true, withFileTypes: true } as const;
 const layoutVersion = '1.0.0';
 
-/** Bytes of the largest `oci-layout` file that is read. */
+/** The largest `oci-layout` file that is read, in bytes. */
 const maxMarkerSize = 64 * 1024;
 
 const emptyIndex: JsonObject = { schemaVersion: 2, mediaType: ociMediaTypes.index, manifests: [] };
 
-/** The tag of an entry. */
+/** Returns the tag of an entry. */
 export function tagOf({ annotations }: Descriptor): string | undefined {
   return annotations?.[refName];
 }
 
 /**
  * Reads a layout's index.json (image-spec, image-layout.md).
- * @throws RegistryError NOT_FOUND when there is no layout, INVALID_MANIFEST, UNSUPPORTED_MEDIA_TYPE
+ * @throws RegistryError NOT_FOUND if there is no layout, INVALID_MANIFEST, UNSUPPORTED_MEDIA_TYPE
  */
 export async function readLayoutIndex(directory: string): Promise<ImageIndex> {
   await checkMarker(directory);
@@ -37,24 +37,26 @@ export async function readLayoutIndex(directory: string): Promise<ImageIndex> {
 }
 
 /**
- * Makes sure that there is a layout to write to: makes one in a directory that is missing or empty, and checks
- * what is there otherwise. @throws RegistryError INVALID_REFERENCE for a directory with other files
+ * Ensures that there is a layout to write to: creates one in a directory that is missing or empty, and checks
+ * any existing content.
+ * @throws RegistryError INVALID_REFERENCE for a directory with other files
  */
 export async function ensureLayout(directory: string, signal: AbortSignal | undefined): Promise<void> {
   if (!(await lacksLayout(directory))) return;
   await withStaging(directory, signal, (write) =>
     withLayoutMutex(directory, signal, async () => {
-      // Another process may have made it in the meantime.
+      // Another process may have created it in the meantime.
       if (!(await lacksLayout(directory))) return;
       await makeFolder(directory, join(blobFolder, 'sha256'));
-      // The marker last: without it a directory is not a layout, so a half-made one is never taken for one.
+      // The marker comes last: without it, a directory is not a layout, so an incomplete one is never taken
+      // for one.
       await writeJson(write, indexFile, emptyIndex);
       await writeJson(write, markerFile, { imageLayoutVersion: layoutVersion });
     }),
   );
 }
 
-/** Tells whether a layout still has to be made. */
+/** Tells whether a layout has yet to be created. */
 async function lacksLayout(directory: string): Promise<boolean> {
   const names = (await namesIn(directory)).filter((name) => !isWorkingFile(name));
   if (names.includes(markerFile)) {
@@ -71,7 +73,10 @@ async function lacksLayout(directory: string): Promise<boolean> {
   );
 }
 
-/** Tells whether there is nothing but what a process that was killed before it wrote the marker may have left. */
+/**
+ * Tells whether a directory contains nothing but what a process killed before writing the marker may have
+ * left.
+ */
 async function isHalfMade(directory: string, names: readonly string[]): Promise<boolean> {
   if (names.some((name) => name !== indexFile && name !== blobFolder)) return false;
   if (names.includes(indexFile)) {
@@ -98,8 +103,9 @@ export interface WritableIndex {
 }
 
 /**
- * Names a manifest in the index. A tag is taken from the entry that had it. Entries without a tag for the
- * same manifest, or for its children, go: index.json lists what stands by itself. The caller holds the mutex.
+ * Adds a manifest to the index. A tag moves from the entry that had it. Untagged entries for the same
+ * manifest, or for its children, are removed: index.json only lists manifests that stand by themselves. The
+ * caller must hold the mutex.
  */
 export async function addToIndex(
   { directory, write }: WritableIndex,
@@ -125,7 +131,7 @@ export async function addToIndex(
   await writeEntries(write, index, (entry) => !covered(entry), [added]);
 }
 
-/** Takes every entry of a manifest out of the index. The caller holds the mutex. */
+/** Removes all entries of a manifest from the index. The caller must hold the mutex. */
 export async function removeFromIndex({ directory, write }: WritableIndex, digest: Digest): Promise<void> {
   const index = await readLayoutIndex(directory);
   if (!index.manifests.some((entry) => entry.digest === digest)) return;

@@ -27,15 +27,15 @@ import {
   type Traffic,
 } from './repository.ts';
 
-/** Bytes read from the disk at a time. */
+/** Bytes read from disk at a time. */
 const readSize = 1024 * 1024;
 
-/** An OCI image layout on disk (image-spec, image-layout.md). It is made by the first write. */
+/** An OCI image layout on disk (image-spec, image-layout.md). The first write creates it. */
 export class LayoutRepository implements ImageRepository {
   readonly kind = 'layout';
   readonly name: string;
   readonly storage: string;
-  /** Nothing goes over HTTP. */
+  /** A layout transfers nothing over HTTP. */
   readonly traffic: Traffic = { bytesDown: 0, bytesUp: 0 };
   readonly #directory: string;
 
@@ -65,7 +65,10 @@ export class LayoutRepository implements ImageRepository {
     return { mediaType: entry.mediaType, digest: entry.digest, size: entry.size };
   }
 
-  /** Returns the image of a layout that holds a single one. @throws RegistryError NOT_FOUND, INVALID_REFERENCE */
+  /**
+   * Returns the image of a layout that contains a single one.
+   * @throws RegistryError NOT_FOUND, INVALID_REFERENCE
+   */
   async defaultSelector(): Promise<Selector> {
     const { manifests } = await readLayoutIndex(this.#directory);
     const [digest, ...others] = new Set(manifests.map((entry) => entry.digest));
@@ -158,7 +161,7 @@ export class LayoutRepository implements ImageRepository {
     }
     await ensureLayout(this.#directory, signal);
     await this.#change(signal, async (write) => {
-      // Also when it was there before: another process may have deleted it.
+      // Check even if it existed before: another process may have deleted it.
       if (!(await this.hasBlob({ mediaType, digest, size: bytes.length }))) {
         await write(blobPath(digest), (file) => file.writeFile(bytes));
       }
@@ -188,7 +191,7 @@ export class LayoutRepository implements ImageRepository {
     return Promise.resolve();
   }
 
-  /** Changes index.json while nobody else does. */
+  /** Changes index.json under the mutex. */
   #change<Result>(
     signal: AbortSignal | undefined,
     operation: (write: WriteLayoutFile) => Promise<Result>,
@@ -198,7 +201,7 @@ export class LayoutRepository implements ImageRepository {
     );
   }
 
-  /** A manifest that is only named by another one. */
+  /** Describes a manifest that is only referenced by another one. */
   async #describe(digest: Digest): Promise<Descriptor> {
     const bytes = await this.#readManifest(digest);
     const { raw } = parseManifest({ mediaType: '', digest, bytes });
@@ -240,7 +243,7 @@ function hashOf(digest: Digest, bytes: Buffer): string {
   return createHash(digestAlgorithm(digest)).update(bytes).digest('hex');
 }
 
-/** A stream of chunks that may lie in memory that is used again for the next. */
+/** Streams copies of chunks, whose memory may be reused for the next chunk. */
 function copiedChunks(source: AsyncIterable<Buffer>): Readable {
   if (source instanceof Readable) return source;
   return Readable.from(

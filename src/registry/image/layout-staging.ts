@@ -4,25 +4,26 @@ import { dirname, join } from 'node:path';
 import { FileLockError, tryFileLock, withFileMutex } from '../../shared/file-lock.ts';
 import { isMissing, layoutError, makeFolder } from './layout-files.ts';
 
-/** Held while index.json is read, changed and written. The file exists only meanwhile. */
+/** Held while index.json is read, changed and written. The file exists only during that time. */
 const mutexFile = '.kmm-sign.lock';
 
-/** A folder for one file that is being written, locked by its process as long as that lives. */
+/** The directory of one file being written, locked by its process while that is alive. */
 const stagingName = /^\.kmm-sign-[0-9a-f]{12}$/;
 const stagingLock = 'lock';
 const stagedFile = 'content';
 
-/** Milliseconds to wait for other processes; each holds the mutex for one rewrite of index.json. */
+/** Milliseconds to wait for other processes, each of which holds the mutex for one rewrite of index.json. */
 const mutexPatience = 60_000;
 
-/** Tells whether a name in a layout's directory is one of the files that we put there while we write. */
+/** Tells whether a name in a layout's directory is one of our temporary files. */
 export function isWorkingFile(name: string): boolean {
   return name === mutexFile || stagingName.test(name);
 }
 
 /**
- * Runs an operation while no other process that uses this function on the same layout runs one. The directory
- * must exist. @throws RegistryError IN_USE, FileLockError
+ * Runs an operation exclusively among all processes that use this function on the same layout. The directory
+ * must exist.
+ * @throws RegistryError IN_USE, FileLockError
  */
 export async function withLayoutMutex<Result>(
   directory: string,
@@ -36,12 +37,12 @@ export async function withLayoutMutex<Result>(
   throw layoutError('IN_USE', directory, 'another process has kept the layout locked', hint);
 }
 
-/** Writes one file of a layout so that it is there whole or not at all. */
+/** Writes one file of a layout, completely or not at all. */
 export type WriteLayoutFile = (path: string, write: (file: FileHandle) => Promise<void>) => Promise<void>;
 
 /**
- * Gives an operation a way to write files: each is written in a folder of its own first and renamed. Removes
- * such folders of processes that were killed.
+ * Runs an operation with a function that writes files: each is first written in a separate directory, then
+ * renamed. Removes such directories left by killed processes.
  * @throws RegistryError IN_USE, INVALID_MANIFEST for a link that leads out of the layout; FileLockError
  */
 export async function withStaging<Result>(
@@ -51,7 +52,7 @@ export async function withStaging<Result>(
 ): Promise<Result> {
   const folder = join(directory, `.kmm-sign-${randomBytes(6).toString('hex')}`);
   await mkdir(directory, { recursive: true });
-  // Under the mutex, a folder whose lock is free belongs to a process that is dead.
+  // Under the mutex, a directory whose lock is free belongs to a dead process.
   const lock = await withLayoutMutex(directory, signal, async () => {
     await removeAbandoned(directory);
     await mkdir(folder);
@@ -60,7 +61,8 @@ export async function withStaging<Result>(
   try {
     return await operation((path, write) => writeLayoutFile({ directory, folder, path }, write));
   } finally {
-    // Under the mutex as well, so that removeAbandoned is not at work in it. What stays is removed by the next run.
+    // Under the mutex as well, so that removeAbandoned is not at work in it. Anything left is removed by the
+    // next run.
     await withLayoutMutex(directory, undefined, () => rm(folder, { recursive: true })).catch(() => {});
     lock?.release();
   }
@@ -95,7 +97,7 @@ async function removeAbandoned(directory: string): Promise<void> {
   }
 }
 
-/** Tells whether a folder holds nothing but what withStaging puts there, so that it may be removed. */
+/** Tells whether a directory contains only what withStaging puts there, so that it may be removed. */
 async function isStagingFolder(folder: string): Promise<boolean> {
   try {
     if (!(await lstat(folder)).isDirectory()) return false;

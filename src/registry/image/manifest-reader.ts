@@ -3,19 +3,22 @@ import { RegistryError } from '../model/errors.ts';
 import type { Descriptor, Manifest } from '../model/manifest.ts';
 import type { ImageRepository, OperationOptions } from './repository.ts';
 
-/** Indexes within indexes. Images have one, seldom two. */
+/** Nesting depth of indexes. Images have one level, rarely two. */
 const maxDepth = 8;
-/** Children that are followed, each as often as it is named. */
+/** The most children to follow, each counted as often as it is referenced. */
 const maxChildren = 1000;
-/** Bytes of all manifests that are read. */
+/** The most bytes of all manifests read. */
 const maxBytes = 64 * 1024 * 1024;
 
-/** A child and how deep it lies: 1 is named by the manifest at the top. */
+/** The depth of a child: 1 for those referenced by the manifest at the top. */
 export interface ChildPosition extends OperationOptions {
   readonly depth: number;
 }
 
-/** Reads the manifests below one, each once, and only so many: manifests that name each other must not go on for ever. */
+/**
+ * Reads the manifests below one, each once, within limits: manifests that reference each other must not
+ * recurse for ever.
+ */
 export class ManifestReader {
   readonly #repository: ImageRepository;
   readonly #known = new Map<Digest, Manifest>();
@@ -26,7 +29,10 @@ export class ManifestReader {
     this.#repository = repository;
   }
 
-  /** Follows an index to one of its children. @throws RegistryError LIMIT_EXCEEDED and what reading a manifest throws */
+  /**
+   * Follows an index to one of its children.
+   * @throws RegistryError LIMIT_EXCEEDED and what reading a manifest throws
+   */
   async read({ digest }: Pick<Descriptor, 'digest'>, { depth, signal }: ChildPosition): Promise<Manifest> {
     this.#followed += 1;
     if (depth > maxDepth) throw this.#tooMuch(`lie more than ${maxDepth} levels deep`);

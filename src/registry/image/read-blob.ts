@@ -7,8 +7,9 @@ import { isNonDistributableLayerType } from '../model/media-types.ts';
 import type { ImageRepository, OperationOptions } from './repository.ts';
 
 /**
- * Opens the blob of a layer. A non-distributable ("foreign") one is read like any other, since runtimes unpack it.
- * @throws RegistryError BLOB_NOT_FOUND, with what to do where the layer may lie elsewhere
+ * Opens the blob of a layer. A non-distributable ("foreign") one is read like any other, since runtimes
+ * unpack it.
+ * @throws RegistryError BLOB_NOT_FOUND, with advice if the layer may be stored elsewhere
  */
 export async function openLayer(
   repository: ImageRepository,
@@ -29,7 +30,7 @@ export async function openLayer(
   }
 }
 
-/** Whether a blob is missing for the reason that it belongs to a non-distributable layer. */
+/** Tells whether a blob is missing because it belongs to a non-distributable layer. */
 export function isElsewhere(error: unknown, { mediaType }: Descriptor): boolean {
   return (
     error instanceof RegistryError &&
@@ -39,7 +40,7 @@ export function isElsewhere(error: unknown, { mediaType }: Descriptor): boolean 
 }
 
 /**
- * Reads a small blob, such as a configuration, whole and verified.
+ * Reads and verifies a whole small blob, such as a configuration.
  * @throws RegistryError LIMIT_EXCEEDED before anything is read, BLOB_NOT_FOUND, DIGEST_MISMATCH
  */
 export async function readBlob(

@@ -11,25 +11,26 @@ import { type ImageConfig, readImageConfig } from './config.ts';
 import { openLayer } from './read-blob.ts';
 import type { ImageRepository } from './repository.ts';
 
-/** Which file of which image. */
+/** The file to read, and its image. */
 export interface ReadFileOptions {
   readonly repository: ImageRepository;
   readonly selector: Selector;
-  /** Of an index, the image for this platform. */
+  /** Selects the image of an index. */
   readonly platform: Platform;
   /** Absolute. */
   readonly path: string;
-  /** Bytes that the file may have. */
+  /** The largest size of the file, in bytes. */
   readonly maxFileSize: number;
-  /** Bytes of layers that may be read for it. */
+  /** The most bytes of layers to read for it. */
   readonly maxLayerBytes: number;
   readonly limits?: LayerLimits | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * Reads one small file of an image as a container would see it where overlayfs mounts the layers: layers from the top down, until no lower one can
- * change the answer. @returns undefined when there is no such file
+ * Reads one small file of an image as a container with overlayfs would see it. Reads layers from the top
+ * down, until no lower one can change the result.
+ * @returns undefined if the file does not exist
  * @throws RegistryError LIMIT_EXCEEDED, NOT_FOUND, PLATFORM_NOT_FOUND and what reading layers throws
  */
 export async function readFileOfImage(options: ReadFileOptions): Promise<Buffer | undefined> {
@@ -53,7 +54,7 @@ export async function readFileOfImage(options: ReadFileOptions): Promise<Buffer 
     if (found.state !== 'file') return undefined;
     const { entry } = found.file;
     if (entry.path === wanted) return contents.get(entry.layer);
-    // A link led to another name.
+    // A link led to a different path.
     return readLayer(image, entry, options);
   }
   return undefined;
@@ -67,7 +68,7 @@ async function imageOf(
   const named = manifest.manifests.filter(
     (one) => one.platform === undefined || !isUnknownPlatform(one.platform),
   );
-  // A child of which the index does not say for what it is may be meant, where none says that it is the one.
+  // If no child states a matching platform, the first without a platform may be the right one.
   const child =
     choosePlatform(named, (one) => one.platform, platform) ?? named.find((one) => one.platform === undefined);
   const image = child && (await repository.getManifest({ digest: child.digest }, { signal }));
@@ -90,7 +91,7 @@ interface WantedContent {
   readonly list?: EntryList;
 }
 
-/** The content of the last entry of a layer with a path. */
+/** Returns the content of a layer's last entry with a path. */
 async function readLayer(
   { manifest, config }: ReadImage,
   { layer, path, list }: WantedContent,

@@ -19,18 +19,18 @@ import {
   type Traffic,
 } from './repository.ts';
 
-/** What a repository of a registry is opened with. */
+/** Options for opening a repository of a registry. */
 export interface RemoteRepositoryOptions {
   readonly connection: RegistryConnection;
   /** As in a reference: `registry.example:5000`. */
   readonly registry: string;
   /** `vendor/driver` */
   readonly repository: string;
-  /** Milliseconds before a transfer that broke off is taken up again; each further time doubles it. @default 500 */
+  /** Milliseconds before the first retry of a transfer; doubled with each further one. @default 500 */
   readonly retryDelay?: number | undefined;
-  /** Warned when a transfer is tried again. @default silent */
+  /** Logs retries of transfers. @default silent */
   readonly logger?: Logger | undefined;
-  /** Releases the connection, where nobody else uses it. */
+  /** Releases the connection if nothing else uses it. */
   readonly onClose?: (() => Promise<void>) | undefined;
 }
 

@@ -6,64 +6,74 @@ import type { ChildDescriptor, Descriptor, Manifest, RawManifest } from '../mode
 import type { Selector } from '../model/reference.ts';
 import type { BlobOutcome } from '../transfer/upload.ts';
 
-/** What every operation on a repository takes. */
+/** Options of all operations on a repository. */
 export interface OperationOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Bytes of HTTP bodies of manifests and blobs, in this repository, so far. */
+/** Bytes of the HTTP bodies of manifests and blobs transferred for this repository so far. */
 export interface Traffic {
   readonly bytesDown: number;
   readonly bytesUp: number;
 }
 
 /**
- * A place with manifests and blobs: one repository of a registry, or an OCI layout on disk.
- * All content that comes out of it is verified against its digest.
+ * A repository of manifests and blobs: one in a registry, or an OCI layout on disk. All content read from it
+ * is verified against its digest.
  */
 export interface ImageRepository {
   readonly kind: 'remote' | 'layout';
-  /** For messages: `registry.example:5000/vendor/driver` or `oci:DIR`. */
+  /** The name in messages: `registry.example:5000/vendor/driver` or `oci:DIR`. */
   readonly name: string;
   /**
-   * Equal for repositories between which blobs can be linked without being transferred: the registry's
-   * origin, or the layout's directory.
+   * Equal for repositories between which blobs can be mounted without a transfer: the registry's origin, or
+   * the layout's directory.
    */
   readonly storage: string;
   readonly traffic: Traffic;
 
-  /** Returns what is meant where neither tag nor digest is given. @throws RegistryError NOT_FOUND, INVALID_REFERENCE */
+  /**
+   * Returns what to use if neither tag nor digest is given.
+   * @throws RegistryError NOT_FOUND, INVALID_REFERENCE
+   */
   defaultSelector(): Promise<Selector>;
-  /** Tag or digest to descriptor. @throws RegistryError NOT_FOUND only if it does not exist */
+  /** Resolves a tag or digest to a descriptor. @throws RegistryError NOT_FOUND only if it does not exist */
   resolve(selector: Selector, options?: OperationOptions): Promise<Descriptor>;
-  /** Reads and parses a manifest, and verifies its digest. @throws RegistryError NOT_FOUND, INVALID_MANIFEST, DIGEST_MISMATCH, UNSUPPORTED_MEDIA_TYPE */
+  /**
+   * Reads and parses a manifest, and verifies its digest.
+   * @throws RegistryError NOT_FOUND, INVALID_MANIFEST, DIGEST_MISMATCH, UNSUPPORTED_MEDIA_TYPE
+   */
   getManifest(selector: Selector, options?: OperationOptions): Promise<Manifest>;
   /**
-   * Streams a blob. Broken connections are resumed. Content is provisional until the stream ends:
-   * one whose digest or size is not the promised one ends in an error (DIGEST_MISMATCH), never in `end`.
+   * Streams a blob. Broken connections are resumed. The content is unverified until the stream ends: if
+   * digest or size do not match, it ends in an error (DIGEST_MISMATCH), never in `end`.
    * @throws RegistryError BLOB_NOT_FOUND
    */
   openBlob(descriptor: Descriptor, options?: OperationOptions): Promise<Readable>;
   hasBlob(descriptor: Descriptor, options?: OperationOptions): Promise<boolean>;
   /**
-   * Finds out whether something may be stored here, before much is read for it; stores nothing.
-   * @throws RegistryError what storing would: UNAUTHORIZED, DENIED, NOT_FOUND
+   * Checks for write permission before much is read for a write; stores nothing.
+   * @throws RegistryError what writing would: UNAUTHORIZED, DENIED, NOT_FOUND
    */
   checkPush?(options?: OperationOptions): Promise<void>;
   /**
-   * Stores a blob unless it is there. `open` gives its bytes from the start each time it is called:
-   * it is called again when an upload has to start over. A chunk need not be valid any longer when the next is asked for.
+   * Stores a blob unless it exists. `open` must yield its bytes from the start on each call: it is called
+   * again if an upload has to start over. A chunk need only stay valid until the next one is requested.
    */
   putBlob(
     descriptor: Descriptor,
     open: () => AsyncIterable<Buffer>,
     options?: OperationOptions,
   ): Promise<BlobOutcome>;
-  /** Brings a blob here from another repository: found, linked, or else streamed through, never stored on the way. */
+  /**
+   * Copies a blob from another repository: it already exists, is mounted, or else is streamed, never stored
+   * in between.
+   */
   copyBlob(descriptor: Descriptor, from: ImageRepository, options?: OperationOptions): Promise<BlobOutcome>;
   /**
-   * Stores a manifest under its digest, and with `tag` (then last of all) under the tag.
-   * The registry's digest must be ours. @throws RegistryError DIGEST_MISMATCH
+   * Stores a manifest under its digest and, last of all, under `tag` if given. The registry's digest must
+   * match ours.
+   * @throws RegistryError DIGEST_MISMATCH
    */
   putManifest(
     manifest: RawManifest,
@@ -72,18 +82,24 @@ export interface ImageRepository {
   /** Deletes a manifest by digest. @throws RegistryError NOT_FOUND */
   deleteManifest(digest: Digest, options?: OperationOptions): Promise<void>;
   listTags(options?: OperationOptions): Promise<string[]>;
-  /** Signatures, attestations and other manifests that refer to one; the first page of them. */
+  /** Lists signatures, attestations and other manifests that refer to one; only the first page. */
   listReferrers(digest: Digest, options?: OperationOptions): Promise<readonly Descriptor[]>;
   /** Releases connections. The repository must not be used afterwards. */
   close(): Promise<void>;
 }
 
-/** The tag under which something about a manifest is stored: cosign's `sha256-….sig`, and `sha256-…` for referrers. */
+/**
+ * Returns the tag under which something about a manifest is stored: cosign's `sha256-….sig`, or `sha256-…`
+ * for referrers.
+ */
 export function tagForDigest(digest: Digest, ending = ''): string {
   return `${digestAlgorithm(digest)}-${digestHex(digest)}${ending}`;
 }
 
-/** What refers to a manifest, by the tag of registries without an API for it (distribution-spec, "Referrers Tag Schema"). */
+/**
+ * Lists what refers to a manifest by the tag used for registries without the API (distribution-spec,
+ * "Referrers Tag Schema").
+ */
 export async function taggedReferrers(
   repository: ImageRepository,
   digest: Digest,
@@ -98,10 +114,10 @@ export async function taggedReferrers(
   }
 }
 
-/** Bytes that are read ahead of the consumer. */
+/** Bytes read ahead of the consumer. */
 const highWaterMark = 1024 * 1024;
 
-/** A stream that can be given away before it has been opened. */
+/** Returns a stream that can be passed on before it has been opened. */
 export function deferredStream(open: () => Promise<Readable>): Readable {
   const stream = new PassThrough({ highWaterMark });
   void connect(open, stream);

@@ -2,27 +2,27 @@ import { isJsonObject, serializeJson, withoutFields } from '../model/json.ts';
 import type { Descriptor, ImageIndex, ImageManifest, JsonObject, RawManifest } from '../model/manifest.ts';
 import { createRawManifest } from '../model/parse-manifest.ts';
 
-/** What is new in a manifest. */
+/** The changes to a manifest. */
 export interface ManifestChanges {
   readonly config: Descriptor;
-  /** All layers, base first: those of the image, some of them replaced in place, then new ones. */
+  /** All layers, base first: those of the image, some replaced in place, then new ones. */
   readonly layers: readonly Descriptor[];
-  /** Added to the manifest; left out in Docker's schema 2, which has none. */
+  /** Annotations to add; ignored for Docker's schema 2, which has none. */
   readonly annotations?: Readonly<Record<string, string>> | undefined;
-  /** Names of annotations that are left out. */
+  /** Names of annotations to remove. */
   readonly dropAnnotations?: readonly string[] | undefined;
 }
 
 /**
  * Annotations that index into the bytes of one compressed layer (eStargz, zstd:chunked, and other
- * snapshotters' own), or state its uncompressed digest. They do not fit once a layer is written anew.
+ * snapshotters' own), or state its uncompressed digest. They are invalid once a layer has been rewritten.
  */
 const boundToBytes =
   /^(?:containerd\.io\/(?:snapshot\/|uncompressed$)|io\.(?:github\.)?containers\.(?:estargz|zstd-chunked)\.)/;
 
 /**
- * Writes a manifest anew with another configuration and other layers. Unchanged layers, every other field
- * and every unknown one are kept as they are.
+ * Rewrites a manifest with another configuration and other layers. Unchanged layers and all other fields,
+ * including unknown ones, are kept as they are.
  */
 export function updateManifest(image: ImageManifest, changes: ManifestChanges): RawManifest {
   const { config, layers } = image.json;
@@ -54,15 +54,15 @@ function updateDescriptor(
   });
 }
 
-/** What becomes of a child: fields of its descriptor that are new, or it is left out. */
+/** The change to a child: new fields of its descriptor, or its removal. */
 export type ChildReplacement =
   | Partial<Pick<Descriptor, 'mediaType' | 'digest' | 'size' | 'annotations'>>
   | 'drop';
 
 /**
- * Writes an index anew with some children replaced, every other field and every unknown one kept.
+ * Rewrites an index with some children replaced; all other fields, including unknown ones, are kept.
  * @param replacements by position in the index
- * @param annotations added to the index; left out in a manifest list, which has none
+ * @param annotations added to the index; ignored for a manifest list, which has none
  */
 export function replaceChildren(
   index: ImageIndex,
@@ -78,7 +78,7 @@ export function replaceChildren(
   return createRawManifest(index.raw.mediaType, serializeJson(withAnnotations(json, index, annotations)));
 }
 
-/** Adds annotations to a manifest's JSON, where its family has them, and leaves some out. */
+/** Adds annotations to a manifest's JSON, if its family has them, and removes some. */
 function withAnnotations(
   json: JsonObject,
   { family, annotations: present }: Pick<ImageIndex, 'family' | 'annotations'>,
@@ -90,7 +90,9 @@ function withAnnotations(
   return { ...json, annotations: { ...withoutFields(present, drop), ...added } };
 }
 
-/** Puts new values into a descriptor's JSON. Embedded content (`data`) belonged to the old digest. */
+/**
+ * Replaces values in a descriptor's JSON. Drops embedded content (`data`), which belonged to the old digest.
+ */
 function replaceFields(child: JsonObject, fields: JsonObject): JsonObject {
   const { data: _, ...rest } = child;
   return { ...rest, ...fields };

@@ -5,25 +5,25 @@ import { RegistryError } from '../model/errors.ts';
 import type { LayerCompression } from '../model/media-types.ts';
 import { type LayerLimits, LayerSource } from './layer-source.ts';
 
-/** Bytes that tell a layer's compression. */
+/** Bytes needed to detect a layer's compression. */
 const magicLength = 10;
 const gzipMagic = 0x1f8b08;
 const zstdMagic = 0xfd2fb528;
 const zstdSkippableMagic = 0x184d2a50;
 const zstdMagicLength = 4;
-/** Bytes of history that a frame may ask the decoder to keep. */
+/** Bytes of history (window) that a frame may require the decoder to keep. */
 const maxZstdWindow = 128 * 1024 ** 2;
-/** Formats that some tools can write and that containerd cannot read. */
+/** Formats that some tools can write but containerd cannot read. */
 const unsupportedFormats = [
   { name: 'xz', magic: Buffer.from('fd377a585a00', 'hex') },
   ...Array.from('123456789').flatMap((level) => [
     { name: 'bzip2', magic: Buffer.from(`BZh${level}1AY&SY`) },
-    // Of nothing at all: only the end of the stream.
+    // Empty content: only the end-of-stream marker.
     { name: 'bzip2', magic: Buffer.concat([Buffer.from(`BZh${level}`), Buffer.from('177245385090', 'hex')]) },
   ]),
 ];
 
-/** Tells a layer's compression by its first bytes. */
+/** Detects a layer's compression from its first bytes. */
 export function detectCompression(firstBytes: Buffer): LayerCompression {
   if (firstBytes.length >= 3 && firstBytes.readUIntBE(0, 3) === gzipMagic) return 'gzip';
   if (firstBytes.length < zstdMagicLength) return 'none';
@@ -36,15 +36,16 @@ export function detectCompression(firstBytes: Buffer): LayerCompression {
 export interface DecompressedLayer {
   readonly compression: LayerCompression;
   /**
-   * The tar, to be read once; a chunk is valid until the next is asked for. Read to its end, it has read the source to its end; left early, it destroys the source.
-   * When the source fails, that error comes out, also where its damage broke the decompression first.
+   * The tar, which can be read once; a chunk is valid until the next one is requested. Reading it to the end
+   * also reads the source to its end; stopping early destroys the source. If the source fails, its error is
+   * thrown, even if the damage broke the decompression first.
    */
   readonly tar: AsyncIterable<Buffer>;
 }
 
 /**
- * Unpacks a layer: gzip (all members), zstd (all frames) or nothing, by its first bytes.
- * Other data after the compressed is an error, as in Go.
+ * Decompresses a layer: gzip (all members), zstd (all frames) or uncompressed, as detected from its first
+ * bytes. Trailing data after the compressed data is an error, as in Go.
  * @throws RegistryError UNSUPPORTED_MEDIA_TYPE for xz and bzip2; INVALID_LAYER, LIMIT_EXCEEDED from `tar`
  */
 export async function decompressLayer(
@@ -57,7 +58,7 @@ export async function decompressLayer(
     firstBytes.subarray(0, magic.length).equals(magic),
   );
   if (unsupported !== undefined) {
-    // What the source tells of itself (another digest) is the better answer.
+    // The source's own error (a digest mismatch) explains more.
     await compressed.drain();
     throw notSupported(unsupported.name);
   }
@@ -106,11 +107,11 @@ async function* unpack(source: LayerSource, compression: 'gzip' | 'zstd'): Async
   try {
     yield* decodedChunks(decoder);
     await feeding;
-    // Zeros after the last member end Node's decoder without an error.
+    // Node's decoder ignores trailing zeros after the last member.
     if (decoder.bytesWritten < source.bytes || (await source.drain())) throw followedByOtherData(compression);
   } catch (error) {
     await feeding;
-    // What the source tells of itself (another digest) is the better answer.
+    // The source's own error (a digest mismatch) explains more.
     await source.drain();
     if (error instanceof RegistryError) throw error;
     throw isWindowTooLarge(error) ? windowTooLarge() : damaged(compression);
@@ -122,8 +123,8 @@ async function* unpack(source: LayerSource, compression: 'gzip' | 'zstd'): Async
 }
 
 /**
- * Writes the source into the decoder, asking for a chunk when the one before it is used up. Ends when either does, and
- * never throws: the source keeps its failure.
+ * Writes the source into the decoder, requesting a chunk once the previous one has been consumed. Ends when
+ * either of them does, and never throws: the source keeps its failure.
  */
 async function feed(decoder: Transform, source: LayerSource): Promise<void> {
   let wake: (() => void) | undefined;
@@ -151,7 +152,9 @@ function isWindowTooLarge(error: unknown): boolean {
   );
 }
 
-/** The decoder's own limit, which keeps memory small (RFC 8878 asks for 8 MiB at least). */
+/**
+ * The error for exceeding the decoder's window limit, which bounds memory (RFC 8878 requires at least 8 MiB).
+ */
 function windowTooLarge(): RegistryError {
   return new RegistryError({
     code: 'LIMIT_EXCEEDED',
@@ -186,15 +189,18 @@ function followedByOtherData(compression: LayerCompression): RegistryError {
   });
 }
 
-/** Bytes of one output buffer of a decoder: each costs two thread switches, and larger ones leave the cache. */
+/**
+ * Size of a decoder's output buffer, in bytes: each costs two thread switches, and larger ones do not fit in
+ * the cache.
+ */
 const outputBufferSize = 512 * 1024;
 
-/** Chunks that are decoded ahead of their consumer, so that decoding goes on in its thread meanwhile. */
+/** Chunks decoded ahead of the consumer, so that the decoder's thread keeps working. */
 const chunksAhead = 2;
 
 /**
- * The output of a decoder, chunk by chunk as it was made: a stream's own iterator joins them by copying. A chunk is valid
- * until the next is asked for; its memory is freed then.
+ * Yields a decoder's output chunks as they are: a stream's own iterator would copy to join them. A chunk is
+ * valid until the next one is requested; then its memory is freed.
  */
 async function* decodedChunks(decoder: Readable): AsyncGenerator<Buffer> {
   const queue: Buffer[] = [];
@@ -223,7 +229,7 @@ async function* decodedChunks(decoder: Readable): AsyncGenerator<Buffer> {
   for (;;) {
     const chunk = queue.shift();
     if (chunk !== undefined) {
-      // A decoder writes into one buffer after another.
+      // A decoder fills its buffers one after another.
       if (previous !== chunk.buffer) freeOutputBuffer(previous, outputBufferSize);
       previous = chunk.buffer;
       if (queue.length === 0) decoder.resume();

@@ -18,14 +18,14 @@ import type { StepBudget } from './step-budget.ts';
 import { describeEnd, type Found } from './tree-view.ts';
 
 /**
- * What overlayfs shows of directories that lie one over another (Documentation/filesystems/overlayfs.rst), put
- * below one another from the top down: each costs as much as it holds.
+ * What overlayfs shows of stacked directories (Documentation/filesystems/overlayfs.rst), built from the top
+ * down: the cost of adding a directory is proportional to its content.
  */
 export class MergedTree {
   readonly #paths: PathTable;
-  /** The topmost of what is at each path. A directory is marked as opaque when nothing of lower layers is in it. */
+  /** The topmost node at each path. A directory is marked opaque if it contains nothing from lower layers. */
   #nodes: PathNumbers = Int32Array.of(impliedDirectory);
-  /** The last layer of which the directory at a path is part, counted from 1 at the top. */
+  /** The lowest layer so far that contributes to the directory at a path, counted from 1 at the top. */
   #part: PathNumbers = Int32Array.of(0);
   #count = 0;
 
@@ -37,12 +37,15 @@ export class MergedTree {
     return this.#nodes[path] ?? 0;
   }
 
-  /** What is at each path. */
+  /** The node at each path. */
   get nodes(): PathNumbers {
     return this.#nodes;
   }
 
-  /** Puts a layer's directory below those that are there. @param paths of all that is in it, directories first */
+  /**
+   * Adds a layer's directory below the existing ones.
+   * @param paths the paths of everything in it, directories first
+   */
   addBelow(paths: Uint32Array, nodeAt: (path: number) => NodeCode): void {
     this.#count += 1;
     this.#nodes = fitted(this.#nodes, this.#paths.size);
@@ -73,13 +76,14 @@ export class MergedTree {
   }
 }
 
-/** Names of unknown place that are kept; with more, nothing is decided early. */
+/** Limit of names whose location is unknown; beyond it, nothing is resolved early. */
 const maxDoubtfulNames = 50_000;
 
 /**
- * Tells what lower layers, not read yet, cannot change in any view. Certain is what the entries of one layer themselves
- * say of their directories, as most tools write them. An entry below a directory that its layer does not show may go
- * anywhere, since a lower layer may have a symbolic link there: its names become doubtful.
+ * Resolves paths whose result no lower layer, not yet read, can change in any view. A path is certain if its
+ * own layer has entries for its directories, as most tools write them. An entry below a directory that its
+ * layer does not contain may end up anywhere, since a lower layer may have a symbolic link there: its names
+ * become doubtful.
  */
 export class EarlyAnswers {
   readonly #paths: PathTable;
@@ -87,7 +91,7 @@ export class EarlyAnswers {
   readonly #walk: PathWalk;
   readonly #doubtfulNames = new Set<string>();
   #nothingIsCertain = false;
-  /** Whether the present walk relied on something that may change. */
+  /** Whether the current walk relied on something that may change. */
   #isUncertain = false;
 
   constructor(paths: PathTable, merged: MergedTree, steps: StepBudget) {
@@ -96,13 +100,13 @@ export class EarlyAnswers {
     this.#walk = new PathWalk(paths, steps);
   }
 
-  /** Takes note of an entry that was extracted into its layer's own directory. */
+  /** Records an entry that was extracted into its layer's own directory. */
   note(placement: Placement, own: ExtractionTree, list: EntryList, index: number): void {
     const { trail, path, met, followedLinks } = placement;
     const isPlaced = !followedLinks && trail.every((directory) => isCertain(own.nodeAt(directory)));
     const isWhiteout = this.#paths.isWhiteout(list.pathOf(index));
     const metKind = kindOf(met);
-    // Views differ about a whiteout and a directory of one layer at one place.
+    // The views disagree about a whiteout and a directory at the same path in one layer.
     const isDisputed = isWhiteout ? met !== 0 && metKind !== kinds.whiteout : metKind === kinds.whiteout;
     if (isDisputed) this.#doubt(this.#paths.nameOf(path));
     for (const directory of placement.madeOverWhiteouts) this.#doubt(this.#paths.nameOf(directory));
@@ -111,7 +115,7 @@ export class EarlyAnswers {
       own.mark(path, asCertain(own.nodeAt(path)));
   }
 
-  /** What a path names if no lower layer can change it, else undefined. */
+  /** Returns what a path refers to if no lower layer can change that, else undefined. */
   find(path: string, targetOf: (node: NodeCode) => string): Found | undefined {
     this.#isUncertain = this.#nothingIsCertain;
     const tree: WalkedTree = {
@@ -122,7 +126,7 @@ export class EarlyAnswers {
     const end = this.#walk.walkText(tree, path, true);
     if (this.#isUncertain) return undefined;
     if (end !== 'absent') return describeEnd(end, this.#walk, (at) => this.#merged.nodeAt(at));
-    // An entry of unknown place may have made directories on its way, wherever links led it.
+    // An entry whose location is unknown may have created directories on its way, wherever links led it.
     if (this.#doubtfulNames.size > 0 || !this.#isAbsent()) return undefined;
     return describeEnd(end, this.#walk, (at) => this.#merged.nodeAt(at));
   }
@@ -135,7 +139,7 @@ export class EarlyAnswers {
     return node;
   }
 
-  /** Whether the walk ended where lower layers have no say. */
+  /** Tells whether the walk ended where lower layers cannot change the result. */
   #isAbsent(): boolean {
     const node = this.#merged.nodeAt(this.#walk.at);
     if (node === 0 || kindOf(node) === kinds.whiteout) return true;

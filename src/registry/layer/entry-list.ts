@@ -11,21 +11,21 @@ const hardLink = 15;
 const kindMask = 0xf;
 const linkShift = 4;
 
-/** What an entry puts at its path: a node, or another name of what `linkPath` names. */
+/** What an entry creates at its path: a node, or another name for what `linkPath` refers to. */
 export type ListedKind = Kind | typeof hardLink;
 
-/** What entries of an image may take, all layers together. */
+/** What the entries of an image may take up, all layers together. */
 export interface EntryBudget {
   entries: number;
   linkCharacters: number;
 }
 
-/** What is taken of a tar entry. */
+/** The fields used of a tar entry. */
 export type ListedEntry = Pick<TarEntryHeader, 'path' | 'type' | 'linkName'>;
 
 /**
- * The entries of one layer in the order of its tar, as far as the overlay needs them. Kept for every entry of every
- * layer, so it is a few numbers for each.
+ * The entries of one layer in tar order, with only the fields that the overlay needs: since all entries of
+ * all layers are kept, an entry is just a few numbers.
  */
 export class EntryList {
   readonly layer: number;
@@ -33,13 +33,16 @@ export class EntryList {
   readonly #budget: EntryBudget;
   #length = 0;
   #pathNumbers = new Uint32Array(256);
-  /** Kind, and above it the place of the link in `#links` or (hard links) the number of its path. */
+  /**
+   * The kind, and in the higher bits the index of the link in `#links` or (hard links) the number of its
+   * path.
+   */
   #kinds = new Uint32Array(256);
   readonly #links: string[] = [];
   #lastParent = 0;
   #lastParentText = '';
 
-  /** @param budget what may still be added; shared by all lists of an image */
+  /** @param budget what may still be added, shared by all lists of an image */
   constructor(paths: PathTable, { layer, budget }: { readonly layer: number; readonly budget: EntryBudget }) {
     this.layer = layer;
     this.#paths = paths;
@@ -66,7 +69,7 @@ export class EntryList {
     this.#length += 1;
   }
 
-  /** The number of the entry's path as written, symbolic links not followed. */
+  /** Returns the number of the entry's path as written, without following symbolic links. */
   pathOf(index: number): number {
     return this.#pathNumbers[index] ?? 0;
   }
@@ -79,12 +82,12 @@ export class EntryList {
     return this.kindOf(index) === hardLink;
   }
 
-  /** The number of the path that a hard link names. */
+  /** Returns the number of a hard link's target path. */
   linkPathOf(index: number): number {
     return (this.#kinds[index] ?? 0) >>> linkShift;
   }
 
-  /** The target of a symbolic link. */
+  /** Returns the target of a symbolic link. */
   targetOf(index: number): string {
     return this.#links[(this.#kinds[index] ?? 0) >>> linkShift] ?? '';
   }
@@ -131,7 +134,7 @@ export class EntryList {
   }
 }
 
-/** An entry that no runtime could extract. */
+/** Builds the error for an entry that no runtime could extract. */
 export function refusedEntry({ path, layer, index }: LayerEntry, what: string): RegistryError {
   return new RegistryError({
     code: 'INVALID_LAYER',

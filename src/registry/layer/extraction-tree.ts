@@ -18,26 +18,27 @@ import { TreeState } from './tree-view.ts';
 
 const opaqueName = '.wh..wh..opq';
 
-/** What an extraction tells of an entry that it has placed. */
+/** Where an extraction placed an entry. */
 export interface Placement {
-  /** Physical paths of the directories on the way to it. */
+  /** Physical paths of its ancestor directories. */
   readonly trail: readonly number[];
   readonly followedLinks: boolean;
-  /** The physical path; of a whiteout, of what it hides. */
+  /** The physical path; for a whiteout, that of what it hides. */
   readonly path: number;
   readonly isOpaqueMarker: boolean;
-  /** Something of the same layer that the entry, a whiteout or a directory, met there. */
+  /** What the entry, a whiteout or a directory, found there from the same layer. */
   readonly met: NodeCode;
-  /** Directories that were made on the way in the place of whiteouts of the same layer. */
+  /** Ancestor directories that were created in place of whiteouts of the same layer. */
   readonly madeOverWhiteouts: readonly number[];
 }
 
 /**
- * A directory that layers are extracted into, entry by entry (image-spec, layer.md; containerd's archive.Apply):
- * links of parent directories followed, missing parents made.
+ * A directory that layers are extracted into, entry by entry (image-spec, layer.md; containerd's
+ * archive.Apply): symbolic links in parent paths are followed, missing parents are created.
  *
- * Nothing is ever removed piece by piece. Each extraction has a number, a path keeps that of the last which put
- * something there or below, and a directory that of the first which counts in it: all that is older is hidden, at any depth.
+ * Nothing is ever removed node by node. Every extraction has a number. A path keeps the number of the last
+ * one that put something at or below it, and a directory that of the first one that is visible in it:
+ * everything older is hidden, at any depth.
  */
 export class ExtractionTree {
   readonly #paths: PathTable;
@@ -46,18 +47,18 @@ export class ExtractionTree {
   readonly #parent: PathWalk;
   readonly #target: PathWalk;
   readonly #state = new TreeState();
-  /** What `#hidden` comes to for each directory of the trail, those above it included. */
+  /** The effective `hidden` time of each directory of the trail, including those above it. */
   readonly #hiddenOnTrail: number[] = [];
   #madeOverWhiteouts: number[] = [];
   #time = 1;
   #layerStart = 1;
-  /** The paths that the layer has touched, the root first. */
+  /** The paths that the layer has touched, root first. */
   #touchedPaths = new Uint32Array(256);
   #touchedCount = 0;
-  /** Files that have a second name, by their entries. */
+  /** Files with more than one name, by their entries. */
   readonly linked: Set<number>;
 
-  /** At first each layer gets a directory of its own, as for overlayfs, in which whiteouts are something that is there. */
+  /** Starts with a separate directory for each layer, as for overlayfs, in which whiteouts are nodes. */
   constructor(
     paths: PathTable,
     entries: ImageEntries,
@@ -70,7 +71,7 @@ export class ExtractionTree {
     this.linked = options.linked;
   }
 
-  /** Begins with the next layer; in a directory of its own, if whiteouts are kept. */
+  /** Begins the next layer; in a directory of its own if whiteouts are kept. */
   beginLayer(): void {
     this.#time += 1;
     this.#layerStart = this.#time;
@@ -80,7 +81,7 @@ export class ExtractionTree {
     if (this.#keepsWhiteouts) this.#empty();
   }
 
-  /** Begins with one directory for all layers, the lowest first. Whiteouts remove what lower layers gave from now on. */
+  /** Switches to one directory for all layers, lowest first, in which whiteouts remove lower content. */
   beginOneDirectory(): void {
     this.#time += 1;
     this.#keepsWhiteouts = false;
@@ -93,7 +94,7 @@ export class ExtractionTree {
     this.#state.hidden[0] = this.#time;
   }
 
-  /** Extracts the next entry. @param node what it is, unless it is a hard link @throws RegistryError INVALID_LAYER */
+  /** Extracts the next entry, by its number in the image. @throws RegistryError INVALID_LAYER */
   apply(list: EntryList, index: number, entry: number): Placement | undefined {
     this.#time += 1;
     if (this.#madeOverWhiteouts.length > 0) this.#madeOverWhiteouts = [];
@@ -116,14 +117,14 @@ export class ExtractionTree {
     return this.#state.nodes[path] ?? 0;
   }
 
-  /** Ends a layer: the paths that it touched, directories first, with `nodeAt` what is there at last. */
+  /** Ends a layer. Returns the paths that it touched, directories first; `nodeAt` tells what is there. */
   endLayer(): Uint32Array {
     const paths = this.#touchedPaths.subarray(0, this.#touchedCount).toSorted();
     for (const path of paths.subarray(1)) this.#state.settle(path, this.#paths.parentOf(path));
     return paths;
   }
 
-  /** Ends the extraction: what is at each path. The tree is of no use afterwards. */
+  /** Ends the extraction. Returns the node at each path. The tree must not be used afterwards. */
   finish(): PathNumbers {
     this.#fit();
     for (let path = 1; path < this.#paths.size; path++) this.#state.settle(path, this.#paths.parentOf(path));
@@ -145,7 +146,7 @@ export class ExtractionTree {
       return placement;
     }
     if (kind === kinds.directory) this.#state.hidden[path] = this.#time;
-    // What was there is gone before a hard link looks for its target.
+    // The previous node is removed before a hard link's target is looked up.
     this.#state.nodes[path] = 0;
     this.#state.nodes[path] = list.isHardLink(index)
       ? this.#linkTarget(list, index, entry)
@@ -173,7 +174,7 @@ export class ExtractionTree {
     const hiddenName = name.slice(whiteoutPrefix.length);
     if (hiddenName === '' || hiddenName === '.' || hiddenName === '..')
       throw refusedEntry(list.toEntry(index), 'is a whiteout of nothing');
-    // An extraction into a directory of its own makes the parents of whiteouts, too.
+    // Extracting a layer into a directory of its own creates the parents of whiteouts, too.
     if (!this.#findParent(list, index, this.#keepsWhiteouts)) return undefined;
     const directory = this.#parent.at;
     if (name === opaqueName) return this.#hideAll(directory);
@@ -205,7 +206,7 @@ export class ExtractionTree {
     return { ...this.#placement(directory, 0), isOpaqueMarker: true };
   }
 
-  /** Walks to the directory that an entry goes to. False when it is not there and not made. */
+  /** Walks to an entry's parent directory. Returns false if it does not exist and is not created. */
   #findParent(list: EntryList, index: number, create: boolean): boolean {
     const tree = create ? this.#maker : this.#lookup(this.#hiddenOnTrail);
     const end = this.#parent.walkWritten(tree, this.#paths.parentOf(list.pathOf(index)), true);
@@ -215,7 +216,7 @@ export class ExtractionTree {
     return end === 'found' && isDirectory(this.#state.nodes[this.#parent.at] ?? 0);
   }
 
-  /** A tree to look something up in. @param hiddenOnTrail takes what is hidden in each directory of the trail */
+  /** Returns a tree for lookups; `hiddenOnTrail` receives the hidden time of each directory of the trail. */
   #lookup(hiddenOnTrail: number[]): WalkedTree {
     return {
       enter: (path, depth) => this.#enter(path, depth, hiddenOnTrail),
@@ -224,7 +225,7 @@ export class ExtractionTree {
     };
   }
 
-  /** A tree in which directories are made on the way. */
+  /** A tree that creates missing directories on the way. */
   readonly #maker: WalkedTree = {
     enter: (path, depth, followedLinks) => {
       this.#fit();
@@ -246,8 +247,8 @@ export class ExtractionTree {
   };
 
   /**
-   * Runtimes disagree about an entry below a lower layer's file: containerd's extraction onto one directory fails,
-   * overlayfs shows a directory instead of the file. We do as overlayfs, unless a link led there.
+   * Runtimes disagree about an entry below a lower layer's file: containerd's extraction into one directory
+   * fails, overlayfs shows a directory instead of the file. We follow overlayfs, unless a link led there.
    */
   #isInTheWay(path: number, followedLinks: boolean): boolean {
     return followedLinks || (this.#state.touched[path] ?? 0) >= this.#layerStart;
@@ -259,7 +260,7 @@ export class ExtractionTree {
     return this.#state.nodeSince(path, hidden);
   }
 
-  /** What is at a path in the directory to which the trail leads. */
+  /** Returns the node at a path in the directory that the trail leads to. */
   #present(path: number): NodeCode {
     const depth = this.#parent.trail.length;
     const hidden = depth === 0 ? (this.#state.hidden[0] ?? 0) : (this.#hiddenOnTrail[depth - 1] ?? 0);

@@ -4,10 +4,10 @@ import type { PathTable } from './path-table.ts';
 import type { StepBudget } from './step-budget.ts';
 import type { TreeView } from './tree-view.ts';
 
-/** Paths that are looked at for the price of one step of a walk. */
+/** Paths examined per step of the budget. */
 const pathsPerStep = 16;
 
-/** Numbers of the paths that a file has in each view. */
+/** The numbers of a file's paths in each view. */
 export interface FilePaths {
   readonly overlayfs: number[];
   readonly extraction: number[];
@@ -15,7 +15,7 @@ export interface FilePaths {
 
 const viewNames = ['overlayfs', 'extraction'] as const;
 
-/** Finds the names that files have in two views. Files are known by the numbers of their entries. */
+/** Finds the names of files in both views. Files are identified by the numbers of their entries. */
 export class FileNames {
   readonly #paths: PathTable;
   readonly #views: Readonly<Record<(typeof viewNames)[number], TreeView>>;
@@ -33,7 +33,7 @@ export class FileNames {
     this.#maxNames = maxNames;
   }
 
-  /** The paths at which there is something of a kind and with an accepted name, in each view. */
+  /** Finds the paths in each view that have a node of the given kind and an accepted name. */
   async find(kind: number, accepts: (name: string) => boolean): Promise<FilePaths> {
     const found: FilePaths = { overlayfs: [], extraction: [] };
     for (const view of viewNames) {
@@ -46,7 +46,7 @@ export class FileNames {
     return found;
   }
 
-  /** All paths of files. @throws RegistryError LIMIT_EXCEEDED */
+  /** Returns all paths of the given files. @throws RegistryError LIMIT_EXCEEDED */
   of(entries: ReadonlySet<number>): Map<number, FilePaths> {
     this.#steps.take(Math.ceil(this.#paths.size / pathsPerStep));
     const names = new Map<number, FilePaths>();

@@ -10,7 +10,7 @@ export class ImageEntries {
   readonly #starts: number[] = [];
   #size = 0;
 
-  /** Adds the entries of a layer. Gives the number of the first. */
+  /** Adds the entries of a layer. Returns the number of the first. */
   add(list: EntryList): number {
     const start = this.#size;
     if (start + list.length > maxEntryNumber) {
@@ -26,7 +26,7 @@ export class ImageEntries {
     return start;
   }
 
-  /** The lists with their first numbers, from the lowest layer to the topmost. */
+  /** Yields the lists with the numbers of their first entries, from the lowest layer to the topmost. */
   *fromBase(): Generator<{ readonly list: EntryList; readonly start: number }> {
     const positions = this.#lists.keys().toArray();
     for (const position of positions.toSorted((a, b) => this.#layerAt(a) - this.#layerAt(b))) {
@@ -40,7 +40,7 @@ export class ImageEntries {
     return list.toEntry(index);
   }
 
-  /** The target of the symbolic link that an entry is. */
+  /** Returns the target of a symbolic link. */
   targetOf(node: NodeCode): string {
     const entry = entryOf(node);
     if (entry === undefined) return '';

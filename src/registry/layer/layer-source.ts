@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { Digest } from '../model/digest.ts';
 
-/** Limits that keep a hostile layer from using up the machine. */
+/** Limits that keep a hostile layer from exhausting the machine's resources. */
 export interface LayerLimits {
   /** Bytes of tar that one layer may unpack to. */
   readonly maxUncompressedBytes: number;
@@ -14,7 +14,7 @@ export const defaultLayerLimits: LayerLimits = {
   maxEntries: 2_000_000,
 };
 
-/** Which entry of an image. */
+/** Identifies an entry of an image. */
 export interface LayerEntry {
   /** Position of the layer in the manifest, base = 0. */
   readonly layer: number;
@@ -24,7 +24,7 @@ export interface LayerEntry {
   readonly path: string;
 }
 
-/** A layer blob that was written to a local file, complete and hashed. */
+/** A layer blob that was completely written to a local file and hashed. */
 export interface WrittenLayer {
   readonly file: string;
   readonly digest: Digest;
@@ -36,15 +36,15 @@ export interface WrittenLayer {
   readonly uncompressedSize: number;
 }
 
-/** A source of compressed bytes that can be looked into, read to its end, and left early. */
+/** A source of compressed bytes that supports peeking, draining and cancelling. */
 export class LayerSource {
   readonly #source: AsyncIterable<Buffer>;
   readonly #iterator: AsyncIterator<Buffer>;
   #pushedBack: Buffer | undefined;
   #ended = false;
-  /** What the source failed with. */
+  /** The error of the source. */
   failure: { readonly error: unknown } | undefined;
-  /** Bytes given by `next`. */
+  /** Bytes returned by `next`. */
   bytes = 0;
 
   constructor(source: AsyncIterable<Buffer>) {
@@ -52,7 +52,7 @@ export class LayerSource {
     this.#iterator = source[Symbol.asyncIterator]();
   }
 
-  /** The first `length` bytes, without consuming them; fewer when there are fewer. */
+  /** Returns the first `length` bytes without consuming them; fewer if the source is shorter. */
   async peek(length: number): Promise<Buffer> {
     const parts: Buffer[] = [];
     let missing = length;
@@ -60,14 +60,14 @@ export class LayerSource {
       const chunk = await this.#pull();
       if (chunk === undefined) break;
       missing -= chunk.length;
-      // A chunk is valid until the next is asked for.
+      // A chunk is valid until the next one is requested.
       parts.push(missing > 0 ? Buffer.from(chunk) : chunk);
     }
     this.#pushedBack = parts.length === 1 ? parts[0] : Buffer.concat(parts);
     return (this.#pushedBack ?? Buffer.alloc(0)).subarray(0, length);
   }
 
-  /** The next chunk, undefined at the end. */
+  /** Returns the next chunk; undefined at the end. */
   async next(): Promise<Buffer | undefined> {
     const chunk = this.#pushedBack ?? (await this.#pull());
     this.#pushedBack = undefined;
@@ -75,7 +75,7 @@ export class LayerSource {
     return chunk;
   }
 
-  /** Reads what is left. Gives whether there was anything. Throws what the source failed with, also earlier. */
+  /** Reads the rest. Returns whether there was any. Throws the source's error, even if it failed earlier. */
   async drain(): Promise<boolean> {
     let found = false;
     if (this.failure !== undefined) throw this.failure.error;
@@ -86,16 +86,16 @@ export class LayerSource {
     }
   }
 
-  /** Stops the source unless it has ended. Never throws: nobody is interested in it any more. */
+  /** Stops the source unless it has ended. Never throws: the source is no longer of interest. */
   async cancel(): Promise<void> {
     if (this.#ended) return;
     this.#ended = true;
-    // A pending read of a stream would otherwise be waited for.
+    // Otherwise `return` would wait for a pending read of the stream.
     if (this.#source instanceof Readable) this.#source.destroy();
     try {
       await this.#iterator.return?.();
     } catch {
-      // The source complains that it was stopped.
+      // The source reports that it was stopped.
     }
   }
 

@@ -1,4 +1,4 @@
-/** What is at a path of a tree, without its flags. */
+/** The kinds of nodes, without flags. */
 export const kinds = {
   nothing: 0,
   directory: 1,
@@ -7,9 +7,9 @@ export const kinds = {
   'character-device': 4,
   'block-device': 5,
   fifo: 6,
-  /** Only in the directory of one layer: hides what lower layers have. */
+  /** Only in a single layer's directory: hides what lower layers contain. */
   whiteout: 7,
-  /** Only in the directory of one layer: a hard link to what is not in that layer. */
+  /** Only in a single layer's directory: a hard link to something that is not in that layer. */
   'foreign-link': 8,
 } as const;
 
@@ -20,16 +20,16 @@ const opaqueFlag = 0x10;
 const certainFlag = 0x20;
 const entryShift = 6;
 
-/** Entries that can be told apart. */
+/** The largest number of entries that can be represented. */
 export const maxEntryNumber = 2 ** (31 - entryShift) - 2;
 
 /**
- * What is at a path, as one number: its kind, flags, and the entry that put it there, so that trees are arrays of
- * numbers. 0 is nothing.
+ * What is at a path, as one number, so that trees are arrays of numbers: its kind, its flags, and the entry
+ * that created it. 0 is nothing.
  */
 export type NodeCode = number;
 
-/** A directory that has no entry, but came about as a parent. */
+/** A directory without an entry of its own, created as a parent. */
 export const impliedDirectory: NodeCode = kinds.directory;
 
 /** @param entry number of the entry in the image */
@@ -41,7 +41,7 @@ export function kindOf(node: NodeCode): number {
   return node & kindMask;
 }
 
-/** The number of the entry that put it there; undefined when there is none. */
+/** Returns the number of the entry that created a node; undefined if there is none. */
 export function entryOf(node: NodeCode): number | undefined {
   const entry = (node >>> entryShift) - 1;
   return entry < 0 ? undefined : entry;
@@ -51,7 +51,7 @@ export function isDirectory(node: NodeCode): boolean {
   return (node & kindMask) === kinds.directory;
 }
 
-/** A directory that hides those of the same path in lower layers. */
+/** Tells whether a directory hides those at the same path in lower layers. */
 export function isOpaque(node: NodeCode): boolean {
   return (node & opaqueFlag) !== 0;
 }
@@ -60,12 +60,12 @@ export function asOpaque(node: NodeCode): NodeCode {
   return node | opaqueFlag;
 }
 
-/** A directory, opaque if the one before it was. */
+/** Marks a directory as opaque if the previous one was. */
 export function withOpacityOf(node: NodeCode, before: NodeCode): NodeCode {
   return isOpaque(before) ? asOpaque(node) : node;
 }
 
-/** Something whose place does not depend on lower layers. */
+/** Tells whether the location of a node is independent of lower layers. */
 export function isCertain(node: NodeCode): boolean {
   return (node & certainFlag) !== 0;
 }

@@ -6,7 +6,7 @@ import type { PathNumbers, PathTable } from './path-table.ts';
 import type { StepBudget } from './step-budget.ts';
 import { TreeView, type Found } from './tree-view.ts';
 
-/** What containers see when all layers are known. */
+/** What containers see once all layers are known. */
 export interface Views {
   readonly overlayfs: TreeView;
   readonly extraction: TreeView;
@@ -16,15 +16,15 @@ export interface Views {
 interface ViewsOptions {
   readonly paths: PathTable;
   readonly entries: ImageEntries;
-  /** What overlayfs shows at each path; it is completed here. */
+  /** What overlayfs shows at each path; completed in place. */
   readonly mounted: PathNumbers;
-  /** What extracted each layer into a directory of its own, to be used once more. */
+  /** The tree that extracted each layer into a directory of its own, to be reused. */
   readonly tree: ExtractionTree;
   readonly steps: StepBudget;
   readonly maxNames: number;
 }
 
-/** Makes the views: extracts all layers onto one directory, once, from the lowest upwards. */
+/** Builds the views: extracts all layers into one directory, once, from the lowest upwards. */
 export async function makeViews({ paths, entries, tree, ...options }: ViewsOptions): Promise<Views> {
   const { mounted, steps, maxNames } = options;
   const foreign = foreignLinks(mounted, paths.size);
@@ -56,8 +56,8 @@ export async function makeViews({ paths, entries, tree, ...options }: ViewsOptio
 }
 
 /**
- * Hard links to what their own layer does not have: no overlayfs snapshotter could unpack them. We show what the
- * extraction onto one directory makes of them.
+ * Collects hard links whose target is not in their own layer, which no overlayfs snapshotter could unpack. We
+ * show what the extraction into one directory makes of them.
  */
 function foreignLinks(mounted: PathNumbers, size: number): Map<number, NodeCode> {
   const links = new Map<number, NodeCode>();
@@ -68,7 +68,7 @@ function foreignLinks(mounted: PathNumbers, size: number): Map<number, NodeCode>
   return links;
 }
 
-/** Whether a path leads to the same in two views. */
+/** Tells whether a path leads to the same thing in two views. */
 export function isSameFound(first: Found, second: Found): boolean {
   if (first.state === 'file') return second.state === 'file' && entryOf(first.node) === entryOf(second.node);
   if (first.state === 'other') return second.state === 'other' && first.type === second.type;

@@ -12,13 +12,16 @@ import type { Found } from './tree-view.ts';
 
 /** A regular file that a container would see. */
 export interface OverlayFile {
-  /** Absolute physical path (no symbolic link in it): the name of the entry with the content, or of a hard link to it. */
+  /**
+   * Absolute physical path (without symbolic links): the path of the entry with the content, or of a hard
+   * link to it.
+   */
   readonly path: string;
-  /** Every visible name of it (hard links) in any view, absolute, sorted; `path` is one of them. */
+  /** All its visible names (hard links) in any view, absolute, sorted; `path` is one of them. */
   readonly names: readonly string[];
-  /** The names in each view, where the views do not agree about them. */
+  /** The names in each view, if the views disagree about them. */
   readonly differs: ViewNames | undefined;
-  /** The `file` entry that holds the bytes. */
+  /** The `file` entry with the content. */
   readonly entry: LayerEntry;
 }
 
@@ -28,16 +31,18 @@ export interface ViewNames {
   readonly extraction: readonly string[];
 }
 
-/** What a path names, as far as the layers read until now can tell. */
+/** What a path refers to, as far as the layers read so far can tell. */
 export type Resolution =
   | { readonly state: 'file'; readonly file: OverlayFile }
-  /** There is something else: a directory, a device, a symbolic link that leads nowhere or in a circle. */
+  /**
+   * Something other than a file: a directory, a device, a symbolic link that is dangling or part of a loop.
+   */
   | { readonly state: 'other'; readonly type: string }
   | { readonly state: 'absent' }
-  /** A lower layer, not read yet, could change the answer. */
+  /** A lower layer, not yet read, could change the result. */
   | { readonly state: 'undecided' };
 
-/** A visible symbolic link with the file that it leads to. */
+/** A visible symbolic link and the file that it leads to. */
 export interface OverlaySymlink {
   /** Absolute physical path of the link itself. */
   readonly path: string;
@@ -45,23 +50,24 @@ export interface OverlaySymlink {
 }
 
 export interface OverlayOptions {
-  /** How many layers the image has. */
+  /** The number of layers of the image. */
   readonly layers: number;
   readonly limits?: OverlayLimits | undefined;
-  /** Whether answers are wanted before all layers were added. @default true */
+  /** Whether paths are resolved before all layers have been added. @default true */
   readonly early?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * What a container sees of layers. Runtimes do not agree about it, so there are two views: `overlayfs`, each layer
- * extracted into a directory of its own and those mounted one over another (containerd's and CRI-O's overlayfs
- * snapshotters); and `extraction`, all layers extracted onto one directory (umoci, native snapshotters), where an entry
- * follows symbolic links that lower layers have in the place of its directories.
+ * What a container sees of an image's layers. Runtimes disagree about that, so there are two views:
+ * `overlayfs`, where each layer is extracted into a directory of its own and these are stacked (containerd's
+ * and CRI-O's overlayfs snapshotters); and `extraction`, where all layers are extracted into one directory
+ * (umoci, native snapshotters), and an entry follows symbolic links that lower layers have in place of its
+ * parent directories.
  *
- * Layers are added from the top down, each once; `resolve` answers as soon as no lower layer can change the answer
- * in any view. Methods throw RegistryError INVALID_LAYER for entries that no runtime could extract, LIMIT_EXCEEDED,
- * and the signal's reason.
+ * Layers are added from the top down, each once; `resolve` returns a result as soon as no lower layer can
+ * change it in any view. Methods throw RegistryError INVALID_LAYER for entries that no runtime could extract,
+ * LIMIT_EXCEEDED, and the signal's reason.
  */
 export class Overlay {
   readonly #paths: PathTable;
@@ -77,7 +83,7 @@ export class Overlay {
   #missing: number;
   #views: Views | undefined;
 
-  /** @param paths those of another overlay whose lists will be added */
+  /** @param paths the paths of another overlay whose lists will be added */
   constructor(options: OverlayOptions, paths?: PathTable) {
     const { layers, limits = defaultOverlayLimits, early = true, signal } = options;
     this.#options = options;
@@ -91,12 +97,15 @@ export class Overlay {
     this.#own = new ExtractionTree(this.#paths, this.#entries, { steps: this.#steps, linked: this.#linked });
   }
 
-  /** Whether all layers were added. */
+  /** Whether all layers have been added. */
   get complete(): boolean {
     return this.#missing === 0;
   }
 
-  /** An empty list for the entries of a layer. Lists of several layers may be filled at a time. Base = 0. */
+  /**
+   * Creates an empty list for the entries of a layer. The lists of several layers may be filled concurrently.
+   * Base = 0.
+   */
   list(layer: number): EntryList {
     return new EntryList(this.#paths, { layer, budget: this.#budget });
   }
@@ -128,7 +137,7 @@ export class Overlay {
     });
   }
 
-  /** What containers would see with one layer more on top. All layers must have been added. */
+  /** Returns what containers would see with one more layer on top. All layers must have been added. */
   async withTopLayer(entries: Iterable<ListedEntry>): Promise<Overlay> {
     const { layers } = this.#options;
     const overlay = new Overlay({ ...this.#options, layers: layers + 1, early: false }, this.#paths);
@@ -140,8 +149,8 @@ export class Overlay {
   }
 
   /**
-   * What a path names, symbolic links followed as the kernel does. Taken as absolute. Two answers where the views
-   * differ, that of overlayfs first.
+   * Resolves a path, following symbolic links as the kernel does. A relative path is taken as absolute.
+   * Returns two results if the views differ, that of overlayfs first.
    */
   resolve(path: string): readonly [Resolution, ...Resolution[]] {
     const targetOf = (node: NodeCode) => this.#entries.targetOf(node);
@@ -155,14 +164,20 @@ export class Overlay {
     return [this.#toResolution(first), this.#toResolution(second)];
   }
 
-  /** The physical paths of a directory in the views, without repetition; none where it is not a directory. All layers must have been added. */
+  /**
+   * Returns the physical paths of a directory in the views, without duplicates; none for a view in which it
+   * is not a directory. All layers must have been added.
+   */
   realDirectories(path: string): string[] {
     const { overlayfs, extraction } = this.#completeViews();
     const found = [overlayfs.realDirectory(path), extraction.realDirectory(path)];
     return [...new Set(found.filter((one) => one !== undefined))].map((one) => this.#paths.textOf(one));
   }
 
-  /** The visible regular files that have a name (the last part of the path) that is accepted. All layers must have been added. */
+  /**
+   * Returns the visible regular files with an accepted name (the last part of the path). All layers must have
+   * been added.
+   */
   async files(accepts: (name: string) => boolean): Promise<OverlayFile[]> {
     const views = this.#completeViews();
     const { overlayfs, extraction } = await views.names.find(kinds.file, accepts);
@@ -177,7 +192,10 @@ export class Overlay {
       .toArray();
   }
 
-  /** The visible symbolic links with an accepted name that lead to a regular file. All layers must have been added. */
+  /**
+   * Returns the visible symbolic links with an accepted name that lead to a regular file. All layers must
+   * have been added.
+   */
   async symlinks(accepts: (name: string) => boolean): Promise<OverlaySymlink[]> {
     const views = this.#completeViews();
     const found = await views.names.find(kinds.symlink, accepts);
@@ -202,8 +220,9 @@ export class Overlay {
   }
 
   /**
-   * The entry that says the owner and mode of a directory. undefined: there is none, or the views differ about it. null: a directory
-   * in both views that has no entry. @param path absolute and physical
+   * Returns the entry that sets the owner and mode of a directory; undefined if the path is not a directory
+   * in every view; null if it is, but has no entry.
+   * @param path absolute and physical
    */
   directory(path: string): LayerEntry | null | undefined {
     const nodes =
@@ -217,7 +236,7 @@ export class Overlay {
     return entry === undefined ? null : this.#entries.toEntry(entry);
   }
 
-  /** What is at a path that holds no symbolic link; nothing, if one of its directories is none. */
+  /** Returns the node at a path without symbolic links; nothing if one of its parents is not a directory. */
   #physical(path: string, nodeAt: (path: number) => NodeCode): NodeCode {
     let at = 0;
     for (const name of path.split('/').slice(1)) {
@@ -248,7 +267,7 @@ export class Overlay {
     return { overlayfs: known, extraction: known };
   }
 
-  /** Names of a file among what has been read. */
+  /** Returns the names of a file in the layers read so far. */
   #mergedPathsOf(entry: number): number[] {
     const paths: number[] = [];
     for (const [path, node] of this.#merged.nodes.entries()) {
@@ -257,7 +276,7 @@ export class Overlay {
     return paths;
   }
 
-  /** The name of the entry itself goes before those of its hard links. */
+  /** Prefers the entry's own name over those of its hard links. */
   #toFile(number: number, paths: FilePaths): OverlayFile {
     const overlayfs = paths.overlayfs.map((path) => this.#paths.textOf(path)).toSorted();
     const extraction = paths.extraction.map((path) => this.#paths.textOf(path)).toSorted();

@@ -1,36 +1,38 @@
 import { randomFillSync } from 'node:crypto';
 import { RegistryError } from '../model/errors.ts';
 
-/** Characters that Linux allows a name to have (NAME_MAX is in bytes, of which a character has one at least). */
+/**
+ * The longest name that Linux allows, in characters (NAME_MAX is in bytes, and a character has at least one).
+ */
 export const maxNameLength = 255;
 
-/** Parts that a path may have. */
+/** The most components that a path may have. */
 export const maxPathDepth = 256;
 
-/** Begins the name of an entry that hides what lower layers have (image-spec, layer.md). */
+/** Prefix of the name of an entry that hides what lower layers contain (image-spec, layer.md). */
 export const whiteoutPrefix = '.wh.';
 
-/** What a table may hold, so that a hostile image does not use up the memory. */
+/** Limits of a table, so that a hostile image cannot exhaust memory. */
 export interface PathLimits {
-  /** Distinct paths, directories that have no entry of their own included. */
+  /** Distinct paths, including directories without an entry of their own. */
   readonly maxPaths: number;
-  /** Characters of all distinct names in their directories. */
+  /** Total characters of all names; a name counts once per directory. */
   readonly maxNameCharacters: number;
 }
 
 /**
- * Numbers the paths of an image: 0 is the root, and a directory has a lower number than what is in it. A path takes
- * some 30 bytes in arrays of numbers, where strings and maps would take several hundred.
+ * Numbers the paths of an image: 0 is the root, and a directory has a lower number than its content. A path
+ * takes about 30 bytes in arrays of numbers, where strings and maps would take several hundred.
  */
 export class PathTable {
   readonly #limits: PathLimits;
   #parents = new Uint32Array(1024);
-  /** Where a name begins in `#characters`; it ends where the next one begins. */
+  /** The start of a name in `#characters`; it ends where the next one starts. */
   #starts = new Uint32Array(1024);
   #characters = new Uint16Array(16 * 1024);
-  /** Open addressing: the number of a path, 0 for free. */
+  /** Open addressing: the number of a path, or 0 if free. */
   #slots = new Uint32Array(4096);
-  /** Bits by which a hash is shifted to give a slot. */
+  /** Bits by which a hash is shifted to get a slot. */
   #shift = 20;
   #size = 1;
 
@@ -38,7 +40,7 @@ export class PathTable {
     this.#limits = limits;
   }
 
-  /** How many paths there are; the next one gets this number. */
+  /** The number of paths; the next one gets this number. */
   get size(): number {
     return this.#size;
   }
@@ -52,7 +54,7 @@ export class PathTable {
     return String.fromCharCode(...this.#characters.subarray(start, this.#endOf(path)));
   }
 
-  /** Whether the name is that of a whiteout. */
+  /** Tells whether the name is that of a whiteout. */
   isWhiteout(path: number): boolean {
     const start = this.#starts[path] ?? 0;
     if (this.#endOf(path) - start < whiteoutPrefix.length) return false;
@@ -62,14 +64,14 @@ export class PathTable {
     return true;
   }
 
-  /** Absolute path. */
+  /** Returns the absolute path. */
   textOf(path: number): string {
     const names: string[] = [];
     for (let at = path; at !== 0; at = this.parentOf(at)) names.push(this.nameOf(at));
     return `/${names.toReversed().join('/')}`;
   }
 
-  /** The number of a name in a directory; 0 when it has none. */
+  /** Returns the number of a name in a directory; 0 if it has none. */
   find(parent: number, name: string): number {
     const mask = this.#slots.length - 1;
     for (let slot = this.#hash(parent, name) >>> this.#shift; ; slot = (slot + 1) & mask) {
@@ -78,7 +80,10 @@ export class PathTable {
     }
   }
 
-  /** The number of a name in a directory, given now if it has none. @throws RegistryError LIMIT_EXCEEDED */
+  /**
+   * Returns the number of a name in a directory, assigning one if it has none.
+   * @throws RegistryError LIMIT_EXCEEDED
+   */
   add(parent: number, name: string): number {
     const known = this.find(parent, name);
     if (known !== 0) return known;
@@ -134,7 +139,7 @@ export class PathTable {
     this.#slots[slot] = path;
   }
 
-  /** Multiply-shift hashing of a vector with secret factors: nobody can choose names that meet in one slot. */
+  /** Multiply-shift hashing of a vector with secret factors: nobody can craft names that collide. */
   #hash(parent: number, name: string): number {
     let hash = Math.imul(factor(0), parent & 0xffff) + Math.imul(factor(1), parent >>> 16);
     hash += Math.imul(factor(2), name.length);
@@ -155,10 +160,10 @@ function exceeded(what: string, facts: Readonly<Record<string, number>>): Regist
   return new RegistryError({ code: 'LIMIT_EXCEEDED', message: `The image's layers have ${what}`, facts });
 }
 
-/** Numbers for each path, which grow with the table of paths. */
+/** A number for each path; grows with the path table. */
 export type PathNumbers = Int32Array<ArrayBuffer>;
 
-/** The same numbers with room for all paths. */
+/** Returns the same numbers with room for all paths. */
 export function fitted(numbers: PathNumbers, size: number): PathNumbers {
   if (numbers.length >= size) return numbers;
   const larger = new Int32Array(Math.max(1024, size, Math.ceil(numbers.length * 1.5)));
@@ -166,7 +171,7 @@ export function fitted(numbers: PathNumbers, size: number): PathNumbers {
   return larger;
 }
 
-/** The same numbers, with room for one at an index. */
+/** Returns the same numbers with room for one at `index`. */
 export function grown(numbers: Uint32Array<ArrayBuffer>, index: number): Uint32Array<ArrayBuffer> {
   if (index < numbers.length) return numbers;
   const larger = new Uint32Array(numbers.length * 2);

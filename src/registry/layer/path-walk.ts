@@ -3,38 +3,48 @@ import { kindOf, kinds, type NodeCode } from './node-code.ts';
 import { maxPathDepth, type PathTable } from './path-table.ts';
 import type { StepBudget } from './step-budget.ts';
 
-/** The number of symbolic links that Linux follows in one path. */
+/** The most symbolic links that Linux follows in one path. */
 const maxLinks = 40;
 
-/** A tree to walk in. Paths are numbers of physical ones, without symbolic links. */
+/** A tree to walk in. Paths are the numbers of physical paths, without symbolic links. */
 export interface WalkedTree {
   /**
-   * What is at a path, whose directory is the last on the trail; made or refused if the walk is on its way to something.
-   * @param depth directories above it
+   * Returns the node at a path whose parent is the last one on the trail; may create or refuse it if the walk
+   * is on its way to something.
+   * @param depth the number of directories above it
    */
   enter(path: number, depth: number, followedLinks: boolean): NodeCode | 'blocked';
-  /** Whether a path that was entered is a directory. */
+  /** Tells whether an entered path is a directory. */
   isDirectory(path: number): boolean;
-  /** The target of a symbolic link. */
+  /** Returns the target of a symbolic link. */
   targetOf(node: NodeCode): string;
-  /** Gives a number to a name that may have none yet. Default: nothing is there then. */
+  /**
+   * Returns the number of a name, assigning one if it has none. By default, a name without a number does not
+   * exist.
+   */
   readonly add?: (parent: number, name: string) => number;
 }
 
-/** How a walk ended. The last name is on the trail, also when nothing is there; unless a file was its directory, or no path has that name. */
+/**
+ * How a walk ended. The last name is on the trail even if it does not exist, unless its parent was a file or
+ * no path has that name.
+ */
 export type WalkEnd = 'found' | 'absent' | 'circle' | 'blocked';
 
-/** Walks paths as the kernel does inside of a root: links followed, `..` of the root is the root. Used again and again. */
+/**
+ * Walks paths as the kernel does inside a root directory: follows links, and `..` of the root is the root.
+ * Reusable.
+ */
 export class PathWalk {
   readonly #paths: PathTable;
   readonly #steps: StepBudget;
-  /** Physical paths from below the root to where the walk is. */
+  /** Physical paths from below the root to the current position. */
   readonly trail: number[] = [];
-  /** Whether a symbolic link was followed. */
+  /** Whether any symbolic link was followed. */
   followedLinks = false;
-  /** Whether a symbolic link at the path's end was followed. */
+  /** Whether a symbolic link at the end of the path was followed. */
   endsInLink = false;
-  /** A name, or the number of a path whose name it is. */
+  /** The names still to walk: a name, or the number of the path that has it. */
   readonly #waiting: (string | number)[] = [];
 
   constructor(paths: PathTable, steps: StepBudget) {
@@ -42,12 +52,12 @@ export class PathWalk {
     this.#steps = steps;
   }
 
-  /** Where the walk is: the physical path. */
+  /** The current position: a physical path. */
   get at(): number {
     return this.trail.at(-1) ?? 0;
   }
 
-  /** Walks the path of this number, as it is written. */
+  /** Walks the path with this number as it is written. */
   walkWritten(tree: WalkedTree, written: number, followLast: boolean): WalkEnd {
     this.#begin();
     for (let path = written; path !== 0; path = this.#paths.parentOf(path)) this.#waiting.push(path);
@@ -109,7 +119,7 @@ export class PathWalk {
     return 'found';
   }
 
-  /** The physical path of the next name, most often the written path itself. */
+  /** Returns the physical path of the next name, usually the written path itself. */
   #pathOf(tree: WalkedTree, parent: number, next: string | number): number {
     if (typeof next === 'number' && this.#paths.parentOf(next) === parent) return next;
     const name = typeof next === 'number' ? this.#paths.nameOf(next) : next;

@@ -8,41 +8,42 @@ import type { EntryList } from './entry-list.ts';
 import { defaultLayerLimits, type LayerLimits } from './layer-source.ts';
 import type { LayerCompression } from '../model/media-types.ts';
 
-/** What `scanLayer` takes. */
+/** Options of `scanLayer`. */
 export interface ScanLayerOptions {
-  /** The blob as stored. It is read to its end, so that it can verify its digest; an error destroys it. */
+  /** The blob as stored. It is read to its end so that it can verify its digest; destroyed on error. */
   readonly source: AsyncIterable<Buffer>;
-  /** Takes what the overlay needs of every entry. */
+  /** Collects what the overlay needs of every entry. */
   readonly list?: EntryList | undefined;
   readonly limits?: LayerLimits | undefined;
-  /** Which files `onFile` is to see. Default: none. */
+  /** Selects the files to pass to `onFile`. Default: none. */
   readonly wants?: ((path: string) => boolean) | undefined;
   /**
-   * Sees a wanted file, whose content may be read until the promise is settled; a chunk of it is valid until the next
-   * one is asked for. Content is provisional until the scan is done.
+   * Called for each wanted file, whose content may be read until the promise settles; a chunk is valid until
+   * the next one is requested. The content is unverified until the scan is done.
    */
   readonly onFile?: ((entry: TarEntry) => Promise<void> | void) | undefined;
-  /** Sees every directory entry. */
+  /** Called for each directory entry. */
   readonly onDirectory?: ((header: TarEntryHeader) => void) | undefined;
-  /** What the digest of the tar must be, as the image's configuration says. Default: it is not looked at. */
+  /** The expected digest of the tar, from the image's configuration. Default: not checked. */
   readonly diffId?: Digest | undefined;
 }
 
-/** What a layer holds. */
+/** The result of a scan. */
 export interface ScannedLayer {
   readonly compression: LayerCompression;
   readonly uncompressedSize: number;
 }
 
-/** What is counted while a tar passes. */
+/** Counters of a tar as it is read. */
 interface Meter {
   bytes: number;
   readonly hash: Hash | undefined;
 }
 
 /**
- * Lists the entries of a layer if a list is given, and shows the wanted files, in one pass over the blob.
- * @throws RegistryError INVALID_LAYER, also for another diff ID; LIMIT_EXCEEDED; an error of the source (DIGEST_MISMATCH) goes before INVALID_LAYER
+ * Lists the entries of a layer if a list is given, and passes on the wanted files, in one pass over the blob.
+ * @throws RegistryError INVALID_LAYER, also if the diff ID differs; LIMIT_EXCEEDED; an error of the source
+ * (DIGEST_MISMATCH) takes precedence over INVALID_LAYER
  */
 export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer> {
   const { source, limits = defaultLayerLimits, diffId } = options;
@@ -88,12 +89,12 @@ async function* measure(tar: AsyncIterable<Buffer>, meter: Meter): AsyncGenerato
   }
 }
 
-/** The same bytes, without passing on that the reader went away: what is left can still be read. */
+/** Returns the same bytes without forwarding `return`: the rest can still be read after the reader stops. */
 function withoutReturn(source: AsyncIterator<Buffer>): AsyncIterable<Buffer> {
   return { [Symbol.asyncIterator]: () => ({ next: () => source.next() }) };
 }
 
-/** Reads the rest of a damaged tar: bytes that are not those that were promised are the better explanation. */
+/** Reads the rest of a damaged tar: a digest mismatch would be the better explanation. */
 async function drain(tar: AsyncIterable<Buffer>): Promise<void> {
   try {
     for await (const chunk of tar) void chunk;

@@ -2,10 +2,10 @@ import { setImmediate } from 'node:timers/promises';
 import { RegistryError } from '../model/errors.ts';
 import type { PathLimits } from './path-table.ts';
 
-/** Steps after which others get their turn: some milliseconds. */
+/** Steps between two turns of the event loop; a few milliseconds. */
 const stepsInOneGo = 100_000;
 
-/** How many steps may be taken, and how many were taken since others last had their turn. */
+/** Limits the number of steps, and counts those since the last turn of the event loop. */
 export class StepBudget {
   readonly #maxSteps: number;
   readonly #signal: AbortSignal | undefined;
@@ -33,7 +33,7 @@ export class StepBudget {
     });
   }
 
-  /** Lets the event loop go on. @throws the signal's reason */
+  /** Yields to the event loop. @throws the signal's reason */
   async pause(): Promise<void> {
     this.#pauseAt = this.#taken + stepsInOneGo;
     await setImmediate();
@@ -41,14 +41,14 @@ export class StepBudget {
   }
 }
 
-/** Limits of all layers of an image together, so that a hostile one takes neither the memory nor the time. */
+/** Limits for all layers of an image together, so that a hostile one exhausts neither memory nor time. */
 export interface OverlayLimits extends PathLimits {
   readonly maxEntries: number;
-  /** Characters of the targets of links. */
+  /** Total characters of link targets. */
   readonly maxLinkCharacters: number;
-  /** Names to look up: about one for each directory of each entry, and what symbolic links add to that. */
+  /** Name lookups: about one for each directory of each entry, plus those caused by symbolic links. */
   readonly maxSteps: number;
-  /** Names of files that are looked for, such as those of kernel modules. */
+  /** Names of wanted files, such as kernel modules. */
   readonly maxNames: number;
 }
 

@@ -11,14 +11,14 @@ export type Found =
 
 const kindNames = new Map<number, string>(Object.entries(kinds).map(([name, kind]) => [kind, name]));
 
-/** A tree of files with all layers in it. */
+/** A file tree with all layers applied. */
 export class TreeView {
   readonly #paths: PathTable;
   readonly #nodes: Int32Array;
   readonly #walk: PathWalk;
   readonly #tree: WalkedTree;
 
-  /** @param nodes what is at each path */
+  /** @param nodes the node at each path */
   constructor(
     paths: PathTable,
     nodes: Int32Array,
@@ -34,18 +34,18 @@ export class TreeView {
     };
   }
 
-  /** What is at a physical path. */
+  /** Returns the node at a physical path. */
   nodeAt(path: number): NodeCode {
     return this.#nodes[path] ?? 0;
   }
 
-  /** What a path names, links followed. A number: a path as it is written. */
+  /** Resolves a path, following links. A number stands for a path as it is written. */
   resolve(path: string | number): Found {
     const end = this.#follow(path);
     return describeEnd(end, this.#walk, (at) => this.nodeAt(at));
   }
 
-  /** The number of the physical path of a directory; undefined when it is none. */
+  /** Returns the number of a directory's physical path; undefined if it is not a directory. */
   realDirectory(path: string): number | undefined {
     const end = this.#follow(path);
     return end === 'found' && isDirectory(this.nodeAt(this.#walk.at)) ? this.#walk.at : undefined;
@@ -57,7 +57,7 @@ export class TreeView {
       : this.#walk.walkText(this.#tree, path, true);
   }
 
-  /** Every path with a node of a kind. */
+  /** Yields every path with a node of a kind. */
   *pathsOf(kind: number): Generator<number> {
     for (let path = 1; path < this.#paths.size; path++) {
       if (kindOf(this.#nodes[path] ?? 0) === kind) yield path;
@@ -65,7 +65,7 @@ export class TreeView {
   }
 }
 
-/** What a walk that followed all links has found. */
+/** Describes what a walk that followed all links found. */
 export function describeEnd(end: WalkEnd, walk: PathWalk, nodeAt: (path: number) => NodeCode): Found {
   switch (end) {
     case 'found': {
@@ -85,13 +85,16 @@ export function describeEnd(end: WalkEnd, walk: PathWalk, nodeAt: (path: number)
   }
 }
 
-/** What is at each path of a tree that is being made, and since when it counts. Times are numbers that grow. */
+/**
+ * The node at each path of a tree under construction, and since when it is valid. Times are increasing
+ * numbers.
+ */
 export class TreeState {
-  /** What was put at a path last, also if it is hidden or gone since. */
+  /** What was last put at a path, even if it has been hidden or removed since. */
   nodes: PathNumbers = new Int32Array(0);
-  /** When something was last put at a path or below. */
+  /** When something was last put at or below a path. */
   touched: PathNumbers = new Int32Array(0);
-  /** Of directories: what was touched before this is not in it. */
+  /** For directories: what was last touched before this time is hidden. */
   hidden: PathNumbers = new Int32Array(0);
 
   /** Makes room for all paths. */
@@ -101,7 +104,7 @@ export class TreeState {
     this.hidden = fitted(this.hidden, size);
   }
 
-  /** What is at a path, if it was touched since a time. */
+  /** Returns the node at a path if it was touched at or after a time. */
   nodeSince(path: number, time: number): NodeCode {
     return (this.touched[path] ?? 0) < time ? 0 : (this.nodes[path] ?? 0);
   }
@@ -111,7 +114,7 @@ export class TreeState {
     this.hidden[directory] = Math.max(this.hidden[directory] ?? 0, time);
   }
 
-  /** Makes `nodes` tell what is visible at a path. Directories come before what is in them. */
+  /** Updates `nodes` to what is visible at a path. Directories must be settled before their content. */
   settle(path: number, parent: number): void {
     const hidden = this.hidden[parent] ?? 0;
     if (!isDirectory(this.nodes[parent] ?? 0)) this.nodes[path] = 0;

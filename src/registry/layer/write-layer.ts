@@ -9,25 +9,27 @@ import { finishDigest } from '../model/digest.ts';
 import type { LayerCompression } from '../model/media-types.ts';
 import type { WrittenLayer } from './layer-source.ts';
 
-/** What `writeLayer` takes. */
+/** Options of `writeLayer`. */
 export interface WriteLayerOptions extends CompressionOptions {
   readonly tar: AsyncIterable<Buffer>;
-  /** Where to write. The file is emptied first, and belongs to the caller. */
+  /** The output file. It is truncated first, and belongs to the caller. */
   readonly file: string;
-  /** Sees every chunk of the blob once it was written; the chunk is valid until the promise is settled. */
+  /**
+   * Called for each chunk of the blob once it has been written; the chunk is valid until the promise settles.
+   */
   readonly onChunk?: ((chunk: Buffer) => Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** A hash and the number of bytes that went into it. */
+/** A hash and the number of bytes hashed. */
 interface Tally {
   readonly hash: Hash;
   bytes: number;
 }
 
 /**
- * Compresses a tar into a local file and computes all that a manifest says of it, in one pass.
- * When anything fails, a full disk too, the file is empty again and the error is thrown as it came.
+ * Compresses a tar into a local file and computes everything that a manifest says about it, in one pass. If
+ * anything fails, including a full disk, the file is truncated again and the error is rethrown unchanged.
  */
 export async function writeLayer({
   tar,
@@ -72,7 +74,7 @@ async function* tallied(source: AsyncIterable<Buffer>, tally: Tally): AsyncGener
   }
 }
 
-/** How a layer is to be compressed. */
+/** How to compress a layer. */
 export interface CompressionOptions {
   readonly compression: LayerCompression;
   /** gzip 1 to 9 (default 1), zstd 1 to 22 (default 3). */
@@ -81,16 +83,16 @@ export interface CompressionOptions {
 
 const defaultLevels = { gzip: 1, zstd: 3 } as const;
 
-/** Raw bytes that one task compresses. Part of the format of our output: another value gives other bytes. */
+/** Uncompressed bytes per task. Part of our output format: a different value produces different bytes. */
 const pieceSize = 1024 * 1024;
 const windowSize = 32 * 1024;
 const deflateChunkSize = 512 * 1024;
 const zstdChunkSize = 256 * 1024;
 
 /**
- * Compresses a tar. gzip comes as one member without name and time, its pieces compressed in parallel; the bytes depend
- * on the input and the level only, not on the number of processors or on timing. A chunk is valid until the next is
- * asked for.
+ * Compresses a tar. gzip output is one member without name and time, its pieces compressed in parallel; the
+ * bytes depend only on the input and the level, not on the number of processors or on timing. A chunk is
+ * valid until the next one is requested.
  */
 export function compressLayer(
   tar: AsyncIterable<Buffer>,
@@ -107,7 +109,8 @@ export function compressLayer(
 }
 
 async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer> {
-  // The header comes out with the first piece: whoever stops before that would leave the tar unopened, and so never closed.
+  // The header is emitted with the first piece: a consumer that stopped before it would leave the tar
+  // unopened, and so never closed.
   const inFlight: Promise<Buffer[]>[] = [Promise.resolve([gzipHeader(level)])];
   let checksum = 0;
   let size = 0;
@@ -117,10 +120,10 @@ async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
       checksum = crc32(piece.bytes, checksum);
       size += piece.bytes.length;
       const task = deflatePiece(piece, level, dictionary);
-      // It is awaited in its turn; until then a failure must not count as unhandled.
+      // Awaited in its turn; until then, a failure must not count as unhandled.
       ignoreRejection(task);
       inFlight.push(task);
-      // A copy: the piece's memory may serve again before the next piece is there.
+      // A copy: the piece's memory may be reused before the next piece arrives.
       dictionary = Buffer.from(piece.bytes.subarray(-windowSize));
       if (inFlight.length > availableParallelism()) yield* takeFirst(inFlight);
     }
@@ -134,15 +137,15 @@ async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
   yield trailer;
 }
 
-/** Returns what became of the first piece, and frees it then. */
+/** Yields the compressed first piece, then frees it. */
 async function* takeFirst(inFlight: Promise<Buffer[]>[]): AsyncGenerator<Buffer> {
   const chunks = (await inFlight.shift()) ?? [];
   yield* chunks;
-  // Several chunks may lie in one buffer.
+  // Several chunks may share one buffer.
   for (const { buffer } of chunks) freeOutputBuffer(buffer, deflateChunkSize);
 }
 
-/** Compresses a piece; the chunks are the encoder's own output buffers, which nobody else has. */
+/** Compresses a piece. The chunks are the encoder's own output buffers, which nothing else references. */
 async function deflatePiece(
   { bytes, last, release }: Piece,
   level: number,
@@ -176,7 +179,7 @@ async function* zstd(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
     chunkSize: zstdChunkSize,
     params: { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1 },
   });
-  // A failure of the tar destroys the encoder with its error, which the loop then throws.
+  // An error of the tar destroys the encoder with that error, which the loop then throws.
   const feeding = feed(tar, encoder).catch((error: unknown) => {
     encoder.destroy(error instanceof Error ? error : new Error(String(error)));
   });
@@ -188,7 +191,7 @@ async function* zstd(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
   }
 }
 
-/** Writes a tar chunk by chunk: the next one is asked for when the encoder is done with the one before. */
+/** Writes a tar chunk by chunk; the next one is requested once the encoder is done with the previous one. */
 async function feed(tar: AsyncIterable<Buffer>, encoder: Transform): Promise<void> {
   for await (const chunk of tar) {
     await new Promise<void>((resolve, reject) => {

@@ -46,7 +46,10 @@ export function parseChildDescriptor(value: unknown, what: string): ChildDescrip
   return platform === undefined ? descriptor : { ...descriptor, platform };
 }
 
-/** Parses an object whose values are strings; null and absent are undefined. @throws RegistryError INVALID_MANIFEST */
+/**
+ * Parses an object whose values are strings; undefined for null and absent.
+ * @throws RegistryError INVALID_MANIFEST
+ */
 export function parseStringMap(value: unknown, what: string): Record<string, string> | undefined {
   if (value === undefined || value === null) return undefined;
   if (!isJsonObject(value)) throw invalidManifest(`${what} are not an object`);
@@ -60,7 +63,8 @@ export function parseStringMap(value: unknown, what: string): Record<string, str
 
 /**
  * Reads a platform from the fields of a JSON object: `platform` of a descriptor, or an image configuration.
- * Undefined when it names neither system nor architecture. @throws RegistryError INVALID_MANIFEST
+ * Undefined if it names neither an operating system nor an architecture.
+ * @throws RegistryError INVALID_MANIFEST
  */
 export function parsePlatformObject(value: unknown, what: string): Platform | undefined {
   if (value === undefined || value === null) return undefined;

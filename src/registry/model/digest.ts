@@ -15,22 +15,22 @@ export function isDigest(text: string): text is Digest {
   return pattern.test(text);
 }
 
-/** The algorithm part of a digest. */
+/** Returns the algorithm part of a digest. */
 export function digestAlgorithm(digest: Digest): DigestAlgorithm {
   return digest.startsWith('sha512:') ? 'sha512' : 'sha256';
 }
 
-/** The hexadecimal part of a digest. */
+/** Returns the hexadecimal part of a digest. */
 export function digestHex(digest: Digest): string {
   return digest.slice(digest.indexOf(':') + 1);
 }
 
-/** The sha256 digest of some bytes in memory. */
+/** Computes the sha256 digest of bytes in memory. */
 export function digestOf(bytes: Uint8Array | string): Digest {
   return finishDigest(createHash('sha256').update(bytes));
 }
 
-/** Ends a sha256 hash and gives it as a digest. */
+/** Finishes a sha256 hash and returns it as a digest. */
 export function finishDigest(hash: Hash): Digest {
   return `sha256:${hash.digest('hex')}` as Digest;
 }

@@ -1,13 +1,16 @@
 import { RegistryError } from './errors.ts';
 import type { JsonObject } from './manifest.ts';
 
-/** Bytes of the largest manifest, index or configuration that is read; registries accept 4 MiB and more. */
+/**
+ * Size of the largest manifest, index or configuration that is read, in bytes; registries accept 4 MiB and
+ * more.
+ */
 export const maxManifestSize = 8 * 1024 * 1024;
 
-/** Nesting of objects and arrays. Manifests have 4; configurations a few more. */
+/** Nesting depth of objects and arrays. Manifests have 4 levels, configurations a few more. */
 const maxDepth = 64;
 
-/** Builds the error for a document that is not as it should be. */
+/** Builds the error for a malformed document. */
 export function invalidManifest(message: string, hint?: string): RegistryError {
   return new RegistryError({ code: 'INVALID_MANIFEST', message, hint });
 }
@@ -18,8 +21,8 @@ export function isJsonObject(value: unknown): value is JsonObject {
 }
 
 /**
- * Parses a JSON object from a registry. A name that stands twice in one object is refused: parsers
- * disagree about which one counts, and a runtime must not see another image than we do.
+ * Parses a JSON object from a registry. A name that occurs twice in one object is refused: parsers disagree
+ * about which one counts, and a runtime must not see a different image than we do.
  * @param what names the document in errors, such as `the manifest sha256:…`
  * @throws RegistryError INVALID_MANIFEST, LIMIT_EXCEEDED
  */
@@ -35,12 +38,12 @@ export function parseJsonObject(bytes: Buffer, what: string): JsonObject {
   return value;
 }
 
-/** Serialises JSON without white space, with the order of the fields kept. */
+/** Serializes JSON without whitespace, keeping the order of the fields. */
 export function serializeJson(json: JsonObject): Buffer {
   return Buffer.from(JSON.stringify(json));
 }
 
-/** The same object without some of its fields. */
+/** Returns a copy of an object without some of its fields. */
 export function withoutFields(json: JsonObject, names: readonly string[]): JsonObject {
   return Object.fromEntries(Object.entries(json).filter(([name]) => !names.includes(name)));
 }
@@ -64,7 +67,7 @@ function decode(bytes: Buffer, what: string): string {
   }
 }
 
-/** Runs before JSON.parse, whose recursion a deep document would exhaust; so it must bear any text. */
+/** Runs before JSON.parse, whose recursion a deep document would exhaust, so it must cope with any text. */
 function checkStructure(text: string, what: string): void {
   const open: Set<string>[] = [];
   let literal = '';
@@ -86,7 +89,7 @@ function checkStructure(text: string, what: string): void {
   }
 }
 
-/** The position after the closing quote of the string that starts at `start`. */
+/** Returns the position after the closing quote of the string that starts at `start`. */
 function endOfString(text: string, start: number): number {
   for (let at = start + 1; at < text.length; at += 1) {
     const character = text[at];
@@ -105,7 +108,7 @@ function addName(names: Set<string> | undefined, literal: string, what: string):
 
 /**
  * Refuses fields that differ from a known one only in case: Go's decoder, and so every container runtime,
- * would take them for the known one, where JavaScript ignores them.
+ * takes them for the known one, while JavaScript ignores them.
  */
 export function checkSpelling(json: JsonObject, known: readonly string[], what: string): void {
   for (const name of Object.keys(json)) {

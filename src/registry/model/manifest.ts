@@ -1,19 +1,22 @@
 import type { Digest } from './digest.ts';
 import type { Platform } from './platform.ts';
 
-/** Any JSON object, with the fields that we do not know kept. */
+/** Any JSON object, including unknown fields. */
 export type JsonObject = { [field: string]: unknown };
 
-/** A content descriptor (image-spec, descriptor.md). Unknown fields live in the raw JSON of what holds it. */
+/**
+ * A content descriptor (image-spec, descriptor.md). Unknown fields are kept in the raw JSON of the document
+ * that contains it.
+ */
 export interface Descriptor {
   readonly mediaType: string;
   readonly digest: Digest;
   /** Bytes. */
   readonly size: number;
   readonly annotations?: Readonly<Record<string, string>>;
-  /** Of an artifact; undefined when the descriptor does not say. */
+  /** Undefined if the descriptor does not state one. */
   readonly artifactType?: string;
-  /** Where a non-distributable layer may be fetched. */
+  /** Where a non-distributable layer may be fetched from. */
   readonly urls?: readonly string[];
 }
 
@@ -22,7 +25,7 @@ export interface ChildDescriptor extends Descriptor {
   readonly platform?: Platform;
 }
 
-/** Exact bytes as stored, with the digest computed over them by us. */
+/** The exact bytes as stored, with the digest that we computed over them. */
 export interface RawManifest {
   readonly mediaType: string;
   readonly digest: Digest;
@@ -41,11 +44,11 @@ export interface ImageManifest {
   /** Base first, as stored. */
   readonly layers: readonly Descriptor[];
   readonly annotations: Readonly<Record<string, string>>;
-  /** The parsed JSON, for rewriting with every unknown field kept. Not to be changed in place. */
+  /** The parsed JSON, for rewriting with all unknown fields kept. Must not be modified in place. */
   readonly json: JsonObject;
 }
 
-/** An image index or manifest list. Children may be indexes again. */
+/** An image index or manifest list. Children may be indexes themselves. */
 export interface ImageIndex {
   readonly kind: 'index';
   readonly raw: RawManifest;

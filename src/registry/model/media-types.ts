@@ -1,6 +1,6 @@
 import type { ManifestFamily } from './manifest.ts';
 
-/** How a layer is compressed, told by its first bytes, never by its media type. */
+/** How a layer is compressed, as detected from its first bytes, never from its media type. */
 export type LayerCompression = 'gzip' | 'zstd' | 'none';
 
 /** Media types of the OCI image specification (media-types.md). */
@@ -35,7 +35,7 @@ const nonDistributableLayer =
 const fileSystemLayer =
   /^application\/vnd\.(?:oci\.image\.layer\.(?:nondistributable\.)?v1\.tar|docker\.image\.rootfs\.(?:foreign\.)?diff\.tar)(?:$|[+.])/;
 
-/** What a client that understands all of this sends as Accept when it asks for a manifest. */
+/** The Accept header for manifest requests. */
 export const manifestAccept: string = [
   ociMediaTypes.index,
   ociMediaTypes.manifest,
@@ -43,7 +43,7 @@ export const manifestAccept: string = [
   dockerMediaTypes.manifest,
 ].join(', ');
 
-/** A media type in comparable form: without parameters, lower case. */
+/** Normalizes a media type for comparison: no parameters, lower case. */
 export function normalizeMediaType(text: string | undefined): string {
   return (text ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? '';
 }
@@ -69,17 +69,23 @@ export function isImageConfigType(mediaType: string): boolean {
   return normalized === ociMediaTypes.config || normalized === dockerMediaTypes.config;
 }
 
-/** Tells whether a media type is that of a layer that may live outside the registry ("foreign"). */
+/** Tells whether a media type is that of a layer that may be stored outside the registry ("foreign"). */
 export function isNonDistributableLayerType(mediaType: string): boolean {
   return nonDistributableLayer.test(normalizeMediaType(mediaType));
 }
 
-/** Tells whether a media type is that of a layer of files, however it is compressed and wherever it lives. */
+/**
+ * Tells whether a media type is that of a file system layer, however it is compressed and wherever it is
+ * stored.
+ */
 export function isFileSystemLayerType(mediaType: string): boolean {
   return fileSystemLayer.test(normalizeMediaType(mediaType));
 }
 
-/** The family of a manifest, index, configuration or layer media type; undefined when it belongs to none. */
+/**
+ * Returns the family of a manifest, index, configuration or layer media type; undefined if it belongs to
+ * none.
+ */
 export function familyOf(mediaType: string): ManifestFamily | undefined {
   if (mediaType.startsWith('application/vnd.docker.')) return 'docker';
   if (mediaType.startsWith('application/vnd.oci.')) return 'oci';
@@ -87,8 +93,8 @@ export function familyOf(mediaType: string): ManifestFamily | undefined {
 }
 
 /**
- * The media type of a layer. It follows the family of the manifest, never that of a neighbouring layer:
- * registries refuse manifests that mix the families.
+ * Returns the media type of a layer. It follows the family of the manifest, never that of a neighbouring
+ * layer: registries refuse manifests that mix the families.
  */
 export function layerMediaType(family: ManifestFamily, compression: LayerCompression): string {
   const types = family === 'oci' ? ociMediaTypes : dockerMediaTypes;

@@ -3,46 +3,50 @@ import type { Secret } from '../../shared/secret.ts';
 
 /** Where credentials for a registry come from. */
 export interface CredentialSource {
-  /** An auth file that is looked at before the usual ones; it must exist. */
+  /** An auth file that is read before the usual ones; it must exist. */
   readonly authfile?: string | undefined;
-  /** A user name and password given by hand: they win over everything else. */
+  /** An explicit user name and password; takes precedence over everything else. */
   readonly explicit?: { readonly username: string; readonly password: Secret<string> } | undefined;
-  /** Files with Kubernetes pull secrets: `.dockerconfigjson` or `.dockercfg`. */
+  /** Files that contain Kubernetes pull secrets: `.dockerconfigjson` or `.dockercfg`. */
   readonly pullSecrets?: readonly string[] | undefined;
-  /** Look nowhere, send no credentials. @default false */
+  /** Look up and send no credentials. @default false */
   readonly anonymous?: boolean | undefined;
 }
 
-/** How a registry is reached. */
+/** How to connect to a registry. */
 export interface RegistryOptions {
   /** @default the usual files, see `createDefaultKeychain` */
   readonly credentials?: CredentialSource | undefined;
-  /** Speak HTTP without TLS. @default false; literal localhost falls back to it by itself */
+  /** Use HTTP without TLS. @default false; the literal host localhost falls back to it automatically */
   readonly plainHttp?: boolean | undefined;
   /**
-   * Hosts (`auth.example:5001`) of token servers that may get credentials over plain HTTP from a registry with
-   * `plainHttp`. @default only the registry's own host
+   * Hosts of token servers (`auth.example:5001`) that may be sent credentials over plain HTTP for a registry
+   * with `plainHttp`.
+   * @default only the registry's own host
    */
   readonly plainHttpTokenServers?: readonly string[] | undefined;
-  /** Accept any certificate of the server. @default false */
+  /** Accept any server certificate. @default false */
   readonly insecureSkipTlsVerify?: boolean | undefined;
-  /** PEM files with certificate authorities that are trusted beside the system's. */
+  /** PEM files with certificate authorities to trust in addition to the system's. */
   readonly caFiles?: readonly string[] | undefined;
-  /** The same in memory: texts in PEM. */
+  /** The same, as PEM text. */
   readonly certificateAuthorities?: readonly string[] | undefined;
-  /** PEM files with what we show to a server that asks for a client certificate. */
+  /** PEM files of the client certificate and its key. */
   readonly clientCertificate?: { readonly certFile: string; readonly keyFile: string } | undefined;
-  /** A folder with `*.crt`, `*.cert` and `*.key` for this registry. @default the certs.d folders of docker and containers */
+  /**
+   * A directory with `*.crt`, `*.cert` and `*.key` for this registry.
+   * @default the certs.d directories of docker and containers
+   */
   readonly certDirectory?: string | undefined;
-  /** Milliseconds without a byte before a connection counts as dead. @default 60 000 */
+  /** Milliseconds without a byte before a connection is considered dead. @default 60 000 */
   readonly idleTimeout?: number | undefined;
-  /** Further tries of a request that failed for a reason that may pass. @default 4 */
+  /** Retries of a request after a transient failure. @default 4 */
   readonly retries?: number | undefined;
-  /** Milliseconds before the first retry; each further one doubles it. @default 500 */
+  /** Milliseconds before the first retry; doubled with each further one. @default 500 */
   readonly retryDelay?: number | undefined;
-  /** The longest Retry-After that is waited for, in milliseconds. @default 120 000 */
+  /** The longest Retry-After that is honoured, in milliseconds. @default 120 000 */
   readonly maxRetryAfter?: number | undefined;
-  /** Requests at one time to one host. @default 6 */
+  /** Concurrent requests per host. @default 6 */
   readonly concurrency?: number | undefined;
   /** @default silent */
   readonly logger?: Logger | undefined;

@@ -25,7 +25,7 @@ const fields = [
   'fsLayers',
 ];
 
-/** Content types that say nothing: what web servers send for files that they do not know. */
+/** Generic content types, which web servers send for files of unknown type. */
 const meaninglessTypes: ReadonlySet<string> = new Set([
   '',
   'application/json',
@@ -34,14 +34,14 @@ const meaninglessTypes: ReadonlySet<string> = new Set([
   'text/plain',
 ]);
 
-/** Wraps the bytes of a manifest that we made. */
+/** Wraps the bytes of a manifest that we built. */
 export function createRawManifest(mediaType: string, bytes: Buffer): RawManifest {
   return { mediaType, digest: digestOf(bytes), bytes };
 }
 
 /**
  * Parses a manifest or index, OCI or Docker schema 2. `raw.mediaType` is what the registry called it (a
- * Content-Type, possibly empty); `raw.mediaType` of the result is what it is.
+ * Content-Type, possibly empty); `raw.mediaType` of the result is its actual media type.
  * @throws RegistryError INVALID_MANIFEST, UNSUPPORTED_MEDIA_TYPE, LIMIT_EXCEEDED
  */
 export function parseManifest(raw: RawManifest): Manifest {
@@ -86,7 +86,7 @@ function parseImage(json: JsonObject, raw: RawManifest): ImageManifest {
   };
 }
 
-/** A list, or null, which is how Go writes an empty one. */
+/** Reads a list; null counts as empty, since Go writes it for a nil slice. */
 function list(json: JsonObject, field: string, what: string): unknown[] {
   const value = json[field];
   if (value === null) return [];
@@ -94,7 +94,7 @@ function list(json: JsonObject, field: string, what: string): unknown[] {
   return value;
 }
 
-/** A document that is an image to one reader and an index to another is refused (CVE-2021-41190). */
+/** Refuses a document that is an image to one reader and an index to another (CVE-2021-41190). */
 function refuseFields(json: JsonObject, refused: readonly string[], what: string): void {
   const found = refused.find((field) => json[field] !== undefined);
   if (found !== undefined) throw invalidManifest(`${what} is ambiguous: it holds "${found}" too`);
@@ -108,7 +108,10 @@ function checkSchemaVersion(json: JsonObject, raw: RawManifest): void {
   }
 }
 
-/** Content-Type and body must not contradict one another; what neither says is told by the shape. */
+/**
+ * Determines the media type. Content-Type and body must not contradict each other; if neither states a type,
+ * the structure decides.
+ */
 function effectiveMediaType(json: JsonObject, raw: RawManifest): string {
   const served = normalizeMediaType(raw.mediaType);
   const stated = json['mediaType'];

@@ -10,7 +10,7 @@ export interface Platform {
 
 const pattern = /^([A-Za-z0-9_-]+)\/([A-Za-z0-9_.-]+)(?:\/([A-Za-z0-9_.-]+))?(?::([A-Za-z0-9_.-]+))?$/;
 
-/** Other names of architectures, some of which state a variant. */
+/** Aliases of architectures, some of which imply a variant. */
 const aliases: Readonly<Record<string, { readonly architecture: string; readonly variant?: string }>> = {
   i386: { architecture: '386', variant: '' },
   x86_64: { architecture: 'amd64' },
@@ -20,14 +20,17 @@ const aliases: Readonly<Record<string, { readonly architecture: string; readonly
   armel: { architecture: 'arm', variant: 'v6' },
 };
 
-/** Other spellings of variants, by architecture. The default variant is written as none, except for arm. */
+/** Aliases of variants, by architecture. The default variant is written as none, except for arm. */
 const variants: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   amd64: { v1: '' },
   arm64: { '8': '', v8: '', 'v8.0': '', '9': 'v9', '9.0': 'v9', 'v9.0': 'v9' },
   arm: { '': 'v7', '5': 'v5', '6': 'v6', '7': 'v7', '8': 'v8' },
 };
 
-/** Parses `os/architecture[/variant][:os-version]`, such as `linux/arm64/v8`. @throws RegistryError INVALID_REFERENCE */
+/**
+ * Parses `os/architecture[/variant][:os-version]`, such as `linux/arm64/v8`.
+ * @throws RegistryError INVALID_REFERENCE
+ */
 export function parsePlatform(text: string): Platform {
   const [, os, architecture, variant, osVersion] = pattern.exec(text) ?? [];
   if (os === undefined || architecture === undefined) {
@@ -45,15 +48,16 @@ export function parsePlatform(text: string): Platform {
   };
 }
 
-/** Writes a platform as `parsePlatform` reads it. */
+/** Formats a platform so that `parsePlatform` can read it. */
 export function formatPlatform(platform: Platform): string {
   const { os, architecture, variant, osVersion } = platform;
   return `${os}/${architecture}${variant ? `/${variant}` : ''}${osVersion ? `:${osVersion}` : ''}`;
 }
 
 /**
- * Spells a platform in the form in which platforms are compared, as containerd's `platforms.Normalize` does on a
- * Linux node: `Linux/x86_64` is `linux/amd64`, `linux/arm` is `linux/arm/v7`, and no system means Linux.
+ * Normalizes a platform for comparison, as containerd's `platforms.Normalize` does on a Linux node:
+ * `Linux/x86_64` becomes `linux/amd64`, `linux/arm` becomes `linux/arm/v7`, and an empty operating system
+ * means Linux.
  */
 export function normalizePlatform(platform: Platform): Platform {
   const { variant, osVersion } = platform;
@@ -72,16 +76,16 @@ export function normalizePlatform(platform: Platform): Platform {
   };
 }
 
-/** Tells whether a platform is BuildKit's `unknown/unknown`, which no runtime asks for. */
+/** Tells whether a platform is BuildKit's `unknown/unknown`, which no runtime requests. */
 export function isUnknownPlatform(platform: Platform): boolean {
   const { os, architecture } = normalizePlatform(platform);
   return os === 'unknown' && architecture === 'unknown';
 }
 
 /**
- * Tells whether an image's platform is the one asked for, however either is spelled. What was not asked for
- * (variant, version) may be anything; a variant that an image does not state is the default one, so `arm64` is
- * `arm64/v8`.
+ * Tells whether an image's platform is the requested one, however either is spelled. A variant or version
+ * that was not requested may be anything; a variant that an image does not state is the default one, so
+ * `arm64` is `arm64/v8`.
  */
 export function matchesPlatform(wanted: Platform, actual: Platform): boolean {
   const asked = normalizePlatform(wanted);
@@ -95,12 +99,13 @@ export function matchesPlatform(wanted: Platform, actual: Platform): boolean {
   );
 }
 
-/** Variants of 32-bit ARM, each of which runs on those before it. */
+/** Variants of 32-bit ARM. Software for one also runs on those before it. */
 const armVariants = ['v8', 'v7', 'v6', 'v5'];
 
 /**
- * The one of several candidates that a runtime takes: the nearest variant that runs on the platform, and of equal ones
- * the first. Where no variant is asked for and none is near, any. undefined when none matches.
+ * Chooses the candidate that a runtime would take: the nearest variant that runs on the platform, and the
+ * first of equal ones. If no variant is requested and none is near, any will do. Returns undefined if none
+ * matches.
  */
 export function choosePlatform<T>(
   candidates: readonly T[],
@@ -122,7 +127,7 @@ export function choosePlatform<T>(
   return wanted.variant ? undefined : matching[0]?.candidate;
 }
 
-/** Whether an architecture's name says its variant too. */
+/** Whether the name of an architecture also implies a variant. */
 function statesVariant({ architecture }: Platform): boolean {
   const name = architecture.toLowerCase();
   return Object.hasOwn(aliases, name) && aliases[name]?.variant !== undefined;

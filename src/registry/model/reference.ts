@@ -3,12 +3,12 @@ import { RegistryError } from './errors.ts';
 
 /** A name in a registry, in canonical form (Docker Hub's defaults filled in). */
 export interface Reference {
-  /** Host and port as people write it: `docker.io`, `registry.example:5000`, `[::1]:5000`. */
+  /** Host and port as people write them: `docker.io`, `registry.example:5000`, `[::1]:5000`. */
   readonly registry: string;
   /** `library/busybox` */
   readonly repository: string;
   readonly tag?: string;
-  /** With a tag beside it, the digest counts. */
+  /** Takes precedence over a tag. */
   readonly digest?: Digest;
 }
 
@@ -19,7 +19,7 @@ export const dockerHub = 'docker.io';
 const maxNameLength = 255;
 /** Characters of a tag (distribution-spec, "Pulling manifests"). */
 const maxTagLength = 128;
-/** What of a wrong text is repeated in the message. */
+/** Characters of an invalid text that are quoted in the message. */
 const maxQuotedLength = 150;
 
 const domainLabel = /^[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?$/;
@@ -29,8 +29,8 @@ const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9_.-]*$/;
 const bareHash = /^[0-9a-f]{64}$/;
 
 /**
- * Parses an image reference as docker's grammar has it (distribution/reference), with Docker Hub's
- * defaults; without tag and digest the tag is `latest`.
+ * Parses an image reference according to Docker's grammar (distribution/reference), with Docker Hub's
+ * defaults. Without a tag or digest, the tag is `latest`.
  * @throws RegistryError INVALID_REFERENCE that says what is wrong
  */
 export function parseReference(text: string): Reference {
@@ -50,14 +50,14 @@ export function parseReference(text: string): Reference {
   };
 }
 
-/** Writes a reference so that `parseReference` gives it back. */
+/** Formats a reference so that `parseReference` can read it. */
 export function formatReference({ registry, repository, tag, digest }: Reference): string {
   return `${registry}/${repository}${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`;
 }
 
 const usualHint = 'Write it as registry.example:5000/vendor/driver:1.0 or with @sha256:… at the end.';
 
-/** Makes the error for a text that is not a reference. @throws RegistryError INVALID_REFERENCE */
+/** Throws the error for text that is not a reference. @throws RegistryError INVALID_REFERENCE */
 export function invalidReference(text: string, problem: string, hint: string = usualHint): never {
   throw new RegistryError({
     code: 'INVALID_REFERENCE',
@@ -67,7 +67,7 @@ export function invalidReference(text: string, problem: string, hint: string = u
   });
 }
 
-/** Refuses what begins as a URL does. User names and passwords of URLs are not repeated. */
+/** Refuses text that begins like a URL. User names and passwords in it are not quoted. */
 function refuseUrl(text: string): void {
   const [, scheme, rest = ''] = /^([a-z][a-z0-9+.-]*):\/\/(.*)$/is.exec(text) ?? [];
   if (scheme === undefined) return;
@@ -84,7 +84,7 @@ function quote(text: string): string {
   return JSON.stringify(text.length > maxQuotedLength ? `${text.slice(0, maxQuotedLength)}…` : text);
 }
 
-/** Cuts `name[:tag][@digest]`: a colon after the last slash begins the tag, one before it a port. */
+/** Splits `name[:tag][@digest]`: a colon after the last slash begins the tag, one before it a port. */
 function split(text: string): { name: string; tag?: string; digest?: string } {
   const at = text.indexOf('@');
   const digest = at === -1 ? {} : { digest: text.slice(at + 1) };

@@ -6,7 +6,7 @@ import { RegistryError } from '../model/errors.ts';
 import { PasswordHasher } from './password-hasher.ts';
 import { ProtocolError } from './protocol-error.ts';
 
-/** Who may use the registry: one user, or those of an htpasswd file with bcrypt hashes. */
+/** Who may use the registry: one user, or the users of an htpasswd file with bcrypt hashes. */
 export type BasicAuthentication =
   | { readonly user: string; readonly password: Secret<string> }
   | { readonly htpasswd: string };
@@ -14,7 +14,10 @@ export type BasicAuthentication =
 /** Checks an Authorization header. @throws ProtocolError 401, 429 */
 export type Authenticate = (authorization: string | undefined) => Promise<void>;
 
-/** Makes the check for one way to authenticate; what it needs is released with `resources`. @throws RegistryError INVALID_CONFIGURATION for a file that is not htpasswd */
+/**
+ * Creates the check for an authentication method; its resources are released with `resources`.
+ * @throws RegistryError INVALID_CONFIGURATION for a file that is not an htpasswd file
+ */
 export async function createAuthenticate(
   authentication: BasicAuthentication | undefined,
   resources: AsyncDisposableStack,
@@ -63,29 +66,30 @@ async function fromFile(path: string, resources: AsyncDisposableStack): Promise<
   return createPasswordCheck(hashes, (password, hash) => hasher.compare(password, hash));
 }
 
-/** Tells whether a user has a password. @throws ProtocolError 429 */
+/** Tells whether a user's password is correct. @throws ProtocolError 429 */
 export type CheckPassword = (user: string, password: string) => Promise<boolean>;
 
-/** Tells whether a password has a bcrypt hash. */
+/** Tells whether a password matches a bcrypt hash. */
 export type CompareHash = (password: string, hash: string) => Promise<boolean>;
 
 const bcryptHash = /^\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}$/;
 
-/** What a password is compared with when the file names nobody: the cost that htpasswd and others use today. */
+/** The hash to compare with if the file has no users, with the cost that htpasswd and others use today. */
 const nobody = `$2b$10$${'.'.repeat(53)}`;
 
-/** Passwords that are being compared or wait for it. More are refused: each takes tenths of a second. */
+/** The most passwords being compared or queued. More are refused: each takes tenths of a second. */
 const maxComparisons = 16;
 
-/** Seconds after which a client that was refused may come again. */
+/** Seconds after which a refused client may retry. */
 const retryAfter = 2;
 
-/** Pairs of user and password that are remembered as right. */
+/** The most verified pairs of user and password to cache. */
 const maxVerified = 1000;
 
 /**
- * Makes the check of passwords for users with bcrypt hashes. A password that was right is not compared again, and
- * equal ones at the same time are compared once. An unknown user costs a comparison as a known one does.
+ * Creates the password check for users with bcrypt hashes. A password that was correct is not compared again,
+ * and equal ones at the same time are compared once. An unknown user costs a comparison just as a known one
+ * does.
  */
 export function createPasswordCheck(
   hashes: ReadonlyMap<string, string>,
@@ -98,7 +102,7 @@ export function createPasswordCheck(
 
   async function verify(key: string, { user, password }: Credentials): Promise<boolean> {
     const hash = hashes.get(user);
-    // The hash of one of the users, always the same one, so that the cost tells nothing where costs differ.
+    // The hash of one of the users, always the same one, so that the time reveals nothing if costs differ.
     const decoy = decoys[fingerprint(user, '').readUInt32BE() % decoys.length] ?? nobody;
     const matches = await compare(password, hash ?? decoy);
     if (hash === undefined || !matches) return false;
@@ -123,7 +127,7 @@ interface Credentials {
   readonly password: string;
 }
 
-/** Makes a keyed hash, so that comparing takes the same time wherever the difference lies. */
+/** Creates a keyed hash, so that a comparison takes the same time wherever the difference is. */
 function createFingerprint(): (user: string, password: string) => Buffer {
   const key = randomBytes(32);
   return (user, password) =>
@@ -132,7 +136,7 @@ function createFingerprint(): (user: string, password: string) => Buffer {
       .digest();
 }
 
-/** Reads the users of an htpasswd file with their hashes. @throws RegistryError INVALID_CONFIGURATION */
+/** Reads the users and hashes of an htpasswd file. @throws RegistryError INVALID_CONFIGURATION */
 async function readHtpasswd(path: string): Promise<Map<string, string>> {
   let text;
   try {

@@ -5,10 +5,13 @@ import { type Exchange, methodNotAllowed, parseRange, sendEmpty } from './exchan
 import { ProtocolError } from './protocol-error.ts';
 import { isFileError, unlinkBlob } from './storage.ts';
 
-/** Bytes read from the disk at a time. */
+/** Bytes read from disk at a time. */
 const readSize = 256 * 1024;
 
-/** Answers requests for a blob: distribution-spec, "Pulling blobs", "Checking if content exists", "Deleting Blobs". */
+/**
+ * Handles requests for a blob: distribution-spec, "Pulling blobs", "Checking if content exists", "Deleting
+ * Blobs".
+ */
 export async function handleBlob(
   exchange: Exchange,
   { repository, digest }: { readonly repository: string; readonly digest: Digest },

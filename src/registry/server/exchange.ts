@@ -5,7 +5,7 @@ import { ProtocolError } from './protocol-error.ts';
 import type { StorageLayout } from './storage.ts';
 import type { UploadSessions } from './upload-session.ts';
 
-/** What the parts of a running registry share. */
+/** The shared context of a running registry. */
 export interface RegistryContext {
   readonly layout: StorageLayout;
   readonly manifests: ManifestStore;
@@ -13,7 +13,7 @@ export interface RegistryContext {
   readonly logger: Logger;
 }
 
-/** One request and its response. */
+/** A request and its response. */
 export interface Exchange extends RegistryContext {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
@@ -31,7 +31,7 @@ export function sendEmpty(
   response.end();
 }
 
-/** Sends a response with a body in memory; HEAD gets the headers alone. */
+/** Sends a response with a body in memory; only the headers for HEAD. */
 export function sendBytes(
   { method, response }: Exchange,
   { bytes, headers }: { bytes: Buffer; headers: Readonly<Record<string, string>> },
@@ -40,7 +40,7 @@ export function sendBytes(
   response.end(method === 'HEAD' ? undefined : bytes);
 }
 
-/** The response to a method that a path does not know. */
+/** Builds the response to a method that a path does not support. */
 export function methodNotAllowed(allow: string): ProtocolError {
   return new ProtocolError({
     status: 405,
@@ -50,15 +50,15 @@ export function methodNotAllowed(allow: string): ProtocolError {
   });
 }
 
-/** A part of a blob, both ends included, as HTTP counts. */
+/** A part of a blob; as in HTTP, both ends are included. */
 export interface ByteRange {
   readonly start: number;
   readonly end: number;
 }
 
 /**
- * Reads a Range header (RFC 9110, 14.2) for content of `size` bytes. Undefined means the whole: no header,
- * one that is not understood, or several ranges. `unsatisfiable` asks for a 416.
+ * Reads a Range header (RFC 9110, 14.2) for content of `size` bytes. Undefined means the whole content: no
+ * header, a malformed one, or several ranges. `unsatisfiable` calls for a 416.
  */
 export function parseRange(
   header: string | undefined,
@@ -78,7 +78,7 @@ export function parseRange(
   return { start, end: last === '' ? size - 1 : Math.min(Number(last), size - 1) };
 }
 
-/** Reads the Content-Range of an upload chunk: `start-end`, without a unit. Undefined: not of that form. */
+/** Reads the Content-Range of an upload chunk: `start-end`, without a unit. Undefined if malformed. */
 export function parseChunkRange(header: string): ByteRange | undefined {
   const match = /^(\d{1,16})-(\d{1,16})$/.exec(header.trim());
   if (match === null) return undefined;

@@ -8,7 +8,7 @@ import { listFolder, type StorageLayout } from './storage.ts';
 
 const indexMediaType = 'application/vnd.oci.image.index.v1+json';
 
-/** Answers GET on tags/list: distribution-spec, "Listing Tags", with `n`, `last` and Link. */
+/** Handles GET on tags/list: distribution-spec, "Listing Tags", with `n`, `last` and Link. */
 export async function handleTags(exchange: Exchange, repository: string): Promise<void> {
   const { manifests, query } = exchange;
   checkReading(exchange);
@@ -40,7 +40,7 @@ function parseLimit(text: string | null): number | undefined {
   return Number(text);
 }
 
-/** Answers GET on referrers: distribution-spec, "Listing Referrers", with the filter `artifactType`. */
+/** Handles GET on referrers: distribution-spec, "Listing Referrers", with the filter `artifactType`. */
 export async function handleReferrers(
   exchange: Exchange,
   { repository, digest }: { readonly repository: string; readonly digest: Digest },
@@ -76,7 +76,7 @@ async function describeReferrers(
     const stored = await exchange.manifests.read(repository, digest);
     if (stored === undefined) continue;
     const { mediaType, document } = parseDocument(stored.bytes, stored.mediaType);
-    // An image without a type of its own is of its configuration's type.
+    // An image without an artifact type has that of its configuration.
     const artifactType = document.artifactType ?? document.config?.mediaType;
     descriptors.push({
       mediaType,
@@ -96,13 +96,13 @@ function checkReading({ method }: Exchange): void {
   if (method !== 'GET' && method !== 'HEAD') throw methodNotAllowed('GET, HEAD');
 }
 
-/** Repositories in one response, unless the client asks for another number, and at most. As distribution has them. */
+/** The default and the largest number of repositories per response, as in distribution. */
 const defaultLimit = 100;
 const maxLimit = 1000;
 
 /**
- * Answers GET on _catalog: the repositories that have had a manifest, with `n`, `last` and Link. It is no longer
- * part of the specification; the responses are those of distribution.
+ * Handles GET on _catalog: the repositories that have had a manifest, with `n`, `last` and Link. It is no
+ * longer part of the specification; the responses are those of distribution.
  */
 export async function handleCatalog(exchange: Exchange): Promise<void> {
   const { layout, query } = exchange;
@@ -136,7 +136,10 @@ function parseCatalogLimit(text: string | null): number {
   });
 }
 
-/** The repositories below a folder whose names come after `last`, in order: a name before those below it. */
+/**
+ * Yields the repositories below a directory whose names come after `last`, in order: a name before those
+ * below it.
+ */
 async function* listRepositories(
   layout: StorageLayout,
   parent: string,
@@ -151,7 +154,10 @@ async function* listRepositories(
   }
 }
 
-/** Names are compared part by part, so that what is below a name follows it directly. */
+/**
+ * Returns the key to sort a name by: names are compared part by part, so that what is below a name directly
+ * follows it.
+ */
 function sortKey(name: string): string {
   return name.replaceAll('/', '\0');
 }

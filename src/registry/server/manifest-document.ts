@@ -25,10 +25,12 @@ const documentSchema = z.object({
   annotations: z.optional(z.nullable(annotations)),
 });
 
-/** What the registry has to know of a manifest: what it names, and how it is listed as a referrer. */
+/**
+ * What the registry needs to know about a manifest: what it references, and how it is listed as a referrer.
+ */
 export type ManifestDocument = z.infer<typeof documentSchema>;
 
-/** The media types that are taken in. Schema 1 is not among them. */
+/** The accepted media types. Schema 1 is not among them. */
 const mediaTypes = {
   'application/vnd.oci.image.manifest.v1+json': 'image',
   'application/vnd.oci.image.index.v1+json': 'index',
@@ -41,7 +43,7 @@ function isMediaType(text: string): text is keyof typeof mediaTypes {
 }
 
 /**
- * Parses a manifest that comes in, of the media type that its sender gives (undefined: the document's own).
+ * Parses a pushed manifest of the media type stated by its sender (undefined: the document's own).
  * @throws ProtocolError MANIFEST_INVALID
  */
 export function parseDocument(
@@ -65,16 +67,16 @@ export function parseDocument(
   return { mediaType, document };
 }
 
-/** What a manifest says of something that it names. */
+/** A descriptor in a manifest. */
 export type DocumentDescriptor = z.infer<typeof descriptor>;
 
-/** Blobs that must be in the repository before the manifest may be. */
+/** Returns the blobs that must be in the repository before the manifest. */
 export function requiredBlobs({ config, layers = [] }: ManifestDocument): DocumentDescriptor[] {
   const stored = layers.filter(({ urls = [] }) => urls.length === 0);
   return [...(config === undefined ? [] : [config]), ...stored];
 }
 
-/** What need not be in the repository: subjects, and layers that are had elsewhere. */
+/** Returns what need not be in the repository: subjects, and layers stored elsewhere. */
 export function optionalReferences({ layers = [], subject }: ManifestDocument): DocumentDescriptor[] {
   const elsewhere = layers.filter(({ urls = [] }) => urls.length > 0);
   return [...elsewhere, ...(subject === undefined ? [] : [subject])];

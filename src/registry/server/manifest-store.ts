@@ -15,7 +15,10 @@ export interface StoredManifest {
   readonly bytes: Buffer;
 }
 
-/** The specification's order of tags ("Listing Tags"): lexical, without regard to case; case decides between equals. */
+/**
+ * Compares tags in the specification's order ("Listing Tags"): lexical, ignoring case; case decides between
+ * equals.
+ */
 export function compareTags(one: string, other: string): number {
   return compareText(one.toLowerCase(), other.toLowerCase()) || compareText(one, other);
 }
@@ -25,7 +28,10 @@ function compareText(one: string, other: string): number {
   return one < other ? -1 : 1;
 }
 
-/** Manifests, tags and referrers of the repositories. One file holds a manifest: its media type, a line end, its bytes. */
+/**
+ * Stores manifests, tags and referrers of the repositories. A manifest is one file: its media type, a
+ * newline, its bytes.
+ */
 export class ManifestStore {
   readonly #layout: StorageLayout;
 
@@ -44,7 +50,7 @@ export class ManifestStore {
     return (await fileSize(this.#layout.manifestFile(repository, digest))) !== undefined;
   }
 
-  /** Bytes of a manifest; undefined when it is not there. */
+  /** Returns the size of a manifest in bytes; undefined if it does not exist. */
   async size(repository: string, digest: Digest): Promise<number | undefined> {
     return (await this.read(repository, digest))?.bytes.length;
   }
@@ -54,7 +60,7 @@ export class ManifestStore {
     await writeAtomically(this.#layout, this.#layout.manifestFile(repository, digest), content);
   }
 
-  /** Removes a manifest with the tags that name it. False: it was not there. */
+  /** Removes a manifest and the tags that refer to it. Returns false if it did not exist. */
   async remove(repository: string, digest: Digest): Promise<boolean> {
     if (!(await this.has(repository, digest))) return false;
     for (const tag of await this.tags(repository)) {
@@ -76,12 +82,12 @@ export class ManifestStore {
     return removeFile(join(this.#layout.tagFolder(repository), tag));
   }
 
-  /** All tags, in the order of compareTags. */
+  /** Returns all tags, in the order of compareTags. */
   async tags(repository: string): Promise<string[]> {
     return (await listFolder(this.#layout.tagFolder(repository))).toSorted(compareTags);
   }
 
-  /** Remembers that `referrer` names `subject`, which need not be there. */
+  /** Records that `referrer` refers to `subject`, which need not exist. */
   async addReferrer(repository: string, subject: Digest, referrer: Digest): Promise<void> {
     await writeAtomically(this.#layout, join(this.#layout.referrerFolder(repository, subject), referrer), '');
   }
@@ -90,7 +96,7 @@ export class ManifestStore {
     await removeFile(join(this.#layout.referrerFolder(repository, subject), referrer));
   }
 
-  /** Digests of the manifests that name `subject`, in the order of their bytes. */
+  /** Returns the digests of the manifests that refer to `subject`, in byte order. */
   async referrers(repository: string, subject: Digest): Promise<Digest[]> {
     const names = await listFolder(this.#layout.referrerFolder(repository, subject));
     return names.filter((name) => isDigest(name)).toSorted();

@@ -12,7 +12,7 @@ import { ProtocolError } from './protocol-error.ts';
 import { isTag } from './route.ts';
 import { fileSize } from './storage.ts';
 
-/** Bytes of the largest manifest; the specification asks for at least 4 MiB. */
+/** The largest manifest, in bytes; the specification requires at least 4 MiB. */
 const maxManifestSize = 8 * 1024 * 1024;
 
 interface ManifestRoute {
@@ -20,7 +20,7 @@ interface ManifestRoute {
   readonly reference: string;
 }
 
-/** Answers requests for a manifest by tag or digest. */
+/** Handles requests for a manifest by tag or digest. */
 export async function handleManifest(exchange: Exchange, route: ManifestRoute): Promise<void> {
   switch (exchange.method) {
     case 'GET':
@@ -76,7 +76,7 @@ async function storeManifest(exchange: Exchange, { repository, reference }: Mani
 async function readManifest({ request }: Exchange): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let size = 0;
-  // What is too much is left unread, so that the response still finds its way.
+  // The excess is left unread, so that the response still gets through.
   const body: AsyncIterable<Buffer> = request.iterator({ destroyOnReturn: false });
   for await (const chunk of body) {
     size += chunk.length;
@@ -105,8 +105,8 @@ function checkBytes(bytes: Buffer, digest: Digest): Digest {
 }
 
 /**
- * What a manifest names must be there before it, with the size that it gives. Its subject and layers with URLs
- * need not be there. An index may name blobs in place of manifests, as BuildKit's cache does and
+ * Checks that what a manifest references already exists, with the stated size. Its subject and layers with
+ * URLs need not exist. An index may reference blobs in place of manifests, as BuildKit's cache does and
  * distribution 2 allows.
  */
 async function checkReferences(

@@ -1,25 +1,25 @@
 import { Worker } from 'node:worker_threads';
 
-/** What the thread is asked: does this password have this bcrypt hash? */
+/** A request to the thread: does this password match this bcrypt hash? */
 export interface Comparison {
   readonly id: number;
   readonly password: string;
   readonly hash: string;
 }
 
-/** Where the thread's code is: as source, or as a bundle besides that of this file. */
+/** The thread's code: its source, or a bundle next to this file's. */
 const workerFile = import.meta.url.endsWith('.ts') ? './password-worker.ts' : './password-worker.js';
 
 /**
- * Compares passwords with bcrypt hashes in a thread of its own, one after the other: a hash in JavaScript takes
- * tenths of a second, during which an event loop would do nothing else. The thread starts with the first one.
+ * Compares passwords with bcrypt hashes in a separate thread, one after another: a hash in JavaScript takes
+ * tenths of a second, which would block the event loop. The thread is started for the first password.
  */
 export class PasswordHasher implements AsyncDisposable {
   #worker: Worker | undefined;
   #count = 0;
   readonly #waiting = new Map<number, PromiseWithResolvers<boolean>>();
 
-  /** Tells whether a password has a hash. @throws Error when the thread ends before it has answered */
+  /** Tells whether a password matches a hash. @throws Error if the thread ends before it has responded */
   compare(password: string, hash: string): Promise<boolean> {
     this.#worker ??= this.#start();
     this.#count += 1;

@@ -1,7 +1,10 @@
 import type { ServerResponse } from 'node:http';
 import { KmmError } from '../../shared/errors.ts';
 
-/** Error codes of the distribution specification ("Error Codes"); UNKNOWN is for what is not the client's fault. */
+/**
+ * Error codes of the distribution specification ("Error Codes"); UNKNOWN is for errors that are not the
+ * client's fault.
+ */
 export type ProtocolErrorCode =
   | 'BLOB_UNKNOWN'
   | 'BLOB_UPLOAD_INVALID'
@@ -19,7 +22,7 @@ export type ProtocolErrorCode =
   | 'UNSUPPORTED'
   | 'UNKNOWN';
 
-/** How an error response is described. */
+/** The constructor arguments of an error response. */
 export interface ProtocolErrorDetails {
   readonly status: number;
   readonly code: ProtocolErrorCode;
@@ -27,7 +30,7 @@ export interface ProtocolErrorDetails {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** A response of the registry that says what is wrong, in the specification's form. */
+/** An error response of the registry, in the specification's form. */
 export class ProtocolError extends KmmError<ProtocolErrorCode> {
   override readonly name = 'ProtocolError';
   readonly status: number;
@@ -40,7 +43,7 @@ export class ProtocolError extends KmmError<ProtocolErrorCode> {
   }
 }
 
-/** Sends an error as the specification's JSON; HEAD gets the headers alone. */
+/** Sends an error as the specification's JSON; only the headers for HEAD. */
 export function sendProtocolError(response: ServerResponse, error: ProtocolError): void {
   const body = Buffer.from(JSON.stringify({ errors: [{ code: error.code, message: error.message }] }));
   response.writeHead(error.status, {

@@ -1,7 +1,7 @@
 import { isDigest, type Digest } from '../model/digest.ts';
 import { ProtocolError } from './protocol-error.ts';
 
-/** What a request's path asks for. */
+/** The target of a request's path. */
 export type Route =
   | { readonly kind: 'base' }
   | { readonly kind: 'catalog' }
@@ -12,24 +12,27 @@ export type Route =
   | { readonly kind: 'tags'; readonly repository: string }
   | { readonly kind: 'referrers'; readonly repository: string; readonly digest: Digest };
 
-/** Bytes of the longest repository name (distribution-spec, "Pulling manifests": clients count 255 with the host). */
+/**
+ * The longest repository name, in bytes (distribution-spec, "Pulling manifests": clients count 255 including
+ * the host).
+ */
 const maxNameLength = 255;
 
 const namePattern = /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/;
 const tagPattern = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
 const sessionPattern = /^[0-9a-f-]{36}$/;
 
-/** Tells whether a repository name has the specification's form. Such a name is safe as a path. */
+/** Tells whether a repository name is valid by the specification. Such a name is safe as a path. */
 export function isRepositoryName(name: string): boolean {
   return name.length <= maxNameLength && namePattern.test(name);
 }
 
-/** Tells whether a tag has the specification's form. Such a tag is safe as a file name. */
+/** Tells whether a tag is valid by the specification. Such a tag is safe as a file name. */
 export function isTag(tag: string): boolean {
   return tagPattern.test(tag);
 }
 
-/** Finds what a path asks for. @throws ProtocolError 404 or 400 for a path, name or digest that cannot be */
+/** Parses a path. @throws ProtocolError 404 or 400 for an invalid path, name or digest */
 export function parseRoute(pathname: string): Route {
   const path = decode(pathname);
   if (path === '/v2/' || path === '/v2') return { kind: 'base' };
@@ -61,7 +64,7 @@ function parseBlobRoute(repository: string, rest: string): Route {
   return { kind: 'upload', repository, session };
 }
 
-/** Checks a digest that came from outside. @throws ProtocolError DIGEST_INVALID */
+/** Checks a digest from a client. @throws ProtocolError DIGEST_INVALID */
 export function checkDigest(text: string): Digest {
   if (!isDigest(text)) {
     throw new ProtocolError({
@@ -73,7 +76,7 @@ export function checkDigest(text: string): Digest {
   return text;
 }
 
-/** Checks a repository name that came from outside. @throws ProtocolError NAME_INVALID */
+/** Checks a repository name from a client. @throws ProtocolError NAME_INVALID */
 export function checkName(name: string): string {
   if (!isRepositoryName(name)) {
     throw new ProtocolError({
@@ -85,7 +88,7 @@ export function checkName(name: string): string {
   return name;
 }
 
-/** The response for an upload session that is not, or no longer, there. */
+/** Builds the response for an upload session that does not exist, or no longer. */
 export function uploadUnknown(): ProtocolError {
   return new ProtocolError({ status: 404, code: 'BLOB_UPLOAD_UNKNOWN', message: 'there is no such upload' });
 }

@@ -20,13 +20,15 @@ import { isFileError, storageLayout } from './storage.ts';
 import { UploadSessions } from './upload-session.ts';
 import { handleUpload, handleUploads } from './uploads.ts';
 
-/** Milliseconds without a byte after which a connection is given up. A whole upload may take as long as it likes. */
+/**
+ * Milliseconds without a byte after which a connection is closed. The duration of an upload is not limited.
+ */
 const idleTimeout = 5 * 60 * 1000;
 
 export interface StartRegistryOptions {
   /**
-   * The folder that holds everything: an empty one, one that does not exist yet, or one that a registry has used
-   * before. One registry at a time may use it.
+   * The storage directory: an empty one, one that does not exist yet, or one that a registry has used before.
+   * Only one registry at a time may use it.
    */
   readonly root: string;
   /** @default '127.0.0.1' */
@@ -35,7 +37,7 @@ export interface StartRegistryOptions {
   readonly port?: number | undefined;
   /** PEM. @default plain HTTP */
   readonly tls?: { readonly cert: string | Buffer; readonly key: string | Buffer } | undefined;
-  /** @default everybody may do everything */
+  /** @default no authentication */
   readonly basicAuth?: BasicAuthentication | undefined;
   /** @default silent */
   readonly logger?: Logger | undefined;
@@ -45,17 +47,18 @@ export interface StartRegistryOptions {
 export interface RunningRegistry {
   /** `http://127.0.0.1:5000` */
   readonly url: string;
-  /** As references name it: `127.0.0.1:5000`. */
+  /** As in references: `127.0.0.1:5000`. */
   readonly address: string;
   readonly port: number;
-  /** Breaks connections off, forgets unfinished uploads, frees the port. */
+  /** Closes connections, discards unfinished uploads, releases the port. */
   close(): Promise<void>;
 }
 
 /**
  * Starts the embedded registry: distribution-spec 1.1 (pull, push, content discovery, content management) on
  * files under `root`.
- * @throws RegistryError INVALID_CONFIGURATION (folder, password file, certificate), IN_USE (folder), NETWORK (address in use)
+ * @throws RegistryError INVALID_CONFIGURATION (directory, password file, certificate), IN_USE (directory),
+ * NETWORK (address in use)
  */
 export async function startRegistry(options: StartRegistryOptions): Promise<RunningRegistry> {
   const { root, host = '127.0.0.1', port = 0, tls, basicAuth, logger = silentLogger } = options;
@@ -155,7 +158,8 @@ async function answer({ context, authenticate, request, response }: AnswerOption
     }
     if (response.headersSent) response.destroy();
     else sendProtocolError(response, problem);
-    // Node does not read on by itself when a part was read; the connection would be reset with the response unread.
+    // Node does not drain a partly read request by itself; the connection would be reset with the response
+    // unread.
     request.resume();
   }
 }

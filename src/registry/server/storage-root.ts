@@ -6,23 +6,23 @@ import { RegistryError } from '../model/errors.ts';
 import { isRepositoryName, isTag } from './route.ts';
 import { isFileError, storageFolders, type StorageLayout } from './storage.ts';
 
-/** Says that a folder is the root of an embedded registry. */
+/** Marks a directory as the root of an embedded registry. */
 const markerFile = 'kmm-sign-registry.json';
 const markerDraft = `${markerFile}.new`;
 const marker = JSON.stringify({ format: 'kmm-sign registry', version: 1 });
 
-/** Locked as long as a registry serves the folder. */
+/** Locked while a registry serves the directory. */
 const lockFile = '.kmm-sign-registry.lock';
 
-/** What may lie in a folder that counts as empty; ext4 makes the last one. */
+/** What a directory may contain and still count as empty; ext4 creates the last one. */
 const harmless: ReadonlySet<string> = new Set([markerDraft, lockFile, 'lost+found']);
 
 const uploadName = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /**
- * Takes a folder into use as the root of a registry: makes, marks and locks it, and removes unfinished uploads
- * of an earlier run. A root that a version without the marker made is adopted. Returns the lock.
- * @throws RegistryError INVALID_CONFIGURATION for a folder that holds something else, IN_USE
+ * Opens a directory as the root of a registry: creates, marks and locks it, and removes unfinished uploads of
+ * an earlier run. A root created by a version without the marker is adopted. Returns the lock.
+ * @throws RegistryError INVALID_CONFIGURATION for a directory with other content, IN_USE
  */
 export async function openStorageRoot(layout: StorageLayout): Promise<FileLock> {
   const { root } = layout;
@@ -44,7 +44,10 @@ export async function openStorageRoot(layout: StorageLayout): Promise<FileLock> 
   }
 }
 
-/** Tells whether the folder is marked. @throws RegistryError INVALID_CONFIGURATION unless it may be used */
+/**
+ * Tells whether the directory has the marker.
+ * @throws RegistryError INVALID_CONFIGURATION if it must not be used
+ */
 async function checkContents(root: string): Promise<boolean> {
   const names = await readdir(root);
   if (names.includes(markerFile)) {
@@ -58,7 +61,7 @@ async function checkContents(root: string): Promise<boolean> {
   }
   const others = names.filter((name) => !harmless.has(name));
   if (others.length === 0) return false;
-  // Versions without the marker made all their folders at every start.
+  // Versions without the marker created all their directories at every start.
   const complete = storageFolders.every((name) => others.includes(name));
   const foreign = complete ? await findForeign(root, others) : others.find((name) => !isFolderName(name));
   if (complete && foreign === undefined) return false;
@@ -73,7 +76,7 @@ function isFolderName(name: string): boolean {
   return storageFolders.some((folder) => folder === name);
 }
 
-/** The first path under the root, relative to it, that a registry does not make. */
+/** Returns the first path under the root, relative to it, that a registry does not create. */
 async function findForeign(root: string, names: readonly string[]): Promise<string | undefined> {
   for (const name of names) {
     if (!isFolderName(name) || !(await lstat(join(root, name))).isDirectory()) return name;
@@ -94,7 +97,7 @@ async function findForeignFile(root: string, folder: string): Promise<string | u
   return undefined;
 }
 
-/** Tells whether a path is one of those that StorageLayout describes. */
+/** Tells whether a path is one of those described by StorageLayout. */
 function isStored(path: string): boolean {
   const [folder, ...parts] = path.split('/');
   if (folder === 'uploads') return parts.length === 1 && uploadName.test(parts[0] ?? '');
@@ -135,7 +138,7 @@ async function writeMarker(root: string): Promise<void> {
   await rename(join(root, markerDraft), join(root, markerFile));
 }
 
-/** Forgets the uploads of an earlier run, and touches nothing else that lies there. */
+/** Removes the uploads of an earlier run, and nothing else. */
 async function removeUploads(layout: StorageLayout): Promise<void> {
   for (const entry of await readdir(join(layout.root, 'uploads'), { withFileTypes: true })) {
     if (!entry.isFile() || !uploadName.test(entry.name)) continue;

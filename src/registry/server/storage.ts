@@ -4,17 +4,17 @@ import { dirname, join } from 'node:path';
 import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
 
 /**
- * Where everything lies under the registry's root:
+ * The layout of the registry's storage below its root:
  *
- *     uploads/<id>                                    bytes on their way in; emptied at start
- *     blobs/<algorithm>/<hex>                         every blob once
+ *     uploads/<id>                                    unfinished uploads; removed at start
+ *     blobs/<algorithm>/<hex>                         each blob once
  *     repositories/<name>/_blobs/<algorithm>/<hex>    a hard link to the blob
  *     repositories/<name>/_manifests/<algorithm>/<hex>
  *     repositories/<name>/_tags/<tag>
  *     repositories/<name>/_referrers/<algorithm>/<hex of the subject>/<digest of the referrer>
  *
- * A file appears under its final name by one rename or link, so a process that is killed leaves nothing half
- * made but files under uploads/. Names of repositories have no part that begins with an underscore.
+ * A file appears under its final name by a single rename or link, so a killed process leaves nothing
+ * incomplete but files under uploads/. No component of a repository name begins with an underscore.
  */
 export interface StorageLayout {
   readonly root: string;
@@ -27,14 +27,14 @@ export interface StorageLayout {
   referrerFolder(repository: string, subject: Digest): string;
 }
 
-/** The folders at the top. */
+/** The top-level directories. */
 export const storageFolders = ['uploads', 'blobs', 'repositories'] as const;
 
 function byDigest(folder: string, digest: Digest): string {
   return join(folder, digestAlgorithm(digest), digestHex(digest));
 }
 
-/** The paths under one root. */
+/** Returns the paths below a root. */
 export function storageLayout(root: string): StorageLayout {
   const repositoryFolder = (repository: string): string => join(root, 'repositories', repository);
   return {
@@ -50,7 +50,7 @@ export function storageLayout(root: string): StorageLayout {
   };
 }
 
-/** Writes a small file whole or not at all. */
+/** Writes a small file completely or not at all. */
 export async function writeAtomically(
   layout: StorageLayout,
   path: string,
@@ -69,7 +69,7 @@ export async function writeAtomically(
   }
 }
 
-/** Puts a finished upload in its place as a blob of a repository; content that is there already is used. */
+/** Moves a finished upload into place as a blob of a repository; existing content is reused. */
 export async function commitBlob(
   layout: StorageLayout,
   { upload, repository, digest }: { upload: string; repository: string; digest: Digest },
@@ -77,7 +77,7 @@ export async function commitBlob(
   if (!(await linkBlob(layout, { repository, digest }))) {
     const content = layout.contentFile(digest);
     await mkdir(dirname(content), { recursive: true });
-    // The repository first: content that no repository links may be removed at any time.
+    // Link the repository first: content that no repository links to may be removed at any time.
     const path = layout.blobFile(repository, digest);
     const isNew = await linkFile(upload, path);
     try {
@@ -90,7 +90,7 @@ export async function commitBlob(
   await unlink(upload);
 }
 
-/** Makes a stored blob part of a repository. False: there is no such content. */
+/** Adds a stored blob to a repository. Returns false if there is no such content. */
 export async function linkBlob(
   layout: StorageLayout,
   { repository, digest }: { repository: string; digest: Digest },
@@ -100,7 +100,10 @@ export async function linkBlob(
   return (await orMissing(linkFile(layout.contentFile(digest), path).then(() => true))) ?? false;
 }
 
-/** Takes a blob out of a repository, and off the disk when no other repository has it. False: it was not there. */
+/**
+ * Removes a blob from a repository, and from disk if no other repository has it. Returns false if it did not
+ * exist.
+ */
 export async function unlinkBlob(
   layout: StorageLayout,
   { repository, digest }: { repository: string; digest: Digest },
@@ -111,37 +114,37 @@ export async function unlinkBlob(
     ({ nlink }) => nlink,
     () => 0,
   );
-  // A repository that links it right now keeps its bytes: they live as long as any link.
+  // A repository that links it at this moment keeps its bytes: they exist as long as any link.
   if (links === 1) await removeFile(content);
   return true;
 }
 
-/** Bytes of a regular file; undefined when there is none. */
+/** Returns the size of a regular file in bytes; undefined if it does not exist. */
 export async function fileSize(path: string): Promise<number | undefined> {
   return orMissing(stat(path).then((found) => (found.isFile() ? found.size : undefined)));
 }
 
-/** The content of a small file; undefined when there is none. */
+/** Returns the content of a small file; undefined if it does not exist. */
 export async function readSmallFile(path: string): Promise<Buffer | undefined> {
   return orMissing(readFile(path));
 }
 
-/** The names in a folder; none when there is no folder. */
+/** Returns the names in a directory; none if it does not exist. */
 export async function listFolder(path: string): Promise<string[]> {
   return (await orMissing(readdir(path))) ?? [];
 }
 
-/** Removes a file. False: it was not there. */
+/** Removes a file. Returns false if it did not exist. */
 export async function removeFile(path: string): Promise<boolean> {
   return (await orMissing(unlink(path).then(() => true))) ?? false;
 }
 
-/** Tells whether an error is the operating system's of that name. */
+/** Tells whether an error is the system error with that code. */
 export function isFileError(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code;
 }
 
-/** Gives a file a second name; one that is there already holds the same content. Tells whether it is new. */
+/** Creates a hard link; an existing one has the same content. Tells whether it is new. */
 async function linkFile(existing: string, path: string): Promise<boolean> {
   try {
     await link(existing, path);

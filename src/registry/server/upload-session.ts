@@ -5,16 +5,16 @@ import { pipeline } from 'node:stream/promises';
 import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
 import type { StorageLayout } from './storage.ts';
 
-/** Bytes that are gathered before they are written, so that small network reads do not become small writes. */
+/** Bytes gathered before a write, so that small network reads do not become small writes. */
 const writeSize = 1024 * 1024;
 
-/** Milliseconds after which a session that nobody touches is given up. */
+/** Milliseconds after which an idle session is cancelled. */
 const sessionLifetime = 60 * 60 * 1000;
 
-/** Milliseconds between two searches for such sessions. */
+/** Milliseconds between two searches for idle sessions. */
 const searchInterval = 60 * 1000;
 
-/** A blob on its way in: a file, how far it is, and its sha256 so far. */
+/** A blob being uploaded: its file, size and sha256 so far. */
 export class UploadSession {
   readonly id = randomUUID();
   readonly repository: string;
@@ -37,24 +37,24 @@ export class UploadSession {
     return this.#size;
   }
 
-  /** Runs one operation after the other: a client may come back before its broken connection was noticed. */
+  /** Runs operations one at a time: a client may reconnect before its broken connection has been detected. */
   exclusively<Result>(operation: () => Promise<Result>): Promise<Result> {
     const run = this.#turn.then(operation, operation);
     this.#turn = run.catch(() => {});
     return run;
   }
 
-  /** Tells whether bytes could not be written, so that nobody can go on with it. */
+  /** Tells whether a write failed, so that the upload cannot be continued. */
   get isBroken(): boolean {
     return this.#isBroken;
   }
 
-  /** Tells whether nobody has touched the session for so long that it is given up. */
+  /** Tells whether the session has been idle for so long that it is to be cancelled. */
   isAbandoned(now: number): boolean {
     return !this.#isReceiving && this.#touched < now - sessionLifetime;
   }
 
-  /** Appends a body. What came before it broke off is kept, so the client can resume. */
+  /** Appends a body. If the body breaks off, what was received is kept, so that the client can resume. */
   async append(body: AsyncIterable<Buffer>): Promise<void> {
     let gathered: Buffer[] = [];
     let bytes = 0;
@@ -79,7 +79,7 @@ export class UploadSession {
     try {
       this.#handle ??= await open(this.file, 'wx');
       let { bytesWritten } = await this.#handle.writev(chunks, this.#size);
-      // A disk that is nearly full takes a part; what is the matter is told by the next attempt.
+      // A nearly full disk accepts only a part; the next attempt reports the error.
       while (bytesWritten < bytes) {
         const rest = Buffer.concat(chunks).subarray(bytesWritten);
         bytesWritten += (await this.#handle.write(rest, 0, rest.length, this.#size + bytesWritten))
@@ -93,7 +93,7 @@ export class UploadSession {
     this.#size += bytes;
   }
 
-  /** Ends the upload: makes the bytes durable and tells whether they are those of `digest`. */
+  /** Finishes the upload: makes the bytes durable and tells whether they match `digest`. */
   async finish(digest: Digest): Promise<boolean> {
     this.#handle ??= await open(this.file, 'wx');
     await this.#handle.datasync();
@@ -117,7 +117,7 @@ export class UploadSession {
   }
 }
 
-/** The sessions of a running registry. They do not outlive it. */
+/** The upload sessions of a running registry. They do not outlive it. */
 export class UploadSessions {
   readonly #layout: StorageLayout;
   readonly #sessions = new Map<string, UploadSession>();
@@ -135,18 +135,18 @@ export class UploadSessions {
     return session;
   }
 
-  /** The session of that id in that repository; undefined when there is none. */
+  /** Returns the session with that id in that repository; undefined if there is none. */
   find(repository: string, id: string): UploadSession | undefined {
     const session = this.#sessions.get(id);
     return session?.repository === repository ? session : undefined;
   }
 
-  /** Forgets a session; its file is the caller's business. */
+  /** Removes a session; the caller handles its file. */
   remove(session: UploadSession): void {
     this.#sessions.delete(session.id);
   }
 
-  /** Forgets a session and frees its bytes. The caller has the session to itself. */
+  /** Removes a session and its file. The caller must have exclusive use of the session. */
   async cancel(session: UploadSession): Promise<void> {
     this.remove(session);
     await session.cancel();

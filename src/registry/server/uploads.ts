@@ -5,7 +5,7 @@ import { checkDigest, checkName, uploadUnknown } from './route.ts';
 import { commitBlob, linkBlob } from './storage.ts';
 import type { UploadSession } from './upload-session.ts';
 
-/** Answers POST on uploads: a mount, a whole blob in one request, or a new session. */
+/** Handles POST on uploads: a mount, a monolithic upload in one request, or a new session. */
 export async function handleUploads(exchange: Exchange, repository: string): Promise<void> {
   const { response, query, layout, sessions } = exchange;
   if (exchange.method !== 'POST') throw methodNotAllowed('POST');
@@ -25,7 +25,7 @@ export async function handleUploads(exchange: Exchange, repository: string): Pro
       try {
         await finish(exchange, session, wanted);
       } catch (error) {
-        // Its client never learns of the session, so nobody could resume it.
+        // The client never learns of the session, so nobody could resume it.
         await sessions.cancel(session);
         throw error;
       }
@@ -34,7 +34,7 @@ export async function handleUploads(exchange: Exchange, repository: string): Pro
   return sendEmpty(response, 202, progressHeaders(session));
 }
 
-/** Answers requests on an upload session: PATCH a chunk, PUT the end, GET how far it is, DELETE. */
+/** Handles requests on an upload session: PATCH a chunk, PUT the end, GET the progress, DELETE. */
 export async function handleUpload(
   exchange: Exchange,
   { repository, session: id }: { readonly repository: string; readonly session: string },
@@ -61,7 +61,7 @@ export async function handleUpload(
   });
 }
 
-/** Takes a request's body in, at the place that its Content-Range names. */
+/** Receives a request's body, at the position stated by its Content-Range. */
 async function receive({ request, sessions }: Exchange, session: UploadSession): Promise<void> {
   const header = request.headers['content-range'];
   const start = session.size;
@@ -91,7 +91,7 @@ async function receive({ request, sessions }: Exchange, session: UploadSession):
     });
   }
   try {
-    // The rest of a body that cannot be stored is left unread, so that the response still finds its way.
+    // The rest of a body that cannot be stored is left unread, so that the response still gets through.
     await session.append(request.iterator({ destroyOnReturn: false }));
   } catch (error) {
     if (session.isBroken) await sessions.cancel(session);
@@ -106,7 +106,7 @@ async function receive({ request, sessions }: Exchange, session: UploadSession):
   }
 }
 
-/** Ends an upload with what the request's body still holds. A wrong digest ends it too. */
+/** Finishes an upload with the rest in the request's body. A wrong digest ends it, too. */
 async function finish(exchange: Exchange, session: UploadSession, digest: Digest): Promise<void> {
   const { layout, sessions } = exchange;
   await receive(exchange, session);

@@ -1,8 +1,8 @@
 const empty = Buffer.alloc(0);
 
 /**
- * Reads an exact number of bytes at a time out of chunks of any size, as views where it can. It needs no chunk any
- * more once it has asked for the next.
+ * Reads exact numbers of bytes out of chunks of any size, as views where possible. It no longer needs a chunk
+ * once it has requested the next.
  */
 export class ByteCursor {
   readonly #iterator: AsyncIterator<Buffer>;
@@ -19,12 +19,15 @@ export class ByteCursor {
     return this.#chunkStart + this.#offset;
   }
 
-  /** Bytes that are left of the present chunk. */
+  /** Bytes left in the current chunk. */
   get available(): number {
     return this.#chunk.length - this.#offset;
   }
 
-  /** The next `length` bytes as a view, or undefined when they are not in the present chunk: then `read` has them. */
+  /**
+   * Returns the next `length` bytes as a view, or undefined if they are not all in the current chunk; use
+   * `read` then.
+   */
   view(length: number): Buffer | undefined {
     const end = this.#offset + length;
     if (end > this.#chunk.length) return undefined;
@@ -33,7 +36,7 @@ export class ByteCursor {
     return bytes;
   }
 
-  /** The next `length` bytes; fewer when the source ends before. */
+  /** Returns the next `length` bytes; fewer if the source ends first. */
   async read(length: number): Promise<Buffer> {
     const present = this.view(length);
     if (present !== undefined) return present;
@@ -47,7 +50,9 @@ export class ByteCursor {
     return bytes.subarray(0, filled);
   }
 
-  /** A view of at least one and at most `limit` of the next bytes, undefined at the end of the source. */
+  /**
+   * Returns a view of at least one and at most `limit` of the next bytes; undefined at the end of the source.
+   */
   async some(limit: number): Promise<Buffer | undefined> {
     if (this.#offset === this.#chunk.length && !(await this.#advance())) return undefined;
     const end = Math.min(this.#offset + limit, this.#chunk.length);
@@ -56,7 +61,10 @@ export class ByteCursor {
     return bytes;
   }
 
-  /** Skips at most `length` bytes, to the end of the present chunk at most unless nothing is left in it. Gives how many; 0 at the end of the source. */
+  /**
+   * Skips at most `length` bytes, and not beyond the end of the current chunk (the next one, if nothing is
+   * left in it). Returns how many; 0 at the end of the source.
+   */
   async skipSome(length: number): Promise<number> {
     if (this.#offset === this.#chunk.length && !(await this.#advance())) return 0;
     const count = Math.min(length, this.#chunk.length - this.#offset);
@@ -64,7 +72,7 @@ export class ByteCursor {
     return count;
   }
 
-  /** Skips `length` bytes; gives how many there were. */
+  /** Skips `length` bytes; returns how many there were. */
   async skip(length: number): Promise<number> {
     let missing = length;
     while (missing > 0) {
@@ -75,7 +83,7 @@ export class ByteCursor {
     return length - missing;
   }
 
-  /** Skips as `skip` does when the bytes are in the present chunk. Tells whether it did. */
+  /** Skips `length` bytes if they are all in the current chunk. Returns whether it did. */
   skipWithinChunk(length: number): boolean {
     if (this.#offset + length > this.#chunk.length) return false;
     this.#offset += length;
@@ -92,7 +100,7 @@ export class ByteCursor {
 
   async #advance(): Promise<boolean> {
     for (;;) {
-      // Before the next one is asked for: this one has no length any more when it was freed.
+      // Before the next one is requested: this one has no length once it has been freed.
       this.#chunkStart += this.#chunk.length;
       this.#chunk = empty;
       this.#offset = 0;

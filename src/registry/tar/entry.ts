@@ -1,4 +1,4 @@
-/** What a tar entry is. Anything else is refused by the reader. */
+/** The type of a tar entry. The reader refuses any other. */
 export type TarEntryType =
   | 'file'
   | 'hardlink'
@@ -8,18 +8,24 @@ export type TarEntryType =
   | 'directory'
   | 'fifo';
 
-/** An entry of a tar archive as Go's archive/tar (and so containerd and podman) sees it. */
+/** An entry of a tar archive as Go's archive/tar (and thus containerd and podman) sees it. */
 export interface TarEntryHeader {
-  /** Place in the archive, from 0; extension headers do not count. */
+  /** Position in the archive, from 0; extension headers do not count. */
   readonly index: number;
-  /** As stored. Bytes that are not UTF-8 become lone surrogates U+DC80 + (byte - 0x80), so that no two names coincide. */
+  /**
+   * As stored. Bytes that are not UTF-8 become lone surrogates U+DC80 + (byte - 0x80), so that no two names
+   * coincide.
+   */
   readonly name: string;
-  /** `name` cleaned for comparison: no leading `/` or `./`, no `.`, no empty part, no trailing `/`; `''` is the root. Never contains `..`. */
+  /**
+   * `name` cleaned for comparison: no leading `/` or `./`, no `.`, no empty part, no trailing `/`; `''` is
+   * the root. Never contains `..`.
+   */
   readonly path: string;
   readonly type: TarEntryType;
   /** Bytes of content. 0 for all but files. */
   readonly size: number;
-  /** Target of a link, as stored (same treatment of bytes as in `name`). */
+  /** Target of a link, as stored (bytes decoded as in `name`). */
   readonly linkName: string;
   readonly mode: number;
   readonly uid: number;
@@ -34,20 +40,20 @@ export interface TarEntryHeader {
   readonly pax: ReadonlyMap<string, Buffer>;
 }
 
-/** An entry while it is being read. `content` may be read once, before the next entry is asked for. */
+/** An entry while it is being read. `content` may be read once, before the next entry is requested. */
 export interface TarEntry extends TarEntryHeader {
   content(): AsyncIterable<Buffer>;
 }
 
 /** New content for an entry. */
 export interface Replacement {
-  /** Bytes. `open` must give exactly this many. */
+  /** Bytes. `open` must yield exactly this many. */
   readonly size: number;
-  /** A chunk need not be valid any longer when the next one is asked for. */
+  /** A chunk need only stay valid until the next one is requested. */
   open(): AsyncIterable<Buffer>;
 }
 
-/** Reads the content of an entry into memory of its size. */
+/** Reads the content of an entry into memory of the entry's size. */
 export async function copyContent(entry: TarEntry, memory: Buffer): Promise<void> {
   let at = 0;
   for await (const chunk of entry.content()) at += chunk.copy(memory, at);

@@ -1,17 +1,20 @@
 import { isUtf8 } from 'node:buffer';
 
-/** Bytes of a tar block: headers and padded content are counted in them. */
+/** Size of a tar block in bytes; headers and padded content are multiples of it. */
 export const blockSize = 512;
 
 const space = 0x20;
 const zeroDigit = 0x30;
 
-/** Bytes of padding after `size` bytes of content. */
+/** Returns the number of padding bytes after `size` bytes of content. */
 export function paddingOf(size: number): number {
   return (blockSize - (size % blockSize)) % blockSize;
 }
 
-/** Decodes bytes without loss: what is not UTF-8 becomes lone surrogates, U+DC80 for the byte 0x80 and so on. */
+/**
+ * Decodes bytes without loss: bytes that are not UTF-8 become lone surrogates, U+DC80 for the byte 0x80 and
+ * so on.
+ */
 export function decodeText(bytes: Buffer): string {
   if (isUtf8(bytes)) return bytes.toString('utf8');
   let text = '';
@@ -38,7 +41,7 @@ export function encodeText(text: string): Buffer {
   return Buffer.concat(parts);
 }
 
-/** Bytes of the UTF-8 character at `start`, 0 when there is none. */
+/** Returns the length in bytes of the UTF-8 character at `start`; 0 if there is none. */
 function characterLength(bytes: Buffer, start: number): number {
   for (let length = 1; length <= 4 && start + length <= bytes.length; length++) {
     if (isUtf8(bytes.subarray(start, start + length))) return length;
@@ -59,12 +62,15 @@ export function parseText(block: Buffer, start: number, end: number): string {
   return ascii ? block.toString('latin1', start, stop) : decodeText(block.subarray(start, stop));
 }
 
-/** Parses a numeric field: octal, or base-256 when its first bit is set. NaN when it is malformed, or does not fit in 64 bits. */
+/**
+ * Parses a numeric field: octal, or base-256 when its first bit is set. NaN if it is malformed or does not
+ * fit in 64 bits.
+ */
 export function parseNumber(block: Buffer, start: number, end: number): number {
   return ((block[start] ?? 0) & 0x80) === 0 ? parseOctal(block, start, end) : parseBase256(block, start, end);
 }
 
-/** Parses an octal field with spaces and NULs around it. An empty one is 0. NaN when malformed. */
+/** Parses an octal field, which spaces and NULs may surround. An empty one is 0, a malformed one NaN. */
 function parseOctal(block: Buffer, start: number, end: number): number {
   let from = start;
   let to = end;
@@ -91,7 +97,7 @@ function parseBase256(block: Buffer, start: number, end: number): number {
   return value === BigInt.asIntN(64, value) ? Number(value) : Number.NaN;
 }
 
-/** Writes a number as octal digits with a final NUL, or as base-256 when it has too many digits. */
+/** Writes a number as octal digits with a trailing NUL, or in base-256 if it has too many digits. */
 export function writeNumber(block: Buffer, start: number, end: number, value: number): void {
   const digits = end - start - 1;
   if (value >= 0 && value < 8 ** digits) {
@@ -109,7 +115,7 @@ export function writeNumber(block: Buffer, start: number, end: number, value: nu
 const checksumStart = 148;
 const checksumEnd = 156;
 
-/** Tells whether the checksum of a header block is right, summed over unsigned or signed bytes. */
+/** Tells whether the checksum of a header block is correct, summed over unsigned or signed bytes. */
 export function hasValidChecksum(block: Buffer): boolean {
   const stored = parseOctal(block, checksumStart, checksumEnd);
   const { unsigned, high } = sumBytes(block);
@@ -122,7 +128,7 @@ export function writeChecksum(block: Buffer): void {
   block.write(`${unsigned.toString(8).padStart(6, '0')}\0 `, checksumStart, 'latin1');
 }
 
-/** The sum of a header's bytes with the checksum field as spaces, and how many of them have their top bit set. */
+/** Sums a header's bytes, with the checksum field read as spaces, and counts those with the top bit set. */
 function sumBytes(block: Buffer): { unsigned: number; high: number } {
   let unsigned = space * (checksumEnd - checksumStart);
   let high = 0;

@@ -5,7 +5,7 @@ import { blockSize, decodeText, paddingOf, parseText } from './fields.ts';
 import { type BlockHeader, parseHeader } from './header.ts';
 import { findOverlayAttribute, parseDecimal, parsePaxRecords, parsePaxTime } from './pax.ts';
 
-/** Bytes that a PAX header or a GNU long name may have: the limit of Go's archive/tar and of libarchive. */
+/** The largest PAX header or GNU long name, in bytes: the limit of Go's archive/tar and of libarchive. */
 const maxExtensionSize = 1024 * 1024;
 
 const zeroBlock = Buffer.alloc(blockSize);
@@ -23,21 +23,23 @@ const types: Readonly<Record<string, TarEntryType>> = {
   '6': 'fifo',
 };
 
-/** What the extension headers before an entry say of it. */
+/** What the extension headers before an entry say about it. */
 interface Extensions {
   pax: ReadonlyMap<string, Buffer>;
   longName: string;
   longLink: string;
-  /** An extended attribute of overlayfs that one of the PAX headers sets, whether or not that header counts. */
+  /**
+   * An overlayfs extended attribute set by one of the PAX headers, whether or not that header takes effect.
+   */
   overlayAttribute: string | undefined;
 }
 
 /**
- * Reads the headers of the next entry, extension headers included, up to its content.
- * Undefined at the end of the archive: two zero blocks, or the end of the source between entries.
+ * Reads the headers of the next entry, extension headers included, up to its content. Returns undefined at
+ * the end of the archive: two zero blocks, or the end of the source between entries.
  *
- * Follows Go's archive/tar: the last PAX header before an entry counts alone, a GNU long name wins over it,
- * a global header applies to nothing and cancels what came before it.
+ * Follows Go's archive/tar: only the last PAX header before an entry takes effect, a GNU long name overrides
+ * it, and a global header applies to nothing and discards what came before it.
  * @throws RegistryError INVALID_LAYER, LIMIT_EXCEEDED
  */
 export async function readHead(cursor: ByteCursor, index: number): Promise<TarEntryHeader | undefined> {
@@ -74,7 +76,7 @@ function noExtensions(): Extensions {
   return { pax: noRecords, longName: '', longLink: '', overlayAttribute: undefined };
 }
 
-/** The next header block, undefined at the end of the archive. */
+/** Returns the next header block; undefined at the end of the archive. */
 async function readBlock(cursor: ByteCursor, index: number): Promise<Buffer | undefined> {
   const block = cursor.view(blockSize) ?? (await cursor.read(blockSize));
   if (block.length === 0) return undefined;
@@ -94,7 +96,7 @@ async function readExtension(
   if (size > maxExtensionSize) {
     throw invalid(`has an extension header of ${size} bytes`, { index, path: name }, 'LIMIT_EXCEEDED');
   }
-  // With its padding at once: the body is not valid any longer when more is read.
+  // Read together with its padding: the body is no longer valid once more is read.
   const body = await cursor.read(size + paddingOf(size));
   if (body.length < size) throw invalid('ends in the middle of an extension header', { index, path: name });
   return body.subarray(0, size);
@@ -168,12 +170,12 @@ function textRecord(pax: ReadonlyMap<string, Buffer>, key: string): string {
   return value === undefined ? '' : decodeText(value);
 }
 
-/** Archives from before POSIX mark a directory by a trailing slash only. */
+/** Pre-POSIX archives mark a directory only by a trailing slash. */
 function entryType(typeFlag: string, name: string): TarEntryType | undefined {
   return typeFlag === '\0' && name.endsWith('/') ? 'directory' : types[typeFlag];
 }
 
-/** A sparse file's stored bytes are not its content, and readers differ about them. */
+/** Refuses sparse files: their stored bytes are not their content, and readers disagree about them. */
 function refuseSparse(
   typeFlag: string,
   pax: ReadonlyMap<string, Buffer>,

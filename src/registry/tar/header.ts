@@ -1,6 +1,6 @@
 import { hasValidChecksum, parseNumber, parseText } from './fields.ts';
 
-/** A header block as stored, before extension headers change it. */
+/** A header block as stored, before extension headers are applied. */
 export interface BlockHeader {
   readonly typeFlag: string;
   readonly name: string;
@@ -18,7 +18,9 @@ export interface BlockHeader {
 
 type Format = 'v7' | 'ustar' | 'star' | 'gnu';
 
-/** Parses a header block as Go's archive/tar does. Undefined when the checksum or a number is wrong. */
+/**
+ * Parses a header block as Go's archive/tar does. Returns undefined if the checksum or a number is invalid.
+ */
 export function parseHeader(block: Buffer): BlockHeader | undefined {
   if (!hasValidChecksum(block)) return undefined;
   const format = detectFormat(block);
@@ -69,8 +71,8 @@ function parsePrefix(block: Buffer, format: Format): string | undefined {
 }
 
 /**
- * The GNU format has no prefix, but Go before 1.8 wrote one where the access and change times are: Go reads
- * it when they are not numbers (https://golang.org/issues/12594).
+ * The GNU format has no prefix, but Go before 1.8 wrote one in place of the access and change times. Go reads
+ * it if these are not numbers (https://golang.org/issues/12594).
  */
 function parseGnuPrefix(block: Buffer): string {
   const accessTime = block[345] === 0 ? 0 : parseNumber(block, 345, 357);

@@ -3,22 +3,23 @@ import { blockSize, encodeText, paddingOf, writeChecksum, writeNumber } from './
 import { extendedAttributePrefix, formatPaxRecord, parsePaxTime, type PaxRecord } from './pax.ts';
 import { exactContent } from './rewriter.ts';
 
-/** An entry of a layer that is made anew. */
+/** An entry of a newly created layer. */
 export interface PackedEntry {
-  /** Where mode, owner, times and extended attributes come from: the entry that this one stands for. */
+  /** The source of mode, owner, times and extended attributes: the entry that this one replaces. */
   readonly header: TarEntryHeader;
   /** Absolute or relative path of the entry; stored without a leading `/`. */
   readonly path: string;
   readonly type: 'file' | 'directory' | 'hardlink';
-  /** Path of the file that a hard link names. */
+  /** Target path of a hard link. */
   readonly linkPath?: string;
   /** Content of a file. Default: none. */
   readonly content?: Replacement;
 }
 
 /**
- * Packs entries, in the order given, into a tar archive with its end marker. The same entries give the same bytes.
- * @throws RegistryError INVALID_LAYER when content has another size than it says
+ * Packs entries, in the given order, into a tar archive with an end marker. The same entries always produce
+ * the same bytes.
+ * @throws RegistryError INVALID_LAYER if content does not have its stated size
  */
 export async function* packLayer(entries: Iterable<PackedEntry>): AsyncGenerator<Buffer> {
   for (const { header, path, type, linkPath = '', content } of entries) {
@@ -33,9 +34,9 @@ function relative(path: string): string {
   return path.replace(/^\/+/, '').replace(/\/+$/, '');
 }
 
-/** What a header says beside the metadata that is taken from an existing entry. */
+/** What a header contains besides the metadata taken from an existing entry. */
 export interface HeaderContent {
-  /** Path without a leading `/`, and without a trailing one. */
+  /** Path without a leading or trailing `/`. */
   readonly path: string;
   readonly type: Extract<TarEntryType, 'file' | 'directory' | 'hardlink'>;
   readonly linkPath: string;
@@ -49,8 +50,9 @@ const permissionBits = 0o7777;
 const nameEnd = 100;
 
 /**
- * Encodes the header blocks of an entry: ustar, with a PAX header before it for what ustar cannot say (long or
- * non-ASCII names, owners above 2097151, fractional, negative or far times, sizes of 8 GiB and more, extended attributes).
+ * Encodes the header blocks of an entry: ustar, preceded by a PAX header for what ustar cannot express (long
+ * or non-ASCII names, owners above 2097151, times that are fractional, negative or too large, sizes of 8 GiB
+ * and more, extended attributes).
  */
 export function encodeHeader(content: HeaderContent, metadata: Metadata): Buffer {
   const records: PaxRecord[] = [];
@@ -89,7 +91,7 @@ function writeTime(block: Buffer, { mtime, pax }: Metadata, records: PaxRecord[]
   const fits = mtime >= 0 && mtime < 8 ** 11;
   writeNumber(block, 136, 148, fits ? Math.floor(mtime) : 0);
   if (fits && Number.isInteger(mtime)) return;
-  // The record of the original keeps digits that a floating-point number cannot.
+  // The original record keeps digits that a floating-point number cannot.
   const original = pax.get('mtime')?.toString('latin1') ?? '';
   const text = parsePaxTime(original) === mtime ? original : String(mtime);
   records.push({ key: 'mtime', value: Buffer.from(text, 'latin1') });

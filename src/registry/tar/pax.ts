@@ -15,7 +15,10 @@ export interface PaxRecord {
   readonly value: Buffer;
 }
 
-/** Splits the body of a PAX header into its records. Undefined when it is malformed, as Go's archive/tar judges. */
+/**
+ * Splits the body of a PAX header into its records. Returns undefined if it is malformed by the rules of Go's
+ * archive/tar.
+ */
 export function parsePaxRecords(body: Buffer): PaxRecord[] | undefined {
   const records: PaxRecord[] = [];
   let start = 0;
@@ -51,7 +54,10 @@ export function formatPaxRecord({ key, value }: PaxRecord): Buffer {
   return Buffer.concat([Buffer.from(String(length), 'latin1'), content]);
 }
 
-/** Parses a whole number as Go's strconv.ParseInt does. NaN when it is none or exceeds 64 bits; what JavaScript cannot hold exactly is not a safe integer. */
+/**
+ * Parses an integer as Go's strconv.ParseInt does. NaN if it is malformed or exceeds 64 bits; a value that
+ * JavaScript cannot represent exactly is not a safe integer.
+ */
 export function parseDecimal(text: string): number {
   if (!/^[+-]?[0-9]+$/.test(text)) return Number.NaN;
   const value = Number(text);
@@ -60,7 +66,7 @@ export function parseDecimal(text: string): number {
   return exact < int64Limit && exact >= -int64Limit ? value : Number.NaN;
 }
 
-/** Parses a PAX time: seconds with an optional fraction. NaN when malformed. */
+/** Parses a PAX time: seconds with an optional fraction. NaN if malformed. */
 export function parsePaxTime(text: string): number {
   const dot = text.indexOf('.');
   const whole = dot === -1 ? text : text.slice(0, dot);
@@ -72,23 +78,27 @@ export function parsePaxTime(text: string): number {
   return whole.startsWith('-') ? seconds - nanoseconds : seconds + nanoseconds;
 }
 
-/** Prefix of the PAX keys in which libarchive stores extended attributes: the name percent-encoded, the value in base64. */
+/**
+ * Prefix of the PAX keys in which libarchive stores extended attributes: the name percent-encoded, the value
+ * in base64.
+ */
 const libarchivePrefix = 'LIBARCHIVE.xattr.';
 
 /**
- * Attributes that overlayfs obeys in a layer's directory (Documentation/filesystems/overlayfs.rst): redirect, opaque,
- * metacopy, whiteout and others. With them a container sees another file than the one that the archive shows.
+ * Attributes that overlayfs interprets in a layer's directory (Documentation/filesystems/overlayfs.rst):
+ * redirect, opaque, metacopy, whiteout and others. With them, a container sees a different file from the one
+ * in the archive.
  */
 const overlayPrefixes = ['trusted.overlay.', 'user.overlay.'];
 
-/** The name of the extended attribute that a PAX key stands for; undefined when it is none. */
+/** Returns the name of the extended attribute that a PAX key stands for; undefined if it is not one. */
 export function extendedAttributeName(key: string): string | undefined {
   if (key.startsWith(extendedAttributePrefix)) return key.slice(extendedAttributePrefix.length);
   if (!key.startsWith(libarchivePrefix)) return undefined;
   return decodePercent(key.slice(libarchivePrefix.length));
 }
 
-/** The first attribute among PAX records that overlayfs would obey. */
+/** Finds the first attribute among PAX records that overlayfs would interpret. */
 export function findOverlayAttribute(pax: ReadonlyMap<string, Buffer>): string | undefined {
   for (const key of pax.keys()) {
     const name = extendedAttributeName(key);
@@ -98,17 +108,20 @@ export function findOverlayAttribute(pax: ReadonlyMap<string, Buffer>): string |
 }
 
 /**
- * Attributes that hold a digest or signature of the content (security/integrity in the kernel): with new content they are
- * wrong, and where they are appraised they block the file.
+ * Attributes that contain a digest or signature of the content (security/integrity in the kernel). They do
+ * not match new content, and block access to the file where they are appraised.
  */
 const contentAttributes: ReadonlySet<string> = new Set(['security.ima', 'security.evm']);
 
-/** Whether a PAX record holds an attribute that is wrong once the content has changed. */
+/** Tells whether a PAX record contains an attribute that is invalid once the content has changed. */
 export function isContentAttribute(key: string): boolean {
   return contentAttributes.has(extendedAttributeName(key) ?? '');
 }
 
-/** The names of the attributes among PAX records that are wrong once the content has changed, without repetition. */
+/**
+ * Returns the names of the attributes among PAX records that are invalid once the content has changed,
+ * without duplicates.
+ */
 export function contentAttributesOf(pax: ReadonlyMap<string, Buffer>): string[] {
   const names = pax
     .keys()
@@ -117,7 +130,7 @@ export function contentAttributesOf(pax: ReadonlyMap<string, Buffer>): string[] 
   return [...new Set(names)].toSorted();
 }
 
-/** Decodes %XX; anything else stays, as in libarchive. */
+/** Decodes %XX; anything else is kept, as in libarchive. */
 function decodePercent(text: string): string {
   if (!text.includes('%')) return text;
   const bytes = Buffer.from(text, 'utf8')

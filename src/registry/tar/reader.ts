@@ -16,9 +16,10 @@ interface Content {
 }
 
 /**
- * Reads a tar archive as Go's archive/tar, and so containerd and podman, see it: stops at two zero blocks (or
- * at the end of the source between entries) and then reads the source to its end, so that a digest over it is
- * complete. Entries whose meaning readers dispute (sparse files, unknown types, `..`, negative sizes) are refused.
+ * Reads a tar archive as Go's archive/tar, and thus containerd and podman, see it: stops at two zero blocks
+ * (or at the end of the source between entries), then reads the source to its end, so that a digest over it
+ * is complete. Refuses entries that readers interpret differently (sparse files, unknown types, `..`,
+ * negative sizes).
  * @throws RegistryError INVALID_LAYER, LIMIT_EXCEEDED
  */
 export async function* readTar(
@@ -53,7 +54,7 @@ async function* readContent(cursor: ByteCursor, content: Content): AsyncGenerato
 async function skipContent(cursor: ByteCursor, content: Content): Promise<void> {
   const { remaining, header } = content;
   if (header.size === 0) return;
-  // Content that somebody still holds must not read what follows.
+  // A content stream that is still held must not read what follows.
   content.remaining = 0;
   const padding = paddingOf(header.size);
   if (cursor.skipWithinChunk(remaining + padding)) return;

@@ -6,10 +6,11 @@ import { readHead } from './head.ts';
 import { formatPaxRecord, isContentAttribute, parsePaxRecords, type PaxRecord } from './pax.ts';
 
 /**
- * Passes a tar archive through byte by byte (headers, padding, what follows the end), except that the entries
- * in `replacements` (by index) get new content and a header that is true of it: its size, and no extended attributes that
- * hold a digest or signature of the old content. Hard links to them lose such attributes, too.
- * @throws RegistryError INVALID_LAYER also when an entry to replace is not a file, or is not there
+ * Copies a tar archive unchanged, byte for byte (headers, padding, what follows the end), except that the
+ * entries in `replacements` (by index) get new content and a header to match: its size, and no extended
+ * attributes that contain a digest or signature of the old content. Hard links to them lose such attributes,
+ * too.
+ * @throws RegistryError INVALID_LAYER, also if an entry to replace is not a file or does not exist
  */
 export async function* rewriteTar(
   source: AsyncIterable<Buffer>,
@@ -57,7 +58,7 @@ export async function* rewriteTar(
   }
 }
 
-/** Keeps the chunks of a source until it is known what becomes of them. */
+/** Buffers the chunks of a source until it is known whether they are kept or replaced. */
 class Tape {
   #chunks: Buffer[] = [];
   #start = 0;
@@ -66,12 +67,12 @@ class Tape {
     for await (const chunk of source) {
       this.#chunks.push(chunk);
       yield chunk;
-      // A chunk is valid until the next is asked for. What is left of it now is seldom more than a header.
+      // A chunk is valid until the next one is requested. What is left of it is rarely more than a header.
       this.#chunks = this.#chunks.map((left) => Buffer.from(left));
     }
   }
 
-  /** Takes what is before `position` off the tape. */
+  /** Removes and returns what is before `position`. */
   take(position: number): Buffer[] {
     const taken: Buffer[] = [];
     while (this.#start < position) {
@@ -103,7 +104,10 @@ async function* replaceEntry(
   yield* exactContent(replacement, header.path);
 }
 
-/** The content of a replacement and its padding. @throws RegistryError INVALID_LAYER when it has another size than it says */
+/**
+ * Yields the content of a replacement and its padding.
+ * @throws RegistryError INVALID_LAYER if it does not have its stated size
+ */
 export async function* exactContent(replacement: Replacement, path: string): AsyncGenerator<Buffer> {
   const { size } = replacement;
   let written = 0;
@@ -157,9 +161,10 @@ const sizeEnd = 136;
 const typeFlagOffset = 156;
 
 /**
- * Gives the headers of an entry (extension headers, then its own) what is true of new content: its size, in the entry's own
- * header block and in the PAX record `size` where there is one, and no extended attributes that
- * hold a digest or signature of the old. Every other byte stays. @param size undefined: as before
+ * Adapts the headers of an entry (extension headers, then its own) to new content: sets its size in the
+ * entry's own header block and in the PAX record `size` if there is one, and drops extended attributes that
+ * contain a digest or signature of the old content. Every other byte is kept.
+ * @param size undefined: unchanged
  */
 function resizeHead(head: Buffer, size: number | undefined): Buffer {
   const parts: Buffer[] = [];
@@ -178,7 +183,7 @@ function resizeHead(head: Buffer, size: number | undefined): Buffer {
   return Buffer.concat(parts);
 }
 
-/** The records as they have to be for new content; undefined when they may stay. */
+/** Returns the records adapted to new content; undefined if they need no change. */
 function changeRecords(body: Buffer, size: number | undefined): Buffer | undefined {
   const records = parsePaxRecords(body) ?? [];
   const kept = records.filter(({ key }) => !isContentAttribute(key));
@@ -194,7 +199,7 @@ function changeRecords(body: Buffer, size: number | undefined): Buffer | undefin
   );
 }
 
-/** An empty value leaves the size of the header block in force. */
+/** Tells whether a record overrides the size of the header block; one with an empty value does not. */
 function saysSize({ key, value }: PaxRecord): boolean {
   return key === 'size' && value.length > 0;
 }

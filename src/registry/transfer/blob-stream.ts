@@ -5,43 +5,46 @@ import { RegistryError } from '../model/errors.ts';
 import type { Descriptor } from '../model/manifest.ts';
 import { backOff, isTransient, type RetryListener } from './retry.ts';
 
-/** Bytes that wait for the consumer before the source is paused; it gets them as one, since each chunk wakes a thread. */
+/**
+ * Bytes buffered before the source is paused. The consumer gets them in one piece, since each chunk wakes a
+ * thread.
+ */
 const highWaterMark = 1024 * 1024;
 
-/** Bytes that a connection must bring to count as progress. */
+/** Bytes that a connection must deliver to count as progress. */
 const worthwhileProgress = 1024 * 1024;
 
-/** New connections in a row without progress. */
+/** The most new connections in a row without progress. */
 const maxFruitlessTries = 5;
 
-/** Bytes from a position to the end of a blob. */
+/** The bytes of a blob from a position to its end. */
 export interface BlobSource {
   readonly body: Readable;
-  /** Position of the first byte: the one that was asked for, or 0 where the server cannot resume. */
+  /** Position of the first byte: the requested one, or 0 if the server cannot resume. */
   readonly start: number;
 }
 
 /** How a blob is read. */
 export interface BlobStreamOptions {
   readonly descriptor: Descriptor;
-  /** For messages: where the blob is. */
+  /** Where the blob is, for messages. */
   readonly place: string;
-  /** Opens the blob at a position; the signal ends with the stream. */
+  /** Opens the blob at a position. The signal is aborted when the stream is closed. */
   readonly open: (start: number, signal: AbortSignal) => Promise<BlobSource>;
-  /** Whether a source that ends early is opened again where it ended. @default true */
+  /** Whether to reopen a source that ends early, at the position where it ended. @default true */
   readonly resumes?: boolean | undefined;
-  /** Milliseconds before it is opened again for the first time without progress. @default 0 */
+  /** Milliseconds to wait before the first reopening without progress. @default 0 */
   readonly retryDelay?: number | undefined;
-  /** Told when it is opened again after a wait. */
+  /** Called when the blob is reopened after a wait. */
   readonly onRetry?: RetryListener | undefined;
-  /** Told of every byte that arrives. */
+  /** Called for all bytes received. */
   readonly onBytes?: ((count: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * A blob that is verified while it streams. It ends in `end` only after every byte came and the digest
- * is right. When a connection breaks, it goes on from where it was.
+ * A blob that is verified while it streams. It emits `end` only if all bytes arrived and the digest matches.
+ * If a connection breaks, it resumes where it left off.
  */
 export class BlobStream extends Readable {
   readonly #options: BlobStreamOptions;
@@ -50,7 +53,7 @@ export class BlobStream extends Readable {
   #body: Readable | undefined;
   /** Bytes delivered. */
   #position = 0;
-  /** Bytes of the present connection that were delivered before. */
+  /** Bytes of the current connection that were delivered before. */
   #skip = 0;
   #progress = 0;
   #fruitlessTries = 0;
@@ -62,11 +65,11 @@ export class BlobStream extends Readable {
     options.signal?.addEventListener('abort', this.#abort, { once: true });
   }
 
-  /** Opens a blob; rejects when its first byte cannot be had. @throws RegistryError what `open` throws */
+  /** Opens a blob; rejects if the first connection fails. @throws RegistryError what `open` throws */
   static async open(options: BlobStreamOptions): Promise<BlobStream> {
     options.signal?.throwIfAborted();
     const stream = new BlobStream(options);
-    // The signal may end it before anybody listens: whoever reads it later sees the error then.
+    // The signal may end the stream before anyone listens; a later reader still sees the error.
     stream.on('error', () => {});
     try {
       await stream.#connect();
@@ -133,7 +136,7 @@ export class BlobStream extends Readable {
     if (!this.push(chunk)) this.#body?.pause();
   }
 
-  /** The source is over, whichever event says so first. */
+  /** Handles the end of the source, whichever event reports it first. */
   #finish(body: Readable, error: Error | undefined): void {
     if (body !== this.#body || this.destroyed) return;
     this.#dropBody();
@@ -203,7 +206,7 @@ export class BlobStream extends Readable {
   }
 }
 
-/** The error for bytes that are not the promised ones. */
+/** Builds the error for bytes that do not match the descriptor. */
 export function digestMismatch(descriptor: Descriptor, place: string, problem: string): RegistryError {
   return new RegistryError({
     code: 'DIGEST_MISMATCH',

@@ -8,7 +8,7 @@ import { blobContext, type Endpoint, send } from './endpoint.ts';
 import { backOff, isTransient } from './retry.ts';
 import type { UploadSession } from './upload-session.ts';
 
-/** Tries in a row in which the registry takes no further byte. */
+/** The most tries in a row in which the registry accepts no further byte. */
 const maxFruitlessTries = 4;
 
 /** What a chunked upload needs. */
@@ -16,23 +16,23 @@ export interface ChunkedUpload {
   readonly endpoint: Endpoint;
   readonly descriptor: Descriptor;
   readonly session: UploadSession;
-  /** A chunk need not be valid any longer when the next is asked for. */
+  /** A chunk need only stay valid until the next one is requested. */
   readonly content: AsyncIterable<Buffer>;
   readonly signal: AbortSignal | undefined;
 }
 
-/** How far an upload is. */
+/** The progress of an upload. */
 interface Progress {
   readonly location: URL;
-  /** Bytes that the registry has. */
+  /** Bytes received by the registry. */
   readonly offset: number;
-  /** Why the last part did not get through. */
+  /** Why the last part failed. */
   readonly error?: unknown;
 }
 
 /**
  * Uploads a blob in chunks (distribution-spec, "Pushing a blob in chunks"). Each response must show that the
- * registry took the chunk: some drop all but the first one and report success.
+ * registry accepted the chunk: some drop all but the first one and report success.
  */
 export async function uploadChunked(upload: ChunkedUpload): Promise<void> {
   const { endpoint, descriptor, session, content, signal } = upload;
@@ -74,7 +74,7 @@ function pause({ endpoint, signal }: ChunkedUpload, attempt: number, error: unkn
   return backOff({ attempt, delay: endpoint.retryDelay, signal, error, onRetry: endpoint.onRetry });
 }
 
-/** One PATCH, and where it failed, a question how far the upload is. */
+/** Sends one PATCH and, if it failed, queries the progress of the upload. */
 async function sendPart(
   upload: ChunkedUpload,
   part: Buffer,
@@ -89,7 +89,7 @@ async function sendPart(
       headers: {
         'content-type': 'application/octet-stream',
         'content-length': String(part.length),
-        // Unlike HTTP's own Content-Range, the specification's has no unit and no total.
+        // Unlike HTTP's Content-Range, the specification's has neither unit nor total.
         'content-range': `${offset}-${offset + part.length - 1}`,
       },
       body: part,
@@ -135,7 +135,10 @@ function nextLocation(response: HttpResponse, endpoint: Endpoint, present: URL):
   return response.headers['location'] === undefined ? present : uploadLocation(response, endpoint);
 }
 
-/** `Range: 0-N` means N + 1 bytes; `0-0` is what registries also say when they have none. */
+/**
+ * Reads the progress from `Range: 0-N`, which means N + 1 bytes; registries also send `0-0` when they have
+ * none.
+ */
 function offsetOf(response: HttpResponse): number | undefined {
   const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(response.headers['range'] ?? '')?.[1];
   if (last === undefined) return undefined;

@@ -8,8 +8,8 @@ import { BlobStream, digestMismatch, type BlobSource } from './blob-stream.ts';
 import { blobContext, endpointUrl, send, type Endpoint } from './endpoint.ts';
 
 /**
- * Downloads a blob. A connection that breaks is resumed with Range, by a request to the registry itself
- * (a signed URL that it redirected to may have expired).
+ * Downloads a blob. A broken connection is resumed with Range, by a request to the registry itself (the
+ * signed URL of an earlier redirect may have expired).
  * @throws RegistryError BLOB_NOT_FOUND, DIGEST_MISMATCH
  */
 export function downloadBlob(

@@ -3,27 +3,27 @@ import type { ResponseContext } from '../http/response-error.ts';
 import type { RetryListener } from './retry.ts';
 import type { HttpRequest, HttpResponse, Transport } from '../http/transport.ts';
 
-/** The way to a registry: what `createRegistryTransport` makes. */
+/** The connection to a registry, as created by `createRegistryTransport`. */
 export interface RegistryConnection {
   readonly transport: Transport;
-  /** Scheme, host and port of the registry itself. */
+  /** Returns the scheme, host and port of the registry itself. */
   origin(): string;
-  /** The URL of a path below `/v2/`. */
+  /** Returns the URL of a path below `/v2/`. */
   url(path: string): URL;
 }
 
-/** One repository of a registry, as requests see it. */
+/** A repository of a registry, as a target of requests. */
 export interface Endpoint {
   readonly connection: RegistryConnection;
   /** `vendor/driver` */
   readonly repository: string;
   /** For messages: `registry.example:5000/vendor/driver`. */
   readonly name: string;
-  /** Milliseconds before a transfer is first tried again. */
+  /** Milliseconds before the first retry of a transfer. */
   readonly retryDelay: number;
-  /** Told when a transfer is tried again. */
+  /** Called when a transfer is retried. */
   readonly onRetry: RetryListener;
-  /** Told of bytes of bodies of manifests and blobs. */
+  /** Called with the numbers of bytes transferred in the bodies of manifests and blobs. */
   readonly onBytesDown: (count: number) => void;
   readonly onBytesUp: (count: number) => void;
 }
@@ -47,17 +47,17 @@ export function send(
   return endpoint.connection.transport({ ...request, scopes });
 }
 
-/** The URL of something in a repository (distribution-spec, "Endpoints"). */
+/** Returns a URL in a repository (distribution-spec, "Endpoints"). */
 export function endpointUrl({ connection, repository }: Endpoint, path: string): URL {
   return connection.url(`${repository}/${path}`);
 }
 
-/** The token scope for actions on a repository. */
+/** Returns the token scope for actions on a repository. */
 export function scopeOf(repository: string, actions: Actions): string {
   return `repository:${repository}:${actions}`;
 }
 
-/** What errors about a blob say. `verb` comes after "Cannot". */
+/** Returns the context of errors about a blob. `verb` follows "Cannot". */
 export function blobContext({ name }: Endpoint, digest: Digest, verb: string): ResponseContext {
   return {
     action: `${verb} the blob ${digest} of ${name}`,

@@ -11,15 +11,18 @@ import { parseManifest } from '../model/parse-manifest.ts';
 import { readBody } from './response.ts';
 import { type Endpoint, endpointUrl, send } from './endpoint.ts';
 
-/** Tags asked for at a time. */
+/** Tags requested per page. */
 const pageSize = 1000;
 
-/** Pages of one listing: more is a registry that leads in circles. */
+/** The most pages of one listing; a registry with more must be looping. */
 const maxPages = 10_000;
 
 const answerSchema = z.object({ tags: z.nullable(z.array(z.string())) });
 
-/** Lists the tags of a repository, all pages of it (distribution-spec, "Listing tags"). @throws RegistryError NOT_FOUND */
+/**
+ * Lists the tags of a repository, all pages of it (distribution-spec, "Listing tags").
+ * @throws RegistryError NOT_FOUND
+ */
 export async function listTags(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<string[]> {
   const tags = new Set<string>();
   const context = { action: `list the tags of ${endpoint.name}`, facts: { repository: endpoint.name } };
@@ -35,7 +38,7 @@ export async function listTags(endpoint: Endpoint, signal: AbortSignal | undefin
     if (!answer.success) throw unexpected(context, 'the answer is not a list of tags');
     const before = tags.size;
     for (const tag of answer.data.tags ?? []) tags.add(tag);
-    // A page without a new tag, yet with a successor, is a circle.
+    // A page without a new tag but with a next page is a loop.
     url =
       tags.size === before ? undefined : nextPage(response.headers['link'], response.url, endpoint, context);
   }
@@ -50,7 +53,7 @@ function parseAnswer(bytes: Buffer, context: ResponseContext): unknown {
   }
 }
 
-/** The target of `Link: <…>; rel="next"` (RFC 8288), which must be on the registry itself. */
+/** Returns the target of `Link: <…>; rel="next"` (RFC 8288), which must be on the registry itself. */
 function nextPage(
   link: string | undefined,
   base: URL,
@@ -74,12 +77,13 @@ function unexpected({ action, facts }: ResponseContext, problem: string): Regist
   return new RegistryError({ code: 'UNEXPECTED_RESPONSE', message: `Cannot ${action}: ${problem}`, facts });
 }
 
-/** What registries without the API answer; some refuse, some take the path for another one. */
+/** Statuses of registries without the API: some refuse it, some mistake the path for another one. */
 const notSupported: ReadonlySet<number> = new Set([400, 401, 403, 404, 405, 406, 501]);
 
 /**
- * Asks a registry which manifests refer to one (distribution-spec, "Listing Referrers"), for the first page of them.
- * undefined where it cannot be asked. @throws RegistryError
+ * Requests the first page of the manifests that refer to one (distribution-spec, "Listing Referrers").
+ * Returns undefined if the registry does not support that.
+ * @throws RegistryError
  */
 export async function requestReferrers(
   endpoint: Endpoint,
@@ -90,7 +94,7 @@ export async function requestReferrers(
   const headers = { accept: ociMediaTypes.index };
   const response = await send(endpoint, { method: 'GET', url, headers, actions: 'pull', signal });
   const mediaType = normalizeMediaType(response.headers['content-type']);
-  // Some registries say 200 to every path.
+  // Some registries respond with 200 to every path.
   if (notSupported.has(response.status) || (response.status === 200 && mediaType !== ociMediaTypes.index)) {
     await discardBody(response);
     return undefined;

@@ -17,12 +17,12 @@ import {
 import { checkEmpty, checkStoredDigest, contentLength, readBody, statedDigest } from './response.ts';
 import { endpointUrl, send, type Actions, type Endpoint } from './endpoint.ts';
 
-/** Statuses of registries that do not answer HEAD for manifests. */
+/** Statuses of registries that do not support HEAD for manifests. */
 const headRefused: ReadonlySet<number> = new Set([400, 405, 501]);
 
 /**
- * Tag or digest to descriptor, by HEAD; by GET where the response to HEAD does not say all.
- * @throws RegistryError NOT_FOUND only when the registry says 404
+ * Resolves a tag or digest to a descriptor, by HEAD; by GET if the response to HEAD is incomplete.
+ * @throws RegistryError NOT_FOUND only if the registry responds with 404
  */
 export async function resolveManifest(
   endpoint: Endpoint,
@@ -35,7 +35,7 @@ export async function resolveManifest(
   return { mediaType: raw.mediaType, digest: raw.digest, size: raw.bytes.length };
 }
 
-/** Gets a manifest; its digest is computed over the bytes, and compared where one was asked for. */
+/** Fetches a manifest. Its digest is computed over the bytes, and compared if one was requested. */
 export async function fetchManifest(
   endpoint: Endpoint,
   selector: Selector,
@@ -55,7 +55,7 @@ export async function fetchManifest(
 }
 
 /**
- * Stores a manifest under a tag, or else under its digest. What is there already is not sent again:
+ * Pushes a manifest under a tag, or else under its digest. One that already exists is not sent again:
  * registries with immutable tags refuse even the same manifest.
  */
 export async function pushManifest(
@@ -98,7 +98,7 @@ export async function deleteManifest(
   await checkEmpty(response, [202, 200, 204], contextOf(endpoint, selector, 'delete'));
 }
 
-/** What is stored there now; undefined for nothing, or where the registry does not say. */
+/** Returns the digest of what is stored there now; undefined if nothing is, or the registry does not say. */
 async function presentDigest(
   endpoint: Endpoint,
   selector: Selector,
@@ -115,11 +115,11 @@ async function presentDigest(
 /** How registries refuse to move a tag: ECR and Artifact Registry (400), Quay (409), Harbor (412). */
 const immutableStatuses: ReadonlySet<number> = new Set([400, 409, 412]);
 
-/** Names a tag that is there and must stay as it is. @throws RegistryError IMMUTABLE_TAG */
+/** Detects a refusal to move an immutable tag. @throws RegistryError IMMUTABLE_TAG */
 async function checkMutable(response: HttpResponse, context: ResponseContext): Promise<void> {
   if (!immutableStatuses.has(response.status)) return;
   const { message, facts } = await responseError(response, context);
-  // A manifest that is not well formed is answered with 400, too.
+  // A malformed manifest also gets 400.
   if (response.status === 400 && !/immutab|TAG_INVALID|overwrit|already exists/i.test(message)) {
     throw new RegistryError({ code: 'UNEXPECTED_RESPONSE', message, facts });
   }
@@ -131,7 +131,7 @@ async function checkMutable(response: HttpResponse, context: ResponseContext): P
   });
 }
 
-/** What HEAD says; undefined when it does not say enough. */
+/** Returns the descriptor from a HEAD request; undefined if the response is incomplete. */
 async function headManifest(
   endpoint: Endpoint,
   selector: Selector,

@@ -6,7 +6,7 @@ import { type Digest, digestAlgorithm, isDigest } from '../model/digest.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { Endpoint } from './endpoint.ts';
 
-/** Reads a body whole. @throws RegistryError LIMIT_EXCEEDED when it has more than `limit` bytes */
+/** Reads a whole body. @throws RegistryError LIMIT_EXCEEDED if it has more than `limit` bytes */
 export async function readBody(
   response: HttpResponse,
   limit: number,
@@ -22,7 +22,7 @@ export async function readBody(
   });
 }
 
-/** As checkStatus, for responses whose body is of no interest. */
+/** Does what checkStatus does, and discards the body. */
 export async function checkEmpty(
   response: HttpResponse,
   accepted: readonly number[],
@@ -33,21 +33,22 @@ export async function checkEmpty(
   return response;
 }
 
-/** Content-Length as a number of bytes; undefined when it is missing or senseless. */
+/** Returns Content-Length as a number of bytes; undefined if it is missing or malformed. */
 export function contentLength(response: HttpResponse): number | undefined {
   const text = response.headers['content-length'];
   return text !== undefined && /^\d{1,15}$/.test(text) ? Number(text) : undefined;
 }
 
-/** The digest that a response states. */
+/** Returns the digest stated by a response. */
 export function statedDigest(response: HttpResponse): Digest | undefined {
   const text = response.headers['docker-content-digest'];
   return text !== undefined && isDigest(text) ? text : undefined;
 }
 
 /**
- * Checks the digest under which a registry says it stored something. One in another algorithm cannot be
- * compared: registries answer with their own favourite one. @throws RegistryError DIGEST_MISMATCH
+ * Checks the digest under which a registry reports having stored something. One of another algorithm cannot
+ * be compared: registries respond with their preferred one.
+ * @throws RegistryError DIGEST_MISMATCH
  */
 export function checkStoredDigest(response: HttpResponse, digest: Digest, { name }: Endpoint): void {
   const stored = statedDigest(response);
@@ -62,8 +63,8 @@ export function checkStoredDigest(response: HttpResponse, digest: Digest, { name
 }
 
 /**
- * Where an upload goes on: the Location of a response, which may be relative to the URL that answered and
- * may name another host (the transport sends no credentials there).
+ * Returns where an upload continues: the Location of a response, which may be relative to the URL of the
+ * response and may be on another host (the transport sends no credentials there).
  * @throws RegistryError UNEXPECTED_RESPONSE, UNSAFE_REDIRECT
  */
 export function uploadLocation(response: HttpResponse, endpoint: Endpoint): URL {
@@ -91,7 +92,7 @@ export function uploadLocation(response: HttpResponse, endpoint: Endpoint): URL 
   return url;
 }
 
-/** Adds the digest to an upload's URL. Its query is kept byte for byte, since it may be signed. */
+/** Adds the digest to an upload URL. The query is kept byte for byte, since it may be signed. */
 export function withDigest(location: URL, digest: string): URL {
   const url = new URL(location);
   url.hash = '';

@@ -2,13 +2,16 @@ import { Readable } from 'node:stream';
 import { RegistryError } from '../model/errors.ts';
 import type { Descriptor } from '../model/manifest.ts';
 
-/** The bytes of a blob on their way up. Remembers when it was they that failed, and not the registry. */
+/**
+ * The content of a blob being uploaded. Records whether a failure came from the content rather than the
+ * registry.
+ */
 export class UploadContent {
   readonly #descriptor: Descriptor;
   readonly #open: () => AsyncIterable<Buffer>;
   readonly #onBytes: (count: number) => void;
   #source: AsyncIterable<Buffer> | undefined;
-  /** What went wrong with the content itself. */
+  /** The error of the content itself. */
   error: unknown;
 
   constructor(descriptor: Descriptor, open: () => AsyncIterable<Buffer>, onBytes: (count: number) => void) {
@@ -17,21 +20,24 @@ export class UploadContent {
     this.#onBytes = onBytes;
   }
 
-  /** The bytes from the start, counted; ends in an error when they are more or fewer than promised. */
+  /**
+   * Streams the bytes from the start and reports their number; fails if there are more or fewer than
+   * promised.
+   */
   stream(): AsyncIterable<Buffer> {
     return this.#pass(this.#onBytes);
   }
 
-  /** As `stream`, not counted. */
+  /** Does what `stream` does, without reporting the number of bytes. */
   bytes(): AsyncIterable<Buffer> {
     return this.#pass(() => {});
   }
 
-  /** Lets go of the content when the upload is over. */
+  /** Releases the content once the upload is over. */
   close(): void {
     const source = this.#source;
     this.#source = undefined;
-    // Nobody may be reading it just now.
+    // There may be no reader at the moment.
     if (source instanceof Readable) source.on('error', () => {}).destroy();
   }
 
@@ -48,7 +54,8 @@ export class UploadContent {
         if (position > size) throw this.#wrongSize();
         if (chunk.length === 0) continue;
         if (position === size) {
-          // Sent when it is certain that nothing follows: with it, the registry would have the whole blob.
+          // Held back until it is certain that nothing follows: with it, the registry would have the whole
+          // blob.
           last = Buffer.from(chunk);
         } else {
           onBytes(chunk.length);
@@ -60,7 +67,7 @@ export class UploadContent {
       onBytes(last.length);
       yield last;
     } catch (error) {
-      // When the upload lets go first, the source is torn down with it; that is not the source's fault.
+      // If the upload is closed first, the source is destroyed with it, which is not a failure of the source.
       if (this.#source === source) this.error ??= error;
       throw error;
     }

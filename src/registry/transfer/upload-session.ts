@@ -4,25 +4,25 @@ import type { Digest } from '../model/digest.ts';
 import { checkEmpty, checkStoredDigest, uploadLocation } from './response.ts';
 import { blobContext, type Endpoint, endpointUrl, scopeOf, send } from './endpoint.ts';
 
-/** Bytes of a chunk that registries are known to accept (GitHub's refuses more than 4 MiB). */
+/** The chunk size that registries are known to accept, in bytes (GitHub's refuses more than 4 MiB). */
 const preferredChunkSize = 4 * 1024 * 1024;
 
-/** Bytes of the largest chunk that a registry may ask for: one chunk is held in memory. */
+/** The largest chunk size that a registry may require, in bytes: a chunk is held in memory. */
 const maxChunkSize = 64 * 1024 * 1024;
 
 /** An upload that a registry has opened (distribution-spec, "Pushing blobs"). */
 export interface UploadSession {
   readonly location: URL;
-  /** Bytes of a chunk, all but the last one. */
+  /** Bytes of each chunk except the last one. */
   readonly chunkSize: number;
 }
 
-/** Where a blob may be linked from. */
+/** The repository to mount a blob from. */
 export interface MountSource {
   readonly repository: string;
 }
 
-/** What asking for a link led to. */
+/** The result of a mount request. */
 export type MountResult = 'mounted' | UploadSession | 'refused';
 
 /** Opens an upload. */
@@ -37,7 +37,7 @@ export async function openSession(
 }
 
 /**
- * Finds out whether this may push to a repository, by opening an upload that is cancelled at once.
+ * Checks for permission to push to a repository by opening an upload and cancelling it at once.
  * @throws RegistryError UNAUTHORIZED, DENIED, NOT_FOUND, UNEXPECTED_RESPONSE
  */
 export async function checkPush(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<void> {
@@ -50,8 +50,8 @@ export async function checkPush(endpoint: Endpoint, signal: AbortSignal | undefi
 }
 
 /**
- * Asks the registry to link a blob from another of its repositories. A registry that cannot, or may not,
- * opens an upload instead, or refuses; neither is an error.
+ * Asks the registry to mount a blob from another of its repositories. A registry that cannot or must not do
+ * so opens an upload instead, or refuses; neither is an error.
  */
 export async function mountBlob(
   endpoint: Endpoint,
@@ -68,7 +68,7 @@ export async function mountBlob(
   return 'mounted';
 }
 
-/** Cancels an upload, so that the registry need not keep what it got. Errors are ignored. */
+/** Cancels an upload, so that the registry can discard what it received. Errors are ignored. */
 export async function cancelSession(endpoint: Endpoint, session: UploadSession): Promise<void> {
   try {
     const response = await send(endpoint, {
@@ -80,14 +80,14 @@ export async function cancelSession(endpoint: Endpoint, session: UploadSession):
     });
     await discardBody(response);
   } catch {
-    // The registry forgets the upload by itself in time.
+    // The registry discards the upload by itself in time.
   }
 }
 
-/** Milliseconds that giving up may take. */
+/** Milliseconds that cancelling may take. */
 const cancelPatience = 5000;
 
-/** The chunk size that a registry's response asks for. */
+/** Returns the chunk size that a registry's response requires, within our bounds. */
 function chunkSizeOf(response: HttpResponse): number {
   const asked = Number(response.headers['oci-chunk-min-length'] ?? 0);
   if (!Number.isSafeInteger(asked)) return preferredChunkSize;

@@ -14,32 +14,32 @@ import {
   type UploadSession,
 } from './upload-session.ts';
 
-/** How a blob came to be in the destination. */
+/** How a blob got into the destination. */
 export type BlobOutcome =
-  /** It was there before. */
+  /** It already existed. */
   | 'exists'
-  /** The registry linked it from another of its repositories. */
+  /** The registry mounted it from another of its repositories. */
   | 'mounted'
   /** Its bytes were sent. */
   | 'uploaded';
 
-/** Tries of a whole upload, each from the question whether the blob is there. */
+/** The most attempts of a whole upload, each starting with a check whether the blob exists. */
 const maxTries = 4;
 
-/** Statuses by which registries and proxies refuse a blob in one piece: chunks may get through. */
+/** Statuses with which registries and proxies refuse a monolithic upload; chunks may get through. */
 const wholeRefused: ReadonlySet<unknown> = new Set([400, 405, 411, 413, 415, 416, 501]);
 
 /** What to upload. */
 export interface BlobUpload {
   readonly endpoint: Endpoint;
   readonly descriptor: Descriptor;
-  /** Returns the bytes from the start, each time it is called. */
+  /** Returns the bytes from the start on each call. */
   readonly open: () => AsyncIterable<Buffer>;
   readonly mountFrom?: MountSource | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Tells whether a repository holds a blob. @throws RegistryError for every response but yes and no */
+/** Tells whether a repository contains a blob. @throws RegistryError for any status other than 200 and 404 */
 export async function hasBlob(
   endpoint: Endpoint,
   descriptor: Descriptor,
@@ -61,8 +61,8 @@ export async function hasBlob(
 }
 
 /**
- * Brings a blob into a repository: found there, linked, sent in one piece, or else in chunks. What fails
- * for a reason that may pass is tried again from the start.
+ * Gets a blob into a repository: it already exists, is mounted, or is uploaded in one piece or else in
+ * chunks. Transient failures are retried from the start.
  */
 export async function uploadBlob(upload: BlobUpload): Promise<BlobOutcome> {
   const { endpoint, descriptor, signal } = upload;
@@ -79,7 +79,7 @@ export async function uploadBlob(upload: BlobUpload): Promise<BlobOutcome> {
   }
 }
 
-/** The tries of one upload, and what is learnt from one for the next. */
+/** The attempts of one upload, and what one teaches the next. */
 class UploadAttempts {
   readonly #upload: BlobUpload;
   #mountFrom: MountSource | undefined;
@@ -113,12 +113,12 @@ class UploadAttempts {
     }
   }
 
-  /** Learns from a failure; tells whether another try makes sense. */
+  /** Learns from a failure; tells whether to retry. */
   mayTryAgain(error: unknown): boolean {
     if (this.#contentFailed) return false;
     if (isTransient(error)) {
       this.#brokenConnections += 1;
-      // A proxy that limits the size of requests may just hang up.
+      // A proxy that limits the size of requests may just close the connection.
       if (this.#brokenConnections > 1) this.#chunked = true;
       return true;
     }

@@ -6,7 +6,7 @@ import { createAuthority } from '../certificates.ts';
 import { startControlPlane } from './control-plane.ts';
 import { startKubelet, type Kubelet, type KubeletOptions } from './kubelet.ts';
 
-/** The real programs that a cluster takes, without what its images take. */
+/** The real programs that a cluster needs, except those of its images. */
 export const clusterPrograms = [
   ...apiServerPrograms,
   'kube-controller-manager',
@@ -19,26 +19,27 @@ export const clusterPrograms = [
   'modinfo',
 ] as const;
 
-/** A real API server with a real controller manager and scheduler; nodes are what a test adds. */
+/** A real API server with a real controller manager and scheduler; tests add the nodes. */
 export interface Cluster extends AsyncDisposable {
   readonly api: ApiServer;
-  /** Path of a file that lets its user do everything. */
+  /** Path of a kubeconfig with all permissions. */
   readonly kubeconfig: string;
-  /** A client that may do everything. */
+  /** Creates a client with all permissions. */
   client(fieldManager?: string): Promise<ApiClient>;
-  /** Starts a kubelet, which runs the pods of the nodes that are added to it. It ends with the cluster. */
+  /** Starts a kubelet, which runs the pods of the nodes added to it. It stops with the cluster. */
   kubelet(options?: KubeletOptions): Promise<Kubelet>;
 }
 
 export interface ClusterOptions {
-  /** What is done before the controllers start: they notice new kinds of resources every 30 seconds only. */
+  /** Runs before the controllers start, which discover new kinds of resources only every 30 seconds. */
   readonly prepare?: (client: ApiClient) => Promise<void>;
 }
 
 /**
- * Starts a cluster without nodes. Its controllers are those of Jobs, DaemonSets, ReplicaSets and Deployments,
- * garbage, namespaces, service accounts and finished Jobs' time to live. Admission by service account is off:
- * pods need no account and get no token. Nodes are as their kubelet says: no controller doubts them.
+ * Starts a cluster without nodes. Its controllers are those for Jobs, DaemonSets, ReplicaSets and
+ * Deployments, garbage collection, namespaces, service accounts and the TTL of finished Jobs. Service account
+ * admission is disabled: pods need no account and get no token. No controller monitors nodes: their status is
+ * what their kubelet reports.
  * @throws Error with the log of the program that did not start
  */
 export async function startCluster({ prepare }: ClusterOptions = {}): Promise<Cluster> {

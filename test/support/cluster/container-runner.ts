@@ -8,33 +8,33 @@ import { newRecord, type ContainerRecord, type State } from './pod-status.ts';
 import { environmentOf, expand, MissingReference, type References } from './references.ts';
 import { mountsOf } from './volumes.ts';
 
-/** What a container's runner gets from its pod. */
+/** The context that a pod gives a container's runner. */
 export interface PodContext {
   /** `namespace/name` */
   readonly name: string;
   readonly hostname: string;
-  /** Folder of the pod. */
+  /** The pod's directory. */
   readonly folder: string;
   readonly references: References;
-  /** Aborted when the pod has to end. */
+  /** Aborted when the pod must stop. */
   readonly stopping: AbortSignal;
   readonly kernel: () => string;
   readonly image: (name: string) => Promise<RunnableImage>;
   /** Waits until the node is up. */
   readonly whenUp: () => Promise<void>;
-  /** Something changed in the container's record. */
+  /** Called when the container's record has changed. */
   readonly changed: () => void;
   readonly event: (reason: string, message: string) => void;
   readonly called: (calls: readonly ModprobeCall[]) => void;
 }
 
-/** Milliseconds. As the kubelet's, but for the impatient. */
+/** Milliseconds. Like the kubelet's, but shorter. */
 const firstBackoff = 250;
 const longestBackoff = 5000;
 const retryAfter = 300;
 const longestMessage = 4096;
 
-/** Runs one container of a pod, as often as its pod's restart policy says. */
+/** Runs one container of a pod, restarting it according to the pod's restart policy. */
 export class ContainerRunner {
   readonly record: ContainerRecord;
   readonly #container: V1Container;
@@ -50,7 +50,7 @@ export class ContainerRunner {
     this.record = newRecord(container);
   }
 
-  /** File of its output, of this or the previous start. */
+  /** Returns the file with the output of this or the previous start. */
   logFile(previous = false): string {
     const { restartCount } = this.record;
     return join(
@@ -59,7 +59,10 @@ export class ContainerRunner {
     );
   }
 
-  /** Runs it until it needs no more starts, or its pod ends. `again` tells which exit codes make it start again. */
+  /**
+   * Runs the container until it needs no restart, or its pod ends. `again` tells which exit codes cause a
+   * restart.
+   */
   async run(volumes: ReadonlyMap<string, string>, again: (exitCode: number) => boolean): Promise<void> {
     for (let failures = 0; ; failures += 1) {
       await this.#context.whenUp();
@@ -72,7 +75,7 @@ export class ContainerRunner {
     }
   }
 
-  /** Runs its hook, asks it to end, and ends it when the time is over. Milliseconds. */
+  /** Runs its hook, terminates it, and kills it when the grace period is over. Milliseconds. */
   async stop(gracePeriod: number): Promise<void> {
     const running = this.#running;
     if (running === undefined) return;
@@ -90,13 +93,13 @@ export class ContainerRunner {
     over.removeEventListener('abort', kill);
   }
 
-  /** Ends it as a crash of its node does. */
+  /** Kills it, as in a crash of its node. */
   crash(): void {
     this.#crashed = true;
     this.#running?.kill();
   }
 
-  /** Runs it once, and gives its exit code; undefined when it did not start because its pod ends. */
+  /** Runs it once and returns its exit code; undefined if it did not start because its pod ends. */
   async #once(volumes: ReadonlyMap<string, string>): Promise<number | undefined> {
     const image = await this.#image();
     const env = await this.#environment(image);
@@ -130,7 +133,8 @@ export class ContainerRunner {
     if (hook === undefined) {
       this.record.ready = true;
       this.#set({ running: { startedAt } });
-      // What ended before the pod did, has its own exit code; else the pod's end finds it here.
+      // A container that ended before the pod did keeps its exit code; otherwise it is killed here when the
+      // pod ends.
       if (stopping.aborted) running.kill();
     } else running.kill();
     const exitCode = await running.exited;
@@ -149,7 +153,7 @@ export class ContainerRunner {
     return exitCode;
   }
 
-  /** Gives the output of a start hook that failed. */
+  /** Runs the start hook and returns its output if it failed. */
   async #postStart(running: RunningContainer): Promise<string | undefined> {
     const { postStart } = this.#container.lifecycle ?? {};
     if (postStart === undefined) return undefined;
@@ -170,7 +174,10 @@ export class ContainerRunner {
     return result;
   }
 
-  /** Takes what modprobe wrote down. Hooks and the container's end may ask at the same time: one after the other. */
+  /**
+   * Collects the calls recorded by modprobe, one collection at a time: hooks and the container's end may
+   * overlap.
+   */
   async #collectCalls({ modprobe }: RunningContainer): Promise<void> {
     const collect = async (): Promise<void> => {
       if (modprobe === undefined) return;

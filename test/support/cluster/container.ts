@@ -11,16 +11,16 @@ import { quote } from '../../../src/controller/module/loading/modprobe-commands.
 import { requireProgram } from '../programs.ts';
 import { modprobeProgram, type RunnableImage } from './images.ts';
 
-/** A folder or file of this machine, and where the container sees it. */
+/** A directory or file of this machine, and where it is mounted in the container. */
 export interface BindMount {
   readonly source: string;
   readonly target: string;
   readonly readOnly: boolean;
 }
 
-/** What a container is made of. */
+/** Options of a container. */
 export interface ContainerOptions {
-  /** An empty folder of the container. */
+  /** An empty directory for the container. */
   readonly folder: string;
   readonly image: RunnableImage;
   readonly command: readonly string[];
@@ -28,26 +28,29 @@ export interface ContainerOptions {
   readonly workingDir: string;
   readonly mounts: readonly BindMount[];
   readonly readOnlyRoot: boolean;
-  /** File that its output is appended to. */
+  /** The file that its output is appended to. */
   readonly log: string;
   /** The kernel of its node. */
   readonly kernel: string;
 }
 
-/** A process with file systems and processes of its own. */
+/** A process with its own mount and PID namespaces. */
 export interface RunningContainer {
-  /** Its exit code; 128 and the signal's number when a signal ended it. */
+  /** Its exit code; 128 plus the signal's number if a signal ended it. */
   readonly exited: Promise<number>;
-  /** Folder where its modprobe writes down what it was told; none without a root of its own: buildah calls it too. */
+  /**
+   * The directory in which its modprobe records calls; undefined without its own root, since buildah calls
+   * it, too.
+   */
   readonly modprobe: string | undefined;
-  /** Runs one more command in it. */
+  /** Runs another command in it. */
   exec(command: readonly string[], signal: AbortSignal): Promise<{ exitCode: number; output: string }>;
-  /** Asks it to end. */
+  /** Sends it a termination signal. */
   terminate(): Promise<void>;
   kill(): void;
 }
 
-/** What containers without a root of their own see of this machine, where it is there. */
+/** What containers without their own root see of this machine, where it exists. */
 const hostEntries = ['usr', 'bin', 'sbin', 'lib', 'lib32', 'lib64', 'libx32'];
 /** Where the kubelet's own programs are in a container. */
 const ownDirectory = '/run/kubelet';
@@ -72,7 +75,7 @@ export async function startContainer(options: ContainerOptions): Promise<Running
     ...options.mounts
       .toSorted((one, other) => one.target.length - other.target.length)
       .map(({ source, target, readOnly }) => [readOnly ? '--ro-bind' : '--dev-bind', source, target]),
-    // After the volumes: a checkout below /tmp is to be seen though there is a volume at /tmp.
+    // After the volumes, so that a checkout below /tmp is visible despite a volume at /tmp.
     (image.folders ?? []).flatMap((one) => ['--ro-bind', one, one]),
     options.readOnlyRoot ? ['--remount-ro', '/'] : [],
     ['--chdir', options.workingDir, '--', ...command],
@@ -102,7 +105,7 @@ export async function startContainer(options: ContainerOptions): Promise<Running
   };
 }
 
-/** In a container that did not start. */
+/** The result of a command in a container that did not start. */
 function failsToRun(): Promise<{ exitCode: number; output: string }> {
   return Promise.resolve({ exitCode: 128, output: 'the container did not start' });
 }
@@ -115,7 +118,7 @@ async function makeRoot(root: string, image: RunnableImage): Promise<void> {
   for (const name of ['tmp', 'var/tmp', 'var/lib', 'run', 'root', 'home', 'opt']) {
     await mkdir(join(root, name), { recursive: true });
   }
-  // Its own, as in an image: programs write there, such as buildah where netavark is installed.
+  // A copy of its own, as in an image: programs write there, such as buildah if netavark is installed.
   await promisify(execFile)('cp', ['-a', '/etc', root]);
 }
 
@@ -130,7 +133,7 @@ async function writePrograms(own: string, { image, kernel }: ContainerOptions): 
   }
 }
 
-/** Arguments that show a container without a root of its own this machine's programs. */
+/** Returns arguments that expose this machine's programs to a container without its own root. */
 async function hostArguments({ root }: RunnableImage): Promise<string[]> {
   if (root !== undefined) return [];
   const args: string[] = [];
@@ -145,7 +148,9 @@ async function hostArguments({ root }: RunnableImage): Promise<string[]> {
   return args;
 }
 
-/** The first process of a container makes its file systems, then starts the second. */
+/**
+ * Waits until a container has started: its first process sets up the file systems, then starts the second.
+ */
 async function hasStarted(
   init: number,
   child: { exitCode: number | null; signalCode: string | null },
@@ -169,8 +174,7 @@ function signalProcess(pid: number, signal: NodeJS.Signals): void {
 }
 
 /**
- * A shell's script with our modprobe for a function: the shell of busybox would take its own, wherever PATH
- * has another.
+ * Adds our modprobe to a shell script as a function: busybox's shell would use its own, regardless of PATH.
  */
 function withModprobe(words: readonly string[]): readonly string[] {
   const [shell = '', option, script, ...rest] = words;

@@ -16,7 +16,7 @@ const controllers = [
   'ttl-after-finished-controller',
 ];
 
-/** Milliseconds that a program may take to be healthy. */
+/** Milliseconds within which a program must be healthy. */
 const startLimit = 60_000;
 
 /** Starts kube-controller-manager and kube-scheduler as an administrator. */
@@ -67,7 +67,7 @@ async function waitUntilHealthy(name: string, port: number, program: RunningProc
   }
 }
 
-/** Its certificate is one that it made for itself. */
+/** Checks the health endpoint, whose certificate is self-signed. */
 async function isHealthy(port: number): Promise<boolean> {
   const sent = request({
     host: '127.0.0.1',

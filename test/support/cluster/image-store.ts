@@ -4,7 +4,7 @@ import type { Pod } from '../../../src/controller/observe/cluster/resources.ts';
 import { isPullable, joinCredentials, pullImage, type LocalImage, type RunnableImage } from './images.ts';
 import type { References } from './references.ts';
 
-/** Gets images, each once. */
+/** Prepares images, each once. */
 export class ImageStore {
   readonly #folder: string;
   readonly #local: Readonly<Record<string, LocalImage>>;
@@ -16,7 +16,11 @@ export class ImageStore {
     this.#local = local;
   }
 
-  /** The image of a container of a pod. What is not in the table and has no digest is pulled each time. @throws Error */
+  /**
+   * Returns the image of a pod's container. Images that are not local and have no digest are pulled each
+   * time.
+   * @throws Error
+   */
   async get(name: string, pod: Pod, references: References): Promise<RunnableImage> {
     const kept = this.#images.get(name);
     if (kept !== undefined) return kept;
@@ -46,7 +50,7 @@ export class ImageStore {
   }
 }
 
-/** As the kubelet does: a pull secret that is missing is as none. */
+/** Returns a pod's credentials. Like the kubelet, ignores missing pull secrets. */
 async function credentialsOf(pod: Pod, references: References): Promise<string | undefined> {
   const found = await Promise.all(
     (pod.spec?.imagePullSecrets ?? []).map(({ name = '' }) => references.secret(name, true)),

@@ -11,11 +11,14 @@ const repository = fileURLToPath(new URL('../../..', import.meta.url));
 
 /** An image as the kubelet runs it. */
 export interface RunnableImage {
-  /** Folder that holds the container's root, which is copied; without it, the programs of this machine. */
+  /**
+   * Directory of the container's root, which is copied; by default, the container uses this machine's
+   * programs.
+   */
   readonly root?: string | undefined;
-  /** Folders of this machine that the container sees, read-only, in their places. */
+  /** Directories of this machine that the container sees, read-only, at the same paths. */
   readonly folders?: readonly string[] | undefined;
-  /** Commands of the container, and what they start. */
+  /** Commands of the container, and what they run. */
   readonly programs?: Readonly<Record<string, readonly string[]>> | undefined;
   readonly entrypoint?: readonly string[] | undefined;
   readonly arguments?: readonly string[] | undefined;
@@ -23,15 +26,15 @@ export interface RunnableImage {
   readonly workingDir?: string | undefined;
 }
 
-/** Prepares an image that no registry has, in an empty folder. It is done once per kubelet. */
+/** Prepares an image that is in no registry, in an empty directory. Called once per kubelet. */
 export type LocalImage = (folder: string) => Promise<RunnableImage>;
 
-/** The programs of this machine, and others: the command and what it starts. */
+/** An image with the programs of this machine, and others: the command and what it runs. */
 export function hostImage(programs: Readonly<Record<string, readonly string[]>> = {}): LocalImage {
   return () => Promise.resolve({ programs });
 }
 
-/** kmm-sign as it is built from this checkout. */
+/** An image of kmm-sign as built from this checkout. */
 export function kmmSignImage(): LocalImage {
   const program = join(repository, 'bin', 'kmm-sign.js');
   return () =>
@@ -42,12 +45,12 @@ export function kmmSignImage(): LocalImage {
     });
 }
 
-/** Debian's buildah. */
+/** An image of Debian's buildah. */
 export function buildahImage(): LocalImage {
   return () => Promise.resolve({ env: { HOME: '/root', STORAGE_DRIVER: 'vfs' } });
 }
 
-/** Kaniko's executor in a root of its own, laid out as its image is. */
+/** An image of Kaniko's executor with its own root, laid out like its real image. */
 export function kanikoImage(): LocalImage {
   return async (folder) => {
     const kaniko = join(folder, 'kaniko');
@@ -72,7 +75,7 @@ export function kanikoImage(): LocalImage {
         PATH: '/usr/local/bin:/kaniko',
         SSL_CERT_DIR: '/kaniko/ssl/certs',
         DOCKER_CONFIG: '/kaniko/.docker/',
-        // It looks for signs that it is in a container, and refuses to work elsewhere.
+        // It checks for signs that it runs in a container, and refuses to work elsewhere.
         container: 'kube',
       },
       workingDir: '/workspace',
@@ -91,18 +94,18 @@ const configSchema = z.looseObject({
     .optional(),
 });
 
-/** Whether a registry of this machine has the image; the kubelet pulls from no other. */
+/** Tells whether an image is in a registry on this machine; the kubelet pulls from no other. */
 export function isPullable(image: string): boolean {
   return /^(?:127\.0\.0\.1|localhost)(?::\d+)?\//.test(image);
 }
 
-/** Pulls an image into an empty folder and unpacks it. @throws Error as skopeo or umoci tells it */
+/** Pulls an image into an empty directory and unpacks it. @throws Error from skopeo or umoci */
 export async function pullImage(
   image: string,
   { folder, credentials }: { folder: string; credentials: string | undefined },
 ): Promise<RunnableImage> {
   const layout = join(folder, 'layout');
-  // skopeo takes a tag or a digest; with both, the digest counts.
+  // skopeo accepts a tag or a digest; the digest takes precedence.
   const source = image.replace(/:[^:@/]+(?=@)/, '');
   const authfile = join(folder, 'auth.json');
   await writeFile(authfile, credentials ?? '{}', { mode: 0o600 });
@@ -134,11 +137,11 @@ function splitVariable(text: string): [string, string] {
 
 const dockerConfigSchema = z.looseObject({ auths: z.record(z.string(), z.unknown()).optional() });
 
-/** Joins docker configuration files to one. */
+/** Merges docker configuration files into one. */
 export function joinCredentials(configs: readonly string[]): string {
   const auths = configs.map((text) => dockerConfigSchema.parse(JSON.parse(text)).auths ?? {});
   return JSON.stringify({ auths: Object.assign({}, ...auths) as unknown });
 }
 
-/** Text of the modprobe that containers have. */
+/** The source of the containers' modprobe. */
 export const modprobeProgram: Promise<string> = readFile(new URL('modprobe.sh', import.meta.url), 'utf8');

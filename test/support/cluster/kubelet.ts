@@ -15,38 +15,45 @@ import type { LoadedModule, ModprobeCall } from './modprobe.ts';
 import { NodeState, type NodeOptions } from './node.ts';
 import { PodRunner, removePod } from './pod-runner.ts';
 
-/** What a kubelet of the tests is given. */
+/** Options of a test kubelet. */
 export interface KubeletOptions {
   /**
-   * What stands for an image, by the name that pods have. Other images are pulled, if their registry is at
+   * Local replacements of images, by the name used in pods. Other images are pulled if their registry is at
    * 127.0.0.1 or localhost.
    */
   readonly images?: Readonly<Record<string, LocalImage>>;
 }
 
 /**
- * Runs the pods of its nodes as processes of this machine, each container with file systems and process ids of
- * its own, as root and with this machine's network, whatever its security context says but for a read-only root.
+ * Runs the pods of its nodes as processes of this machine, each container with its own file systems and
+ * process IDs, as root and with this machine's network. Ignores security contexts except for a read-only
+ * root.
  */
 export interface Kubelet extends AsyncDisposable {
   /** Registers a node, ready for pods. */
   addNode(options: NodeOptions): Promise<TestNode>;
 }
 
-/** A node, in the hands of a test. */
+/** A node as controlled by a test. */
 export interface TestNode {
   readonly name: string;
-  /** Folder that stands for `/` of the node, where hostPath volumes are. */
+  /** The directory used as `/` of the node, for hostPath volumes. */
   readonly root: string;
-  /** All calls of modprobe in containers of the node, since it was added. Failed ones too. */
+  /** All calls of modprobe in the node's containers since it was added, including failed ones. */
   readonly modprobeCalls: readonly ModprobeCall[];
-  /** The modules that calls since the last boot loaded and did not unload, by the name they were called by. */
+  /** Returns the modules loaded and not unloaded since the last boot, by the name used in the call. */
   loaded(): ReadonlyMap<string, LoadedModule>;
-  /** Boots another kernel, or the same: containers end without hooks, and start again where their pod says so. */
+  /**
+   * Boots another kernel, or the same: containers are killed without hooks, and restarted if their pod says
+   * so.
+   */
   reboot(kernel?: string): Promise<void>;
-  /** Takes the node away in order: its Node goes, its pods end with their hooks and grace. */
+  /** Removes the node gracefully: its Node is deleted, its pods end with hooks and grace period. */
   remove(): Promise<void>;
-  /** The machine is gone: containers end without hooks, then the Node and its pods vanish. */
+  /**
+   * Simulates the loss of the machine: containers are killed without hooks, then the Node and its pods
+   * disappear.
+   */
   lost(): Promise<void>;
 }
 
@@ -105,7 +112,7 @@ function loadedBy(calls: readonly ModprobeCall[]): Map<string, LoadedModule> {
   return loaded;
 }
 
-/** Starts and ends the pods of nodes as the API server has them. */
+/** Starts and stops the pods of nodes to match the API server. */
 class PodKeeper {
   readonly nodes = new Map<string, NodeState>();
   readonly #client: ApiClient;

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import type { CertificateFiles } from '../certificates.ts';
 
-/** Gives the file with a container's output. */
+/** Returns the file with a container's output. */
 export type FindLog = (log: {
   readonly namespace: string;
   readonly pod: string;
@@ -11,7 +11,7 @@ export type FindLog = (log: {
   readonly previous: boolean;
 }) => string | undefined;
 
-/** A kubelet's HTTPS server, as far as the API server asks it for logs. */
+/** The part of a kubelet's HTTPS server from which the API server gets logs. */
 export interface LogServer extends AsyncDisposable {
   readonly port: number;
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Stands for modprobe in containers: it loads nothing, but finds the module's file as modprobe does, keeps a copy
-# and writes down what it was told. It takes from the image a shell and cat only.
+# Replaces modprobe in containers: loads nothing, but finds the module's file as modprobe does, keeps a copy
+# and records the call. It only needs a shell and cat from the image.
 here=/run/kubelet/modprobe
 read -r kernel <"$here/kernel"
 directory='' remove='' found='' number=1
@@ -12,7 +12,7 @@ finish() {
   exit "$1"
 }
 
-# The kernel does not tell - from _ in names.
+# The kernel does not distinguish - from _ in names.
 underscored() (
   set -f
   IFS=-
@@ -57,6 +57,6 @@ if ! find_module "$directory/lib/modules/$kernel" "$(underscored "$1")"; then
   finish 1
 fi
 echo "$found" >"$here/$number.file"
-# Its name tells modinfo how it is packed.
+# Its name tells modinfo how it is compressed.
 cat "$found" >"$here/$number.module.ko${found##*.ko}" || finish 1
 finish 0

@@ -11,13 +11,13 @@ export interface ModprobeCall {
   readonly pod: string;
   readonly action: 'load' | 'unload';
   readonly arguments: readonly string[];
-  /** The first name that is no option. */
+  /** The first argument that is not an option. */
   readonly name: string;
   /** What follows the name: parameters when loading, more names when unloading. */
   readonly rest: readonly string[];
-  /** The kernel whose directory was looked into. */
+  /** The kernel whose directory was searched. */
   readonly kernel: string;
-  /** Not 0: there was no such module for the kernel. */
+  /** Nonzero if there was no such module for the kernel. */
   readonly exitCode: number;
   /** The file that would be loaded. */
   readonly module?: LoadedModule;
@@ -28,11 +28,11 @@ export interface LoadedModule {
   /** Its path in the container. */
   readonly file: string;
   readonly sha256: string;
-  /** As modinfo tells it; undefined when the module is not signed. */
+  /** As reported by modinfo; undefined if the module is not signed. */
   readonly signer: string | undefined;
 }
 
-/** Reads the calls after the first `skip` of what a container's modprobe wrote down in a folder. */
+/** Reads the calls recorded in a directory by a container's modprobe, except the first `skip`. */
 export async function readModprobeCalls(
   folder: string,
   { pod, skip }: { pod: string; skip: number },

@@ -6,7 +6,7 @@ import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { nodes } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ModprobeCall } from './modprobe.ts';
 
-/** A node as a test wants it. */
+/** Options of a node. */
 export interface NodeOptions {
   readonly name: string;
   /** What `uname -r` prints on it. */
@@ -23,16 +23,16 @@ export interface NodeOptions {
 
 const defaultCapacity = { cpu: '64', memory: '256Gi', pods: '250', 'ephemeral-storage': '1Ti' };
 
-/** A node as its kubelet knows it. */
+/** The state of a node in its kubelet. */
 export class NodeState {
   readonly name: string;
-  /** Folder that stands for `/` of the node, where hostPath volumes are. */
+  /** The directory used as `/` of the node, for hostPath volumes. */
   readonly root: string;
   readonly calls: ModprobeCall[] = [];
   readonly #options: NodeOptions;
   readonly #client: ApiClient;
   readonly #port: number;
-  /** How many of the calls were made before the last boot. */
+  /** The number of calls made before the last boot. */
   #booted = 0;
   #up = Promise.withResolvers<void>();
   #bootId = randomUUID();
@@ -64,7 +64,7 @@ export class NodeState {
     this.calls.push(...calls);
   }
 
-  /** Makes the Node object, and the node ready. */
+  /** Creates the Node object and makes the node ready. */
   async register(): Promise<void> {
     const { name, labels, taints = [], architecture = 'amd64' } = this.#options;
     const wellKnown = {
@@ -75,7 +75,7 @@ export class NodeState {
     await this.#client.create(nodes, { metadata: { name, labels: { ...wellKnown, ...labels } } });
     await this.#makeDirectories();
     await this.#writeStatus(true);
-    // New nodes are tainted as not ready by admission; the controller that takes it away does not run.
+    // Admission taints new nodes as not ready; the controller that removes the taint does not run.
     await this.#client.patch(nodes, { name }, { spec: { taints } });
     this.#up.resolve();
   }
@@ -96,7 +96,7 @@ export class NodeState {
     this.#up.resolve();
   }
 
-  /** For ever: what waits for it is to end. */
+  /** Releases everything that waits for the node, so that it can end. */
   release(): void {
     this.#up.resolve();
   }

@@ -19,15 +19,15 @@ export interface PodRunnerOptions {
   readonly client: ApiClient;
   readonly node: NodeState;
   readonly images: ImageStore;
-  /** An empty folder of the pod. */
+  /** An empty directory for the pod. */
   readonly folder: string;
 }
 
-/** Milliseconds between tries to lay out volumes, and to write a status. */
+/** Milliseconds between attempts to set up volumes and to write a status. */
 const retryAfter = 300;
 const metadataSchema = z.looseObject({ deletionGracePeriodSeconds: z.number().optional() });
 
-/** Runs one pod until it is gone. */
+/** Runs one pod until it is removed. */
 export class PodRunner {
   readonly node: NodeState;
   readonly #options: PodRunnerOptions;
@@ -55,18 +55,18 @@ export class PodRunner {
     this.#done = this.#run();
   }
 
-  /** Takes notice of a change: a pod that is deleted is ended. */
+  /** Handles a change of the pod: a deleted one is terminated. */
   update(pod: Pod): void {
     this.#pod = pod;
     if (pod.metadata.deletionTimestamp !== undefined) this.#terminating ??= this.#terminate();
   }
 
-  /** Ends its containers as a crash of the node does. Those that may are started again when the node is up. */
+  /** Kills its containers, as in a crash of the node. They are restarted, if allowed, once the node is up. */
   crash(): void {
     for (const runner of this.#all()) runner.crash();
   }
 
-  /** Ends it without a word to the API server. */
+  /** Stops the pod without telling the API server. */
   async abandon(): Promise<void> {
     this.#abandoned.abort();
     this.#stopping.abort();
@@ -76,7 +76,7 @@ export class PodRunner {
     await this.#writing;
   }
 
-  /** File with the output of a container. */
+  /** Returns the file with the output of a container. */
   logFile(container: string, previous: boolean): string | undefined {
     return this.#all()
       .find(({ record }) => record.name === container)
@@ -155,7 +155,7 @@ export class PodRunner {
     };
   }
 
-  /** Writes the status, the newest when more changes come meanwhile. */
+  /** Writes the status; if more changes arrive meanwhile, only the latest. */
   #report(): void {
     if (this.#dirty) return;
     this.#dirty = true;
@@ -185,7 +185,7 @@ export class PodRunner {
     }
   }
 
-  /** Records an event, each once. */
+  /** Records an event; the same one only once. */
   #event(reason: string, message: string): void {
     if (this.#abandoned.signal.aborted || this.#said.has(`${reason} ${message}`)) return;
     this.#said.add(`${reason} ${message}`);
@@ -202,14 +202,14 @@ export class PodRunner {
       lastTimestamp: now,
       source: { component: 'kubelet', host: this.node.name },
     };
-    // Nobody waits for an event, and without it the test says more than this error would.
+    // Nothing waits for an event, and a test that misses it reports more than this error would.
     void this.#options.client
       .request({ method: 'POST', path: `/api/v1/namespaces/${namespace}/events`, body })
       .catch(() => {});
   }
 }
 
-/** Takes a pod away that has ended; when the API server is away too, as soon as it is back. */
+/** Deletes a pod that has ended; if the API server is down, as soon as it is back. */
 export async function removePod(client: ApiClient, pod: Pod, signal: AbortSignal): Promise<void> {
   const { uid } = pod.metadata;
   while (!signal.aborted) {

@@ -1,7 +1,7 @@
 import type { V1ContainerState } from '@kubernetes/client-node';
 import type { Pod } from '../../../src/controller/observe/cluster/resources.ts';
 
-/** What the kubelet knows of a container. Times are texts, as in JSON. */
+/** What the kubelet knows about a container. Times are strings, as in JSON. */
 export interface ContainerRecord {
   readonly name: string;
   readonly image: string;
@@ -19,7 +19,7 @@ interface Terminated {
   readonly finishedAt: string;
 }
 
-/** A container's state as its JSON has it. */
+/** A container's state as in its JSON. */
 export interface State {
   readonly waiting?: V1ContainerState['waiting'];
   readonly running?: { readonly startedAt: string };
@@ -29,13 +29,13 @@ export interface State {
 /** The phase that follows from the containers' states. */
 export type Phase = 'Pending' | 'Running' | 'Succeeded' | 'Failed';
 
-/** A container that has not started. */
+/** Returns the record of a container that has not started. */
 export function newRecord({ name, image = '' }: { name: string; image?: string }): ContainerRecord {
   const state = { waiting: { reason: 'ContainerCreating' } };
   return { name, image, state, lastState: {}, ready: false, restartCount: 0 };
 }
 
-/** The phase of a pod (Pod Lifecycle, "Pod phase"). */
+/** Computes the phase of a pod (Pod Lifecycle, "Pod phase"). */
 export function phaseOf({
   initial,
   main,
@@ -61,7 +61,7 @@ export function phaseOf({
   return hasStarted ? 'Running' : 'Pending';
 }
 
-/** A pod's status, to be written. */
+/** Builds a pod's status to write. */
 export function statusOf(
   pod: Pod,
   options: {
@@ -69,7 +69,7 @@ export function statusOf(
     readonly main: readonly ContainerRecord[];
     readonly restarts: boolean;
     readonly startTime: string;
-    /** It was deleted, and none of its containers runs any more. */
+    /** Whether it was deleted and none of its containers is running any more. */
     readonly ended: boolean;
   },
 ): { readonly phase: Phase } {

@@ -3,22 +3,22 @@ import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { configMaps, secrets, type Pod } from '../../../src/controller/observe/cluster/resources.ts';
 
-/** Something that a pod names cannot be read. It may come. */
+/** Something that a pod refers to does not exist yet. */
 export class MissingReference extends Error {
   override readonly name = 'MissingReference';
 }
 
 /** Reads what a pod refers to. */
 export interface References {
-  /** The files of a Secret; undefined when it may be missing and is. @throws MissingReference */
+  /** Reads the files of a Secret; undefined if it is optional and missing. @throws MissingReference */
   secret(name: string, optional?: boolean): Promise<ReadonlyMap<string, Buffer> | undefined>;
-  /** The files of a ConfigMap; undefined when it may be missing and is. @throws MissingReference */
+  /** Reads the files of a ConfigMap; undefined if it is optional and missing. @throws MissingReference */
   configMap(name: string, optional?: boolean): Promise<ReadonlyMap<string, Buffer> | undefined>;
-  /** A field of the pod. */
+  /** Returns a field of the pod. */
   field(selector: V1ObjectFieldSelector): string;
 }
 
-/** The references of one pod. */
+/** Returns the references of one pod. */
 export function referencesOf(client: ApiClient, pod: Pod): References {
   const namespace = pod.metadata.namespace ?? '';
   return {
@@ -50,7 +50,7 @@ async function found<T>(missing: string, optional: boolean, read: () => Promise<
   }
 }
 
-/** A field of the downward API. Of a whole map: a line `key="value"` for each. */
+/** Returns a field of the downward API; for a whole map, a line `key="value"` for each entry. */
 function fieldOf({ metadata, spec }: Pod, fieldPath: string): string {
   const keyed = /^metadata\.(?<map>annotations|labels)(?:\['(?<key>[^']+)'\])?$/.exec(fieldPath)?.groups;
   if (keyed !== undefined) {
@@ -75,7 +75,7 @@ function fieldOf({ metadata, spec }: Pod, fieldPath: string): string {
   return value;
 }
 
-/** The environment that a container's `env` makes, with `$(NAME)` expanded. @throws MissingReference */
+/** Builds the environment from a container's `env`, with `$(NAME)` expanded. @throws MissingReference */
 export async function environmentOf(
   variables: readonly V1EnvVar[],
   references: References,
@@ -106,7 +106,7 @@ async function valueOf(
   return bytes?.toString();
 }
 
-/** Replaces `$(NAME)` by the variable where there is one; `$$(NAME)` stands for itself. */
+/** Replaces `$(NAME)` by the variable if it exists; `$$(NAME)` is an escaped `$(NAME)`. */
 export function expand(text: string, env: Readonly<Record<string, string>>): string {
   return text.replaceAll(
     /\$(?:\$|\((?<name>[-._a-zA-Z0-9]+)\))/g,

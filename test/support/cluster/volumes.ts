@@ -11,16 +11,16 @@ import type {
 import type { BindMount } from './container.ts';
 import { MissingReference, type References } from './references.ts';
 
-/** Where a volume's files come from. */
+/** Where volumes are and where their files come from. */
 export interface VolumeOptions {
-  /** An empty folder for the pod's volumes. */
+  /** An empty directory for the pod's volumes. */
   readonly folder: string;
-  /** What stands for `/` of the node. */
+  /** The directory used as `/` of the node. */
   readonly nodeRoot: string;
   readonly references: References;
 }
 
-/** Lays out all volumes of a pod, and gives where each is. @throws MissingReference */
+/** Sets up all volumes of a pod and returns their paths. @throws MissingReference */
 export async function layOutVolumes(
   { volumes = [] }: V1PodSpec,
   options: VolumeOptions,
@@ -30,7 +30,7 @@ export async function layOutVolumes(
   return paths;
 }
 
-/** What a container mounts. */
+/** Returns the mounts of a container. */
 export function mountsOf(container: V1Container, volumes: ReadonlyMap<string, string>): BindMount[] {
   return (container.volumeMounts ?? []).map(({ name, mountPath, subPath, readOnly }) => {
     const path = volumes.get(name);
@@ -48,7 +48,7 @@ async function layOut(volume: V1Volume, { folder, nodeRoot, references }: Volume
   const { secret, configMap, downwardAPI, projected, hostPath } = volume;
   if (hostPath !== undefined) return hostFolder(join(nodeRoot, hostPath.path), hostPath.type ?? '');
   await mkdir(path, { recursive: true });
-  // An emptyDir is for every user.
+  // An emptyDir is writable for all users.
   await chmod(path, 0o777);
   if (secret !== undefined) {
     const files = await references.secret(secret.secretName ?? '', secret.optional);
@@ -86,7 +86,7 @@ interface File {
   readonly mode: number | undefined;
 }
 
-/** The items asked for, or all. */
+/** Selects the listed items, or all. */
 function select(
   files: ReadonlyMap<string, Buffer> | undefined,
   { items, optional }: { items?: readonly V1KeyToPath[]; optional?: boolean },
@@ -118,7 +118,7 @@ async function write(folder: string, files: readonly File[], defaultMode = 0o644
   }
 }
 
-/** A folder of the node. @throws MissingReference when it must be there and is not */
+/** Returns a directory of the node. @throws MissingReference if it must exist and does not */
 async function hostFolder(path: string, type: string): Promise<string> {
   const isDirectory = await stat(path).then(
     (found) => found.isDirectory(),

@@ -6,7 +6,7 @@ import { Controller } from '../../../src/controller/runtime/controller.ts';
 import { silentLogger } from '../../../src/shared/logger.ts';
 import { clusterClaims } from '../../../src/controller/spoke/claim-publisher.ts';
 
-/** Claims that Open Cluster Management passes on by default. */
+/** The number of claims that Open Cluster Management propagates by default. */
 const maxClaims = 20;
 
 interface Claim {
@@ -14,7 +14,10 @@ interface Claim {
   readonly value: unknown;
 }
 
-/** Shows the ClusterClaims of a spoke in its ManagedCluster, as the registration agent does, until it is disposed of. */
+/**
+ * Copies the ClusterClaims of a spoke into its ManagedCluster, as the registration agent does, until disposed
+ * of.
+ */
 export function copyClaims({
   spoke,
   hub,

@@ -5,13 +5,13 @@ import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { installCustomResources, installDefinitions, type Definition } from '../custom-resources.ts';
 import { cacheDirectory } from '../programs.ts';
 
-/** Makes Open Cluster Management's resources and ours known to an API server. */
+/** Installs Open Cluster Management's resources and ours on an API server. */
 export async function installHubResources(client: ApiClient): Promise<void> {
   await installDefinitions(client, readDefinitions('ocm-crds'));
   await installCustomResources(client);
 }
 
-/** Definitions of others, as their Go module has them. The part is one of `npm run assets`. */
+/** Reads third-party definitions from their Go module. `part` is one of `npm run assets`. */
 export function readDefinitions(part: string): Definition[] {
   const folder = join(cacheDirectory, part);
   if (!existsSync(folder)) throw new Error(`${part} are missing (npm run assets)`);

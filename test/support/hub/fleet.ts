@@ -6,24 +6,24 @@ import type { RunningProcess } from '../processes.ts';
 import { installHubResources } from './crds.ts';
 import { startWorkAgent } from './work-agent.ts';
 
-/** The real programs that a hub with a spoke takes. */
+/** The real programs that a hub with a spoke needs. */
 export const fleetPrograms = [...apiServerPrograms, 'ocm-work'] as const;
 
 /** The name of the spoke on the hub, and of its namespace there. */
 export const spokeName = 'spoke-1';
 
-/** A hub and one cluster that it manages: two API servers, and Open Cluster Management's work agent between them. */
+/** A hub and one managed cluster: two API servers, with Open Cluster Management's work agent between them. */
 export interface Fleet extends AsyncDisposable {
   readonly hub: ApiServer;
   readonly spoke: ApiServer;
   readonly hubClient: ApiClient;
   readonly spokeClient: ApiClient;
-  /** Ends the agent, as when the spoke is cut off. */
+  /** Stops the agent, as if the spoke were cut off. */
   stopAgent(): Promise<void>;
   startAgent(): Promise<void>;
 }
 
-/** Starts a hub, a spoke and the agent. The resources of both are known on both. */
+/** Starts a hub, a spoke and the agent. The resources of both are installed on both. */
 export async function startFleet(): Promise<Fleet> {
   await using stack = new AsyncDisposableStack();
   const directory = stack.use(await createTemporaryDirectory());
