@@ -5,7 +5,7 @@ import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { countingClient, reconciles } from '../runtime/counting-client.ts';
-import { createNode, endJob } from './cluster-objects.ts';
+import { endJob } from './cluster-objects.ts';
 import { startModuleWorld, type ModuleWorld } from './module-world.ts';
 import { runController } from './run-controller.ts';
 
@@ -36,11 +36,6 @@ describeWith(apiServerPrograms, 'looking at a Module again', () => {
     await world?.[Symbol.asyncDispose]();
   });
 
-  async function setUp(name: string): Promise<void> {
-    await world.namespace(name);
-    await createNode(world.client, { name, kernel, labels: { for: name } });
-  }
-
   /** Has the Module of a namespace looked at, and waits until that has been done. */
   async function look(namespace: string, value: string): Promise<void> {
     const before = await reconciles(registry, 'module');
@@ -54,27 +49,11 @@ describeWith(apiServerPrograms, 'looking at a Module again', () => {
     }, waiting);
   }
 
-  function spec(name: string, container: object, more: object = {}): object {
-    return {
-      moduleLoader: {
-        container: {
-          modprobe: { moduleName: 'hello', dirName: '/opt' },
-          containerImage: world.image(`${name}:\${KERNEL_FULL_VERSION}`),
-          registryTLS: { insecure: true },
-          kernelMappings: [{ regexp: '^.+$' }],
-          ...container,
-        },
-      },
-      selector: { for: name },
-      ...more,
-    };
-  }
-
   it('writes nothing where nothing has changed', async () => {
     const name = 'still';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     await world.push(world.image(`${name}:${kernel}`));
-    await world.apply(name, spec(name, {}));
+    await world.apply(name, world.spec(name, {}));
     await world.eventually(name, ({ status }) => expect(status?.kernels).toMatchObject([{ phase: 'Ready' }]));
     await look(name, '0');
     const before = ofStill(writes);
@@ -84,8 +63,8 @@ describeWith(apiServerPrograms, 'looking at a Module again', () => {
 
   it('keeps the Jobs that failed, and makes no more of them than it may', async () => {
     const name = 'failed';
-    await setUp(name);
-    await world.apply(name, spec(name, { build: { dockerfileConfigMap: { name: 'build' } } }));
+    await world.namespaceWithNode(name, kernel);
+    await world.apply(name, world.spec(name, { build: { dockerfileConfigMap: { name: 'build' } } }));
     const first = await world.activeJob(name, 'build');
     await endJob(world.client, first, 'Failed');
     const second = await world.activeJob(name, 'build');
@@ -101,7 +80,7 @@ describeWith(apiServerPrograms, 'looking at a Module again', () => {
 
   it('leaves the device plugin of the version before as long as nodes have it, and deletes it then', async () => {
     const name = 'ordered';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     const version = 'beta.kmm.node.kubernetes.io/version-device-plugin.ordered.driver';
     const plugins = async () =>
       (await world.daemonSets(name)).filter(
@@ -113,7 +92,7 @@ describeWith(apiServerPrograms, 'looking at a Module again', () => {
         .toSorted((a, b) => a.localeCompare(b));
     await world.push(world.image(`${name}:${kernel}`));
     const devicePlugin = { container: { image: 'plugin' } };
-    await world.apply(name, spec(name, { version: 'v1' }, { devicePlugin }));
+    await world.apply(name, world.spec(name, { version: 'v1' }, { devicePlugin }));
     await vi.waitFor(async () => expect(await versions()).toEqual(['v1']), waiting);
     const [first] = await plugins();
     const key = { namespace: name, name: first?.metadata.name ?? '' };
@@ -133,7 +112,7 @@ describeWith(apiServerPrograms, 'looking at a Module again', () => {
       );
     await setDesired(1);
     await look(name, '0');
-    await world.apply(name, spec(name, { version: 'v2' }, { devicePlugin }));
+    await world.apply(name, world.spec(name, { version: 'v2' }, { devicePlugin }));
     await vi.waitFor(async () => expect(await versions()).toEqual(['v1', 'v2']), waiting);
     for (const value of ['1', '2']) await look(name, value);
     expect(await versions()).toEqual(['v1', 'v2']);

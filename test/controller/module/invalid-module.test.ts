@@ -5,7 +5,6 @@ import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { countingClient, reconciles } from '../runtime/counting-client.ts';
-import { createNode } from './cluster-objects.ts';
 import { startModuleWorld, type ModuleWorld } from './module-world.ts';
 import { runController } from './run-controller.ts';
 
@@ -34,26 +33,8 @@ describeWith(apiServerPrograms, 'a Module against the rules, in a cluster withou
     await world?.[Symbol.asyncDispose]();
   });
 
-  async function setUp(name: string): Promise<void> {
-    await world.namespace(name);
-    await createNode(world.client, { name, kernel, labels: { for: name } });
-  }
-
-  function spec(name: string, volumes: readonly object[]): object {
-    return {
-      moduleLoader: {
-        container: {
-          modprobe: { moduleName: 'hello', dirName: '/opt' },
-          containerImage: world.image(`${name}:\${KERNEL_FULL_VERSION}`),
-          registryTLS: { insecure: true },
-          kernelMappings: [{ regexp: '^.+$' }],
-          build,
-        },
-      },
-      devicePlugin: { container: { image: 'plugin' }, volumes },
-      selector: { for: name },
-    };
-  }
+  const spec = (name: string, volumes: readonly object[]): object =>
+    world.spec(name, { build }, { devicePlugin: { container: { image: 'plugin' }, volumes } });
 
   const refused = async (name: string) =>
     world.eventually(name, ({ status }) => {
@@ -66,7 +47,7 @@ describeWith(apiServerPrograms, 'a Module against the rules, in a cluster withou
 
   it('is refused with a condition and an event, and gets no Job; once mended, it is worked on', async () => {
     const name = 'against-rules';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     await world.apply(name, spec(name, [outside]));
     await refused(name);
     await vi.waitFor(async () => {
@@ -82,7 +63,7 @@ describeWith(apiServerPrograms, 'a Module against the rules, in a cluster withou
 
   it('keeps what runs, and what is known of it, when it comes to be against them', async () => {
     const name = 'was-good';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     const digest = await world.push(world.image(`${name}:${kernel}`));
     await world.apply(name, spec(name, []));
     await world.eventually(name, ({ status }) => expect(status?.kernels).toMatchObject([{ phase: 'Ready' }]));
@@ -96,7 +77,7 @@ describeWith(apiServerPrograms, 'a Module against the rules, in a cluster withou
 
   it('is not written again when it is looked at again', async () => {
     const name = 'looked-at-again';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     await world.apply(name, spec(name, [outside]));
     await refused(name);
     for (const value of ['1', '2', '3']) {

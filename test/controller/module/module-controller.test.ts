@@ -15,35 +15,14 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
   });
   afterAll(() => world[Symbol.asyncDispose]());
 
-  /** A namespace and a node of its own, that the Module selects. */
-  async function setUp(name: string): Promise<void> {
-    await world.namespace(name);
-    await createNode(world.client, { name, kernel, labels: { for: name } });
-  }
-
-  function spec(name: string, container: object): object {
-    return {
-      moduleLoader: {
-        container: {
-          modprobe: { moduleName: 'hello', dirName: '/opt' },
-          containerImage: world.image(`${name}:\${KERNEL_FULL_VERSION}`),
-          registryTLS: { insecure: true },
-          kernelMappings: [{ regexp: '^.+$' }],
-          ...container,
-        },
-      },
-      selector: { for: name },
-    };
-  }
-
   const build = { dockerfileConfigMap: { name: 'build' } };
   const sign = { keySecret: { name: 'signing' }, certSecret: { name: 'signing' } };
 
   it('runs an image that exists, pinned by its digest, and builds nothing', async () => {
     const name = 'prebuilt';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     const digest = await world.push(world.image(`${name}:${kernel}`));
-    await world.apply(name, spec(name, { build }));
+    await world.apply(name, world.spec(name, { build }));
     await world.eventually(name, ({ status }) => {
       expect(status?.kernels).toMatchObject([{ kernelVersion: kernel, phase: 'Ready', digest, nodes: 1 }]);
     });
@@ -55,8 +34,8 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('builds, then signs from the intermediate image, and runs what carries the signature', async () => {
     const name = 'built';
-    await setUp(name);
-    await world.apply(name, spec(name, { build, sign }));
+    await world.namespaceWithNode(name, kernel);
+    await world.apply(name, world.spec(name, { build, sign }));
     const buildJob = await world.activeJob(name, 'build');
     const final = world.image(`${name}:${kernel}`);
     expect(argumentsOf(buildJob)).toContain(`--destination=${final}-${name}_driver_kmm_unsigned`);
@@ -95,11 +74,11 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('signs what was built before there was a sign section', async () => {
     const name = 'sign-later';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     const unsigned = await world.push(world.image(`${name}:${kernel}`));
-    await world.apply(name, spec(name, { build }));
+    await world.apply(name, world.spec(name, { build }));
     await world.eventually(name, ({ status }) => expect(status?.kernels?.[0]?.digest).toBe(unsigned));
-    await world.apply(name, spec(name, { build, sign }));
+    await world.apply(name, world.spec(name, { build, sign }));
     const job = await world.activeJob(name, 'sign');
     expect(argumentsOf(job).at(-2)).toBe(`${world.image(name)}@${unsigned}`);
     await world.sign(job);
@@ -109,10 +88,10 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('does not take a Job’s word for a signature, and keeps what is wrongly signed from nodes', async () => {
     const name = 'wrong-key';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     await world.push(world.image(`${name}:vendor`));
     const vendor = { ...sign, unsignedImage: world.image(`${name}:vendor`) };
-    await world.apply(name, spec(name, { sign: vendor }));
+    await world.apply(name, world.spec(name, { sign: vendor }));
     await world.sign(await world.activeJob(name, 'sign'), world.otherKey);
     const { status } = await world.eventually(name, (module) => {
       expect(module.status?.kernels?.[0]).toMatchObject({ phase: 'Failed', reason: 'VerificationFailed' });
@@ -123,8 +102,8 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('signs anew when the certificate changes, and builds anew when the Dockerfile does', async () => {
     const name = 'changes';
-    await setUp(name);
-    await world.apply(name, spec(name, { build, sign }));
+    await world.namespaceWithNode(name, kernel);
+    await world.apply(name, world.spec(name, { build, sign }));
     await world.build(await world.activeJob(name, 'build'));
     await world.sign(await world.activeJob(name, 'sign'));
     const before = await world.eventually(name, ({ status }) => {
@@ -133,7 +112,7 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
     await vi.waitFor(async () => expect(await world.jobs(name)).toEqual([]), 20_000);
     await vi.waitFor(async () => expect(await world.jobs(name)).toEqual([]), 20_000);
     const second = { keySecret: { name: 'signing-2' }, certSecret: { name: 'signing-2' } };
-    await world.apply(name, spec(name, { build, sign: second }));
+    await world.apply(name, world.spec(name, { build, sign: second }));
     const signJob = await world.activeJob(name, 'sign');
     expect((await world.jobs(name)).length).toBe(1);
     await world.sign(signJob, world.otherKey);
@@ -161,8 +140,8 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('tries a Job that failed again, then gives up, and starts anew when it is told to', async () => {
     const name = 'failing';
-    await setUp(name);
-    await world.apply(name, spec(name, { build }));
+    await world.namespaceWithNode(name, kernel);
+    await world.apply(name, world.spec(name, { build }));
     const first = await world.activeJob(name, 'build');
     await endJob(world.client, first, 'Failed');
     const second = await world.activeJob(name, 'build');
@@ -178,7 +157,7 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
       );
     });
     expect((await world.jobs(name)).length).toBe(2);
-    await world.apply(name, spec(name, { build }), { 'kmm.sigs.x-k8s.io/retry': '1' });
+    await world.apply(name, world.spec(name, { build }), { 'kmm.sigs.x-k8s.io/retry': '1' });
     await world.build(await world.activeJob(name, 'build'));
     await world.eventually(name, ({ status }) => expect(status?.kernels?.[0]?.phase).toBe('Ready'));
     await vi.waitFor(async () => expect(await world.jobs(name)).toEqual([]), 20_000);
@@ -186,9 +165,9 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('says what is missing, and goes on when it comes', async () => {
     const name = 'missing';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     await world.client.delete(configMaps, { namespace: name, name: 'build' });
-    await world.apply(name, spec(name, { build }));
+    await world.apply(name, world.spec(name, { build }));
     await world.eventually(name, ({ status }) => {
       expect(status?.kernels?.[0]).toMatchObject({ phase: 'Failed', reason: 'DockerfileMissing' });
       expect(status?.kernels?.[0]?.message).toContain('missing/build');
@@ -202,9 +181,9 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('never builds because the registry is in trouble', async () => {
     const name = 'trouble';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     const container = { build, containerImage: `127.0.0.1:1/${name}:\${KERNEL_FULL_VERSION}` };
-    await world.apply(name, spec(name, container));
+    await world.apply(name, world.spec(name, container));
     await world.eventually(name, ({ status }) => {
       expect(status?.kernels?.[0]?.phase).toBe('Checking');
       expect(status?.conditions).toContainEqual(
@@ -216,10 +195,10 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('lets one kernel fail alone, and collects what belongs to kernels that are gone', async () => {
     const name = 'kernels';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     await createNode(world.client, { name: `${name}-2`, kernel: '6.2.0', labels: { for: name } });
     const digest = await world.push(world.image(`${name}:${kernel}`));
-    await world.apply(name, spec(name, {}));
+    await world.apply(name, world.spec(name, {}));
     await world.eventually(name, ({ status }) => {
       expect(status?.kernels).toMatchObject([
         { kernelVersion: kernel, phase: 'Ready', digest },
@@ -243,7 +222,7 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('signs an image that serves several kernels once, with the files of all', async () => {
     const name = 'shared';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     await createNode(world.client, { name: `${name}-2`, kernel: '6.2.0', labels: { for: name } });
     await world.push(world.image(`${name}:vendor`));
     const vendor = {
@@ -251,7 +230,10 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
       unsignedImage: world.image(`${name}:vendor`),
       filesToSign: [`/${modulePath}`, '/opt/lib/modules/${KERNEL_FULL_VERSION}/*.ko'],
     };
-    await world.apply(name, spec(name, { sign: vendor, containerImage: world.image(`${name}:signed`) }));
+    await world.apply(
+      name,
+      world.spec(name, { sign: vendor, containerImage: world.image(`${name}:signed`) }),
+    );
     const job = await world.activeJob(name, 'sign');
     expect(argumentsOf(job)).toEqual(
       expect.arrayContaining([
@@ -269,9 +251,9 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('does not build an image for one kernel that others are to run as well', async () => {
     const name = 'one-tag';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     await createNode(world.client, { name: `${name}-2`, kernel: '6.2.0', labels: { for: name } });
-    await world.apply(name, spec(name, { build, containerImage: world.image(`${name}:latest`) }));
+    await world.apply(name, world.spec(name, { build, containerImage: world.image(`${name}:latest`) }));
     await world.eventually(name, ({ status }) => {
       const failed = { phase: 'Failed', reason: 'SeveralKernels' };
       expect(status?.kernels).toMatchObject([failed, failed]);
@@ -281,9 +263,9 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('leaves modules where they are when a node gets a taint', async () => {
     const name = 'tainted';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     await world.push(world.image(`${name}:${kernel}`));
-    await world.apply(name, spec(name, {}));
+    await world.apply(name, world.spec(name, {}));
     await vi.waitFor(async () => expect((await world.daemonSets(name)).length).toBe(1), 20_000);
     const taints = [{ key: 'maintenance', effect: 'NoSchedule' }];
     await world.client.patch(nodes, { name }, { spec: { taints } });
@@ -295,11 +277,11 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('names fields and mappings that have no effect', async () => {
     const name = 'idle';
-    await setUp(name);
+    await world.namespaceWithNode(name, kernel);
     await world.push(world.image(`${name}:${kernel}`));
     const kernelMappings = [{ regexp: String.raw`^.+\fc37\.x86_64$` }, { regexp: '^.+$' }];
     const dra = { container: { image: 'dra' }, driverName: 'example.com' };
-    await world.apply(name, { ...spec(name, { kernelMappings }), dra });
+    await world.apply(name, { ...world.spec(name, { kernelMappings }), dra });
     await world.eventually(name, ({ status }) => {
       expect(status?.conditions).toContainEqual(
         expect.objectContaining({ type: 'FieldsNotActedOn', message: expect.stringContaining('spec.dra') }),
@@ -312,11 +294,11 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
 
   it('stops Jobs whose inputs have changed', async () => {
     const name = 'superseded';
-    await setUp(name);
-    await world.apply(name, spec(name, { build }));
+    await world.namespaceWithNode(name, kernel);
+    await world.apply(name, world.spec(name, { build }));
     const first = await world.activeJob(name, 'build');
     const changed = { ...build, buildArgs: [{ name: 'A', value: 'b' }] };
-    await world.apply(name, spec(name, { build: changed }));
+    await world.apply(name, world.spec(name, { build: changed }));
     await vi.waitFor(async () => {
       const [job, ...others] = await world.jobs(name);
       expect(others).toEqual([]);

@@ -24,7 +24,7 @@ import { storeImage, withParents } from '../../support/images.ts';
 import { startEmbedded, type TestRegistry } from '../../support/registries.ts';
 import { createTestKey, helloModule, type TestKey } from '../../support/signing.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
-import { createNamespace, endJob } from './cluster-objects.ts';
+import { createNamespace, createNode, endJob } from './cluster-objects.ts';
 import { runController } from './run-controller.ts';
 
 /** Where the module is in the images that this world builds. */
@@ -43,6 +43,10 @@ export interface ModuleWorld extends AsyncDisposable {
   startController(): Promise<() => Promise<void>>;
   /** Makes a namespace with a Dockerfile `build` and the Secrets `signing` and `signing-2`. */
   namespace(name: string): Promise<void>;
+  /** Makes such a namespace, and a node with a kernel that Modules of `spec` with the same name select. */
+  namespaceWithNode(name: string, kernel: string): Promise<void>;
+  /** The spec of a Module for the node of that name, with an image for every kernel. */
+  spec(name: string, container: object, more?: object): object;
   image(repository: string): string;
   apply(
     namespace: string,
@@ -113,6 +117,23 @@ export async function startModuleWorld(given?: ApiServer): Promise<ModuleWorld> 
         });
       }
     },
+    async namespaceWithNode(name, kernel) {
+      await world.namespace(name);
+      await createNode(client, { name, kernel, labels: { for: name } });
+    },
+    spec: (name, container, more = {}) => ({
+      moduleLoader: {
+        container: {
+          modprobe: { moduleName: 'hello', dirName: '/opt' },
+          containerImage: world.image(`${name}:\${KERNEL_FULL_VERSION}`),
+          registryTLS: { insecure: true },
+          kernelMappings: [{ regexp: '^.+$' }],
+          ...container,
+        },
+      },
+      selector: { for: name },
+      ...more,
+    }),
     image: (repository) => `${registry.host}/${repository}`,
     async apply(namespace, spec, annotations = {}) {
       const module: CustomResource = { metadata: { namespace, name: 'driver', annotations }, spec };
