@@ -138,8 +138,7 @@ export class Authorizer {
     const anonymous = isBearer && (found.length === 0 || readsOnly(request.scopes)) ? [null] : [];
     const all = [...usable, ...anonymous];
     const winner = this.#winners.get(request.repository)?.candidate;
-    if (winner === undefined || !all.includes(winner) || (winner === null && !readsOnly(request.scopes)))
-      return all;
+    if (winner === undefined || !all.includes(winner)) return all;
     return [winner, ...all.filter((candidate) => candidate !== winner)];
   }
 

@@ -212,7 +212,7 @@ export class ExtractionTree {
     const end = this.#parent.walkWritten(tree, this.#paths.parentOf(list.pathOf(index)), true);
     if (end === 'circle') throw refusedEntry(list.toEntry(index), 'goes in circles');
     if (end === 'blocked')
-      throw refusedEntry(list.toEntry(index), 'lies below something that is no directory');
+      throw refusedEntry(list.toEntry(index), 'is below something that is not a directory');
     return end === 'found' && isDirectory(this.#state.nodes[this.#parent.at] ?? 0);
   }
 
