@@ -106,8 +106,13 @@ export class EarlyAnswers {
     const isPlaced = !followedLinks && trail.every((directory) => isCertain(own.nodeAt(directory)));
     const isWhiteout = this.#paths.isWhiteout(list.pathOf(index));
     const metKind = kindOf(met);
-    // The views disagree about a whiteout and a directory at the same path in one layer.
-    const isDisputed = isWhiteout ? met !== 0 && metKind !== kinds.whiteout : metKind === kinds.whiteout;
+    // The views disagree about a directory that replaces something else, or a whiteout, of its own layer:
+    // an extraction has removed what lower layers have there, overlayfs shows it.
+    const isReplacedByDirectory =
+      met !== 0 && metKind !== kinds.directory && list.kindOf(index) === kinds.directory;
+    const isDisputed = isWhiteout
+      ? met !== 0 && metKind !== kinds.whiteout
+      : metKind === kinds.whiteout || isReplacedByDirectory;
     if (isDisputed) this.#doubt(this.#paths.nameOf(path));
     for (const directory of placement.madeOverWhiteouts) this.#doubt(this.#paths.nameOf(directory));
     if (!isPlaced) this.#doubtEntry(placement, own, list, index);

@@ -249,6 +249,12 @@ describe('before all layers are read', () => {
     expect(describePath(await overlayOf(stack), '/c/a')).toBe('directory | absent');
   });
 
+  test('a directory is not decided that stands in the place of a file of its layer', async () => {
+    const stack = [[], ['b/', 'b/c/'], ['b', 'b/', 'b/a']];
+    expect(describePath(await overlayOf(stack, 2), '/b/c')).toBe('undecided');
+    expect(describePath(await overlayOf(stack), '/b/c')).toBe('directory | absent');
+  });
+
   test('an entry in a directory that an unplaced one may have replaced may be anywhere', async () => {
     const stack = [[], ['usr/', 'usr/x.ko', 'opt/', 'srv/opt -> ../usr'], ['opt/x.ko']];
     expect(describePath(await overlayOf(stack, 2), '/usr/x.ko')).toBe('undecided');
@@ -262,7 +268,8 @@ describe('before all layers are read', () => {
   test('whatever is decided stays so in both views when the lower layers come', async () => {
     const decided: string[] = [];
     await fc.assert(
-      fc.asyncProperty(anyStack, anyPath, async (layers, wanted) => {
+      fc.asyncProperty(anyStack, anyPath, fc.boolean(), async (stack, wanted, complete) => {
+        const layers = complete ? stack.map(withDirectories) : stack;
         const final = await resolveOrRefuse(layers, wanted);
         fc.pre(final !== 'refused');
         for (let count = 1; count < layers.length; count++) {
@@ -273,9 +280,18 @@ describe('before all layers are read', () => {
       }),
       { numRuns: 10_000, maxSkipsPerRun: 1000 },
     );
-    expect(decided.filter((state) => /^[0-9]/.test(state)).length).toBeGreaterThan(100);
+    expect(decided.filter((state) => /^[0-9]/.test(state)).length).toBeGreaterThan(200);
   }, 120_000);
 });
+
+/** Puts an entry for each directory of an entry's path before it, as builders of images do. */
+function withDirectories(layer: readonly string[]): string[] {
+  const first = (text: string) => /^[!]?([^ ]*?)\/?( |$)/.exec(text)?.[1] ?? '';
+  return layer.flatMap((text) => {
+    const parts = first(text).split('/').slice(0, -1);
+    return [...parts.map((_, index) => `${parts.slice(0, index + 1).join('/')}/`), text];
+  });
+}
 
 function numbered(count: number, name: (index: number) => string): string[] {
   return Array.from({ length: count }, (_, index) => name(index));
