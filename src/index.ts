@@ -2,6 +2,7 @@
  * The library behind the program: signing, verifying and inspecting the kernel modules of OCI images, and
  * the registry client that it stands on.
  */
+export type { LentChunk } from './shared/chunks.ts';
 export { KmmError, type ErrorFacts } from './shared/errors.ts';
 export { silentLogger, type LogFields, type Logger } from './shared/logger.ts';
 export { Secret } from './shared/secret.ts';

@@ -1,5 +1,6 @@
 import { readSync } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
+import type { LentChunk, LentChunks } from './chunks.ts';
 
 /** Bytes that can be read at any position: a Buffer, or a range of a file for large modules. */
 export interface ByteSource {
@@ -9,8 +10,8 @@ export interface ByteSource {
   read(position: number, length: number): Promise<Buffer>;
   /** Fills `memory`, starting at `position`. @throws RangeError if the source ends before it is full */
   readInto(memory: Buffer, position: number): Promise<void>;
-  /** Streams a range, by default everything. A chunk is valid until the next one is requested. */
-  stream(start?: number, end?: number): AsyncIterable<Buffer>;
+  /** Streams a range, by default everything. */
+  stream(start?: number, end?: number): LentChunks;
 }
 
 /** @throws RangeError */
@@ -72,11 +73,8 @@ export async function fileSource(
   };
 }
 
-/**
- * Streams a whole file from its start. A chunk is valid until the next one is requested. The handle still
- * belongs to the caller.
- */
-export async function* fileContent(handle: FileHandle): AsyncGenerator<Buffer> {
+/** Streams a whole file from its start. The handle still belongs to the caller. */
+export async function* fileContent(handle: FileHandle): AsyncGenerator<LentChunk> {
   yield* (await fileSource(handle)).stream();
 }
 

@@ -1,3 +1,82 @@
+import { isUtf8 } from 'node:buffer';
+import type { Hash } from 'node:crypto';
+import { writeSync } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
+import type { Writable } from 'node:stream';
+
+/**
+ * A chunk of a stream whose memory its producer reuses or frees: it is valid until the next chunk is requested.
+ * It therefore is not a Buffer, and offers only what reads it at once. To keep its bytes, copy them with
+ * {@link copyOf}. Any Buffer can be lent.
+ */
+export interface LentChunk {
+  readonly length: number;
+  readonly [index: number]: number;
+  /** Copies bytes into the caller's memory, and returns how many. */
+  copy(target: Uint8Array, targetStart?: number, sourceStart?: number, sourceEnd?: number): number;
+  /** Returns the position of the first such byte, or -1. */
+  indexOf(byte: number, from?: number): number;
+  equals(other: Uint8Array): boolean;
+  toString(encoding?: BufferEncoding, start?: number, end?: number): string;
+  /** Returns a part, valid for as long as the chunk itself. */
+  subarray(start?: number, end?: number): LentChunk;
+}
+
+/** A stream of bytes in chunks that are valid one at a time. */
+export type LentChunks = AsyncIterable<LentChunk>;
+
+/** Copies a chunk into memory that the caller may keep. */
+export function copyOf(chunk: LentChunk): Buffer {
+  return Buffer.from(bytesOf(chunk));
+}
+
+/** Copies chunks, back to back, into memory that the caller may keep. */
+export function joinChunks(chunks: readonly LentChunk[]): Buffer {
+  return Buffer.concat(chunks.map(bytesOf));
+}
+
+/** Adds a chunk to a hash. */
+export function updateHash(hash: Hash, chunk: LentChunk): void {
+  hash.update(bytesOf(chunk));
+}
+
+/** Tells whether a chunk is valid UTF-8. */
+export function isUtf8Chunk(chunk: LentChunk): boolean {
+  return isUtf8(bytesOf(chunk));
+}
+
+/** Writes a whole chunk at the file's current position. */
+export async function writeChunk(file: FileHandle, chunk: LentChunk): Promise<void> {
+  const bytes = bytesOf(chunk);
+  for (let done = 0; done < bytes.length;) done += (await file.write(bytes, done)).bytesWritten;
+}
+
+/** Writes a whole chunk into a file at a position, without the thread pool. */
+export function writeChunkSync(descriptor: number, chunk: LentChunk, position: number): void {
+  const bytes = bytesOf(chunk);
+  for (let done = 0; done < bytes.length;) {
+    done += writeSync(descriptor, bytes, done, bytes.length - done, position + done);
+  }
+}
+
+/** Writes a chunk into a stream that does not keep it once it has called `done`, such as a codec. */
+export function feedChunk(stream: Writable, chunk: LentChunk, done: (error?: Error | null) => void): void {
+  stream.write(bytesOf(chunk), done);
+}
+
+/**
+ * Passes a stream to a function of Node or a library that has used each chunk before it requests the next, such
+ * as `FileHandle.writeFile`.
+ */
+export function asBytes(source: LentChunks): AsyncIterable<Buffer> {
+  return source as AsyncIterable<Buffer>;
+}
+
+/** The memory of a chunk. Private, so that nothing outside this file can keep it. */
+function bytesOf(chunk: LentChunk): Buffer {
+  return chunk as Buffer;
+}
+
 /** A part of a stream of bytes. */
 export interface Piece {
   readonly bytes: Buffer;
@@ -11,7 +90,7 @@ export interface Piece {
  * Cuts a stream into pieces of exactly `size` bytes, whatever its chunk boundaries. The last piece may be
  * shorter or empty, but there always is one.
  */
-export async function* chunkPieces(source: AsyncIterable<Buffer>, size: number): AsyncGenerator<Piece> {
+export async function* chunkPieces(source: LentChunks, size: number): AsyncGenerator<Piece> {
   const free: Buffer[] = [];
   const take = (): Buffer => free.pop() ?? Buffer.allocUnsafeSlow(size);
   let piece = take();

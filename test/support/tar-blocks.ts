@@ -1,3 +1,5 @@
+import { copyOf, type LentChunks } from '../../src/shared/chunks.ts';
+
 /** The fields of a header block. Numbers are written in octal; bytes are written as they are. */
 export interface BlockFields {
   readonly name?: string | Buffer;
@@ -95,8 +97,8 @@ export async function* inChunks(bytes: Buffer, size = 64 * 1024): AsyncGenerator
 }
 
 /** Collects all bytes of a stream. */
-export async function collect(source: AsyncIterable<Buffer>): Promise<Buffer> {
+export async function collect(source: LentChunks): Promise<Buffer> {
   const parts: Buffer[] = [];
-  for await (const part of source) parts.push(Buffer.from(part));
+  for await (const part of source) parts.push(copyOf(part));
   return Buffer.concat(parts);
 }

@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import * as z from 'zod';
 import { encodeText } from '../../src/registry/tar/fields.ts';
 import { readTar } from '../../src/registry/tar/reader.ts';
+import { updateHash } from '../../src/shared/chunks.ts';
 import { inChunks } from './tar-blocks.ts';
 
 const run = promisify(execFile);
@@ -87,7 +88,7 @@ export async function listWithReader(archive: Buffer, chunkSize?: number): Promi
   const entries: GoEntry[] = [];
   for await (const entry of readTar(inChunks(archive, chunkSize), { maxEntries: 10_000 })) {
     const hash = createHash('sha256');
-    for await (const chunk of entry.content()) hash.update(chunk);
+    for await (const chunk of entry.content()) updateHash(hash, chunk);
     entries.push({
       Name: encode(entry.name),
       Link: encode(entry.linkName),

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Agent as HttpAgent, IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Agent as HttpsAgent } from 'node:https';
+import { asBytes, type LentChunk, type LentChunks } from '../../shared/chunks.ts';
 import { networkError } from './network-error.ts';
 import { ResponseBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
@@ -75,14 +76,14 @@ function bodyOf(
 ): Buffer | AsyncIterable<Buffer> | undefined {
   if (method === 'GET' || method === 'HEAD') return undefined;
   // Without a body, got would wait for one to be written into its stream.
-  return typeof body === 'function' ? noticing(body(), failure) : (body ?? Buffer.alloc(0));
+  return typeof body === 'function' ? asBytes(recordFailure(body(), failure)) : (body ?? Buffer.alloc(0));
 }
 
 /**
  * Passes the body on and records its failure. got requests a chunk once the previous one has been handed to
  * the system.
  */
-async function* noticing(body: AsyncIterable<Buffer>, failure: SourceFailure): AsyncGenerator<Buffer> {
+async function* recordFailure(body: LentChunks, failure: SourceFailure): AsyncGenerator<LentChunk> {
   try {
     yield* body;
   } catch (error) {

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { LentChunks } from '../../shared/chunks.ts';
 
 /** An HTTP request, below the level of the registry protocol. */
 export interface HttpRequest {
@@ -6,11 +7,8 @@ export interface HttpRequest {
   readonly url: URL;
   /** Lower-case names. */
   readonly headers?: Readonly<Record<string, string>>;
-  /**
-   * Bytes, or a function that opens them anew (called once per attempt), which needs `contentLength`. A chunk
-   * need only stay valid until the next one is requested.
-   */
-  readonly body?: Buffer | (() => AsyncIterable<Buffer>);
+  /** Bytes, or a function that reopens them for each attempt, which needs `contentLength`. */
+  readonly body?: Buffer | (() => LentChunks);
   /** Size of a streamed body in bytes. */
   readonly contentLength?: number;
   /** Token scopes that the request is known to need, such as `repository:vendor/driver:pull`. */

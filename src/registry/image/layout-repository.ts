@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { Readable } from 'node:stream';
+import { copyOf, type LentChunks } from '../../shared/chunks.ts';
 import { type Digest, digestAlgorithm, digestHex } from '../model/digest.ts';
 import { maxManifestSize } from '../model/json.ts';
 import type { Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
@@ -122,7 +123,7 @@ export class LayoutRepository implements ImageRepository {
 
   async putBlob(
     descriptor: Descriptor,
-    open: () => AsyncIterable<Buffer>,
+    open: () => LentChunks,
     { signal }: OperationOptions = {},
   ): Promise<BlobOutcome> {
     await ensureLayout(this.#directory, signal);
@@ -243,12 +244,12 @@ function hashOf(digest: Digest, bytes: Buffer): string {
   return createHash(digestAlgorithm(digest)).update(bytes).digest('hex');
 }
 
-/** Streams copies of chunks, whose memory may be reused for the next chunk. */
-function copiedChunks(source: AsyncIterable<Buffer>): Readable {
+/** Streams copies of chunks, since a stream reads ahead. */
+function copiedChunks(source: LentChunks): Readable {
   if (source instanceof Readable) return source;
   return Readable.from(
     (async function* () {
-      for await (const chunk of source) yield Buffer.from(chunk);
+      for await (const chunk of source) yield copyOf(chunk);
     })(),
   );
 }

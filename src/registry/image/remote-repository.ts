@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { LentChunks } from '../../shared/chunks.ts';
 import { type Logger, silentLogger } from '../../shared/logger.ts';
 import type { Digest } from '../model/digest.ts';
 import type { Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
@@ -98,7 +99,7 @@ export class RemoteRepository implements ImageRepository {
 
   putBlob(
     descriptor: Descriptor,
-    open: () => AsyncIterable<Buffer>,
+    open: () => LentChunks,
     { signal }: OperationOptions = {},
   ): Promise<BlobOutcome> {
     return uploadBlob({ endpoint: this.#endpoint, descriptor, open, signal });

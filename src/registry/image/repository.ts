@@ -1,5 +1,6 @@
 import { PassThrough, type Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import type { LentChunks } from '../../shared/chunks.ts';
 import { type Digest, digestAlgorithm, digestHex } from '../model/digest.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { ChildDescriptor, Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
@@ -58,13 +59,9 @@ export interface ImageRepository {
   checkPush?(options?: OperationOptions): Promise<void>;
   /**
    * Stores a blob unless it exists. `open` must yield its bytes from the start on each call: it is called
-   * again if an upload has to start over. A chunk need only stay valid until the next one is requested.
+   * again if an upload has to start over.
    */
-  putBlob(
-    descriptor: Descriptor,
-    open: () => AsyncIterable<Buffer>,
-    options?: OperationOptions,
-  ): Promise<BlobOutcome>;
+  putBlob(descriptor: Descriptor, open: () => LentChunks, options?: OperationOptions): Promise<BlobOutcome>;
   /**
    * Copies a blob from another repository: it already exists, is mounted, or else is streamed, never stored
    * in between.

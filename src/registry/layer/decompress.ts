@@ -1,6 +1,6 @@
 import type { Readable, Transform } from 'node:stream';
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
-import { freeOutputBuffer } from '../../shared/chunks.ts';
+import { feedChunk, freeOutputBuffer, type LentChunk, type LentChunks } from '../../shared/chunks.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { LayerCompression } from '../model/media-types.ts';
 import { type LayerLimits, LayerSource } from './layer-source.ts';
@@ -36,11 +36,11 @@ export function detectCompression(firstBytes: Buffer): LayerCompression {
 export interface DecompressedLayer {
   readonly compression: LayerCompression;
   /**
-   * The tar, which can be read once; a chunk is valid until the next one is requested. Reading it to the end
-   * also reads the source to its end; stopping early destroys the source. If the source fails, its error is
-   * thrown, even if the damage broke the decompression first.
+   * The tar, which can be read once. Reading it to the end also reads the source to its end; stopping early
+   * destroys the source. If the source fails, its error is thrown, even if the damage broke the decompression
+   * first.
    */
-  readonly tar: AsyncIterable<Buffer>;
+  readonly tar: LentChunks;
 }
 
 /**
@@ -49,7 +49,7 @@ export interface DecompressedLayer {
  * @throws RegistryError UNSUPPORTED_MEDIA_TYPE for xz and bzip2; INVALID_LAYER, LIMIT_EXCEEDED from `tar`
  */
 export async function decompressLayer(
-  source: AsyncIterable<Buffer>,
+  source: LentChunks,
   { limits }: { readonly limits: Pick<LayerLimits, 'maxUncompressedBytes'> },
 ): Promise<DecompressedLayer> {
   const compressed = new LayerSource(source);
@@ -67,7 +67,7 @@ export async function decompressLayer(
   return { compression, tar: limitBytes(tar, limits.maxUncompressedBytes) };
 }
 
-async function* limitBytes(tar: AsyncIterable<Buffer>, limit: number): AsyncGenerator<Buffer> {
+async function* limitBytes(tar: LentChunks, limit: number): AsyncGenerator<LentChunk> {
   let total = 0;
   for await (const chunk of tar) {
     total += chunk.length;
@@ -82,7 +82,7 @@ async function* limitBytes(tar: AsyncIterable<Buffer>, limit: number): AsyncGene
   }
 }
 
-async function* passThrough(source: LayerSource): AsyncGenerator<Buffer> {
+async function* passThrough(source: LayerSource): AsyncGenerator<LentChunk> {
   try {
     for (;;) {
       const chunk = await source.next();
@@ -94,7 +94,7 @@ async function* passThrough(source: LayerSource): AsyncGenerator<Buffer> {
   }
 }
 
-async function* unpack(source: LayerSource, compression: 'gzip' | 'zstd'): AsyncGenerator<Buffer> {
+async function* unpack(source: LayerSource, compression: 'gzip' | 'zstd'): AsyncGenerator<LentChunk> {
   const options = { chunkSize: outputBufferSize, readableHighWaterMark: outputBufferSize };
   const decoder =
     compression === 'gzip'
@@ -136,7 +136,7 @@ async function feed(decoder: Transform, source: LayerSource): Promise<void> {
       if (chunk === undefined) break;
       await new Promise<void>((resolve) => {
         wake = resolve;
-        decoder.write(chunk, () => resolve());
+        feedChunk(decoder, chunk, () => resolve());
       });
       if (decoder.destroyed) return;
     }
@@ -199,10 +199,9 @@ const outputBufferSize = 512 * 1024;
 const chunksAhead = 2;
 
 /**
- * Yields a decoder's output chunks as they are: a stream's own iterator would copy to join them. A chunk is
- * valid until the next one is requested; then its memory is freed.
+ * Yields a decoder's output chunks as they are, and frees them: a stream's own iterator would copy to join them.
  */
-async function* decodedChunks(decoder: Readable): AsyncGenerator<Buffer> {
+async function* decodedChunks(decoder: Readable): AsyncGenerator<LentChunk> {
   const queue: Buffer[] = [];
   let ended = false;
   let failure: { readonly error: unknown } | undefined;

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { copyOf, joinChunks, type LentChunk, type LentChunks } from '../../shared/chunks.ts';
 import type { Digest } from '../model/digest.ts';
 
 /** Limits that keep a hostile layer from exhausting the machine's resources. */
@@ -38,37 +39,37 @@ export interface WrittenLayer {
 
 /** A source of compressed bytes that supports peeking, draining and cancelling. */
 export class LayerSource {
-  readonly #source: AsyncIterable<Buffer>;
-  readonly #iterator: AsyncIterator<Buffer>;
-  #pushedBack: Buffer | undefined;
+  readonly #source: LentChunks;
+  readonly #iterator: AsyncIterator<LentChunk>;
+  #pushedBack: LentChunk | undefined;
   #ended = false;
   /** The error of the source. */
   failure: { readonly error: unknown } | undefined;
   /** Bytes returned by `next`. */
   bytes = 0;
 
-  constructor(source: AsyncIterable<Buffer>) {
+  constructor(source: LentChunks) {
     this.#source = source;
     this.#iterator = source[Symbol.asyncIterator]();
   }
 
   /** Returns the first `length` bytes without consuming them; fewer if the source is shorter. */
   async peek(length: number): Promise<Buffer> {
-    const parts: Buffer[] = [];
+    const parts: LentChunk[] = [];
     let missing = length;
     while (missing > 0) {
       const chunk = await this.#pull();
       if (chunk === undefined) break;
       missing -= chunk.length;
-      // A chunk is valid until the next one is requested.
-      parts.push(missing > 0 ? Buffer.from(chunk) : chunk);
+      parts.push(missing > 0 ? copyOf(chunk) : chunk);
     }
-    this.#pushedBack = parts.length === 1 ? parts[0] : Buffer.concat(parts);
-    return (this.#pushedBack ?? Buffer.alloc(0)).subarray(0, length);
+    const first = parts[0] !== undefined && parts.length === 1 ? parts[0] : joinChunks(parts);
+    this.#pushedBack = first;
+    return copyOf(first.subarray(0, length));
   }
 
   /** Returns the next chunk; undefined at the end. */
-  async next(): Promise<Buffer | undefined> {
+  async next(): Promise<LentChunk | undefined> {
     const chunk = this.#pushedBack ?? (await this.#pull());
     this.#pushedBack = undefined;
     this.bytes += chunk?.length ?? 0;
@@ -99,7 +100,7 @@ export class LayerSource {
     }
   }
 
-  async #pull(): Promise<Buffer | undefined> {
+  async #pull(): Promise<LentChunk | undefined> {
     if (this.#ended) return undefined;
     try {
       const result = await this.#iterator.next();

@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto';
+import { type LentChunk, type LentChunks, updateHash } from '../../shared/chunks.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
@@ -11,15 +12,15 @@ import type { LayerCompression } from '../model/media-types.ts';
 /** Options of `scanLayer`. */
 export interface ScanLayerOptions {
   /** The blob as stored. It is read to its end so that it can verify its digest; destroyed on error. */
-  readonly source: AsyncIterable<Buffer>;
+  readonly source: LentChunks;
   /** Collects what the overlay needs of every entry. */
   readonly list?: EntryList | undefined;
   readonly limits?: LayerLimits | undefined;
   /** Selects the files to pass to `onFile`. Default: none. */
   readonly wants?: ((path: string) => boolean) | undefined;
   /**
-   * Called for each wanted file, whose content may be read until the promise settles; a chunk is valid until
-   * the next one is requested. The content is unverified until the scan is done.
+   * Called for each wanted file, whose content may be read until the promise settles. The content is unverified
+   * until the scan is done.
    */
   readonly onFile?: ((entry: TarEntry) => Promise<void> | void) | undefined;
   /** Called for each directory entry. */
@@ -81,21 +82,21 @@ async function readEntries(archive: AsyncIterable<TarEntry>, options: ScanLayerO
   }
 }
 
-async function* measure(tar: AsyncIterable<Buffer>, meter: Meter): AsyncGenerator<Buffer> {
+async function* measure(tar: LentChunks, meter: Meter): AsyncGenerator<LentChunk> {
   for await (const chunk of tar) {
     meter.bytes += chunk.length;
-    meter.hash?.update(chunk);
+    if (meter.hash !== undefined) updateHash(meter.hash, chunk);
     yield chunk;
   }
 }
 
 /** Returns the same bytes without forwarding `return`: the rest can still be read after the reader stops. */
-function withoutReturn(source: AsyncIterator<Buffer>): AsyncIterable<Buffer> {
+function withoutReturn(source: AsyncIterator<LentChunk>): LentChunks {
   return { [Symbol.asyncIterator]: () => ({ next: () => source.next() }) };
 }
 
 /** Reads the rest of a damaged tar: a digest mismatch would be the better explanation. */
-async function drain(tar: AsyncIterable<Buffer>): Promise<void> {
+async function drain(tar: LentChunks): Promise<void> {
   try {
     for await (const chunk of tar) void chunk;
   } catch (error) {

@@ -4,20 +4,27 @@ import { availableParallelism } from 'node:os';
 import type { Transform } from 'node:stream';
 import { constants, crc32, createDeflateRaw, createZstdCompress } from 'node:zlib';
 import { ignoreRejection } from '../../shared/abortable.ts';
-import { chunkPieces, freeOutputBuffer, type Piece } from '../../shared/chunks.ts';
+import {
+  chunkPieces,
+  feedChunk,
+  freeOutputBuffer,
+  type LentChunk,
+  type LentChunks,
+  type Piece,
+  updateHash,
+  writeChunk,
+} from '../../shared/chunks.ts';
 import { finishDigest } from '../model/digest.ts';
 import type { LayerCompression } from '../model/media-types.ts';
 import type { WrittenLayer } from './layer-source.ts';
 
 /** Options of `writeLayer`. */
 export interface WriteLayerOptions extends CompressionOptions {
-  readonly tar: AsyncIterable<Buffer>;
+  readonly tar: LentChunks;
   /** The output file. It is truncated first, and belongs to the caller. */
   readonly file: string;
-  /**
-   * Called for each chunk of the blob once it has been written; the chunk is valid until the promise settles.
-   */
-  readonly onChunk?: ((chunk: Buffer) => Promise<void>) | undefined;
+  /** Called for each chunk of the blob once it has been written; lent until the promise settles. */
+  readonly onChunk?: ((chunk: LentChunk) => Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -45,9 +52,7 @@ export async function writeLayer({
     const compressed = compressLayer(tallied(tar, raw), options);
     for await (const chunk of packed === raw ? compressed : tallied(compressed, packed)) {
       signal?.throwIfAborted();
-      for (let written = 0; written < chunk.length;) {
-        written += (await handle.write(chunk, written)).bytesWritten;
-      }
+      await writeChunk(handle, chunk);
       await onChunk?.(chunk);
     }
   } catch (error) {
@@ -66,9 +71,9 @@ export async function writeLayer({
   };
 }
 
-async function* tallied(source: AsyncIterable<Buffer>, tally: Tally): AsyncGenerator<Buffer> {
+async function* tallied(source: LentChunks, tally: Tally): AsyncGenerator<LentChunk> {
   for await (const chunk of source) {
-    tally.hash.update(chunk);
+    updateHash(tally.hash, chunk);
     tally.bytes += chunk.length;
     yield chunk;
   }
@@ -91,13 +96,9 @@ const zstdChunkSize = 256 * 1024;
 
 /**
  * Compresses a tar. gzip output is one member without name and time, its pieces compressed in parallel; the
- * bytes depend only on the input and the level, not on the number of processors or on timing. A chunk is
- * valid until the next one is requested.
+ * bytes depend only on the input and the level, not on the number of processors or on timing.
  */
-export function compressLayer(
-  tar: AsyncIterable<Buffer>,
-  options: CompressionOptions,
-): AsyncIterable<Buffer> {
+export function compressLayer(tar: LentChunks, options: CompressionOptions): LentChunks {
   switch (options.compression) {
     case 'none':
       return tar;
@@ -108,7 +109,7 @@ export function compressLayer(
   }
 }
 
-async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer> {
+async function* gzip(tar: LentChunks, level: number): AsyncGenerator<LentChunk> {
   // The header is emitted with the first piece: a consumer that stopped before it would leave the tar
   // unopened, and so never closed.
   const inFlight: Promise<Buffer[]>[] = [Promise.resolve([gzipHeader(level)])];
@@ -138,7 +139,7 @@ async function* gzip(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
 }
 
 /** Yields the compressed first piece, then frees it. */
-async function* takeFirst(inFlight: Promise<Buffer[]>[]): AsyncGenerator<Buffer> {
+async function* takeFirst(inFlight: Promise<Buffer[]>[]): AsyncGenerator<LentChunk> {
   const chunks = (await inFlight.shift()) ?? [];
   yield* chunks;
   // Several chunks may share one buffer.
@@ -174,7 +175,7 @@ function gzipHeader(level: number): Buffer {
   return Buffer.from([0x1f, 0x8b, 8, 0, 0, 0, 0, 0, extraFlags, 0xff]);
 }
 
-async function* zstd(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<Buffer> {
+async function* zstd(tar: LentChunks, level: number): AsyncGenerator<LentChunk> {
   const encoder = createZstdCompress({
     chunkSize: zstdChunkSize,
     params: { [constants.ZSTD_c_compressionLevel]: level, [constants.ZSTD_c_checksumFlag]: 1 },
@@ -192,10 +193,10 @@ async function* zstd(tar: AsyncIterable<Buffer>, level: number): AsyncGenerator<
 }
 
 /** Writes a tar chunk by chunk; the next one is requested once the encoder is done with the previous one. */
-async function feed(tar: AsyncIterable<Buffer>, encoder: Transform): Promise<void> {
+async function feed(tar: LentChunks, encoder: Transform): Promise<void> {
   for await (const chunk of tar) {
     await new Promise<void>((resolve, reject) => {
-      encoder.write(chunk, (error) => (error ? reject(error) : resolve()));
+      feedChunk(encoder, chunk, (error) => (error ? reject(error) : resolve()));
     });
   }
   encoder.end();

@@ -1,16 +1,15 @@
+import type { LentChunk, LentChunks } from '../../shared/chunks.ts';
+
 const empty = Buffer.alloc(0);
 
-/**
- * Reads exact numbers of bytes out of chunks of any size, as views where possible. It no longer needs a chunk
- * once it has requested the next.
- */
+/** Reads exact numbers of bytes out of chunks of any size, as views where possible. */
 export class ByteCursor {
-  readonly #iterator: AsyncIterator<Buffer>;
-  #chunk: Buffer = empty;
+  readonly #iterator: AsyncIterator<LentChunk>;
+  #chunk: LentChunk = empty;
   #offset = 0;
   #chunkStart = 0;
 
-  constructor(source: AsyncIterable<Buffer>) {
+  constructor(source: LentChunks) {
     this.#iterator = source[Symbol.asyncIterator]();
   }
 
@@ -28,7 +27,7 @@ export class ByteCursor {
    * Returns the next `length` bytes as a view, or undefined if they are not all in the current chunk; use
    * `read` then.
    */
-  view(length: number): Buffer | undefined {
+  view(length: number): LentChunk | undefined {
     const end = this.#offset + length;
     if (end > this.#chunk.length) return undefined;
     const bytes = this.#chunk.subarray(this.#offset, end);
@@ -37,7 +36,7 @@ export class ByteCursor {
   }
 
   /** Returns the next `length` bytes; fewer if the source ends first. */
-  async read(length: number): Promise<Buffer> {
+  async read(length: number): Promise<LentChunk> {
     const present = this.view(length);
     if (present !== undefined) return present;
     const bytes = Buffer.allocUnsafe(length);
@@ -53,7 +52,7 @@ export class ByteCursor {
   /**
    * Returns a view of at least one and at most `limit` of the next bytes; undefined at the end of the source.
    */
-  async some(limit: number): Promise<Buffer | undefined> {
+  async some(limit: number): Promise<LentChunk | undefined> {
     if (this.#offset === this.#chunk.length && !(await this.#advance())) return undefined;
     const end = Math.min(this.#offset + limit, this.#chunk.length);
     const bytes = this.#chunk.subarray(this.#offset, end);

@@ -1,3 +1,5 @@
+import type { LentChunks } from '../../shared/chunks.ts';
+
 /** The type of a tar entry. The reader refuses any other. */
 export type TarEntryType =
   | 'file'
@@ -42,15 +44,14 @@ export interface TarEntryHeader {
 
 /** An entry while it is being read. `content` may be read once, before the next entry is requested. */
 export interface TarEntry extends TarEntryHeader {
-  content(): AsyncIterable<Buffer>;
+  content(): LentChunks;
 }
 
 /** New content for an entry. */
 export interface Replacement {
   /** Bytes. `open` must yield exactly this many. */
   readonly size: number;
-  /** A chunk need only stay valid until the next one is requested. */
-  open(): AsyncIterable<Buffer>;
+  open(): LentChunks;
 }
 
 /** Reads the content of an entry into memory of the entry's size. */

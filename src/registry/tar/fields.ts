@@ -1,4 +1,4 @@
-import { isUtf8 } from 'node:buffer';
+import { isUtf8Chunk, type LentChunk } from '../../shared/chunks.ts';
 
 /** Size of a tar block in bytes; headers and padded content are multiples of it. */
 export const blockSize = 512;
@@ -15,8 +15,8 @@ export function paddingOf(size: number): number {
  * Decodes bytes without loss: bytes that are not UTF-8 become lone surrogates, U+DC80 for the byte 0x80 and
  * so on.
  */
-export function decodeText(bytes: Buffer): string {
-  if (isUtf8(bytes)) return bytes.toString('utf8');
+export function decodeText(bytes: LentChunk): string {
+  if (isUtf8Chunk(bytes)) return bytes.toString('utf8');
   let text = '';
   let start = 0;
   while (start < bytes.length) {
@@ -42,15 +42,15 @@ export function encodeText(text: string): Buffer {
 }
 
 /** Returns the length in bytes of the UTF-8 character at `start`; 0 if there is none. */
-function characterLength(bytes: Buffer, start: number): number {
+function characterLength(bytes: LentChunk, start: number): number {
   for (let length = 1; length <= 4 && start + length <= bytes.length; length++) {
-    if (isUtf8(bytes.subarray(start, start + length))) return length;
+    if (isUtf8Chunk(bytes.subarray(start, start + length))) return length;
   }
   return 0;
 }
 
 /** Decodes a field that ends at its first NUL, or at its end. */
-export function parseText(block: Buffer, start: number, end: number): string {
+export function parseText(block: LentChunk, start: number, end: number): string {
   let stop = start;
   let ascii = true;
   for (; stop < end; stop++) {
@@ -66,12 +66,12 @@ export function parseText(block: Buffer, start: number, end: number): string {
  * Parses a numeric field: octal, or base-256 when its first bit is set. NaN if it is malformed or does not
  * fit in 64 bits.
  */
-export function parseNumber(block: Buffer, start: number, end: number): number {
+export function parseNumber(block: LentChunk, start: number, end: number): number {
   return ((block[start] ?? 0) & 0x80) === 0 ? parseOctal(block, start, end) : parseBase256(block, start, end);
 }
 
 /** Parses an octal field, which spaces and NULs may surround. An empty one is 0, a malformed one NaN. */
-function parseOctal(block: Buffer, start: number, end: number): number {
+function parseOctal(block: LentChunk, start: number, end: number): number {
   let from = start;
   let to = end;
   while (from < to && isBlank(block[from])) from++;
@@ -91,7 +91,7 @@ function isBlank(byte: number | undefined): boolean {
   return byte === space || byte === 0;
 }
 
-function parseBase256(block: Buffer, start: number, end: number): number {
+function parseBase256(block: LentChunk, start: number, end: number): number {
   const bits = BigInt((end - start) * 8 - 1);
   const value = BigInt.asIntN(Number(bits), BigInt(`0x${block.toString('hex', start, end)}`));
   return value === BigInt.asIntN(64, value) ? Number(value) : Number.NaN;
@@ -116,7 +116,7 @@ const checksumStart = 148;
 const checksumEnd = 156;
 
 /** Tells whether the checksum of a header block is correct, summed over unsigned or signed bytes. */
-export function hasValidChecksum(block: Buffer): boolean {
+export function hasValidChecksum(block: LentChunk): boolean {
   const stored = parseOctal(block, checksumStart, checksumEnd);
   const { unsigned, high } = sumBytes(block);
   return stored === unsigned || stored === unsigned - 256 * high;
@@ -129,7 +129,7 @@ export function writeChecksum(block: Buffer): void {
 }
 
 /** Sums a header's bytes, with the checksum field read as spaces, and counts those with the top bit set. */
-function sumBytes(block: Buffer): { unsigned: number; high: number } {
+function sumBytes(block: LentChunk): { unsigned: number; high: number } {
   let unsigned = space * (checksumEnd - checksumStart);
   let high = 0;
   for (let at = 0; at < blockSize; at++) {

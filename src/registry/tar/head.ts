@@ -1,3 +1,4 @@
+import { copyOf, type LentChunk } from '../../shared/chunks.ts';
 import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
 import type { ByteCursor } from './byte-cursor.ts';
 import { cleanPath, type TarEntryHeader, type TarEntryType } from './entry.ts';
@@ -77,7 +78,7 @@ function noExtensions(): Extensions {
 }
 
 /** Returns the next header block; undefined at the end of the archive. */
-async function readBlock(cursor: ByteCursor, index: number): Promise<Buffer | undefined> {
+async function readBlock(cursor: ByteCursor, index: number): Promise<LentChunk | undefined> {
   const block = cursor.view(blockSize) ?? (await cursor.read(blockSize));
   if (block.length === 0) return undefined;
   if (block.length < blockSize) throw invalid('ends in the middle of a header', { index });
@@ -91,26 +92,25 @@ async function readExtension(
   cursor: ByteCursor,
   { size, name }: BlockHeader,
   index: number,
-): Promise<Buffer> {
+): Promise<LentChunk> {
   if (size < 0) throw invalid('has an extension header of negative size', { index, path: name });
   if (size > maxExtensionSize) {
     throw invalid(`has an extension header of ${size} bytes`, { index, path: name }, 'LIMIT_EXCEEDED');
   }
-  // Read together with its padding: the body is no longer valid once more is read.
+  // Together with its padding: skipping that later might request the next chunk.
   const body = await cursor.read(size + paddingOf(size));
   if (body.length < size) throw invalid('ends in the middle of an extension header', { index, path: name });
   return body.subarray(0, size);
 }
 
-function readLongText(body: Buffer): string {
+function readLongText(body: LentChunk): string {
   return parseText(body, 0, body.length);
 }
 
-function toMap(body: Buffer, { name }: BlockHeader, index: number): ReadonlyMap<string, Buffer> {
+function toMap(body: LentChunk, { name }: BlockHeader, index: number): ReadonlyMap<string, Buffer> {
   const records = parsePaxRecords(body);
   if (records === undefined) throw invalid('has a malformed PAX header', { index, path: name });
-  // The body may be a view of a large chunk, which the entry must not keep alive.
-  return new Map(records.map(({ key, value }) => [key, Buffer.from(value)]));
+  return new Map(records.map(({ key, value }) => [key, copyOf(value)]));
 }
 
 function mergeHeader(

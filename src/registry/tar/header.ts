@@ -1,3 +1,4 @@
+import type { LentChunk } from '../../shared/chunks.ts';
 import { hasValidChecksum, parseNumber, parseText } from './fields.ts';
 
 /** A header block as stored, before extension headers are applied. */
@@ -21,7 +22,7 @@ type Format = 'v7' | 'ustar' | 'star' | 'gnu';
 /**
  * Parses a header block as Go's archive/tar does. Returns undefined if the checksum or a number is invalid.
  */
-export function parseHeader(block: Buffer): BlockHeader | undefined {
+export function parseHeader(block: LentChunk): BlockHeader | undefined {
   if (!hasValidChecksum(block)) return undefined;
   const format = detectFormat(block);
   const extended = format !== 'v7';
@@ -49,13 +50,13 @@ function hasNumbers({ size, mode, uid, gid, mtime, deviceMajor, deviceMinor }: B
   return !Number.isNaN(size + mode + uid + gid + mtime + deviceMajor + deviceMinor);
 }
 
-function detectFormat(block: Buffer): Format {
+function detectFormat(block: LentChunk): Format {
   const magic = block.toString('latin1', 257, 263);
   if (magic === 'ustar\0') return block.toString('latin1', 508, 512) === 'tar\0' ? 'star' : 'ustar';
   return magic === 'ustar ' && block.toString('latin1', 263, 265) === ' \0' ? 'gnu' : 'v7';
 }
 
-function parsePrefix(block: Buffer, format: Format): string | undefined {
+function parsePrefix(block: LentChunk, format: Format): string | undefined {
   switch (format) {
     case 'v7':
       return '';
@@ -74,7 +75,7 @@ function parsePrefix(block: Buffer, format: Format): string | undefined {
  * The GNU format has no prefix, but Go before 1.8 wrote one in place of the access and change times. Go reads
  * it if these are not numbers (https://golang.org/issues/12594).
  */
-function parseGnuPrefix(block: Buffer): string {
+function parseGnuPrefix(block: LentChunk): string {
   const accessTime = block[345] === 0 ? 0 : parseNumber(block, 345, 357);
   const changeTime = block[357] === 0 ? 0 : parseNumber(block, 357, 369);
   if (!Number.isNaN(accessTime + changeTime)) return '';

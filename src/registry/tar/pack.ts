@@ -1,3 +1,4 @@
+import type { LentChunk } from '../../shared/chunks.ts';
 import type { Replacement, TarEntryHeader, TarEntryType } from './entry.ts';
 import { blockSize, encodeText, paddingOf, writeChecksum, writeNumber } from './fields.ts';
 import { extendedAttributePrefix, formatPaxRecord, parsePaxTime, type PaxRecord } from './pax.ts';
@@ -21,7 +22,7 @@ export interface PackedEntry {
  * the same bytes.
  * @throws RegistryError INVALID_LAYER if content does not have its stated size
  */
-export async function* packLayer(entries: Iterable<PackedEntry>): AsyncGenerator<Buffer> {
+export async function* packLayer(entries: Iterable<PackedEntry>): AsyncGenerator<LentChunk> {
   for (const { header, path, type, linkPath = '', content } of entries) {
     const size = type === 'file' ? (content?.size ?? 0) : 0;
     yield encodeHeader({ path: relative(path), type, linkPath: relative(linkPath), size }, header);

@@ -1,3 +1,4 @@
+import { joinChunks, type LentChunk } from '../../shared/chunks.ts';
 import { decodeText } from './fields.ts';
 
 /** Prefix of the PAX keys that hold extended attributes. */
@@ -11,15 +12,14 @@ const int64Limit = 2n ** 63n;
 /** One record of a PAX extended header (POSIX pax, "pax Extended Header"). */
 export interface PaxRecord {
   readonly key: string;
-  /** A view of the header's bytes. */
-  readonly value: Buffer;
+  readonly value: LentChunk;
 }
 
 /**
  * Splits the body of a PAX header into its records. Returns undefined if it is malformed by the rules of Go's
  * archive/tar.
  */
-export function parsePaxRecords(body: Buffer): PaxRecord[] | undefined {
+export function parsePaxRecords(body: LentChunk): PaxRecord[] | undefined {
   const records: PaxRecord[] = [];
   let start = 0;
   while (start < body.length) {
@@ -37,18 +37,18 @@ export function parsePaxRecords(body: Buffer): PaxRecord[] | undefined {
   return records;
 }
 
-function parseKeyAndValue(bytes: Buffer): PaxRecord | undefined {
+function parseKeyAndValue(bytes: LentChunk): PaxRecord | undefined {
   const equals = bytes.indexOf(0x3d);
   if (equals <= 0) return undefined;
   const key = decodeText(bytes.subarray(0, equals));
   const value = bytes.subarray(equals + 1);
-  const valid = textKeys.has(key) ? !value.includes(0) : !key.includes('\0');
+  const valid = textKeys.has(key) ? value.indexOf(0) === -1 : !key.includes('\0');
   return valid ? { key, value } : undefined;
 }
 
 /** Encodes one PAX record: its own length in decimal, a space, key, `=`, value, newline. */
 export function formatPaxRecord({ key, value }: PaxRecord): Buffer {
-  const content = Buffer.concat([Buffer.from(` ${key}=`, 'utf8'), value, Buffer.of(newline)]);
+  const content = joinChunks([Buffer.from(` ${key}=`, 'utf8'), value, Buffer.of(newline)]);
   let length = content.length + String(content.length).length;
   if (content.length + String(length).length !== length) length = content.length + String(length).length;
   return Buffer.concat([Buffer.from(String(length), 'latin1'), content]);

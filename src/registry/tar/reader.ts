@@ -1,3 +1,4 @@
+import type { LentChunk, LentChunks } from '../../shared/chunks.ts';
 import { RegistryError } from '../model/errors.ts';
 import { ByteCursor } from './byte-cursor.ts';
 import type { TarEntry, TarEntryHeader } from './entry.ts';
@@ -22,10 +23,7 @@ interface Content {
  * negative sizes).
  * @throws RegistryError INVALID_LAYER, LIMIT_EXCEEDED
  */
-export async function* readTar(
-  source: AsyncIterable<Buffer>,
-  { maxEntries }: TarLimits,
-): AsyncGenerator<TarEntry> {
+export async function* readTar(source: LentChunks, { maxEntries }: TarLimits): AsyncGenerator<TarEntry> {
   const cursor = new ByteCursor(source);
   try {
     for (let index = 0; ; index++) {
@@ -42,7 +40,7 @@ export async function* readTar(
   }
 }
 
-async function* readContent(cursor: ByteCursor, content: Content): AsyncGenerator<Buffer> {
+async function* readContent(cursor: ByteCursor, content: Content): AsyncGenerator<LentChunk> {
   while (content.remaining > 0) {
     const chunk = await cursor.some(content.remaining);
     if (chunk === undefined) throw truncated(content.header);

@@ -1,3 +1,4 @@
+import { copyOf, joinChunks, type LentChunk, type LentChunks } from '../../shared/chunks.ts';
 import { RegistryError } from '../model/errors.ts';
 import { ByteCursor } from './byte-cursor.ts';
 import { cleanPath, type Replacement, type TarEntryHeader } from './entry.ts';
@@ -13,9 +14,9 @@ import { formatPaxRecord, isContentAttribute, parsePaxRecords, type PaxRecord } 
  * @throws RegistryError INVALID_LAYER, also if an entry to replace is not a file or does not exist
  */
 export async function* rewriteTar(
-  source: AsyncIterable<Buffer>,
+  source: LentChunks,
   replacements: ReadonlyMap<number, Replacement>,
-): AsyncGenerator<Buffer> {
+): AsyncGenerator<LentChunk> {
   const tape = new Tape();
   const cursor = new ByteCursor(tape.record(source));
   const replacedPaths = new Set<string>();
@@ -30,14 +31,14 @@ export async function* rewriteTar(
       if (header.type === 'hardlink' && replacedPaths.has(cleanPath(header.linkName) ?? '')) {
         replacedPaths.add(header.path);
         yield* tape.take(start);
-        yield resizeHead(Buffer.concat(tape.take(cursor.position)), undefined);
+        yield resizeHead(joinChunks(tape.take(cursor.position)), undefined);
         continue;
       }
       if (replacement !== undefined) {
         replaced++;
         replacedPaths.add(header.path);
         yield* tape.take(start);
-        yield* replaceEntry(Buffer.concat(tape.take(cursor.position)), header, replacement);
+        yield* replaceEntry(joinChunks(tape.take(cursor.position)), header, replacement);
         await skipContent(cursor, header, tape);
         tape.take(cursor.position);
         continue;
@@ -60,21 +61,21 @@ export async function* rewriteTar(
 
 /** Buffers the chunks of a source until it is known whether they are kept or replaced. */
 class Tape {
-  #chunks: Buffer[] = [];
+  #chunks: LentChunk[] = [];
   #start = 0;
 
-  async *record(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  async *record(source: LentChunks): AsyncGenerator<LentChunk> {
     for await (const chunk of source) {
       this.#chunks.push(chunk);
       yield chunk;
-      // A chunk is valid until the next one is requested. What is left of it is rarely more than a header.
-      this.#chunks = this.#chunks.map((left) => Buffer.from(left));
+      // What is left of it is rarely more than a header.
+      this.#chunks = this.#chunks.map(copyOf);
     }
   }
 
   /** Removes and returns what is before `position`. */
-  take(position: number): Buffer[] {
-    const taken: Buffer[] = [];
+  take(position: number): LentChunk[] {
+    const taken: LentChunk[] = [];
     while (this.#start < position) {
       const chunk = this.#chunks[0];
       if (chunk === undefined) break;
@@ -92,7 +93,7 @@ async function* replaceEntry(
   head: Buffer,
   header: TarEntryHeader,
   replacement: Replacement,
-): AsyncGenerator<Buffer> {
+): AsyncGenerator<LentChunk> {
   if (header.type !== 'file') {
     throw new RegistryError({
       code: 'INVALID_LAYER',
@@ -108,7 +109,7 @@ async function* replaceEntry(
  * Yields the content of a replacement and its padding.
  * @throws RegistryError INVALID_LAYER if it does not have its stated size
  */
-export async function* exactContent(replacement: Replacement, path: string): AsyncGenerator<Buffer> {
+export async function* exactContent(replacement: Replacement, path: string): AsyncGenerator<LentChunk> {
   const { size } = replacement;
   let written = 0;
   for await (const chunk of replacement.open()) {

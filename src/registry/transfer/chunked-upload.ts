@@ -1,4 +1,4 @@
-import { chunkPieces } from '../../shared/chunks.ts';
+import { chunkPieces, type LentChunks } from '../../shared/chunks.ts';
 import { discardBody } from '../http/response-body.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import { RegistryError } from '../model/errors.ts';
@@ -16,8 +16,7 @@ export interface ChunkedUpload {
   readonly endpoint: Endpoint;
   readonly descriptor: Descriptor;
   readonly session: UploadSession;
-  /** A chunk need only stay valid until the next one is requested. */
-  readonly content: AsyncIterable<Buffer>;
+  readonly content: LentChunks;
   readonly signal: AbortSignal | undefined;
 }
 

@@ -1,4 +1,5 @@
 import { Readable } from 'node:stream';
+import { copyOf, type LentChunk, type LentChunks } from '../../shared/chunks.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { Descriptor } from '../model/manifest.ts';
 
@@ -8,13 +9,13 @@ import type { Descriptor } from '../model/manifest.ts';
  */
 export class UploadContent {
   readonly #descriptor: Descriptor;
-  readonly #open: () => AsyncIterable<Buffer>;
+  readonly #open: () => LentChunks;
   readonly #onBytes: (count: number) => void;
-  #source: AsyncIterable<Buffer> | undefined;
+  #source: LentChunks | undefined;
   /** The error of the content itself. */
   error: unknown;
 
-  constructor(descriptor: Descriptor, open: () => AsyncIterable<Buffer>, onBytes: (count: number) => void) {
+  constructor(descriptor: Descriptor, open: () => LentChunks, onBytes: (count: number) => void) {
     this.#descriptor = descriptor;
     this.#open = open;
     this.#onBytes = onBytes;
@@ -24,12 +25,12 @@ export class UploadContent {
    * Streams the bytes from the start and reports their number; fails if there are more or fewer than
    * promised.
    */
-  stream(): AsyncIterable<Buffer> {
+  stream(): LentChunks {
     return this.#pass(this.#onBytes);
   }
 
   /** Does what `stream` does, without reporting the number of bytes. */
-  bytes(): AsyncIterable<Buffer> {
+  bytes(): LentChunks {
     return this.#pass(() => {});
   }
 
@@ -41,7 +42,7 @@ export class UploadContent {
     if (source instanceof Readable) source.on('error', () => {}).destroy();
   }
 
-  async *#pass(onBytes: (count: number) => void): AsyncGenerator<Buffer> {
+  async *#pass(onBytes: (count: number) => void): AsyncGenerator<LentChunk> {
     this.close();
     const source = this.#open();
     this.#source = source;
@@ -56,7 +57,7 @@ export class UploadContent {
         if (position === size) {
           // Held back until it is certain that nothing follows: with it, the registry would have the whole
           // blob.
-          last = Buffer.from(chunk);
+          last = copyOf(chunk);
         } else {
           onBytes(chunk.length);
           yield chunk;

@@ -1,3 +1,4 @@
+import type { LentChunks } from '../../shared/chunks.ts';
 import { checkNotPage } from '../http/response-error.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { Descriptor } from '../model/manifest.ts';
@@ -34,7 +35,7 @@ export interface BlobUpload {
   readonly endpoint: Endpoint;
   readonly descriptor: Descriptor;
   /** Returns the bytes from the start on each call. */
-  readonly open: () => AsyncIterable<Buffer>;
+  readonly open: () => LentChunks;
   readonly mountFrom?: MountSource | undefined;
   readonly signal?: AbortSignal | undefined;
 }

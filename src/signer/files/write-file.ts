@@ -3,6 +3,7 @@ import { link, lstat, open, rename, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { SignerError } from '../model/errors.ts';
 import type { ByteSource } from '../../shared/byte-source.ts';
+import { asBytes } from '../../shared/chunks.ts';
 
 /** A file to be written. */
 export interface NewFile {
@@ -63,7 +64,7 @@ async function prepare({ path, contents, mode }: NewFile): Promise<{ path: strin
   try {
     for (const content of contents) {
       if (content instanceof Uint8Array) await file.writeFile(content);
-      else await file.writeFile(content.stream());
+      else await file.writeFile(asBytes(content.stream()));
     }
     // The umask reduces the mode of a new file.
     await file.chmod(mode);

@@ -1,4 +1,5 @@
 import { type ByteSource, fileSource } from '../../shared/byte-source.ts';
+import { asBytes } from '../../shared/chunks.ts';
 import type { Secret } from '../../shared/secret.ts';
 import type { SignerIdentifierForm } from '../cms/signer.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../files/temporary-files.ts';
@@ -33,7 +34,7 @@ export async function runSignFile(options: SignFileProgramOptions): Promise<Buff
   const { temporaryDirectory, content } = options;
   await using module = await openTemporaryFile(temporaryDirectory);
   await using signed = await openTemporaryFile(temporaryDirectory);
-  await usingTemporaryFiles(temporaryDirectory, () => module.handle.writeFile(content.stream()));
+  await usingTemporaryFiles(temporaryDirectory, () => module.handle.writeFile(asBytes(content.stream())));
   await run(options, [module.path, signed.path].map(pathForOthers));
   const after = await fileSource(signed.handle);
   return after.read(content.size, after.size - content.size);

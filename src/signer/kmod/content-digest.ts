@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { HashAlgorithm } from '../model/hash.ts';
 import type { ByteSource } from '../../shared/byte-source.ts';
+import { updateHash } from '../../shared/chunks.ts';
 
 /**
  * Digests of a module's leading bytes, each computed at most once: a signature's digest covers the bytes
@@ -39,7 +40,7 @@ export class ContentDigests {
     for await (const chunk of this.#source.stream(0, end)) {
       for (const { hash, size } of missing.values()) {
         if (position < size)
-          hash.update(position + chunk.length > size ? chunk.subarray(0, size - position) : chunk);
+          updateHash(hash, position + chunk.length > size ? chunk.subarray(0, size - position) : chunk);
       }
       position += chunk.length;
     }

@@ -16,6 +16,7 @@ import {
 } from '../../../src/registry/layer/write-layer.ts';
 import type { Digest } from '../../../src/registry/model/digest.ts';
 import { RegistryError } from '../../../src/registry/model/errors.ts';
+import type { LentChunk, LentChunks } from '../../../src/shared/chunks.ts';
 import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { describeWith, requireProgram } from '../../support/programs.ts';
 import { collect, endOfArchive, entryBlocks, inChunks } from '../../support/tar-blocks.ts';
@@ -151,8 +152,8 @@ describe('unpacking a layer', () => {
 });
 
 /** What is left of each chunk when all have been read. */
-async function leftOver(source: AsyncIterable<Buffer>): Promise<number[]> {
-  const chunks: Buffer[] = [];
+async function leftOver(source: LentChunks): Promise<number[]> {
+  const chunks: LentChunk[] = [];
   for await (const chunk of source) chunks.push(chunk);
   return chunks.map(({ length }) => length);
 }
@@ -161,7 +162,7 @@ describe('the memory of a chunk', () => {
   test.each([
     ['gzip', gzipSync(mixed)],
     ['zstd', zstdCompressSync(mixed)],
-  ])('is given back when the next is asked for (unpacking %s)', async (_, blob) => {
+  ])('is released when the next is requested (unpacking %s)', async (_, blob) => {
     const { tar } = await decompressLayer(inChunks(blob), { limits: { maxUncompressedBytes: 1e9 } });
     const left = await leftOver(tar);
     expect(left[0]).toBe(0);
@@ -169,7 +170,7 @@ describe('the memory of a chunk', () => {
     expect(left.reduce((sum, length) => sum + length)).toBeLessThanOrEqual(lastBuffer);
   });
 
-  test('is given back when the next is asked for (packing gzip)', async () => {
+  test('is released when the next is requested (packing gzip)', async () => {
     const [header, ...left] = await leftOver(compressLayer(inChunks(mixed), { compression: 'gzip' }));
     const trailer = left.pop();
     expect([header, trailer]).toEqual([10, 8]);

@@ -8,6 +8,7 @@ import type { Replacement, TarEntryHeader } from '../../../src/registry/tar/entr
 import { packLayer, type PackedEntry } from '../../../src/registry/tar/pack.ts';
 import { readTar } from '../../../src/registry/tar/reader.ts';
 import { rewriteTar } from '../../../src/registry/tar/rewriter.ts';
+import type { LentChunk } from '../../../src/shared/chunks.ts';
 import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { describeWith } from '../../support/programs.ts';
 import {
@@ -73,7 +74,7 @@ describe('without replacements', () => {
   test('large chunks are passed on as they are', async () => {
     const archive = Buffer.concat([entryBlocks({ name: 'a' }, 'x'.repeat(100_000)), endOfArchive]);
     const chunks = [archive.subarray(0, 40_000), archive.subarray(40_000)];
-    const seen: Buffer[] = [];
+    const seen: LentChunk[] = [];
     async function* source() {
       yield* chunks;
     }
@@ -83,7 +84,7 @@ describe('without replacements', () => {
   });
 });
 
-/** Chunks that are valid until the next is asked for. */
+/** Yields all chunks in the same memory. */
 async function* inOneBuffer(bytes: Buffer, size: number): AsyncGenerator<Buffer> {
   const memory = Buffer.alloc(size);
   for (let at = 0; at < bytes.length; at += size) {

@@ -1,7 +1,8 @@
 import { ignoreRejection } from '../../../shared/abortable.ts';
+import type { LentChunk } from '../../../shared/chunks.ts';
 
 interface Offer {
-  readonly chunk: Buffer;
+  readonly chunk: LentChunk;
   readonly done: () => void;
 }
 
@@ -15,7 +16,7 @@ export class ChunkPipe {
   #closed = false;
 
   /** Resolves when the reader is done with the chunk, or wants no more. */
-  async write(chunk: Buffer): Promise<void> {
+  async write(chunk: LentChunk): Promise<void> {
     if (this.#closed) return;
     const taken = Promise.withResolvers<void>();
     this.#pending = taken.resolve;
@@ -39,8 +40,8 @@ export class ChunkPipe {
     this.#pending?.();
   }
 
-  /** Yields the chunks; each is valid until the next is requested. */
-  async *chunks(): AsyncGenerator<Buffer> {
+  /** Yields the chunks. */
+  async *chunks(): AsyncGenerator<LentChunk> {
     for (;;) {
       const offer = await this.#next.promise;
       if (offer === null) return;

@@ -2,6 +2,7 @@ import type { X509Certificate } from 'node:crypto';
 import { defaultLayerLimits } from '../../../registry/layer/layer-source.ts';
 import { scanLayer } from '../../../registry/layer/scan-layer.ts';
 import type { TarEntry } from '../../../registry/tar/entry.ts';
+import type { LentChunks } from '../../../shared/chunks.ts';
 import { SignerError } from '../../model/errors.ts';
 import type { HashAlgorithm } from '../../model/hash.ts';
 import { detectModuleCompression, unpackModule } from '../../kmod/compression.ts';
@@ -22,7 +23,7 @@ export interface ExpectedLayer {
  * @returns the number of modules verified
  * @throws SignerError VERIFICATION_FAILED
  */
-export async function proveLayer(blob: AsyncIterable<Buffer>, expected: ExpectedLayer): Promise<number> {
+export async function proveLayer(blob: LentChunks, expected: ExpectedLayer): Promise<number> {
   await using spool = new Spool(expected.temporaryDirectory);
   let verified = 0;
   await scanLayer({

@@ -7,6 +7,7 @@ import { writeLayer } from '../../../registry/layer/write-layer.ts';
 import type { Replacement } from '../../../registry/tar/entry.ts';
 import { rewriteTar } from '../../../registry/tar/rewriter.ts';
 import { fileContent } from '../../../shared/byte-source.ts';
+import type { LentChunks } from '../../../shared/chunks.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 import type { SigningRun } from '../plan/signing-run.ts';
 import { ChunkPipe } from './chunk-pipe.ts';
@@ -17,16 +18,16 @@ export interface NewLayer extends AsyncDisposable {
   readonly compression: LayerCompression;
   /** Resolves when the blob is verified, which may be shortly after it was written. */
   readonly proof: Promise<number>;
-  /** Opens the compressed blob from its start; each chunk is valid until the next is requested. */
-  open(): AsyncIterable<Buffer>;
+  /** Opens the compressed blob from its start. */
+  open(): LentChunks;
 }
 
-/** Unpacks a blob and verifies what it must contain. Each chunk is valid until the next is requested. */
-export type Prove = (blob: AsyncIterable<Buffer>) => Promise<number>;
+/** Unpacks a blob and verifies what it must contain. */
+export type Prove = (blob: LentChunks) => Promise<number>;
 
 /** Rewrites a layer with some entries' contents replaced; all else is kept, including the compression. */
 export async function rewriteLayer(
-  blob: AsyncIterable<Buffer>,
+  blob: LentChunks,
   replacements: ReadonlyMap<number, Replacement>,
   prove: Prove,
   run: SigningRun,
@@ -40,7 +41,7 @@ export async function rewriteLayer(
  * @throws SignerError FILE_ERROR
  */
 export async function writeNewLayer(
-  tar: AsyncIterable<Buffer>,
+  tar: LentChunks,
   compression: LayerCompression,
   prove: Prove,
   { compressionLevel, temporaryDirectory, signal }: SigningRun,

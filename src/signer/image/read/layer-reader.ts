@@ -6,6 +6,7 @@ import type { OverlayFile } from '../../../registry/layer/overlay.ts';
 import { scanLayer } from '../../../registry/layer/scan-layer.ts';
 import type { ImageManifest } from '../../../registry/model/manifest.ts';
 import type { TarEntry, TarEntryHeader } from '../../../registry/tar/entry.ts';
+import type { LentChunk, LentChunks } from '../../../shared/chunks.ts';
 import type { LayerStore } from './layer-store.ts';
 import type { ReadingRun } from './platform-images.ts';
 
@@ -90,10 +91,10 @@ export class LayerReader {
 
 /** Yields the same bytes, and calls `onHalfway` once half of them have passed. */
 async function* reportHalfway(
-  source: AsyncIterable<Buffer>,
+  source: LentChunks,
   size: number,
   onHalfway: () => void,
-): AsyncGenerator<Buffer> {
+): AsyncGenerator<LentChunk> {
   let passed = 0;
   for await (const chunk of source) {
     const before = passed;

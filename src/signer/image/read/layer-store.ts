@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { ignoreRejection } from '../../../shared/abortable.ts';
 import type { TemporaryFile } from '../../../shared/temporary.ts';
 import { fileContent } from '../../../shared/byte-source.ts';
+import type { LentChunks } from '../../../shared/chunks.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 
 /** Copies of layer blobs on disk, kept from when they are read until they are rewritten. */
@@ -33,8 +34,8 @@ export class LayerStore implements AsyncDisposable {
     }
   }
 
-  /** Opens the copy of a layer's blob; each chunk is valid until the next is requested. */
-  open(layer: number): AsyncIterable<Buffer> {
+  /** Opens the copy of a layer's blob. */
+  open(layer: number): LentChunks {
     const file = this.#files.get(layer);
     if (file === undefined) throw new RangeError(`layer ${layer} was not kept`);
     return fileContent(file.handle);

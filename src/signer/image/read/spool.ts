@@ -1,6 +1,6 @@
-import { writeSync } from 'node:fs';
 import { copyContent, type TarEntry } from '../../../registry/tar/entry.ts';
 import { bufferSource, type ByteSource, fileSource } from '../../../shared/byte-source.ts';
+import { type LentChunk, writeChunkSync } from '../../../shared/chunks.ts';
 import type { TemporaryFile } from '../../../shared/temporary.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 
@@ -77,20 +77,13 @@ export class Spool implements AsyncDisposable {
     return start;
   }
 
-  #write(handle: TemporaryFile['handle'], bytes: Buffer, position: number): Promise<void> {
+  /**
+   * Writes synchronously: in the thread pool, writes would wait for signatures, which take longer than writing
+   * to the page cache.
+   */
+  #write(handle: TemporaryFile['handle'], chunk: LentChunk, position: number): Promise<void> {
     return usingTemporaryFiles(this.#directory, () =>
-      Promise.resolve().then(() => writeAll(handle.fd, bytes, position)),
+      Promise.resolve().then(() => writeChunkSync(handle.fd, chunk, position)),
     );
-  }
-}
-
-/**
- * Writes synchronously: in the thread pool, writes would wait for signatures, which take longer than writing
- * to the page cache.
- */
-function writeAll(descriptor: number, bytes: Buffer, position: number): void {
-  let done = 0;
-  while (done < bytes.length) {
-    done += writeSync(descriptor, bytes, done, bytes.length - done, position + done);
   }
 }
