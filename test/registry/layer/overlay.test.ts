@@ -286,9 +286,9 @@ describe('before all layers are read', () => {
 
 /** Puts an entry for each directory of an entry's path before it, as builders of images do. */
 function withDirectories(layer: readonly string[]): string[] {
-  const first = (text: string) => /^[!]?([^ ]*?)\/?( |$)/.exec(text)?.[1] ?? '';
   return layer.flatMap((text) => {
-    const parts = first(text).split('/').slice(0, -1);
+    const path = /^[!]?([^ ]*?)\/?( |$)/.exec(text)?.[1] ?? '';
+    const parts = path.split('/').slice(0, -1);
     return [...parts.map((_, index) => `${parts.slice(0, index + 1).join('/')}/`), text];
   });
 }
