@@ -1,43 +1,42 @@
-import type { V1Container, V1Job, V1PodSecurityContext } from '@kubernetes/client-node';
-import { buildNodeSelector, checkDriverToolkit } from './build-context.ts';
-import type { BuildableTarget, BuilderName } from './builder.ts';
+import type { V1Job } from '@kubernetes/client-node';
+import { buildahBuilder } from './buildah.ts';
+import { buildNodeSelector, checkDriverToolkit, type Builder, type BuilderName } from './builder.ts';
 import { makeJob } from './job.ts';
-import type { BuildFacts } from './job-facts.ts';
+import type { BuildInputs } from './job-inputs.ts';
 import { buildHash } from './job-hash.ts';
-import type { Mount } from './mounts.ts';
-import { layTemplates } from './overlay.ts';
+import { kanikoBuilder } from './kaniko.ts';
+import { BuilderError, type ModuleTarget } from './target.ts';
 
-/** The inputs of a build Job: a builder's container and its surroundings. */
-export interface BuildJobOptions {
-  readonly builder: BuilderName;
-  readonly target: BuildableTarget;
-  readonly facts: BuildFacts;
-  readonly container: V1Container;
-  readonly mounts: readonly Mount[];
-  /** Security context of the pod if it has no user namespace. */
-  readonly securityContext?: V1PodSecurityContext;
-}
+/** All builders. */
+export const builders: Readonly<Record<BuilderName, Builder>> = {
+  kaniko: kanikoBuilder,
+  buildah: buildahBuilder,
+};
 
-/** Creates the Job of a build. @throws BuilderError DRIVER_TOOLKIT_MISSING */
-export function makeBuildJob({
-  builder,
-  target,
-  facts,
-  container,
-  mounts,
-  securityContext,
-}: BuildJobOptions): V1Job {
-  checkDriverToolkit(target, facts);
-  return makeJob({
+/**
+ * Creates the Job that builds a target's image from its Dockerfile. Equal inputs yield equal Jobs.
+ * @throws BuilderError INCOMPLETE_MODULE if the target has nothing to build, DRIVER_TOOLKIT_MISSING if the
+ * Dockerfile needs an image that is not known
+ */
+export function buildJob(name: BuilderName, target: ModuleTarget, inputs: BuildInputs): V1Job {
+  const { build } = target;
+  if (build === undefined) {
+    throw new BuilderError({
+      code: 'INCOMPLETE_MODULE',
+      message: `Module ${target.module.namespace}/${target.module.name} does not say how to build ${target.image}`,
+      hint: 'Add a build section to the container or to the kernel mapping.',
+    });
+  }
+  checkDriverToolkit(target, inputs);
+  const builder = builders[name];
+  const { podSecurityContext: securityContext } = builder;
+  return makeJob(target, inputs, {
     kind: 'build',
-    target,
-    facts,
-    hash: buildHash(target, builder, facts),
-    container,
-    mounts,
-    settings: layTemplates(facts.podTemplate, target.build.podTemplate),
-    nodeSelector: buildNodeSelector(target, facts),
-    tolerations: target.tolerations,
-    ...(facts.userNamespaces ? { hostUsers: false } : securityContext && { securityContext }),
+    hash: buildHash(target, name, inputs),
+    container: builder.container({ ...target, build }, inputs),
+    mounts: builder.mounts(build, inputs),
+    podTemplate: build.podTemplate,
+    nodeSelector: buildNodeSelector(target, inputs),
+    ...(inputs.userNamespaces ? { hostUsers: false } : securityContext && { securityContext }),
   });
 }

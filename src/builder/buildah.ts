@@ -1,9 +1,14 @@
-import type { V1Container, V1EnvVar, V1Job, V1SecurityContext } from '@kubernetes/client-node';
+import type { V1Container, V1EnvVar, V1SecurityContext } from '@kubernetes/client-node';
 import type { RegistryTls } from '../api/module/registry-tls.ts';
-import { buildArguments, contextDirectory, dockerfileMount, dockerfilePath } from './build-context.ts';
-import { makeBuildJob } from './build-job.ts';
-import type { BuildableTarget, Builder } from './builder.ts';
-import type { BuildFacts } from './job-facts.ts';
+import {
+  buildArguments,
+  contextDirectory,
+  dockerfileMount,
+  dockerfilePath,
+  type BuildableTarget,
+  type Builder,
+} from './builder.ts';
+import type { BuildInputs } from './job-inputs.ts';
 import {
   buildSecretDirectory,
   buildSecrets,
@@ -53,61 +58,53 @@ const asUser: V1SecurityContext = {
 
 /** Builds with Buildah, without privileges on the node. */
 export const buildahBuilder: Builder = {
-  name: 'buildah',
   defaultImage,
-  buildJob(target, facts): V1Job {
-    return makeBuildJob({
-      builder: 'buildah',
-      target,
-      facts,
-      container: container(target, facts),
-      mounts: mounts(target.build, facts),
-      securityContext: { fsGroup: 1000 },
-    });
-  },
+  podSecurityContext: { fsGroup: 1000 },
+  container,
+  mounts,
 };
 
-function container(target: BuildableTarget, facts: BuildFacts): V1Container {
+function container(target: BuildableTarget, inputs: BuildInputs): V1Container {
   return {
     name: 'buildah',
-    image: facts.image,
+    image: inputs.image,
     command: ['/bin/sh', '-c', script, 'buildah-build'],
-    args: buildahArguments(target, facts),
-    env: environment(target, facts),
-    securityContext: facts.userNamespaces ? insideUserNamespace : asUser,
+    args: buildahArguments(target, inputs),
+    env: environment(target, inputs),
+    securityContext: inputs.userNamespaces ? insideUserNamespace : asUser,
   };
 }
 
-function environment(target: BuildableTarget, facts: BuildFacts): V1EnvVar[] {
+function environment(target: BuildableTarget, inputs: BuildInputs): V1EnvVar[] {
   return [
     { name: 'BUILDAH_ISOLATION', value: 'chroot' },
     // In a user namespace overlay works and is detected; elsewhere only copying (vfs) works everywhere.
-    ...(facts.userNamespaces ? [] : [{ name: 'STORAGE_DRIVER', value: 'vfs' }]),
+    ...(inputs.userNamespaces ? [] : [{ name: 'STORAGE_DRIVER', value: 'vfs' }]),
     { name: 'SCRATCH', value: scratchDirectory },
     { name: 'TMPDIR', value: scratchDirectory },
-    { name: 'PUSH', value: String(facts.push) },
+    { name: 'PUSH', value: String(inputs.push) },
     { name: 'PUSH_TLS_VERIFY', value: String(verifiesTls(target.registryTls)) },
     { name: 'IMAGE', value: target.build.image },
-    ...(facts.pullSecrets.length === 0
+    ...(inputs.pullSecrets.length === 0
       ? []
       : [{ name: 'REGISTRY_AUTH_FILE', value: `${credentialsDirectory}/config.json` }]),
-    ...(facts.trustedCertificates === undefined
+    ...(inputs.trustedCertificates === undefined
       ? []
       : [
           { name: 'SSL_CERT_FILE', value: trustedCertificatesFile },
           { name: 'SSL_CERT_DIR', value: '/etc/pki/tls/certs:/etc/ssl/certs' },
         ]),
-    ...proxyEnvironment(facts.proxy),
+    ...proxyEnvironment(inputs.proxy),
   ];
 }
 
-function mounts(build: BuildTarget, facts: BuildFacts): Mount[] {
+function mounts(build: BuildTarget, inputs: BuildInputs): Mount[] {
   // Buildah reads a single credentials file.
-  const [pullSecret] = facts.pullSecrets;
+  const [pullSecret] = inputs.pullSecrets;
   return [
-    dockerfileMount(build, facts),
+    dockerfileMount(build, inputs),
     scratch('scratch', scratchDirectory),
-    scratch('storage', facts.userNamespaces ? '/var/lib/containers' : '/home/build/.local/share/containers'),
+    scratch('storage', inputs.userNamespaces ? '/var/lib/containers' : '/home/build/.local/share/containers'),
     ...(pullSecret === undefined
       ? []
       : [
@@ -118,16 +115,16 @@ function mounts(build: BuildTarget, facts: BuildFacts): Mount[] {
           }),
         ]),
     ...buildSecrets(build.secrets),
-    ...trustedCertificatesMount(facts.trustedCertificates),
+    ...trustedCertificatesMount(inputs.trustedCertificates),
   ];
 }
 
-function buildahArguments(target: BuildableTarget, facts: BuildFacts): string[] {
+function buildahArguments(target: BuildableTarget, inputs: BuildInputs): string[] {
   return [
     `--tls-verify=${verifiesTls(target.build.baseImageRegistryTls)}`,
-    `--platform=linux/${facts.architecture}`,
+    `--platform=linux/${inputs.architecture}`,
     `--file=${dockerfilePath}`,
-    ...buildArguments(target, facts.driverToolkitImage).map(
+    ...buildArguments(target, inputs.driverToolkitImage).map(
       ({ name, value }) => `--build-arg=${name}=${value}`,
     ),
     ...target.build.secrets.map((name) => {

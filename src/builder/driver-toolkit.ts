@@ -35,21 +35,20 @@ export function driverToolkitTable(stream: unknown): DriverToolkitTable {
   return table;
 }
 
-/** A lookup of the Driver Toolkit for the nodes that run a kernel. */
-export interface DriverToolkitQuery {
-  readonly kernel: Kernel;
-  /** `status.nodeInfo.osImage` of the nodes that run the kernel. */
-  readonly osImages: readonly string[];
-  readonly table: DriverToolkitTable;
-}
-
 /** The image that was found, or the table entries that are missing. */
 export type DriverToolkit =
   | { readonly found: true; readonly image: string }
   | { readonly found: false; readonly missing: readonly string[] };
 
-/** Finds the Driver Toolkit image for the nodes that run a kernel. */
-export function findDriverToolkit({ kernel, osImages, table }: DriverToolkitQuery): DriverToolkit {
+/**
+ * Finds the Driver Toolkit image for the nodes that run a kernel.
+ * @param osImages `status.nodeInfo.osImage` of those nodes
+ */
+export function findDriverToolkit(
+  kernel: Kernel,
+  osImages: readonly string[],
+  table: DriverToolkitTable,
+): DriverToolkit {
   const versions = osImages.flatMap((osImage) => osVersionPattern.exec(osImage)?.[0] ?? []);
   for (const key of [...versions, kernel.release, kernel.version, ...osImages]) {
     const image = table.get(key);

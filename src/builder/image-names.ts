@@ -1,6 +1,6 @@
 import { shortHash } from './names.ts';
-import { BuilderError } from './errors.ts';
 import type { ModuleName } from './labels.ts';
+import { BuilderError } from './target.ts';
 
 /** Maximum length of a tag (distribution-spec, "Pulling manifests"). */
 const maxTagLength = 128;
@@ -16,10 +16,10 @@ export function intermediateImage(image: string, module?: ModuleName): string {
   const { name, tag } = splitTag(image);
   const suffix = 'kmm_unsigned';
   const owner = module === undefined ? [] : [module.namespace, module.name];
-  const wanted = `${tag}-${[...owner, suffix].join('_')}`;
-  if (wanted.length <= maxTagLength) return `${name}:${wanted}`;
+  const fullTag = `${tag}-${[...owner, suffix].join('_')}`;
+  if (fullTag.length <= maxTagLength) return `${name}:${fullTag}`;
   const end = `-${shortHash([tag, ...owner])}_${suffix}`;
-  return `${name}:${wanted.slice(0, maxTagLength - end.length)}${end}`;
+  return `${name}:${fullTag.slice(0, maxTagLength - end.length)}${end}`;
 }
 
 function splitTag(image: string): { name: string; tag: string } {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { needsDriverToolkit } from './driver-toolkit.ts';
-import type { BuildFacts, JobFacts, SignFacts } from './job-facts.ts';
+import type { BuildInputs, JobInputs, SignInputs } from './job-inputs.ts';
 import { shortHash, type Json } from './names.ts';
 import type { ModuleTarget } from './target.ts';
 
@@ -16,36 +16,36 @@ export function buildInputsHash(target: ModuleTarget, dockerfile: string): strin
  * Hashes everything that a build depends on. The same hash means the same work, and requesting it twice
  * yields the same Job. Changing any input starts a new build.
  */
-export function buildHash(target: ModuleTarget, builder: string, facts: BuildFacts): string {
+export function buildHash(target: ModuleTarget, builder: string, inputs: BuildInputs): string {
   const { build } = target;
   return shortHash({
-    ...common(target, facts),
-    ...userInputs(target, facts.dockerfile),
+    ...common(target, inputs),
+    ...userInputs(target, inputs.dockerfile),
     kind: 'build',
     builder,
     destination: build?.image,
     kanikoTag: build?.kanikoTag,
     selector: build?.selector,
-    driverToolkit: needsDriverToolkit(facts.dockerfile) ? facts.driverToolkitImage : undefined,
-    push: facts.push,
-    architecture: facts.architecture,
+    driverToolkit: needsDriverToolkit(inputs.dockerfile) ? inputs.driverToolkitImage : undefined,
+    push: inputs.push,
+    architecture: inputs.architecture,
   });
 }
 
 /** Hashes everything that signing depends on. The private key is not read: its certificate identifies it. */
-export function signHash(target: ModuleTarget, facts: SignFacts): string {
+export function signHash(target: ModuleTarget, inputs: SignInputs): string {
   const { sign } = target;
   return shortHash({
-    ...common(target, facts),
+    ...common(target, inputs),
     kind: 'sign',
-    source: facts.sourceDigest,
+    source: inputs.sourceDigest,
     destination: target.image,
     unsignedImage: sign?.unsignedImage,
     unsignedImageRegistryTls: { ...sign?.unsignedImageRegistryTls },
     files: sign?.files,
     keySecret: sign?.keySecret,
     certSecret: sign?.certSecret,
-    certificate: facts.certificateFingerprint,
+    certificate: inputs.certificateFingerprint,
   });
 }
 
@@ -60,19 +60,19 @@ function userInputs({ build, ...target }: ModuleTarget, dockerfile: string): Rec
   };
 }
 
-function common(target: ModuleTarget, facts: JobFacts): Record<string, Json> {
+function common(target: ModuleTarget, inputs: JobInputs): Record<string, Json> {
   return {
-    namespace: facts.namespace,
-    owner: facts.owner?.uid,
+    namespace: inputs.namespace,
+    owner: inputs.owner?.uid,
     // The Module and kernel named by shared work depend only on which request came first.
-    module: facts.shared === true ? undefined : { ...target.module },
-    kernel: facts.shared === true ? undefined : target.kernel.release,
+    module: inputs.shared === true ? undefined : { ...target.module },
+    kernel: inputs.shared === true ? undefined : target.kernel.release,
     registryTls: { ...target.registryTls },
-    image: facts.image,
-    pullSecrets: facts.pullSecrets.map(({ name }) => name),
+    image: inputs.image,
+    pullSecrets: inputs.pullSecrets.map(({ name }) => name),
     trigger: target.imageRebuildTriggerGeneration,
-    retry: facts.retry,
-    attempt: facts.attempt,
+    retry: inputs.retry,
+    attempt: inputs.attempt,
   };
 }
 

@@ -1,10 +1,15 @@
-import type { V1Container, V1Job, V1SecurityContext } from '@kubernetes/client-node';
-import { buildArguments, contextDirectory, dockerfileMount, dockerfilePath } from './build-context.ts';
-import { makeBuildJob } from './build-job.ts';
-import type { BuildableTarget, Builder } from './builder.ts';
+import type { V1Container, V1SecurityContext } from '@kubernetes/client-node';
+import {
+  buildArguments,
+  contextDirectory,
+  dockerfileMount,
+  dockerfilePath,
+  type BuildableTarget,
+  type Builder,
+} from './builder.ts';
 import { withTag } from './image-names.ts';
 import { terminationLog } from './job.ts';
-import type { BuildFacts } from './job-facts.ts';
+import type { BuildInputs } from './job-inputs.ts';
 import {
   buildSecrets,
   proxyEnvironment,
@@ -44,29 +49,17 @@ const securityContext: V1SecurityContext = {
 };
 
 /** Builds with Kaniko, which runs a Dockerfile inside its own container. */
-export const kanikoBuilder: Builder = {
-  name: 'kaniko',
-  defaultImage,
-  buildJob(target, facts): V1Job {
-    return makeBuildJob({
-      builder: 'kaniko',
-      target,
-      facts,
-      container: container(target, facts),
-      mounts: mounts(target.build, facts),
-    });
-  },
-};
+export const kanikoBuilder: Builder = { defaultImage, container, mounts };
 
-function container(target: BuildableTarget, facts: BuildFacts): V1Container {
+function container(target: BuildableTarget, inputs: BuildInputs): V1Container {
   const { kanikoTag } = target.build;
   return {
     name: 'kaniko',
-    image: kanikoTag === undefined ? facts.image : withTag(facts.image, kanikoTag),
-    args: kanikoArguments(target, facts),
+    image: kanikoTag === undefined ? inputs.image : withTag(inputs.image, kanikoTag),
+    args: kanikoArguments(target, inputs),
     env: [
-      ...proxyEnvironment(facts.proxy),
-      ...(facts.trustedCertificates === undefined
+      ...proxyEnvironment(inputs.proxy),
+      ...(inputs.trustedCertificates === undefined
         ? []
         : [
             { name: 'SSL_CERT_FILE', value: trustedCertificatesFile },
@@ -77,11 +70,11 @@ function container(target: BuildableTarget, facts: BuildFacts): V1Container {
   };
 }
 
-function mounts(build: BuildTarget, facts: BuildFacts): Mount[] {
+function mounts(build: BuildTarget, inputs: BuildInputs): Mount[] {
   // Kaniko reads a single credentials file.
-  const [pullSecret] = facts.pullSecrets;
+  const [pullSecret] = inputs.pullSecrets;
   return [
-    dockerfileMount(build, facts),
+    dockerfileMount(build, inputs),
     ...(pullSecret === undefined
       ? []
       : [
@@ -92,25 +85,25 @@ function mounts(build: BuildTarget, facts: BuildFacts): Mount[] {
           }),
         ]),
     ...buildSecrets(build.secrets),
-    ...trustedCertificatesMount(facts.trustedCertificates),
+    ...trustedCertificatesMount(inputs.trustedCertificates),
   ];
 }
 
-function kanikoArguments(target: BuildableTarget, facts: BuildFacts): string[] {
+function kanikoArguments(target: BuildableTarget, inputs: BuildInputs): string[] {
   const { build, registryTls } = target;
   const base = build.baseImageRegistryTls;
   return [
-    ...(facts.push ? [`--destination=${build.image}`, `--digest-file=${terminationLog}`] : ['--no-push']),
+    ...(inputs.push ? [`--destination=${build.image}`, `--digest-file=${terminationLog}`] : ['--no-push']),
     `--context=dir://${contextDirectory}`,
     `--dockerfile=${dockerfilePath}`,
-    `--custom-platform=linux/${facts.architecture}`,
-    ...buildArguments(target, facts.driverToolkitImage).map(
+    `--custom-platform=linux/${inputs.architecture}`,
+    ...buildArguments(target, inputs.driverToolkitImage).map(
       ({ name, value }) => `--build-arg=${name}=${value}`,
     ),
     ...flag('--insecure-pull', base.insecure),
     ...flag('--skip-tls-verify-pull', base.insecureSkipTLSVerify),
-    ...flag('--insecure', facts.push && registryTls.insecure),
-    ...flag('--skip-tls-verify', facts.push && registryTls.insecureSkipTLSVerify),
+    ...flag('--insecure', inputs.push && registryTls.insecure),
+    ...flag('--skip-tls-verify', inputs.push && registryTls.insecureSkipTLSVerify),
   ];
 }
 

@@ -1,5 +1,5 @@
 import type { V1EnvVar, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
-import type { ProxySettings, PullSecret, TrustedCertificates } from './job-facts.ts';
+import type { ProxySettings, PullSecret, TrustedCertificates } from './job-inputs.ts';
 
 /** A volume and where the container mounts it. */
 export interface Mount {

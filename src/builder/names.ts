@@ -39,20 +39,12 @@ function canonicalJson(value: Json): string {
   );
 }
 
-/** The inputs of a name. */
-export interface NameOptions {
-  /** What people should recognise, most important first. */
-  readonly readable: readonly string[];
-  /** Everything that distinguishes the object: different identities yield different names. */
-  readonly identity: Json;
-  /** @default 63 */
-  readonly maxLength?: number;
-}
-
 /**
  * Returns a name for any object: lower case letters, digits and dashes, ending in the hash of the identity.
+ * @param readable what people should recognise, most important first
+ * @param identity everything that distinguishes the object: different identities yield different names
  */
-export function objectName({ readable, identity, maxLength = maxLabelLength }: NameOptions): string {
+export function objectName(readable: readonly string[], identity: Json, maxLength = maxLabelLength): string {
   const hash = shortHash(identity);
   const prefix = readable
     .join('-')
@@ -87,7 +79,7 @@ const maxStemLength = 41;
 export function labelStem(namespace: string, name: string): string {
   const stem = `${namespace}.${name}`;
   if (!name.includes('.') && stem.length <= maxStemLength) return stem;
-  return objectName({ readable: [namespace, name], identity: [namespace, name], maxLength: maxStemLength });
+  return objectName([namespace, name], [namespace, name], maxStemLength);
 }
 
 const dottedStem = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\.[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;

@@ -1,9 +1,8 @@
 import type { V1Container, V1Job } from '@kubernetes/client-node';
 import type { RegistryTls } from '../api/module/registry-tls.ts';
-import { BuilderError } from './errors.ts';
 import { withDigest } from './image-names.ts';
 import { makeJob, terminationLog } from './job.ts';
-import type { SignFacts } from './job-facts.ts';
+import type { SignInputs } from './job-inputs.ts';
 import { signHash } from './job-hash.ts';
 import {
   proxyEnvironment,
@@ -14,8 +13,7 @@ import {
   trustedCertificatesMount,
   type Mount,
 } from './mounts.ts';
-import { layTemplates } from './overlay.ts';
-import type { ModuleTarget, SignTarget } from './target.ts';
+import { BuilderError, type ModuleTarget, type SignTarget } from './target.ts';
 
 const keyDirectory = '/run/kmm-sign/key';
 const certificateDirectory = '/run/kmm-sign/certificate';
@@ -26,7 +24,7 @@ const credentialsDirectory = '/run/kmm-sign/credentials';
  * source is pinned by digest. The digest of the result goes to the termination message.
  * @throws BuilderError INCOMPLETE_MODULE if the target has nothing to sign
  */
-export function signJob(target: ModuleTarget, facts: SignFacts): V1Job {
+export function signJob(target: ModuleTarget, inputs: SignInputs): V1Job {
   const { sign } = target;
   if (sign === undefined) {
     throw new BuilderError({
@@ -35,27 +33,24 @@ export function signJob(target: ModuleTarget, facts: SignFacts): V1Job {
       hint: 'Add a sign section to the container or to the kernel mapping.',
     });
   }
-  return makeJob({
+  return makeJob(target, inputs, {
     kind: 'sign',
-    target,
-    facts,
-    hash: signHash(target, facts),
-    container: container(target, sign, facts),
-    mounts: mounts(sign, facts),
-    settings: layTemplates(facts.podTemplate, sign.podTemplate),
+    hash: signHash(target, inputs),
+    container: container(target, sign, inputs),
+    mounts: mounts(sign, inputs),
+    podTemplate: sign.podTemplate,
     nodeSelector: {},
-    tolerations: target.tolerations,
     securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
   });
 }
 
-function container(target: ModuleTarget, sign: SignTarget, facts: SignFacts): V1Container {
+function container(target: ModuleTarget, sign: SignTarget, inputs: SignInputs): V1Container {
   return {
     name: 'sign',
-    image: facts.image,
+    image: inputs.image,
     command: ['kmm-sign'],
-    args: signArguments(target, sign, facts),
-    env: [{ name: 'HOME', value: '/tmp' }, ...proxyEnvironment(facts.proxy)],
+    args: signArguments(target, sign, inputs),
+    env: [{ name: 'HOME', value: '/tmp' }, ...proxyEnvironment(inputs.proxy)],
     securityContext: {
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,
@@ -66,7 +61,7 @@ function container(target: ModuleTarget, sign: SignTarget, facts: SignFacts): V1
   };
 }
 
-function mounts(sign: SignTarget, facts: SignFacts): Mount[] {
+function mounts(sign: SignTarget, inputs: SignInputs): Mount[] {
   return [
     secretFile({
       volume: 'key',
@@ -82,33 +77,33 @@ function mounts(sign: SignTarget, facts: SignFacts): Mount[] {
       directory: certificateDirectory,
       file: 'cert',
     }),
-    ...facts.pullSecrets.map((secret, index) =>
+    ...inputs.pullSecrets.map((secret, index) =>
       pullSecretFile(secret, {
         volume: `credentials-${index}`,
         directory: `${credentialsDirectory}/${index}`,
         file: secret.key ?? '.dockerconfigjson',
       }),
     ),
-    ...trustedCertificatesMount(facts.trustedCertificates),
+    ...trustedCertificatesMount(inputs.trustedCertificates),
     scratch('tmp', '/tmp'),
   ];
 }
 
-function signArguments(target: ModuleTarget, sign: SignTarget, facts: SignFacts): string[] {
+function signArguments(target: ModuleTarget, sign: SignTarget, inputs: SignInputs): string[] {
   return [
     'sign',
     `--key=${keyDirectory}/key`,
     `--cert=${certificateDirectory}/cert`,
     ...sign.files.map((file) => `--file=${file}`),
-    ...facts.pullSecrets.map(
+    ...inputs.pullSecrets.map(
       ({ key }, index) => `--pull-secret=${credentialsDirectory}/${index}/${key ?? '.dockerconfigjson'}`,
     ),
-    ...(facts.trustedCertificates === undefined ? [] : [`--ca-file=${trustedCertificatesFile}`]),
+    ...(inputs.trustedCertificates === undefined ? [] : [`--ca-file=${trustedCertificatesFile}`]),
     ...tlsFlags('from', sign.unsignedImageRegistryTls),
     ...tlsFlags('to', target.registryTls),
     `--digest-file=${terminationLog}`,
     '--',
-    withDigest(sign.unsignedImage, facts.sourceDigest),
+    withDigest(sign.unsignedImage, inputs.sourceDigest),
     target.image,
   ];
 }

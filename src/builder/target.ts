@@ -2,6 +2,7 @@ import type { V1Toleration } from '@kubernetes/client-node';
 import type { Modprobe } from '../api/module/modprobe.ts';
 import type { PodTemplate } from '../api/module/pod-template.ts';
 import type { RegistryTls } from '../api/module/registry-tls.ts';
+import { KmmError } from '../shared/errors.ts';
 import type { Kernel } from './kernel.ts';
 import type { ModuleName } from './labels.ts';
 
@@ -61,4 +62,18 @@ export interface ModuleTarget {
   readonly selector: Readonly<Record<string, string>>;
   readonly tolerations: readonly V1Toleration[];
   readonly imageRebuildTriggerGeneration?: number | undefined;
+}
+
+/** Why a Job cannot be created. */
+export type BuilderErrorCode =
+  /** The image name cannot be used for this purpose. */
+  | 'INVALID_IMAGE'
+  /** The Module lacks something that the Job needs. */
+  | 'INCOMPLETE_MODULE'
+  /** The Dockerfile uses DTK_AUTO and no Driver Toolkit image is known for the node. */
+  | 'DRIVER_TOOLKIT_MISSING';
+
+/** A target, or what it names, does not suffice for a Job. */
+export class BuilderError extends KmmError<BuilderErrorCode> {
+  override readonly name = 'BuilderError';
 }

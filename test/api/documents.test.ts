@@ -8,7 +8,7 @@ import { parseModule } from '../../src/api/module/module.ts';
 import { kernelMapping } from '../../src/api/module/kernel-mapping.ts';
 import { checkManagedClusterModule } from '../../src/api/validation/managed-cluster-module.ts';
 import { checkModuleSpec } from '../../src/api/validation/module-spec.ts';
-import { findDockerfile } from '../../src/builder/job-facts.ts';
+import { findDockerfile } from '../../src/builder/job-inputs.ts';
 
 const directory = fileURLToPath(new URL('../../fixtures/documents/', import.meta.url));
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { buildJob, builders } from '../../src/builder/builders.ts';
+import { buildJob, builders } from '../../src/builder/build-job.ts';
 import { builderNames, type BuilderName } from '../../src/builder/builder.ts';
-import { buildAndSignTarget, buildFacts } from './targets.ts';
+import { buildAndSignTarget, buildInputs } from './targets.ts';
 
 const target = buildAndSignTarget();
 const { build } = target;
@@ -17,12 +17,12 @@ function podOf(...args: Parameters<typeof buildJob>) {
 /** Makes a function that gives the name of the Job with changes to its inputs. */
 function nameWith(builder: BuilderName) {
   return (changes: object, facts: object): string | undefined =>
-    buildJob(builder, { ...target, ...changes }, buildFacts(facts)).metadata?.name;
+    buildJob(builder, { ...target, ...changes }, buildInputs(facts)).metadata?.name;
 }
 
 describe.each(builderNames)('a build Job with %s', (builder) => {
   it('runs once, without a token, on nodes of the right architecture', () => {
-    const { spec } = buildJob(builder, target, buildFacts());
+    const { spec } = buildJob(builder, target, buildInputs());
     expect(spec?.backoffLimit).toBe(0);
     expect(spec?.template.spec).toMatchObject({
       restartPolicy: 'Never',
@@ -39,7 +39,7 @@ describe.each(builderNames)('a build Job with %s', (builder) => {
   });
 
   it('sees the Dockerfile, whatever case its key has', () => {
-    const { pod } = podOf(builder, target, buildFacts({ dockerfileKey: 'Dockerfile' }));
+    const { pod } = podOf(builder, target, buildInputs({ dockerfileKey: 'Dockerfile' }));
     expect(pod.volumes?.find(({ name }) => name === 'dockerfile')?.configMap).toEqual({
       name: 'example-module-dockerfile',
       items: [{ key: 'Dockerfile', path: 'Dockerfile' }],
@@ -48,7 +48,7 @@ describe.each(builderNames)('a build Job with %s', (builder) => {
   });
 
   it('sees its Secrets below /run/secrets, also those with dots in their names', () => {
-    const { pod, container } = podOf(builder, target, buildFacts());
+    const { pod, container } = podOf(builder, target, buildInputs());
     for (const name of ['token', 'license.v2']) {
       const volume = pod.volumes?.find(({ secret }) => secret?.secretName === name);
       expect(volume?.name).toMatch(/^[a-z0-9-]{1,63}$/);
@@ -61,7 +61,7 @@ describe.each(builderNames)('a build Job with %s', (builder) => {
 
   it('mounts every volume once, under names of its own', () => {
     const certificates = { configMap: 'ca', key: 'ca-bundle.crt' };
-    const { pod, container } = podOf(builder, target, buildFacts({ trustedCertificates: certificates }));
+    const { pod, container } = podOf(builder, target, buildInputs({ trustedCertificates: certificates }));
     const volumes = pod.volumes?.map(({ name }) => name) ?? [];
     expect(new Set(volumes).size).toBe(volumes.length);
     expect(container.volumeMounts?.map(({ name }) => name)).toEqual(volumes);
@@ -69,7 +69,7 @@ describe.each(builderNames)('a build Job with %s', (builder) => {
 
   it('injects arguments over those of the user', () => {
     const own = { ...build, buildArgs: [{ name: 'KERNEL_VERSION', value: 'mine' }, ...build.buildArgs] };
-    const facts = buildFacts({
+    const facts = buildInputs({
       dockerfile: 'ARG DTK_AUTO\n',
       driverToolkitImage: 'dtk.example/dtk@sha256:11',
     });
@@ -85,14 +85,14 @@ describe.each(builderNames)('a build Job with %s', (builder) => {
   });
 
   it('is not made when the Driver Toolkit image is not known', () => {
-    expect(() => buildJob(builder, target, buildFacts({ dockerfile: 'FROM ${DTK_AUTO}\n' }))).toThrow(
+    expect(() => buildJob(builder, target, buildInputs({ dockerfile: 'FROM ${DTK_AUTO}\n' }))).toThrow(
       /DTK_AUTO.*5\.14\.0-70/,
     );
   });
 
   it('is not made from a Module that builds nothing', () => {
     const { build: _none, ...unbuilt } = target;
-    expect(() => buildJob(builder, unbuilt, buildFacts())).toThrow(/does not say how to build/);
+    expect(() => buildJob(builder, unbuilt, buildInputs())).toThrow(/does not say how to build/);
   });
 
   it('lays the settings of the Module over those of the operator', () => {
@@ -100,7 +100,7 @@ describe.each(builderNames)('a build Job with %s', (builder) => {
       labels: { team: 'b', 'kmm.node.kubernetes.io/job-type': 'x' },
       priorityClassName: 'high',
     };
-    const facts = buildFacts({
+    const facts = buildInputs({
       podTemplate: {
         labels: { team: 'a' },
         activeDeadlineSeconds: 60,
@@ -146,7 +146,7 @@ describe('a build Job with Kaniko', () => {
   it('is told where to read, where to push and what to trust', () => {
     const tls = { ...build, baseImageRegistryTls: { insecure: true, insecureSkipTLSVerify: true } };
     const pushTls = { insecure: true, insecureSkipTLSVerify: true };
-    const { container } = podOf('kaniko', { ...target, build: tls, registryTls: pushTls }, buildFacts());
+    const { container } = podOf('kaniko', { ...target, build: tls, registryTls: pushTls }, buildInputs());
     expect(container.args).toEqual(
       expect.arrayContaining([
         '--destination=registry.example/driver:final-default_example-module_kmm_unsigned',
@@ -166,7 +166,7 @@ describe('a build Job with Kaniko', () => {
     const { container } = podOf(
       'kaniko',
       { ...target, registryTls: { insecure: true } },
-      buildFacts({ push: false }),
+      buildInputs({ push: false }),
     );
     expect(container.args).toContain('--no-push');
     expect(container.args?.join(' ')).not.toMatch(/--destination|--insecure/);
@@ -176,7 +176,7 @@ describe('a build Job with Kaniko', () => {
     const { container } = podOf(
       'kaniko',
       { ...target, build: { ...build, kanikoTag: 'debug' } },
-      buildFacts(),
+      buildInputs(),
     );
     expect(container.image).toBe('builder.example:5000/builder:debug');
   });
@@ -185,15 +185,15 @@ describe('a build Job with Kaniko', () => {
 describe('a build Job with Buildah', () => {
   it('runs a program that nothing of the Module gets into', () => {
     const [one, other] = [target, { ...target, build: { ...build, image: 'r.example/$(id):1' } }].map(
-      (each) => podOf('buildah', each, buildFacts()).container,
+      (each) => podOf('buildah', each, buildInputs()).container,
     );
     expect(one?.command).toEqual(other?.command);
     expect(other?.env).toContainEqual({ name: 'IMAGE', value: 'r.example/$(id):1' });
   });
 
   it('has no privileges on the node, with and without user namespaces', () => {
-    const inside = podOf('buildah', target, buildFacts());
-    const outside = podOf('buildah', target, buildFacts({ userNamespaces: false }));
+    const inside = podOf('buildah', target, buildInputs());
+    const outside = podOf('buildah', target, buildInputs({ userNamespaces: false }));
     expect(inside.pod.hostUsers).toBe(false);
     expect(outside.pod.hostUsers).toBeUndefined();
     expect(outside.container.securityContext).toMatchObject({ runAsNonRoot: true, runAsUser: 1000 });
@@ -202,7 +202,7 @@ describe('a build Job with Buildah', () => {
   });
 
   it('shows Secrets to the steps of the Dockerfile', () => {
-    expect(podOf('buildah', target, buildFacts()).container.args).toContain(
+    expect(podOf('buildah', target, buildInputs()).container.args).toContain(
       '--volume=/run/secrets/token:/run/secrets/token:ro',
     );
   });

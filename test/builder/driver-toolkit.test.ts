@@ -20,12 +20,12 @@ describe('the Driver Toolkit', () => {
   });
 
   it('is found by the version in the name of the OS image', () => {
-    expect(findDriverToolkit({ kernel, osImages: [osImage], table })).toEqual({ found: true, image });
+    expect(findDriverToolkit(kernel, [osImage], table)).toEqual({ found: true, image });
   });
 
   it('is not taken from another build that begins alike', () => {
     const osImages = ['Red Hat Enterprise Linux CoreOS 412.86.202302211547-01 (Ootpa)'];
-    expect(findDriverToolkit({ kernel, osImages, table })).toEqual({
+    expect(findDriverToolkit(kernel, osImages, table)).toEqual({
       found: false,
       missing: ['412.86.202302211547-01'],
     });
@@ -33,9 +33,10 @@ describe('the Driver Toolkit', () => {
 
   it('is found by kernel where the configuration lists kernels', () => {
     const configured = new Map([['6.1.0-18-amd64', 'registry.example/headers:6.1']]);
-    const debian = { kernel: parseKernel('6.1.0-18-amd64'), osImages: ['Debian GNU/Linux 12 (bookworm)'] };
-    expect(findDriverToolkit({ ...debian, table: configured })).toMatchObject({ found: true });
-    expect(findDriverToolkit({ ...debian, table })).toEqual({ found: false, missing: ['6.1.0-18-amd64'] });
+    const debian = parseKernel('6.1.0-18-amd64');
+    const osImages = ['Debian GNU/Linux 12 (bookworm)'];
+    expect(findDriverToolkit(debian, osImages, configured)).toMatchObject({ found: true });
+    expect(findDriverToolkit(debian, osImages, table)).toEqual({ found: false, missing: ['6.1.0-18-amd64'] });
   });
 
   it('has an empty table when the ImageStream is not one', () => {

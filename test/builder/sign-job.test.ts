@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { signJob } from '../../src/builder/sign-job.ts';
-import { buildAndSignTarget, digest, signFacts } from './targets.ts';
+import { buildAndSignTarget, digest, signInputs } from './targets.ts';
 
 const target = buildAndSignTarget();
 const { sign } = target;
@@ -15,12 +15,12 @@ function podOf(...args: Parameters<typeof signJob>) {
 
 /** The name of the Job with changes to its inputs. */
 function nameOf(changes: object, facts: object): string | undefined {
-  return signJob({ ...target, ...changes }, signFacts(facts)).metadata?.name;
+  return signJob({ ...target, ...changes }, signInputs(facts)).metadata?.name;
 }
 
 describe('a sign Job', () => {
   it('signs the digest that was found, not a tag', () => {
-    const { container } = podOf(target, signFacts());
+    const { container } = podOf(target, signInputs());
     expect(container.command).toEqual(['kmm-sign']);
     expect(container.args).toEqual([
       'sign',
@@ -36,7 +36,7 @@ describe('a sign Job', () => {
   });
 
   it('fits pod security "restricted"', () => {
-    const { pod, container } = podOf(target, signFacts());
+    const { pod, container } = podOf(target, signInputs());
     expect(pod).toMatchObject({ automountServiceAccountToken: false });
     expect(pod.hostNetwork ?? pod.hostPID ?? pod.hostIPC).toBeUndefined();
     // https://kubernetes.io/docs/concepts/security/pod-security-standards/, "Restricted"
@@ -52,7 +52,7 @@ describe('a sign Job', () => {
   });
 
   it('mounts the key read-only, by itself, also when one Secret holds key and certificate', () => {
-    const { pod, container } = podOf(target, signFacts());
+    const { pod, container } = podOf(target, signInputs());
     expect(pod.volumes?.find(({ name }) => name === 'key')?.secret).toEqual({
       secretName: 'signing',
       items: [{ key: 'key', path: 'key' }],
@@ -66,7 +66,7 @@ describe('a sign Job', () => {
 
   it('cannot be given options through names of files', () => {
     const files = ['--dry-run', '/opt/a b.ko'];
-    const { container } = podOf({ ...target, sign: { ...sign, files } }, signFacts());
+    const { container } = podOf({ ...target, sign: { ...sign, files } }, signInputs());
     expect(container.args).toEqual(expect.arrayContaining(['--file=--dry-run', '--file=/opt/a b.ko']));
   });
 
@@ -78,7 +78,7 @@ describe('a sign Job', () => {
     };
     const { container } = podOf(
       changed,
-      signFacts({ trustedCertificates: { configMap: 'ca', key: 'ca.crt' } }),
+      signInputs({ trustedCertificates: { configMap: 'ca', key: 'ca.crt' } }),
     );
     expect(container.args).toEqual(
       expect.arrayContaining([
@@ -91,7 +91,7 @@ describe('a sign Job', () => {
   });
 
   it('takes every pull secret, of both kinds', () => {
-    const facts = signFacts({ pullSecrets: [{ name: 'a' }, { name: 'b', key: '.dockercfg' }] });
+    const facts = signInputs({ pullSecrets: [{ name: 'a' }, { name: 'b', key: '.dockercfg' }] });
     expect(podOf(target, facts).container.args).toEqual(
       expect.arrayContaining([
         '--pull-secret=/run/kmm-sign/credentials/0/.dockerconfigjson',
@@ -114,7 +114,7 @@ describe('a sign Job', () => {
   });
 
   it('carries labels that find it', () => {
-    expect(signJob(target, signFacts()).metadata).toMatchObject({
+    expect(signJob(target, signInputs()).metadata).toMatchObject({
       namespace: 'default',
       name: expect.stringMatching(/^example-module-sign-5-14-0-70-58-1-el9-0-x86-6?-?[a-z2-7]{16}$/),
       labels: {

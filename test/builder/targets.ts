@@ -1,5 +1,5 @@
 import { parseKernel } from '../../src/builder/kernel.ts';
-import type { BuildFacts, SignFacts } from '../../src/builder/job-facts.ts';
+import type { BuildInputs, SignInputs } from '../../src/builder/job-inputs.ts';
 import type { ModuleTarget } from '../../src/builder/target.ts';
 
 export const digest = `sha256:${'a1'.repeat(32)}`;
@@ -42,7 +42,7 @@ const owner = {
   uid: 'uid-1',
 };
 
-export function buildFacts(changes: Partial<BuildFacts> = {}): BuildFacts {
+export function buildInputs(changes: Partial<BuildInputs> = {}): BuildInputs {
   return {
     namespace: 'default',
     owner,
@@ -58,7 +58,7 @@ export function buildFacts(changes: Partial<BuildFacts> = {}): BuildFacts {
   };
 }
 
-export function signFacts(changes: Partial<SignFacts> = {}): SignFacts {
+export function signInputs(changes: Partial<SignInputs> = {}): SignInputs {
   return {
     namespace: 'default',
     owner,

@@ -4,8 +4,8 @@ import { promisify } from 'node:util';
 import type { V1Job } from '@kubernetes/client-node';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { BuilderName } from '../../src/builder/builder.ts';
-import { buildJob } from '../../src/builder/builders.ts';
-import type { BuildFacts } from '../../src/builder/job-facts.ts';
+import { buildJob } from '../../src/builder/build-job.ts';
+import type { BuildInputs } from '../../src/builder/job-inputs.ts';
 import { parseKernel } from '../../src/builder/kernel.ts';
 import { kernelLabelValue, labelKeys } from '../../src/builder/labels.ts';
 import { signJob } from '../../src/builder/sign-job.ts';
@@ -26,7 +26,7 @@ import { Secret } from '../../src/shared/secret.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { inspectImage } from '../../src/signer/inspect-image.ts';
-import { buildAndSignTarget, buildFacts, signFacts } from '../builder/targets.ts';
+import { buildAndSignTarget, buildInputs, signInputs } from '../builder/targets.ts';
 import { clusterPrograms, startCluster } from '../support/cluster/cluster.ts';
 import { buildahImage, kanikoImage, kmmSignImage, type LocalImage } from '../support/cluster/images.ts';
 import type { TestNode } from '../support/cluster/kubelet.ts';
@@ -159,7 +159,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
 
   async function runBuild(
     builder: BuilderName,
-    facts: Partial<BuildFacts> = {},
+    facts: Partial<BuildInputs> = {},
   ): Promise<string | undefined> {
     const dockerfile = dockerfileFrom(`${registry.host}/base:v1`);
     await client.apply(
@@ -171,7 +171,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
     const job = buildJob(
       builder,
       targetFor(builder, builder),
-      buildFacts({ ...common, image: builderImages[builder][0], ...facts }),
+      buildInputs({ ...common, image: builderImages[builder][0], ...facts }),
     );
     return digestOf(await run(job));
   }
@@ -199,7 +199,7 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
     const target = targetFor('buildah', 'buildah');
     const job = signJob(
       target,
-      signFacts({
+      signInputs({
         image: signImage,
         sourceDigest: (await runBuild('buildah', { attempt: 1 })) ?? '',
       }),

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import * as z from 'zod';
-import { builders } from '../../src/builder/builders.ts';
+import { builders } from '../../src/builder/build-job.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { nameOf, renderOverlay, type Manifest } from '../deploy/manifests.ts';

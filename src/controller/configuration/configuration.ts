@@ -1,8 +1,8 @@
 import type { PodTemplate } from '../../api/module/pod-template.ts';
 import type { BuilderName } from '../../builder/builder.ts';
-import { builders } from '../../builder/builders.ts';
+import { builders } from '../../builder/build-job.ts';
 import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
-import type { ProxySettings, TrustedCertificates } from '../../builder/job-facts.ts';
+import type { ProxySettings, TrustedCertificates } from '../../builder/job-inputs.ts';
 import { readEnvironment, type Environment, type OperatorEnvironment } from './environment.ts';
 import { configurationError } from './errors.ts';
 import { readConfigurationFile } from './read-file.ts';

@@ -1,4 +1,4 @@
-import type { ProxySettings } from '../../builder/job-facts.ts';
+import type { ProxySettings } from '../../builder/job-inputs.ts';
 import { configurationError } from './errors.ts';
 
 /** Environment variables by name. */

@@ -1,4 +1,4 @@
-import { findDockerfile, type PullSecret } from '../../builder/job-facts.ts';
+import { findDockerfile, type PullSecret } from '../../builder/job-inputs.ts';
 import type { BuildTarget, SignTarget } from '../../builder/target.ts';
 import type { PullSecretContent } from '../../registry/credentials/pull-secret.ts';
 import type { CertificateSecret } from '../observe/references/kept.ts';

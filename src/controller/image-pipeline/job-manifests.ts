@@ -1,7 +1,7 @@
 import type { V1Job } from '@kubernetes/client-node';
-import { buildJob, builders } from '../../builder/builders.ts';
+import { buildJob, builders } from '../../builder/build-job.ts';
 import { findDriverToolkit, needsDriverToolkit } from '../../builder/driver-toolkit.ts';
-import type { BuildFacts, JobFacts } from '../../builder/job-facts.ts';
+import type { BuildInputs, JobInputs } from '../../builder/job-inputs.ts';
 import { signJob } from '../../builder/sign-job.ts';
 import type { SignTarget } from '../../builder/target.ts';
 import type { CertificateSecret } from '../observe/references/kept.ts';
@@ -25,7 +25,7 @@ export function buildJobs(
   const { target } = request;
   const builder = request.builder ?? settings.builder;
   requireOneKernel(request);
-  const facts: Omit<BuildFacts, 'attempt'> = {
+  const facts: Omit<BuildInputs, 'attempt'> = {
     ...commonFacts(settings, request, credentials),
     image: settings.builderImages?.[builder] ?? builders[builder].defaultImage,
     ...(settings.buildPodTemplate && { podTemplate: settings.buildPodTemplate }),
@@ -71,7 +71,7 @@ function commonFacts(
   settings: PipelineSettings,
   { namespace, owner, shared, retry }: PipelineRequest,
   { names: pullSecrets }: Credentials,
-): Omit<JobFacts, 'attempt' | 'image'> {
+): Omit<JobInputs, 'attempt' | 'image'> {
   return {
     namespace,
     pullSecrets,
@@ -108,9 +108,9 @@ function driverToolkitOf(
   settings: PipelineSettings,
   { target, osImages }: PipelineRequest,
   dockerfile: string,
-): Pick<BuildFacts, 'driverToolkitImage' | 'driverToolkitMissing'> {
+): Pick<BuildInputs, 'driverToolkitImage' | 'driverToolkitMissing'> {
   if (!needsDriverToolkit(dockerfile)) return {};
-  const toolkit = findDriverToolkit({ kernel: target.kernel, osImages, table: settings.driverToolkit() });
+  const toolkit = findDriverToolkit(target.kernel, osImages, settings.driverToolkit());
   return toolkit.found ? { driverToolkitImage: toolkit.image } : { driverToolkitMissing: toolkit.missing };
 }
 

@@ -4,7 +4,7 @@ import type { ModuleTarget } from '../../builder/target.ts';
 import type { EarlierState } from './image-state.ts';
 import type { PodTemplate } from '../../api/module/pod-template.ts';
 import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
-import type { ProxySettings, TrustedCertificates } from '../../builder/job-facts.ts';
+import type { ProxySettings, TrustedCertificates } from '../../builder/job-inputs.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
 import type { Job } from '../observe/cluster/resources.ts';

@@ -1,7 +1,7 @@
 import type { V1OwnerReference } from '@kubernetes/client-node';
 import type { Module } from '../../api/module/module.ts';
 import { builderNames, type BuilderName } from '../../builder/builder.ts';
-import { BuilderError } from '../../builder/errors.ts';
+import { BuilderError } from '../../builder/target.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { advanceImage, advanceImageUncached } from '../image-pipeline/advance-image.ts';
 import { PipelineError, type EarlierState, type ImageState } from '../image-pipeline/image-state.ts';

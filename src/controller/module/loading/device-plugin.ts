@@ -79,10 +79,7 @@ export function devicePluginDaemonSet(
 }
 
 function nameOf({ name }: ModuleName, version: string | undefined): string {
-  return objectName({
-    readable: [name, devicePluginRole],
-    identity: { role: devicePluginRole, name, version },
-  });
+  return objectName([name, devicePluginRole], { role: devicePluginRole, name, version });
 }
 
 function pluginContainer({ container }: DevicePlugin): V1Container {

@@ -49,9 +49,11 @@ export function moduleLoaderDaemonSet(
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
     metadata: {
-      name: objectName({
-        readable: [module.name, kernel.version],
-        identity: { role: moduleLoaderRole, name: module.name, kernel: kernel.release, version },
+      name: objectName([module.name, kernel.version], {
+        role: moduleLoaderRole,
+        name: module.name,
+        kernel: kernel.release,
+        version,
       }),
       namespace: module.namespace,
       labels,

@@ -1,5 +1,5 @@
 import { createHash, type X509Certificate } from 'node:crypto';
-import { dockerfileKeys } from '../../../builder/job-facts.ts';
+import { dockerfileKeys } from '../../../builder/job-inputs.ts';
 import type { PullSecretContent } from '../../../registry/credentials/pull-secret.ts';
 import { Secret as Hidden } from '../../../shared/secret.ts';
 import { SignerError } from '../../../signer/model/errors.ts';

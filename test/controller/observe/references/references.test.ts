@@ -2,7 +2,7 @@ import { inspect } from 'node:util';
 import { readFile } from 'node:fs/promises';
 import { X509Certificate } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it, vi } from 'vitest';
-import { findDockerfile } from '../../../../src/builder/job-facts.ts';
+import { findDockerfile } from '../../../../src/builder/job-inputs.ts';
 import {
   configMaps,
   secrets,

@@ -23,7 +23,7 @@ export interface ProxySettings {
 }
 
 /** The inputs of a Job apart from the Module. */
-export interface JobFacts {
+export interface JobInputs {
   /** Where the Job runs: the namespace of the Module, or on a hub, that of the operator. */
   readonly namespace: string;
   readonly owner?: V1OwnerReference;
@@ -43,7 +43,7 @@ export interface JobFacts {
 }
 
 /** The inputs of a build apart from the Module. */
-export interface BuildFacts extends JobFacts {
+export interface BuildInputs extends JobInputs {
   /** Text of the Dockerfile. */
   readonly dockerfile: string;
   /** Key of the ConfigMap that holds it. */
@@ -61,7 +61,7 @@ export interface BuildFacts extends JobFacts {
 }
 
 /** The inputs of signing apart from the Module. */
-export interface SignFacts extends JobFacts {
+export interface SignInputs extends JobInputs {
   /** Digest of the unsigned image. */
   readonly sourceDigest: string;
   /** SHA-256 of the certificate, in hexadecimal. */

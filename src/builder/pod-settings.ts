@@ -19,10 +19,10 @@ export interface PodSettings {
 const defaultDeadline = 3600;
 
 /** Merges templates: maps and lists are combined; for other fields the last one set wins. */
-export function layTemplates(...templates: readonly (PodTemplate | undefined)[]): PodSettings {
-  const given = templates.filter((template) => template !== undefined);
+export function mergeTemplates(...templates: readonly (PodTemplate | undefined)[]): PodSettings {
+  const present = templates.filter((template) => template !== undefined);
   const last = <K extends keyof PodTemplate>(key: K): PodTemplate[K] | undefined =>
-    given.findLast((template) => template[key] !== undefined)?.[key];
+    present.findLast((template) => template[key] !== undefined)?.[key];
   const affinity = last('affinity');
   const resources = last('resources');
   const names = {
@@ -31,10 +31,10 @@ export function layTemplates(...templates: readonly (PodTemplate | undefined)[])
     schedulerName: last('schedulerName'),
   };
   return {
-    labels: Object.assign({}, ...given.map(({ labels }) => labels)),
-    annotations: Object.assign({}, ...given.map(({ annotations }) => annotations)),
-    nodeSelector: Object.assign({}, ...given.map(({ nodeSelector }) => nodeSelector)),
-    tolerations: given.flatMap(({ tolerations }) => tolerations ?? []),
+    labels: Object.assign({}, ...present.map(({ labels }) => labels)),
+    annotations: Object.assign({}, ...present.map(({ annotations }) => annotations)),
+    nodeSelector: Object.assign({}, ...present.map(({ nodeSelector }) => nodeSelector)),
+    tolerations: present.flatMap(({ tolerations }) => tolerations ?? []),
     ...(affinity === undefined ? {} : { affinity }),
     ...(resources === undefined ? {} : { resources }),
     ...definedOnly(names),
