@@ -2,12 +2,10 @@ import type { ResolvedImage } from '../observe/images/resolve.ts';
 import { jobs } from '../observe/cluster/resources.ts';
 import { ReferenceCache } from '../observe/references/reference-cache.ts';
 import { isApiError } from '../runtime/api/errors.ts';
-import type { ImageFacts } from './facts.ts';
-import type { PipelineResult } from './image-state.ts';
-import { findCertificate, findCredentials, findDockerfileOf, type Credentials } from './inputs.ts';
+import { readCertificate, readCredentials, readDockerfile, type Credentials } from './inputs.ts';
 import { buildJobs, signJobs } from './job-manifests.ts';
-import { nextStep, type Step } from './next-step.ts';
-import type { PipelineRequest, PipelineServices } from './request.ts';
+import { nextStep, type ImageFacts, type Step } from './next-step.ts';
+import type { PipelineRequest, PipelineResult, PipelineServices } from './request.ts';
 import { runJob } from './run-job.ts';
 
 /**
@@ -22,10 +20,9 @@ export async function advanceImage(
   request: PipelineRequest,
   signal: AbortSignal,
 ): Promise<PipelineResult> {
-  const remembered = { services, request, credentials: await findCredentials(services, request), signal };
-  return (
-    (await follow({ ...remembered, mayCreate: false })) ?? advanceImageUncached(services, request, signal)
-  );
+  const credentials = await readCredentials(services, request);
+  const result = await takeSteps({ services, request, credentials, signal, mayCreate: false });
+  return result ?? advanceImageUncached(services, request, signal);
 }
 
 /** Does the same without caches of images and references. */
@@ -34,10 +31,10 @@ export async function advanceImageUncached(
   request: PipelineRequest,
   signal: AbortSignal,
 ): Promise<PipelineResult> {
-  const uncached = withoutMemory(services, request);
-  const credentials = await findCredentials(uncached, request);
-  const result = await follow({ services: uncached, request, credentials, signal, mayCreate: true });
-  if (result === undefined) throw new TypeError('a run that may make Jobs ends with a result');
+  const uncached = withoutCaches(services, request);
+  const credentials = await readCredentials(uncached, request);
+  const result = await takeSteps({ services: uncached, request, credentials, signal, mayCreate: true });
+  if (result === undefined) throw new TypeError('a run that may create Jobs must end with a result');
   return result;
 }
 
@@ -52,31 +49,31 @@ interface Run {
 }
 
 /** Takes steps until there is something to report; undefined if a Job must be created and may not. */
-async function follow(run: Run): Promise<PipelineResult | undefined> {
-  let facts = factsAtHand(run);
+async function takeSteps(run: Run): Promise<PipelineResult | undefined> {
+  let facts = initialFacts(run);
   for (;;) {
     const step = nextStep(run.request, facts);
     if (step.kind === 'report') {
       if (step.repeat !== undefined) await deleteJob(run, step.repeat);
       return step.result;
     }
-    const found = await take(run, step, facts);
+    const found = await takeStep(run, step, facts);
     if (found === undefined) return undefined;
     facts = { ...facts, ...found };
   }
 }
 
 /** Returns the facts from the cluster's caches. */
-function factsAtHand({ services, request }: Run): ImageFacts {
+function initialFacts({ services, request }: Run): ImageFacts {
   const { caches, now = Date.now } = services;
   const { earlier, namespace } = request;
   const isJobPhase = earlier?.phase === 'Building' || earlier?.phase === 'Signing';
   const job = earlier?.job === undefined ? undefined : caches.jobs.get({ namespace, name: earlier.job });
-  return { unfinished: isJobPhase && job?.state === 'active' ? earlier.phase : undefined, now: now() };
+  return { activePhase: isJobPhase && job?.state === 'active' ? earlier.phase : undefined, now: now() };
 }
 
 /** Takes one step, and returns the fact that it found; undefined if it would have had to create a Job. */
-async function take(
+async function takeStep(
   run: Run,
   step: Exclude<Step, { kind: 'report' }>,
   facts: ImageFacts,
@@ -91,16 +88,21 @@ async function take(
     case 'build': {
       const { dockerfile } = facts;
       if (dockerfile === undefined) throw new TypeError('a build needs a Dockerfile');
-      const jobOf = buildJobs(run.services.settings, run.request, { ...run, dockerfile });
-      const build = await runJob(run.services, run.request, jobOf, run);
+      const jobForAttempt = buildJobs(run.services.settings, run.request, { ...run, dockerfile });
+      const build = await runJob(run.services, run.request, jobForAttempt, run);
       return build && { build };
     }
     case 'sign': {
       const { sign } = run.request.target;
       const { certificate } = facts;
       if (sign === undefined || certificate === undefined) throw new TypeError('signing needs a certificate');
-      const jobOf = signJobs(run.services.settings, run.request, { ...run, ...step, sign, certificate });
-      const signature = await runJob(run.services, run.request, jobOf, run);
+      const jobForAttempt = signJobs(run.services.settings, run.request, {
+        ...run,
+        ...step,
+        sign,
+        certificate,
+      });
+      const signature = await runJob(run.services, run.request, jobForAttempt, run);
       return signature && { signature };
     }
   }
@@ -108,9 +110,9 @@ async function take(
 
 async function resolve(
   { services: { images }, request: { namespace }, credentials, signal }: Run,
-  { image, tls, anew, lenient }: Extract<Step, { kind: 'resolve' }>,
+  { image, tls, uncached, lenient }: Extract<Step, { kind: 'resolve' }>,
 ): Promise<ResolvedImage | null> {
-  if (anew) images.forget(image);
+  if (uncached) images.forget(image);
   const access = { tls, pullSecrets: credentials.contents };
   try {
     return (await images.resolve({ image, access, namespace, signal })) ?? null;
@@ -126,12 +128,12 @@ async function read(
 ): Promise<Partial<ImageFacts>> {
   const { build, sign } = request.target;
   if (fact === 'dockerfile' && build !== undefined) {
-    return { dockerfile: await findDockerfileOf(services, request, build) };
+    return { dockerfile: await readDockerfile(services, request, build) };
   }
   if (fact === 'certificate' && sign !== undefined) {
-    return { certificate: await findCertificate(services, request, sign) };
+    return { certificate: await readCertificate(services, request, sign) };
   }
-  throw new TypeError(`the target names no ${fact}`);
+  throw new TypeError(`the target does not name a ${fact}`);
 }
 
 /** @returns what is wrong with the signatures, or null */
@@ -169,7 +171,7 @@ async function deleteJob(
  * Returns services that bypass the caches of images and references. Caches may lag behind, and another
  * operator may have done the work meanwhile, and deleted its Jobs.
  */
-function withoutMemory(services: PipelineServices, { target }: PipelineRequest): PipelineServices {
+function withoutCaches(services: PipelineServices, { target }: PipelineRequest): PipelineServices {
   const { client, log, images } = services;
   for (const image of [target.image, target.build?.image, target.sign?.unsignedImage]) {
     if (image !== undefined) images.forget(image);

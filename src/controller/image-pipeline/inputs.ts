@@ -1,9 +1,33 @@
 import { findDockerfile, type PullSecret } from '../../builder/job-inputs.ts';
 import type { BuildTarget, SignTarget } from '../../builder/target.ts';
 import type { PullSecretContent } from '../../registry/credentials/pull-secret.ts';
+import { KmmError } from '../../shared/errors.ts';
 import type { CertificateSecret } from '../observe/references/kept.ts';
-import { PipelineError } from './image-state.ts';
 import type { PipelineRequest, PipelineServices } from './request.ts';
+
+/** Why work on an image is blocked until somebody changes something. */
+export type PipelineErrorCode =
+  /** The ConfigMap does not exist, or has no Dockerfile. */
+  | 'DOCKERFILE_MISSING'
+  | 'CERTIFICATE_SECRET_MISSING'
+  | 'PULL_SECRET_MISSING'
+  /** The operator's configuration does not name it. */
+  | 'SIGN_IMAGE_UNKNOWN'
+  /** A build makes an image for only one architecture. */
+  | 'SEVERAL_ARCHITECTURES'
+  /** A build makes an image for only one kernel. */
+  | 'SEVERAL_KERNELS';
+
+/** Something that the Module names does not exist, or does not suffice. Its changes are watched. */
+export class PipelineError extends KmmError<PipelineErrorCode> {
+  override readonly name = 'PipelineError';
+}
+
+/** A Dockerfile, and its key in the ConfigMap. */
+export interface Dockerfile {
+  readonly key: string;
+  readonly text: string;
+}
 
 /** Pull secrets: their contents for the operator, their names for Jobs. */
 export interface Credentials {
@@ -12,10 +36,10 @@ export interface Credentials {
 }
 
 /**
- * Finds the pull secrets of a Module: the one that it names, else those of its pods' ServiceAccount.
+ * Reads the pull secrets of a Module: the one that it names, else those of its pods' ServiceAccount.
  * @throws PipelineError PULL_SECRET_MISSING, and errors of reading
  */
-export async function findCredentials(
+export async function readCredentials(
   { references }: PipelineServices,
   { target, namespace }: PipelineRequest,
 ): Promise<Credentials> {
@@ -41,12 +65,12 @@ export async function findCredentials(
   };
 }
 
-/** @throws PipelineError DOCKERFILE_MISSING, and errors of reading */
-export async function findDockerfileOf(
+/** Reads the Dockerfile of a build. @throws PipelineError DOCKERFILE_MISSING, and errors of reading */
+export async function readDockerfile(
   { references }: PipelineServices,
   { namespace }: PipelineRequest,
   { dockerfileConfigMap: name }: BuildTarget,
-): Promise<{ readonly key: string; readonly text: string }> {
+): Promise<Dockerfile> {
   const data = await references.dockerfile({ namespace, name });
   const dockerfile = findDockerfile(data);
   if (dockerfile !== undefined) return dockerfile;
@@ -61,8 +85,8 @@ export async function findDockerfileOf(
   });
 }
 
-/** @throws PipelineError CERTIFICATE_SECRET_MISSING, and errors of reading */
-export async function findCertificate(
+/** Reads the certificate to sign with. @throws PipelineError CERTIFICATE_SECRET_MISSING, and errors of reading */
+export async function readCertificate(
   { references }: PipelineServices,
   { namespace }: PipelineRequest,
   { certSecret: name }: SignTarget,

@@ -2,8 +2,7 @@ import type { JobFacts, PodFacts } from '../observe/cluster/projections.ts';
 import { pods } from '../observe/cluster/resources.ts';
 import { formatKey, type ObjectKey } from '../runtime/api/object-key.ts';
 import { pathOf } from '../runtime/api/resource.ts';
-import type { EarlierState } from './image-state.ts';
-import type { PipelineServices } from './request.ts';
+import type { EarlierState, PipelineServices } from './request.ts';
 import { redactTokens } from '../../shared/printable.ts';
 
 /** Returns the pod of a Job. */
@@ -18,28 +17,29 @@ export function podOf({ caches }: Pick<PipelineServices, 'caches'>, job: ObjectK
 export async function describeFailure(
   services: Pick<PipelineServices, 'caches' | 'client' | 'log'>,
   job: JobFacts,
-  { earlier, signal }: { readonly earlier: EarlierState | undefined; readonly signal: AbortSignal },
+  earlier: EarlierState | undefined,
+  signal: AbortSignal,
 ): Promise<string> {
   if (earlier?.phase === 'Failed' && earlier.job === job.key.name && earlier.message !== undefined) {
     return earlier.message;
   }
   const pod = podOf(services, job.key);
   if (job.reason === 'DeadlineExceeded') {
-    const waited = pod?.waiting === undefined ? '' : `; its pod waited: ${sentence(pod.waiting)}`;
-    return `Job ${job.key.name} took longer than it may${waited}`;
+    const waited = pod?.waiting === undefined ? '' : `; its pod waited: ${describeWait(pod.waiting)}`;
+    return `Job ${job.key.name} exceeded its deadline${waited}`;
   }
-  if (pod === undefined) return `Job ${job.key.name} failed: ${job.message ?? 'its pod is gone'}`;
+  if (pod === undefined) return `Job ${job.key.name} failed: ${job.message ?? 'its pod no longer exists'}`;
   const exit = pod.terminated;
-  const lines = linesOfFailure((await readLog(services, pod, signal)) ?? exit?.message ?? '');
-  const ending = exit === undefined ? (job.message ?? '') : endOf(exit);
+  const lines = failureExcerpt((await readLog(services, pod, signal)) ?? exit?.message ?? '');
+  const ending = exit === undefined ? (job.message ?? '') : describeExit(exit);
   return `Job ${job.key.name} failed (${ending})${lines === '' ? '' : `: ${lines}`}`;
 }
 
-function endOf({ exitCode, reason }: NonNullable<PodFacts['terminated']>): string {
+function describeExit({ exitCode, reason }: NonNullable<PodFacts['terminated']>): string {
   return reason === '' || reason === 'Error' ? `exit code ${exitCode}` : `${reason}, exit code ${exitCode}`;
 }
 
-function sentence({ reason, message }: { readonly reason: string; readonly message: string }): string {
+function describeWait({ reason, message }: { readonly reason: string; readonly message: string }): string {
   return message === '' ? reason : `${reason}: ${message}`;
 }
 
@@ -68,35 +68,35 @@ async function readLog(
 const maxLength = 600;
 const lineCount = 3;
 
-/** Escape sequences for terminal colours. */
-const colours = /\p{Cc}\[[0-9;]*m/gu;
+/** Escape sequences for terminal colourCodes. */
+const colourCodes = /\p{Cc}\[[0-9;]*m/gu;
 /** The beginning of a compiler's error message: `hello.c:12:9: error: …`. */
-const complaint = /^\S+:\d+(?::\d+)?: (?:fatal )?error: /;
+const compilerError = /^\S+:\d+(?::\d+)?: (?:fatal )?error: /;
 
 /**
  * Extracts the reason for a failure from a log, as one line and without tokens: the first error of a
  * compiler, since everything that called the compiler reports errors after it, and the last lines, since the
  * last output of a program most often says why it failed.
  */
-export function linesOfFailure(log: string): string {
+export function failureExcerpt(log: string): string {
   const lines = log
     .split('\n')
     .map((line) =>
       line
-        .replaceAll(colours, '')
+        .replaceAll(colourCodes, '')
         .replaceAll(/\p{Cc}+/gu, ' ')
         .trim(),
     )
     .filter((line) => line !== '');
-  const first = lines.slice(0, -lineCount).find((line) => complaint.test(line));
-  const last = shortened(lines.slice(-lineCount).join(' | '), maxLength);
+  const first = lines.slice(0, -lineCount).find((line) => compilerError.test(line));
+  const last = tail(lines.slice(-lineCount).join(' | '), maxLength);
   if (first === undefined) return last;
   const start = redactTokens(first).slice(0, maxLength / 2);
-  return `${start} | … | ${shortened(lines.at(-1) ?? '', maxLength / 2)}`;
+  return `${start} | … | ${tail(lines.at(-1) ?? '', maxLength / 2)}`;
 }
 
 /** Returns the end of a text, without tokens. */
-function shortened(text: string, length: number): string {
+function tail(text: string, length: number): string {
   const redacted = redactTokens(text);
   return redacted.length <= length ? redacted : `…${redacted.slice(redacted.length - length + 1)}`;
 }

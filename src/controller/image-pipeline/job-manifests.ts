@@ -5,28 +5,27 @@ import type { BuildInputs, JobInputs } from '../../builder/job-inputs.ts';
 import { signJob } from '../../builder/sign-job.ts';
 import type { SignTarget } from '../../builder/target.ts';
 import type { CertificateSecret } from '../observe/references/kept.ts';
-import { PipelineError } from './image-state.ts';
-import type { Dockerfile, SignSource } from './facts.ts';
-import type { Credentials } from './inputs.ts';
+import { PipelineError, type Credentials, type Dockerfile } from './inputs.ts';
+import type { SignSource } from './next-step.ts';
 import type { PipelineRequest, PipelineSettings } from './request.ts';
 
 /** Returns the Job of one attempt; different attempts have different names. */
-export type JobOf = (attempt: number) => V1Job;
+export type JobForAttempt = (attempt: number) => V1Job;
 
 /**
  * Returns the Jobs that build the image of a target.
- * @throws PipelineError SEVERAL_ARCHITECTURES, SEVERAL_KERNELS; `JobOf`: BuilderError DRIVER_TOOLKIT_MISSING
+ * @throws PipelineError SEVERAL_ARCHITECTURES, SEVERAL_KERNELS; `JobForAttempt`: BuilderError DRIVER_TOOLKIT_MISSING
  */
 export function buildJobs(
   settings: PipelineSettings,
   request: PipelineRequest,
   { dockerfile, credentials }: { readonly dockerfile: Dockerfile; readonly credentials: Credentials },
-): JobOf {
+): JobForAttempt {
   const { target } = request;
   const builder = request.builder ?? settings.builder;
   requireOneKernel(request);
-  const facts: Omit<BuildInputs, 'attempt'> = {
-    ...commonFacts(settings, request, credentials),
+  const inputs: Omit<BuildInputs, 'attempt'> = {
+    ...commonInputs(settings, request, credentials),
     image: settings.builderImages?.[builder] ?? builders[builder].defaultImage,
     ...(settings.buildPodTemplate && { podTemplate: settings.buildPodTemplate }),
     dockerfile: dockerfile.text,
@@ -36,7 +35,7 @@ export function buildJobs(
     userNamespaces: settings.userNamespaces,
     push: request.push ?? true,
   };
-  return (attempt) => buildJob(builder, target, { ...facts, attempt });
+  return (attempt) => buildJob(builder, target, { ...inputs, attempt });
 }
 
 /** Returns the Jobs that sign `source` for a target. @throws PipelineError SIGN_IMAGE_UNKNOWN */
@@ -54,20 +53,20 @@ export function signJobs(
     readonly certificate: Pick<CertificateSecret, 'fingerprint'>;
     readonly credentials: Credentials;
   },
-): JobOf {
-  const facts = {
-    ...commonFacts(settings, request, credentials),
+): JobForAttempt {
+  const inputs = {
+    ...commonInputs(settings, request, credentials),
     image: signImageOf(settings),
     ...(settings.signPodTemplate && { podTemplate: settings.signPodTemplate }),
     sourceDigest: source.digest,
     certificateFingerprint: certificate.fingerprint,
   };
   const signed = { ...request.target, sign: { ...sign, unsignedImage: source.image } };
-  return (attempt) => signJob(signed, { ...facts, attempt });
+  return (attempt) => signJob(signed, { ...inputs, attempt });
 }
 
 /** Returns what build and sign Jobs have in common. */
-function commonFacts(
+function commonInputs(
   settings: PipelineSettings,
   { namespace, owner, shared, retry }: PipelineRequest,
   { names: pullSecrets }: Credentials,
@@ -87,7 +86,7 @@ function requireOneKernel({ kernels, target }: PipelineRequest): void {
   if (kernels.length < 2) return;
   throw new PipelineError({
     code: 'SEVERAL_KERNELS',
-    message: `${target.image} does not exist, would be built for kernel ${target.kernel.release}, and is to serve ${kernels.join(', ')} as well`,
+    message: `${target.image} does not exist, and a build would serve only kernel ${target.kernel.release}, not all of ${kernels.join(', ')}`,
     hint: 'Put ${KERNEL_FULL_VERSION} into the tag of containerImage.',
     facts: { image: target.image, kernels },
   });
@@ -98,7 +97,7 @@ function onlyArchitecture({ architectures, target }: PipelineRequest): string {
   if (others.length === 0) return architecture;
   throw new PipelineError({
     code: 'SEVERAL_ARCHITECTURES',
-    message: `Nodes of several architectures (${architectures.join(', ')}) run kernel ${target.kernel.release}, and a build makes an image for one`,
+    message: `Nodes of several architectures (${architectures.join(', ')}) run kernel ${target.kernel.release}, but a build makes an image for only one`,
     hint: 'Use one Module for each architecture, with kubernetes.io/arch in its selector.',
     facts: { kernel: target.kernel.release, architectures },
   });
@@ -118,7 +117,7 @@ function signImageOf({ signImage }: PipelineSettings): string {
   if (signImage !== undefined) return signImage;
   throw new PipelineError({
     code: 'SIGN_IMAGE_UNKNOWN',
-    message: 'The operator was not told which image holds kmm-sign',
-    hint: 'Set sign.image in its configuration, or RELATED_IMAGE_SIGN in its environment.',
+    message: "The operator's configuration does not name the image that contains kmm-sign",
+    hint: 'Set sign.image in the configuration, or RELATED_IMAGE_SIGN in its environment.',
   });
 }

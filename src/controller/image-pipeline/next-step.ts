@@ -2,26 +2,61 @@ import type { RegistryTls } from '../../api/module/registry-tls.ts';
 import { buildInputsHash } from '../../builder/job-hash.ts';
 import type { BuildTarget, SignTarget } from '../../builder/target.ts';
 import type { ResolvedImage } from '../observe/images/resolve.ts';
+import type { CertificateSecret } from '../observe/references/kept.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
-import type { ImageFacts, SignSource } from './facts.ts';
-import type { PipelineResult } from './image-state.ts';
-import type { JobProgress } from './job-tries.ts';
-import type { PipelineRequest } from './request.ts';
-import { buildTried, failed, ready, signatureNotTried, unfinished } from './states.ts';
+import type { JobProgress } from './job-attempts.ts';
+import type { Dockerfile } from './inputs.ts';
+import type { PipelineRequest, PipelineResult } from './request.ts';
+import { buildTried, failed, notSucceeded, ready, signatureNotTried } from './results.ts';
 
 /** Milliseconds after which a successful Job is repeated if its image does not exist. */
-const vanishedImagePause = 600_000;
+const vanishedImageDelay = 600_000;
+
+/** An image by tag, with the digest of the tag. */
+export interface SignSource {
+  readonly image: string;
+  readonly digest: string;
+}
+
+/**
+ * What is known about an image so far. Absent properties have not been queried yet; null means that the
+ * registry does not have the image, or that nothing is wrong with its signatures.
+ */
+export interface ImageFacts {
+  /** The phase whose persisted Job has not ended. Even if its image exists, the Job must end first. */
+  readonly activePhase: 'Building' | 'Signing' | undefined;
+  /** Milliseconds since 1970. */
+  readonly now: number;
+  /** The image that nodes run. */
+  readonly final?: ResolvedImage | null;
+  /** What is wrong with the signatures of `final`. */
+  readonly finalProblem?: string | null;
+  readonly dockerfile?: Dockerfile;
+  /** The image of the build section before a build. */
+  readonly existing?: ResolvedImage | null;
+  readonly build?: JobProgress;
+  /** The image of the build section after the build Job succeeded. */
+  readonly built?: ResolvedImage | null;
+  /** The image that `sign.unsignedImage` names. */
+  readonly unsigned?: ResolvedImage | null;
+  readonly certificate?: CertificateSecret;
+  readonly signature?: JobProgress;
+  /** The image that nodes run after the sign Job succeeded. */
+  readonly signed?: ResolvedImage | null;
+  /** What is wrong with the signatures of `signed`. */
+  readonly signedProblem?: string | null;
+}
 
 /** The next step for an image: a query, a Job, or the end. */
 export type Step =
   /** Query the registry for an image. */
   | {
       readonly kind: 'resolve';
-      readonly fact: 'final' | 'standing' | 'built' | 'unsigned' | 'signed';
+      readonly fact: 'final' | 'existing' | 'built' | 'unsigned' | 'signed';
       readonly image: string;
       readonly tls: RegistryTls;
       /** Whether to bypass the cache, since a Job has just changed the image. */
-      readonly anew: boolean;
+      readonly uncached: boolean;
       /** Whether a failing registry counts as one without the image. */
       readonly lenient: boolean;
     }
@@ -66,8 +101,8 @@ function nextOfBuild(request: PipelineRequest, build: BuildTarget, facts: ImageF
   const { dockerfile, final } = facts;
   if (dockerfile === undefined) return { kind: 'read', fact: 'dockerfile' };
   const inputs = buildInputsHash(target, dockerfile.text);
-  const standing = target.sign === undefined ? final : facts.standing;
-  if (standing === undefined) return resolve(request, 'standing', build.image);
+  const existing = target.sign === undefined ? final : facts.existing;
+  if (existing === undefined) return resolve(request, 'existing', build.image);
   const asBuilt = (image: ResolvedImage | null, jobs: readonly string[]): Built => ({
     kind: 'built',
     source: image === null ? undefined : { image: build.image, digest: image.digest },
@@ -75,14 +110,14 @@ function nextOfBuild(request: PipelineRequest, build: BuildTarget, facts: ImageF
     jobs,
   });
   const isChanged = earlier?.inputs !== undefined && earlier.inputs !== inputs;
-  if (!isChanged && standing !== null && facts.unfinished !== 'Building') return asBuilt(standing, []);
+  if (!isChanged && existing !== null && facts.activePhase !== 'Building') return asBuilt(existing, []);
   // Built before signing was configured, or cleaned up since: the final image is used.
-  if (!isChanged && standing === null && final !== null) return asBuilt(null, []);
+  if (!isChanged && existing === null && final !== null) return asBuilt(null, []);
   if (facts.build === undefined) return { kind: 'build' };
-  if (facts.build.state !== 'succeeded') return report(unfinished(request, 'Build', facts.build));
+  if (facts.build.state !== 'succeeded') return report(notSucceeded(request, 'Build', facts.build));
   if (request.push === false) return report(withInputs(buildTried(request, facts.build), inputs));
-  if (facts.built === undefined) return resolve(request, 'built', build.image, { anew: true });
-  if (facts.built === null) return vanished(request, build.image, { progress: facts.build, now: facts.now });
+  if (facts.built === undefined) return resolve(request, 'built', build.image, { uncached: true });
+  if (facts.built === null) return imageVanished(request, build.image, facts.build, facts.now);
   return asBuilt(facts.built, facts.build.jobs);
 }
 
@@ -92,19 +127,19 @@ function nextOfSignature(request: PipelineRequest, sign: SignTarget, facts: Imag
   const { final, finalProblem, signature, signed, signedProblem } = facts;
   if (facts.certificate === undefined) return { kind: 'read', fact: 'certificate' };
   if (final && finalProblem === undefined) return verify('finalProblem', final);
-  const standing = finalProblem === null ? (final ?? undefined) : undefined;
-  const source = sourceOf(request, facts, built, standing !== undefined);
+  const validFinal = finalProblem === null ? (final ?? undefined) : undefined;
+  const source = sourceOf(request, facts, built, validFinal !== undefined);
   if (source === 'unknown') {
     const tls = sign.unsignedImageRegistryTls;
     // The source does not matter for a final image that is already valid.
-    return resolve(request, 'unsigned', sign.unsignedImage, { tls, lenient: standing !== undefined });
+    return resolve(request, 'unsigned', sign.unsignedImage, { tls, lenient: validFinal !== undefined });
   }
-  const isUnderWay = source !== undefined && facts.unfinished === 'Signing';
-  if (standing !== undefined && !isUnderWay && !isOutdated(request, source, standing)) {
-    return report(ready(request, standing.digest, outcome(request, { ...built, source })));
+  const isSigning = source !== undefined && facts.activePhase === 'Signing';
+  if (validFinal !== undefined && !isSigning && !isOutdated(request, source, validFinal)) {
+    return report(ready(request, validFinal.digest, outcome(request, { ...built, source })));
   }
   if (source === undefined) {
-    const message = `${sign.unsignedImage}, which is to be signed, does not exist`;
+    const message = `The image to sign, ${sign.unsignedImage}, does not exist`;
     return report(failed(request, 'UnsignedImageNotFound', message));
   }
   if (request.push === false) {
@@ -113,11 +148,11 @@ function nextOfSignature(request: PipelineRequest, sign: SignTarget, facts: Imag
   if (signature === undefined) return { kind: 'sign', source };
   const jobs = [...built.jobs, ...signature.jobs];
   if (signature.state !== 'succeeded') {
-    return report(withInputs({ ...unfinished(request, 'Sign', signature), jobs }, built.inputs));
+    return report(withInputs({ ...notSucceeded(request, 'Sign', signature), jobs }, built.inputs));
   }
-  if (signed === undefined) return resolve(request, 'signed', target.image, { anew: true });
+  if (signed === undefined) return resolve(request, 'signed', target.image, { uncached: true });
   if (signed === null) {
-    const step = vanished(request, target.image, { progress: signature, now: facts.now });
+    const step = imageVanished(request, target.image, signature, facts.now);
     return { ...step, result: withInputs({ ...step.result, jobs }, built.inputs) };
   }
   if (signedProblem === undefined) return verify('signedProblem', signed);
@@ -125,7 +160,7 @@ function nextOfSignature(request: PipelineRequest, sign: SignTarget, facts: Imag
     return report(ready(request, signed.digest, outcome(request, { ...built, source, jobs })));
   }
   const { job } = signature;
-  const message = `${target.image} was signed by Job ${job}, but is not as it should be: ${signedProblem}`;
+  const message = `${target.image} was signed by Job ${job}, but its verification failed: ${signedProblem}`;
   const result = failed(request, 'VerificationFailed', message, { job });
   return report(withInputs({ ...result, jobs }, built.inputs));
 }
@@ -151,21 +186,18 @@ function sourceOf(
 function isOutdated(request: PipelineRequest, source: SignSource | undefined, final: ResolvedImage): boolean {
   const { earlier, target } = request;
   if (source === undefined || source.digest === final.digest || earlier?.inputs === undefined) return false;
-  const isAskedFor = target.build === undefined && earlier.inputs !== triggerOf(request);
-  return isAskedFor || earlier.unsignedDigest !== source.digest;
+  const isRequested = target.build === undefined && earlier.inputs !== triggerOf(request);
+  return isRequested || earlier.unsignedDigest !== source.digest;
 }
 
-/** Reports that a Job has pushed an image, but the registry lacks it. After a while the Job is repeated. */
-function vanished(
+/** Reports that a Job pushed an image that the registry does not have. After a while the Job is repeated. */
+function imageVanished(
   request: PipelineRequest,
   image: string,
-  {
-    progress,
-    now,
-  }: { readonly progress: Extract<JobProgress, { state: 'succeeded' }>; readonly now: number },
+  { job, ended, key, uid }: Extract<JobProgress, { state: 'succeeded' }>,
+  now: number,
 ): Extract<Step, { kind: 'report' }> {
-  const { job, ended, key, uid } = progress;
-  const wait = ended + vanishedImagePause - now;
+  const wait = ended + vanishedImageDelay - now;
   const message = `Job ${job} succeeded, but ${image} is not in the registry`;
   const result = failed(request, 'ImageVanished', message, { job, requeueAfter: Math.max(wait, 1000) });
   return { kind: 'report', result, ...(wait <= 0 ? { repeat: { key, uid } } : {}) };
@@ -201,9 +233,9 @@ function resolve(
   image: string,
   {
     tls = target.registryTls,
-    anew = false,
+    uncached = false,
     lenient = false,
-  }: { readonly tls?: RegistryTls | undefined; readonly anew?: boolean; readonly lenient?: boolean } = {},
+  }: { readonly tls?: RegistryTls | undefined; readonly uncached?: boolean; readonly lenient?: boolean } = {},
 ): Step {
-  return { kind: 'resolve', fact, image, tls, anew, lenient };
+  return { kind: 'resolve', fact, image, tls, uncached, lenient };
 }

@@ -1,7 +1,7 @@
 import type { V1OwnerReference } from '@kubernetes/client-node';
 import type { BuilderName } from '../../builder/builder.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
-import type { EarlierState } from './image-state.ts';
+import type { KernelPhase } from '../../api/module/status.ts';
 import type { PodTemplate } from '../../api/module/pod-template.ts';
 import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
 import type { ProxySettings, TrustedCertificates } from '../../builder/job-inputs.ts';
@@ -19,7 +19,7 @@ export interface PipelineRequest {
   readonly namespace: string;
   /** The owner of Jobs. Without one, the caller deletes them. */
   readonly owner?: V1OwnerReference | undefined;
-  /** Whether Jobs are shared by all who want the image: their names do not depend on who asks first. */
+  /** Whether Jobs are shared by all that need the image: their names do not depend on who requests it first. */
   readonly shared?: boolean | undefined;
   /** GOARCH of the nodes that will run the image. */
   readonly architectures: readonly string[];
@@ -42,6 +42,39 @@ export interface PipelineRequest {
   readonly confirm?: (() => Promise<void>) | undefined;
 }
 
+/** How far an image is, worded for a status. */
+export interface ImageState {
+  readonly phase: KernelPhase;
+  /** A CamelCase word. */
+  readonly reason: string;
+  /** A sentence. */
+  readonly message: string;
+  /** Digest that nodes may run: set if and only if the phase is Ready. */
+  readonly digest?: string | undefined;
+  /** Digest of the image from which the ready image was signed. */
+  readonly unsignedDigest?: string | undefined;
+  /** Hash of the user's input for the current build. */
+  readonly inputs?: string | undefined;
+  /** Name of the current or last Job. */
+  readonly job?: string | undefined;
+  /** Number of Jobs that failed for the current inputs. */
+  readonly attempts?: number | undefined;
+  /** Milliseconds until it should be checked again although nothing changed. */
+  readonly requeueAfter?: number | undefined;
+}
+
+/** The persisted result of an earlier check of the image. */
+export type EarlierState = Pick<ImageState, 'phase' | 'unsignedDigest' | 'inputs' | 'job' | 'attempts'> & {
+  readonly message?: string | undefined;
+  readonly digest?: string | undefined;
+};
+
+/** A state, and the Jobs of the current inputs: all others of the same image can be deleted. */
+export interface PipelineResult {
+  readonly state: ImageState;
+  readonly jobs: readonly string[];
+}
+
 /** The operator's configuration of building and signing. */
 export interface PipelineSettings {
   readonly builder: BuilderName;
@@ -59,7 +92,7 @@ export interface PipelineSettings {
   readonly backoff: number;
   /** Milliseconds for which successful Jobs are kept. */
   readonly gcDelay: number;
-  /** Milliseconds for which Jobs are kept whose kernel is no longer wanted. @default 60000 */
+  /** Milliseconds for which Jobs are kept after their kernel is no longer in use. @default 60000 */
   readonly unusedDelay?: number | undefined;
   readonly trustedCertificates?: TrustedCertificates | undefined;
   readonly proxy?: ProxySettings | undefined;

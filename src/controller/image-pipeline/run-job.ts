@@ -2,15 +2,15 @@ import { fromLibrary, jobs, type Job } from '../observe/cluster/resources.ts';
 import type { PodFacts } from '../observe/cluster/projections.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import { describeFailure, podOf } from './job-failure.ts';
-import type { JobOf } from './job-manifests.ts';
-import { standingOf, type JobProgress } from './job-tries.ts';
+import type { JobForAttempt } from './job-manifests.ts';
+import { findCurrentAttempt, type JobProgress } from './job-attempts.ts';
 import type { PipelineRequest, PipelineServices } from './request.ts';
 
 /** Reported for a suspended Job: it does not run yet, but nothing is wrong with it. */
 const suspension = { reason: 'JobSuspended', problem: 'it is suspended' };
 
 /** Reasons for waiting that every pod has for a moment. */
-const usualWaits = ['ContainerCreating', 'PodInitializing'];
+const normalWaitReasons = ['ContainerCreating', 'PodInitializing'];
 
 /**
  * Follows the Job of the current attempt, and creates it if it does not exist.
@@ -21,40 +21,40 @@ const usualWaits = ['ContainerCreating', 'PodInitializing'];
 export async function runJob(
   services: PipelineServices,
   request: PipelineRequest,
-  jobOf: JobOf,
+  jobForAttempt: JobForAttempt,
   { mayCreate, signal }: { readonly mayCreate: boolean; readonly signal: AbortSignal },
 ): Promise<JobProgress | undefined> {
   const { caches, settings, now = Date.now, admit = (job: Job) => job } = services;
   const { namespace, confirm, earlier } = request;
-  const nameOf = (attempt: number): string => jobOf(attempt).metadata?.name ?? '';
+  const nameOf = (attempt: number): string => jobForAttempt(attempt).metadata?.name ?? '';
   const find = (name: string) => caches.jobs.get({ namespace, name });
-  const standing = standingOf(nameOf, find, { ...settings, now: now() });
-  const { attempt: attempts, jobs: names } = standing;
+  const current = findCurrentAttempt(nameOf, find, { ...settings, now: now() });
+  const { attempt: attempts, jobs: names } = current;
   const common = { job: names.at(-1) ?? '', attempts, jobs: names };
-  switch (standing.state) {
+  switch (current.state) {
     case 'missing': {
-      const admitted = admit(fromLibrary(jobOf(attempts)));
+      const admitted = admit(fromLibrary(jobForAttempt(attempts)));
       if (admitted === undefined) return { ...common, state: 'queued' };
       if (!mayCreate) return undefined;
       await confirm?.();
       await createJob(services, admitted, signal);
-      return { ...common, state: 'running', ...troubleOf(podOf(services, { namespace, name: common.job })) };
+      return { ...common, state: 'running', ...problemOf(podOf(services, { namespace, name: common.job })) };
     }
     case 'running': {
-      const { key, suspended } = standing.found;
-      const trouble = suspended ? suspension : troubleOf(podOf(services, key));
-      return { ...common, state: 'running', ...trouble };
+      const { key, suspended } = current.found;
+      const problem = suspended ? suspension : problemOf(podOf(services, key));
+      return { ...common, state: 'running', ...problem };
     }
     case 'succeeded': {
-      const { key, uid, ended } = standing.found;
+      const { key, uid, ended } = current.found;
       return { ...common, state: 'succeeded', ended: Date.parse(ended ?? ''), key, uid };
     }
     case 'waiting': {
-      const message = await describeFailure(services, standing.found, { earlier, signal });
-      return { ...common, state: 'waiting', message, wait: standing.wait };
+      const message = await describeFailure(services, current.found, earlier, signal);
+      return { ...common, state: 'waiting', message, wait: current.wait };
     }
     case 'failed': {
-      const message = await describeFailure(services, standing.found, { earlier, signal });
+      const message = await describeFailure(services, current.found, earlier, signal);
       return { ...common, state: 'failed', message };
     }
   }
@@ -71,8 +71,8 @@ async function createJob({ client, log }: PipelineServices, job: Job, signal: Ab
 }
 
 /** Returns why a pod is waiting, unless every pod starts like that. */
-function troubleOf(pod: PodFacts | undefined): { problem: string | undefined; reason: string | undefined } {
+function problemOf(pod: PodFacts | undefined): { problem: string | undefined; reason: string | undefined } {
   const { reason = '', message = '' } = pod?.waiting ?? {};
-  if (reason === '' || usualWaits.includes(reason)) return { problem: undefined, reason: undefined };
+  if (reason === '' || normalWaitReasons.includes(reason)) return { problem: undefined, reason: undefined };
   return { problem: message === '' ? reason : message, reason };
 }

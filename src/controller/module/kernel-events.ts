@@ -1,5 +1,5 @@
 import type { KernelPhase, KernelStatus } from '../../api/module/status.ts';
-import type { ImageState } from '../image-pipeline/image-state.ts';
+import type { ImageState } from '../image-pipeline/request.ts';
 import type { NodeGroup } from './node-groups.ts';
 
 type EarlierStatus = Pick<KernelStatus, 'phase' | 'reason' | 'job'>;

@@ -4,8 +4,13 @@ import { builderNames, type BuilderName } from '../../builder/builder.ts';
 import { BuilderError } from '../../builder/target.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { advanceImage, advanceImageUncached } from '../image-pipeline/advance-image.ts';
-import { PipelineError, type EarlierState, type ImageState } from '../image-pipeline/image-state.ts';
-import type { PipelineRequest, PipelineServices } from '../image-pipeline/request.ts';
+import { PipelineError } from '../image-pipeline/inputs.ts';
+import type {
+  EarlierState,
+  ImageState,
+  PipelineRequest,
+  PipelineServices,
+} from '../image-pipeline/request.ts';
 import { MappingError } from './kernel-mapping/errors.ts';
 import { ReferencedObjectError } from '../observe/references/reference.ts';
 import { isSameValue } from '../runtime/same-value.ts';

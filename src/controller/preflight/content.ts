@@ -1,6 +1,6 @@
 import type { ModuleTarget } from '../../builder/target.ts';
 import type { FoundModule } from '../observe/images/find-module.ts';
-import { findCertificate, findCredentials } from '../image-pipeline/inputs.ts';
+import { readCertificate, readCredentials } from '../image-pipeline/inputs.ts';
 import type { PipelineRequest } from '../image-pipeline/request.ts';
 import { nonEmpty } from '../../api/schema/resource.ts';
 import type { PreflightContext } from './context.ts';
@@ -22,8 +22,8 @@ export async function verifyContent(
   if (moduleName === undefined) {
     return succeeded(`${image} exists; rawArgs do not say which module is loaded, so none was looked for`);
   }
-  const { contents: pullSecrets } = await findCredentials(services, request);
-  const certificate = sign && (await findCertificate(services, request, sign));
+  const { contents: pullSecrets } = await readCredentials(services, request);
+  const certificate = sign && (await readCertificate(services, request, sign));
   for (const architecture of architectures) {
     const found = await services.images.findModule({
       image,

@@ -1,7 +1,6 @@
 import type { VerifiedModule } from '../../api/preflight-validation.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
-import type { EarlierState } from '../image-pipeline/image-state.ts';
-import type { PipelineRequest } from '../image-pipeline/request.ts';
+import type { EarlierState, PipelineRequest } from '../image-pipeline/request.ts';
 import { groupByImage, type ImageGroup, wantedKernels } from '../module/wanted-kernels.ts';
 import { builderOf, moduleAnnotations } from '../module/kernel-result.ts';
 import { ownerOf, type NamedModule } from '../module/named-module.ts';

@@ -1,5 +1,5 @@
 import type { VerifiedModule } from '../../api/preflight-validation.ts';
-import type { ImageState } from '../image-pipeline/image-state.ts';
+import type { ImageState } from '../image-pipeline/request.ts';
 
 /** The result for a Module. */
 export interface Verification extends Pick<

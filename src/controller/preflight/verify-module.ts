@@ -1,10 +1,9 @@
 import type { VerifiedModule } from '../../api/preflight-validation.ts';
 import { shortHash } from '../../builder/names.ts';
 import { KmmError } from '../../shared/errors.ts';
-import type { ImageState } from '../image-pipeline/image-state.ts';
-import { findCredentials } from '../image-pipeline/inputs.ts';
+import type { ImageState, PipelineRequest } from '../image-pipeline/request.ts';
+import { readCredentials } from '../image-pipeline/inputs.ts';
 import { advanceImage } from '../image-pipeline/advance-image.ts';
-import type { PipelineRequest } from '../image-pipeline/request.ts';
 import { failureOf, moduleAnnotations } from '../module/kernel-result.ts';
 import type { NamedModule } from '../module/named-module.ts';
 import { verifyContent } from './content.ts';
@@ -91,7 +90,7 @@ async function isStillVerified(
   if (earlier?.verified !== asked) return false;
   const { image, registryTls: tls } = request.target;
   try {
-    const { contents: pullSecrets } = await findCredentials(services, request);
+    const { contents: pullSecrets } = await readCredentials(services, request);
     const { namespace } = request;
     const access = { tls, pullSecrets };
     const found = await services.images.resolve({ image, access, namespace, signal });

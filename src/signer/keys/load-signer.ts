@@ -33,7 +33,7 @@ export async function loadSigner(options: LoadSignerOptions): Promise<Signer> {
   const bytes = await readReference(options.key, 'key', options);
   const material = await parseKeyMaterial(bytes, options.key, passphrase);
   const key = createLocalKey(material.privateKey, options.key);
-  const certificate = await findCertificate(options, bytes, material);
+  const certificate = await readCertificate(options, bytes, material);
   if (!certificate.checkPrivateKey(material.privateKey)) {
     throw new SignerError({
       code: 'KEY_CERTIFICATE_MISMATCH',
@@ -45,7 +45,7 @@ export async function loadSigner(options: LoadSignerOptions): Promise<Signer> {
   return signerOf(key, certificate);
 }
 
-async function findCertificate(
+async function readCertificate(
   options: LoadSignerOptions,
   keyFile: Buffer,
   material: KeyMaterial,

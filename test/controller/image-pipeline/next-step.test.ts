@@ -3,12 +3,10 @@ import { rootCertificates } from 'node:tls';
 import { describe, expect, test } from 'vitest';
 import { buildInputsHash } from '../../../src/builder/job-hash.ts';
 import type { ModuleTarget } from '../../../src/builder/target.ts';
-import type { ImageFacts } from '../../../src/controller/image-pipeline/facts.ts';
-import type { EarlierState } from '../../../src/controller/image-pipeline/image-state.ts';
-import type { JobProgress } from '../../../src/controller/image-pipeline/job-tries.ts';
-import { nextStep, type Step } from '../../../src/controller/image-pipeline/next-step.ts';
+import { type ImageFacts, nextStep, type Step } from '../../../src/controller/image-pipeline/next-step.ts';
+import type { EarlierState, PipelineRequest } from '../../../src/controller/image-pipeline/request.ts';
+import type { JobProgress } from '../../../src/controller/image-pipeline/job-attempts.ts';
 import type { ResolvedImage } from '../../../src/controller/observe/images/resolve.ts';
-import type { PipelineRequest } from '../../../src/controller/image-pipeline/request.ts';
 import { digestOf } from '../../../src/registry/model/digest.ts';
 import { buildAndSignTarget } from '../../builder/targets.ts';
 
@@ -40,19 +38,19 @@ function image(content: string): ResolvedImage {
   return { digest: digestOf(content), architectures: ['amd64'] };
 }
 
-function request(wanted: ModuleTarget, changes: Partial<PipelineRequest> = {}): PipelineRequest {
+function request(requested: ModuleTarget, changes: Partial<PipelineRequest> = {}): PipelineRequest {
   return {
-    target: wanted,
+    target: requested,
     namespace: 'default',
     architectures: ['amd64'],
-    kernels: [wanted.kernel.release],
+    kernels: [requested.kernel.release],
     osImages: [],
     ...changes,
   };
 }
 
 function facts(known: Partial<ImageFacts> = {}): ImageFacts {
-  return { unfinished: undefined, now, ...known };
+  return { activePhase: undefined, now, ...known };
 }
 
 function succeeded(job: string, ended = now): JobProgress {
@@ -60,11 +58,11 @@ function succeeded(job: string, ended = now): JobProgress {
   return { state: 'succeeded', job, attempts: 0, jobs: [job], ended, key, uid: `uid of ${job}` };
 }
 
-/** A step in a few words. */
+/** A step in a few details. */
 function summary(step: Step): string {
   switch (step.kind) {
     case 'resolve':
-      return `resolve ${step.fact} ${step.image}${step.anew ? ' anew' : ''}${step.lenient ? ' leniently' : ''}`;
+      return `resolve ${step.fact} ${step.image}${step.uncached ? ' uncached' : ''}${step.lenient ? ' leniently' : ''}`;
     case 'read':
       return `read ${step.fact}`;
     case 'verify':
@@ -79,8 +77,8 @@ function summary(step: Step): string {
 }
 
 const buildMade = { final: null, dockerfile, build: succeeded('build-1') };
-const intermediateOnly = { final: null, dockerfile, standing: intermediate, certificate };
-const bothImages = { final: finalImage, dockerfile, standing: intermediate, certificate };
+const intermediateOnly = { final: null, dockerfile, existing: intermediate, certificate };
+const bothImages = { final: finalImage, dockerfile, existing: intermediate, certificate };
 const signatureMade = { ...intermediateOnly, signature: succeeded('sign-1') };
 
 interface Situation {
@@ -117,34 +115,34 @@ const situations: readonly Situation[] = [
   },
   {
     of: buildOnly,
-    when: 'the image does not exist and the Dockerfile is there',
+    when: 'the image does not exist and the Dockerfile exists',
     known: { final: null, dockerfile },
     next: 'build',
   },
   {
     of: buildOnly,
-    when: 'the image stands and nothing was persisted',
+    when: 'the image exists and nothing was persisted',
     known: { final: finalImage, dockerfile },
     next: 'Ready ImageFound',
   },
   {
     of: buildOnly,
-    when: 'the image was built from another recipe',
+    when: 'the image was built from other inputs',
     known: { final: finalImage, dockerfile },
-    earlier: { phase: 'Ready', inputs: 'of another recipe' },
+    earlier: { phase: 'Ready', inputs: 'of other inputs' },
     next: 'build',
   },
   {
     of: buildOnly,
-    when: 'the image is there, but the Job that builds it has not ended',
-    known: { final: finalImage, dockerfile, unfinished: 'Building' },
+    when: 'the image exists, but the Job that builds it has not ended',
+    known: { final: finalImage, dockerfile, activePhase: 'Building' },
     next: 'build',
   },
   {
     of: buildOnly,
     when: 'the Job succeeded',
     known: buildMade,
-    next: `resolve built ${buildOnly.build?.image} anew`,
+    next: `resolve built ${buildOnly.build?.image} uncached`,
   },
   {
     of: buildOnly,
@@ -154,7 +152,7 @@ const situations: readonly Situation[] = [
   },
   {
     of: buildOnly,
-    when: 'the Job succeeded and the registry has nothing',
+    when: 'the Job succeeded and the registry does not have the image',
     known: { ...buildMade, built: null },
     next: 'Failed ImageVanished',
   },
@@ -166,14 +164,14 @@ const situations: readonly Situation[] = [
     next: 'Pending BuildTried',
   },
   ...(['running', 'queued', 'waiting', 'failed'] as const).map((state): Situation => {
-    const words = { message: 'it broke', wait: 5, problem: undefined, reason: undefined };
+    const details = { message: 'exit code 1', wait: 5, problem: undefined, reason: undefined };
     return {
       of: buildOnly,
       when: `the Job is ${state}`,
       known: {
         final: null,
         dockerfile,
-        build: { ...words, state, job: 'build-1', attempts: 1, jobs: ['build-1'] },
+        build: { ...details, state, job: 'build-1', attempts: 1, jobs: ['build-1'] },
       },
       next: {
         running: 'Building BuildRunning',
@@ -185,25 +183,25 @@ const situations: readonly Situation[] = [
   }),
   {
     of: target,
-    when: 'the Dockerfile is there',
+    when: 'the Dockerfile exists',
     known: { final: null, dockerfile },
-    next: `resolve standing ${target.build?.image}`,
+    next: `resolve existing ${target.build?.image}`,
   },
   {
     of: target,
     when: 'neither image exists',
-    known: { final: null, dockerfile, standing: null },
+    known: { final: null, dockerfile, existing: null },
     next: 'build',
   },
   {
     of: target,
-    when: 'the intermediate image stands',
-    known: { final: null, dockerfile, standing: intermediate },
+    when: 'the intermediate image exists',
+    known: { final: null, dockerfile, existing: intermediate },
     next: 'read certificate',
   },
   {
     of: target,
-    when: 'the intermediate image stands and the certificate is there',
+    when: 'the intermediate image exists and the certificate is known',
     known: intermediateOnly,
     next: 'sign the intermediate image',
   },
@@ -211,7 +209,7 @@ const situations: readonly Situation[] = [
   {
     of: target,
     when: 'the final image is not signed',
-    known: { ...bothImages, finalProblem: 'a.ko carries no signature' },
+    known: { ...bothImages, finalProblem: 'a.ko is not signed' },
     next: 'sign the intermediate image',
   },
   {
@@ -222,7 +220,7 @@ const situations: readonly Situation[] = [
   },
   {
     of: target,
-    when: 'the final image is signed, from another intermediate image than stands there now',
+    when: 'the final image is signed, from another intermediate image than the current one',
     known: { ...bothImages, finalProblem: null },
     earlier: { ...isReady, unsignedDigest: vendorImage.digest },
     next: 'sign the intermediate image',
@@ -230,7 +228,7 @@ const situations: readonly Situation[] = [
   {
     of: target,
     when: 'the final image is signed, and the Job that signs has not ended',
-    known: { ...bothImages, finalProblem: null, unfinished: 'Signing' },
+    known: { ...bothImages, finalProblem: null, activePhase: 'Signing' },
     next: 'sign the intermediate image',
   },
   {
@@ -239,21 +237,21 @@ const situations: readonly Situation[] = [
     known: {
       final: finalImage,
       dockerfile,
-      standing: null,
+      existing: null,
       certificate,
-      finalProblem: 'a.ko carries no signature',
+      finalProblem: 'a.ko is not signed',
     },
     next: 'sign the final image',
   },
   {
     of: target,
     when: 'only the final image is left, and is signed',
-    known: { final: finalImage, dockerfile, standing: null, certificate, finalProblem: null },
+    known: { final: finalImage, dockerfile, existing: null, certificate, finalProblem: null },
     next: 'Ready Signed',
   },
   {
     of: target,
-    when: 'the signature would have to be pushed, and nothing is',
+    when: 'the signature would have to be pushed, but pushing is off',
     known: intermediateOnly,
     push: false,
     next: 'Pending SignatureNotTried',
@@ -262,29 +260,29 @@ const situations: readonly Situation[] = [
     of: target,
     when: 'the sign Job succeeded',
     known: signatureMade,
-    next: `resolve signed ${target.image} anew`,
+    next: `resolve signed ${target.image} uncached`,
   },
   {
     of: target,
-    when: 'the sign Job succeeded and the image is there',
+    when: 'the sign Job succeeded and the image exists',
     known: { ...signatureMade, signed: finalImage },
     next: 'verify the final image',
   },
   {
     of: target,
-    when: 'the sign Job succeeded and the signatures hold',
+    when: 'the sign Job succeeded and the signatures are valid',
     known: { ...signatureMade, signed: finalImage, signedProblem: null },
     next: 'Ready Signed',
   },
   {
     of: target,
-    when: 'the sign Job succeeded and the signatures do not hold',
-    known: { ...signatureMade, signed: finalImage, signedProblem: 'a.ko carries no signature' },
+    when: 'the sign Job succeeded and the signatures are not valid',
+    known: { ...signatureMade, signed: finalImage, signedProblem: 'a.ko is not signed' },
     next: 'Failed VerificationFailed',
   },
   {
     of: target,
-    when: 'the sign Job succeeded and the registry has nothing',
+    when: 'the sign Job succeeded and the registry does not have the image',
     known: { ...signatureMade, signed: null },
     next: 'Failed ImageVanished',
   },
@@ -303,7 +301,7 @@ const situations: readonly Situation[] = [
   },
   {
     of: signOnly,
-    when: 'the final image is signed and its source is gone',
+    when: 'the final image is signed and its source no longer exists',
     known: { final: finalImage, certificate, finalProblem: null, unsigned: null },
     next: 'Ready Signed',
   },
@@ -315,13 +313,13 @@ const situations: readonly Situation[] = [
   },
   {
     of: signOnly,
-    when: 'the source is there',
+    when: 'the source exists',
     known: { final: null, certificate, unsigned: vendorImage },
     next: 'sign the image of a vendor',
   },
   {
     of: buildAndSignTarget({ build: undefined, imageRebuildTriggerGeneration: 2 }),
-    when: 'the image is signed and a rebuild is asked for',
+    when: 'the image is signed and a rebuild is requested',
     known: { final: finalImage, certificate, finalProblem: null, unsigned: vendorImage },
     earlier: { phase: 'Ready', inputs: 'trigger-1', unsignedDigest: vendorImage.digest },
     next: 'sign the image of a vendor',
@@ -330,10 +328,10 @@ const situations: readonly Situation[] = [
 
 function titleOf({ of, when }: Situation): string {
   const sections = [of.build && 'built', of.sign && 'signed'].filter((word) => word !== undefined);
-  return `of an image that is ${sections.length === 0 ? 'given' : sections.join(' and ')}, when ${when}`;
+  return `of an image that is ${sections.length === 0 ? 'prebuilt' : sections.join(' and ')}, when ${when}`;
 }
 
-/** The step when a build Job succeeded that many minutes ago, and its image is not there. */
+/** The step when a build Job succeeded that many minutes ago, and its image does not exist. */
 function afterVanishing(minutes: number): Step {
   const build = succeeded('build-1', now - minutes * 60_000);
   return nextStep(request(buildOnly), facts({ final: null, dockerfile, build, built: null }));
@@ -353,7 +351,7 @@ describe('The next step', () => {
       facts({
         final: null,
         dockerfile,
-        standing: null,
+        existing: null,
         build: succeeded('build-1'),
         built: intermediate,
         certificate,

@@ -1,5 +1,5 @@
 import { parseModule } from '../../../src/api/module/module.ts';
-import type { ImageState } from '../../../src/controller/image-pipeline/image-state.ts';
+import type { ImageState } from '../../../src/controller/image-pipeline/request.ts';
 import type { ImageResult, KernelResult } from '../../../src/controller/module/kernel-result.ts';
 import type { NamedModule } from '../../../src/controller/module/named-module.ts';
 import type { WantedKernel } from '../../../src/controller/module/wanted-kernels.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { ImageState } from '../../../src/controller/image-pipeline/image-state.ts';
+import type { ImageState } from '../../../src/controller/image-pipeline/request.ts';
 import type { NamedModule } from '../../../src/controller/module/named-module.ts';
 import { selectNodes } from '../../../src/controller/module/node-groups.ts';
 import {

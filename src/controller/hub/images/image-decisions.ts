@@ -1,5 +1,5 @@
 import type { HubImageStatus } from '../../../api/managed-cluster-module.ts';
-import type { ImageState } from '../../image-pipeline/image-state.ts';
+import type { ImageState } from '../../image-pipeline/request.ts';
 import type { JobGarbage } from '../../module/job-garbage.ts';
 import { isSameResult, type ImageResult } from '../../module/kernel-result.ts';
 

@@ -2,7 +2,7 @@ import type { HubImageStatus } from '../../../api/managed-cluster-module.ts';
 import { labelKeys } from '../../../builder/labels.ts';
 import { labelValue } from '../../../builder/names.ts';
 import type { Job } from '../../observe/cluster/resources.ts';
-import type { ImageState } from '../../image-pipeline/image-state.ts';
+import type { ImageState } from '../../image-pipeline/request.ts';
 import { deleteJobs, findGarbage, type JobGarbage } from '../../module/job-garbage.ts';
 import { kernelEvents, type KernelEvent } from '../../module/kernel-events.ts';
 import { tryAdvance, type ImageResult } from '../../module/kernel-result.ts';

@@ -1,6 +1,6 @@
 import { type HubImageStatus, parseManagedClusterModule } from '../../../api/managed-cluster-module.ts';
 import { KmmError } from '../../../shared/errors.ts';
-import type { ImageState } from '../../image-pipeline/image-state.ts';
+import type { ImageState } from '../../image-pipeline/request.ts';
 import { describe } from '../../module/kernel-result.ts';
 import { imageIdOf, type ImageBoard } from './image-board.ts';
 import { conflictReason, type ImageWant } from './image-work.ts';

@@ -12,7 +12,7 @@ import {
 } from '../../../../src/controller/hub/fleet/cached-manifest-work.ts';
 import { HubError } from '../../../../src/controller/hub/fleet/errors.ts';
 import { maxManifestBytes } from '../../../../src/controller/hub/work/manifest-work.ts';
-import type { ImageState } from '../../../../src/controller/image-pipeline/image-state.ts';
+import type { ImageState } from '../../../../src/controller/image-pipeline/request.ts';
 import { digest, resource } from '../resources.ts';
 
 const image = 'registry.example/driver:${KERNEL_FULL_VERSION}';

@@ -6,7 +6,7 @@ import {
   isPersistedIn,
   type ImageLook,
 } from '../../../../src/controller/hub/images/image-decisions.ts';
-import type { ImageState } from '../../../../src/controller/image-pipeline/image-state.ts';
+import type { ImageState } from '../../../../src/controller/image-pipeline/request.ts';
 import type { JobFacts } from '../../../../src/controller/observe/cluster/projections.ts';
 import { digest } from '../resources.ts';
 

@@ -19,7 +19,7 @@ export type JobProgress = {
 );
 
 /** The state of the attempts of one piece of work, derived only from the Jobs in the cluster. */
-export type TriesStanding = {
+export type JobAttempts = {
   /** The current attempt. */
   readonly attempt: number;
   /** Names of all Jobs of this work, from the first attempt on. */
@@ -36,8 +36,8 @@ export type TriesStanding = {
     | { readonly state: 'failed'; readonly found: JobFacts }
   );
 
-/** How often work is retried, and when. */
-export interface TryRules {
+/** How often and when work is retried. */
+export interface RetryPolicy {
   /** The number of retries after the first Job failed. */
   readonly backoffLimit: number;
   /** Milliseconds before the first retry, doubled for each further one. */
@@ -50,11 +50,11 @@ export interface TryRules {
  * Finds the current attempt: the first whose Job has not failed. The cluster knows which one that is, not
  * memory, so that work continues where it stopped after a crash.
  */
-export function standingOf(
+export function findCurrentAttempt(
   nameOf: (attempt: number) => string,
   find: (name: string) => JobFacts | undefined,
-  { backoffLimit, backoff, now }: TryRules,
-): TriesStanding {
+  { backoffLimit, backoff, now }: RetryPolicy,
+): JobAttempts {
   const jobs: string[] = [];
   let failed: JobFacts | undefined;
   for (let attempt = 0; ; attempt++) {

@@ -1,10 +1,9 @@
 import type { ModuleTarget } from '../../builder/target.ts';
-import type { ImageState, PipelineResult } from './image-state.ts';
-import type { JobProgress } from './job-tries.ts';
-import type { PipelineRequest } from './request.ts';
+import type { JobProgress } from './job-attempts.ts';
+import type { ImageState, PipelineRequest, PipelineResult } from './request.ts';
 
 /** Milliseconds until an image that does not exist and that nobody builds is looked up again. */
-const missingImagePause = 60_000;
+const missingImageDelay = 60_000;
 
 /** Reports an image that nodes can run. `unsignedDigest`: what it was signed from, if known. */
 export function ready(
@@ -44,30 +43,30 @@ export function failed(
     phase: 'Failed',
     reason,
     message,
-    requeueAfter: missingImagePause,
-    ...kept(request),
+    requeueAfter: missingImageDelay,
+    ...retained(request),
     ...more,
   };
   return { state, jobs: more.job === undefined ? [] : [more.job] };
 }
 
 /** Reports a Job that is running, is waiting or has finally failed. */
-export function unfinished(
+export function notSucceeded(
   request: PipelineRequest,
   kind: 'Build' | 'Sign',
   progress: Exclude<JobProgress, { state: 'succeeded' }>,
 ): PipelineResult {
   const { job, attempts, jobs } = progress;
   const phase = kind === 'Build' ? 'Building' : 'Signing';
-  const common = { job, attempts, ...kept(request) };
+  const common = { job, attempts, ...retained(request) };
   switch (progress.state) {
     case 'running': {
       const { reason = `${kind}Running`, problem } = progress;
-      const message = problem === undefined ? `Job ${job} runs` : `Job ${job} cannot start: ${problem}`;
+      const message = problem === undefined ? `Job ${job} is running` : `Job ${job} cannot start: ${problem}`;
       return { state: { ...common, phase, reason, message }, jobs };
     }
     case 'queued': {
-      const message = `Job ${job} waits for its turn`;
+      const message = `Job ${job} is queued`;
       return { state: { ...common, job: undefined, phase, reason: `${kind}Queued`, message }, jobs };
     }
     case 'waiting':
@@ -82,22 +81,22 @@ export function unfinished(
 /** Reports a successful build whose result was not pushed. */
 export function buildTried(request: PipelineRequest, { job, jobs }: JobProgress): PipelineResult {
   const { image, sign }: ModuleTarget = request.target;
-  const unsigned = sign === undefined ? '' : ', but signing it was not tried, since nothing is pushed';
+  const unsigned = sign === undefined ? '' : ', but signing it was not tried because nothing is pushed';
   const message = `${image} can be built${unsigned}`;
-  return { state: { ...kept(request), phase: 'Pending', reason: 'BuildTried', message, job }, jobs };
+  return { state: { ...retained(request), phase: 'Pending', reason: 'BuildTried', message, job }, jobs };
 }
 
-/** Reports that nothing was signed, since its source would have to be pushed first. */
+/** Reports that nothing was signed because the source would have to be pushed first. */
 export function signatureNotTried(
   request: PipelineRequest,
   source: string,
   jobs: readonly string[],
 ): PipelineResult {
-  const message = `${request.target.image} is not there with the signatures that the Module asks for, and signing ${source} was not tried, since nothing is pushed`;
-  return { state: { ...kept(request), phase: 'Pending', reason: 'SignatureNotTried', message }, jobs };
+  const message = `${request.target.image} does not exist with the signatures that the Module requests, and signing ${source} was not tried because nothing is pushed`;
+  return { state: { ...retained(request), phase: 'Pending', reason: 'SignatureNotTried', message }, jobs };
 }
 
-/** Returns what is kept while the image is not ready. */
-function kept({ earlier }: PipelineRequest): Pick<ImageState, 'unsignedDigest' | 'inputs'> {
+/** Returns what stays recorded while the image is not ready. */
+function retained({ earlier }: PipelineRequest): Pick<ImageState, 'unsignedDigest' | 'inputs'> {
   return { unsignedDigest: earlier?.unsignedDigest, inputs: earlier?.inputs };
 }
