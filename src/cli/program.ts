@@ -14,7 +14,7 @@ import { version } from './output/version.ts';
 const groups = {
   'Images:': [addSign, addVerify, addInspect, addResolve, addExists, addExtract],
   'Files and keys:': [addSignFile, addKeygen],
-  'Around it:': [addRegistry, addDemo, addCompat, addCompletion, addEnv, addVersion],
+  'Other:': [addRegistry, addDemo, addCompat, addCompletion, addEnv, addVersion],
 } as const;
 
 /** Builds the command tree. The implementation of a command is loaded when it runs. */
@@ -23,8 +23,8 @@ export function buildProgram(runtime: Runtime): CommandUnknownOpts {
     .description('Signs the kernel modules inside OCI images, in the registry.')
     .version(version, '-V, --version', 'print the version')
     .usage('COMMAND [OPTIONS]')
-    .helpOption('-h, --help', 'explain a command')
-    .helpCommand('help [command]', 'explain a command')
+    .helpOption('-h, --help', 'show help for a command')
+    .helpCommand('help [command]', 'show help for a command')
     .exitOverride()
     .configureOutput({ outputError: () => {} })
     .configureHelp({

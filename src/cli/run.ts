@@ -101,14 +101,14 @@ function translate(thrown: unknown, runtime: Runtime): unknown {
     return new CliError({
       code: 'INTERRUPTED',
       message: 'Interrupted',
-      hint: 'The same command can simply be run again.',
+      hint: 'It is safe to run the same command again.',
     });
   }
   if (runtime.stopped === 'timeout') {
     return new CliError({
       code: 'TIMEOUT',
-      message: 'The time that --timeout allows is over',
-      hint: 'Allow more with --timeout.',
+      message: 'The time allowed by --timeout is over',
+      hint: 'Give --timeout a longer duration.',
     });
   }
   if (thrown instanceof CommanderError) {

@@ -95,7 +95,8 @@ async function makeFolder(target: string): Promise<void> {
 function ambiguous(image: string, count: number): SignerError {
   return new SignerError({
     code: 'FILE_NOT_IN_IMAGE',
-    message: count === 0 ? `${image} holds no image to extract from` : `${image} is for ${count} platforms`,
+    message:
+      count === 0 ? `${image} contains no image to extract from` : `${image} is for ${count} platforms`,
     hint: 'Name one of them with --platform.',
     facts: { image },
   });

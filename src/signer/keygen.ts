@@ -75,7 +75,7 @@ function checkOptions(
   if (!allowedBits.includes(bits)) {
     throw new SignerError({
       code: 'INVALID_KEY',
-      message: `An RSA key of ${bits} bits is not accepted by kernels for modules`,
+      message: `Kernels do not accept an RSA key of ${bits} bits for modules`,
       hint: `Use ${allowedBits.join(', ')} bits.`,
     });
   }

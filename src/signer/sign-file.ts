@@ -95,7 +95,7 @@ async function makeSignature(
     if (!(error instanceof SignatureRefusal)) throw error;
     throw new SignerError({
       code: 'FILE_ERROR',
-      message: `${origin.rawSignature} is not a CMS signature that kernels take: ${error.message} (they answer ${error.code})`,
+      message: `${origin.rawSignature} is not a CMS signature that kernels accept: ${error.message} (they return ${error.code})`,
       facts: { path: origin.rawSignature },
     });
   }

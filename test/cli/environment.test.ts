@@ -40,7 +40,7 @@ describe('environment variables stand for options', () => {
   test.each(['0', 'false', 'FALSE'])('%s turns a flag off', async (value) => {
     const env = { KMM_SIGN_PASSWORD_STDIN: value, KMM_SIGN_RETRIES: '0', KMM_SIGN_PLAIN_HTTP: '1' };
     const { stderr, exitCode } = await runProgram(['exists', '127.0.0.1:1/x'], { env });
-    expect(stderr).not.toContain('without a user name');
+    expect(stderr).not.toContain('without a username');
     // It got as far as the registry that is not there.
     expect(exitCode).toBe(5);
   });
@@ -49,7 +49,7 @@ describe('environment variables stand for options', () => {
     const { stderr, exitCode } = await runProgram(['exists', '127.0.0.1:1/x'], {
       env: { KMM_SIGN_PASSWORD_STDIN: value },
     });
-    expect(stderr).toContain('without a user name');
+    expect(stderr).toContain('without a username');
     expect(exitCode).toBe(2);
   });
 

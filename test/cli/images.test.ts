@@ -138,7 +138,7 @@ describe('sign', () => {
     expect((await run(['exists', destination])).exitCode).toBe(3);
   });
 
-  test('a key that does not belong to the certificate gets exit code 13 before anything is downloaded', async () => {
+  test('a key that does not match the certificate gets exit code 13 before anything is downloaded', async () => {
     const other = join(directory, 'other');
     await runProgram(['keygen', '-o', other, '--bits', '2048']);
     const { stderr, exitCode } = await run([
@@ -151,7 +151,7 @@ describe('sign', () => {
       registry.certificate,
     ]);
     expect(exitCode).toBe(13);
-    expect(stderr).toContain('does not belong');
+    expect(stderr).toContain('does not match');
   });
 });
 
@@ -364,7 +364,7 @@ describe('a registry that wants to know who asks', () => {
   );
 });
 
-test('a run whose time is over leaves nothing in the temporary directory', async () => {
+test('a run that times out leaves nothing in the temporary directory', async () => {
   let asked = 0;
   const giveManifest = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const answer = await fetch(`http://${registry.address}${request.url}`, {

@@ -106,7 +106,7 @@ describeWith(
     test('is refused to an account without the right, with exit code 13', async () => {
       const finished = await sign(await inPodOf('stranger'));
       expect(finished).toMatchObject({ exitCode: 13, isSigned: false });
-      expect(finished.stderr).toContain('the API server answered 403');
+      expect(finished.stderr).toContain('the API server responded with 403');
     });
   },
 );

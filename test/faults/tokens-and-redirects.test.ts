@@ -149,7 +149,7 @@ describeWith(['docker-registry', 'openssl'], 'a registry with tokens', () => {
     expect([exitCode, left, await verify(tag)]).toEqual([5, [], 3]);
   });
 
-  test('is not asked at all when the key does not belong to the certificate', async () => {
+  test('is not asked at all when the key does not match the certificate', async () => {
     const other = await createTestKey(folder, 'other');
     const { exitCode, left, tag } = await sign(undefined, ['--cert', other.certificate]);
     expect([exitCode, proxy.requests, left, await verify(tag)]).toEqual([13, [], [], 3]);

@@ -10,8 +10,8 @@ import type { Session } from '../session/session.ts';
 
 const values: Readonly<Record<string, string>> = {
   unsignedimage: 'image to sign',
-  signedimage: 'where the signed image goes; default the image to sign with "signed" behind it',
-  filestosign: 'absolute paths with colons between them; default every kernel module',
+  signedimage: 'where the signed image goes; default the image to sign with "signed" appended',
+  filestosign: 'absolute paths separated by colons; default every kernel module',
   key: 'private key file',
   cert: 'certificate file',
   pullsecret: 'file with a pull secret',

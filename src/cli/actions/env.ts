@@ -17,13 +17,13 @@ interface Variable {
 const others: readonly Omit<Variable, 'option' | 'commands'>[] = [
   { name: 'KMM_SIGN_PASSWORD', description: 'passphrase of the private key' },
   { name: 'KBUILD_SIGN_PIN', description: 'passphrase of the private key, as the kernel build names it' },
-  { name: 'SOURCE_DATE_EPOCH', description: 'time of what is created, in seconds since 1970' },
+  { name: 'SOURCE_DATE_EPOCH', description: 'timestamp of new entries, in seconds since 1970' },
   { name: 'REGISTRY_AUTH_FILE', description: 'credentials: path of an auth file' },
   { name: 'DOCKER_AUTH_CONFIG', description: 'credentials: the JSON of a docker configuration' },
   { name: 'DOCKER_CONFIG', description: "credentials: directory of docker's config.json" },
   { name: 'HTTPS_PROXY', description: 'proxy for HTTPS, also HTTP_PROXY; NO_PROXY lists exceptions' },
-  { name: 'TMPDIR', description: 'where temporary files go' },
-  { name: 'CI', description: 'when set, no bars' },
+  { name: 'TMPDIR', description: 'directory for temporary files' },
+  { name: 'CI', description: 'when set, no progress bars' },
 ];
 
 /** Prints every environment variable that the program reads. */

@@ -103,7 +103,7 @@ function positionalTask([hash, ...rest]: readonly string[], { rawSignature }: Si
   const [key, cert, path, destination, ...more] = rawSignature === undefined ? rest : [undefined, ...rest];
   const algorithm = parseHash(hash ?? '');
   if (algorithm === undefined || cert === undefined || path === undefined || more.length > 0) {
-    throw usageError('The arguments are not those of sign-file', usage);
+    throw usageError('The arguments are not valid for sign-file', usage);
   }
   return { hash: algorithm, key, cert, modules: [path], destination };
 }

@@ -102,7 +102,7 @@ async function externalSignFile(
   }
   if (isTokenUri(key) && /[;?&]pin-value=/i.test(key)) {
     throw usageError(
-      'The PKCS #11 URI of --key holds the PIN, which everybody could read in the arguments of sign-file',
+      'The PKCS #11 URI of --key contains the PIN, which anyone could read in the arguments of sign-file',
       'Put the PIN into a file and write pin-source=file:/PATH in place of pin-value, or into KBUILD_SIGN_PIN.',
     );
   }

@@ -25,9 +25,9 @@ export function addSignFile(root: CommandUnknownOpts, runtime: Runtime): void {
       '-s, --raw-signature <file>',
       'attach this ready-made CMS; HASH CERT MODULE [DEST] follow, or MODULE',
     )
-    .option('-d, --detached', 'write the signature alone and leave the module as it is')
+    .option('-d, --detached', 'write only the signature and leave the module unchanged')
     .addOption(
-      new Option('--existing <policy>', 'what to do with a module that carries another signature')
+      new Option('--existing <policy>', 'what to do with a module that has another signature')
         .choices(['replace', 'keep', 'fail'] as const)
         .default('replace' as const),
     )
@@ -47,11 +47,11 @@ const longestValidity = 36_500;
 export function addKeygen(root: CommandUnknownOpts, runtime: Runtime): void {
   root
     .command('keygen')
-    .summary('make a key and a certificate fit for MOK enrolment')
+    .summary('create a key and a certificate for MOK enrolment')
     .description(
-      'Makes an RSA key (signing_key.key: PKCS#8 PEM, mode 0600) and a certificate for it (signing_key.pem, and signing_key.der for mokutil).',
+      'Creates an RSA key (signing_key.key: PKCS#8 PEM, mode 0600) and a certificate for it (signing_key.pem, and signing_key.der for mokutil).',
     )
-    .option('-o, --output <directory>', 'where the files go', '.')
+    .option('-o, --output <directory>', 'directory for the files', '.')
     .addOption(
       new Option('--bits <bits>', 'length of the RSA key')
         .choices(['2048', '3072', '4096'] as const)
@@ -62,7 +62,7 @@ export function addKeygen(root: CommandUnknownOpts, runtime: Runtime): void {
       new Option('--days <days>', 'validity').argParser(wholeNumber(1, longestValidity)).default(3650),
     )
     .option('--passphrase-file <file>', 'encrypt the key with the passphrase in this file')
-    .option('--force', 'replace files that are there')
+    .option('--force', 'replace existing files')
     .action((options) =>
       runtime.perform(async (session) => {
         const { keygen } = await import('../actions/keygen.ts');

@@ -14,7 +14,7 @@ export function addVerify(root: CommandUnknownOpts, runtime: Runtime): void {
     .argument('<image>', 'the image')
     .addOption(trustedCertificatesOption('a trusted certificate (required), file or env://NAME; repeatable'))
     .addOption(fileOption('check only this absolute path or glob; repeatable; default every kernel module'))
-    .addOption(platformsOption('of an index, check only this platform; repeatable; default all'));
+    .addOption(platformsOption('for an index, check only this platform; repeatable; default all'));
   addRegistryFlags(command);
   command.action((image, options, self) =>
     runtime.perform(async (session) => {
@@ -37,9 +37,9 @@ export function addInspect(root: CommandUnknownOpts, runtime: Runtime): void {
     .summary('list the kernel modules of an image')
     .description('Lists every kernel module of an image: path, layer, kernel, signer, digest algorithm.')
     .argument('<image>', 'the image')
-    .addOption(trustedCertificatesOption('also say which modules this certificate signed; repeatable'))
+    .addOption(trustedCertificatesOption('also show which modules this certificate signed; repeatable'))
     .addOption(fileOption('only this absolute path or glob; repeatable; default every kernel module'))
-    .addOption(platformsOption('of an index, only this platform; repeatable; default all'));
+    .addOption(platformsOption('for an index, only this platform; repeatable; default all'));
   addRegistryFlags(command);
   command.action((image, options, self) =>
     runtime.perform(async (session) => {
@@ -54,10 +54,10 @@ export function addResolve(root: CommandUnknownOpts, runtime: Runtime): void {
   const command = root
     .command('resolve')
     .summary('print the digest of an image')
-    .description('Prints the digest that a tag stands for.')
+    .description('Prints the digest that a tag points to.')
     .argument('<image>', 'the image')
-    .addOption(platformOption('of an index, the digest of the image for this platform'))
-    .option('--full-reference', 'print the name too, as NAME@sha256:…')
+    .addOption(platformOption('for an index, the digest of the image for this platform'))
+    .option('--full-reference', 'also print the name, as NAME@sha256:…')
     .option('--digest-file <file>', 'also write the digest to a file, without a newline');
   addRegistryFlags(command);
   command.action((image, options, self) =>
@@ -72,10 +72,10 @@ export function addResolve(root: CommandUnknownOpts, runtime: Runtime): void {
 export function addExists(root: CommandUnknownOpts, runtime: Runtime): void {
   const command = root
     .command('exists')
-    .summary('tell whether an image exists')
+    .summary('check whether an image exists')
     .description(
-      'Tells whether an image exists: exit code 0 if it does, 3 if the registry says that it does not. ' +
-        'Whatever keeps the registry from answering is an error with another exit code.',
+      'Checks whether an image exists: exit code 0 if it does, 3 if the registry says that it does not. ' +
+        'Any other failure is an error with another exit code.',
     )
     .argument('<image>', 'the image');
   addRegistryFlags(command);
@@ -95,8 +95,8 @@ export function addExtract(root: CommandUnknownOpts, runtime: Runtime): void {
     .description('Copies kernel modules out of an image into a directory, under their paths in the image.')
     .argument('<image>', 'the image')
     .addOption(fileOption('only this absolute path or glob; repeatable; default every kernel module'))
-    .option('-o, --output <directory>', 'where the files go (required)')
-    .addOption(platformOption('of an index, the image for this platform'));
+    .option('-o, --output <directory>', 'directory for the files (required)')
+    .addOption(platformOption('for an index, the image for this platform'));
   addRegistryFlags(command);
   command.action((image, options, self) =>
     runtime.perform(async (session) => {

@@ -13,7 +13,7 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
     .command('sign')
     .summary('publish an image with its kernel modules signed')
     .description(
-      'Publishes SOURCE as DESTINATION with its kernel modules signed. Only the layers that hold modules are ' +
+      'Publishes SOURCE as DESTINATION with its kernel modules signed. Only the layers that contain modules are ' +
         'written, and layers below all --file paths are not even read. The destination tag moves last, after the result was verified.',
     )
     .argument('<source>', 'the image to sign')
@@ -22,7 +22,7 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
     .addOption(certificateOption())
     .addOption(passphraseFileOption())
     .addOption(fileOption('sign only this absolute path or glob; repeatable; default every kernel module'))
-    .option('--allow-unmatched', 'a --file that matches nothing is not an error')
+    .option('--allow-unmatched', 'do not fail if a --file matches nothing')
     .addOption(hashOption())
     .option('--key-identifier', 'name the signer by key identifier, as sign-file -k does')
     .addOption(
@@ -31,14 +31,17 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
         .default('rewrite' as const),
     )
     .addOption(
-      new Option('--existing <policy>', 'what to do with modules that carry another signature')
+      new Option('--existing <policy>', 'what to do with modules that have another signature')
         .choices(['replace', 'keep', 'fail'] as const)
         .default('replace' as const),
     )
-    .addOption(platformsOption('of an index, sign only this platform; repeatable; default all with modules'))
+    .addOption(platformsOption('for an index, sign only this platform; repeatable; default all with modules'))
     .option('--dry-run', 'print the plan and write nothing')
-    .option('--trust-annotations', 'do not look into the layers of a destination that says it is this result')
-    .option('--read-back', 'download what was pushed once more and verify that')
+    .option(
+      '--trust-annotations',
+      'do not read the layers of a destination whose annotations say that it is this result',
+    )
+    .option('--read-back', 'download the pushed layers again and verify them')
     .addOption(
       new Option(
         '--compression-level <level>',
@@ -49,7 +52,7 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
     .addOption(
       new Option(
         '--source-date-epoch <seconds>',
-        'time of what is created; default SOURCE_DATE_EPOCH, else 0',
+        'timestamp of new entries; default SOURCE_DATE_EPOCH, else 0',
       ).argParser(wholeNumber(0, latestEpoch)),
     )
     .option('--digest-file <file>', 'also write the digest of the result to a file, without a newline');
@@ -73,12 +76,12 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
 export function addCompat(root: CommandUnknownOpts, runtime: Runtime): void {
   const compat = root
     .command('compat')
-    .summary('take the command lines of other programs')
-    .description('Takes the command lines of other programs.');
+    .summary('accept the command lines of other programs')
+    .description('Accepts the command lines of other programs.');
   compat
     .command('signimage')
-    .summary("take the flags of KMM's signimage")
-    .description("Signs an image as told by the flags of KMM's signimage; -help lists them.")
+    .summary("accept the flags of KMM's signimage")
+    .description("Signs an image according to the flags of KMM's signimage; -help lists them.")
     .argument('[flags...]', 'flags of signimage, with one dash or two')
     .action((flags) =>
       runtime.perform(async (session) => {

@@ -9,12 +9,12 @@ export function addRegistry(root: CommandUnknownOpts, runtime: Runtime): void {
     .command('registry')
     .summary('run the embedded registry')
     .description(
-      'Runs a registry (OCI distribution-spec) on a directory, until it is interrupted. The directory has to be empty, ' +
+      'Runs a registry (OCI distribution-spec) on a directory, until it is interrupted. The directory must be empty, ' +
         'new, or one that a registry has used before; one registry at a time may use it.',
     )
-    .option('--root <directory>', 'where its content is kept (required)')
+    .option('--root <directory>', 'directory for its content (required)')
     .addOption(new Option('--listen <address>', 'address and port').default('127.0.0.1:5000'))
-    .option('--htpasswd <file>', 'let only the users of this file in (bcrypt hashes)')
+    .option('--htpasswd <file>', 'allow only the users in this file (bcrypt hashes)')
     .option('--tls-cert-file <file>', 'serve HTTPS with this certificate')
     .option('--tls-key-file <file>', 'private key of --tls-cert-file')
     .action((options) =>
@@ -30,12 +30,12 @@ export function addRegistry(root: CommandUnknownOpts, runtime: Runtime): void {
 export function addDemo(root: CommandUnknownOpts, runtime: Runtime): void {
   root
     .command('demo')
-    .summary('show the whole story with a real kernel module')
+    .summary('demonstrate signing with a real kernel module')
     .description(
-      'Starts the embedded registry, makes a key, pushes an image with a real kernel module, signs it, verifies it, ' +
+      'Starts the embedded registry, creates a key, pushes an image with a real kernel module, signs it, verifies it, ' +
         'and shows what changed. Needs nothing and leaves nothing behind.',
     )
-    .option('--keep <directory>', 'put the registry, key and certificate here and leave them')
+    .option('--keep <directory>', 'keep the registry, key and certificate in this directory')
     .action((options) =>
       runtime.perform(async (session) => {
         const { demo } = await import('../actions/demo.ts');
@@ -66,7 +66,7 @@ export function addEnv(root: CommandUnknownOpts, runtime: Runtime): void {
   root
     .command('env')
     .summary('list the environment variables')
-    .description('Lists every environment variable that the program reads, and what it stands for.')
+    .description('Lists every environment variable that the program reads, and what it is for.')
     .action(() =>
       runtime.perform(async (session) => {
         const { listEnvironment } = await import('../actions/env.ts');

@@ -34,7 +34,7 @@ function completedCommand(node: CommandNode, globals: readonly Option[]): Comple
     choices: node.command.registeredArguments.flatMap(({ argChoices }) => argChoices ?? []),
     options: [
       ...options.map(completedOption),
-      { names: ['--help', '-h'], description: 'explain a command', value: 'none' },
+      { names: ['--help', '-h'], description: 'show help for a command', value: 'none' },
     ],
   };
 }

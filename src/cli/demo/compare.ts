@@ -47,7 +47,7 @@ export async function compareModules(options: {
   const { files } = await extractModules({ image, directory: join(directory, 'extracted'), signal });
   const signed = await readFile(files[0]?.target ?? '');
   expect(signed.subarray(0, original.length).equals(original), "the module's own bytes are unchanged");
-  expect(signed.toString('latin1').endsWith(signatureMarker), 'a signature stands at the end of the module');
+  expect(signed.toString('latin1').endsWith(signatureMarker), 'the module ends with a signature');
   return { sizeBefore: original.length, sizeAfter: signed.length };
 }
 
@@ -58,5 +58,5 @@ export function expect(holds: boolean, claim: string): void {
 
 /** Builds the error for a claim of the demonstration that does not hold. */
 export function broken(claim: string): Error {
-  return new Error(`The demonstration does not hold: it is not true that ${claim}`);
+  return new Error(`The demonstration failed: it is not true that ${claim}`);
 }

@@ -32,7 +32,7 @@ export function storyText(story: Story): string {
     '4 sign      kmm-sign sign SOURCE DESTINATION --key signing_key.key --cert signing_key.pem \\',
     `              --file ${story.modulePath}`,
     ...layers.map(layerLine),
-    `            module   ${module.sizeBefore} bytes as they were + ${growth} bytes of signature (${report.hash})`,
+    `            module   ${module.sizeBefore} bytes unchanged + ${growth} bytes of signature (${report.hash})`,
     `            moved    ${formatBytes(report.bytesDown)} down, ${formatBytes(report.bytesUp)} up, in ${story.seconds.toFixed(2)} s`,
     `5 verify    ${story.modulePath}: trusted`,
     `6 again     ${story.again}: the same image, nothing written`,

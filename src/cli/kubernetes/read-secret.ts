@@ -29,7 +29,7 @@ export interface ReadSecretOptions {
  */
 export async function readSecret(options: ReadSecretOptions): Promise<Record<string, Uint8Array>> {
   if (![options.namespace, options.name].every((name) => namePattern.test(name))) {
-    throw unreadable(options, 'that is not a name that Kubernetes allows');
+    throw unreadable(options, 'this is not a name that Kubernetes allows');
   }
   const host = options.environment['KUBERNETES_SERVICE_HOST'];
   const response = host === undefined ? await askKubectl(options) : await askServer(options, host);
@@ -53,7 +53,7 @@ async function askServer(options: ReadSecretOptions, host: string): Promise<stri
       timeout: requestTimeout,
     });
   } catch (error) {
-    throw unreadable(options, error instanceof Error ? error.message : 'the API server did not answer');
+    throw unreadable(options, error instanceof Error ? error.message : 'the API server did not respond');
   }
 }
 
@@ -62,7 +62,7 @@ function get(options: RequestOptions): Promise<string> {
     const sent = request(options, (response) => {
       if (response.statusCode !== 200) {
         response.destroy();
-        return reject(new Error(`the API server answered ${response.statusCode}`));
+        return reject(new Error(`the API server responded with ${response.statusCode}`));
       }
       let size = 0;
       response.on('data', (chunk: Buffer) => {
@@ -71,7 +71,7 @@ function get(options: RequestOptions): Promise<string> {
       });
       readAll(response).then(resolve, reject);
     });
-    sent.on('timeout', () => sent.destroy(new Error('the API server did not answer in time')));
+    sent.on('timeout', () => sent.destroy(new Error('the request to the API server timed out')));
     sent.on('error', reject);
     sent.end();
   });

@@ -12,7 +12,7 @@ export type OperatorExitCode = (typeof operatorExitCodes)[keyof typeof operatorE
 /** One line per exit code, as shown in the help text. */
 export const operatorExitCodeMeanings: Readonly<Record<keyof typeof operatorExitCodes, string>> = {
   stopped: 'stopped by a signal, gracefully',
-  failed: 'failed: leadership lost, a port taken, a second signal, or a defect',
+  failed: 'failed: leadership lost, a port in use, a second signal, or a bug',
   usage: 'usage: a flag, the configuration, the environment or the kubeconfig is wrong',
 };
 
@@ -25,7 +25,7 @@ const commands = {
 export type OperatorCommand = keyof typeof commands;
 
 const values: Readonly<Record<string, string>> = {
-  config: 'the file controller_config.yaml; without it, or where it does not exist, defaults count',
+  config: 'path of controller_config.yaml; if omitted or not found, defaults apply',
   kubeconfig: "how to reach the cluster; default $KUBECONFIG, else the pod's service account",
   'log-level': `${logLevels.join('|')}; default info`,
 };
@@ -125,10 +125,10 @@ const examples: Readonly<Record<OperatorCommand, readonly string[]>> = {
 const flagHelp: readonly string[] = [
   'Flags:',
   ...lines(Object.entries(values).map(([name, text]) => [`--${name} VALUE`, text])),
-  ...lines([['--help', 'explain the program, or a command']]),
+  ...lines([['--help', 'show help for the program or a command']]),
 ];
 const webhookHelp: readonly string[] = [
-  'Flags of webhook (none of them: all):',
+  'Flags of webhook (default: all of them):',
   ...lines(Object.entries(enabling).map(([name, webhook]) => [`--${name}`, explanations[webhook]])),
 ];
 
@@ -139,7 +139,7 @@ export function operatorHelp(command?: OperatorCommand): string {
     `Usage: kmm-operator ${command ?? '[COMMAND]'} [FLAGS]`,
     '',
     all
-      ? 'Builds, signs and rolls out kernel modules on a cluster, as its Modules say.'
+      ? 'Builds, signs and rolls out kernel modules on a cluster, as its Modules specify.'
       : `${command}: ${commands[command]}`,
     '',
     ...(all ? ['Commands:', ...lines(Object.entries(commands)), ''] : []),

@@ -79,7 +79,7 @@ async function readConfiguration(
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw unreadable('configuration', file, error.code);
     // The ConfigMap is optional; in a pod that mounts one that does not exist, the directory is empty.
-    log.info('no configuration file, defaults count', { file });
+    log.info('no configuration file, using defaults', { file });
     return '';
   });
   return loadConfiguration(text, process.env, role);

@@ -11,7 +11,7 @@ interface Equivalent {
 const password: Equivalent = {
   options: ['--password-stdin'],
   advice:
-    'Give --username NAME with --password-stdin or --password-file FILE: everybody can read a command line.',
+    'Give --username NAME with --password-stdin or --password-file FILE: anyone can read a command line.',
 };
 const username: Equivalent = {
   options: ['--username'],
@@ -63,7 +63,7 @@ const equivalents: Readonly<Record<string, Equivalent>> = {
   '--log-level': logging,
   '--all': {
     options: ['--platform'],
-    advice: 'Leave it out: without --platform every image of an index counts.',
+    advice: 'Omit it: without --platform, every image of an index is included.',
   },
   '--multi-arch': platform,
   '--arch': platform,
@@ -89,7 +89,7 @@ export function adviceForOption(option: string, command: CommandUnknownOpts): st
   const [name = ''] = option.split('=', 1);
   const known = (long: string): boolean =>
     lineage(command).some((one) => one.options.some((each) => each.long === long));
-  if (known(name)) return `${name} takes no value: give it alone, or leave it out.`;
+  if (known(name)) return `${name} takes no value: give it alone, or omit it.`;
   const side = Object.keys(sides).find((prefix) => name.startsWith(prefix));
   const plain = side === undefined ? name : `--${name.slice(side.length)}`;
   if (side !== undefined && known(`--${sides[side]}-${plain.slice(2)}`)) {
@@ -98,5 +98,5 @@ export function adviceForOption(option: string, command: CommandUnknownOpts): st
   const equivalent = Object.hasOwn(equivalents, plain) ? equivalents[plain] : undefined;
   if (equivalent === undefined || !equivalent.options.some(known)) return undefined;
   if (side === undefined || !known(`--${sides[side]}-authfile`)) return equivalent.advice;
-  return `${equivalent.advice} For one end of the copy alone: --${sides[side]}-… .`;
+  return `${equivalent.advice} For one side of the copy only: --${sides[side]}-… .`;
 }

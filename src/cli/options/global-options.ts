@@ -18,15 +18,19 @@ export interface GlobalOptions {
 export function addGlobalOptions(root: CommandUnknownOpts): void {
   root
     .addOption(
-      new Option('--format <format>', 'what goes to stdout').choices(['text', 'json']).default('text'),
+      new Option('--format <format>', 'format of the output on stdout')
+        .choices(['text', 'json'])
+        .default('text'),
     )
     .addOption(new Option('-q, --quiet', 'no progress and no warnings on stderr').default(false))
-    .addOption(new Option('--no-tty', 'plain lines on stderr, also on a terminal'))
+    .addOption(new Option('--no-tty', 'plain lines on stderr, even on a terminal'))
     .addOption(
       new Option('-v, --verbosity <level>', 'how much is logged').choices([...verbosities]).default('warn'),
     )
     .addOption(
-      new Option('--log-format <format>', 'what goes to stderr').choices(['text', 'json']).default('text'),
+      new Option('--log-format <format>', 'format of the log on stderr')
+        .choices(['text', 'json'])
+        .default('text'),
     )
     .addOption(
       new Option('--timeout <duration>', 'give up after this time, such as 10m').argParser(parseDuration),

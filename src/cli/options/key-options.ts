@@ -13,7 +13,7 @@ export function keyOption() {
 export function certificateOption() {
   return new Option(
     '--cert <certificate>',
-    "the key's certificate, named as --key; may be left out when the key's file holds it",
+    "the key's certificate, in the same forms as --key; may be omitted if the key file contains it",
   ).helpGroup('Key options:');
 }
 

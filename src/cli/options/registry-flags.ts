@@ -45,23 +45,23 @@ export const noRegistryFlags: RegistryFlags = {
 type Description = readonly [flags: string, description: string];
 
 const descriptions: readonly Description[] = [
-  ['authfile <file>', 'credentials in the form of docker or containers auth.json'],
-  ['username <name>', 'user name; its password comes from a file or stdin'],
-  ['password-file <file>', 'file that holds the password'],
+  ['authfile <file>', 'credentials, in the format of docker or containers auth.json'],
+  ['username <name>', 'username; its password comes from a file or stdin'],
+  ['password-file <file>', 'file with the password'],
   ['password-stdin', 'read the password from stdin'],
   ['pull-secret <file>', 'a Kubernetes pull secret (.dockerconfigjson, .dockercfg); repeatable'],
   ['anonymous', 'use no credentials'],
-  ['plain-http', 'speak HTTP instead of HTTPS'],
+  ['plain-http', 'use HTTP instead of HTTPS'],
   [
     'plain-http-token-server <host>',
-    'with --plain-http: host[:port] besides the registry that may get the password over HTTP; repeatable',
+    'with --plain-http: host[:port], other than the registry, that may receive the password over HTTP; repeatable',
   ],
   ['insecure-skip-tls-verify', 'accept any certificate of the registry'],
-  ['ca-file <file>', 'authorities to trust besides those of the system; repeatable'],
-  ['cert-file <file>', 'certificate to show to the registry'],
+  ['ca-file <file>', 'certificate authorities to trust in addition to those of the system; repeatable'],
+  ['cert-file <file>', 'client certificate for the registry'],
   ['key-file <file>', 'private key of --cert-file'],
   ['cert-dir <directory>', 'directory of *.crt, *.cert and *.key files as in certs.d'],
-  ['retries <count>', 'further tries of a request that failed for a reason that may pass; default 4'],
+  ['retries <count>', 'retries of a request after a temporary failure; default 4'],
 ];
 
 /** Adds the registry options to a command, with `sides` also in their `--from-…` and `--to-…` forms. */

@@ -18,12 +18,12 @@ export function describeError(error: unknown): ReportedError {
   if (error instanceof KmmError) {
     return { ...error.toJSON(), exitCode: errorExitCodes[error.code] ?? exitCodes.unexpected };
   }
-  const message = error instanceof Error ? error.message : 'Something that is not an error was thrown';
+  const message = error instanceof Error ? error.message : 'A value that is not an error was thrown';
   if (isSystemError(error)) return { code: error.code, message, exitCode: exitCodes.unexpected };
   return {
     code: 'UNEXPECTED',
     message,
-    hint: 'This may be a defect: please report it with the output of --verbosity debug.',
+    hint: 'This may be a bug: please report it with the output of --verbosity debug.',
     exitCode: exitCodes.unexpected,
   };
 }

@@ -25,14 +25,14 @@ export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes];
 /** One line per exit code, as shown in the help text and the documentation. */
 export const exitCodeMeanings: Readonly<Record<keyof typeof exitCodes, string>> = {
   done: 'done',
-  unexpected: 'unexpected: a local file, a missing program, or a defect',
+  unexpected: 'unexpected: a local file, a missing program, or a bug',
   usage: 'usage: an option, argument, reference or configuration file is wrong',
   imageNotFound: 'image, tag or platform not found',
   denied: 'authentication or permission',
   registry: 'registry or network, after retries',
-  fileNotInImage: 'asked-for file not in the image, or not a kernel module; no module at all',
+  fileNotInImage: 'requested file not in the image, or not a kernel module; no module at all',
   unsigned: 'unsigned module',
-  untrusted: 'signature wrong, not trusted, or in the way',
+  untrusted: 'signature invalid or not trusted; module already signed',
   corrupt: 'corrupt or hostile content',
   key: 'key or certificate',
   timeout: 'timeout',

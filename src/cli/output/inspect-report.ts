@@ -36,7 +36,7 @@ function platformLines(
 ): string[] {
   const lines: string[] = [];
   for (const { platform, digest, modules, shadowed, layersNotRead } of report.platforms) {
-    const note = shadowed ? ', which runtimes pass over for an earlier one' : '';
+    const note = shadowed ? ', which runtimes skip in favour of an earlier one' : '';
     if (report.platforms.length > 1)
       lines.push(`Platform ${printable(platform ?? 'unknown')} (${shortDigest(digest)})${note}`);
     if (modules.length > 0)
@@ -56,7 +56,7 @@ function differenceLines({ platforms }: InspectReport): string[] {
       views === null
         ? []
         : [
-            `Runtimes differ about ${printable(path)} of layer ${shortDigest(layer)}: ` +
+            `Runtimes see different files at ${printable(path)} of layer ${shortDigest(layer)}: ` +
               `with overlayfs ${namesText(views.overlayfs)}, extracted onto one directory ${namesText(views.extraction)}`,
           ],
     ),

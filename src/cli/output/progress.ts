@@ -60,7 +60,7 @@ class Bar {
   readonly #repositories = new Set<{ readonly traffic: Traffic }>();
   #timer: NodeJS.Timeout | undefined;
   #visible = false;
-  #label = 'Looking at the image';
+  #label = 'Reading the image';
   #done = 0;
   #total = 0;
 

@@ -5,7 +5,7 @@ import { count, formatBytes, layersNotReadText, printable, shortDigest, table } 
 export function signReportText(report: SignReport, repository: string): string {
   const lines = report.platforms.flatMap((platform) => platformLines(platform, report));
   for (const { digest, reason } of report.droppedChildren) {
-    lines.push(`Left out ${shortDigest(digest)}: ${printable(reason)}`);
+    lines.push(`Dropped ${shortDigest(digest)}: ${printable(reason)}`);
   }
   for (const { digest, type, subject } of report.attachedToSource) {
     lines.push(`Stays with the source: ${printable(type)} ${shortDigest(digest)} of ${shortDigest(subject)}`);
@@ -72,11 +72,11 @@ function summary(report: SignReport): string {
       return `Plan: ${written} of ${count(modules.length, 'module')} to sign with ${report.hash}; ${traffic} so far; nothing was written`;
     case 'unchanged':
       if (report.platforms.length === 0)
-        return `Unchanged, as its manifests say; no layer was read; ${traffic}`;
-      return `Unchanged: ${count(modules.length, 'module')} with this signature already; ${traffic}`;
+        return `Unchanged according to its manifests; no layer was read; ${traffic}`;
+      return `Unchanged: ${count(modules.length, 'module')} already with this signature; ${traffic}`;
     case 'signed':
       if (written === 0)
-        return `Nothing to sign in ${count(modules.length, 'module')}, published as it was; ${traffic}`;
+        return `Nothing to sign in ${count(modules.length, 'module')}, published unchanged; ${traffic}`;
       return `Signed ${written} of ${count(modules.length, 'module')} with ${report.hash}; ${traffic}`;
   }
 }

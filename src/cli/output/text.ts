@@ -55,5 +55,5 @@ const layersNamed = 3;
 export function layersNotReadText(layers: readonly string[]): string {
   const named = layers.slice(0, layersNamed).map(shortDigest).join(', ');
   const more = layers.length > layersNamed ? `, and ${layers.length - layersNamed} more` : '';
-  return `Not read, since they change nothing: ${count(layers.length, 'layer')} (${named}${more})`;
+  return `Not read, since they cannot change the result: ${count(layers.length, 'layer')} (${named}${more})`;
 }

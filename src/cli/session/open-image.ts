@@ -47,8 +47,8 @@ export class Images implements AsyncDisposable {
     const { tag, digest } = location.kind === 'registry' ? location.reference : location;
     if (digest !== undefined) {
       throw usageError(
-        `The destination "${text}" names a digest`,
-        'Name a tag: the digest of the result is not known yet.',
+        `The destination "${text}" contains a digest`,
+        'Name a tag instead: the digest of the result is not known yet.',
       );
     }
     return { repository: await this.#repository(location, flags), tag };

@@ -40,7 +40,7 @@ async function explicitCredentials(flags: RegistryFlags): Promise<CredentialSour
   const { username, passwordFile, passwordStdin } = flags;
   if (username === undefined) {
     if (passwordFile === undefined && !passwordStdin) return undefined;
-    throw usageError('A password was given without a user name', 'Give --username too.');
+    throw usageError('A password was given without a username', 'Give --username too.');
   }
   if (flags.anonymous) throw usageError('Options --anonymous and --username contradict each other');
   if (passwordFile !== undefined && passwordStdin) {
@@ -49,7 +49,7 @@ async function explicitCredentials(flags: RegistryFlags): Promise<CredentialSour
   if (passwordFile !== undefined)
     return { username, password: withoutLineEnd(await readFile(passwordFile, 'utf8')) };
   if (passwordStdin) return { username, password: await passwordFromStdin() };
-  throw usageError('A user name was given without a password', 'Give --password-stdin or --password-file.');
+  throw usageError('A username was given without a password', 'Give --password-stdin or --password-file.');
 }
 
 let stdinPassword: Promise<Secret<string>> | undefined;

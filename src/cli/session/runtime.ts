@@ -57,5 +57,5 @@ export class Runtime {
 async function overdue(stop: AbortSignal, done: AbortSignal): Promise<never> {
   await whenAborted(stop);
   await sleep(patience, undefined, { signal: done, ref: false });
-  throw new Error('The work did not stop in time');
+  throw new Error('The command did not stop in time');
 }

@@ -32,12 +32,12 @@ const identifiers: Record<HashAlgorithm, HashIdentifiers> = {
 
 /** Algorithms that only some kernels accept, each with the reason to refuse it for all. */
 const disputed = new Map<string, string>([
-  ['1.2.156.10197.1.401', 'SM3, which not every kernel knows'],
-  ['1.2.156.10197.1.501', 'SM2, which not every kernel knows'],
-  ['1.2.643.7.1.1.1.1', 'GOST R 34.10-2012, which not every kernel knows'],
-  ['1.2.643.7.1.1.1.2', 'GOST R 34.10-2012, which not every kernel knows'],
-  ['1.2.643.7.1.1.2.2', 'Streebog-256, which not every kernel knows'],
-  ['1.2.643.7.1.1.2.3', 'Streebog-512, which not every kernel knows'],
+  ['1.2.156.10197.1.401', 'SM3, which not every kernel supports'],
+  ['1.2.156.10197.1.501', 'SM2, which not every kernel supports'],
+  ['1.2.643.7.1.1.1.1', 'GOST R 34.10-2012, which not every kernel supports'],
+  ['1.2.643.7.1.1.1.2', 'GOST R 34.10-2012, which not every kernel supports'],
+  ['1.2.643.7.1.1.2.2', 'Streebog-256, which not every kernel supports'],
+  ['1.2.643.7.1.1.2.3', 'Streebog-512, which not every kernel supports'],
   ['1.2.840.113549.2.4', 'MD4, which kernels from 6.7 on refuse'],
   ['1.2.840.113549.2.5', 'MD5, which kernels from 6.7 on refuse'],
   ['2.16.840.1.101.3.4.2.8', 'SHA3-256, which kernels before 6.7 refuse'],

@@ -96,7 +96,7 @@ export class BerReader {
     if (length !== null) {
       if (this.#at === this.#end) return true;
       if (isList && this.#at < this.#end) return false;
-      throw malformed('an element has another length than it says');
+      throw malformed('the length of an element is wrong');
     }
     if (this.#end - this.#at < 2) throw malformed('an element is cut short');
     if (this.#bytes[this.#at] !== 0) {
@@ -111,7 +111,7 @@ export class BerReader {
   #peekTag(): number {
     if (this.#end - this.#at < 2) throw malformed('an element is cut short');
     const tag = this.#bytes[this.#at] ?? 0;
-    if ((tag & longTag) === longTag) throw malformed('a tag number above 30');
+    if ((tag & longTag) === longTag) throw malformed('a tag number greater than 30');
     return tag;
   }
 
@@ -119,11 +119,11 @@ export class BerReader {
     const start = this.#at;
     const tag = this.#peekTag();
     if (wanted !== undefined && !fits(tag, wanted))
-      throw malformed(`tag 0x${tag.toString(16)} where 0x${wanted.toString(16)} should be`);
+      throw malformed(`tag 0x${tag.toString(16)} instead of 0x${wanted.toString(16)}`);
     this.#at += 1;
     const first = this.#octet();
     if (first === indefinite) {
-      if ((tag & constructedBit) === 0) throw malformed('an indefinite length where there may be none');
+      if ((tag & constructedBit) === 0) throw malformed('an indefinite length that is not allowed here');
       if (this.#end - this.#at < 2) throw malformed('an element is cut short');
       return { tag, start, length: null };
     }
@@ -170,7 +170,7 @@ export class BerReader {
       if (first === indefinite) {
         // For a long tag, the kernel checks the octet that it read last: if in doubt, the element is refused.
         if (!isConstructed || (tag & constructedBit) === 0)
-          throw malformed('an indefinite length where there may be none');
+          throw malformed('an indefinite length that is not allowed here');
         open += 1;
         continue;
       }

@@ -16,7 +16,7 @@ export function parseCertificates(bytes: Buffer, name: string): [X509Certificate
   if (first === undefined) {
     throw new SignerError({
       code: 'INVALID_CERTIFICATE',
-      message: `${name} holds no certificate`,
+      message: `${name} contains no certificate`,
       hint: 'Certificates are read in PEM or DER.',
     });
   }

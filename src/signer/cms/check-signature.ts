@@ -44,14 +44,14 @@ export async function checkSignature(
   if (keyAlgorithm.split('-')[0] !== signature.keyAlgorithm) {
     throw new SignatureRefusal(
       'EKEYREJECTED',
-      `of the kind ${signature.keyAlgorithm}, which does not fit the certificate's key`,
+      `of the kind ${signature.keyAlgorithm}, which does not match the certificate's key`,
     );
   }
   if (keyAlgorithm === 'rsa') return checkRsa(openKey(publicKey), signature);
   if (!ecdsa)
     throw new SignatureRefusal(
       'ENOENT',
-      'with ECDSA, which only kernels built with CONFIG_CRYPTO_ECDSA know',
+      'with ECDSA, which only kernels built with CONFIG_CRYPTO_ECDSA support',
     );
   return checkEcdsa(openKey(publicKey), signature);
 }
@@ -68,8 +68,9 @@ function checkRsa(key: KeyObject, { hash, digest, signature }: SignatureOverDige
   const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
   const length = rsaKeyLength(bits);
   if (length === null)
-    throw new SignatureRefusal('EINVAL', `by an RSA key of ${bits} bits, which kernels do not take`);
-  if (signature.length !== length) throw new SignatureRefusal('EINVAL', 'of another length than its key');
+    throw new SignatureRefusal('EINVAL', `by an RSA key of ${bits} bits, which kernels do not accept`);
+  if (signature.length !== length)
+    throw new SignatureRefusal('EINVAL', 'whose length differs from that of its key');
   const signed = applyPublicKey(key, signature);
   if (signed[0] !== 0) throw misfit('EINVAL');
   const padding = signed.indexOf(0, 1);
@@ -112,6 +113,6 @@ async function checkEcdsa(key: KeyObject, { digest, signature }: SignatureOverDi
 function misfit(code: 'EBADMSG' | 'EINVAL' | 'EKEYREJECTED'): SignatureRefusal {
   return new SignatureRefusal(
     code,
-    'that does not fit what is signed: its bytes were changed, or another key signed',
+    'that does not match what it signs: the bytes were changed, or another key signed them',
   );
 }

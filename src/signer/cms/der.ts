@@ -46,7 +46,7 @@ const maxChildren = 1000;
 export function readDerHeader(bytes: Buffer): DerHeader {
   const [tag, first] = bytes;
   if (tag === undefined || first === undefined) throw new DerError('an element is cut short');
-  if ((tag & 0x1f) === 0x1f) throw new DerError('a tag number above 30');
+  if ((tag & 0x1f) === 0x1f) throw new DerError('a tag number greater than 30');
   if (first < 0x80) return { tag, headerLength: 2, contentLength: first };
   const octets = first & 0x7f;
   if (octets === 0 || octets > maxLengthOctets)
@@ -129,12 +129,12 @@ export class DerSequence {
 
   /** Checks that no element is left. @throws DerError */
   end(): void {
-    if (this.#next < this.#elements.length) throw new DerError('an element too many');
+    if (this.#next < this.#elements.length) throw new DerError('an unexpected element');
   }
 }
 
 function unexpected(tag: number, wanted: number): DerError {
-  return new DerError(`tag 0x${tag.toString(16)} where 0x${wanted.toString(16)} should be`);
+  return new DerError(`tag 0x${tag.toString(16)} instead of 0x${wanted.toString(16)}`);
 }
 
 /** Returns the dotted form of an OBJECT IDENTIFIER. @throws DerError */

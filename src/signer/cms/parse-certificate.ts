@@ -69,7 +69,7 @@ export function parseTime({ tag, content }: Pick<BerElement, 'tag' | 'content'>)
     minute > 59 ||
     second > 60
   )
-    throw malformed('a time in it is not one');
+    throw malformed('it contains an invalid time');
   return Date.UTC(year, month - 1, day, hour, minute, second);
 }
 
@@ -111,7 +111,7 @@ class CertificateReader {
     reader.inside(derTag.sequence, () => {
       toBeSigned = reader.inside(derTag.sequence, () => this.#readToBeSigned()).bytes;
       if (this.#readAlgorithm().identifier !== this.#signatureAlgorithm)
-        throw new SignatureRefusal('EINVAL', 'a certificate in it names two signature algorithms');
+        throw new SignatureRefusal('EINVAL', 'it contains a certificate that names two signature algorithms');
       signature = bits(reader.leaf(derTag.bitString));
     });
     const { authorityId, authorityKeyIdentifier } = readAuthority(this.#authority);
@@ -177,14 +177,14 @@ class CertificateReader {
       if (identifier !== extension.subjectKeyIdentifier) return;
       const fits = content[0] === derTag.octetString && content[1] === content.length - 2;
       if (this.#subjectKeyIdentifier !== null || content.length < 3 || !fits)
-        throw malformed('a key identifier in it is not one');
+        throw malformed('it contains an invalid key identifier');
       this.#subjectKeyIdentifier = content.subarray(2);
     });
   }
 }
 
 function bits({ content }: BerElement): Buffer {
-  if (content[0] !== 0) throw malformed('a bit string in it is not one of whole octets');
+  if (content[0] !== 0) throw malformed('it contains a bit string that is not of whole octets');
   return content.subarray(1);
 }
 
@@ -201,11 +201,11 @@ function keyAlgorithmOf({
     case oid.ecPublicKey: {
       const { bytes, content } = parameters ?? { bytes: Buffer.alloc(0), content: Buffer.alloc(0) };
       if (bytes[0] !== derTag.objectIdentifier || bytes[1] !== bytes.length - 2)
-        throw malformed('a certificate in it does not name its curve');
+        throw malformed('it contains a certificate that does not name its curve');
       return curveOf(identifierOf(content));
     }
     default:
-      throw new SignatureRefusal('ENOPKG', `a certificate in it has a key of the kind ${identifier}`);
+      throw new SignatureRefusal('ENOPKG', `it contains a certificate with a key of the kind ${identifier}`);
   }
 }
 
@@ -231,7 +231,7 @@ function readAuthority(
     const directoryName = 4;
     const inner = [undefined, 0x16, 0x16, undefined, undefined, undefined, 0x16, 0x04, 0x06];
     const kind = inner.findIndex((_, number) => reader.comes(0x80 | constructed | number));
-    if (kind < 0) throw malformed('a certificate in it names its authority in an unknown way');
+    if (kind < 0) throw malformed('it contains a certificate that names its authority in an unknown way');
     reader.inside(0x80 | constructed | kind, () => {
       if (kind === directoryName) issuer = readName(reader);
       else reader.leaf(inner[kind]);

@@ -79,7 +79,7 @@ class SignedDataReader {
     const [first, ...rest] = this.#signers;
     if (first === undefined) throw new SignatureRefusal('EINVAL', 'without a signer');
     if (rest.some(({ hasSignedAttributes }) => hasSignedAttributes !== first.hasSignedAttributes))
-      throw new SignatureRefusal('EINVAL', 'with signed attributes of some signers and not of all');
+      throw new SignatureRefusal('EINVAL', 'with signed attributes for some signers but not all');
     return {
       contentType: this.#contentType,
       hasContent: this.#hasContent,
@@ -139,7 +139,7 @@ class SignedDataReader {
 
   #readCertificate(): ParsedCertificate {
     const { tag, bytes } = this.#reader.leaf();
-    if (tag !== derTag.sequence) throw malformed('a certificate in it is not one');
+    if (tag !== derTag.sequence) throw malformed('it contains an invalid certificate');
     return parseCertificate(bytes);
   }
 
@@ -153,13 +153,13 @@ class SignedDataReader {
     });
     if (read === undefined) return;
     if (this.#contentType === oid.indirectData && !read.hasSignedAttributes)
-      throw malformed('without the signed attributes that its content must have');
+      throw malformed('without the signed attributes that its content requires');
     this.#signers.push({ ...this.#name(version), ...read });
   }
 
   #readSignerVersion(): number {
     const version = this.#readVersion();
-    if (version !== this.#version) throw malformed('versions in it contradict each other');
+    if (version !== this.#version) throw malformed('it contains versions that contradict each other');
     return version;
   }
 

@@ -38,7 +38,7 @@ export async function checkIssued(
     await checkSignature(issuer, over, features);
   } catch (error) {
     if (!(error instanceof SignatureRefusal)) throw error;
-    throw new SignatureRefusal(error.code, `with a certificate that carries a signature ${error.message}`);
+    throw new SignatureRefusal(error.code, `with a certificate that has a signature ${error.message}`);
   }
 }
 

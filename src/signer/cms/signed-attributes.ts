@@ -43,7 +43,7 @@ export class SignedAttributesReader {
     if (reader.comes(0xa0)) {
       reader.list(0xa0, readOne);
       if (!this.#seen.has(attribute.contentType) || !this.#seen.has(attribute.messageDigest))
-        throw malformed('without a signed attribute that must be there');
+        throw malformed('without a required signed attribute');
       return { count: true, signingTime: this.#signingTime };
     }
     if (!reader.comes(0xa2)) return undefined;

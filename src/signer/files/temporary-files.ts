@@ -4,17 +4,17 @@ import { SignerError } from '../model/errors.ts';
 
 /** Explanations by system error code. Other system errors keep their own messages. */
 const reasons: Readonly<Record<string, string>> = {
-  ENOSPC: 'no space is left there',
-  EDQUOT: 'the quota is used up',
-  EROFS: 'it is read-only',
-  EACCES: 'permission is denied',
-  EPERM: 'permission is denied',
-  ENOENT: 'there is no such directory',
-  ENOTDIR: 'it is not a directory',
-  EMFILE: 'too many files are open',
-  ENFILE: 'too many files are open',
-  EFBIG: 'the file would be larger than is allowed',
-  EIO: 'the device fails',
+  ENOSPC: 'no space left on device',
+  EDQUOT: 'disk quota exceeded',
+  EROFS: 'read-only file system',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  ENOENT: 'no such directory',
+  ENOTDIR: 'not a directory',
+  EMFILE: 'too many open files',
+  ENFILE: 'too many open files',
+  EFBIG: 'file too large',
+  EIO: 'input/output error',
 };
 
 /** Creates a temporary file. @throws SignerError FILE_ERROR */
@@ -45,7 +45,7 @@ function describe(error: unknown, directory: string): unknown {
   return new SignerError({
     code: 'FILE_ERROR',
     message: `Temporary files cannot be written to ${directory}: ${reason} (${code})`,
-    hint: 'Make room there, or set TMPDIR to a directory that can take the layers that hold modules, twice.',
+    hint: 'Free some space there, or set TMPDIR to a directory with room for twice the layers that contain modules.',
     facts: { path: directory, reason: code },
   });
 }

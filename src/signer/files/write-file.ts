@@ -86,7 +86,7 @@ async function checkReplaceable(path: string): Promise<void> {
   if (there === null || there.isFile() || there.isSymbolicLink()) return;
   throw new SignerError({
     code: 'FILE_ERROR',
-    message: `${path} is not a regular file, and is not replaced`,
+    message: `${path} is not a regular file, so it is not replaced`,
     hint: 'Name a file, or one that does not exist yet.',
     facts: { path },
   });
@@ -121,8 +121,8 @@ export function fileError(done: 'read' | 'written', path: string, error: unknown
   const reason = reasonOf(error);
   return new SignerError({
     code: 'FILE_ERROR',
-    message: reason === 'EEXIST' ? `${path} exists already` : `${path} cannot be ${done} (${reason})`,
-    hint: reason === 'EEXIST' ? 'Choose another name, or force it to be replaced.' : undefined,
+    message: reason === 'EEXIST' ? `${path} already exists` : `${path} cannot be ${done} (${reason})`,
+    hint: reason === 'EEXIST' ? 'Choose another name, or force it to be overwritten.' : undefined,
     facts: { path, reason },
   });
 }

@@ -37,8 +37,8 @@ export async function loadSigner(options: LoadSignerOptions): Promise<Signer> {
   if (!certificate.checkPrivateKey(material.privateKey)) {
     throw new SignerError({
       code: 'KEY_CERTIFICATE_MISMATCH',
-      message: `The key ${options.key} does not belong to the certificate ${options.certificate ?? 'beside it'}`,
-      hint: 'Give the private key that the certificate was made for.',
+      message: `The key ${options.key} does not match the certificate ${options.certificate ?? 'in the same file'}`,
+      hint: 'Give the private key that the certificate was issued for.',
       facts: { key: options.key, certificate: options.certificate },
     });
   }
@@ -79,7 +79,7 @@ function signerOf(key: SigningKey, certificate: X509Certificate): Signer {
     throw new SignerError({
       code: 'INVALID_KEY',
       message: `The RSA key has ${key.bits} bits, and kernels load certificates of ${rsaModulusLengths.join(', ')} bits only`,
-      hint: 'Make a key of 2048, 3072 or 4096 bits: kmm-sign keygen.',
+      hint: 'Generate a key of 2048, 3072 or 4096 bits: kmm-sign keygen.',
       facts: { bits: key.bits },
     });
   }

@@ -17,7 +17,7 @@ export function readPkcs12(bytes: Buffer, name: string, passphrase: string | und
   if (key === undefined || keys.length > 1) {
     throw new SignerError({
       code: 'INVALID_KEY',
-      message: `${name} holds ${keys.length} private keys, not one`,
+      message: `${name} contains ${keys.length} private keys, not one`,
       hint: 'Export the one to sign with: openssl pkcs12 -export -inkey KEY -in CERTIFICATE.',
     });
   }

@@ -17,7 +17,7 @@ export async function parseKeyMaterial(
   if (format === null) {
     throw new SignerError({
       code: 'INVALID_KEY',
-      message: `${name} holds no private key`,
+      message: `${name} contains no private key`,
       hint: 'Keys are read in PEM or DER: PKCS #1, PKCS #8, SEC 1 or PKCS #12.',
     });
   }

@@ -50,9 +50,9 @@ async function readBytes(reference: string, kind: ReferenceKind, sources: Refere
   if (/^(?!file:)[a-z][a-z0-9+.-]+:(?:\/\/|[a-z-]+=)/i.test(reference)) {
     throw new SignerError({
       code: errorCodes[kind],
-      message: `The ${kind} "${scheme(reference)}…" is of a kind that is not supported`,
+      message: `The ${kind} "${scheme(reference)}…" is not of a supported kind`,
       hint: isTokenUri(reference)
-        ? 'A key in a token is used through --sign-file PROGRAM: the sign-file of the kernel tree reads it.'
+        ? 'To use a key in a token, give --sign-file PROGRAM: the sign-file of the kernel tree reads it.'
         : 'Use a file, env://NAME or k8s://NAMESPACE/SECRET[/KEY].',
     });
   }
@@ -90,7 +90,7 @@ function readVariable(name: string, kind: ReferenceKind, { env }: ReferenceSourc
   if (value === undefined || value === '') {
     throw new SignerError({
       code: errorCodes[kind],
-      message: `The environment variable ${name} that should hold the ${kind} is not set`,
+      message: `The environment variable ${name} that should contain the ${kind} is not set`,
       hint: 'Set it to PEM, or to PEM or DER in base64.',
       facts: { variable: name },
     });

@@ -72,7 +72,7 @@ function programFailed(
     return new SignerError({
       code: 'PROGRAM_FAILED',
       message: `The program ${program} cannot be run (${code})`,
-      hint: 'sign-file is in the scripts folder of the kernel headers (Debian: linux-kbuild-6.1).',
+      hint: 'sign-file is in the scripts directory of the kernel headers (Debian: linux-kbuild-6.1).',
       facts: { program },
     });
   }

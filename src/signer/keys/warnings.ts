@@ -17,7 +17,7 @@ export function hashWarnings(key: SigningKey, hash: HashAlgorithm): string[] {
   if (hash === 'sha1')
     return ['Kernels refuse or stop supporting sha1 for modules; sha256 is safe everywhere.'];
   if (key.algorithm === 'ecdsa' && (hash === 'sha224' || hash === 'sha256')) {
-    return [`Kernels want a digest of at least 384 bits with an ECDSA key, and this is ${hash}.`];
+    return [`Kernels require a digest of at least 384 bits with an ECDSA key; ${hash} is shorter.`];
   }
   return [];
 }

@@ -90,7 +90,7 @@ export function isMeant({ kind }: ModuleInfo, path: string): boolean {
 
 /** Returns the warning for a file with a module's name that is not an ELF file. */
 export function passedOverWarning(path: string): string {
-  return `${path} was passed over: it is not an ELF file, so no kernel loads it as a module`;
+  return `${path} was skipped: it is not an ELF file, so no kernel loads it as a module`;
 }
 
 /** Returns the warning for an ELF file that is judged and signed as a module although it cannot be one. */

@@ -73,7 +73,7 @@ async function decompress(
       throw moduleTooLarge(maxBytes);
     throw damagedModule(`its ${compression} data cannot be unpacked`);
   }
-  throw damagedModule(`bytes follow its ${compression} data, and kernels and modprobe differ about them`);
+  throw damagedModule(`bytes follow its ${compression} data, which kernels and modprobe treat differently`);
 }
 
 /**

@@ -23,7 +23,7 @@ export function decideSignAction(
     case 'fail':
       throw new SignerError({
         code: 'ALREADY_SIGNED',
-        message: `${path} carries a signature already`,
+        message: `${path} is already signed`,
         hint: 'Earlier signatures can be replaced or kept: --existing replace, --existing keep.',
         facts: { path },
       });

@@ -92,7 +92,7 @@ async function readTrailer(source: ByteSource, end: number): Promise<Trailer | n
   const signatureStart = end - trailerLength - signatureLength;
   const start = signatureStart - names;
   if (signatureLength > maxSignatureLength || start <= 0)
-    throw damagedModule('the signature trailer gives an impossible length');
+    throw damagedModule('the signature trailer states an impossible length');
   const head =
     signatureStart >= tailStart
       ? tail.subarray(signatureStart - tailStart)
@@ -112,7 +112,7 @@ function readStruct(struct: Buffer): { type: number; names: number; signatureLen
     return { type, names: signerLength + keyIdLength, signatureLength };
   if (type !== idType.pkcs7) throw damagedModule('the signature trailer is of an unknown type');
   if ([algorithm, hash, signerLength, keyIdLength, ...padding].some((octet) => octet !== 0))
-    throw damagedModule('the signature trailer has a value where there must be none');
+    throw damagedModule('the signature trailer has a value where zero is required');
   return { type, names: 0, signatureLength };
 }
 
@@ -124,5 +124,5 @@ function checkSignatureStart(head: Buffer, length: number): void {
   const contentLength = octets === 0 ? first : isPlausible ? head.readUIntBE(2, octets) : 0;
   const isIndefinite = first === 0x80;
   if (isPlausible && (isIndefinite || 2 + octets + contentLength <= length)) return;
-  throw damagedModule('the appended signature is not a CMS of the length that its trailer gives');
+  throw damagedModule('the appended signature is not a CMS of the length that its trailer states');
 }

@@ -87,7 +87,7 @@ class MessageTrial {
 
   #checkForm(): void {
     const { hasContent, contentType, signers } = this.#message;
-    if (hasContent) throw new SignatureRefusal('EBADMSG', 'with its content inside');
+    if (hasContent) throw new SignatureRefusal('EBADMSG', 'with embedded content');
     if (contentType !== oid.data)
       throw new SignatureRefusal('EKEYREJECTED', 'over content of another type than plain data');
     if (signers[0].hasSignedAttributes)
@@ -140,7 +140,7 @@ class MessageTrial {
       authorityKeyIdentifier !== null &&
       !same(found.certificate.subjectKeyIdentifier, authorityKeyIdentifier)
     )
-      throw new SignatureRefusal('EKEYREJECTED', 'with certificates whose key identifiers do not fit');
+      throw new SignatureRefusal('EKEYREJECTED', 'with certificates whose key identifiers do not match');
     return found;
   }
 
@@ -216,7 +216,7 @@ class MessageTrial {
   #count(): void {
     this.#checks += 1;
     if (this.#checks > maxChecks)
-      throw new SignatureRefusal('EBADMSG', `that costs more than ${maxChecks} checks`);
+      throw new SignatureRefusal('EBADMSG', `that requires more than ${maxChecks} checks`);
   }
 }
 

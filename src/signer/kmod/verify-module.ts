@@ -39,8 +39,7 @@ export async function verifyModule(
   try {
     const signed = await readSignedLayout(source);
     layout = signed.layout;
-    if (signed.signature === null)
-      return verdict(layout, 'unsigned', null, 'The module carries no signature');
+    if (signed.signature === null) return verdict(layout, 'unsigned', null, 'The module is not signed');
     if (signed.oldType !== null) return verdict(layout, 'invalid', null, oldTypeProblem(signed.oldType));
     const cms = parseSignedData(signed.signature);
     return await judge({ layout, cms, certificates, digests });
@@ -58,7 +57,7 @@ function unparsedVerdict(layout: ModuleLayout | null, refusal: SignatureRefusal)
   const { code, message } = refusal;
   if (code === 'ENOPKG' || code === 'EKEYREJECTED')
     return verdict(layout, 'invalid', null, refusalText(refusal));
-  const problem = `The appended signature is not a CMS that kernels take: ${message} (they answer ${code})`;
+  const problem = `The appended signature is not a CMS that kernels accept: ${message} (they return ${code})`;
   return verdict(layout, 'damaged', null, problem);
 }
 
@@ -102,11 +101,11 @@ function refusedVerdict(
 }
 
 function oldTypeProblem(type: string): string {
-  return `The module carries a signature of the old type ${type}, which kernels from 4.3 on do not know (they answer ENOPKG)`;
+  return `The module has a signature of the old type ${type}, which kernels since 4.3 do not support (they return ENOPKG)`;
 }
 
 function refusalText({ code, message }: SignatureRefusal): string {
-  return `The module carries a signature ${message} (kernels answer ${code})`;
+  return `The module has a signature ${message} (kernels return ${code})`;
 }
 
 function untrustedProblem(signer: SignerInfo, keyring: Keyring): string | null {

@@ -60,7 +60,7 @@ function failed(error: ExecaError): SignerError {
   return new SignerError({
     code: 'PROGRAM_FAILED',
     message: missing
-      ? 'The program xz is not installed, and a module is compressed with it'
+      ? 'The program xz is not installed, but a module is compressed with it'
       : `xz failed: ${error.shortMessage}`,
     hint: missing
       ? 'Install xz (Debian: xz-utils), or use modules that are not compressed with xz.'

@@ -37,7 +37,7 @@ test('files that belong together appear all or not at all', async () => {
   }));
   await expect(writeFilesAtomically(files, { overwrite: false })).rejects.toMatchObject({
     code: 'FILE_ERROR',
-    message: `${at('certificate')} exists already`,
+    message: `${at('certificate')} already exists`,
   });
   expect(await readdir(folder.path)).toEqual(['certificate']);
   expect(await readFile(at('certificate'), 'utf8')).toBe('precious');

@@ -120,7 +120,7 @@ describeEachRegistry(
       expect(asked).toHaveLength(2 * (kind === 'embedded' ? 4 : 5));
     });
 
-    it('does not matter where it cannot be found out, which the report says', async () => {
+    it('does not matter when it cannot be determined, which the report says', async () => {
       const { expected } = await attach('broken');
       const answers = [
         { kind: 'status', status: 500 },
@@ -143,7 +143,7 @@ describeEachRegistry(
       return { repository: client.repository({ registry: registry.host, repository }), tag: '1.0' };
     }
 
-    it('is not looked for where nothing is signed', async () => {
+    it('is not looked up when nothing is signed', async () => {
       const name = 'nothing';
       await attach(name);
       const first = await sign(name);
@@ -162,7 +162,7 @@ describe("SOCI's indexes", () => {
   const soci = 'application/vnd.amazon.soci.index.v2+json';
   const indexDigest = 'com.amazon.soci.index-digest';
 
-  it('of images that change are left out and named, those of others stay', async () => {
+  it('of images that change are dropped and named, those of others stay', async () => {
     const source = bench.repository('vendor/soci');
     const destination = bench.repository('signed/soci');
     const about = (image: RawManifest) => ({
@@ -201,7 +201,7 @@ describe("SOCI's indexes", () => {
     expect(report.droppedChildren).toEqual([
       { digest: index.digest, reason: 'SOCI index of the unsigned image' },
     ]);
-    expect(report.warnings).toEqual([expect.stringContaining(`the annotation ${indexDigest} was left out`)]);
+    expect(report.warnings).toEqual([expect.stringContaining(`the annotation ${indexDigest} was removed`)]);
     const result = await destination.getManifest({ tag: '1.0' });
     if (result.kind !== 'index') throw new Error('the destination holds no index');
     expect(result.manifests.map(({ digest }) => digest)).toEqual([

@@ -55,7 +55,7 @@ function states(report: InspectReport): Record<string, string> {
 }
 
 function passedOver(path: string): string {
-  return `/${path} was passed over: it is not an ELF file, so no kernel loads it as a module`;
+  return `/${path} was skipped: it is not an ELF file, so no kernel loads it as a module`;
 }
 
 describe('a file that only looks like a module', () => {
@@ -63,7 +63,7 @@ describe('a file that only looks like a module', () => {
     ['as it is', textPath, text],
     ['compressed', `${textPath}.gz`, gzipSync(text)],
     ['empty', textPath, ''],
-  ])('is passed over with a warning: %s', async (_, path, content) => {
+  ])('is skipped with a warning: %s', async (_, path, content) => {
     await store(withParents('opt/hello.ko', bench.hello), withParents(path, content));
     expect(await verify('source')).toMatchObject({ worst: 'unsigned', warnings: [passedOver(path)] });
     const report = await sign();
@@ -72,7 +72,7 @@ describe('a file that only looks like a module', () => {
     expect(await verify('signed')).toMatchObject({ worst: 'trusted', warnings: [passedOver(path)] });
   });
 
-  it('is passed over where a glob finds it', async () => {
+  it('is skipped when a glob finds it', async () => {
     await store(withParents('opt/hello.ko', bench.hello), withParents('opt/tutor.ko', text));
     const report = await sign(['/opt/*.ko']);
     expect(report).toMatchObject({ status: 'signed', warnings: [passedOver('opt/tutor.ko')] });

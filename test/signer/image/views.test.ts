@@ -71,7 +71,7 @@ describe('a module that an upper layer replaces through a link of a lower one', 
     ]);
     expect(report.worst).toBe('unsigned');
     expect(inspectReportText(report)).toMatch(
-      /Runtimes differ about \/opt\/m\/a\.ko .* with overlayfs it is \/opt\/m\/a\.ko, .* it is hidden/,
+      /Runtimes see different files at \/opt\/m\/a\.ko .* with overlayfs it is \/opt\/m\/a\.ko, .* it is hidden/,
     );
   });
 

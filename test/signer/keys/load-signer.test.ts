@@ -223,7 +223,7 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
       });
       await expect(loadSigner({ key, env: {} })).rejects.toMatchObject({
         code: 'INVALID_KEY',
-        message: `${key} holds 2 private keys, not one`,
+        message: `${key} contains 2 private keys, not one`,
       });
     });
 
@@ -344,7 +344,7 @@ describeWith(['openssl'], 'keys that openssl made', ({ openssl }) => {
       run('pkey', '-in', 'rsa.pem', '-outform', 'DER', '-out', 'rsa.der');
       await expect(load({ key: at('rsa.der'), certificate: undefined })).rejects.toMatchObject({
         code: 'INVALID_CERTIFICATE',
-        message: `${at('rsa.der')} holds no certificate`,
+        message: `${at('rsa.der')} contains no certificate`,
       });
     });
 

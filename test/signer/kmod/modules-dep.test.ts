@@ -105,14 +105,14 @@ describeWith(['depmod', 'modprobe'], 'a file that modules.dep names', ({ depmod,
     expect(new Set(Object.values(after.states))).toEqual(new Set(['trusted']));
   });
 
-  it('is passed over when it is not an ELF file, and when it is not there', async () => {
+  it('is skipped when it is not an ELF file or does not exist', async () => {
     const { after } = await judge(
       ['hello.ko', bench.hello],
       ['notes', 'text'],
       ['modules.dep', 'notes: missing\n'],
     );
     expect(after.states).toEqual({ [`/${directory}/hello.ko`]: 'trusted' });
-    expect(after.warnings).toEqual([expect.stringContaining(`/${directory}/notes was passed over`)]);
+    expect(after.warnings).toEqual([expect.stringContaining(`/${directory}/notes was skipped`)]);
   });
 
   it('of any bytes is read in bounded time, whatever they are', () => {

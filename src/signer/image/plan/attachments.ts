@@ -55,7 +55,7 @@ export async function findAttachments(plan: PlanNode, run: SigningRun): Promise<
   return {
     attachments: [...distinct.values()].slice(0, maxNamed),
     problem: isPartial
-      ? `not all signatures and attestations that are attached to ${repository.name} could be found out`
+      ? `not all signatures and attestations attached to ${repository.name} could be determined`
       : undefined,
   };
 }

@@ -33,8 +33,8 @@ export function checkOstreeLinks(modules: readonly PlannedModule[], mode: 'rewri
       code: 'OSTREE_OBJECT',
       message: `${path} is ${canBreak ? 'linked to ' : ''}an object of the image's OSTree repository, which new content would damage`,
       hint: canBreak
-        ? 'Use --mode append: the module becomes a file of its own, and the repository stays whole.'
-        : 'Name the module by the path that it has outside of the repository.',
+        ? 'Use --mode append: the module becomes a separate file, and the repository stays intact.'
+        : 'Name the module by its path outside the repository.',
       facts: { path },
     });
   }

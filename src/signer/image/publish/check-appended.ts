@@ -59,8 +59,8 @@ function baseName(path: string): string {
 function differ(path: string): SignerError {
   return new SignerError({
     code: 'VIEWS_DIFFER',
-    message: `runtimes differ about ${path}, and no layer on top of the image gives all of them the signed module`,
-    hint: 'Sign with --mode rewrite. kmm-sign inspect says what runtimes see.',
+    message: `runtimes see different files at ${path}, and no layer on top of the image gives all of them the signed module`,
+    hint: 'Sign with --mode rewrite. kmm-sign inspect shows what runtimes see.',
     facts: { path },
   });
 }

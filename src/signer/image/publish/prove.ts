@@ -39,7 +39,7 @@ export async function proveLayer(blob: LentChunks, expected: ExpectedLayer): Pro
   if (verified === expected.entries.size) return verified;
   throw new SignerError({
     code: 'VERIFICATION_FAILED',
-    message: `the layer that was written holds ${verified} of ${expected.entries.size} signed modules; nothing was published`,
+    message: `the layer that was written contains ${verified} of ${expected.entries.size} signed modules; nothing was published`,
   });
 }
 

@@ -64,7 +64,7 @@ export async function publishTree(node: BuiltNode, run: SigningRun): Promise<voi
   if (!stored.raw.bytes.equals(node.raw.bytes)) {
     throw new RegistryError({
       code: 'DIGEST_MISMATCH',
-      message: `${repository.name} gives other bytes for ${node.raw.digest} than were stored; the tag was not moved`,
+      message: `${repository.name} returns different bytes for ${node.raw.digest} than were stored; the tag was not moved`,
       facts: { repository: repository.name, digest: node.raw.digest },
     });
   }

@@ -89,5 +89,5 @@ export function replacedDescriptor(
 }
 
 function leftOut(kind: string, name: string): string {
-  return `the ${kind} ${name} was left out, since it is about the unsigned image`;
+  return `the ${kind} ${name} was removed, since it describes the unsigned image`;
 }

@@ -76,7 +76,7 @@ export class Captures<T> {
     const { layer, index } = selected.file.entry;
     const captured = this.#files.get(key({ layer, index }));
     if (captured === undefined)
-      throw new Error(`entry ${index} of layer ${layer} vanished between two readings`);
+      throw new Error(`entry ${index} of layer ${layer} disappeared between two reads`);
     return { ...selected, header: captured.header, layer, captured: captured.value };
   }
 
@@ -106,7 +106,7 @@ function tooManyFiles(maxFiles: number): RegistryError {
   return new RegistryError({
     code: 'LIMIT_EXCEEDED',
     message: `The image has more than ${maxFiles} files that may be kernel modules`,
-    hint: 'Name the files that are meant with --file.',
+    hint: 'Name the files with --file.',
     facts: { maxFiles },
   });
 }

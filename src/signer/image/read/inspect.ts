@@ -49,7 +49,7 @@ export async function inspectPlatform(image: PlatformImage, run: InspectRun): Pr
   };
 }
 
-const withoutModinfo = 'it has no .modinfo section, and kernels load such objects all the same';
+const withoutModinfo = 'it has no .modinfo section, but kernels load such objects anyway';
 
 /**
  * Codes of errors about the module; others are about this machine, such as a full disk or a missing program.
@@ -141,6 +141,6 @@ function kernelWarnings(modules: readonly ModuleReport[]): string[] {
   if (first === undefined) return [];
   const others = elliptic.length > 1 ? ` and ${elliptic.length - 1} more` : '';
   return [
-    `${first.path}${others}: signed with ECDSA, which only kernels from 5.14 on that are built with CONFIG_CRYPTO_ECDSA load (not those of Debian 12 and RHEL 8)`,
+    `${first.path}${others}: signed with ECDSA, which only kernels since 5.14 built with CONFIG_CRYPTO_ECDSA load (not those of Debian 12 and RHEL 8)`,
   ];
 }

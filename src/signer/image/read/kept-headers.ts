@@ -25,11 +25,11 @@ export class KeptHeaders {
     this.#bytes += plainHeaderBytes + bytes;
     if (bytes > maxEntryBytes) {
       const where = JSON.stringify(header.path.slice(0, 300));
-      throw exceeded(`${where} has extended attributes of more than ${maxEntryBytes} bytes`, header.path);
+      throw exceeded(`${where} has more than ${maxEntryBytes} bytes of extended attributes`, header.path);
     }
     if (this.#bytes > maxBytes)
       throw exceeded(
-        `The headers of what may be modules or their directories have more than ${maxBytes} bytes`,
+        `The headers of possible modules and their directories have more than ${maxBytes} bytes`,
       );
     return { ...withoutContent(header), pax: new Map(records) };
   }

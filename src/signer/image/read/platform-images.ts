@@ -67,7 +67,7 @@ export async function platformImages(manifest: Manifest, run: ImageChoice): Prom
 }
 
 /**
- * Refuses a source that holds only artifacts. @throws RegistryError UNSUPPORTED_MEDIA_TYPE if there are
+ * Refuses a source that contains only artifacts. @throws RegistryError UNSUPPORTED_MEDIA_TYPE if there are
  * artifacts
  */
 export function refuseArtifacts(artifactTypes: readonly string[], { name }: ImageRepository): void {
@@ -75,11 +75,11 @@ export function refuseArtifacts(artifactTypes: readonly string[], { name }: Imag
   if (first === undefined) return;
   const type = first.slice(0, 200);
   const what =
-    artifactTypes.length === 1 ? `is an artifact (${type})` : `holds only artifacts (first ${type})`;
+    artifactTypes.length === 1 ? `is an artifact (${type})` : `contains only artifacts (first ${type})`;
   throw new RegistryError({
     code: 'UNSUPPORTED_MEDIA_TYPE',
     message: `${name} ${what}, not a container image`,
-    hint: 'Name the image itself. Charts, signatures, attestations and other artifacts hold no kernel modules.',
+    hint: 'Name the image itself. Charts, signatures, attestations and other artifacts contain no kernel modules.',
     facts: { repository: name, artifactType: type },
   });
 }
@@ -97,7 +97,7 @@ export function requirePlatforms(
   throw new RegistryError({
     code: 'PLATFORM_NOT_FOUND',
     message: `${name} has no image for ${names.join(', ')}`,
-    hint: 'Leave --platform out for every platform that it has.',
+    hint: 'Omit --platform to select every platform.',
     facts: { repository: name, platforms: names },
   });
 }

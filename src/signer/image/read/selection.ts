@@ -167,7 +167,7 @@ export function requireMatches(
   const image = source.repository.name;
   if (patterns === null) {
     if (scans.some(({ files }) => files.length > 0)) return;
-    throw notInImage(`${image} holds no kernel module`, image, []);
+    throw notInImage(`${image} contains no kernel module`, image, []);
   }
   const missing = patterns.filter((pattern) => scans.every(({ unmatched }) => unmatched.includes(pattern)));
   if (missing.length === 0) return;
@@ -178,12 +178,12 @@ export function requireMatches(
 function notInImage(message: string, image: string, patterns: readonly string[]): SignerError {
   const elsewhere =
     patterns.length === 0
-      ? 'Only files named *.ko, *.ko.gz, *.ko.xz or *.ko.zst are looked for; --file takes a path with any name'
+      ? 'Only files named *.ko, *.ko.gz, *.ko.xz or *.ko.zst are found by default; --file accepts a path with any name'
       : 'kmm-sign inspect without --file lists all modules of an image';
   return new SignerError({
     code: 'FILE_NOT_IN_IMAGE',
     message,
-    hint: `${elsewhere}; --allow-unmatched goes on without.`,
+    hint: `${elsewhere}; --allow-unmatched continues without it.`,
     facts: { image, patterns },
   });
 }

@@ -245,7 +245,7 @@ describe('a module is found', () => {
       vermagic,
       fits: true,
       state: 'unsigned',
-      problem: 'The module carries no signature',
+      problem: 'The module is not signed',
     });
   });
 

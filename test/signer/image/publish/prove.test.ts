@@ -145,13 +145,13 @@ async function layerOf(paths: readonly string[]): Promise<AsyncIterable<Buffer>>
 }
 
 describe('proveLayer', () => {
-  it('misses a module that the layer does not hold', async () => {
+  it('misses a module that the layer does not contain', async () => {
     const { certificate } = bench.key.signer;
     await expect(
       proveLayer(await layerOf([]), { entries: new Set([0]), certificate, hash: 'sha256' }),
     ).rejects.toMatchObject({
       code: 'VERIFICATION_FAILED',
-      message: expect.stringContaining('holds 0 of 1 signed modules') as string,
+      message: expect.stringContaining('contains 0 of 1 signed modules') as string,
     });
   });
 
