@@ -101,7 +101,13 @@ export const moduleSpec = z
       .describe('Pull secret for the images, and for building and signing them.'),
     selector: labelMap.describe('Nodes that get the module.'),
     tolerations: z.array(toleration).optional().describe('Taints of nodes that get the module all the same.'),
-    imageRebuildTriggerGeneration: z.int().optional().describe('Change this number to build and sign anew.'),
+    imageRebuildTriggerGeneration: z
+      .int()
+      .optional()
+      .describe(
+        'Change this number to check every image again and to build and sign what is missing. ' +
+          'With the annotation kmm.sigs.x-k8s.io/rebuild: always, to rebuild and re-sign everything.',
+      ),
   })
   .meta({
     'x-kubernetes-validations': [

@@ -100,7 +100,7 @@ function nextOfBuild(request: PipelineRequest, build: BuildTarget, facts: ImageF
   const { target, earlier } = request;
   const { dockerfile, final } = facts;
   if (dockerfile === undefined) return { kind: 'read', fact: 'dockerfile' };
-  const inputs = buildInputsHash(target, dockerfile.text);
+  const inputs = inputsOf(request, dockerfile.text);
   const existing = target.sign === undefined ? final : facts.existing;
   if (existing === undefined) return resolve(request, 'existing', build.image);
   const asBuilt = (image: ResolvedImage | null, jobs: readonly string[]): Built => ({
@@ -109,7 +109,11 @@ function nextOfBuild(request: PipelineRequest, build: BuildTarget, facts: ImageF
     inputs,
     jobs,
   });
-  const isChanged = earlier?.inputs !== undefined && earlier.inputs !== inputs;
+  // With `rebuildsAlways`, the hash includes the trigger; without, an image made under it is as good.
+  const isChanged =
+    earlier?.inputs !== undefined &&
+    earlier.inputs !== inputs &&
+    (request.rebuildsAlways === true || earlier.inputs !== buildInputsHash(target, dockerfile.text));
   if (!isChanged && existing !== null && facts.activePhase !== 'Building') return asBuilt(existing, []);
   // Built before signing was configured, or cleaned up since: the final image is used.
   if (!isChanged && existing === null && final !== null) return asBuilt(null, []);
@@ -186,8 +190,9 @@ function sourceOf(
 function isOutdated(request: PipelineRequest, source: SignSource | undefined, final: ResolvedImage): boolean {
   const { earlier, target } = request;
   if (source === undefined || source.digest === final.digest || earlier?.inputs === undefined) return false;
-  const isRequested = target.build === undefined && earlier.inputs !== triggerOf(request);
-  return isRequested || earlier.unsignedDigest !== source.digest;
+  const isTriggered =
+    request.rebuildsAlways === true && target.build === undefined && earlier.inputs !== triggerOf(request);
+  return isTriggered || earlier.unsignedDigest !== source.digest;
 }
 
 /** Reports that a Job pushed an image that the registry does not have. After a while the Job is repeated. */
@@ -213,6 +218,14 @@ function outcome(
 /** Returns a substitute for inputs if nothing is built. */
 function triggerOf({ target }: PipelineRequest): string {
   return `trigger-${target.imageRebuildTriggerGeneration ?? 0}`;
+}
+
+/** Returns the hash of what a user specifies about a build. */
+function inputsOf({ target, rebuildsAlways }: PipelineRequest, dockerfile: string): string {
+  return buildInputsHash(
+    rebuildsAlways === true ? target : { ...target, imageRebuildTriggerGeneration: undefined },
+    dockerfile,
+  );
 }
 
 function withInputs({ state, jobs }: PipelineResult, inputs: string | undefined): PipelineResult {

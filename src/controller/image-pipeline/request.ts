@@ -32,6 +32,11 @@ export interface PipelineRequest {
   /** The value of the retry annotation. */
   readonly retry?: string | undefined;
   /**
+   * Whether a new imageRebuildTriggerGeneration rebuilds and re-signs an image that exists and is signed as it
+   * should be. Otherwise only what is missing is made.
+   */
+  readonly rebuildsAlways?: boolean | undefined;
+  /**
    * False: builds are only tried; nothing is pushed, and therefore nothing is signed. The final state is then
    * Pending, with the reason BuildTried or SignatureNotTried. @default true
    */

@@ -24,6 +24,8 @@ export const moduleAnnotations = {
   retry: 'kmm.sigs.x-k8s.io/retry',
   /** `kaniko` or `buildah`, replacing the configured one. */
   builder: 'kmm.sigs.x-k8s.io/builder',
+  /** `always`: a new imageRebuildTriggerGeneration also rebuilds and re-signs an image that is complete. */
+  rebuild: 'kmm.sigs.x-k8s.io/rebuild',
 } as const;
 
 /** The result for a kernel: what it wants, and how far its image is. */
@@ -75,6 +77,7 @@ export async function advanceKernels(
     osImages: distinct(members.flatMap(({ osImages }) => osImages)),
     builder: builderOf(module),
     retry: module.metadata.annotations?.[moduleAnnotations.retry],
+    rebuildsAlways: rebuildsAlways(module),
     earlier,
     confirm: () => confirmModule(services.client, module, signal),
   };
@@ -105,6 +108,11 @@ export async function tryAdvance(
 export function builderOf({ metadata }: Pick<Module, 'metadata'>): BuilderName | undefined {
   const asked = metadata.annotations?.[moduleAnnotations.builder];
   return builderNames.find((name) => name === asked);
+}
+
+/** Returns whether an annotation requests that a new imageRebuildTriggerGeneration rebuilds every image. */
+export function rebuildsAlways({ metadata }: Pick<Module, 'metadata'>): boolean {
+  return metadata.annotations?.[moduleAnnotations.rebuild] === 'always';
 }
 
 function failedResult(error: unknown, earlier: EarlierState | undefined): ImageResult {

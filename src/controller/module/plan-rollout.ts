@@ -9,7 +9,7 @@ import type { DaemonSetFacts } from '../observe/cluster/projections.ts';
 import { findingsOf, type Rollout } from './findings.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
 import { findMapping } from './kernel-mapping/find-mapping.ts';
-import type { KernelResult } from './kernel-result.ts';
+import { builderOf, type KernelResult } from './kernel-result.ts';
 import type { OperatorAccounts } from './loading/accounts.ts';
 import { devicePluginDaemonSet, devicePluginRole } from './loading/device-plugin.ts';
 import { moduleLoaderDaemonSet, moduleLoaderRole } from './loading/module-loader.ts';
@@ -110,7 +110,7 @@ function isMapped(mappings: Parameters<typeof findMapping>[0], kernel: Kernel): 
 function statusOf(facts: RolloutFacts): ModuleStatus {
   const { module, selected, results, builder, now } = facts;
   const { loader, devicePlugin, nodes } = progressOf(facts);
-  const fieldFacts = { builder };
+  const fieldFacts = { builder: builderOf(module) ?? builder };
   return moduleStatusOf({
     module,
     findings: findingsOf({ module, selected, results, loader, devicePlugin, fieldFacts }),

@@ -81,7 +81,8 @@ export class ModuleReconciler {
     references.use(metadata, referencesOf(metadata.namespace, wanted));
     const advance = (closely: boolean): Promise<KernelResult[]> =>
       this.#advance(module, { wanted, closely }, signal);
-    const results = await advance(false);
+    const isTriggered = spec.imageRebuildTriggerGeneration !== module.status?.imageRebuildTriggerGeneration;
+    const results = await advance(isTriggered);
     if (results.some(isOutOfDate)) return {};
     const plan = planRollout({
       module,

@@ -2,7 +2,7 @@ import type { VerifiedModule } from '../../api/preflight-validation.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
 import type { EarlierState, PipelineRequest } from '../image-pipeline/request.ts';
 import { groupByImage, type ImageGroup, wantedKernels } from '../module/wanted-kernels.ts';
-import { builderOf, moduleAnnotations } from '../module/kernel-result.ts';
+import { builderOf, moduleAnnotations, rebuildsAlways } from '../module/kernel-result.ts';
 import { ownerOf, type NamedModule } from '../module/named-module.ts';
 import { distinct, selectNodes } from '../module/node-groups.ts';
 import type { NodeFacts } from '../observe/cluster/projections.ts';
@@ -73,6 +73,7 @@ export function requestOf(
     osImages: distinct(members.flatMap(({ osImages }) => osImages)),
     builder: builderOf(module),
     retry: module.metadata.annotations?.[moduleAnnotations.retry],
+    rebuildsAlways: rebuildsAlways(module),
     push: tasks.some(({ kernel, push }) => push && kernels.includes(kernel.release)),
     earlier: earlierState(earlier),
   };

@@ -7,8 +7,8 @@ export interface Verification extends Pick<
   'image' | 'digest' | 'unsignedDigest' | 'inputs' | 'job' | 'verified'
 > {
   readonly status: 'Success' | 'Failure' | 'InProgress';
-  /** The stage, as KMM up to 2.3 names it. */
-  readonly stage: VerifiedModule['verificationStage'];
+  /** One of the stages that KMM has had in every version: it had more up to 2.3. */
+  readonly stage: Extract<VerifiedModule['verificationStage'], 'Image' | 'Done'>;
   /** A sentence. */
   readonly reason: string;
   /** Milliseconds until it should be checked again although nothing changed. */
@@ -22,7 +22,7 @@ export function succeeded(reason: string): Verification {
 }
 
 export function failed(reason: string): Verification {
-  return { status: 'Failure', stage: 'Requeued', reason };
+  return { status: 'Failure', stage: 'Done', reason };
 }
 
 /** Returns the result that follows from the state of an image before its content is checked. */
@@ -36,6 +36,5 @@ export function verificationOf(state: ImageState, { signs }: { readonly signs: b
     return { ...failed(`${message}. Set pushBuiltImage to have it signed and checked.`), ...known };
   }
   if (phase === 'Failed') return { ...failed(message), ...known };
-  const stage = phase === 'Building' ? 'Build' : phase === 'Signing' ? 'Sign' : 'Image';
-  return { status: 'InProgress', stage, reason: message, ...known };
+  return { status: 'InProgress', stage: 'Image', reason: message, ...known };
 }

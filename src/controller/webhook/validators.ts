@@ -8,6 +8,7 @@ import { checkModuleSpec } from '../../api/validation/module-spec.ts';
 import { checkPreflightKernel } from '../../api/validation/preflight-validation.ts';
 import { ResourceError, formatViolation, type Findings } from '../../api/schema/violation.ts';
 import { modules } from '../observe/cluster/resources.ts';
+import { builderOf } from '../module/kernel-result.ts';
 import { listPages } from '../runtime/api/list.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import type { AdmissionRequest, Verdict } from './admission-review.ts';
@@ -23,15 +24,20 @@ const allowed: Verdict = { reasons: [], warnings: [] };
 /** Checks Modules. */
 export function moduleValidator(facts: FieldFacts): Validator {
   return validator((object, previous) => {
-    const { metadata, spec } = parseModule(object);
+    const module = parseModule(object);
+    const { metadata, spec } = module;
     const { errors, warnings } = checkModuleSpec({
       name: metadata.name,
       namespace: metadata.namespace ?? '',
       spec,
       previous: readPrevious(parseModule, previous)?.spec,
     });
-    const unused = findFieldsNotActedOn(spec, facts).map(({ path, reason }) => ({ path, message: reason }));
-    return { errors, warnings: [...warnings, ...unused] };
+    const builder = builderOf(module) ?? facts.builder;
+    const unused = findFieldsNotActedOn(spec, { ...facts, builder });
+    return {
+      errors,
+      warnings: [...warnings, ...unused.map(({ path, reason }) => ({ path, message: reason }))],
+    };
   });
 }
 

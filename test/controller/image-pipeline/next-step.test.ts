@@ -15,6 +15,8 @@ const buildOnly = buildAndSignTarget({ sign: undefined });
 const signOnly = buildAndSignTarget({ build: undefined });
 const neither = buildAndSignTarget({ build: undefined, sign: undefined });
 
+const triggered = buildAndSignTarget({ sign: undefined, imageRebuildTriggerGeneration: 2 });
+
 const finalImage = image('the final image');
 const intermediate = image('the intermediate image');
 const vendorImage = image('the image of a vendor');
@@ -87,6 +89,7 @@ interface Situation {
   readonly known: Partial<ImageFacts>;
   readonly earlier?: EarlierState;
   readonly push?: boolean;
+  readonly rebuildsAlways?: boolean;
   readonly next: string;
 }
 
@@ -319,10 +322,47 @@ const situations: readonly Situation[] = [
   },
   {
     of: buildAndSignTarget({ build: undefined, imageRebuildTriggerGeneration: 2 }),
-    when: 'the image is signed and a rebuild is requested',
+    when: 'the image is signed and the trigger is new',
     known: { final: finalImage, certificate, finalProblem: null, unsigned: vendorImage },
     earlier: { phase: 'Ready', inputs: 'trigger-1', unsignedDigest: vendorImage.digest },
+    next: 'Ready Signed',
+  },
+  {
+    of: buildAndSignTarget({ build: undefined, imageRebuildTriggerGeneration: 2 }),
+    when: 'the image is signed, the trigger is new and always rebuilds',
+    known: { final: finalImage, certificate, finalProblem: null, unsigned: vendorImage },
+    earlier: { phase: 'Ready', inputs: 'trigger-1', unsignedDigest: vendorImage.digest },
+    rebuildsAlways: true,
     next: 'sign the image of a vendor',
+  },
+  {
+    of: triggered,
+    when: 'the image exists and the trigger is new',
+    known: { final: finalImage, dockerfile },
+    earlier: { phase: 'Ready', inputs },
+    next: 'Ready ImageFound',
+  },
+  {
+    of: triggered,
+    when: 'the image does not exist and the trigger is new',
+    known: { final: null, dockerfile },
+    earlier: { phase: 'Ready', inputs },
+    next: 'build',
+  },
+  {
+    of: triggered,
+    when: 'the image exists, the trigger is new and always rebuilds',
+    known: { final: finalImage, dockerfile },
+    earlier: { phase: 'Ready', inputs },
+    rebuildsAlways: true,
+    next: 'build',
+  },
+  {
+    of: triggered,
+    when: 'the image was rebuilt for the trigger, which no longer always rebuilds',
+    known: { final: finalImage, dockerfile },
+    earlier: { phase: 'Ready', inputs: buildInputsHash(triggered, dockerfile.text) },
+    next: 'Ready ImageFound',
   },
 ];
 
@@ -340,8 +380,8 @@ function afterVanishing(minutes: number): Step {
 describe('The next step', () => {
   test.each(situations.map((situation) => [titleOf(situation), situation] as const))(
     '%s',
-    (_title, { of, known, earlier, push, next }) => {
-      expect(summary(nextStep(request(of, { earlier, push }), facts(known)))).toBe(next);
+    (_title, { of, known, earlier, push, rebuildsAlways, next }) => {
+      expect(summary(nextStep(request(of, { earlier, push, rebuildsAlways }), facts(known)))).toBe(next);
     },
   );
 

@@ -25,7 +25,7 @@ import { startEmbedded, type TestRegistry } from '../../support/registries.ts';
 import { createTestKey, helloModule, type TestKey } from '../../support/signing.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
 import { createNamespace, createNode, endJob } from './cluster-objects.ts';
-import { runController } from './run-controller.ts';
+import { runController, type RunControllerOptions } from './run-controller.ts';
 
 /** Where the module is in the images that this world builds. */
 export const modulePath = 'opt/lib/modules/6.1.0/hello.ko';
@@ -40,7 +40,7 @@ export interface ModuleWorld extends AsyncDisposable {
   readonly key: TestKey;
   readonly otherKey: TestKey;
   /** Starts a controller; gives the function that stops it. */
-  startController(): Promise<() => Promise<void>>;
+  startController(options?: RunControllerOptions): Promise<() => Promise<void>>;
   /** Makes a namespace with a Dockerfile `build` and the Secrets `signing` and `signing-2`. */
   namespace(name: string): Promise<void>;
   /** Makes such a namespace, and a node with a kernel that Modules of `spec` with the same name select. */
@@ -96,8 +96,11 @@ export async function startModuleWorld(given?: ApiServer): Promise<ModuleWorld> 
     registry,
     key,
     otherKey,
-    async startController() {
-      const stop = runController(await api.client(undefined, 'kmm-operator'), { unusedDelay: 500 });
+    async startController(options = {}) {
+      const stop = runController(await api.client(undefined, 'kmm-operator'), {
+        unusedDelay: 500,
+        ...options,
+      });
       stops.add(stop);
       return stop;
     },

@@ -81,7 +81,7 @@ describeWith(apiServerPrograms, 'preflight validation', () => {
       expect(Object.keys(status?.crStatuses ?? {})).toHaveLength(8);
       expect(status?.crStatuses).toMatchObject({
         'good/driver': { verificationStatus: 'True', verificationStage: 'Done' },
-        'absent/driver': { verificationStatus: 'False', verificationStage: 'Requeued' },
+        'absent/driver': { verificationStatus: 'False', verificationStage: 'Done' },
         'good/plugin-only': { verificationStatus: 'True' },
         'plugin-only': { verificationStatus: 'True' },
       });

@@ -143,3 +143,18 @@ it('a Module is warned of fields that the operator does not act on', () => {
   expect(verdict.reasons).toEqual([]);
   expect(verdict.warnings).toEqual([expect.stringContaining('kanikoParams')]);
 });
+
+it.each([
+  ['buildah', 'kaniko', 0],
+  ['kaniko', 'buildah', 1],
+] as const)(
+  'a Module is warned by its own builder: %s is configured, %s annotated',
+  (builder, own, count) => {
+    const build = { dockerfileConfigMap: { name: 'build' }, kanikoParams: { tag: 'v1' } };
+    const object = asModule(specWith({ build }));
+    const annotations = { 'kmm.sigs.x-k8s.io/builder': own };
+    const annotated = { ...object, metadata: { name: 'driver', namespace: 'default', annotations } };
+    const verdict = ask(moduleValidator({ builder }), 'CREATE', { object: annotated });
+    expect(verdict.warnings).toHaveLength(count);
+  },
+);

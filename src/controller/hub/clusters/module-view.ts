@@ -1,5 +1,5 @@
 import type { ManagedClusterModule } from '../../../api/managed-cluster-module.ts';
-import { builderOf, moduleAnnotations } from '../../module/kernel-result.ts';
+import { builderOf, moduleAnnotations, rebuildsAlways } from '../../module/kernel-result.ts';
 import { viewVersionOf } from '../fleet/cached-managed-cluster-module.ts';
 import type { ImageUser, ImageWant } from '../images/image-work.ts';
 import { createManifestWorkFactory } from '../work/manifest-work.ts';
@@ -30,6 +30,7 @@ export function createModuleView(resource: ManagedClusterModule, created: string
     created,
     builder: builderOf(resource),
     retry: metadata.annotations?.[moduleAnnotations.retry],
+    rebuildsAlways: rebuildsAlways(resource),
   };
   const resolve = createTargetResolver(resource);
   let factory:

@@ -18,6 +18,7 @@ export interface ImageUser {
   /** From its annotations, as is `retry`. */
   readonly builder: BuilderName | undefined;
   readonly retry: string | undefined;
+  readonly rebuildsAlways: boolean;
 }
 
 /** An image for a kernel, and who wants it. */
@@ -80,6 +81,7 @@ export function combineWants(
       // A hub knows only the kernels of its clusters' nodes.
       osImages: [],
       builder: first.user.builder,
+      rebuildsAlways: agreeing.some(({ user }) => user.rebuildsAlways),
       retry: retries.length === 0 ? undefined : retries.join(','),
     },
     conflicts: new Map(others.map(({ target }) => [target, conflict(first, target)])),

@@ -53,11 +53,13 @@ function trimmedContainer(
   const literals = new Set<string | undefined>(resolved.map(({ literal }) => literal));
   const kept = container.kernelMappings
     .filter((mapping) => nonEmpty(mapping.regexp) !== undefined || !literals.has(mapping.literal))
-    .map(trimmedMapping);
+    // KMM's definition requires an image in every mapping.
+    .map((mapping) => ({
+      ...trimmedMapping(mapping),
+      containerImage: nonEmpty(mapping.containerImage) ?? containerImage,
+    }));
   const kernelMappings = [...resolved, ...kept];
-  // Otherwise the cluster would get an image tag that no mapping falls back to.
-  const isNeeded = kernelMappings.some((mapping) => nonEmpty(mapping.containerImage) === undefined);
-  return { ...rest, ...(isNeeded ? { containerImage } : {}), kernelMappings };
+  return { ...rest, kernelMappings };
 }
 
 /**

@@ -6,9 +6,13 @@ import type { Sign } from '../../../api/module/sign.ts';
 import type { ModuleLoaderContainer } from '../../../api/module/spec.ts';
 import { nonEmpty } from '../../../api/schema/resource.ts';
 
-/** Merges TLS settings: the mapping takes precedence, field by field. */
-export function mergeTls(container: RegistryTls | undefined, mapping: RegistryTls | undefined): RegistryTls {
-  return { ...defined(container), ...defined(mapping) };
+/**
+ * Returns the TLS settings of a mapping if it sets any, else those of the container. Fields are not merged: a
+ * mapping that says how to connect must not inherit a permission that it does not name. An empty object counts
+ * as absent, since Go clients write one for a field that is not set.
+ */
+function pickTls(container: RegistryTls | undefined, mapping: RegistryTls | undefined): RegistryTls {
+  return Object.keys(defined(mapping)).length > 0 ? defined(mapping) : defined(container);
 }
 
 /** Merges build settings: lists are joined; for single values the mapping takes precedence. */
@@ -24,7 +28,7 @@ export function mergeBuild(container: Build | undefined, mapping: Build | undefi
     secrets: distinctNames([...(container.secrets ?? []), ...(mapping.secrets ?? [])]).map((name) => ({
       name,
     })),
-    baseImageRegistryTLS: mergeTls(container.baseImageRegistryTLS, mapping.baseImageRegistryTLS),
+    baseImageRegistryTLS: pickTls(container.baseImageRegistryTLS, mapping.baseImageRegistryTLS),
     selector: mapping.selector ?? container.selector,
     kanikoParams: { tag: nonEmpty(mapping.kanikoParams?.tag) ?? container.kanikoParams?.tag },
     podTemplate: mergePodTemplate(container.podTemplate, mapping.podTemplate),
@@ -36,7 +40,7 @@ export function mergeSign(container: Sign | undefined, mapping: Sign | undefined
   if (container === undefined || mapping === undefined) return mapping ?? container;
   return {
     unsignedImage: nonEmpty(mapping.unsignedImage) ?? container.unsignedImage,
-    unsignedImageRegistryTLS: mergeTls(container.unsignedImageRegistryTLS, mapping.unsignedImageRegistryTLS),
+    unsignedImageRegistryTLS: pickTls(container.unsignedImageRegistryTLS, mapping.unsignedImageRegistryTLS),
     keySecret: named(mapping.keySecret) ?? container.keySecret,
     certSecret: named(mapping.certSecret) ?? container.certSecret,
     filesToSign: [...new Set([...(container.filesToSign ?? []), ...(mapping.filesToSign ?? [])])],

@@ -9,7 +9,7 @@ import type { ModuleName } from '../../../builder/labels.ts';
 import type { BuildTarget, ModuleTarget, SignTarget } from '../../../builder/target.ts';
 import { MappingError } from './errors.ts';
 import { findMapping } from './find-mapping.ts';
-import { mergeBuild, mergeInTreeModules, mergeSign, mergeTls } from './merge.ts';
+import { mergeBuild, mergeInTreeModules, mergeSign } from './merge.ts';
 import { substitute, templateVariables } from './substitute.ts';
 
 /** The input for finding a target. */
@@ -37,7 +37,8 @@ export function resolveTarget({ module, spec, kernel, shared }: TargetQuery): Mo
   const image = expand(
     needed(nonEmpty(mapping.containerImage) ?? nonEmpty(container.containerImage), index, 'containerImage'),
   );
-  const registryTls = mergeTls(container.registryTLS, mapping.registryTLS);
+  // As a whole: an inherited insecureSkipTLSVerify must not survive beside the mapping's own settings.
+  const registryTls = mapping.registryTLS ?? container.registryTLS ?? {};
   const build = mergeBuild(container.build, mapping.build);
   const sign = mergeSign(container.sign, mapping.sign);
   const unsignedImage =
@@ -93,10 +94,10 @@ interface SignContext {
 function signTarget(sign: Sign, { built, registryTls, expand, index }: SignContext): SignTarget {
   return {
     unsignedImage: built ?? expand(needed(nonEmpty(sign.unsignedImage), index, 'sign.unsignedImage')),
-    unsignedImageRegistryTls: mergeTls(
-      built === undefined ? undefined : registryTls,
-      sign.unsignedImageRegistryTLS,
-    ),
+    unsignedImageRegistryTls: {
+      ...(built === undefined ? {} : registryTls),
+      ...sign.unsignedImageRegistryTLS,
+    },
     keySecret: needed(nonEmpty(sign.keySecret?.name), index, 'sign.keySecret'),
     certSecret: needed(nonEmpty(sign.certSecret?.name), index, 'sign.certSecret'),
     files: (sign.filesToSign ?? []).map(expand),

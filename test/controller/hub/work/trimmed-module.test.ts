@@ -45,6 +45,8 @@ const documented = resource({
 describe('the Module for a cluster', () => {
   it('has a literal mapping by digest for each kernel, then the others, and neither build nor sign', () => {
     const module = trimmedModule(documented, images(documented, ['6.1.0-10', '6.1.0-9', '4.18.0']));
+    // KMM's definition requires an image in every mapping; the cluster expands it.
+    const containerImage = 'registry.example:5000/${MOD_NAMESPACE}/${MOD_NAME}:${KERNEL_FULL_VERSION}';
     expect(JSON.parse(JSON.stringify(module))).toEqual({
       apiVersion: 'kmm.sigs.x-k8s.io/v1beta1',
       kind: 'Module',
@@ -53,7 +55,6 @@ describe('the Module for a cluster', () => {
         selector: { 'node-role.kubernetes.io/worker': '' },
         moduleLoader: {
           container: {
-            containerImage: 'registry.example:5000/${MOD_NAMESPACE}/${MOD_NAME}:${KERNEL_FULL_VERSION}',
             modprobe: { moduleName: 'driver', dirName: '/opt' },
             kernelMappings: [
               {
@@ -66,8 +67,8 @@ describe('the Module for a cluster', () => {
                 containerImage: `registry.example/special@${digest('1')}`,
                 inTreeModulesToRemove: ['old'],
               },
-              { regexp: '^6\\.1\\.', registryTLS: { insecure: true } },
-              { regexp: '^5\\.' },
+              { regexp: '^6\\.1\\.', registryTLS: { insecure: true }, containerImage },
+              { regexp: '^5\\.', containerImage },
             ],
           },
         },

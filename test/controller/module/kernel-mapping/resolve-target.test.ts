@@ -138,7 +138,7 @@ describe('merging container and mapping', () => {
         { name: 'A', value: '2' },
       ],
       secrets: ['one', 'two'],
-      baseImageRegistryTls: { insecure: true, insecureSkipTLSVerify: true },
+      baseImageRegistryTls: { insecureSkipTLSVerify: true },
       selector: { zone: 'b' },
       kanikoTag: 'v2',
       podTemplate: {
@@ -149,6 +149,24 @@ describe('merging container and mapping', () => {
         priorityClassName: 'high',
       },
     });
+  });
+
+  it('takes the registry settings of a mapping as a whole', () => {
+    const container = { registryTLS: { insecure: true, insecureSkipTLSVerify: true } };
+    const of = (registryTLS: object | undefined) =>
+      target({ ...container, kernelMappings: [{ regexp: '.', containerImage, registryTLS }] })?.registryTls;
+    expect(of({ insecure: true })).toEqual({ insecure: true });
+    expect(of({})).toEqual({});
+    expect(of(undefined)).toEqual(container.registryTLS);
+  });
+
+  it('takes the settings of a base image from the container where Go writes an empty object for none', () => {
+    const build = { dockerfileConfigMap: { name: 'd' }, baseImageRegistryTLS: { insecure: true } };
+    const found = target({
+      build,
+      kernelMappings: [{ regexp: '.', containerImage, build: { baseImageRegistryTLS: {} } }],
+    });
+    expect(found?.build?.baseImageRegistryTls).toEqual({ insecure: true });
   });
 
   it('merges every field of sign, and the registry settings', () => {
@@ -177,7 +195,7 @@ describe('merging container and mapping', () => {
     expect(found?.registryTls).toEqual({ insecure: false, insecureSkipTLSVerify: true });
     expect(found?.sign).toEqual({
       unsignedImage: 'b.example/i:1',
-      unsignedImageRegistryTls: { insecure: true, insecureSkipTLSVerify: true },
+      unsignedImageRegistryTls: { insecureSkipTLSVerify: true },
       keySecret: 'other-key',
       certSecret: 'cert',
       files: ['/opt/a.ko', '/opt/b.ko'],
