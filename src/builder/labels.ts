@@ -1,5 +1,6 @@
 import type { Kernel } from './kernel.ts';
-import { isLabelStem, labelStem, labelValue } from './names.ts';
+import { maxLabelLength } from '../api/validation/patterns.ts';
+import { isLabelStem, labelStem, labelValue, shortStem } from './names.ts';
 
 const domain = 'kmm.node.kubernetes.io';
 const beta = 'beta.kmm.node.kubernetes.io';
@@ -72,7 +73,10 @@ export function nodeLabels({ namespace, name }: ModuleName): NodeLabels {
 export function nodeLabelsOf(stem: string): NodeLabels {
   const keyOf = (kind: keyof NodeLabels): string => {
     const { start, end } = nodeLabelForms[kind];
-    return `${start}${stem}${end}`;
+    const key = `${start}${stem}${end}`;
+    // A Module with so long a name cannot have a version: it needs a valid key, which nobody sets.
+    const isTooLong = key.length - key.indexOf('/') - 1 > maxLabelLength;
+    return isTooLong ? `${start}${shortStem([stem])}${end}` : key;
   };
   return {
     ready: keyOf('ready'),

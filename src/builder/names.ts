@@ -69,20 +69,28 @@ export function labelValue(text: string): string {
   return `${prefix === '' ? 'x' : prefix}${hashMark}${hash}`;
 }
 
-/** Characters that the longest of our labels leaves for namespace and name. */
-const maxStemLength = 41;
+/** Characters of the longest `NAMESPACE.NAME`: KMM allows both to have 41 together. */
+const maxStemLength = 42;
+/** Characters of a stem that was shortened: what the longest of our labels leaves. */
+const maxShortStemLength = 41;
 
 /**
- * Returns `NAMESPACE.NAME` as used in the keys of node labels. If it is too long, or the name has dots that
- * would make keys ambiguous, returns a readable prefix and a hash, without a dot.
+ * Returns `NAMESPACE.NAME` as used in the keys of node labels, as KMM does for every name that it allows. If it
+ * is too long, or the name ends so that keys would be ambiguous (the ready label of `m.version` would be the
+ * version label of `m`), returns a readable prefix and a hash, without a dot.
  */
 export function labelStem(namespace: string, name: string): string {
   const stem = `${namespace}.${name}`;
-  if (!name.includes('.') && stem.length <= maxStemLength) return stem;
-  return objectName([namespace, name], [namespace, name], maxStemLength);
+  if (!name.endsWith('.version') && stem.length <= maxStemLength && dottedStem.test(stem)) return stem;
+  return shortStem([namespace, name]);
 }
 
-const dottedStem = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?\.[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+/** Returns a readable prefix and a hash of parts of a stem, without a dot. */
+export function shortStem(parts: readonly string[]): string {
+  return objectName(parts, parts, maxShortStemLength);
+}
+
+const dottedStem = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+$/;
 const hashedStem = new RegExp(`^([a-z0-9][-a-z0-9]*-)?[a-z2-7]{${hashLength}}$`);
 
 /** Returns whether a text could be a result of `labelStem`. */

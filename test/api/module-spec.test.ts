@@ -189,8 +189,10 @@ describe('checking a Module', () => {
     const long = { name: 'n'.repeat(40), namespace: 'default' };
     expect(checkModuleSpec({ ...long, spec: moduleWith().spec }).errors).toEqual([]);
     expect(checkModuleSpec({ ...long, spec: moduleWith({ version: '1' }).spec }).errors).toHaveLength(1);
-    const dotted = { name: 'a.b', namespace: 'default' };
+    const dotted = { name: 'a.version', namespace: 'default' };
     expect(checkModuleSpec({ ...dotted, spec: moduleWith({ version: '1' }).spec }).errors).toHaveLength(1);
+    const plain = { name: 'a.b', namespace: 'default' };
+    expect(checkModuleSpec({ ...plain, spec: moduleWith({ version: '1' }).spec }).errors).toEqual([]);
   });
 
   it.each<[string, object, string]>([

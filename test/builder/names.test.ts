@@ -72,6 +72,20 @@ describe('labels of nodes', () => {
     expect(labels.version).toBe('kmm.node.kubernetes.io/version-module.default.example-module');
   });
 
+  it.each([
+    ['a name with dots', 'default', 'example.module.v2'],
+    ['a name and a namespace of 41 characters', 'n'.repeat(20), 'm'.repeat(21)],
+    ['a name and a namespace of 40 characters', 'n'.repeat(20), 'm'.repeat(20)],
+  ])('are those of KMM for %s', (_, namespace, name) => {
+    const stem = `kmm.node.kubernetes.io/${namespace}.${name}`;
+    expect(nodeLabels({ namespace, name })).toMatchObject({
+      ready: `${stem}.ready`,
+      devicePluginReady: `${stem}.device-plugin-ready`,
+      versionReady: `${stem}.version.ready`,
+    });
+    expect(parseNodeLabel(`${stem}.ready`)).toEqual({ kind: 'ready', stem: `${namespace}.${name}` });
+  });
+
   it('are valid and tell Modules apart', () => {
     const name = fc.stringMatching(/^[a-z]([a-z.-]{0,60}[a-z])?$/, { size: 'max' });
     const namespace = fc.stringMatching(/^[a-z]([a-z-]{0,61}[a-z])?$/, { size: 'max' });

@@ -57,7 +57,10 @@ function checkVersionedName(name: string, namespace: string, path: string): Viol
   const tooLong = `when version is set, name and namespace together may have ${maxVersionedNameLength} characters, not ${length}`;
   return [
     ...(length > maxVersionedNameLength ? [{ path, message: tooLong }] : []),
-    ...(name.includes('.') ? [{ path, message: 'when version is set, the name may have no dots' }] : []),
+    // Its labels would be read as those of the Module without this ending.
+    ...(name.endsWith('.version')
+      ? [{ path, message: 'when version is set, the name must not end in .version' }]
+      : []),
   ];
 }
 

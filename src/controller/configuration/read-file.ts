@@ -2,9 +2,17 @@ import { parseDocument } from 'yaml';
 import type * as z from 'zod';
 import { withoutNulls } from '../../api/schema/resource.ts';
 import { formatPath, formatViolation } from '../../api/schema/violation.ts';
+import { isDeepStrictEqual } from 'node:util';
 import { configurationError } from './errors.ts';
 import { suggestKey } from './known-keys.ts';
-import { configurationFile, keysWithoutEffect, sameKeys, type ConfigurationFile } from './schema.ts';
+import {
+  configurationFile,
+  exclusiveKeys,
+  keysWithoutEffect,
+  replacedKeys,
+  sameKeys,
+  type ConfigurationFile,
+} from './schema.ts';
 
 const source = 'The operator configuration';
 
@@ -27,14 +35,23 @@ export function readConfigurationFile(text: string): ReadConfigurationFile {
   const value = withoutNulls(document.toJS() ?? {});
   const result = configurationFile.safeParse(value);
   if (!result.success) throw configurationError(source, result.error.issues.flatMap(describeIssue));
-  const twice = sameKeys.filter((keys) => keys.every((key) => isGiven(result.data, key)));
-  if (twice.length > 0) {
-    throw configurationError(
-      source,
-      twice.map(([one, other]) => `${other}: means the same as ${one}, which is given too`),
-    );
-  }
-  return { file: result.data, withoutEffect: keysWithoutEffect.filter((key) => isGiven(result.data, key)) };
+  const file = result.data;
+  const problems = contradictions(file);
+  if (problems.length > 0) throw configurationError(source, problems);
+  const replaced = replacedKeys.filter(({ key, by }) => isGiven(file, key) && isGiven(file, by));
+  const unused = keysWithoutEffect.filter((key) => isGiven(file, key));
+  return { file, withoutEffect: [...unused, ...replaced.map(({ key }) => key)] };
+}
+
+function contradictions(file: ConfigurationFile): string[] {
+  const areGiven = (keys: readonly string[]): boolean => keys.every((key) => isGiven(file, key));
+  return [
+    ...sameKeys
+      .filter(areGiven)
+      .filter(([one, other]) => !isDeepStrictEqual(valueAt(file, one), valueAt(file, other)))
+      .map(([one, other]) => `${other}: means the same as ${one}, which has another value`),
+    ...exclusiveKeys.filter(areGiven).map(([one, other]) => `${other}: cannot be given together with ${one}`),
+  ];
 }
 
 function describeIssue(issue: z.core.$ZodIssue): string[] {
@@ -50,10 +67,14 @@ function describeIssue(issue: z.core.$ZodIssue): string[] {
 }
 
 function isGiven(file: ConfigurationFile, path: string): boolean {
+  return valueAt(file, path) !== undefined;
+}
+
+function valueAt(file: ConfigurationFile, path: string): unknown {
   let value: unknown = file;
   for (const name of path.split('.')) {
-    if (typeof value !== 'object' || value === null) return false;
+    if (typeof value !== 'object' || value === null) return undefined;
     value = Object.entries(value).find(([key]) => key === name)?.[1];
   }
-  return value !== undefined;
+  return value;
 }

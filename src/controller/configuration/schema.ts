@@ -80,14 +80,22 @@ export const configurationFile = z.strictObject({
 /** The content of a valid file. Durations are in milliseconds. */
 export type ConfigurationFile = z.output<typeof configurationFile>;
 
-/** Pairs of keys that exclude each other: synonyms of different versions of KMM, and ours. */
+/** Pairs of keys that mean the same in different versions of KMM. If both are given, they must agree. */
 export const sameKeys: readonly (readonly [string, string])[] = [
   ['healthProbeBindAddress', 'health.healthProbeBindAddress'],
   ['leaderElection.enabled', 'leaderElection.leaderElect'],
   ['leaderElection.resourceID', 'leaderElection.resourceName'],
-  ['metrics.bindAddress', 'metricsBindAddress'],
   ['webhook.port', 'webhookPort'],
+];
+
+/** Pairs of keys that exclude each other. */
+export const exclusiveKeys: readonly (readonly [string, string])[] = [
   ['hub.maxConcurrentJobs', 'hub.kueueQueue'],
+];
+
+/** Keys that are not used beside another: KMM itself has shipped files with both, and different values. */
+export const replacedKeys: readonly { readonly key: string; readonly by: string }[] = [
+  { key: 'metricsBindAddress', by: 'metrics.bindAddress' },
 ];
 
 /** Keys of KMM that have no effect here. */

@@ -47,6 +47,18 @@ worker:
   seLinuxType: spc_t
   setFirmwareClassPath: /var/lib/firmware
 `,
+  '2.1 for a hub': `
+healthProbeBindAddress: :8081
+metricsBindAddress: 127.0.0.1:8080
+webhookPort: 9443
+leaderElection:
+  enabled: true
+  resourceID: kmm-hub.sigs.x-k8s.io
+metrics:
+  enableAuthnAuthz: true
+  bindAddress: 0.0.0.0:8443
+  secureServing: true
+`,
   '2.4 upstream': `
 healthProbeBindAddress: :8081
 job:
@@ -122,6 +134,16 @@ describe('the configuration', () => {
     expect(() => loadConfiguration(both, environment)).toThrow('hub.maxConcurrentJobs');
   });
 
+  test('uses metrics.bindAddress where KMM shipped it beside metricsBindAddress, and says so', () => {
+    const loaded = load(shipped['2.1 for a hub']);
+    expect(loaded.metrics.address).toEqual({ host: '0.0.0.0', port: 8443 });
+    expect(loaded.withoutEffect).toEqual(['metricsBindAddress']);
+  });
+
+  test('takes keys that mean the same when they agree', () => {
+    expect(load('webhook: {port: 1234}\nwebhookPort: 1234').webhook.port).toBe(1234);
+  });
+
   test.each(Object.entries(shipped))('takes the file of KMM %s as it is', (_, text) => {
     const loaded = load(text);
     expect(loaded.healthProbe).toEqual({ host: undefined, port: 8081 });
@@ -172,8 +194,8 @@ describe('the configuration', () => {
       ['healthProbeBindAddress: expected an address such as :8081 or 127.0.0.1:8081, or 0 for none'],
     ],
     [
-      'webhook: {port: 1}\nwebhookPort: 1',
-      ['webhookPort: means the same as webhook.port, which is given too'],
+      'webhook: {port: 1}\nwebhookPort: 2',
+      ['webhookPort: means the same as webhook.port, which has another value'],
     ],
     [
       'leaderElection: {leaseDuration: 5s}',

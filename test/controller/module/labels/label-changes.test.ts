@@ -112,7 +112,7 @@ describe('labels of others', () => {
       'kmm.node.kubernetes.io/drivers.a.dra-ready': '',
       'kmm.node.kubernetes.io/drivers.a.device-plugin-target': '',
       'beta.kmm.node.kubernetes.io/version-worker-pod.drivers.a': 'v1',
-      'kmm.node.kubernetes.io/version-module.drivers.a.b': 'v1',
+      'kmm.node.kubernetes.io/version-module.drivers': 'v1',
       'example.org/drivers.a.ready': '',
       'kubernetes.io/hostname': 'node',
     };
