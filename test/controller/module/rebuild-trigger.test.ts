@@ -6,6 +6,8 @@ import { startModuleWorld, type ModuleWorld } from './module-world.ts';
 const kernel = '6.1.0-13-amd64';
 const hour = 3_600_000;
 
+const trigger = (imageRebuildTriggerGeneration: number) => ({ imageRebuildTriggerGeneration });
+
 describeWith(apiServerPrograms, 'imageRebuildTriggerGeneration', () => {
   let world: ModuleWorld;
   beforeAll(async () => {
@@ -16,7 +18,6 @@ describeWith(apiServerPrograms, 'imageRebuildTriggerGeneration', () => {
   afterAll(() => world[Symbol.asyncDispose]());
 
   const build = { dockerfileConfigMap: { name: 'build' } };
-  const trigger = (imageRebuildTriggerGeneration: number) => ({ imageRebuildTriggerGeneration });
 
   it('has every image checked again past the caches, and builds nothing that exists', async () => {
     const name = 'checked';
