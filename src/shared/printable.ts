@@ -1,12 +1,24 @@
-/** Characters of a server's own text that are quoted. */
+/** Controls, invisible formatting such as a change of direction, and line separators. */
+const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
+
+/**
+ * Escapes what could drive a terminal, hide text or add a line in text from an image, a certificate or a server:
+ * `\x1b`, `\u{202e}`.
+ */
+export function printable(text: string): string {
+  return text.replaceAll(unprintable, (character) => {
+    const code = character.codePointAt(0) ?? 0;
+    return code > 0xff ? `\\u{${code.toString(16)}}` : `\\x${code.toString(16).padStart(2, '0')}`;
+  });
+}
+
+/** The most characters of third-party text in a message. */
 const maxLength = 300;
 
-/** Makes a server's text fit for messages: short, without control characters or tokens. */
-export function printable(text: string): string {
-  const plain = redactTokens(text)
-    .replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
-    .trim();
-  return plain.length > maxLength ? `${plain.slice(0, maxLength)}…` : plain;
+/** Makes third-party text fit to be quoted in a message: printable, on one line, short and without tokens. */
+export function excerpt(text: string): string {
+  const line = printable(redactTokens(text).replaceAll(/\s+/g, ' ').trim());
+  return line.length > maxLength ? `${line.slice(0, maxLength)}…` : line;
 }
 
 /** Matches what looks like a credential. */

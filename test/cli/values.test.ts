@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseGoFlags } from '../../src/cli/options/go-flags.ts';
 import { parseDuration } from '../../src/cli/options/values.ts';
-import { formatBytes, printable } from '../../src/cli/output/text.ts';
+import { formatBytes } from '../../src/cli/output/text.ts';
 
 describe('durations', () => {
   test.each([
@@ -71,13 +71,5 @@ describe('text for people', () => {
     [1_060_000_000, '1.1 GB'],
   ])('%d bytes are %s', (bytes, text) => {
     expect(formatBytes(bytes)).toBe(text);
-  });
-
-  test('nothing that an image says can drive a terminal', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: 'binary' }), (text) => {
-        expect(printable(text)).not.toMatch(/\p{Cc}/u);
-      }),
-    );
   });
 });

@@ -3,7 +3,8 @@ import { extractModules } from '../../signer/extract-image.ts';
 import { Images } from '../session/open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { given } from '../options/values.ts';
-import { count, formatBytes, printable, table } from '../output/text.ts';
+import { printable } from '../../shared/printable.ts';
+import { count, formatBytes, table } from '../output/text.ts';
 import type { Session } from '../session/session.ts';
 
 export interface ExtractOptions {

@@ -1,4 +1,4 @@
-import { type LogLevel, logLevels } from '../../controller/operator/json-logger.ts';
+import { type LogLevel, logLevels } from '../../shared/logger.ts';
 import type { WebhookName } from '../../controller/webhook/webhooks.ts';
 import { examplesHelp } from '../options/examples.ts';
 import { parseGoFlags } from '../options/go-flags.ts';

@@ -1,13 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import type { KubeConfig } from '@kubernetes/client-node';
 import type { OperatorConfiguration } from '../../controller/configuration/configuration.ts';
-import { createJsonLogger } from '../../controller/operator/json-logger.ts';
 import type { RunOperatorOptions } from '../../controller/operator/run-operator.ts';
 import type { LeadershipEnd } from '../../controller/runtime/leader/leader-election.ts';
-import type { Logger } from '../../shared/logger.ts';
+import { createLogger, jsonLine, type Logger } from '../../shared/logger.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { usageError, type CliError } from '../output/usage-error.ts';
-import { printable } from '../output/text.ts';
+import { printable } from '../../shared/printable.ts';
 import { version } from '../output/version.ts';
 import {
   operatorExitCodes,
@@ -25,12 +24,12 @@ export async function runOperatorProgram(
   args: readonly string[],
   signal: AbortSignal,
 ): Promise<OperatorExitCode> {
-  let log = createJsonLogger({ write: writeLine });
+  let log = createLogger('info', jsonLine, writeLine);
   try {
     const flags = parseOperatorFlags(args);
     if (flags.help) return print(operatorHelp(flags.named ? flags.command : undefined));
     if (flags.command === 'version') return print(version);
-    log = createJsonLogger({ write: writeLine, level: flags.logLevel });
+    log = createLogger(flags.logLevel, jsonLine, writeLine);
     return await perform(flags, log, signal);
   } catch (error) {
     if (error instanceof KmmError && usageCodes.has(error.code)) {

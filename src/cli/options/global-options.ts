@@ -1,5 +1,6 @@
 import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { verbosities, type LogFormat, type Verbosity } from '../output/logger.ts';
+import { type LogLevel, logLevels } from '../../shared/logger.ts';
+import type { LogFormat } from '../output/text.ts';
 import { parseDuration } from './values.ts';
 
 /** Options of all commands. */
@@ -8,7 +9,7 @@ export interface GlobalOptions {
   readonly quiet: boolean;
   /** False if `--no-tty` disables bars and colours. */
   readonly tty: boolean;
-  readonly verbosity: Verbosity;
+  readonly verbosity: LogLevel;
   readonly logFormat: LogFormat;
   /** Milliseconds. */
   readonly timeout: number | undefined;
@@ -25,7 +26,7 @@ export function addGlobalOptions(root: CommandUnknownOpts): void {
     .addOption(new Option('-q, --quiet', 'no progress and no warnings on stderr').default(false))
     .addOption(new Option('--no-tty', 'plain lines on stderr, even on a terminal'))
     .addOption(
-      new Option('-v, --verbosity <level>', 'how much is logged').choices([...verbosities]).default('warn'),
+      new Option('-v, --verbosity <level>', 'how much is logged').choices([...logLevels]).default('warn'),
     )
     .addOption(
       new Option('--log-format <format>', 'format of the log on stderr')
@@ -39,7 +40,7 @@ export function addGlobalOptions(root: CommandUnknownOpts): void {
 
 /** Reads the options of `addGlobalOptions` from the root command, whose parsers have checked the values. */
 export function readGlobalOptions(root: CommandUnknownOpts): GlobalOptions {
-  const verbosity = verbosities.find((level) => level === root.getOptionValue('verbosity'));
+  const verbosity = logLevels.find((level) => level === root.getOptionValue('verbosity'));
   const timeout: unknown = root.getOptionValue('timeout');
   return {
     format: root.getOptionValue('format') === 'json' ? 'json' : 'text',

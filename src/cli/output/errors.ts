@@ -1,6 +1,6 @@
 import { KmmError } from '../../shared/errors.ts';
 import { errorExitCodes, exitCodes, type ExitCode } from './exit-codes.ts';
-import { printable } from './text.ts';
+import { printable } from '../../shared/printable.ts';
 
 /** An error as the program reports it. */
 export interface ReportedError {

@@ -1,7 +1,8 @@
 import type { Traffic } from '../../registry/image/repository.ts';
 import type { ProgressEvent, ProgressListener } from '../../signer/model/report.ts';
-import type { LogFormat } from './logger.ts';
-import { count, formatBytes, printable, shortDigest } from './text.ts';
+import { jsonLine } from '../../shared/logger.ts';
+import { printable } from '../../shared/printable.ts';
+import { count, formatBytes, type LogFormat, shortDigest } from './text.ts';
 
 /** Shows progress on stderr. */
 export interface Progress {
@@ -48,7 +49,7 @@ export function createProgress({ stream, live, silent, format }: ProgressOptions
         const description = describeProgress(event);
         if (description !== null) line(description);
       } else {
-        line(JSON.stringify({ time: new Date().toISOString(), level: 'info', message: 'Progress', event }));
+        line(jsonLine('info', 'Progress', { event }));
       }
     },
   };

@@ -1,3 +1,6 @@
+import type { LogFields, LogLevel } from '../../shared/logger.ts';
+import { printable } from '../../shared/printable.ts';
+
 /** Formats bytes for people: `512 B`, `3.4 MB` (powers of ten, as registries count). */
 export function formatBytes(bytes: number): string {
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
@@ -21,12 +24,16 @@ export function count(amount: number, noun: string): string {
   return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
 }
 
-/** Escapes control characters in text from an image or a registry, so that it cannot control a terminal. */
-export function printable(text: string): string {
-  return text.replace(
-    /\p{Cc}/gu,
-    (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`,
-  );
+/** How lines on stderr are formatted. */
+export type LogFormat = 'text' | 'json';
+
+/** Formats a log entry for people. */
+export function textLine(level: LogLevel, message: string, fields: LogFields = {}): string {
+  const facts = Object.entries(fields)
+    .filter(([, value]) => value !== undefined)
+    .map(([name, value]) => `${name}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
+  const label = level === 'warn' ? 'warning' : level;
+  return printable([`${label}: ${message}`, ...facts].join(' '));
 }
 
 /** Aligns columns, with two spaces between them; the last column is not padded. */

@@ -1,6 +1,6 @@
-import type { Logger } from '../../shared/logger.ts';
+import { createLogger, jsonLine, type Logger } from '../../shared/logger.ts';
 import type { GlobalOptions } from '../options/global-options.ts';
-import { createLogger } from '../output/logger.ts';
+import { textLine } from '../output/text.ts';
 import { createProgress, type Progress } from '../output/progress.ts';
 
 /** The context of a command, besides its own options. */
@@ -34,11 +34,11 @@ export function createSession(options: GlobalOptions, signal: AbortSignal): Sess
     options,
     environment: process.env,
     progress,
-    logger: createLogger({
-      verbosity: options.quiet ? 'error' : options.verbosity,
-      format: options.logFormat,
-      write: (line) => progress.line(line),
-    }),
+    logger: createLogger(
+      options.quiet ? 'error' : options.verbosity,
+      options.logFormat === 'json' ? jsonLine : textLine,
+      (line) => progress.line(line),
+    ),
     signal,
     output({ json, text }) {
       progress.end();

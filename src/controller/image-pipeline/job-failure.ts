@@ -3,7 +3,7 @@ import { pods } from '../observe/cluster/resources.ts';
 import { formatKey, type ObjectKey } from '../runtime/api/object-key.ts';
 import { pathOf } from '../runtime/api/resource.ts';
 import type { EarlierState, PipelineServices } from './request.ts';
-import { redactTokens } from '../../shared/printable.ts';
+import { printable, redactTokens } from '../../shared/printable.ts';
 
 /** Returns the pod of a Job. */
 export function podOf({ caches }: Pick<PipelineServices, 'caches'>, job: ObjectKey): PodFacts | undefined {
@@ -68,7 +68,7 @@ async function readLog(
 const maxLength = 600;
 const lineCount = 3;
 
-/** Escape sequences for terminal colourCodes. */
+/** Escape sequences for terminal colours. */
 const colourCodes = /\p{Cc}\[[0-9;]*m/gu;
 /** The beginning of a compiler's error message: `hello.c:12:9: error: …`. */
 const compilerError = /^\S+:\d+(?::\d+)?: (?:fatal )?error: /;
@@ -82,10 +82,12 @@ export function failureExcerpt(log: string): string {
   const lines = log
     .split('\n')
     .map((line) =>
-      line
-        .replaceAll(colourCodes, '')
-        .replaceAll(/\p{Cc}+/gu, ' ')
-        .trim(),
+      printable(
+        line
+          .replaceAll(colourCodes, '')
+          .replaceAll(/[\t\v\f\r]+/g, ' ')
+          .trim(),
+      ),
     )
     .filter((line) => line !== '');
   const first = lines.slice(0, -lineCount).find((line) => compilerError.test(line));

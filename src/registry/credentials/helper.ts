@@ -3,7 +3,7 @@ import { parseJson } from '../../shared/json.ts';
 import type { Logger } from '../../shared/logger.ts';
 import { Secret } from '../../shared/secret.ts';
 import { RegistryError } from '../model/errors.ts';
-import { printable } from '../../shared/printable.ts';
+import { excerpt } from '../../shared/printable.ts';
 import type { Credential } from './keychain.ts';
 
 export interface HelperRequest {
@@ -62,7 +62,7 @@ export async function askHelper(request: HelperRequest): Promise<Credential | nu
     if (result.stdout.trim() === notFound) return null;
     throw failed(
       request,
-      printable(result.stdout) || `it ended with ${result.exitCode ?? result.signal ?? 'an error'}`,
+      excerpt(result.stdout) || `it ended with ${result.exitCode ?? result.signal ?? 'an error'}`,
     );
   }
   return credentialOf(request, result.stdout);

@@ -3,7 +3,7 @@ import { parseJson } from '../../shared/json.ts';
 import type { ErrorFacts } from '../../shared/errors.ts';
 import { parseRetryAfter } from '../../shared/backoff.ts';
 import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
-import { printable } from '../../shared/printable.ts';
+import { excerpt } from '../../shared/printable.ts';
 import { redactedUrl } from './address.ts';
 import { readAtMost } from './response-body.ts';
 import type { HttpResponse } from './transport.ts';
@@ -101,7 +101,7 @@ const hints: Partial<Record<RegistryErrorCode, string>> = {
 };
 
 function withPage(response: HttpResponse): string {
-  return isPage(response) ? ` with a page (${printable(response.headers['content-type'] ?? '')})` : '';
+  return isPage(response) ? ` with a page (${excerpt(response.headers['content-type'] ?? '')})` : '';
 }
 
 function hintFor(code: RegistryErrorCode, { status, url, credentials }: HttpResponse): string | undefined {
@@ -142,8 +142,8 @@ async function explanationOf(response: HttpResponse): Promise<Explanation> {
   }
   const parsed = errorsSchema.safeParse(parseJson(body));
   // A proxy's HTML page says less than the status does.
-  if (!parsed.success) return { codes: [], text: /^\s*[<{[]/.test(body) ? '' : printable(body) };
+  if (!parsed.success) return { codes: [], text: /^\s*[<{[]/.test(body) ? '' : excerpt(body) };
   const { errors } = parsed.data;
   const codes = errors.flatMap(({ code = '' }) => (/^[A-Z][A-Z0-9_]{0,60}$/.test(code) ? [code] : []));
-  return { codes: [...new Set(codes)], text: printable(errors[0]?.message ?? '') };
+  return { codes: [...new Set(codes)], text: excerpt(errors[0]?.message ?? '') };
 }

@@ -1,5 +1,5 @@
 import type { Logger } from '../../shared/logger.ts';
-import { printable } from '../../shared/printable.ts';
+import { excerpt } from '../../shared/printable.ts';
 import { redactedUrl } from './address.ts';
 import type { Transport } from './transport.ts';
 
@@ -38,6 +38,6 @@ export function withWarnings(inner: Transport, logger: Logger): Transport {
 /** Returns the texts of the warnings with code 299. */
 export function warningsOf(header: string): string[] {
   return [...header.matchAll(/299 +\S+ +"((?:[^"\\]|\\.)*)"/g)].map(([, text = '']) =>
-    printable(text.replaceAll(/\\(.)/g, '$1')),
+    excerpt(text.replaceAll(/\\(.)/g, '$1')),
   );
 }

@@ -1,3 +1,4 @@
+import { printable } from '../../shared/printable.ts';
 import { DerError, type DerElement, DerSequence, derTag, readDer, readObjectIdentifier } from './der.ts';
 
 /** Short names of RFC 4519 and PKCS #9. */
@@ -39,9 +40,4 @@ function decode({ tag, content }: DerElement): string {
   if (tag !== bmpString) return printable(content.toString(tag === derTag.utf8String ? 'utf8' : 'latin1'));
   if (content.length % 2 !== 0) throw new DerError('a string that is cut short');
   return printable(Buffer.from(content).swap16().toString('utf16le'));
-}
-
-/** Replaces characters that could move a terminal's cursor or add a line: names come from images. */
-function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, '\ufffd');
 }

@@ -1,6 +1,13 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { parseChallenges } from '../../../src/registry/http/challenge.ts';
+import {
+  mergeScopes,
+  parseChallenges,
+  readsOnly,
+  repositoryOf,
+  scopeKey,
+  scopesOf,
+} from '../../../src/registry/http/challenge.ts';
 
 const read = (header: string): [string, Record<string, string>][] =>
   parseChallenges(header).map(({ scheme, parameters }) => [scheme, Object.fromEntries(parameters)]);
@@ -103,5 +110,44 @@ describe('parseChallenges', () => {
       }),
       { numRuns: 3000 },
     );
+  });
+});
+
+describe('scopes', () => {
+  it('are merged by resource, in the order of first appearance', () => {
+    expect(mergeScopes(['repository:b:pull', 'repository:a:pull repository:b:push,pull'])).toEqual([
+      'repository:b:pull,push',
+      'repository:a:pull',
+    ]);
+  });
+
+  it('have one name whatever their order', () => {
+    expect(scopeKey(['repository:a:push,pull', 'repository:b:pull'])).toBe(
+      scopeKey(['repository:b:pull', 'repository:a:pull,push']),
+    );
+  });
+
+  it('only read when every action is to pull', () => {
+    expect(readsOnly(['repository:a:pull', 'repository:b:pull'])).toBe(true);
+    expect(readsOnly(['repository:a:pull', 'repository:b:pull,push'])).toBe(false);
+  });
+
+  it.each([
+    ['GET', '/v2/a/b/manifests/1.0', ['repository:a/b:pull']],
+    ['HEAD', '/v2/a/blobs/sha256:00', ['repository:a:pull']],
+    ['POST', '/v2/a/blobs/uploads/?mount=x', ['repository:a:pull,push']],
+    ['DELETE', '/v2/a/manifests/sha256:00', ['repository:a:delete']],
+    ['GET', '/v2/', []],
+  ] as const)('of %s %s are %j', (method, path, scopes) => {
+    expect(scopesOf({ method, url: new URL(path, 'https://r.example') })).toEqual(scopes);
+  });
+
+  it.each([
+    ['/v2/a/manifests/manifests/x', 'a/manifests'],
+    ['/v2/blobs/tags/list', 'blobs'],
+    ['/v2/a/b/referrers/sha256:00', 'a/b'],
+    ['/other', ''],
+  ])('name the repository of %s', (path, repository) => {
+    expect(repositoryOf(new URL(path, 'https://r.example'))).toBe(repository);
   });
 });

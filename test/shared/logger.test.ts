@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { createJsonLogger } from '../../../src/controller/operator/json-logger.ts';
-import { ApiError } from '../../../src/controller/runtime/api/errors.ts';
-import { Secret } from '../../../src/shared/secret.ts';
+import { RegistryError } from '../../src/registry/model/errors.ts';
+import { createLogger, jsonLine } from '../../src/shared/logger.ts';
+import { Secret } from '../../src/shared/secret.ts';
 
 function logging(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const lines: string[] = [];
-  createJsonLogger({ write: (line) => lines.push(line) }).info('something happened', fields);
+  createLogger('info', jsonLine, (line) => lines.push(line)).info('something happened', fields);
   expect(lines).toHaveLength(1);
   return JSON.parse(lines[0] ?? '') as Record<string, unknown>;
 }
@@ -18,12 +18,12 @@ describe('the JSON log', () => {
   });
 
   it('describes errors with code and facts, and defects with their stack', () => {
-    const error = new ApiError({ code: 'CONFLICT', message: 'changed meanwhile', facts: { status: 409 } });
+    const error = new RegistryError({ code: 'DENIED', message: 'not allowed', facts: { status: 403 } });
     const described = {
-      name: 'ApiError',
-      code: 'CONFLICT',
-      message: 'changed meanwhile',
-      facts: { status: 409 },
+      name: 'RegistryError',
+      code: 'DENIED',
+      message: 'not allowed',
+      facts: { status: 403 },
     };
     expect(logging({ error })['error']).toEqual(described);
     expect(logging({ error: new AggregateError([error], 'one failed') })['error']).toEqual({
@@ -34,7 +34,7 @@ describe('the JSON log', () => {
     expect(logging({ error: new TypeError('defect') })['error']).toMatchObject({
       name: 'TypeError',
       message: 'defect',
-      stack: expect.stringContaining('json-logger.test.ts') as unknown,
+      stack: expect.stringContaining('logger.test.ts') as unknown,
     });
   });
 
@@ -48,7 +48,7 @@ describe('the JSON log', () => {
 
   it('leaves out what is below its level', () => {
     const lines: string[] = [];
-    const log = createJsonLogger({ write: (line) => lines.push(line), level: 'warn' });
+    const log = createLogger('warn', jsonLine, (line) => lines.push(line));
     log.info('not this');
     log.debug('nor this');
     log.error('this');
