@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createTemporaryDirectory } from '../src/shared/temporary.ts';
 import { hubNamespace } from '../test/controller/hub/hub-world.ts';
-import { createLoadFleet, type LoadFleet } from '../test/controller/hub/load-fleet.ts';
+import { createLoadFleet, type LoadFleet } from '../test/controller/hub/system/load-fleet.ts';
 import { freePort, startProcess, type RunningProcess } from '../test/support/processes.ts';
 
 const usage =

@@ -7,7 +7,9 @@ import {
   modules,
   validatingWebhookConfigurations,
 } from '../../src/controller/observe/cluster/resources.ts';
-import { managedClusterModules, managedClusters, manifestWorks } from '../../src/controller/hub/fleet/resources.ts';
+import { managedClusterModules } from '../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { managedClusters } from '../../src/controller/hub/fleet/managed-clusters.ts';
+import { manifestWorks } from '../../src/controller/hub/fleet/manifest-works.ts';
 import { leases } from '../../src/controller/runtime/leader/lease.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';

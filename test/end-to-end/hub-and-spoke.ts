@@ -2,7 +2,8 @@ import {
   parseManagedClusterModule,
   type ManagedClusterModule,
 } from '../../src/api/managed-cluster-module.ts';
-import { managedClusterModules, managedClusters } from '../../src/controller/hub/fleet/resources.ts';
+import { managedClusterModules } from '../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { managedClusters } from '../../src/controller/hub/fleet/managed-clusters.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { eventually } from '../cluster/wait-for.ts';

@@ -3,14 +3,14 @@ import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
-import { ImageBoard, imageIdOf } from './images/image-board.ts';
+import { ImageBoard, imageIdOf } from './images/image-tracker.ts';
 import { conflictReason } from './images/image-work.ts';
 import { ImageReconciler } from './images/image-reconciler.ts';
 import { JobSlots } from './images/job-slots.ts';
 import { ManagedClusterModuleReconciler } from './module-reconciler.ts';
-import type { CachedManifestWork } from './fleet/cached-manifest-work.ts';
-import { concernedBy } from './fleet/cached-managed-cluster.ts';
-import type { CachedManagedClusterModule } from './fleet/cached-managed-cluster-module.ts';
+import type { CachedManifestWork } from './fleet/manifest-works.ts';
+import { concernedBy } from './fleet/managed-clusters.ts';
+import type { CachedManagedClusterModule } from './fleet/managed-cluster-modules.ts';
 import type { HubContext } from './fleet/caches.ts';
 
 export interface HubControllersOptions {

@@ -1,11 +1,9 @@
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { configMaps, type CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
-import {
-  managedClusterModules,
-  managedClusters,
-  manifestWorks,
-} from '../../../src/controller/hub/fleet/resources.ts';
+import { managedClusterModules } from '../../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { managedClusters } from '../../../src/controller/hub/fleet/managed-clusters.ts';
+import { manifestWorks } from '../../../src/controller/hub/fleet/manifest-works.ts';
 import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { namespaces } from '../../support/namespaces.ts';

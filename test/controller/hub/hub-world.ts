@@ -8,11 +8,9 @@ import type { DriverToolkitTable } from '../../../src/builder/driver-toolkit.ts'
 import type { CustomResource, Job } from '../../../src/controller/observe/cluster/resources.ts';
 import { createHubCaches, createHubJobCaches } from '../../../src/controller/hub/fleet/caches.ts';
 import { createHubControllers } from '../../../src/controller/hub/hub-controllers.ts';
-import {
-  managedClusterModules,
-  managedClusters,
-  manifestWorks,
-} from '../../../src/controller/hub/fleet/resources.ts';
+import { managedClusterModules } from '../../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { managedClusters } from '../../../src/controller/hub/fleet/managed-clusters.ts';
+import { manifestWorks } from '../../../src/controller/hub/fleet/manifest-works.ts';
 import type { HubSettings } from '../../../src/controller/configuration/configuration.ts';
 import { ImageRegistry } from '../../../src/controller/observe/images/image-registry.ts';
 import { ReferenceCache } from '../../../src/controller/observe/references/reference-cache.ts';

@@ -1,5 +1,5 @@
 import type { CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
-import { managedClusters } from '../../../src/controller/hub/fleet/resources.ts';
+import { managedClusters } from '../../../src/controller/hub/fleet/managed-clusters.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
 import { Controller } from '../../../src/controller/runtime/controller.ts';

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { configMaps, type CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
-import { manifestWorks } from '../../../src/controller/hub/fleet/resources.ts';
+import { manifestWorks } from '../../../src/controller/hub/fleet/manifest-works.ts';
 import { describeWith } from '../programs.ts';
 import { fleetPrograms, spokeName, startFleet, type Fleet } from './fleet.ts';
 

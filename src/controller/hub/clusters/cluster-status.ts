@@ -1,10 +1,20 @@
-import type { CachedManagedCluster } from '../fleet/cached-managed-cluster.ts';
-import type { CachedManifestWork } from '../fleet/cached-manifest-work.ts';
-import type { ClusterPlan } from './cluster-plan.ts';
+import type { CachedManagedCluster } from '../fleet/managed-clusters.ts';
+import type { CachedManifestWork } from '../fleet/manifest-works.ts';
+import type { KernelImage } from '../work/trimmed-module.ts';
 import type { ClusterStatus } from '../../../api/managed-cluster-module.ts';
 import type { FeedbackCounters } from '../fleet/feedback.ts';
 import { KmmError } from '../../../shared/errors.ts';
 import { describe, reasonOf } from '../../module/kernel-result.ts';
+
+/** Why a cluster does not get its Module yet. */
+export type Obstacle = Pick<ClusterStatus, 'phase' | 'reason' | 'message'>;
+
+/** What to do for a cluster with certain kernels. */
+export type ClusterPlan =
+  | { readonly type: 'apply'; readonly kernels: number; readonly images: readonly KernelImage[] }
+  /** Not all images have been checked since the start: the cluster keeps what it has. */
+  | { readonly type: 'unknown'; readonly kernels: number }
+  | { readonly type: 'wait'; readonly kernels: number; readonly obstacle: Obstacle };
 
 /** The outcome for a cluster. */
 export interface ClusterResult {

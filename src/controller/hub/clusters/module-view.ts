@@ -1,9 +1,9 @@
 import type { ManagedClusterModule } from '../../../api/managed-cluster-module.ts';
 import { builderOf, moduleAnnotations, rebuildsAlways } from '../../module/kernel-result.ts';
-import { viewVersionOf } from '../fleet/cached-managed-cluster-module.ts';
+import { viewVersionOf } from '../fleet/managed-cluster-modules.ts';
 import type { ImageUser, ImageWant } from '../images/image-work.ts';
 import { createManifestWorkFactory } from '../work/manifest-work.ts';
-import { createTargetResolver, type KernelTarget } from '../images/targets.ts';
+import { createTargetResolver, type KernelTarget } from '../images/desired-images.ts';
 
 const architectureLabel = 'kubernetes.io/arch';
 const defaultArchitecture = 'amd64';

@@ -9,13 +9,12 @@ import type { PipelineServices } from '../../image-pipeline/request.ts';
 import type { ImageMetrics } from '../../module/metrics.ts';
 import type { ReferenceCache } from '../../observe/references/reference-cache.ts';
 import type { EventRecorder } from '../../runtime/event-recorder.ts';
-import { projectManagedCluster, type CachedManagedCluster } from './cached-managed-cluster.ts';
-import {
-  projectManagedClusterModule,
-  type CachedManagedClusterModule,
-} from './cached-managed-cluster-module.ts';
-import { projectManifestWork, type CachedManifestWork } from './cached-manifest-work.ts';
-import { managedClusterModules, managedClusters, manifestWorks } from './resources.ts';
+import { projectManagedCluster, type CachedManagedCluster } from './managed-clusters.ts';
+import { projectManagedClusterModule, type CachedManagedClusterModule } from './managed-cluster-modules.ts';
+import { projectManifestWork, type CachedManifestWork } from './manifest-works.ts';
+import { managedClusterModules } from './managed-cluster-modules.ts';
+import { managedClusters } from './managed-clusters.ts';
+import { manifestWorks } from './manifest-works.ts';
 
 /** The hub operator's view of its fleet. */
 export interface HubCaches {

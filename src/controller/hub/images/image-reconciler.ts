@@ -10,7 +10,7 @@ import { referencesOf } from '../../module/wanted-kernels.ts';
 import { OutOfDate } from '../../module/named-module.ts';
 import { type ReconcileResult, soonest } from '../../runtime/controller.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
-import type { ImageBoard } from './image-board.ts';
+import type { ImageBoard } from './image-tracker.ts';
 import type { ImageWork } from './image-work.ts';
 import {
   decideCollection,
@@ -20,8 +20,8 @@ import {
   type ImageLook,
 } from './image-decisions.ts';
 import type { JobSlots } from './job-slots.ts';
-import { managedClusterModules } from '../fleet/resources.ts';
-import type { CachedManagedClusterModule } from '../fleet/cached-managed-cluster-module.ts';
+import { managedClusterModules } from '../fleet/managed-cluster-modules.ts';
+import type { CachedManagedClusterModule } from '../fleet/managed-cluster-modules.ts';
 import { confirmUsers } from './image-statuses.ts';
 import type { HubContext } from '../fleet/caches.ts';
 

@@ -2,14 +2,14 @@ import { type HubImageStatus, parseManagedClusterModule } from '../../../api/man
 import { KmmError } from '../../../shared/errors.ts';
 import type { ImageState } from '../../image-pipeline/request.ts';
 import { describe } from '../../module/kernel-result.ts';
-import { imageIdOf, type ImageBoard } from './image-board.ts';
+import { imageIdOf, type ImageBoard } from './image-tracker.ts';
 import { conflictReason, type ImageWant } from './image-work.ts';
 import { OutOfDate } from '../../module/named-module.ts';
 import { isSameValue } from '../../runtime/same-value.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { isApiError } from '../../runtime/api/errors.ts';
-import { managedClusterModules } from '../fleet/resources.ts';
-import { type CachedManagedClusterModule, viewVersionOf } from '../fleet/cached-managed-cluster-module.ts';
+import { managedClusterModules } from '../fleet/managed-cluster-modules.ts';
+import { type CachedManagedClusterModule, viewVersionOf } from '../fleet/managed-cluster-modules.ts';
 
 export interface ImageStatusesOptions {
   readonly board: Pick<ImageBoard, 'outcome' | 'last'>;

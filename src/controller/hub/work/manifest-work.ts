@@ -6,9 +6,10 @@ import { apiVersionOf } from '../../runtime/api/resource.ts';
 import { modules } from '../../observe/cluster/resources.ts';
 import { HubError } from '../fleet/errors.ts';
 import { feedbackJsonPaths } from '../fleet/feedback.ts';
-import { managedClusterModules, manifestWorks } from '../fleet/resources.ts';
+import { managedClusterModules } from '../fleet/managed-cluster-modules.ts';
+import { manifestWorks } from '../fleet/manifest-works.ts';
 import { trimmedModule, type KernelImage, type TrimmedModule } from './trimmed-module.ts';
-import { specHashOf } from '../fleet/cached-manifest-work.ts';
+import { specHashOf } from '../fleet/manifest-works.ts';
 
 /** The most bytes of manifests that Open Cluster Management allows in a ManifestWork. */
 export const maxManifestBytes = 512_000;

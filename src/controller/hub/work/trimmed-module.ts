@@ -5,7 +5,7 @@ import type { ModuleLoaderContainer, ModuleSpec } from '../../../api/module/spec
 import { nonEmpty } from '../../../api/schema/resource.ts';
 import { withDigest } from '../../../builder/image-names.ts';
 import type { ModuleTarget } from '../../../builder/target.ts';
-import { spokeModuleName } from '../images/targets.ts';
+import { spokeModuleName } from '../images/desired-images.ts';
 
 /** The image for nodes with a certain kernel. */
 export interface KernelImage {

@@ -1,10 +1,10 @@
-import { manifestWorks } from '../fleet/resources.ts';
+import { manifestWorks } from '../fleet/manifest-works.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { isApiError } from '../../runtime/api/errors.ts';
 import { formatKey } from '../../runtime/api/object-key.ts';
 import type { HubCaches } from '../fleet/caches.ts';
 import type { DesiredManifestWork } from './manifest-work.ts';
-import type { CachedManifestWork } from '../fleet/cached-manifest-work.ts';
+import type { CachedManifestWork } from '../fleet/manifest-works.ts';
 import { throwNamespaceError } from '../fleet/errors.ts';
 
 /** What was written, until the cache has seen it. */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { projectManifestWork } from '../../../../src/controller/hub/fleet/cached-manifest-work.ts';
+import { projectManifestWork } from '../../../../src/controller/hub/fleet/manifest-works.ts';
 import { workStatus } from '../../../../src/controller/hub/clusters/cluster-status.ts';
 
 interface Story {

@@ -5,15 +5,15 @@ import { createModuleView } from '../../../../src/controller/hub/clusters/module
 import {
   projectManagedCluster,
   type CachedManagedCluster,
-} from '../../../../src/controller/hub/fleet/cached-managed-cluster.ts';
+} from '../../../../src/controller/hub/fleet/managed-clusters.ts';
 import {
   projectManifestWork,
   type CachedManifestWork,
-} from '../../../../src/controller/hub/fleet/cached-manifest-work.ts';
+} from '../../../../src/controller/hub/fleet/manifest-works.ts';
 import { HubError } from '../../../../src/controller/hub/fleet/errors.ts';
 import { maxManifestBytes } from '../../../../src/controller/hub/work/manifest-work.ts';
 import type { ImageState } from '../../../../src/controller/image-pipeline/request.ts';
-import { digest, resource } from '../resources.ts';
+import { digest, resource } from '../example-module.ts';
 
 const image = 'registry.example/driver:${KERNEL_FULL_VERSION}';
 const module = resource({ kernelMappings: [{ regexp: '^6\\.', containerImage: image }] });

@@ -6,7 +6,7 @@ import {
   type ManagedClusterModuleStatus,
 } from '../../../../src/api/managed-cluster-module.ts';
 import { managedClusterModuleStatusOf } from '../../../../src/controller/hub/clusters/module-status.ts';
-import { resource } from '../resources.ts';
+import { resource } from '../example-module.ts';
 
 const module = resource({ kernelMappings: [{ regexp: '.', containerImage: 'a/b:c' }] });
 const now = '2026-01-02T03:04:05Z';

@@ -2,19 +2,17 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { parseManagedClusterModule } from '../../../../src/api/managed-cluster-module.ts';
 import { createHubCaches, type HubCaches } from '../../../../src/controller/hub/fleet/caches.ts';
 import { createManifestWorkFactory } from '../../../../src/controller/hub/work/manifest-work.ts';
-import {
-  managedClusterModules,
-  managedClusters,
-  manifestWorks,
-} from '../../../../src/controller/hub/fleet/resources.ts';
+import { managedClusterModules } from '../../../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { managedClusters } from '../../../../src/controller/hub/fleet/managed-clusters.ts';
+import { manifestWorks } from '../../../../src/controller/hub/fleet/manifest-works.ts';
 import type { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
 import { silentLogger } from '../../../../src/shared/logger.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../../support/api-server.ts';
 import { installHubResources } from '../../../support/hub/crds.ts';
 import { namespaces } from '../../../support/namespaces.ts';
 import { describeWith } from '../../../support/programs.ts';
-import { resource } from '../resources.ts';
-import { concernedBy } from '../../../../src/controller/hub/fleet/cached-managed-cluster.ts';
+import { resource } from '../example-module.ts';
+import { concernedBy } from '../../../../src/controller/hub/fleet/managed-clusters.ts';
 
 function claims(value: string): object {
   const clusterClaims = [{ name: 'kernel-versions.kmm.node.kubernetes.io', value }];

@@ -8,7 +8,7 @@ import {
 } from '../../../../src/controller/hub/images/image-decisions.ts';
 import type { ImageState } from '../../../../src/controller/image-pipeline/request.ts';
 import type { JobFacts } from '../../../../src/controller/observe/cluster/projections.ts';
-import { digest } from '../resources.ts';
+import { digest } from '../example-module.ts';
 
 describe('what is done about an image', () => {
   it.each([

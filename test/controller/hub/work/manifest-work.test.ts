@@ -6,17 +6,18 @@ import {
   createManifestWorkFactory,
   maxManifestBytes,
 } from '../../../../src/controller/hub/work/manifest-work.ts';
-import { managedClusterModules, manifestWorks } from '../../../../src/controller/hub/fleet/resources.ts';
+import { managedClusterModules } from '../../../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { manifestWorks } from '../../../../src/controller/hub/fleet/manifest-works.ts';
 import { managedClusterModuleStatusOf } from '../../../../src/controller/hub/clusters/module-status.ts';
-import { createTargetResolver } from '../../../../src/controller/hub/images/targets.ts';
+import { createTargetResolver } from '../../../../src/controller/hub/images/desired-images.ts';
 import { trimmedModule, type KernelImage } from '../../../../src/controller/hub/work/trimmed-module.ts';
-import { projectManifestWork } from '../../../../src/controller/hub/fleet/cached-manifest-work.ts';
+import { projectManifestWork } from '../../../../src/controller/hub/fleet/manifest-works.ts';
 import { workStatus } from '../../../../src/controller/hub/clusters/cluster-status.ts';
 import { listAll } from '../../../../src/controller/runtime/api/list.ts';
 import { fleetPrograms, spokeName, startFleet, type Fleet } from '../../../support/hub/fleet.ts';
 import { namespaces } from '../../../support/namespaces.ts';
 import { describeWith } from '../../../support/programs.ts';
-import { digest, resource } from '../resources.ts';
+import { digest, resource } from '../example-module.ts';
 
 const wanted = resource({
   build: { dockerfileConfigMap: { name: 'dockerfile' } },

@@ -4,10 +4,10 @@ import type { ManagedClusterModule } from '../../../../src/api/managed-cluster-m
 import { parseModule, type Module } from '../../../../src/api/module/module.ts';
 import { checkModuleSpec } from '../../../../src/api/validation/module-spec.ts';
 import { parseKernel } from '../../../../src/builder/kernel.ts';
-import { createTargetResolver } from '../../../../src/controller/hub/images/targets.ts';
+import { createTargetResolver } from '../../../../src/controller/hub/images/desired-images.ts';
 import { trimmedModule, type KernelImage } from '../../../../src/controller/hub/work/trimmed-module.ts';
 import { resolveTarget } from '../../../../src/controller/module/kernel-mapping/resolve-target.ts';
-import { digest, resource } from '../resources.ts';
+import { digest, resource } from '../example-module.ts';
 
 const build = { dockerfileConfigMap: { name: 'dockerfile' } };
 const sign = { keySecret: { name: 'key' }, certSecret: { name: 'cert' } };

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { projectManifestWork } from '../../../../src/controller/hub/fleet/cached-manifest-work.ts';
+import { projectManifestWork } from '../../../../src/controller/hub/fleet/manifest-works.ts';
 import { createManifestWorkFactory } from '../../../../src/controller/hub/work/manifest-work.ts';
 import { decideWork } from '../../../../src/controller/hub/work/work-sync.ts';
-import { resource } from '../resources.ts';
+import { resource } from '../example-module.ts';
 
 const module = resource({
   kernelMappings: [{ regexp: '^6\\.', containerImage: 'registry.example/driver:1' }],

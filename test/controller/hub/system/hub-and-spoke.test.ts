@@ -1,35 +1,33 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { parseModule } from '../../../src/api/module/module.ts';
+import { parseModule } from '../../../../src/api/module/module.ts';
 import {
   daemonSets,
   jobs,
   modules,
   type CustomResource,
   type DaemonSet,
-} from '../../../src/controller/observe/cluster/resources.ts';
-import { loadConfiguration } from '../../../src/controller/configuration/configuration.ts';
-import {
-  managedClusterModules,
-  managedClusters,
-  manifestWorks,
-} from '../../../src/controller/hub/fleet/resources.ts';
-import { controllerFactories } from '../../../src/controller/operator/controllers.ts';
-import { hubControllers } from '../../../src/controller/operator/hub.ts';
-import { runOperator } from '../../../src/controller/operator/run-operator.ts';
-import { loadConfig } from '../../../src/controller/runtime/api/connection.ts';
-import { listAll } from '../../../src/controller/runtime/api/list.ts';
-import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
-import { leases } from '../../../src/controller/runtime/leader/lease.ts';
-import { silentLogger } from '../../../src/shared/logger.ts';
-import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
-import type { ApiServer } from '../../support/api-server.ts';
-import { startControlPlane } from '../../support/cluster/control-plane.ts';
-import { fleetPrograms, spokeName, startFleet, type Fleet } from '../../support/hub/fleet.ts';
-import { namespaces } from '../../support/namespaces.ts';
-import { describeWith } from '../../support/programs.ts';
-import { createNode } from '../module/cluster-objects.ts';
-import { hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
-import { clusterClaims } from '../../../src/controller/spoke/claim-publisher.ts';
+} from '../../../../src/controller/observe/cluster/resources.ts';
+import { loadConfiguration } from '../../../../src/controller/configuration/configuration.ts';
+import { managedClusterModules } from '../../../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { managedClusters } from '../../../../src/controller/hub/fleet/managed-clusters.ts';
+import { manifestWorks } from '../../../../src/controller/hub/fleet/manifest-works.ts';
+import { controllerFactories } from '../../../../src/controller/operator/controllers.ts';
+import { hubControllers } from '../../../../src/controller/operator/hub.ts';
+import { runOperator } from '../../../../src/controller/operator/run-operator.ts';
+import { loadConfig } from '../../../../src/controller/runtime/api/connection.ts';
+import { listAll } from '../../../../src/controller/runtime/api/list.ts';
+import { isApiError } from '../../../../src/controller/runtime/api/errors.ts';
+import { leases } from '../../../../src/controller/runtime/leader/lease.ts';
+import { silentLogger } from '../../../../src/shared/logger.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../../src/shared/temporary.ts';
+import type { ApiServer } from '../../../support/api-server.ts';
+import { startControlPlane } from '../../../support/cluster/control-plane.ts';
+import { fleetPrograms, spokeName, startFleet, type Fleet } from '../../../support/hub/fleet.ts';
+import { namespaces } from '../../../support/namespaces.ts';
+import { describeWith } from '../../../support/programs.ts';
+import { createNode } from '../../module/cluster-objects.ts';
+import { hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
+import { clusterClaims } from '../../../../src/controller/spoke/claim-publisher.ts';
 
 const kernel = '6.1.0-13-amd64';
 const name = 'driver';

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { vi } from 'vitest';
-import { parseModule, type Module } from '../../../src/api/module/module.ts';
+import { parseModule, type Module } from '../../../../src/api/module/module.ts';
 import {
   daemonSets,
   jobs,
@@ -9,14 +9,14 @@ import {
   type CustomResource,
   type DaemonSet,
   type Job,
-} from '../../../src/controller/observe/cluster/resources.ts';
-import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
-import type { KubernetesObject } from '../../../src/controller/runtime/api/object-key.ts';
-import type { Resource } from '../../../src/controller/runtime/api/resource.ts';
-import { RegistryClient } from '../../../src/registry/image/client.ts';
-import { parseReference } from '../../../src/registry/model/reference.ts';
-import { verifyImage } from '../../../src/signer/verify-image.ts';
-import type { ModuleWorld } from '../module/module-world.ts';
+} from '../../../../src/controller/observe/cluster/resources.ts';
+import { Informer } from '../../../../src/controller/runtime/cache/informer.ts';
+import type { KubernetesObject } from '../../../../src/controller/runtime/api/object-key.ts';
+import type { Resource } from '../../../../src/controller/runtime/api/resource.ts';
+import { RegistryClient } from '../../../../src/registry/image/client.ts';
+import { parseReference } from '../../../../src/registry/model/reference.ts';
+import { verifyImage } from '../../../../src/signer/verify-image.ts';
+import type { ModuleWorld } from '../module-world.ts';
 
 const role = 'kmm.node.kubernetes.io/role';
 const waiting = { timeout: 60_000, interval: 20 };

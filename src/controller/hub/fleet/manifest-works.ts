@@ -3,6 +3,16 @@ import { shortHash, type Json } from '../../../builder/names.ts';
 import type { CustomResource } from '../../observe/cluster/resources.ts';
 import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';
 import { readFeedback, type ModuleFeedback } from './feedback.ts';
+import type { Resource } from '../../runtime/api/resource.ts';
+
+/** Open Cluster Management: objects for a cluster, in the hub's namespace of the cluster's name. */
+export const manifestWorks: Resource<CustomResource> = {
+  group: 'work.open-cluster-management.io',
+  version: 'v1',
+  plural: 'manifestworks',
+  kind: 'ManifestWork',
+  namespaced: true,
+};
 
 /** The part of a ManifestWork that is cached. */
 export interface CachedManifestWork {

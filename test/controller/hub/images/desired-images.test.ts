@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { maxListedImages, type ManagedClusterModule } from '../../../../src/api/managed-cluster-module.ts';
-import { limitImages } from '../../../../src/controller/hub/images/image-limit.ts';
+import { limitImages } from '../../../../src/controller/hub/images/desired-images.ts';
 import { createModuleView } from '../../../../src/controller/hub/clusters/module-view.ts';
-import { managedClusterModules } from '../../../../src/controller/hub/fleet/resources.ts';
+import { managedClusterModules } from '../../../../src/controller/hub/fleet/managed-cluster-modules.ts';
 import { managedClusterModuleStatusOf } from '../../../../src/controller/hub/clusters/module-status.ts';
-import { createTargetResolver } from '../../../../src/controller/hub/images/targets.ts';
+import { createTargetResolver } from '../../../../src/controller/hub/images/desired-images.ts';
 import { apiServerPrograms } from '../../../support/api-server.ts';
 import { describeWith } from '../../../support/programs.ts';
-import { digest, resource } from '../resources.ts';
+import { digest, resource } from '../example-module.ts';
 import { startHubWorld, type HubWorld } from '../hub-world.ts';
 
 const perKernel = resource({

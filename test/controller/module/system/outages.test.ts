@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { apiServerPrograms } from '../../support/api-server.ts';
-import { startFaultProxy, type Fault, type FaultProxy } from '../../support/fault-proxy.ts';
-import { describeWith } from '../../support/programs.ts';
+import { apiServerPrograms } from '../../../support/api-server.ts';
+import { startFaultProxy, type Fault, type FaultProxy } from '../../../support/fault-proxy.ts';
+import { describeWith } from '../../../support/programs.ts';
 import { startMortalOperator } from './mortal-operator.ts';
 import { startStage } from './stage.ts';
 import { playStory, workOfStory, type Ending, type Interlude, type Stage } from './story.ts';

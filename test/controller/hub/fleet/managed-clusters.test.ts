@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { selects } from '../../../../src/controller/observe/cluster/resources.ts';
-import { projectManagedCluster } from '../../../../src/controller/hub/fleet/cached-managed-cluster.ts';
+import { projectManagedCluster } from '../../../../src/controller/hub/fleet/managed-clusters.ts';
 
 const metadata = { name: 'cluster-1', labels: { driver: 'wanted', region: 'north' } };
 

@@ -10,6 +10,16 @@ import { KmmError } from '../../../shared/errors.ts';
 import { moduleAnnotations } from '../../module/kernel-result.ts';
 import type { CustomResource, FullMetadata } from '../../observe/cluster/resources.ts';
 import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';
+import type { Resource } from '../../runtime/api/resource.ts';
+
+/** A Module for clusters, and their selector. */
+export const managedClusterModules: Resource<CustomResource> = {
+  group: 'hub.kmm.sigs.x-k8s.io',
+  version: 'v1beta1',
+  plural: 'managedclustermodules',
+  kind: 'ManagedClusterModule',
+  namespaced: false,
+};
 
 /** A ManagedClusterModule in the cache: parsed, or with the reason why it is invalid. */
 export interface CachedManagedClusterModule {

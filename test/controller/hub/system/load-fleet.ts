@@ -1,9 +1,10 @@
 import pLimit from 'p-limit';
-import { jobs, type CustomResource, type Job } from '../../../src/controller/observe/cluster/resources.ts';
-import { managedClusterModules, manifestWorks } from '../../../src/controller/hub/fleet/resources.ts';
-import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
-import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
-import { contentOf, hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
+import { jobs, type CustomResource, type Job } from '../../../../src/controller/observe/cluster/resources.ts';
+import { managedClusterModules } from '../../../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { manifestWorks } from '../../../../src/controller/hub/fleet/manifest-works.ts';
+import { Informer } from '../../../../src/controller/runtime/cache/informer.ts';
+import { isApiError } from '../../../../src/controller/runtime/api/errors.ts';
+import { contentOf, hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
 
 /** How much there is. */
 export interface FleetSize {

@@ -3,7 +3,17 @@ import { type CustomResource, selects } from '../../observe/cluster/resources.ts
 import { readKernelClaims, type PublishedKernels } from '../../spoke/kernel-claim.ts';
 import type { CacheEvent } from '../../runtime/cache/informer.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
-import type { CachedManagedClusterModule } from './cached-managed-cluster-module.ts';
+import type { CachedManagedClusterModule } from './managed-cluster-modules.ts';
+import type { Resource } from '../../runtime/api/resource.ts';
+
+/** Open Cluster Management: a cluster managed by the hub. */
+export const managedClusters: Resource<CustomResource> = {
+  group: 'cluster.open-cluster-management.io',
+  version: 'v1',
+  plural: 'managedclusters',
+  kind: 'ManagedCluster',
+  namespaced: false,
+};
 
 /** The part of a ManagedCluster that is cached. */
 export interface CachedManagedCluster {

@@ -1,12 +1,12 @@
 import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { apiServerPrograms } from '../../support/api-server.ts';
-import { describeWith } from '../../support/programs.ts';
-import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { createConnection, loadConfig } from '../../../src/controller/runtime/api/connection.ts';
-import { managedClusters } from '../../../src/controller/hub/fleet/resources.ts';
-import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
-import { reconciles } from '../runtime/counting-client.ts';
+import { apiServerPrograms } from '../../../support/api-server.ts';
+import { describeWith } from '../../../support/programs.ts';
+import { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
+import { createConnection, loadConfig } from '../../../../src/controller/runtime/api/connection.ts';
+import { managedClusters } from '../../../../src/controller/hub/fleet/managed-clusters.ts';
+import { createRuntimeMetrics } from '../../../../src/controller/runtime/metrics.ts';
+import { reconciles } from '../../runtime/counting-client.ts';
 import { createLoadFleet, type LoadFleet } from './load-fleet.ts';
 
 const waiting = { timeout: 100_000, interval: 200 };

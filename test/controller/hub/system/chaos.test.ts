@@ -1,16 +1,14 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { configMaps } from '../../../src/controller/observe/cluster/resources.ts';
-import {
-  managedClusterModules,
-  managedClusters,
-  manifestWorks,
-} from '../../../src/controller/hub/fleet/resources.ts';
-import { Informer } from '../../../src/controller/runtime/cache/informer.ts';
-import type { CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
-import { apiServerPrograms } from '../../support/api-server.ts';
-import { describeWith } from '../../support/programs.ts';
+import { configMaps } from '../../../../src/controller/observe/cluster/resources.ts';
+import { managedClusterModules } from '../../../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { managedClusters } from '../../../../src/controller/hub/fleet/managed-clusters.ts';
+import { manifestWorks } from '../../../../src/controller/hub/fleet/manifest-works.ts';
+import { Informer } from '../../../../src/controller/runtime/cache/informer.ts';
+import type { CustomResource } from '../../../../src/controller/observe/cluster/resources.ts';
+import { apiServerPrograms } from '../../../support/api-server.ts';
+import { describeWith } from '../../../support/programs.ts';
 import { startMortal, startPlayer, startSucceeded, type Player } from './hub-chaos.ts';
-import { contentOf, hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
+import { contentOf, hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
 
 const kernel = '6.1.0-13-amd64';
 const waiting = { timeout: 60_000, interval: 30 };

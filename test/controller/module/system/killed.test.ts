@@ -1,7 +1,7 @@
 import pLimit from 'p-limit';
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { apiServerPrograms } from '../../support/api-server.ts';
-import { describeWith } from '../../support/programs.ts';
+import { apiServerPrograms } from '../../../support/api-server.ts';
+import { describeWith } from '../../../support/programs.ts';
 import type { Death } from './mortal-connection.ts';
 import { liveAgainAndAgain } from './mortal-operator.ts';
 import { startStage } from './stage.ts';

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { LeaderElection } from '../../../src/controller/runtime/leader/leader-election.ts';
-import type { ModuleWorld } from '../module/module-world.ts';
-import { runController } from '../module/run-controller.ts';
+import { LeaderElection } from '../../../../src/controller/runtime/leader/leader-election.ts';
+import type { ModuleWorld } from '../module-world.ts';
+import { runController } from '../run-controller.ts';
 import type { MortalConnection } from './mortal-connection.ts';
 import { mortalClient } from './mortal-operator.ts';
 

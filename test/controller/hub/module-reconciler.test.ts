@@ -1,9 +1,7 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import {
-  managedClusterModules,
-  managedClusters,
-  manifestWorks,
-} from '../../../src/controller/hub/fleet/resources.ts';
+import { managedClusterModules } from '../../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { managedClusters } from '../../../src/controller/hub/fleet/managed-clusters.ts';
+import { manifestWorks } from '../../../src/controller/hub/fleet/manifest-works.ts';
 import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import {
   createConnection,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import { apiServerPrograms } from '../../support/api-server.ts';
-import { describeWith } from '../../support/programs.ts';
+import { apiServerPrograms } from '../../../support/api-server.ts';
+import { describeWith } from '../../../support/programs.ts';
 import { startCandidate, type Candidate } from './candidate.ts';
 import { startMortalOperator } from './mortal-operator.ts';
 import { startStage } from './stage.ts';

@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import type { ManagedClusterModule } from '../../../src/api/managed-cluster-module.ts';
-import { managedClusterModules } from '../../../src/controller/hub/fleet/resources.ts';
-import { apiServerPrograms } from '../../support/api-server.ts';
-import { describeWith } from '../../support/programs.ts';
-import { argumentsOf } from '../module/module-world.ts';
-import { contentOf, hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
+import type { ManagedClusterModule } from '../../../../src/api/managed-cluster-module.ts';
+import { managedClusterModules } from '../../../../src/controller/hub/fleet/managed-cluster-modules.ts';
+import { apiServerPrograms } from '../../../support/api-server.ts';
+import { describeWith } from '../../../support/programs.ts';
+import { argumentsOf } from '../../module/module-world.ts';
+import { contentOf, hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
 
 const kernel = '6.1.0-13-amd64';
 const waiting = { timeout: 30_000, interval: 50 };

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import type { Connection, ConnectionRequest } from '../../../src/controller/runtime/api/connection.ts';
-import { ApiError } from '../../../src/controller/runtime/api/errors.ts';
+import type { Connection, ConnectionRequest } from '../../../../src/controller/runtime/api/connection.ts';
+import { ApiError } from '../../../../src/controller/runtime/api/errors.ts';
 
 /** When a process dies. Writes of Events do not count: nothing depends on them. */
 export interface Death {

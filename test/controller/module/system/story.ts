@@ -1,7 +1,7 @@
 import { expect } from 'vitest';
-import { configMaps } from '../../../src/controller/observe/cluster/resources.ts';
-import { createNode, setNodeInfo } from '../module/cluster-objects.ts';
-import type { ModuleWorld } from '../module/module-world.ts';
+import { configMaps } from '../../../../src/controller/observe/cluster/resources.ts';
+import { createNode, setNodeInfo } from '../cluster-objects.ts';
+import type { ModuleWorld } from '../module-world.ts';
 import type { JobPlayer } from './job-player.ts';
 import type { Witness } from './witness.ts';
 

@@ -1,4 +1,4 @@
-import { startModuleWorld } from '../module/module-world.ts';
+import { startModuleWorld } from '../module-world.ts';
 import { startJobPlayer } from './job-player.ts';
 import type { Stage } from './story.ts';
 import { startWitness } from './witness.ts';

@@ -1,9 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Job } from '../../../src/controller/observe/cluster/resources.ts';
-import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { createConnection, loadConfig } from '../../../src/controller/runtime/api/connection.ts';
-import { mortalConnection, type Death, type MortalConnection } from '../chaos/mortal-connection.ts';
-import { hubNamespace, type HubWorld } from './hub-world.ts';
+import type { Job } from '../../../../src/controller/observe/cluster/resources.ts';
+import { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
+import { createConnection, loadConfig } from '../../../../src/controller/runtime/api/connection.ts';
+import {
+  mortalConnection,
+  type Death,
+  type MortalConnection,
+} from '../../module/system/mortal-connection.ts';
+import { hubNamespace, type HubWorld } from '../hub-world.ts';
 
 /** A hub's operator that may die. */
 export interface MortalHub {

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { configMaps, type CustomResource } from '../../../src/controller/observe/cluster/resources.ts';
-import { managedClusters, manifestWorks } from '../../../src/controller/hub/fleet/resources.ts';
-import { apiServerPrograms } from '../../support/api-server.ts';
-import { startFaultProxy } from '../../support/fault-proxy.ts';
-import { describeWith } from '../../support/programs.ts';
-import { endJob } from '../module/cluster-objects.ts';
-import { argumentsOf } from '../module/module-world.ts';
-import { contentOf, hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
+import { configMaps, type CustomResource } from '../../../../src/controller/observe/cluster/resources.ts';
+import { managedClusters } from '../../../../src/controller/hub/fleet/managed-clusters.ts';
+import { manifestWorks } from '../../../../src/controller/hub/fleet/manifest-works.ts';
+import { apiServerPrograms } from '../../../support/api-server.ts';
+import { startFaultProxy } from '../../../support/fault-proxy.ts';
+import { describeWith } from '../../../support/programs.ts';
+import { endJob } from '../../module/cluster-objects.ts';
+import { argumentsOf } from '../../module/module-world.ts';
+import { contentOf, hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
 
 const kernel = '6.1.0-13-amd64';
 const waiting = { timeout: 30_000, interval: 50 };

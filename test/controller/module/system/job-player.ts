@@ -1,7 +1,7 @@
 import { vi } from 'vitest';
-import { configMaps, type Job } from '../../../src/controller/observe/cluster/resources.ts';
-import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
-import type { ModuleWorld } from '../module/module-world.ts';
+import { configMaps, type Job } from '../../../../src/controller/observe/cluster/resources.ts';
+import { isApiError } from '../../../../src/controller/runtime/api/errors.ts';
+import type { ModuleWorld } from '../module-world.ts';
 import type { Witness } from './witness.ts';
 
 /** A Job that appeared. */

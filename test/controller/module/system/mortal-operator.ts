@@ -1,7 +1,7 @@
-import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { createConnection, loadConfig } from '../../../src/controller/runtime/api/connection.ts';
-import type { ModuleWorld } from '../module/module-world.ts';
-import { runController, type RunControllerOptions } from '../module/run-controller.ts';
+import { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
+import { createConnection, loadConfig } from '../../../../src/controller/runtime/api/connection.ts';
+import type { ModuleWorld } from '../module-world.ts';
+import { runController, type RunControllerOptions } from '../run-controller.ts';
 import { mortalConnection, type Death, type MortalConnection } from './mortal-connection.ts';
 
 export interface MortalOperatorOptions {
