@@ -31,21 +31,21 @@ const clusterStatus = z.object({
     .describe(
       'Pending: not begun. Building: images are built and signed. Applying: the agent has not applied the Module yet. ' +
         'Applied: the cluster has the Module, not all its nodes have the kernel module. Ready: they have. ' +
-        'Degraded: the cluster says so. Failed: it cannot get the Module.',
+        'Degraded: the cluster reports it. Failed: it cannot get the Module.',
     ),
   reason: z.string().optional().describe('A word in CamelCase, for programs.'),
   message: z.string().optional().describe('A sentence, for people.'),
   kernels: z.int32().optional().describe('Kernels of the cluster that a mapping matches.'),
   manifestWork: z.string().optional().describe('The ManifestWork in the namespace of the cluster.'),
-  applied: z.boolean().optional().describe('The cluster has the Module as it is now.'),
-  degraded: z.boolean().optional().describe('The cluster says that it is degraded.'),
+  applied: z.boolean().optional().describe('The cluster has the current Module.'),
+  degraded: z.boolean().optional().describe('The cluster reports the Module as degraded.'),
   availableNumber: z.int32().optional().describe('Nodes of the cluster that have the module.'),
   desiredNumber: z.int32().optional().describe('Nodes of the cluster that should have it.'),
 });
 
 const imageStatus = z.object({
-  image: z.string().describe('The image that a mapping gives for kernels of clusters.'),
-  kernelVersion: z.string().optional().describe('The first kernel that it is for, as uname -r gives it.'),
+  image: z.string().describe('The image that a mapping names for kernels of clusters.'),
+  kernelVersion: z.string().optional().describe('The first kernel that it is for, as printed by uname -r.'),
   ...imageFields,
 });
 
@@ -61,7 +61,7 @@ export const managedClusterModuleStatus = z.object({
   conditions: conditions.optional(),
   numberDesired: z.int32().optional().describe('Clusters that should get the Module.'),
   numberApplied: z.int32().optional().describe('Clusters that have it.'),
-  numberDegraded: z.int32().optional().describe('Clusters that say that it is degraded.'),
+  numberDegraded: z.int32().optional().describe('Clusters that report it as degraded.'),
   phases: z.record(z.string(), z.int32()).optional().describe('How many clusters are in each phase.'),
   clusters: z
     .array(clusterStatus)
@@ -74,7 +74,7 @@ export const managedClusterModuleStatus = z.object({
     .max(maxListedImages)
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['image'] })
     .optional()
-    .describe(`The images that the hub sees to, at most ${maxListedImages}.`),
+    .describe(`The images that the hub builds, signs and verifies, at most ${maxListedImages}.`),
 });
 
 /** The status of an image on the hub. */

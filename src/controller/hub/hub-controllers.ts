@@ -3,13 +3,13 @@ import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
-import { ImageBoard, imageIdOf } from './images/image-tracker.ts';
+import { ImageTracker, imageIdOf } from './images/image-tracker.ts';
 import { conflictReason } from './images/image-work.ts';
 import { ImageReconciler } from './images/image-reconciler.ts';
 import { JobSlots } from './images/job-slots.ts';
 import { ManagedClusterModuleReconciler } from './module-reconciler.ts';
 import type { CachedManifestWork } from './fleet/manifest-works.ts';
-import { concernedBy } from './fleet/managed-clusters.ts';
+import { modulesSelecting } from './fleet/managed-clusters.ts';
 import type { CachedManagedClusterModule } from './fleet/managed-cluster-modules.ts';
 import type { HubContext } from './fleet/caches.ts';
 
@@ -40,14 +40,14 @@ const maxConcurrentModules = 4;
  * clusters their ManifestWorks and reports their status.
  */
 export function createHubControllers(
-  services: HubContext,
+  context: HubContext,
   { metrics, backoff = defaultBackoff, feedbackDelay = 1000 }: HubControllersOptions = {},
 ): HubControllers {
-  const { caches, references, queue, log, now = Date.now } = services;
+  const { caches, references, queue, log, now = Date.now } = context;
   const enqueueImage = (name: string): void => images.enqueue({ name });
-  const board = new ImageBoard({
+  const tracker = new ImageTracker({
     onWork: enqueueImage,
-    isStanding: (uid, image) =>
+    isBuiltFor: (uid, image) =>
       caches.managedClusterModules.byIndex('uid', uid).some(({ images: known }) => {
         const entry = known.get(image);
         return entry !== undefined && entry.reason !== conflictReason;
@@ -59,13 +59,8 @@ export function createHubControllers(
     wake: enqueueImage,
     now,
   });
-  const imageReconciler = new ImageReconciler({
-    services,
-    board,
-    slots,
-    onOutcome: (users) => {
-      for (const user of users) modules.enqueue(user);
-    },
+  const imageReconciler = new ImageReconciler(context, tracker, slots, (users) => {
+    for (const user of users) modules.enqueue(user);
   });
   const images = new Controller({
     name: 'hub-image',
@@ -75,7 +70,7 @@ export function createHubControllers(
     metrics: metrics?.controller('hub-image', maxConcurrentImages),
     reconcile: (key, { signal }) => imageReconciler.reconcile(key, signal),
   });
-  const moduleReconciler = new ManagedClusterModuleReconciler(services, board);
+  const moduleReconciler = new ManagedClusterModuleReconciler(context, tracker);
   const imagesWithJobs = (): Set<string> => new Set(caches.jobs.list().flatMap(({ image }) => image ?? []));
   const modules = new Controller({
     name: 'managed-cluster-module',
@@ -85,8 +80,8 @@ export function createHubControllers(
     metrics: metrics?.controller('managed-cluster-module', maxConcurrentModules),
     reconcile: async (key, { signal }) => {
       const result = await moduleReconciler.reconcile(key, signal);
-      // Jobs of images that are no longer wanted, including those from before a restart.
-      for (const id of imagesWithJobs()) if (board.work(id) === undefined) enqueueImage(id);
+      // Jobs of images that are no longer used, including those from before a restart.
+      for (const id of imagesWithJobs()) if (tracker.work(id) === undefined) enqueueImage(id);
       return result;
     },
   });
@@ -100,9 +95,13 @@ export function createHubControllers(
       .filter((id) => caches.jobs.byIndex('image', id).length > 0)
       .map((name) => ({ name }));
   });
-  modules.watch(caches.managedClusters, (event) => concernedBy(event, caches.managedClusterModules.list()), {
-    delay: feedbackDelay,
-  });
+  modules.watch(
+    caches.managedClusters,
+    (event) => modulesSelecting(event, caches.managedClusterModules.list()),
+    {
+      delay: feedbackDelay,
+    },
+  );
   modules.watch(
     caches.manifestWorks,
     (event) => {
@@ -129,7 +128,7 @@ export function createHubControllers(
   return {
     controllers: [images, modules],
     waiting: () => slots.waiting,
-    refresh: () => board.all().forEach(enqueueImage),
+    refresh: () => tracker.all().forEach(enqueueImage),
   };
 }
 
@@ -142,7 +141,7 @@ function changedImages(event: CacheEvent<CachedManagedClusterModule>): string[] 
   return [...now].filter(([image, entry]) => !isSameValue(entry, before?.get(image))).map(([image]) => image);
 }
 
-/** Returns whether only the status has changed: we wrote that ourselves. */
+/** Returns whether only the status has changed: the hub itself wrote that. */
 function changesOnlyStatus(event: CacheEvent<CachedManagedClusterModule>): boolean {
   if (event.type !== 'updated') return false;
   const [before, after] = [event.previous, event.object].map(({ metadata }) => [

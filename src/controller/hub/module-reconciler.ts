@@ -6,7 +6,7 @@ import { isSameValue } from '../runtime/same-value.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
-import type { ImageBoard } from './images/image-tracker.ts';
+import type { ImageTracker } from './images/image-tracker.ts';
 import { limitImages } from './images/desired-images.ts';
 import { imageStatuses } from './images/image-statuses.ts';
 import { selects } from '../observe/cluster/resources.ts';
@@ -28,13 +28,13 @@ const outOfDatePause = 200;
 /** Reconciles ManagedClusterModules. */
 export class ManagedClusterModuleReconciler {
   readonly #context: HubContext;
-  readonly #board: ImageBoard;
+  readonly #tracker: ImageTracker;
   readonly #works: WorkSync;
   readonly #views = new Map<string, ModuleView>();
 
-  constructor(context: HubContext, board: ImageBoard) {
+  constructor(context: HubContext, tracker: ImageTracker) {
     this.#context = context;
-    this.#board = board;
+    this.#tracker = tracker;
     this.#works = new WorkSync(context.client, context.caches);
   }
 
@@ -61,39 +61,37 @@ export class ManagedClusterModuleReconciler {
     const clusters = caches.managedClusters
       .list()
       .filter(({ deleting, labels }) => !deleting && selects(resource.spec.selector, labels));
-    const releases = countKernels(clusters);
-    const { wants, refused } = limitImages(view.wantsFor(releases.keys()), {
-      known: cached.images,
-      clustersWith: (release) => releases.get(release) ?? 0,
-    });
-    this.#board.want(view.user, wants);
+    const clustersByKernel = countKernels(clusters);
+    const images = view.imagesFor(clustersByKernel.keys());
+    const { desired, refused } = limitImages(images, cached.images, clustersByKernel);
+    this.#tracker.register(view.user, desired);
     const { deletes, actions } = planModule({
       view,
       clusters,
       owned: caches.manifestWorks.byIndex('owner', view.user.uid),
-      outcomeOf: (target) => refused.get(target) ?? this.#board.outcome(target),
+      outcomeOf: (target) => refused.get(target) ?? this.#tracker.outcome(target),
     });
     // A failed deletion does not keep any cluster from getting its own ManifestWork.
-    const problems = await this.#delete(deletes, signal);
-    const results = await this.#carryOut(actions, signal);
+    const errors = await this.#delete(deletes, signal);
+    const results = await this.#execute(actions, signal);
     signal.throwIfAborted();
-    const status = managedClusterModuleStatusOf({
+    const status = managedClusterModuleStatusOf(
       resource,
-      clusters: results.map((result) => result.status),
-      images: imageStatuses(wants, { board: this.#board, earlier: cached.images }),
-      now: new Date(now()).toISOString(),
-    });
+      results.map((result) => result.status),
+      imageStatuses(desired, this.#tracker, cached.images),
+      new Date(now()).toISOString(),
+    );
     const isWritten =
       isSameValue(status, resource.status) || (await this.#writeStatus(cached.metadata, status, signal));
-    throwErrors([...problems, ...results.flatMap(({ error }) => (error === undefined ? [] : [error]))]);
+    throwErrors([...errors, ...results.flatMap(({ error }) => (error === undefined ? [] : [error]))]);
     return isWritten;
   }
 
   /** Writes ManifestWorks. An error is the result of its cluster and does not stop the others. */
-  async #carryOut(actions: readonly ClusterAction[], signal: AbortSignal): Promise<ClusterResult[]> {
+  async #execute(actions: readonly ClusterAction[], signal: AbortSignal): Promise<ClusterResult[]> {
     const results = new Map<ClusterAction, ClusterResult>();
-    const tasks = actions.map((action) => async (either: AbortSignal) => {
-      results.set(action, action.type === 'report' ? action.result : await this.#apply(action, either));
+    const tasks = actions.map((action) => async (taskSignal: AbortSignal) => {
+      results.set(action, action.type === 'report' ? action.result : await this.#apply(action, taskSignal));
     });
     await inParallel(tasks, { concurrency: maxConcurrentWrites, signal });
     return actions.flatMap((action) => results.get(action) ?? []);
@@ -113,12 +111,12 @@ export class ManagedClusterModuleReconciler {
 
   /** @returns why deletions failed */
   async #delete(works: readonly CachedManifestWork[], signal: AbortSignal): Promise<unknown[]> {
-    const problems: unknown[] = [];
-    const tasks = works.map((work) => async (either: AbortSignal) => {
-      await this.#works.delete(work, either).catch((error: unknown) => problems.push(error));
+    const errors: unknown[] = [];
+    const tasks = works.map((work) => async (taskSignal: AbortSignal) => {
+      await this.#works.delete(work, taskSignal).catch((error: unknown) => errors.push(error));
     });
     await inParallel(tasks, { concurrency: maxConcurrentWrites, signal });
-    return problems;
+    return errors;
   }
 
   #viewOf({ metadata }: CachedManagedClusterModule, resource: ManagedClusterModule): ModuleView {
@@ -134,7 +132,7 @@ export class ManagedClusterModuleReconciler {
   /** Forgets a deleted ManagedClusterModule. What it owns is garbage-collected by Kubernetes. */
   #forget(name: string): void {
     const view = this.#views.get(name);
-    if (view !== undefined) this.#board.drop(view.user.uid);
+    if (view !== undefined) this.#tracker.unregister(view.user.uid);
     this.#views.delete(name);
   }
 

@@ -8,7 +8,7 @@ import { createPipelineParts } from './pipeline-parts.ts';
 export function hubControllers(context: OperatorContext): ControllerSet {
   const { configuration, client, events, metrics, registry, log } = context;
   const { namespace, hub: queue } = configuration;
-  const caches = { ...createHubCaches(client, log), ...createHubJobCaches({ client, log, namespace }) };
+  const caches = { ...createHubCaches(client, log), ...createHubJobCaches(client, namespace, log) };
   const parts = createPipelineParts(context, { oneNamespace: true });
   const { references, images, settings, driverToolkit } = parts;
   const hub = createHubControllers(

@@ -19,21 +19,21 @@ export const clusterClaims: Resource<CustomResource> = {
 };
 
 /** The part of a ClusterClaim that is cached. */
-export interface ClaimFacts {
+export interface CachedClaim {
   readonly name: string;
   /** Empty if it has none. */
   readonly value: string;
 }
 
 /** A cache of ClusterClaims; only those with kernels are used. */
-export type ClaimCache = Informer<CustomResource, ClaimFacts>;
+export type ClaimCache = Informer<CustomResource, CachedClaim>;
 
 /** Creates the cache of ClusterClaims. */
 export function createClaimCache(client: ApiClient, log: Logger): ClaimCache {
   return new Informer({ client, log, resource: clusterClaims, project: projectClaim });
 }
 
-function projectClaim({ metadata, spec }: CustomResource): ClaimFacts {
+function projectClaim({ metadata, spec }: CustomResource): CachedClaim {
   const { value } = Object(spec) as { value?: unknown };
   return { name: metadata.name, value: typeof value === 'string' ? value : '' };
 }
@@ -52,15 +52,15 @@ export interface ClaimPublisherOptions {
  */
 export function createClaimPublisher(options: ClaimPublisherOptions): Controller {
   const { nodes, claims, log, metrics } = options;
-  const everything = [{ name: kernelClaimName }];
+  const all = [{ name: kernelClaimName }];
   const controller = new Controller({
     name: 'kernel-claims',
     log,
     metrics,
     reconcile: (_key, { signal }) => publish(options, signal),
   });
-  controller.watch(nodes, (event) => (changesKernel(event) ? everything : []));
-  controller.watch(claims, ({ key }) => (kernelClaimNames.includes(key.name) ? everything : []));
+  controller.watch(nodes, (event) => (changesKernel(event) ? all : []));
+  controller.watch(claims, ({ key }) => (kernelClaimNames.includes(key.name) ? all : []));
   // If the last node was removed while the operator was down, there are claims but no event.
   controller.enqueue({ name: kernelClaimName });
   return controller;

@@ -1,4 +1,4 @@
-/** The ClusterClaim that tells a hub which kernels a cluster's nodes run. KMM's hubs read only this one. */
+/** The ClusterClaim that lists the kernels of a cluster's nodes for a hub. KMM's hubs read only this one. */
 export const kernelClaimName = 'kernel-versions.kmm.node.kubernetes.io';
 
 /** The longest value of a ClusterClaim, in characters (by its CustomResourceDefinition). */
@@ -10,9 +10,9 @@ const maxClaimLength = 1024;
 const maxClaims = 8;
 
 /**
- * The claim's name, followed by the names of the claims for what does not fit. They sort after the first, so
- * that it is the last to be lost if an agent forwards only a few claims, and have the same ending, so that
- * one reserved suffix matches all.
+ * The claim's name, followed by the names of the claims for what does not fit. They sort after the first, which
+ * is therefore the last to be lost if an agent forwards only a few claims, and have the same suffix, so that one
+ * reserved suffix matches all.
  */
 export const kernelClaimNames: readonly string[] = Array.from({ length: maxClaims }, (_, index) =>
   index === 0 ? kernelClaimName : `kernel-versions.part-${index + 1}.kmm.node.kubernetes.io`,
@@ -72,9 +72,9 @@ export function assignKernelClaims(
   const valid = distinct.filter((release) => releasePattern.test(release));
   const invalid = distinct.filter((release) => !releasePattern.test(release));
   if (lengthOf(valid) <= maxClaimLength) return { claims: claimsOf([valid]), omitted: invalid };
-  const kept = place(valid, stay(valid, current));
-  const placed = kept.omitted.length === 0 ? kept : place(valid, emptyBins());
-  return { claims: claimsOf(placed.bins), omitted: [...invalid, ...placed.omitted] };
+  const inPlace = fillBins(valid, currentBins(valid, current));
+  const filled = inPlace.omitted.length === 0 ? inPlace : fillBins(valid, emptyBins());
+  return { claims: claimsOf(filled.bins), omitted: [...invalid, ...filled.omitted] };
 }
 
 /** The changes that give a cluster its desired claims. */
@@ -114,16 +114,16 @@ function linesOf(value: string): string[] {
     .filter((line) => line !== '');
 }
 
-/** Returns the kernels that are already in claims, in their places. */
-function stay(releases: readonly string[], current: ReadonlyMap<string, string>): string[][] {
-  const wanted = new Set(releases);
+/** Returns the kernels that are already in claims, by claim. */
+function currentBins(releases: readonly string[], current: ReadonlyMap<string, string>): string[][] {
+  const remaining = new Set(releases);
   return kernelClaimNames.map((name) =>
-    linesOf(current.get(name) ?? '').filter((release) => wanted.delete(release)),
+    linesOf(current.get(name) ?? '').filter((release) => remaining.delete(release)),
   );
 }
 
 /** Puts each kernel that is not in any bin into the first one with room for it. */
-function place(releases: readonly string[], bins: string[][]): { bins: string[][]; omitted: string[] } {
+function fillBins(releases: readonly string[], bins: string[][]): { bins: string[][]; omitted: string[] } {
   const present = new Set(bins.flat());
   const omitted: string[] = [];
   for (const release of releases.filter((one) => !present.has(one))) {

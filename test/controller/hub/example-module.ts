@@ -21,7 +21,7 @@ export function resource(container: object, spec: object = {}): ManagedClusterMo
   });
 }
 
-/** A digest that stands for a kernel's image. */
+/** A digest that identifies a kernel's image. */
 export function digest(character: string): string {
   return `sha256:${character.repeat(64)}`;
 }

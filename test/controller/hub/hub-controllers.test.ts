@@ -78,7 +78,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     }
   });
 
-  it('share the Jobs of ManagedClusterModules that want the same image', async () => {
+  it('share Jobs between ManagedClusterModules with the same image', async () => {
     const names = ['shared-a', 'shared-b'];
     const containerImage = world.jobs.image('shared:${KERNEL_FULL_VERSION}');
     for (const name of names) {
@@ -96,7 +96,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     await noJobs();
   });
 
-  it('do not let two ManagedClusterModules undo each other’s image', async () => {
+  it('do not let two ManagedClusterModules overwrite each other’s image', async () => {
     const containerImage = world.jobs.image('fought:${KERNEL_FULL_VERSION}');
     await world.cluster('fight-a', { for: 'fight-a' }, [kernel]);
     await world.cluster('fight-b', { for: 'fight-b' }, [kernel]);
@@ -115,13 +115,13 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     await noJobs();
   });
 
-  it('let one cluster fail alone', async () => {
+  it('report each cluster’s failure without affecting others', async () => {
     const name = 'alone';
     await world.cluster('alone-good', { for: name }, [kernel]);
     await world.cluster('alone-bad', { for: name }, [kernel, '6.2.0']);
     await world.cluster('alone-silent', { for: name });
     await world.cluster('alone-other', { for: name }, ['5.10.0']);
-    // As when somebody has registered it by hand.
+    // Registered by hand, without its namespace.
     await world.client.create(managedClusters, {
       metadata: { name: 'alone-homeless', labels: { for: name } },
       spec: { hubAcceptsClient: true, leaseDurationSeconds: 60 },
@@ -144,7 +144,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     }, waiting);
   });
 
-  it('take the ManifestWork from clusters that leave, and change it when kernels come and go', async () => {
+  it('delete the ManifestWorks of clusters that leave, and update them when kernels change', async () => {
     const name = 'moving';
     await world.cluster('moving-1', { for: name }, [kernel]);
     await world.cluster('moving-2', { for: name }, [kernel]);
@@ -173,7 +173,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     expect(work?.metadata.ownerReferences).toMatchObject([{ uid: metadata.uid, controller: true }]);
   });
 
-  it('stop the Jobs of recipes that change, and after a while those of kernels and modules that are gone', async () => {
+  it('stop the Jobs of outdated recipes, and after a while those of kernels and modules that are gone', async () => {
     const name = 'vanishing';
     await world.cluster(name, { for: name }, [kernel]);
     await world.apply(name, { build });
@@ -196,7 +196,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     await noJobs();
   });
 
-  it('build anew when the Dockerfile changes, and leave clusters what they have until then', async () => {
+  it('rebuild when the Dockerfile changes, and leave clusters as they are until then', async () => {
     const name = 'changing';
     const recipe = { namespace: hubNamespace, name: 'changing' };
     await world.client.create(configMaps, { metadata: recipe, data: { dockerfile: 'FROM scratch\n' } });
@@ -217,7 +217,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     await noJobs();
   });
 
-  it('try a Job that failed again, give up, and start anew when they are told to', async () => {
+  it('retry a failed Job, stop after the last attempt, and start again on request', async () => {
     const name = 'failing';
     await world.cluster(name, { for: name }, [kernel]);
     await world.apply(name, { build });
@@ -234,7 +234,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     await noJobs();
   });
 
-  it('never build because the registry is in trouble, and leave what is there', async () => {
+  it('never build because the registry fails, and leave ManifestWorks as they are', async () => {
     const name = 'trouble';
     await world.cluster(name, { for: name }, [kernel]);
     await world.jobs.push(world.jobs.image(`${name}:${kernel}`));
@@ -267,8 +267,8 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
     expect(ofStill(writes)).toEqual(before);
   });
 
-  it('refuse what the webhook would, with a condition and an event, and write that once', async () => {
-    // With a version, names are parts of labels that administrators set.
+  it('reject what the webhook would, with a condition and an event, written once', async () => {
+    // With a version, names are part of label keys.
     const name = 'against-the-rules-since-its-name-is-too-long';
     await world.cluster(name, { for: name }, [kernel]);
     await world.apply(name, { build, version: 'v1' });

@@ -35,13 +35,13 @@ interface WorkContent {
   readonly workload: { readonly manifests: readonly { readonly spec: Module['spec'] }[] };
 }
 
-/** The images that a ManifestWork names for kernels, these kernels, and all that is written in it. */
+/** Returns the images that a ManifestWork names for kernels, these kernels, and its workload as JSON. */
 export function contentOf(work: CustomResource | undefined): {
   images: (string | undefined)[];
   kernels: string[];
   text: string;
 } {
-  if (work === undefined) throw new Error('there is no ManifestWork');
+  if (work === undefined) throw new Error('no ManifestWork');
   const { workload } = work.spec as WorkContent;
   const mappings = workload.manifests[0]?.spec.moduleLoader?.container.kernelMappings ?? [];
   return {
@@ -60,22 +60,22 @@ const waiting = { timeout: 30_000, interval: 50 };
 export interface HubOptions {
   /** @default at most 100 Jobs */
   readonly queue?: HubSettings;
-  /** Requests go through it. @default a client of its own */
+  /** Sends the requests. @default a client of its own */
   readonly client?: ApiClient;
   /** Driver Toolkit images. @default none */
   readonly driverToolkit?: DriverToolkitTable;
   readonly metrics?: RuntimeMetrics | undefined;
 }
 
-/** A hub: an API server and a registry with the hub's controllers between them; the test does what Jobs would do. */
+/** A hub: an API server, a registry and the hub's controllers; the test does the work of Jobs. */
 export interface HubWorld extends AsyncDisposable {
   readonly jobs: ModuleWorld;
   readonly client: ApiClient;
-  /** Starts the controllers; gives the function that stops them. */
+  /** Starts the controllers, and returns the function that stops them. */
   startControllers(options?: HubOptions): Promise<() => Promise<void>>;
-  /** Lets the controllers' clock go ahead by so many milliseconds. */
+  /** Advances the controllers' clock by a number of milliseconds. */
   later(milliseconds: number): void;
-  /** Makes a ManagedCluster with its namespace, and publishes its kernels. */
+  /** Creates a ManagedCluster with its namespace, and publishes its kernels. */
   cluster(name: string, labels: Readonly<Record<string, string>>, kernels?: readonly string[]): Promise<void>;
   publish(name: string, kernels: readonly string[]): Promise<void>;
   /** Applies a ManagedClusterModule that selects the clusters with the label `for: NAME`. */
@@ -83,7 +83,7 @@ export interface HubWorld extends AsyncDisposable {
   module(name: string): Promise<ManagedClusterModule>;
   eventually(name: string, check: (module: ManagedClusterModule) => void): Promise<ManagedClusterModule>;
   works(name: string): Promise<CustomResource[]>;
-  /** Waits until there are active Jobs of a kind, as many as are expected. */
+  /** Waits until there is the expected number of active Jobs of a kind. */
   activeJobs(kind: 'build' | 'sign', count: number): Promise<Job[]>;
   events(name: string): Promise<KubernetesEvent[]>;
 }
@@ -190,7 +190,7 @@ async function runControllers(
   const log = silentLogger;
   const caches = {
     ...createHubCaches(client, log),
-    ...createHubJobCaches({ client, log, namespace: hubNamespace }),
+    ...createHubJobCaches(client, hubNamespace, log),
   };
   const references = new ReferenceCache({ client, log });
   const images = new ImageRegistry({ userAgent: 'kmm-sign-tests', missingTtl: 200, foundTtl: 500 });

@@ -18,18 +18,18 @@ const kernel = '6.1.0-13-amd64';
 const waiting = { timeout: 30_000, interval: 50 };
 const finalizers = ['cluster.open-cluster-management.io/manifest-work-cleanup'];
 
-describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with trouble in one cluster', () => {
+describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with a problem in one cluster', () => {
   let world: HubWorld;
-  /** Namespaces in which ManifestWorks cannot be deleted, and how often it was tried. */
-  const held = new Map<string, number>();
+  /** Namespaces in which ManifestWorks cannot be deleted, and the number of attempts. */
+  const blocked = new Map<string, number>();
   beforeAll(async () => {
     world = await startHubWorld();
     const connection = createConnection(await loadConfig(world.jobs.api.kubeconfig));
     const send: Connection['send'] = async (request) => {
       const [, namespace = ''] = /namespaces\/([^/]+)\/manifestworks\//.exec(request.path) ?? [];
-      const tries = held.get(namespace);
+      const tries = blocked.get(namespace);
       if (request.method !== 'DELETE' || tries === undefined) return connection.send(request);
-      held.set(namespace, tries + 1);
+      blocked.set(namespace, tries + 1);
       throw new ApiError({ code: 'NETWORK', message: 'The test has cut the connection' });
     };
     const client = new ApiClient({
@@ -49,7 +49,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with trouble in one clus
   const haveWork = (name: string, clusters: readonly string[]) =>
     vi.waitFor(async () => expect(await clustersWithWork(name)).toEqual(clusters), waiting);
 
-  /** A ManagedClusterModule whose image is there, for new clusters. */
+  /** Creates clusters, and a ManagedClusterModule for them whose image exists. */
   async function rollOut(name: string, clusters: readonly string[]): Promise<void> {
     for (const cluster of clusters) await world.cluster(cluster, { for: name }, [kernel]);
     await world.jobs.push(world.jobs.image(`${name}:${kernel}`));
@@ -57,19 +57,19 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with trouble in one clus
     await haveWork(name, clusters);
   }
 
-  /** Does what the namespace controller does in the end: the API server lets go of a namespace. */
+  /** Does what the namespace controller does at last: it releases the namespace. */
   async function finalize(name: string): Promise<void> {
     const path = `/api/v1/namespaces/${name}/finalize`;
     const body = { apiVersion: 'v1', kind: 'Namespace', metadata: { name }, spec: { finalizers: [] } };
     await world.client.request({ method: 'PUT', path, body });
   }
 
-  it('says that its namespace goes, then that it is missing, serves the others, and recovers when it is back', async () => {
+  it('reports that its namespace is terminating, then missing, serves the others, and recovers when it exists again', async () => {
     const name = 'home';
     await rollOut(name, ['home-1', 'home-2']);
     const one = { name: 'home-2' };
     const work = { namespace: 'home-2', name };
-    // The agent has yet to clear up.
+    // The agent has not cleaned up yet.
     await world.client.patch(manifestWorks, work, { metadata: { finalizers } });
     await world.client.delete(namespaces, one);
     await world.client.delete(manifestWorks, work);
@@ -96,10 +96,10 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with trouble in one clus
     await world.eventually(name, ({ status }) => expect(status?.phases).toEqual({ Applying: 3 }));
   });
 
-  it('takes and gives ManifestWorks elsewhere though one cannot be deleted, and deletes it when it can', async () => {
+  it('creates and deletes the other ManifestWorks if one cannot be deleted, and deletes that one when it can', async () => {
     const name = 'held';
     await rollOut(name, ['held-1', 'held-2', 'held-3']);
-    held.set('held-1', 0).set('held-2', 0);
+    blocked.set('held-1', 0).set('held-2', 0);
     const moved = { metadata: { labels: { for: 'nobody' } } };
     for (const cluster of ['held-1', 'held-2', 'held-3']) {
       await world.client.patch(managedClusters, { name: cluster }, moved);
@@ -107,14 +107,14 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with trouble in one clus
     await world.cluster('held-4', { for: name }, [kernel]);
     await haveWork(name, ['held-1', 'held-2', 'held-4']);
     await world.eventually(name, ({ status }) => expect(status).toMatchObject({ numberDesired: 1 }));
-    // It does not give up, though nothing happens any more.
-    const tries = Math.max(...held.values());
-    await vi.waitFor(() => expect(Math.min(...held.values())).toBeGreaterThan(tries + 3), waiting);
-    held.clear();
+    // It keeps trying although no event arrives.
+    const tries = Math.max(...blocked.values());
+    await vi.waitFor(() => expect(Math.min(...blocked.values())).toBeGreaterThan(tries + 3), waiting);
+    blocked.clear();
     await haveWork(name, ['held-4']);
   });
 
-  it('leaves a ManifestWork of somebody else alone that has the name by chance', async () => {
+  it('leaves a foreign ManifestWork of the same name alone', async () => {
     const name = 'chance';
     await world.cluster('chance-1', { for: name }, [kernel]);
     const manifest = { apiVersion: 'v1', kind: 'ConfigMap', metadata: { namespace: 'default', name } };
@@ -138,7 +138,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with trouble in one clus
     await world.client.delete(managedClusterModules, { name });
   });
 
-  it('bears fields that somebody adds to a ManifestWork', async () => {
+  it('accepts fields that others add to a ManifestWork', async () => {
     const name = 'added';
     await rollOut(name, ['added-1']);
     const key = { namespace: 'added-1', name };
@@ -157,7 +157,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with trouble in one clus
     expect(after).toMatchObject({ spec: { executor }, metadata: { generation: metadata.generation } });
   });
 
-  it('takes the ManifestWork from a cluster that is being deleted, as soon as that begins', async () => {
+  it('deletes the ManifestWork of a cluster as soon as the deletion of the cluster begins', async () => {
     const name = 'leaving';
     await rollOut(name, ['leaving-1', 'leaving-2']);
     const cluster = { name: 'leaving-1' };
@@ -170,7 +170,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with trouble in one clus
     await world.client.patch(managedClusters, cluster, { metadata: { finalizers: null } });
   });
 
-  it('makes a ManifestWork anew that somebody has deleted, once it is gone', async () => {
+  it('recreates a ManifestWork that was deleted, once it is gone', async () => {
     const name = 'again';
     await rollOut(name, ['again-1']);
     const key = { namespace: 'again-1', name };

@@ -104,7 +104,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'an operator in spoke mode', ()
 
   const published = async (): Promise<string | undefined> => valueOf(kernelClaimName);
 
-  it('publishes the kernels of the nodes, and follows upgrades, nodes that go and changes by others', async () => {
+  it('publishes the kernels of the nodes, and follows upgrades, deleted nodes and changes by others', async () => {
     const first = await addNode('6.1.0-9');
     await addNode('5.14.0-284.el9+');
     await addNode('6.1.0-9');
@@ -122,7 +122,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'an operator in spoke mode', ()
     await expect.poll(published, eventually).toBe('5.14.0-284.el9+\n6.1.0-10');
   });
 
-  it('takes more claims where one is too short, and removes those that are needed no more', async () => {
+  it('uses more claims if one is too short, and deletes those that are no longer needed', async () => {
     const second = kernelClaimNames[1] ?? '';
     for (let index = 0; index < 18; index++) await addNode(long(index));
     await expect.poll(() => valueOf(second), eventually).toBe(long(17));
@@ -133,7 +133,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'an operator in spoke mode', ()
     expect(await valueOf(kernelClaimName)).toHaveLength(17 * 60 - 1);
   });
 
-  it('withdraws what no node runs any more, though the last one went while it was away', async () => {
+  it('withdraws kernels that no node runs, even if the last one was deleted while it was down', async () => {
     await addNode('6.1.0-9');
     await expect.poll(published, eventually).toBe('6.1.0-9');
     await end();
@@ -160,7 +160,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'an operator in spoke mode', ()
     expect(counting.writes.slice(written)).toHaveLength(1);
   });
 
-  /** Waits until the publisher has worked off what it knows of. */
+  /** Waits until the publisher has processed all events. */
   function rest(): Promise<void> {
     return vi.waitFor(async () => {
       for (const metric of ['workqueue_depth', 'controller_runtime_active_workers']) {

@@ -11,7 +11,7 @@ import {
 const release = fc.stringMatching(/^[1-9]\.[0-9]{1,3}\.[0-9]{1,3}-[a-z0-9_.~+-]{0,40}$/);
 const asClaims = (claims: ReadonlyMap<string, string>) =>
   Array.from(claims, ([name, value]) => ({ name, value }));
-/** So many kernels, 36 of which fill a claim. */
+/** Kernels, 36 of which fill a claim. */
 const many = (count: number, flavour = 'el9'): string[] =>
   Array.from(
     { length: count },
@@ -24,7 +24,7 @@ describe('the kernels in ClusterClaims', () => {
     expect([...claims]).toEqual([['kernel-versions.kmm.node.kubernetes.io', '6.1.0-10\n6.1.0-9+']]);
   });
 
-  it('are read from KMM, and from nothing else', () => {
+  it('are read from KMM’s claims, and from nothing else', () => {
     const claims = [
       { name: 'id.k8s.io', value: '6.1.0' },
       { name: kernelClaimName, value: '6.6.1-200.fc39.x86_64\n5.14.0-284.el9+' },
@@ -37,7 +37,7 @@ describe('the kernels in ClusterClaims', () => {
     expect(readKernelClaims(undefined)).toEqual({ published: false, releases: [], ignored: 0 });
   });
 
-  it('come out as they went in, as many as there is room for, in claims of 1024 characters at most', () => {
+  it('survive a round trip, as many as fit into claims of at most 1024 characters', () => {
     fc.assert(
       fc.property(fc.uniqueArray(release, { maxLength: 400 }), fc.uniqueArray(release), (before, now) => {
         const first = assignKernelClaims(before, new Map());
@@ -57,7 +57,7 @@ describe('the kernels in ClusterClaims', () => {
     );
   });
 
-  it('stay where they are when others come and go, so that none is missing meanwhile', () => {
+  it('stay in their claims when others come and go, so that none is missing meanwhile', () => {
     const before = assignKernelClaims(many(100), new Map());
     expect([...before.claims.keys()]).toEqual(kernelClaimNames.slice(0, 3));
     const kernels = [...many(100).slice(1), ...many(20, 'el8')];
@@ -68,7 +68,7 @@ describe('the kernels in ClusterClaims', () => {
     }
   });
 
-  it('return to the one claim when they fit', () => {
+  it('return to one claim when they fit', () => {
     const before = assignKernelClaims(many(100), new Map());
     const { claims } = assignKernelClaims(many(100).slice(90), before.claims);
     expect([...claims]).toEqual([[kernelClaimName, many(100).slice(90).join('\n')]]);
@@ -81,7 +81,7 @@ describe('the kernels in ClusterClaims', () => {
     expect(omitted.length).toBeGreaterThan(0);
   });
 
-  it('are packed anew when those that went have left too little room in each claim', () => {
+  it('are repacked when no claim has enough free space', () => {
     const before = assignKernelClaims(many(288), new Map());
     // One of each claim goes, ten more of the last: 45 characters are free in seven claims, 325 in the last.
     const kept = many(288).filter((_, index) => index % 36 !== 0 && index < 278);
@@ -105,7 +105,7 @@ describe('the kernels in ClusterClaims', () => {
     expect(assignKernelClaims(['6.1.0', line], new Map()).omitted).toEqual([line]);
   });
 
-  it('have a bound, whatever a cluster says', () => {
+  it('are limited, whatever a cluster publishes', () => {
     const flood = many(100_000).join('\n');
     const claims = kernelClaimNames.flatMap((name) => [
       { name, value: flood },
@@ -120,7 +120,7 @@ describe('the kernels in ClusterClaims', () => {
 describe('the plan for the claims of a cluster', () => {
   const [first = '', second = ''] = kernelClaimNames;
 
-  it('writes nothing and deletes nothing where all is as it should be', () => {
+  it('writes and deletes nothing if all is up to date', () => {
     const current = new Map([[first, '6.1.0-10\n6.1.0-9']]);
     expect(planKernelClaims(['6.1.0-9', '6.1.0-10', '6.1.0-9'], current)).toEqual({
       writes: [],
@@ -139,7 +139,7 @@ describe('the plan for the claims of a cluster', () => {
     });
   });
 
-  it('deletes claims that are not needed any more', () => {
+  it('deletes claims that are no longer needed', () => {
     const current = new Map([
       [first, '6.1.0-9'],
       [second, '6.1.0-10'],
@@ -148,7 +148,7 @@ describe('the plan for the claims of a cluster', () => {
     expect(planKernelClaims([], current)).toMatchObject({ writes: [], deletes: [first, second] });
   });
 
-  it('leaves nodes out that have not reported a kernel, without a word', () => {
+  it('silently omits nodes that have not reported a kernel', () => {
     expect(planKernelClaims(['', '6.1.0-9'], new Map())).toEqual({
       writes: [[first, '6.1.0-9']],
       deletes: [],
@@ -156,7 +156,7 @@ describe('the plan for the claims of a cluster', () => {
     });
   });
 
-  it('tells which kernels are not published', () => {
+  it('lists the kernels that are not published', () => {
     expect(planKernelClaims(['not a kernel'], new Map())).toEqual({
       writes: [],
       deletes: [],

@@ -31,12 +31,11 @@ export function waitingResult(
 ): ClusterResult {
   const { kernels } = plan;
   if (plan.type === 'unknown') {
-    const looking = { phase: 'Building', reason: 'Checking', message: 'Images are looked for' } as const;
-    return { status: { name, kernels, ...(work === undefined ? looking : workStatus(work)) } };
+    const checking = { phase: 'Building', reason: 'Checking', message: 'Checking images' } as const;
+    return { status: { name, kernels, ...(work === undefined ? checking : workStatus(work)) } };
   }
-  // What the cluster has is outdated.
-  const behind = work === undefined ? {} : { ...workStatus(work), applied: false };
-  return { status: { name, kernels, ...behind, ...plan.obstacle } };
+  const outdated = work === undefined ? {} : { ...workStatus(work), applied: false };
+  return { status: { name, kernels, ...outdated, ...plan.obstacle } };
 }
 
 /** What is known about the ManifestWork of a cluster. */
@@ -51,24 +50,28 @@ export interface AppliedWork {
 
 /** Returns the result for a cluster that has its ManifestWork. */
 export function appliedResult(
-  { name, away }: CachedManagedCluster,
+  { name, available }: CachedManagedCluster,
   { kernels }: ClusterPlan,
   { current, before, manifestWork }: AppliedWork,
 ): ClusterResult {
-  const written = {
+  const justWritten = {
     ...(before === undefined ? { degraded: false } : workStatus(before)),
     manifestWork,
     applied: false,
     ...waitingForAgent,
   };
-  const status = { name, kernels, ...(current === undefined ? written : workStatus(current)) };
-  return { status: away ? awayStatus(status) : status };
+  const status = { name, kernels, ...(current === undefined ? justWritten : workStatus(current)) };
+  return { status: available ? status : unavailableStatus(status) };
 }
 
-/** An agent that is away does not apply anything. */
-function awayStatus(status: ClusterStatus): ClusterStatus {
+/** Returns the status of a cluster whose agent cannot apply anything at present. */
+function unavailableStatus(status: ClusterStatus): ClusterStatus {
   if (status.reason !== waitingForAgent.reason) return status;
-  return { ...status, reason: 'ClusterAway', message: 'The hub has not heard of the cluster lately' };
+  return {
+    ...status,
+    reason: 'ClusterAway',
+    message: 'The agent of the cluster has stopped reporting to the hub',
+  };
 }
 
 /** Returns the result for a cluster whose ManifestWork cannot be written. */
@@ -81,7 +84,7 @@ export function failedResult(name: string, { kernels }: ClusterPlan, error: unkn
     : { status, error };
 }
 
-/** What a ManifestWork tells about its cluster. */
+/** What a ManifestWork reports about its cluster. */
 export type WorkStatus = Omit<ClusterStatus, 'name' | 'kernels'>;
 
 /** The status until an agent has tried to apply the work. */
@@ -111,12 +114,12 @@ function phaseOf(
   degraded: boolean,
 ): Pick<ClusterStatus, 'phase' | 'reason' | 'message'> {
   const { applied, problem, feedback, deleting } = work;
-  // The agent removes what the work applied, whatever its conditions still say.
+  // The agent removes what the work applied, even if its conditions are still those from before.
   if (deleting) {
     return {
       phase: 'Applying',
       reason: 'WorkDeleting',
-      message: 'The ManifestWork is being deleted; it is made anew when it is gone',
+      message: 'The ManifestWork is being deleted; it is recreated after that',
     };
   }
   if (applied === false)
@@ -126,7 +129,7 @@ function phaseOf(
     return {
       phase: 'Applied',
       reason: 'WaitingForOperator',
-      message: 'The operator has not seen the Module yet',
+      message: 'The operator has not observed the Module yet',
     };
   }
   if (degraded) {
@@ -149,7 +152,7 @@ function countedPhase({
     return {
       phase: 'Applied',
       reason: 'NoFeedback',
-      message: 'The operator has said nothing of the Module yet',
+      message: 'The operator has not reported on the Module yet',
     };
   }
   if (available >= desired) return { phase: 'Ready' };

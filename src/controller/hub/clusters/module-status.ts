@@ -18,30 +18,23 @@ const messageStart = 96;
 /** The most clusters that a condition names. */
 const maxNamed = 3;
 
-/** The input of a status. */
-export interface StatusOptions {
-  readonly resource: ManagedClusterModule;
-  /** One per cluster that the selector matches. */
-  readonly clusters: readonly ClusterStatus[];
-  /** The images that the mappings select for the kernels of the clusters. */
-  readonly images?: readonly HubImageStatus[] | undefined;
-  /** RFC 3339. */
-  readonly now: string;
-}
-
 /**
  * Returns the status of a ManagedClusterModule: counts of all clusters, and a list of those that are not
  * Ready, the worst first. Its size is bounded however many clusters there are; their order does not matter.
+ * @param resource its conditions keep their transition times if they do not change
+ * @param clusters one per cluster that the selector matches
+ * @param images those for the kernels of the clusters
+ * @param now RFC 3339
  */
-export function managedClusterModuleStatusOf({
-  resource,
-  clusters,
-  images,
-  now,
-}: StatusOptions): ManagedClusterModuleStatus {
+export function managedClusterModuleStatusOf(
+  resource: ManagedClusterModule,
+  clusters: readonly ClusterStatus[],
+  images: readonly HubImageStatus[],
+  now: string,
+): ManagedClusterModuleStatus {
   const observedGeneration = resource.metadata.generation;
   const byPhase = groupByPhase(clusters);
-  const unwell = clusterPhases
+  const notReady = clusterPhases
     .filter((phase) => phase !== 'Ready')
     .flatMap((phase) => byPhase.get(phase) ?? []);
   return {
@@ -60,22 +53,22 @@ export function managedClusterModuleStatusOf({
         return count === 0 ? [] : [[phase, count]];
       }),
     ),
-    clusters: unwell.slice(0, maxListedClusters).map(shortened),
-    ...(images === undefined ? {} : { images: images.slice(0, maxListedImages).map(shortened) }),
+    clusters: notReady.slice(0, maxListedClusters).map(shorten),
+    images: images.slice(0, maxListedImages).map(shorten),
   };
 }
 
-function shortened<T extends { reason?: string | undefined; message?: string | undefined }>(entry: T): T {
+function shorten<T extends { reason?: string | undefined; message?: string | undefined }>(entry: T): T {
   const { reason, message } = entry;
   return {
     ...entry,
     ...(reason === undefined ? {} : { reason: reason.slice(0, maxReason) }),
-    ...(message === undefined ? {} : { message: withoutMiddle(message) }),
+    ...(message === undefined ? {} : { message: cutMiddle(message) }),
   };
 }
 
 /** Cuts out the middle: the beginning says what failed, and the end of a log most often says why. */
-function withoutMiddle(message: string): string {
+function cutMiddle(message: string): string {
   if (message.length <= maxMessage) return message;
   const end = message.slice(messageStart + 1 - maxMessage);
   return `${message.slice(0, messageStart)}…${end}`.toWellFormed();
@@ -93,20 +86,23 @@ function groupByPhase(clusters: readonly ClusterStatus[]): ByPhase {
 
 function findingsOf(total: number, byPhase: ByPhase): Finding[] {
   const ready = byPhase.get('Ready')?.length ?? 0;
-  const bad = inPhases(byPhase, ['Failed', 'Degraded']);
-  const moving = inPhases(byPhase, ['Pending', 'Building', 'Applying', 'Applied']);
+  const failing = inPhases(byPhase, ['Failed', 'Degraded']);
+  const progressing = inPhases(byPhase, ['Pending', 'Building', 'Applying', 'Applied']);
   return [
     readyFinding(total, ready),
     {
       type: 'Progressing',
-      ...verdict(moving.length > 0, ['ClustersProgressing', 'NothingToDo']),
-      message: moving.length === 0 ? 'No cluster is on its way' : `On their way: ${named(moving)}`,
+      ...verdict(progressing.length > 0, ['ClustersProgressing', 'NothingToDo']),
+      message:
+        progressing.length === 0 ? 'No cluster is progressing' : `Progressing: ${listNames(progressing)}`,
     },
     {
       type: 'Degraded',
-      ...verdict(bad.length > 0, ['ClustersDegraded', 'NoProblem']),
+      ...verdict(failing.length > 0, ['ClustersDegraded', 'NoProblem']),
       message:
-        bad.length === 0 ? 'No cluster has failed or is degraded' : `Failed or degraded: ${named(bad)}`,
+        failing.length === 0
+          ? 'No cluster has failed or is degraded'
+          : `Failed or degraded: ${listNames(failing)}`,
     },
   ];
 }
@@ -127,8 +123,8 @@ function readyFinding(total: number, ready: number): Finding {
   };
 }
 
-function verdict(holds: boolean, [yes, no]: readonly [string, string]): Pick<Finding, 'status' | 'reason'> {
-  return holds ? { status: 'True', reason: yes } : { status: 'False', reason: no };
+function verdict(isTrue: boolean, [yes, no]: readonly [string, string]): Pick<Finding, 'status' | 'reason'> {
+  return isTrue ? { status: 'True', reason: yes } : { status: 'False', reason: no };
 }
 
 function inPhases(byPhase: ByPhase, phases: readonly ClusterPhase[]): string[] {
@@ -136,7 +132,7 @@ function inPhases(byPhase: ByPhase, phases: readonly ClusterPhase[]): string[] {
 }
 
 /** Formats names as `a, b, c and 7 others`. */
-function named(names: readonly string[]): string {
+function listNames(names: readonly string[]): string {
   const first = names.slice(0, maxNamed).join(', ');
   return names.length > maxNamed ? `${first} and ${names.length - maxNamed} others` : first;
 }

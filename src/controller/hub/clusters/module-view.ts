@@ -1,7 +1,7 @@
 import type { ManagedClusterModule } from '../../../api/managed-cluster-module.ts';
 import { builderOf, moduleAnnotations, rebuildsAlways } from '../../module/kernel-result.ts';
 import { viewVersionOf } from '../fleet/managed-cluster-modules.ts';
-import type { ImageUser, ImageWant } from '../images/image-work.ts';
+import type { ImageUser, DesiredImage } from '../images/image-work.ts';
 import { createManifestWorkFactory } from '../work/manifest-work.ts';
 import { createTargetResolver, type KernelTarget } from '../images/desired-images.ts';
 
@@ -16,8 +16,8 @@ export interface ModuleView {
   /** Whether the Module has a moduleLoader. */
   readonly loads: boolean;
   readonly resolve: (release: string) => KernelTarget;
-  /** Returns what is wanted for kernels. The same kernel gives the same target. */
-  wantsFor(releases: Iterable<string>): ImageWant[];
+  /** Returns the images for kernels. The same kernel gives the same target. */
+  imagesFor(releases: Iterable<string>): DesiredImage[];
   /** Returns the factory of ManifestWorks for images with these digests. */
   factoryFor(digests: string): ReturnType<typeof createManifestWorkFactory>;
 }
@@ -41,7 +41,7 @@ export function createModuleView(resource: ManagedClusterModule, created: string
     user,
     loads: resource.spec.moduleSpec.moduleLoader !== undefined,
     resolve,
-    wantsFor: (releases) =>
+    imagesFor: (releases) =>
       [...releases].map(resolve).flatMap((resolved) => {
         if (resolved.type !== 'target') return [];
         const { target } = resolved;
@@ -55,7 +55,10 @@ export function createModuleView(resource: ManagedClusterModule, created: string
   };
 }
 
-/** Claims do not name it, so the selectors must: that of nodes in clusters, else that of build nodes. */
+/**
+ * Returns the architecture that selectors name: that of nodes in clusters, else that of build nodes. Claims do
+ * not name one.
+ */
 function architectureOf(
   { spec }: ManagedClusterModule,
   buildSelector: Readonly<Record<string, string>> | undefined,

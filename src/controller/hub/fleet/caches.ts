@@ -60,15 +60,11 @@ export interface HubJobCaches {
   readonly pods: Informer<Pod, PodFacts>;
 }
 
-export interface HubJobCachesOptions {
-  readonly client: ApiClient;
-  readonly log: Logger;
-  /** The operator's own namespace, which holds all its Jobs. */
-  readonly namespace: string;
-}
-
-/** Creates the caches of the hub's Jobs and their pods. They follow the hub once they run. */
-export function createHubJobCaches({ client, log, namespace }: HubJobCachesOptions): HubJobCaches {
+/**
+ * Creates the caches of the hub's Jobs and their pods. They follow the hub once they run.
+ * @param namespace the operator's own, which has all its Jobs
+ */
+export function createHubJobCaches(client: ApiClient, namespace: string, log: Logger): HubJobCaches {
   return {
     jobs: new Informer({
       client,

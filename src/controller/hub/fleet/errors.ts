@@ -8,7 +8,7 @@ export type HubErrorCode =
   | 'MANIFEST_WORK_TOO_LARGE'
   /** Its kernels need more images than the status can list. */
   | 'TOO_MANY_IMAGES'
-  /** A mapping gives an image name that is too long for any registry. */
+  /** A mapping yields an image name that is too long for any registry. */
   | 'IMAGE_NAME_TOO_LONG'
   /** The hub has no namespace for the cluster. */
   | 'CLUSTER_NAMESPACE_MISSING'
@@ -30,7 +30,7 @@ export function throwNamespaceError(error: unknown, { namespace: cluster = '', n
     throw new HubError({
       code: 'CLUSTER_NAMESPACE_MISSING',
       message: `The hub has no namespace ${cluster} for the cluster`,
-      hint: 'Open Cluster Management makes it when the cluster is accepted (spec.hubAcceptsClient of the ManagedCluster).',
+      hint: 'Open Cluster Management creates it when the cluster is accepted (spec.hubAcceptsClient of the ManagedCluster).',
       facts,
       cause: error,
     });
@@ -40,7 +40,7 @@ export function throwNamespaceError(error: unknown, { namespace: cluster = '', n
     throw new HubError({
       code: 'CLUSTER_NAMESPACE_TERMINATING',
       message: `The namespace ${cluster} of the cluster is being deleted on the hub`,
-      hint: 'Make it anew when it is gone, or delete the ManagedCluster.',
+      hint: 'Recreate it once it has been deleted, or delete the ManagedCluster.',
       facts,
       cause: error,
     });

@@ -21,8 +21,8 @@ export interface CachedManagedCluster {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly kernels: PublishedKernels;
-  /** Whether its agent has not reported lately. */
-  readonly away: boolean;
+  /** Whether its agent reports; true if nothing is known about it. */
+  readonly available: boolean;
   readonly deleting: boolean;
 }
 
@@ -41,8 +41,8 @@ export function projectManagedCluster({ metadata, status }: CustomResource): Cac
     name: metadata.name,
     labels: metadata.labels ?? {},
     kernels: readKernelClaims(clusterClaims),
-    away: conditions.some(
-      ({ type, status: value }) => type === 'ManagedClusterConditionAvailable' && value !== 'True',
+    available: conditions.every(
+      ({ type, status: value }) => type !== 'ManagedClusterConditionAvailable' || value === 'True',
     ),
     deleting: metadata.deletionTimestamp !== undefined,
   };
@@ -52,7 +52,7 @@ export function projectManagedCluster({ metadata, status }: CustomResource): Cac
  * Returns the ManagedClusterModules that a change of a cluster affects: those that select it now or selected
  * it before. A mere heartbeat affects none.
  */
-export function concernedBy(
+export function modulesSelecting(
   event: CacheEvent<CachedManagedCluster>,
   resources: readonly CachedManagedClusterModule[],
 ): ObjectKey[] {

@@ -8,41 +8,41 @@ export const outOfDatePause = 200;
 
 /** What the work on an image depends on besides the image. */
 export interface ImageSituation {
-  /** Whether a ManagedClusterModule is known to want the image. */
-  readonly isWanted: boolean;
-  /** Whether all ManagedClusterModules have registered what they want. */
+  /** Whether a ManagedClusterModule is known to use the image. */
+  readonly isUsed: boolean;
+  /** Whether all ManagedClusterModules have registered their images. */
   readonly isComplete: boolean;
   /** Whether all have registered once since the start, or the wait for them has timed out. */
-  readonly mayBegin: boolean;
+  readonly mayStart: boolean;
 }
 
 /**
- * What to do about an image: `advance` its work, `wait` for others that may want it too, `collect` its Jobs,
- * or `leave` them, since somebody may still want it.
+ * What to do about an image: `advance` its work, `wait` for others that may use it too, `collect` its Jobs,
+ * or `keep` them, since something may still use it.
  */
-export type ImageAction = 'advance' | 'wait' | 'collect' | 'leave';
+export type ImageAction = 'advance' | 'wait' | 'collect' | 'keep';
 
 /**
- * Decides what to do about an image. The work depends on what everyone wants of it: after a start, nothing
+ * Decides what to do about an image. The work depends on everything that uses it: after a start, nothing
  * begins and nothing is deleted before all have registered.
  */
-export function decideImage({ isWanted, isComplete, mayBegin }: ImageSituation): ImageAction {
-  if (!isWanted) return isComplete ? 'collect' : 'leave';
-  return mayBegin ? 'advance' : 'wait';
+export function decideImage({ isUsed, isComplete, mayStart }: ImageSituation): ImageAction {
+  if (!isUsed) return isComplete ? 'collect' : 'keep';
+  return mayStart ? 'advance' : 'wait';
 }
 
-/** The result of checking an image, and the Jobs that can be deleted if it is true. */
-export interface ImageLook {
+/** The result of checking an image, and the Jobs that can be deleted according to it. */
+export interface ImageCheck {
   readonly result: ImageResult;
   readonly garbage: JobGarbage;
 }
 
 /**
- * What to do about the Jobs of an image that is wanted: `keep` them, `delete` some, or first `look-closely`,
+ * What to do about the Jobs of an image that is used: `keep` them, `delete` some, or first `check-uncached`,
  * bypassing all caches, since another hub may have made progress.
  */
 export interface CollectionAction {
-  readonly type: 'keep' | 'look-closely' | 'delete';
+  readonly type: 'keep' | 'check-uncached' | 'delete';
   /** The Jobs to delete. */
   readonly garbage: JobGarbage['garbage'];
   /** Milliseconds until the next Job can be deleted. */
@@ -54,29 +54,29 @@ export interface CollectionAction {
  * status and an uncached check has confirmed it.
  */
 export function decideCollection({
-  first,
+  cached,
   isPersisted,
-  closer,
+  uncached,
 }: {
-  readonly first: ImageLook;
-  /** Whether every status has the result of the first check. */
+  readonly cached: ImageCheck;
+  /** Whether every status has the result of the cached check. */
   readonly isPersisted: boolean;
-  readonly closer?: ImageLook | undefined;
+  readonly uncached?: ImageCheck | undefined;
 }): CollectionAction {
-  if (first.garbage.garbage.length === 0 || !isPersisted) {
-    return { type: 'keep', garbage: [], requeueAfter: first.garbage.nextAfter };
+  if (cached.garbage.garbage.length === 0 || !isPersisted) {
+    return { type: 'keep', garbage: [], requeueAfter: cached.garbage.nextAfter };
   }
-  if (closer === undefined) return { type: 'look-closely', garbage: [], requeueAfter: outOfDatePause };
+  if (uncached === undefined) return { type: 'check-uncached', garbage: [], requeueAfter: outOfDatePause };
   // The new result is not in any status yet.
-  if (!isSameResult(closer.result, first.result)) {
+  if (!isSameResult(uncached.result, cached.result)) {
     return { type: 'keep', garbage: [], requeueAfter: outOfDatePause };
   }
-  const { garbage, nextAfter } = closer.garbage;
+  const { garbage, nextAfter } = uncached.garbage;
   return { type: 'delete', garbage, requeueAfter: nextAfter };
 }
 
 /**
- * Returns whether the status of each ManagedClusterModule that wants an image has its current state.
+ * Returns whether the status of each ManagedClusterModule that uses an image has its current state.
  * @param statuses the entries of those statuses that have one
  */
 export function isPersistedIn(

@@ -10,14 +10,14 @@ import { referencesOf } from '../../module/wanted-kernels.ts';
 import { OutOfDate } from '../../module/named-module.ts';
 import { type ReconcileResult, soonest } from '../../runtime/controller.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
-import type { ImageBoard } from './image-tracker.ts';
+import type { ImageTracker } from './image-tracker.ts';
 import type { ImageWork } from './image-work.ts';
 import {
   decideCollection,
   decideImage,
   isPersistedIn,
   outOfDatePause,
-  type ImageLook,
+  type ImageCheck,
 } from './image-decisions.ts';
 import type { JobSlots } from './job-slots.ts';
 import { managedClusterModules } from '../fleet/managed-cluster-modules.ts';
@@ -27,61 +27,64 @@ import type { HubContext } from '../fleet/caches.ts';
 
 /** The label that names a Job's Kueue queue. */
 const kueueLabel = 'kueue.x-k8s.io/queue-name';
-/** The longest wait for ManagedClusterModules that have not registered what they want, in milliseconds. */
-const maxPatience = 60_000;
+/** The longest wait for ManagedClusterModules to register their images, in milliseconds. */
+const startTimeout = 60_000;
 
-export interface ImageReconcilerOptions {
-  readonly services: HubContext;
-  readonly board: ImageBoard;
-  readonly slots: JobSlots;
-  /** Called with the ManagedClusterModules of an image that has changed. */
-  readonly onOutcome: (users: readonly ObjectKey[]) => void;
-}
-
-/** Makes the images of a fleet ready, each once, whoever wants it. */
+/** Makes the images of a fleet ready, each once, however many ManagedClusterModules use it. */
 export class ImageReconciler {
-  readonly #options: ImageReconcilerOptions;
-  #hasHeardAll = false;
-  /** When to begin at the latest, in milliseconds since 1970. */
-  #patience: number | undefined;
+  readonly #context: HubContext;
+  readonly #tracker: ImageTracker;
+  readonly #slots: JobSlots;
+  readonly #onOutcome: (users: readonly ObjectKey[]) => void;
+  #hasStarted = false;
+  /** When to start at the latest, in milliseconds since 1970. */
+  #startBy: number | undefined;
 
-  constructor(options: ImageReconcilerOptions) {
-    this.#options = options;
+  /** @param onOutcome called with the ManagedClusterModules of an image that has changed */
+  constructor(
+    context: HubContext,
+    tracker: ImageTracker,
+    slots: JobSlots,
+    onOutcome: (users: readonly ObjectKey[]) => void,
+  ) {
+    this.#context = context;
+    this.#tracker = tracker;
+    this.#slots = slots;
+    this.#onOutcome = onOutcome;
   }
 
   /** @throws why the work failed, if a retry may help */
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
-    const { services, board, slots } = this.#options;
-    const { references, namespace } = services;
+    const { references, namespace } = this.#context;
     const id = key.name;
-    const work = board.work(id);
+    const work = this.#tracker.work(id);
     references.use(key, work === undefined ? [] : referencesOf(namespace, [work.request]));
-    const isWanted = work !== undefined;
-    if (!isWanted) slots.leave(id);
+    const isUsed = work !== undefined;
+    if (!isUsed) this.#slots.leave(id);
     const action = decideImage({
-      isWanted,
-      isComplete: !isWanted && this.#isComplete(),
-      mayBegin: isWanted && this.#mayBegin(),
+      isUsed,
+      isComplete: !isUsed && this.#isComplete(),
+      mayStart: isUsed && this.#mayStart(),
     });
-    if (action === 'collect') return this.#collectUnwanted(id, signal);
+    if (action === 'collect') return this.#collectUnused(id, signal);
     if (action === 'wait') return { requeueAfter: outOfDatePause };
-    if (action === 'leave' || work === undefined) return {};
-    const result = await this.#advance(id, work, { closely: false, signal });
+    if (action === 'keep' || work === undefined) return {};
+    const result = await this.#advance(id, work, { uncached: false, signal });
     signal.throwIfAborted();
     if (result.error instanceof OutOfDate) return { requeueAfter: outOfDatePause };
-    const before = board.last(id)?.state ?? this.#persisted(work)[0];
-    const isNews = board.put(id, work, result);
-    if (isNews === undefined) return {};
-    this.#tell(work, result.state, before);
-    if (isNews) this.#options.onOutcome([...work.users, ...work.others].map(({ name }) => ({ name })));
+    const before = this.#tracker.latest(id)?.state ?? this.#persisted(work)[0];
+    const isNew = this.#tracker.record(id, work, result);
+    if (isNew === undefined) return {};
+    this.#recordEvents(work, result.state, before);
+    if (isNew) this.#onOutcome([...work.users, ...work.conflicting].map(({ name }) => ({ name })));
     if (result.error !== undefined) throw result.error;
     const nextAfter = await this.#collect(id, work, { result, signal });
     return { requeueAfter: soonest([nextAfter, result.state.requeueAfter]) };
   }
 
-  /** Deletes the Jobs of an image that nobody wants, once they have been unwanted long enough. */
-  async #collectUnwanted(id: string, signal: AbortSignal): Promise<ReconcileResult> {
-    const { caches, client } = this.#options.services;
+  /** Deletes the Jobs of an image that nothing uses, once it has been unused long enough. */
+  async #collectUnused(id: string, signal: AbortSignal): Promise<ReconcileResult> {
+    const { caches, client } = this.#context;
     const { garbage, nextAfter } = this.#garbage(id, undefined);
     if (garbage.length > 0) await deleteJobs(client, garbage, signal);
     return caches.jobs.byIndex('image', id).length > 0 ? { requeueAfter: nextAfter } : {};
@@ -93,25 +96,25 @@ export class ImageReconciler {
     work: ImageWork,
     { result, signal }: { readonly result: ImageResult; readonly signal: AbortSignal },
   ): Promise<number | undefined> {
-    const look = (found: ImageResult): ImageLook => {
+    const check = (found: ImageResult): ImageCheck => {
       const settled = found.state.phase === 'Ready' && this.#isPersisted(work, found.state);
       return { result: found, garbage: this.#garbage(id, { jobs: found.jobs, settled }) };
     };
-    const facts = { first: look(result), isPersisted: this.#isPersisted(work, result.state) };
-    let action = decideCollection(facts);
-    if (action.type === 'look-closely') {
-      const closer = await this.#advance(id, work, { closely: true, signal });
-      action = decideCollection({ ...facts, closer: look(closer) });
+    const situation = { cached: check(result), isPersisted: this.#isPersisted(work, result.state) };
+    let action = decideCollection(situation);
+    if (action.type === 'check-uncached') {
+      const uncached = await this.#advance(id, work, { uncached: true, signal });
+      action = decideCollection({ ...situation, uncached: check(uncached) });
     }
     if (action.type === 'delete') {
       await this.#confirm(work, signal);
-      await deleteJobs(this.#options.services.client, action.garbage, signal);
+      await deleteJobs(this.#context.client, action.garbage, signal);
     }
     return action.requeueAfter;
   }
 
   #garbage(id: string, work: ReturnType<Parameters<typeof findGarbage>[1]>): JobGarbage {
-    const { caches, settings, now = Date.now } = this.#options.services;
+    const { caches, settings, now = Date.now } = this.#context;
     const owned = caches.jobs.byIndex('image', id);
     return findGarbage({ owned, gcDelay: settings.gcDelay, now: now() }, () => work);
   }
@@ -119,43 +122,41 @@ export class ImageReconciler {
   async #advance(
     id: string,
     work: ImageWork,
-    { closely, signal }: { readonly closely: boolean; readonly signal: AbortSignal },
+    { uncached, signal }: { readonly uncached: boolean; readonly signal: AbortSignal },
   ): Promise<ImageResult> {
-    const { services, slots } = this.#options;
-    const { namespace } = services;
-    let asked: string | undefined;
+    const { namespace } = this.#context;
+    let requested: string | undefined;
     const admit = (job: Job): Job | undefined => {
-      asked = job.metadata.name;
+      requested = job.metadata.name;
       return this.#admit(id, work, job);
     };
     const confirm = (): Promise<void> => this.#confirm(work, signal);
     // The persisted state counts, not the one in memory: another hub may have continued from there.
     const [earlier] = this.#persisted(work);
     const request = { ...work.request, namespace, earlier, confirm };
-    const result = await tryAdvance({ ...services, admit }, { request, closely }, signal);
-    if (asked === undefined) slots.leave(id);
-    else if (result.state.job !== asked) slots.giveBack(asked);
+    const result = await tryAdvance({ ...this.#context, admit }, { request, closely: uncached }, signal);
+    if (requested === undefined) this.#slots.leave(id);
+    else if (result.state.job !== requested) this.#slots.release(requested);
     return result;
   }
 
   #confirm({ users, request }: ImageWork, signal: AbortSignal): Promise<void> {
     const query = { users: users.flatMap(({ uid }) => this.#cached(uid)), image: request.target.image };
-    return confirmUsers(this.#options.services.client, query, signal);
+    return confirmUsers(this.#context.client, query, signal);
   }
 
   #admit(id: string, work: ImageWork, job: Job): Job | undefined {
-    const { services, slots } = this.#options;
-    const { queue } = services;
+    const { queue } = this.#context;
     if ('kueueQueue' in queue) {
       const labelled = withLabels(job, { [labelKeys.image]: id, [kueueLabel]: queue.kueueQueue });
       return { ...labelled, spec: Object.assign({}, job.spec, { suspend: true }) };
     }
     const module = labelValue(work.request.target.module.name);
-    const isGranted = slots.take({ image: id, module, job: job.metadata.name });
+    const isGranted = this.#slots.acquire({ image: id, module, job: job.metadata.name });
     return isGranted ? withLabels(job, { [labelKeys.image]: id }) : undefined;
   }
 
-  /** Returns the entry for the image in the status of each ManagedClusterModule that wants it. */
+  /** Returns the entry for the image in the status of each ManagedClusterModule that uses it. */
   #persisted({ users, request }: ImageWork): HubImageStatus[] {
     return users.flatMap((user) =>
       this.#cached(user.uid).flatMap(({ images }) => images.get(request.target.image) ?? []),
@@ -163,7 +164,7 @@ export class ImageReconciler {
   }
 
   #cached(uid: string): CachedManagedClusterModule[] {
-    return this.#options.services.caches.managedClusterModules.byIndex('uid', uid);
+    return this.#context.caches.managedClusterModules.byIndex('uid', uid);
   }
 
   /** Returns whether the state is persisted in the status of all. */
@@ -172,44 +173,42 @@ export class ImageReconciler {
   }
 
   /**
-   * Returns whether work may begin. It depends on what everyone wants of an image. Later ones may change it,
-   * but after a start nothing begins before all existing ones have registered, or the wait has timed out.
+   * Returns whether work may start. It depends on everything that uses an image. Later ones may change it, but
+   * at first nothing starts before all existing ones have registered, or the wait has timed out.
    */
-  #mayBegin(): boolean {
-    const { now = Date.now } = this.#options.services;
-    this.#patience ??= now() + maxPatience;
-    this.#hasHeardAll ||= this.#isComplete() || now() > this.#patience;
-    return this.#hasHeardAll;
+  #mayStart(): boolean {
+    const { now = Date.now } = this.#context;
+    this.#startBy ??= now() + startTimeout;
+    this.#hasStarted ||= this.#isComplete() || now() > this.#startBy;
+    return this.#hasStarted;
   }
 
   #isComplete(): boolean {
-    const { services, board } = this.#options;
-    return services.caches.managedClusterModules
+    return this.#context.caches.managedClusterModules
       .list()
       .every(
         ({ metadata, resource }) =>
           resource === undefined ||
           metadata.deletionTimestamp !== undefined ||
-          board.knows(metadata.uid ?? ''),
+          this.#tracker.isRegistered(metadata.uid ?? ''),
       );
   }
 
-  #tell(work: ImageWork, state: ImageState, earlier: ImageState | HubImageStatus | undefined): void {
-    const { services } = this.#options;
+  #recordEvents(work: ImageWork, state: ImageState, earlier: ImageState | HubImageStatus | undefined): void {
     const { kernel } = work.request.target;
     const before = earlier === undefined ? undefined : { reason: undefined, job: undefined, ...earlier };
     for (const { succeeded, ...event } of kernelEvents({ group: { kernel }, state }, before)) {
       for (const { uid } of work.users) {
         for (const object of this.#cached(uid)) {
-          services.events.record({ resource: managedClusterModules, object, ...event });
+          this.#context.events.record({ resource: managedClusterModules, object, ...event });
         }
       }
-      if (succeeded !== undefined) this.#measure(succeeded);
+      if (succeeded !== undefined) this.#observeDuration(succeeded);
     }
   }
 
-  #measure({ kind, job: name }: NonNullable<KernelEvent['succeeded']>): void {
-    const { caches, namespace, metrics } = this.#options.services;
+  #observeDuration({ kind, job: name }: NonNullable<KernelEvent['succeeded']>): void {
+    const { caches, namespace, metrics } = this.#context;
     const job = caches.jobs.get({ namespace, name });
     const seconds = (Date.parse(job?.ended ?? '') - Date.parse(job?.created ?? '')) / 1000;
     if (seconds >= 0) metrics?.observeJob(kind, seconds);

@@ -2,8 +2,8 @@ import { type HubImageStatus, parseManagedClusterModule } from '../../../api/man
 import { KmmError } from '../../../shared/errors.ts';
 import type { ImageState } from '../../image-pipeline/request.ts';
 import { describe } from '../../module/kernel-result.ts';
-import { imageIdOf, type ImageBoard } from './image-tracker.ts';
-import { conflictReason, type ImageWant } from './image-work.ts';
+import { imageIdOf, type ImageTracker } from './image-tracker.ts';
+import { conflictReason, type DesiredImage } from './image-work.ts';
 import { OutOfDate } from '../../module/named-module.ts';
 import { isSameValue } from '../../runtime/same-value.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
@@ -11,37 +11,33 @@ import { isApiError } from '../../runtime/api/errors.ts';
 import { managedClusterModules } from '../fleet/managed-cluster-modules.ts';
 import { type CachedManagedClusterModule, viewVersionOf } from '../fleet/managed-cluster-modules.ts';
 
-export interface ImageStatusesOptions {
-  readonly board: Pick<ImageBoard, 'outcome' | 'last'>;
-  /** What the status has now, by image. */
-  readonly earlier: ReadonlyMap<string, HubImageStatus>;
-}
-
 /**
  * Returns the images for the status of a ManagedClusterModule. One that has not been checked since the start
  * keeps its persisted entry, which says what recipe it was built from.
+ * @param persisted the entries that the status has now, by image
  */
 export function imageStatuses(
-  wants: readonly ImageWant[],
-  { board, earlier }: ImageStatusesOptions,
+  desired: readonly DesiredImage[],
+  tracker: Pick<ImageTracker, 'outcome' | 'latest'>,
+  persisted: ReadonlyMap<string, HubImageStatus>,
 ): HubImageStatus[] {
   const images = new Map<string, HubImageStatus>();
-  for (const { target } of wants) {
+  for (const { target } of desired) {
     const { image, kernel } = target;
     if (images.has(image)) continue;
-    const outcome = board.outcome(target);
-    const persisted = earlier.get(image);
-    const about = { image, kernelVersion: kernel.release };
+    const outcome = tracker.outcome(target);
+    const earlier = persisted.get(image);
+    const identity = { image, kernelVersion: kernel.release };
     if (outcome instanceof KmmError) {
-      const stands = board.last(imageIdOf(image))?.state ?? persisted;
-      images.set(image, { ...about, ...conflictState(outcome, stands) });
-    } else if (outcome !== undefined) images.set(image, { ...about, ...withoutRequeue(outcome.state) });
-    else if (persisted !== undefined) images.set(image, persisted);
+      const present = tracker.latest(imageIdOf(image))?.state ?? earlier;
+      images.set(image, { ...identity, ...conflictState(outcome, present) });
+    } else if (outcome !== undefined) images.set(image, { ...identity, ...withoutRequeue(outcome.state) });
+    else if (earlier !== undefined) images.set(image, earlier);
   }
   return [...images.values()].toSorted((a, b) => (a.image < b.image ? -1 : 1));
 }
 
-/** Keeps the inputs of the present image: if the others go, they show that it is not what this one wants. */
+/** Keeps the inputs of the present image: they show that it must be rebuilt if the conflict is resolved. */
 function conflictState(
   error: KmmError,
   { inputs, unsignedDigest }: Pick<ImageState, 'inputs' | 'unsignedDigest'> = {},
@@ -54,9 +50,9 @@ function withoutRequeue({ requeueAfter: _pause, ...state }: ImageState): Omit<Im
 }
 
 /**
- * Asks the API server whether ManagedClusterModules are still as cached, as far as an image is concerned:
- * their status has the same entry for it. Status is written before Jobs are deleted, so whoever sees no Job
- * and then this knows that no other hub has created that Job and deleted it again.
+ * Checks with the API server that ManagedClusterModules are still as cached, as far as an image is concerned:
+ * their status has the same entry for it. Status is written before Jobs are deleted, so if there is no Job and
+ * then this check succeeds, no other hub has created that Job and deleted it again.
  * @throws OutOfDate, ApiError
  */
 export async function confirmUsers(

@@ -3,7 +3,7 @@ import type { ModuleTarget } from '../../../builder/target.ts';
 import type { ImageResult } from '../../module/kernel-result.ts';
 import { isSameValue } from '../../runtime/same-value.ts';
 import type { MappingError } from '../../module/kernel-mapping/errors.ts';
-import { combineWants, type ImageUser, type ImageWant, type ImageWork } from './image-work.ts';
+import { combineDesired, type ImageUser, type DesiredImage, type ImageWork } from './image-work.ts';
 
 /** Returns the ID of an image in labels and queues. */
 export function imageIdOf(image: string): string {
@@ -11,40 +11,40 @@ export function imageIdOf(image: string): string {
 }
 
 interface Entry {
-  readonly wants: Map<string, readonly ImageWant[]>;
+  readonly users: Map<string, readonly DesiredImage[]>;
   work: ImageWork;
   /** The outcome of the current work, or of the work before it. */
   result: ImageResult | undefined;
   isCurrent: boolean;
 }
 
-export interface ImageBoardOptions {
-  /** Called with each image whose work has changed, or that is no longer wanted. */
+export interface ImageTrackerOptions {
+  /** Called with each image whose work has changed, or that is no longer used. */
   readonly onWork: (id: string) => void;
-  /** Whether the status of a ManagedClusterModule, by UID, says that an image is built as it wants. */
-  readonly isStanding: (uid: string, image: string) => boolean;
+  /** Whether the status of a ManagedClusterModule, by UID, says that an image is built as it specifies. */
+  readonly isBuiltFor: (uid: string, image: string) => boolean;
 }
 
-/** Who wants which images, and how far they are. It is rebuilt after each start. */
-export class ImageBoard {
+/** Tracks which ManagedClusterModules use which images, and the state of those. It starts empty. */
+export class ImageTracker {
   readonly #entries = new Map<string, Entry>();
-  readonly #users = new Map<string, Map<string, readonly ImageWant[]>>();
-  readonly #options: ImageBoardOptions;
+  readonly #users = new Map<string, Map<string, readonly DesiredImage[]>>();
+  readonly #options: ImageTrackerOptions;
 
-  constructor(options: ImageBoardOptions) {
+  constructor(options: ImageTrackerOptions) {
     this.#options = options;
   }
 
-  /** Replaces what a ManagedClusterModule wants. The same targets change nothing. */
-  want({ uid }: ImageUser, wants: readonly ImageWant[]): void {
-    const next = new Map<string, ImageWant[]>();
-    for (const want of wants) {
-      const id = imageIdOf(want.target.image);
+  /** Replaces the images of a ManagedClusterModule. The same targets change nothing. */
+  register({ uid }: ImageUser, desired: readonly DesiredImage[]): void {
+    const next = new Map<string, DesiredImage[]>();
+    for (const image of desired) {
+      const id = imageIdOf(image.target.image);
       const known = next.get(id);
-      if (known === undefined) next.set(id, [want]);
-      else known.push(want);
+      if (known === undefined) next.set(id, [image]);
+      else known.push(image);
     }
-    const before = this.#users.get(uid) ?? new Map<string, readonly ImageWant[]>();
+    const before = this.#users.get(uid) ?? new Map<string, readonly DesiredImage[]>();
     this.#users.set(uid, next);
     for (const id of new Set([...before.keys(), ...next.keys()])) {
       const now = next.get(id) ?? [];
@@ -53,33 +53,33 @@ export class ImageBoard {
   }
 
   /** Forgets a ManagedClusterModule that was deleted. */
-  drop(uid: string): void {
+  unregister(uid: string): void {
     const before = this.#users.get(uid);
     this.#users.delete(uid);
     for (const id of before?.keys() ?? []) this.#replace(id, uid, []);
   }
 
-  /** Returns whether a ManagedClusterModule has registered what it wants. */
-  knows(uid: string): boolean {
+  /** Returns whether a ManagedClusterModule has registered its images. */
+  isRegistered(uid: string): boolean {
     return this.#users.has(uid);
   }
 
-  /** Returns the images that are wanted. */
+  /** Returns the IDs of all images. */
   all(): string[] {
     return [...this.#entries.keys()];
   }
 
-  /** Returns the work on an image, or undefined if nobody wants it. */
+  /** Returns the work on an image, or undefined if nothing uses it. */
   work(id: string): ImageWork | undefined {
     return this.#entries.get(id)?.work;
   }
 
-  /** Returns the last outcome of an image, whatever was wanted of it then. */
-  last(id: string): ImageResult | undefined {
+  /** Returns the latest outcome of an image, which may be that of earlier work. */
+  latest(id: string): ImageResult | undefined {
     return this.#entries.get(id)?.result;
   }
 
-  /** Returns the outcome of an image as it is wanted now, or an error for a conflicting target. */
+  /** Returns the outcome of the current work on an image, or an error for a conflicting target. */
   outcome(target: ModuleTarget): ImageResult | MappingError | undefined {
     const entry = this.#entries.get(imageIdOf(target.image));
     const conflict = entry?.work.conflicts.get(target);
@@ -88,36 +88,36 @@ export class ImageBoard {
 
   /**
    * Records the outcome of work.
-   * @returns whether it is new; undefined if the work has changed meanwhile, so it does not count
+   * @returns whether it is new; undefined if the work has changed meanwhile, so that it does not count
    */
-  put(id: string, work: ImageWork, result: ImageResult): boolean | undefined {
+  record(id: string, work: ImageWork, result: ImageResult): boolean | undefined {
     const entry = this.#entries.get(id);
     if (entry === undefined || entry.work !== work) return undefined;
-    const isNews = !entry.isCurrent || !isSameValue(entry.result?.state, result.state);
+    const isNew = !entry.isCurrent || !isSameValue(entry.result?.state, result.state);
     entry.result = result;
     entry.isCurrent = true;
-    return isNews;
+    return isNew;
   }
 
-  #replace(id: string, uid: string, wants: readonly ImageWant[]): void {
+  #replace(id: string, uid: string, desired: readonly DesiredImage[]): void {
     const known = this.#entries.get(id);
-    const users = known?.wants ?? new Map<string, readonly ImageWant[]>();
+    const users = known?.users ?? new Map<string, readonly DesiredImage[]>();
     users.delete(uid);
-    if (wants.length > 0) users.set(uid, wants);
+    if (desired.length > 0) users.set(uid, desired);
     const [first, ...others] = [...users.values()].flat();
     if (first === undefined) this.#entries.delete(id);
     else {
       // Precedence must not depend on arrival order before work has begun: it may differ after a restart.
       const before = known?.result === undefined ? undefined : known.work.user.uid;
-      const isStanding = (user: string): boolean => this.#options.isStanding(user, first.target.image);
-      const work = combineWants([first, ...others], { before, isStanding });
-      this.#entries.set(id, { wants: users, work, result: known?.result, isCurrent: false });
+      const isBuiltFor = (user: string): boolean => this.#options.isBuiltFor(user, first.target.image);
+      const work = combineDesired([first, ...others], { before, isBuiltFor });
+      this.#entries.set(id, { users, work, result: known?.result, isCurrent: false });
     }
     this.#options.onWork(id);
   }
 }
 
-function isSame(before: readonly ImageWant[], now: readonly ImageWant[]): boolean {
+function isSame(before: readonly DesiredImage[], now: readonly DesiredImage[]): boolean {
   return (
     before.length === now.length &&
     before.every(({ user, target }, index) => user === now[index]?.user && target === now[index]?.target)

@@ -6,7 +6,7 @@ import { reasonOf } from '../../module/kernel-result.ts';
 import { distinct } from '../../module/node-groups.ts';
 
 const conflictCode = 'CONFLICTING_MAPPINGS';
-/** Reason in the status of a ManagedClusterModule whose image is not built as it wants. */
+/** Reason in the status of a ManagedClusterModule whose image is built as another one specifies. */
 export const conflictReason = reasonOf(conflictCode);
 
 /** A ManagedClusterModule, as far as images depend on it. */
@@ -21,23 +21,23 @@ export interface ImageUser {
   readonly rebuildsAlways: boolean;
 }
 
-/** An image for a kernel, and who wants it. */
-export interface ImageWant {
+/** An image for a kernel, and the ManagedClusterModule that needs it. */
+export interface DesiredImage {
   readonly user: ImageUser;
   readonly target: ModuleTarget;
   /** GOARCH of the kernel's nodes. */
   readonly architecture: string;
 }
 
-/** The work on one image, for all who want it. */
+/** The work on one image, for all that use it. */
 export interface ImageWork {
   /** The one that decides what is done, and whose MOD_NAME and MOD_NAMESPACE builds get. */
   readonly user: ImageUser;
   readonly users: readonly ImageUser[];
-  /** Those that want something different of the image, and so do not get it. */
-  readonly others: readonly ImageUser[];
+  /** Those whose build or signature of the image differs, so that they do not get it. */
+  readonly conflicting: readonly ImageUser[];
   readonly request: Omit<PipelineRequest, 'namespace' | 'earlier' | 'confirm'>;
-  /** Why those others do not get it, by target. */
+  /** Why those do not get it, by target. */
   readonly conflicts: ReadonlyMap<ModuleTarget, MappingError>;
 }
 
@@ -45,36 +45,36 @@ export interface ImageWork {
 export interface Precedence {
   /** The one that owned the work until now. */
   readonly before?: string | undefined;
-  /** Returns whether the status of a ManagedClusterModule says that the image is built as it wants. */
-  readonly isStanding: (uid: string) => boolean;
+  /** Returns whether the status of a ManagedClusterModule says that the image is built as it specifies. */
+  readonly isBuiltFor: (uid: string) => boolean;
 }
 
 /**
- * Combines all that is wanted of one image into one piece of work. Wants that differ only in the name of the
+ * Combines the requirements for one image into one piece of work. Those that differ only in the name of the
  * ManagedClusterModule and its namespace in clusters are the same: an image's name stands for one content.
  * The owner of the work keeps it, after a restart too, so that no cluster loses an image that was built for
  * it. The input of the Jobs does not depend on the owner.
  */
-export function combineWants(
-  wants: readonly [ImageWant, ...ImageWant[]],
-  { before, isStanding }: Precedence,
+export function combineDesired(
+  images: readonly [DesiredImage, ...DesiredImage[]],
+  { before, isBuiltFor }: Precedence,
 ): ImageWork {
-  const rank = ({ user: { uid } }: ImageWant): number => (uid === before ? 0 : isStanding(uid) ? 1 : 2);
-  const ordered = wants
-    .map((want) => ({ want, rank: rank(want) }))
-    .toSorted((a, b) => a.rank - b.rank || byPrecedence(a.want, b.want))
-    .map(({ want }) => want);
-  const [first = wants[0]] = ordered;
-  const work = workOf(first);
-  const agreeing = ordered.filter((want) => workOf(want) === work);
-  const others = ordered.filter((want) => workOf(want) !== work);
+  const rank = ({ user: { uid } }: DesiredImage): number => (uid === before ? 0 : isBuiltFor(uid) ? 1 : 2);
+  const ordered = images
+    .map((image) => ({ image, rank: rank(image) }))
+    .toSorted((a, b) => a.rank - b.rank || byPrecedence(a.image, b.image))
+    .map(({ image }) => image);
+  const [first = images[0]] = ordered;
+  const recipe = recipeOf(first);
+  const agreeing = ordered.filter((image) => recipeOf(image) === recipe);
+  const conflicting = ordered.filter((image) => recipeOf(image) !== recipe);
   const retries = distinct(agreeing.flatMap(({ user }) => user.retry ?? []));
   return {
     user: first.user,
     users: usersOf(agreeing),
-    others: usersOf(others),
+    conflicting: usersOf(conflicting),
     request: {
-      target: hubTarget(agreeing),
+      target: combinedTarget(agreeing),
       shared: true,
       architectures: distinct(agreeing.map(({ architecture }) => architecture)),
       kernels: distinct(agreeing.map(({ target }) => target.kernel.release)),
@@ -84,15 +84,18 @@ export function combineWants(
       rebuildsAlways: agreeing.some(({ user }) => user.rebuildsAlways),
       retry: retries.length === 0 ? undefined : retries.join(','),
     },
-    conflicts: new Map(others.map(({ target }) => [target, conflict(first, target)])),
+    conflicts: new Map(conflicting.map(({ target }) => [target, conflictError(first, target)])),
   };
 }
 
-function usersOf(wants: readonly ImageWant[]): ImageUser[] {
-  return [...new Set(wants.map(({ user }) => user))];
+function usersOf(images: readonly DesiredImage[]): ImageUser[] {
+  return [...new Set(images.map(({ user }) => user))];
 }
 
-function byPrecedence({ user: a, target: one }: ImageWant, { user: b, target: other }: ImageWant): number {
+function byPrecedence(
+  { user: a, target: one }: DesiredImage,
+  { user: b, target: other }: DesiredImage,
+): number {
   const keys = [
     [a.created, b.created],
     [a.name, b.name],
@@ -102,15 +105,15 @@ function byPrecedence({ user: a, target: one }: ImageWant, { user: b, target: ot
   return 0;
 }
 
-/** Caches `workOf`: a target belongs to one view of one ManagedClusterModule. */
-const works = new WeakMap<ModuleTarget, string>();
+/** Caches `recipeOf`: a target belongs to one view of one ManagedClusterModule. */
+const recipes = new WeakMap<ModuleTarget, string>();
 
-/** Returns what to do to an image, apart from kernels and names derived from the ManagedClusterModule. */
-function workOf({ user, target }: ImageWant): string {
-  const known = works.get(target);
+/** Returns how an image is made, apart from kernels and names derived from the ManagedClusterModule. */
+function recipeOf({ user, target }: DesiredImage): string {
+  const known = recipes.get(target);
   if (known !== undefined) return known;
   const { registryTls, imageRepoSecret, build, sign } = target;
-  const work = JSON.stringify([
+  const recipe = JSON.stringify([
     user.builder,
     registryTls,
     imageRepoSecret,
@@ -120,17 +123,17 @@ function workOf({ user, target }: ImageWant): string {
       files: sign.files.length === 0,
     },
   ]);
-  works.set(target, work);
-  return work;
+  recipes.set(target, recipe);
+  return recipe;
 }
 
-/** Returns the first target, with the files of all and without what concerns nodes in clusters. */
-function hubTarget(wants: readonly ImageWant[]): ModuleTarget {
-  const [first] = wants;
-  if (first === undefined) throw new TypeError('nobody wants the image');
+/** Returns the first target, with the files of all and without what only applies to nodes in clusters. */
+function combinedTarget(images: readonly DesiredImage[]): ModuleTarget {
+  const [first] = images;
+  if (first === undefined) throw new TypeError('nothing uses the image');
   const { target } = first;
-  const triggers = wants.map((want) => want.target.imageRebuildTriggerGeneration ?? 0);
-  const files = wants.flatMap((want) => want.target.sign?.files ?? []);
+  const triggers = images.map((image) => image.target.imageRebuildTriggerGeneration ?? 0);
+  const files = images.flatMap((image) => image.target.sign?.files ?? []);
   return {
     ...target,
     ...(target.sign === undefined ? {} : { sign: { ...target.sign, files: distinct(files) } }),
@@ -141,10 +144,10 @@ function hubTarget(wants: readonly ImageWant[]): ModuleTarget {
   };
 }
 
-function conflict({ user }: ImageWant, { image, kernel, mapping }: ModuleTarget): MappingError {
+function conflictError({ user }: DesiredImage, { image, kernel, mapping }: ModuleTarget): MappingError {
   return new MappingError({
     code: conflictCode,
-    message: `kernelMappings[${mapping}] wants something else of ${image} than ManagedClusterModule ${user.name} does`,
+    message: `kernelMappings[${mapping}] builds or signs ${image} differently than ManagedClusterModule ${user.name}`,
     hint: 'Give each its own containerImage, for example with ${MOD_NAME} or ${KERNEL_FULL_VERSION} in the tag.',
     facts: { image, kernel: kernel.release, managedClusterModule: user.name },
   });

@@ -5,7 +5,7 @@ export interface JobSlotsOptions {
   readonly limit: number;
   /** The Jobs as the cache has them. */
   readonly jobs: () => readonly JobFacts[];
-  /** Called with the image whose turn it is. */
+  /** Called with the image that is next. */
   readonly wake: (image: string) => void;
   /** Milliseconds since any fixed time. */
   readonly now: () => number;
@@ -20,7 +20,7 @@ export interface SlotRequest {
 }
 
 /** Milliseconds for which an admitted Job counts although the cache has not seen it. */
-const reservation = 60_000;
+const reservationTime = 60_000;
 
 /**
  * Limits the number of concurrent Jobs. The next slot goes to the waiting module with the fewest Jobs and,
@@ -43,14 +43,14 @@ export class JobSlots {
     return this.#waiting.size;
   }
 
-  /** Takes a slot if it is the image's turn or its Job has one. Otherwise the image is woken in its turn. */
-  take({ image, module, job }: SlotRequest): boolean {
+  /** Acquires a slot if the image is next or its Job has one. Otherwise the image is woken when it is next. */
+  acquire({ image, module, job }: SlotRequest): boolean {
     if (this.#reserved.has(job)) return true;
     this.#waiting.set(image, module);
     const isGranted = this.#next() === image;
     if (isGranted) {
       this.#waiting.delete(image);
-      this.#reserved.set(job, { module, until: this.#options.now() + reservation });
+      this.#reserved.set(job, { module, until: this.#options.now() + reservationTime });
       this.#served.delete(module);
       this.#served.add(module);
     }
@@ -63,12 +63,12 @@ export class JobSlots {
     if (this.#waiting.delete(image)) this.wakeNext();
   }
 
-  /** Returns the slot of an admitted Job that could not be created. */
-  giveBack(job: string): void {
+  /** Releases the slot of an admitted Job that could not be created. */
+  release(job: string): void {
     if (this.#reserved.delete(job)) this.wakeNext();
   }
 
-  /** Wakes the image whose turn it is, if a slot is free. */
+  /** Wakes the next image if a slot is free. */
   wakeNext(): void {
     const next = this.#next();
     if (next !== undefined) this.#options.wake(next);

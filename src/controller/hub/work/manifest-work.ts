@@ -97,7 +97,7 @@ function tooLarge(facts: { name: string; cluster: string; bytes: number }): HubE
   const { name, cluster, bytes } = facts;
   return new HubError({
     code: 'MANIFEST_WORK_TOO_LARGE',
-    message: `The Module of ${name} for the cluster ${cluster} has ${bytes} bytes; Open Cluster Management passes ${maxManifestBytes} on`,
+    message: `The Module of ${name} for the cluster ${cluster} has ${bytes} bytes, and the limit of Open Cluster Management is ${maxManifestBytes}`,
     hint: 'Use fewer kernel mappings: regular expressions in place of literals, or several ManagedClusterModules.',
     facts: { managedClusterModule: name, cluster, bytes, limit: maxManifestBytes },
   });

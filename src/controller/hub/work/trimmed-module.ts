@@ -51,14 +51,14 @@ function trimmedContainer(
     .toSorted((a, b) => comparePlaces(a.target, b.target))
     .map((image) => resolvedMapping(container, image));
   const literals = new Set<string | undefined>(resolved.map(({ literal }) => literal));
-  const kept = container.kernelMappings
+  const unresolved = container.kernelMappings
     .filter((mapping) => nonEmpty(mapping.regexp) !== undefined || !literals.has(mapping.literal))
     // KMM's definition requires an image in every mapping.
     .map((mapping) => ({
       ...trimmedMapping(mapping),
       containerImage: nonEmpty(mapping.containerImage) ?? containerImage,
     }));
-  const kernelMappings = [...resolved, ...kept];
+  const kernelMappings = [...resolved, ...unresolved];
   return { ...rest, kernelMappings };
 }
 

@@ -8,7 +8,7 @@ import type { CachedManifestWork } from '../fleet/manifest-works.ts';
 import { throwNamespaceError } from '../fleet/errors.ts';
 
 /** What was written, until the cache has seen it. */
-export interface Written {
+export interface PendingWrite {
   readonly specHash: string;
   readonly generation: number;
   /** Milliseconds since 1970. */
@@ -32,7 +32,7 @@ export function decideWork(
   { object, specHash }: DesiredManifestWork,
   known: {
     readonly cached: CachedManifestWork | undefined;
-    readonly written: Written | undefined;
+    readonly written: PendingWrite | undefined;
     readonly now: number;
   },
 ): WorkAction {
@@ -47,7 +47,7 @@ export function decideWork(
 export class WorkSync {
   readonly #client: ApiClient;
   readonly #cache: HubCaches['manifestWorks'];
-  readonly #written = new Map<string, Written>();
+  readonly #written = new Map<string, PendingWrite>();
 
   constructor(client: ApiClient, { manifestWorks: cache }: Pick<HubCaches, 'manifestWorks'>) {
     this.#client = client;

@@ -8,7 +8,7 @@ interface Story {
   readonly feedback?: Readonly<Record<string, string | number>>;
 }
 
-/** A ManifestWork of generation 2, as an agent tells it. */
+/** A ManifestWork of generation 2, as an agent reports on it. */
 function status({ conditions = [applied], manifest = [], feedback = {} }: Story): object {
   const values = Object.entries(feedback).map(([name, value]) => ({
     name,
@@ -29,8 +29,8 @@ function status({ conditions = [applied], manifest = [], feedback = {} }: Story)
 const applied = { type: 'Applied', status: 'True', observedGeneration: 2 };
 const counters = { 'moduleLoader.availableNumber': 2, 'moduleLoader.desiredNumber': 2 };
 
-describe('what a ManifestWork says of its cluster', () => {
-  it('is Applying until the agent has applied what the spec says now', () => {
+describe('the status of a cluster by its ManifestWork', () => {
+  it('is Applying until the agent has applied the current spec', () => {
     expect(status({ conditions: [] })).toMatchObject({ phase: 'Applying', applied: false });
     expect(status({ conditions: [{ ...applied, observedGeneration: 1 }] })).toMatchObject({
       phase: 'Applying',
@@ -78,13 +78,13 @@ describe('what a ManifestWork says of its cluster', () => {
     });
   });
 
-  it('does not believe conditions of an earlier Module', () => {
+  it('ignores conditions of an earlier generation of the Module', () => {
     const old = { 'ready.status': 'True', generation: 4, observedGeneration: 3 };
     expect(status({ feedback: old })).toMatchObject({ phase: 'Applied', reason: 'WaitingForOperator' });
     expect(status({ feedback: { ...old, observedGeneration: 4 } })).toMatchObject({ phase: 'Ready' });
   });
 
-  it('counts nodes where the operator has no conditions, as KMM has none', () => {
+  it('counts nodes if the operator sets no conditions, as KMM does not', () => {
     expect(status({})).toMatchObject({ phase: 'Applied', reason: 'NoFeedback' });
     expect(status({ feedback: counters })).toMatchObject({ phase: 'Ready' });
     expect(status({ feedback: { ...counters, 'moduleLoader.availableNumber': 1 } })).toMatchObject({
@@ -99,18 +99,18 @@ describe('what a ManifestWork says of its cluster', () => {
     { conditions: 7, resourceStatus: 'x' },
     { resourceStatus: { manifests: [null] } },
     { resourceStatus: { manifests: [{ statusFeedback: { values: [{ name: 1 }] } }] } },
-  ])('may be anything: %j', (hostile) => {
+  ])('tolerates feedback such as %j', (hostile) => {
     const work = { metadata: { namespace: 'cluster-1', name: 'driver' }, spec: {}, status: hostile };
     expect(workStatus(projectManifestWork(work))).toMatchObject({ phase: 'Applying' });
   });
 
-  it.each([2 ** 31, -1, 1.5, 1e300])('has no count that a status cannot hold, such as %d', (count) => {
+  it.each([2 ** 31, -1, 1.5, 1e300])('omits counts that a status cannot represent, such as %d', (count) => {
     const feedback = { 'moduleLoader.availableNumber': count, 'moduleLoader.desiredNumber': 3 };
     expect(status({ feedback })).not.toHaveProperty('availableNumber');
     expect(status({ feedback })).toMatchObject({ desiredNumber: 3, phase: 'Applied', reason: 'NoFeedback' });
   });
 
-  it('has texts with a bound', () => {
+  it('limits the length of texts', () => {
     const long = 'x'.repeat(1_000_000);
     const { message } = status({ feedback: { 'ready.status': 'False', 'ready.message': long } }) as {
       message: string;

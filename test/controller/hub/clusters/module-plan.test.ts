@@ -86,28 +86,28 @@ describe('the plan for a ManagedClusterModule', () => {
 
   it.each([
     ['has not published its kernels', cluster('a'), {}, ['a', 'Pending', 'NoKernels']],
-    ['has kernels that no mapping is for', cluster('a', '5.4.0'), {}, ['a', 'Pending', 'NoKernelMatches']],
+    ['has kernels that no mapping matches', cluster('a', '5.4.0'), {}, ['a', 'Pending', 'NoKernelMatches']],
     [
-      'needs an image that is being made',
+      'needs an image that is being built',
       cluster('a', '6.1.0'),
       { '6.1.0': building },
       ['a', 'Building', 'JobActive'],
     ],
     ['needs an image that failed', cluster('a', '6.1.0'), { '6.1.0': failed }, ['a', 'Failed', 'JobFailed']],
     [
-      'needs an image not looked at since the start',
+      'needs an image not checked since the start',
       cluster('a', '6.1.0'),
       { '6.1.0': undefined },
       ['a', 'Building', 'Checking'],
     ],
-  ])('waits with a cluster that %s, and with no other', (_title, waiting, states, expected) => {
+  ])('waits for a cluster that %s, and for no other', (_title, waiting, states, expected) => {
     expect(summary(plan({ clusters: [waiting, cluster('b', '6.9.0')], states }))).toEqual([
       expected,
       'apply in b',
     ]);
   });
 
-  it('says which of several images failed, though another is still being made', () => {
+  it('names the image that failed while another one is still being built', () => {
     const clusters = [cluster('a', '6.1.0', '6.2.0')];
     const states = { '6.1.0': building, '6.2.0': failed };
     expect(plan({ clusters, states }).actions).toMatchObject([
@@ -115,14 +115,14 @@ describe('the plan for a ManagedClusterModule', () => {
     ]);
   });
 
-  it('says why an image is refused', () => {
+  it('reports why an image is refused', () => {
     const refused = new HubError({ code: 'TOO_MANY_IMAGES', message: 'too many' });
     expect(summary(plan({ clusters: [cluster('a', '6.1.0')], states: { '6.1.0': refused } }))).toEqual([
       ['a', 'Failed', 'TooManyImages'],
     ]);
   });
 
-  it('leaves the ManifestWork of a cluster that waits, and says that it is behind', () => {
+  it('keeps the ManifestWork of a waiting cluster, and reports it as outdated', () => {
     const owned = [workOf('a')];
     const { deletes, actions } = plan({
       clusters: [cluster('a', '6.1.0')],
@@ -135,7 +135,7 @@ describe('the plan for a ManagedClusterModule', () => {
     ]);
   });
 
-  it('deletes the ManifestWorks of clusters that are not selected any more, and no others', () => {
+  it('deletes only the ManifestWorks of clusters that are no longer selected', () => {
     const owned = [workOf('a'), workOf('gone')];
     const { deletes } = plan({ clusters: [cluster('a', '6.1.0')], owned });
     expect(deletes).toEqual([owned[1]]);
@@ -146,7 +146,7 @@ describe('the plan for a ManagedClusterModule', () => {
     expect(plan({ clusters: [cluster('a', '6.1.0')], owned }).actions).toMatchObject([{ before: owned[1] }]);
   });
 
-  it('fails for good where the Module is too large to be passed on', () => {
+  it('fails without retry if the Module is too large for a ManifestWork', () => {
     const literal = { literal: 'x'.repeat(maxManifestBytes), containerImage: 'registry.example/driver:1' };
     const of = resource({ kernelMappings: [{ regexp: '^6\\.', containerImage: image }, literal] });
     const { actions } = plan({ clusters: [cluster('a', '6.1.0')], of });
@@ -156,7 +156,7 @@ describe('the plan for a ManagedClusterModule', () => {
     expect(actions).not.toMatchObject([{ result: { error: expect.anything() as unknown } }]);
   });
 
-  it('gives a Module that loads nothing to every cluster', () => {
+  it('gives a Module without a moduleLoader to every cluster', () => {
     const { moduleLoader: _none, ...moduleSpec } = module.spec.moduleSpec;
     const of = { ...module, spec: { ...module.spec, moduleSpec } };
     expect(summary(plan({ clusters: [cluster('a'), cluster('b', '5.4.0')], of }))).toEqual([

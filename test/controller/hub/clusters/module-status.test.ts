@@ -17,17 +17,17 @@ function cluster(name: string, phase: ClusterPhase): ClusterStatus {
 }
 
 function conditionsOf(clusters: readonly ClusterStatus[]): string[] {
-  const { conditions = [] } = managedClusterModuleStatusOf({ resource: module, clusters, now });
+  const { conditions = [] } = managedClusterModuleStatusOf(module, clusters, [], now);
   return conditions.map(({ type, status, reason, message }) => `${type}=${status} ${reason}: ${message}`);
 }
 
 function statusOfFailure(message: string): ManagedClusterModuleStatus {
-  return managedClusterModuleStatusOf({
-    resource: module,
-    clusters: [{ ...cluster('a', 'Failed'), message }],
-    images: [{ image: 'a/b:c', phase: 'Failed', reason: 'BuildFailed', message }],
+  return managedClusterModuleStatusOf(
+    module,
+    [{ ...cluster('a', 'Failed'), message }],
+    [{ image: 'a/b:c', phase: 'Failed', reason: 'BuildFailed', message }],
     now,
-  });
+  );
 }
 
 describe('the status of a ManagedClusterModule', () => {
@@ -40,7 +40,7 @@ describe('the status of a ManagedClusterModule', () => {
       cluster('e', 'Degraded'),
       { ...cluster('f', 'Failed'), reason: 'NoPullSecret', message: 'there is none' },
     ];
-    const status = managedClusterModuleStatusOf({ resource: module, clusters, now });
+    const status = managedClusterModuleStatusOf(module, clusters, [], now);
     expect(status).toMatchObject({
       observedGeneration: 3,
       numberDesired: 6,
@@ -50,15 +50,13 @@ describe('the status of a ManagedClusterModule', () => {
     });
     expect(status.clusters?.map(({ name }) => name)).toEqual(['f', 'e', 'c', 'd', 'b']);
     expect(status.clusters?.[0]).toEqual(clusters[5]);
-    expect(managedClusterModuleStatusOf({ resource: module, clusters: clusters.toReversed(), now })).toEqual(
-      status,
-    );
+    expect(managedClusterModuleStatusOf(module, clusters.toReversed(), [], now)).toEqual(status);
   });
 
-  it('says in conditions what is the matter', () => {
+  it('summarizes the clusters in conditions', () => {
     expect(conditionsOf([])).toEqual([
       'Ready=True NoClusters: No ManagedCluster has the labels of spec.selector',
-      'Progressing=False NothingToDo: No cluster is on its way',
+      'Progressing=False NothingToDo: No cluster is progressing',
       'Degraded=False NoProblem: No cluster has failed or is degraded',
     ]);
     expect(conditionsOf([cluster('a', 'Ready'), cluster('b', 'Ready')])).toContain(
@@ -66,26 +64,23 @@ describe('the status of a ManagedClusterModule', () => {
     );
     expect(conditionsOf(['a', 'b', 'c', 'd', 'e'].map((name) => cluster(name, 'Failed')))).toEqual([
       'Ready=False ClustersNotReady: 0 of 5 clusters are ready',
-      'Progressing=False NothingToDo: No cluster is on its way',
+      'Progressing=False NothingToDo: No cluster is progressing',
       'Degraded=True ClustersDegraded: Failed or degraded: a, b, c and 2 others',
     ]);
     expect(conditionsOf([cluster('a', 'Pending')])).toContain(
-      'Progressing=True ClustersProgressing: On their way: a',
+      'Progressing=True ClustersProgressing: Progressing: a',
     );
   });
 
-  it('keeps the time since when a condition holds', () => {
-    const first = managedClusterModuleStatusOf({
-      resource: module,
-      clusters: [cluster('a', 'Building')],
-      now,
-    });
+  it('keeps the transition time of a condition that does not change', () => {
+    const first = managedClusterModuleStatusOf(module, [cluster('a', 'Building')], [], now);
     const later = '2026-02-02T00:00:00Z';
-    const second = managedClusterModuleStatusOf({
-      resource: { ...module, status: first },
-      clusters: [cluster('a', 'Failed')],
-      now: later,
-    });
+    const second = managedClusterModuleStatusOf(
+      { ...module, status: first },
+      [cluster('a', 'Failed')],
+      [],
+      later,
+    );
     expect(second.conditions?.map(({ type, lastTransitionTime }) => [type, lastTransitionTime])).toEqual([
       ['Ready', '2026-01-02T03:04:05Z'],
       ['Progressing', '2026-02-02T00:00:00Z'],
@@ -93,25 +88,25 @@ describe('the status of a ManagedClusterModule', () => {
     ]);
   });
 
-  it.each(['', ' '])('keeps of a long message what it is about, and how it ends (%j)', (blank) => {
+  it.each(['', ' '])('cuts out the middle of a long message (%j)', (blank) => {
     const message = `Job a failed (exit code 125): ${blank}${'😀'.repeat(300)} | Error: no such image`;
     const status = statusOfFailure(message);
-    const kept = status.images?.[0]?.message ?? '';
-    expect(kept).toMatch(/^Job a failed \(exit code 125\): .*….* \| Error: no such image$/u);
-    expect(kept).toHaveLength(256);
-    expect(kept.isWellFormed()).toBe(true);
-    expect(status.clusters?.[0]?.message).toBe(kept);
-    expect(statusOfFailure(kept)).toEqual(status);
+    const cut = status.images?.[0]?.message ?? '';
+    expect(cut).toMatch(/^Job a failed \(exit code 125\): .*….* \| Error: no such image$/u);
+    expect(cut).toHaveLength(256);
+    expect(cut.isWellFormed()).toBe(true);
+    expect(status.clusters?.[0]?.message).toBe(cut);
+    expect(statusOfFailure(cut)).toEqual(status);
   });
 
-  it('does not outgrow an object, however many clusters fail, however long', () => {
+  it('has a limited size, however many clusters fail', () => {
     const clusters = Array.from({ length: 20_000 }, (_, index) => ({
       ...cluster(`${'c'.repeat(240)}-${index}`, 'Failed'),
       reason: 'R'.repeat(5000),
       message: 'm'.repeat(100_000),
       manifestWork: 'w'.repeat(253),
     }));
-    const status = managedClusterModuleStatusOf({ resource: module, clusters, now });
+    const status = managedClusterModuleStatusOf(module, clusters, [], now);
     expect(status.numberDesired).toBe(20_000);
     expect(status.phases).toEqual({ Failed: 20_000 });
     expect(status.clusters).toHaveLength(100);

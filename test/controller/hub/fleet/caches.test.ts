@@ -12,7 +12,7 @@ import { installHubResources } from '../../../support/hub/crds.ts';
 import { namespaces } from '../../../support/namespaces.ts';
 import { describeWith } from '../../../support/programs.ts';
 import { resource } from '../example-module.ts';
-import { concernedBy } from '../../../../src/controller/hub/fleet/managed-clusters.ts';
+import { modulesSelecting } from '../../../../src/controller/hub/fleet/managed-clusters.ts';
 
 function claims(value: string): object {
   const clusterClaims = [{ name: 'kernel-versions.kmm.node.kubernetes.io', value }];
@@ -28,7 +28,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the caches of the hub', () => 
   let caches: HubCaches;
   const stop = new AbortController();
   let running: Promise<unknown>;
-  /** What changes of clusters concerned, in order. */
+  /** ManagedClusterModules affected by changes of clusters, in order. */
   const concerned: string[][] = [];
   beforeAll(async () => {
     server = await startApiServer();
@@ -36,7 +36,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the caches of the hub', () => 
     await installHubResources(client);
     caches = createHubCaches(client, silentLogger);
     caches.managedClusters.onEvent((event) => {
-      const keys = concernedBy(event, caches.managedClusterModules.list());
+      const keys = modulesSelecting(event, caches.managedClusterModules.list());
       concerned.push(keys.map(({ name }) => name));
     });
     running = Promise.all(Object.values(caches).map((cache) => cache.run(stop.signal)));
@@ -54,7 +54,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the caches of the hub', () => 
     expect(concerned.splice(0)).toEqual(expected);
   };
 
-  it('know ManagedClusterModules, and their ManifestWorks by owner', async () => {
+  it('have ManagedClusterModules, and their ManifestWorks by owner', async () => {
     const created = parseManagedClusterModule(
       await client.create(managedClusterModules, { ...wanted, metadata: { name: 'driver' } }),
     );
@@ -68,7 +68,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the caches of the hub', () => 
     }, eventually);
   });
 
-  it('tell which ManagedClusterModules a cluster concerns that comes, changes its kernels, leaves the selection or beats', async () => {
+  it('tell which ManagedClusterModules select a cluster that is added, changes its kernels, leaves the selection or sends a heartbeat', async () => {
     const name = 'cluster-1';
     await client.create(managedClusters, {
       metadata: { name, labels: { driver: 'wanted' } },

@@ -5,7 +5,7 @@ import { projectManagedCluster } from '../../../../src/controller/hub/fleet/mana
 const metadata = { name: 'cluster-1', labels: { driver: 'wanted', region: 'north' } };
 
 describe('a ManagedCluster', () => {
-  it('is reduced to labels, kernels and whether it is there', () => {
+  it('is reduced to labels, kernels and availability', () => {
     const status = {
       clusterClaims: [{ name: 'kernel-versions.kmm.node.kubernetes.io', value: '6.1.0-9\n5.14.0+' }],
       conditions: [{ type: 'ManagedClusterConditionAvailable', status: 'Unknown' }],
@@ -14,7 +14,7 @@ describe('a ManagedCluster', () => {
       name: 'cluster-1',
       labels: metadata.labels,
       kernels: { published: true, releases: ['5.14.0+', '6.1.0-9'], ignored: 0 },
-      away: true,
+      available: false,
       deleting: false,
     });
   });
@@ -24,7 +24,7 @@ describe('a ManagedCluster', () => {
     (status) => {
       expect(projectManagedCluster({ metadata, status })).toMatchObject({
         kernels: { published: false, releases: [] },
-        away: false,
+        available: true,
       });
     },
   );

@@ -25,34 +25,37 @@ function imageOf(release: string): string {
 describe('the images of a ManagedClusterModule', () => {
   const view = createModuleView(perKernel, '2026-01-01T00:00:00Z');
 
-  it('are all seen to where the status can list them', () => {
-    const wants = view.wantsFor(releases(maxListedImages));
-    const limited = limitImages(wants, { known: new Set(), clustersWith: () => 1 });
-    expect(limited.wants).toEqual(wants);
+  it('are all accepted if the status can list them', () => {
+    const kernels = releases(maxListedImages);
+    const images = view.imagesFor(kernels);
+    const limited = limitImages(images, new Set(), new Map(kernels.map((release) => [release, 1])));
+    expect(limited.desired).toEqual(images);
     expect(limited.refused.size).toBe(0);
   });
 
-  it('beyond that are refused: last of all those that are listed already, then those that many clusters need', () => {
+  it('beyond the limit are refused: listed ones keep their place, then those that most clusters need', () => {
     const [listed, common, rare] = [
       releases(maxListedImages - 1),
       releases(1, 5000),
       releases(maxListedImages, 7000),
     ];
-    const { wants, refused } = limitImages(view.wantsFor([...rare, ...common, ...listed]), {
-      known: new Set(listed.map(imageOf)),
-      clustersWith: (release) => (release === common[0] ? 2 : 1),
-    });
-    expect(new Set(wants.map(({ target }) => target.kernel.release))).toEqual(
+    const kernels = [...rare, ...common, ...listed];
+    const { desired, refused } = limitImages(
+      view.imagesFor(kernels),
+      new Set(listed.map(imageOf)),
+      new Map(kernels.map((release) => [release, release === common[0] ? 2 : 1])),
+    );
+    expect(new Set(desired.map(({ target }) => target.kernel.release))).toEqual(
       new Set([...listed, ...common]),
     );
     expect(Array.from(refused.keys(), ({ kernel }) => kernel.release)).toEqual(rare);
     expect([...refused.values()][0]).toMatchObject({
       code: 'TOO_MANY_IMAGES',
-      message: `The clusters of driver need ${2 * maxListedImages} images, and the hub sees to ${maxListedImages} for one ManagedClusterModule`,
+      message: `The clusters of driver need ${2 * maxListedImages} images, and the limit for one ManagedClusterModule is ${maxListedImages}`,
     });
   });
 
-  it('have names that fit into the status', () => {
+  it('have names of limited length', () => {
     const containerImage = `registry.example/${'a'.repeat(700)}:1`;
     const resolve = createTargetResolver(resource({ kernelMappings: [{ regexp: '.', containerImage }] }));
     expect(resolve('6.1.0')).toMatchObject({ type: 'invalid', error: { code: 'IMAGE_NAME_TOO_LONG' } });
@@ -70,7 +73,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a fleet with more kernels than
   }, 120_000);
   afterAll(() => world?.[Symbol.asyncDispose]());
 
-  it('is told so, loses nothing that it has, and stays as it is over a restart', async () => {
+  it('has a status that says so, keeps its images, and stays the same after a restart', async () => {
     const name = 'many';
     const stop = await world.startControllers();
     await world.jobs.push(world.jobs.image(`${name}:6.0.0`));
@@ -107,7 +110,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a fleet with more kernels than
     expect(reasons(after).slice(0, 7)).toEqual(expected.slice(0, 7));
   }, 60_000);
 
-  it('has a status that the API server takes, however long its texts are', async () => {
+  it('has a status that the API server accepts, however long its texts are', async () => {
     const name = 'long';
     await world.apply(name, {});
     const clusters = Array.from({ length: 2000 }, (_, index) => ({
@@ -129,12 +132,12 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a fleet with more kernels than
       job: 'j'.repeat(63),
       attempts: 3,
     }));
-    const status = managedClusterModuleStatusOf({
-      resource: await world.module(name),
+    const status = managedClusterModuleStatusOf(
+      await world.module(name),
       clusters,
       images,
-      now: '2026-01-02T03:04:05Z',
-    });
+      '2026-01-02T03:04:05Z',
+    );
     await world.client.apply(
       managedClusterModules,
       { metadata: { name }, status },

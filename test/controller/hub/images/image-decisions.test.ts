@@ -4,7 +4,7 @@ import {
   decideCollection,
   decideImage,
   isPersistedIn,
-  type ImageLook,
+  type ImageCheck,
 } from '../../../../src/controller/hub/images/image-decisions.ts';
 import type { ImageState } from '../../../../src/controller/image-pipeline/request.ts';
 import type { JobFacts } from '../../../../src/controller/observe/cluster/projections.ts';
@@ -12,15 +12,19 @@ import { digest } from '../example-module.ts';
 
 describe('what is done about an image', () => {
   it.each([
-    ['advances one that is wanted', { isWanted: true, isComplete: true, mayBegin: true }, 'advance'],
-    ['begins nothing before all were heard', { isWanted: true, isComplete: false, mayBegin: false }, 'wait'],
+    ['advances one that is used', { isUsed: true, isComplete: true, mayStart: true }, 'advance'],
     [
-      'goes on while a new one has not been heard',
-      { isWanted: true, isComplete: false, mayBegin: true },
+      'starts nothing before all have registered',
+      { isUsed: true, isComplete: false, mayStart: false },
+      'wait',
+    ],
+    [
+      'continues while a new one has not registered',
+      { isUsed: true, isComplete: false, mayStart: true },
       'advance',
     ],
-    ['clears up what nobody wants', { isWanted: false, isComplete: true, mayBegin: true }, 'collect'],
-    ['leaves what somebody may want', { isWanted: false, isComplete: false, mayBegin: true }, 'leave'],
+    ['collects what nothing uses', { isUsed: false, isComplete: true, mayStart: true }, 'collect'],
+    ['keeps what something may use', { isUsed: false, isComplete: false, mayStart: true }, 'keep'],
   ] as const)('%s', (_title, situation, action) => {
     expect(decideImage(situation)).toBe(action);
   });
@@ -52,69 +56,69 @@ const job: JobFacts = {
   deleting: false,
 };
 
-function look(
+function check(
   garbage: readonly JobFacts[],
   more: { state?: ImageState; nextAfter?: number } = {},
-): ImageLook {
+): ImageCheck {
   const { state = ready, nextAfter } = more;
   return { result: { state, jobs: [], error: undefined }, garbage: { garbage, nextAfter } };
 }
 
 describe('what is done about the Jobs of an image', () => {
-  it('keeps them while none can go, and comes again when the next one can', () => {
-    const first = look([], { nextAfter: 5000 });
-    expect(decideCollection({ first, isPersisted: true })).toEqual({
+  it('keeps them while none can be deleted, and requeues for when the next one can', () => {
+    const cached = check([], { nextAfter: 5000 });
+    expect(decideCollection({ cached, isPersisted: true })).toEqual({
       type: 'keep',
       garbage: [],
       requeueAfter: 5000,
     });
   });
 
-  it('keeps them while a status does not say what they did', () => {
-    expect(decideCollection({ first: look([job]), isPersisted: false })).toMatchObject({ type: 'keep' });
-    const closer = look([job]);
-    expect(decideCollection({ first: look([job]), isPersisted: false, closer })).toMatchObject({
+  it('keeps them while a status lacks their result', () => {
+    expect(decideCollection({ cached: check([job]), isPersisted: false })).toMatchObject({ type: 'keep' });
+    const uncached = check([job]);
+    expect(decideCollection({ cached: check([job]), isPersisted: false, uncached })).toMatchObject({
       type: 'keep',
     });
   });
 
-  it('looks closely before it deletes any', () => {
-    expect(decideCollection({ first: look([job]), isPersisted: true })).toMatchObject({
-      type: 'look-closely',
+  it('bypasses the caches before it deletes any', () => {
+    expect(decideCollection({ cached: check([job]), isPersisted: true })).toMatchObject({
+      type: 'check-uncached',
       garbage: [],
     });
   });
 
-  it('deletes what a close look finds unneeded', () => {
-    const closer = look([job], { nextAfter: 7000 });
-    expect(decideCollection({ first: look([job]), isPersisted: true, closer })).toEqual({
+  it('deletes what an uncached check does not need', () => {
+    const uncached = check([job], { nextAfter: 7000 });
+    expect(decideCollection({ cached: check([job]), isPersisted: true, uncached })).toEqual({
       type: 'delete',
       garbage: [job],
       requeueAfter: 7000,
     });
-    expect(decideCollection({ first: look([job]), isPersisted: true, closer: look([]) })).toMatchObject({
+    expect(decideCollection({ cached: check([job]), isPersisted: true, uncached: check([]) })).toMatchObject({
       garbage: [],
     });
   });
 
-  it('does not mind when the next look at the image is due', () => {
-    const closer = look([job], { state: { ...ready, requeueAfter: 1 } });
-    expect(decideCollection({ first: look([job]), isPersisted: true, closer }).type).toBe('delete');
+  it('ignores when the next check of the image is due', () => {
+    const uncached = check([job], { state: { ...ready, requeueAfter: 1 } });
+    expect(decideCollection({ cached: check([job]), isPersisted: true, uncached }).type).toBe('delete');
   });
 
   it.each([
-    ['another state', look([job], { state: { ...ready, phase: 'Building', digest: undefined } })],
-    ['another digest', look([job], { state: { ...ready, digest: digest('b') } })],
-    ['other Jobs', { ...look([job]), result: { state: ready, jobs: ['job-2'], error: undefined } }],
-  ])('deletes none where a close look finds %s', (_title, closer) => {
-    expect(decideCollection({ first: look([job]), isPersisted: true, closer })).toMatchObject({
+    ['another state', check([job], { state: { ...ready, phase: 'Building', digest: undefined } })],
+    ['another digest', check([job], { state: { ...ready, digest: digest('b') } })],
+    ['other Jobs', { ...check([job]), result: { state: ready, jobs: ['job-2'], error: undefined } }],
+  ])('deletes none where an uncached check finds %s', (_title, uncached) => {
+    expect(decideCollection({ cached: check([job]), isPersisted: true, uncached })).toMatchObject({
       type: 'keep',
       garbage: [],
     });
   });
 });
 
-describe('what was found out about an image', () => {
+describe('the result of checking an image', () => {
   const status: HubImageStatus = {
     image: 'registry.example/driver:1',
     kernelVersion: '6.1.0',
@@ -123,7 +127,7 @@ describe('what was found out about an image', () => {
     inputs: 'i',
   };
 
-  it('is persisted when every status says it', () => {
+  it('is persisted when every status has it', () => {
     expect(isPersistedIn([status, status], ready, 2)).toBe(true);
   });
 

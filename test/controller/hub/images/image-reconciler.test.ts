@@ -13,7 +13,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the Jobs of a hub', () => {
   }, 120_000);
   afterEach(() => world?.[Symbol.asyncDispose]());
 
-  it('run no more at a time than may, and all of them in the end', async () => {
+  it('respect the limit of concurrent Jobs, and all run in the end', async () => {
     await world.startControllers({ queue: { maxConcurrentJobs: 1 } });
     await world.cluster('queue', { for: 'queue' }, ['6.1.0', '6.2.0']);
     await world.apply('queue', { build });
@@ -30,7 +30,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the Jobs of a hub', () => {
     expect(created).toHaveLength(2);
   });
 
-  it('wait for Kueue where it decides', async () => {
+  it('wait for Kueue if it is configured', async () => {
     await world.startControllers({ queue: { kueueQueue: 'builds' } });
     await world.cluster('kueue', { for: 'kueue' }, ['6.1.0']);
     await world.apply('kueue', { build });
@@ -39,7 +39,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the Jobs of a hub', () => {
     expect(job?.metadata.labels).toMatchObject({ 'kueue.x-k8s.io/queue-name': 'builds' });
     expect(job?.metadata.namespace).toBe(hubNamespace);
     expect(job?.metadata.ownerReferences).toBeUndefined();
-    // As the Job controller says of one that is suspended, for as long as Kueue has no room.
+    // As the Job controller reports one that is suspended, for as long as Kueue has no capacity.
     const now = new Date().toISOString();
     const condition = { type: 'Suspended', status: 'True', reason: 'JobSuspended', lastTransitionTime: now };
     const { metadata } = job!;

@@ -20,14 +20,14 @@ function conflicting({ status }: ManagedClusterModule): void {
   expect(status?.images?.[0]).toMatchObject({ phase: 'Failed', reason: 'ConflictingMappings' });
 }
 
-describeWith([...apiServerPrograms, 'ocm-work'], 'a hub’s operator that starts again', () => {
+describeWith([...apiServerPrograms, 'ocm-work'], 'a hub’s operator after a restart', () => {
   let world: HubWorld;
   beforeAll(async () => {
     world = await startHubWorld();
   }, 120_000);
   afterAll(() => world?.[Symbol.asyncDispose]());
 
-  it('leaves an image to whom it was made for, and makes it anew for who comes after', async () => {
+  it('keeps an image as it was built, and rebuilds it for another one once its owner is deleted', async () => {
     const [older, younger] = ['stand-a', 'stand-b'];
     const stop = await world.startControllers();
     const containerImage = world.jobs.image('stand:${KERNEL_FULL_VERSION}');
@@ -38,7 +38,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub’s operator that starts
     await world.jobs.build((await world.activeJobs('build', 1))[0]!);
     await world.eventually(older, settled);
     await world.eventually(younger, settled);
-    const made = contentOf((await world.works(younger))[0]).images;
+    const built = contentOf((await world.works(younger))[0]).images;
     await world.apply(older, { build: otherBuild, containerImage });
     await world.eventually(older, conflicting);
     await stop();
@@ -46,17 +46,17 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub’s operator that starts
     await world.cluster('stand-c', { for: younger }, [kernel]);
     await vi.waitFor(async () => expect(await world.works(younger)).toHaveLength(2), waiting);
     await world.eventually(older, conflicting);
-    for (const work of await world.works(younger)) expect(contentOf(work).images).toEqual(made);
+    for (const work of await world.works(younger)) expect(contentOf(work).images).toEqual(built);
     expect(await world.jobs.jobs(hubNamespace)).toEqual([]);
     await world.client.delete(managedClusterModules, { name: younger });
     const [job] = await world.activeJobs('build', 1);
     expect(argumentsOf(job!)).toContain('--build-arg=A=B');
     await world.jobs.build(job!, 'anew');
     await world.eventually(older, settled);
-    expect(contentOf((await world.works(older))[0]).images).not.toEqual(made);
+    expect(contentOf((await world.works(older))[0]).images).not.toEqual(built);
   });
 
-  it('hears all who want an image before it does anything', async () => {
+  it('waits for all users of an image before it starts work', async () => {
     const containerImage = world.jobs.image('heard:${KERNEL_FULL_VERSION}');
     const names = Array.from({ length: 10 }, (_, index) => `heard-${index}`);
     const stop = await world.startControllers();
@@ -76,7 +76,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub’s operator that starts
       expect(await world.jobs.jobs(hubNamespace)).toEqual([]);
     }, waiting);
     await stop();
-    // A Job is an event, though it may soon be gone.
+    // Each Job has an event that outlives it.
     const created = async () => {
       const events = (await Promise.all(names.map((name) => world.events(name)))).flat();
       return events.filter(({ reason }) => reason === 'BuildCreated').length;

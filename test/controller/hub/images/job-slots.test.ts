@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { JobFacts } from '../../../../src/controller/observe/cluster/projections.ts';
 import { JobSlots } from '../../../../src/controller/hub/images/job-slots.ts';
 
-/** A hub with so many slots, whose Jobs are seen at once. */
+/** Creates slots for Jobs that the cache sees at once. */
 function hub(limit: number) {
   const jobs: JobFacts[] = [];
   const woken: string[] = [];
@@ -15,7 +15,7 @@ function hub(limit: number) {
     jobs,
     woken,
     take: (image: string, module = 'driver'): boolean => {
-      const isGranted = slots.take({ image, module, job: image });
+      const isGranted = slots.acquire({ image, module, job: image });
       if (isGranted) jobs.push(job(image, module));
       return isGranted;
     },
@@ -56,7 +56,7 @@ function job(name: string, module: string): JobFacts {
 }
 
 describe('the slots of a hub’s Jobs', () => {
-  it('are no more than there are, and the next is woken when one is free', () => {
+  it('are limited, and the next image is woken when one is free', () => {
     const { take, end, woken, slots } = hub(2);
     expect([take('a'), take('b'), take('c')]).toEqual([true, true, false]);
     expect(woken).toEqual([]);
@@ -66,7 +66,7 @@ describe('the slots of a hub’s Jobs', () => {
     expect(slots.waiting).toBe(0);
   });
 
-  it('go to the module with the fewest Jobs, not to the one that asked first', () => {
+  it('go to the module with the fewest Jobs, not to the one that came first', () => {
     const { take, end, woken } = hub(2);
     expect([take('a1', 'a'), take('a2', 'a'), take('a3', 'a'), take('a4', 'a'), take('b1', 'b')]).toEqual([
       true,
@@ -105,7 +105,7 @@ describe('the slots of a hub’s Jobs', () => {
     expect([take('a3', 'a'), take('b2', 'b')]).toEqual([false, true]);
   });
 
-  it('are not kept for whoever does not want one any more', () => {
+  it('are not reserved for an image that has left the queue', () => {
     const { take, end, woken, slots } = hub(1);
     expect([take('a'), take('b'), take('c')]).toEqual([true, false, false]);
     end('a');
@@ -134,21 +134,21 @@ describe('the slots of a hub’s Jobs', () => {
   it('stay for a minute with a Job that the cache never sees, and are free after that', () => {
     const { slots, clock } = hub(1);
     const other = { image: 'b', module: 'driver', job: 'job-b' };
-    expect(slots.take({ image: 'a', module: 'driver', job: 'job-a' })).toBe(true);
+    expect(slots.acquire({ image: 'a', module: 'driver', job: 'job-a' })).toBe(true);
     clock.time = 60_000;
-    expect(slots.take(other)).toBe(false);
+    expect(slots.acquire(other)).toBe(false);
     clock.time = 60_001;
-    expect(slots.take(other)).toBe(true);
+    expect(slots.acquire(other)).toBe(true);
   });
 
-  it('stay with a Job that the cache has not seen yet, until it could not be made', () => {
+  it('stay with a Job that the cache has not seen yet, until its creation failed', () => {
     const { slots, woken } = hub(1);
     const request = { image: 'a', module: 'driver', job: 'job-a' };
-    expect(slots.take(request)).toBe(true);
-    expect(slots.take(request)).toBe(true);
-    expect(slots.take({ image: 'b', module: 'driver', job: 'job-b' })).toBe(false);
-    slots.giveBack('job-a');
+    expect(slots.acquire(request)).toBe(true);
+    expect(slots.acquire(request)).toBe(true);
+    expect(slots.acquire({ image: 'b', module: 'driver', job: 'job-b' })).toBe(false);
+    slots.release('job-a');
     expect(woken).toEqual(['b']);
-    expect(slots.take({ image: 'b', module: 'driver', job: 'job-b' })).toBe(true);
+    expect(slots.acquire({ image: 'b', module: 'driver', job: 'job-b' })).toBe(true);
   });
 });

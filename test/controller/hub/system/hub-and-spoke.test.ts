@@ -116,7 +116,7 @@ describeWith(
       sign: { keySecret: { name: 'signing' }, certSecret: { name: 'signing' } },
     };
 
-    it('builds and signs on the hub, and runs that very digest on the spoke’s nodes', async () => {
+    it('builds and signs on the hub, and runs that digest on the spoke’s nodes', async () => {
       await passClaimsOn();
       await world.apply(name, container, { selector: { worker: 'true' } });
       await world.jobs.build((await world.activeJobs('build', 1))[0]!);
@@ -142,7 +142,7 @@ describeWith(
       });
     });
 
-    it('tells on the hub that the nodes of the spoke have the module', async () => {
+    it('reports on the hub that the nodes of the spoke have the module', async () => {
       const [daemonSet] = await spokeDaemonSets();
       const status = {
         observedGeneration: daemonSet?.metadata.generation,
@@ -163,14 +163,14 @@ describeWith(
       });
     });
 
-    it('brings a spoke that was away up to date when it is back', async () => {
+    it('updates a spoke that was disconnected when it reconnects', async () => {
       await fleet.stopAgent();
       await createNode(fleet.spokeClient, { name: 'node-2', kernel: '6.2.0', labels: { worker: 'true' } });
       await vi.waitFor(async () => {
         const { spec } = await fleet.spokeClient.get(clusterClaims, claim);
         expect(spec).toEqual({ value: [kernel, '6.2.0'].join('\n') });
       }, eventually);
-      // The spoke knows that the hub has not made an image for that kernel yet.
+      // The spoke reports that the hub has not built an image for that kernel yet.
       await vi.waitFor(async () => {
         const { status } = parseModule(await spokeModule());
         expect(status?.kernels).toMatchObject([
@@ -197,7 +197,7 @@ describeWith(
       await vi.waitFor(async () => expect(await spokeDaemonSets()).toHaveLength(2), eventually);
     });
 
-    it('does not build or sign on a spoke what its own Modules ask to be built and signed', async () => {
+    it('does not build or sign on a spoke, even for Modules of its own that request it', async () => {
       const image = world.jobs.image(`own:${kernel}`);
       const digest = await world.jobs.push(image);
       const kernelMappings = [{ regexp: '^6.1', containerImage: image }];
@@ -221,7 +221,7 @@ describeWith(
       await fleet.spokeClient.delete(modules, { namespace: 'drivers', name: 'own' });
     });
 
-    it('takes the Module from the spoke when the ManagedClusterModule is deleted', async () => {
+    it('deletes the Module on the spoke when the ManagedClusterModule is deleted', async () => {
       const plane = await startControlPlane({ kubeconfig: fleet.hub.kubeconfig, directory: directory.path });
       stops.unshift(async () => plane[Symbol.asyncDispose]());
       await fleet.hubClient.delete(managedClusterModules, { name });

@@ -71,7 +71,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     await remove(name);
   });
 
-  it('takes Modules without a moduleLoader', async () => {
+  it('accepts Modules without a moduleLoader', async () => {
     const name = 'plugin';
     await world.cluster(name, { for: name });
     const devicePlugin = { container: { image: 'registry.example/plugin:1' } };
@@ -86,7 +86,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     expect(await textOf(name, name)).toContain('registry.example/plugin:1');
   });
 
-  it('refuses one built image for several kernels, which one of them could not load', async () => {
+  it('refuses to build one image for several kernels', async () => {
     const name = 'several';
     await world.cluster(name, { for: name }, [kernel, '6.2.0']);
     await world.apply(name, { build, containerImage: world.jobs.image(`${name}:1`) });
@@ -97,7 +97,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     await remove(name);
   });
 
-  it('does not mix kernels up whose names are spelled alike', async () => {
+  it('distinguishes kernels with similar names', async () => {
     const name = 'alike';
     const kernels = ['6.1.0-1.a', '6.1.0-1_a', '6.1.0-1-a'];
     await world.cluster(name, { for: name }, kernels);
@@ -119,7 +119,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     await remove(name);
   });
 
-  it('never passes an unsigned image on, nor builds anew because signing fails', async () => {
+  it('never distributes an unsigned image, nor rebuilds because signing fails', async () => {
     const name = 'unsigned';
     await world.cluster(name, { for: name }, [kernel]);
     await world.apply(name, { build, sign });
@@ -132,7 +132,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     const builds = (await world.jobs.jobs(hubNamespace)).filter(
       ({ metadata }) => metadata.labels?.['kmm.node.kubernetes.io/job-type'] === 'build',
     );
-    // It may have been cleared up.
+    // It may have been garbage-collected.
     for (const { metadata } of builds) expect(metadata.uid).toBe(made?.metadata.uid);
     expect(await world.works(name)).toEqual([]);
     const images = (await world.module(name)).status?.images;
@@ -140,7 +140,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     await remove(name);
   });
 
-  it('finds the Driver Toolkit for kernels that no node of the hub runs, and says which entry is missing', async () => {
+  it('finds the Driver Toolkit for kernels that no node of the hub runs, and names a missing entry', async () => {
     const name = 'toolkit';
     const recipe = { namespace: hubNamespace, name };
     const dockerfile = 'ARG DTK_AUTO\nFROM ${DTK_AUTO}\n';
@@ -160,7 +160,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     await remove(name);
   });
 
-  it('takes the ManifestWork from each cluster that leaves, though one keeps its own', async () => {
+  it('deletes the ManifestWork of each cluster that leaves, even if one is blocked by a finalizer', async () => {
     const name = 'kept';
     for (const cluster of ['kept-1', 'kept-2', 'kept-3']) {
       await world.cluster(cluster, { for: name }, [kernel]);
@@ -168,7 +168,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     await world.jobs.push(world.jobs.image(`${name}:${kernel}`));
     await world.apply(name, {});
     await vi.waitFor(async () => expect(await world.works(name)).toHaveLength(3), waiting);
-    // As Open Cluster Management does until the agent has cleared up.
+    // As Open Cluster Management does until the agent has cleaned up.
     const finalizers = ['cluster.open-cluster-management.io/manifest-work-cleanup'];
     const key = { namespace: 'kept-1', name };
     await world.client.patch(manifestWorks, key, { metadata: { finalizers } });
@@ -189,7 +189,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     await remove(name);
   });
 
-  it('bears the longest name that an object may have', async () => {
+  it('supports the longest name that an object may have', async () => {
     const name = `${'l'.repeat(60)}.`.repeat(4) + 'm'.repeat(9);
     expect(name).toHaveLength(253);
     const label = 'long-name';
@@ -202,7 +202,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub, unlike KMM’s,', () =>
     await remove(name);
   });
 
-  it('follows a selector and a spokeNamespace that change', async () => {
+  it('follows changes of selector and spokeNamespace', async () => {
     const name = 'edited';
     await world.cluster('edited-1', { for: name }, [kernel]);
     await world.cluster('edited-2', { for: 'others' }, [kernel]);

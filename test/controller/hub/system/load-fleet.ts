@@ -6,33 +6,33 @@ import { Informer } from '../../../../src/controller/runtime/cache/informer.ts';
 import { isApiError } from '../../../../src/controller/runtime/api/errors.ts';
 import { contentOf, hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
 
-/** How much there is. */
+/** The size of a fleet. */
 export interface FleetSize {
   readonly clusters: number;
   readonly modules: number;
   readonly kernels: number;
-  /** Distinct drivers: further ManagedClusterModules want the images of the first. */
+  /** Distinct drivers: further ManagedClusterModules share the images of the first. */
   readonly drivers: number;
   /** Groups of clusters. Each ManagedClusterModule is for one. */
   readonly groups: number;
 }
 
-/** A hub with a fleet of objects: its clusters' agents and its Jobs are played. */
+/** A hub with a fleet of objects: the test does the work of the clusters' agents and of Jobs. */
 export interface LoadFleet extends AsyncDisposable {
   readonly world: HubWorld;
-  /** ManifestWorks that there should be. */
+  /** The expected number of ManifestWorks. */
   readonly works: number;
-  /** Pieces of work that there are: builds and signatures. */
+  /** The number of distinct builds and signatures. */
   readonly distinctWork: number;
-  /** The same of a further kernel. */
+  /** The same for a further kernel. */
   readonly distinctWorkOfKernel: number;
   /** Creates the ManagedClusterModules. */
   createModules(): Promise<void>;
-  /** Lets every cluster have the kernel after its own; for the last one this is a new one. */
+  /** Gives every cluster the kernel after its own; for the last one this is a new one. */
   upgrade(): Promise<void>;
-  /** How many ManifestWorks are for their cluster's kernel, and how many clusters are Ready by the status of all. */
+  /** Counts the ManifestWorks for their cluster's kernel, and the clusters that are Ready by the status of all. */
   progress(): { readonly works: number; readonly ready: number };
-  /** Names of all Jobs that there ever were. A name twice is work done twice. */
+  /** Names of all Jobs that were ever created. A duplicate name is duplicate work. */
   jobs(): readonly string[];
   /** How often ManifestWorks were written, the first time included. */
   workWrites(): number;
@@ -40,7 +40,7 @@ export interface LoadFleet extends AsyncDisposable {
   tagged(): readonly string[];
 }
 
-/** Requests at a time of those who are played. */
+/** Concurrent requests of each simulated part. */
 const concurrency = 16;
 
 /** Starts a hub and fills it with clusters. */
@@ -58,7 +58,7 @@ export async function createLoadFleet(size: FleetSize): Promise<LoadFleet> {
     world.cluster(`cluster-${index}`, { group: groupOf(index) }, [kernelOf(index)]),
   );
   const signed = Array.from({ length: drivers }, (_, driver) => driver).filter(isSigned).length;
-  const players = await startPlayers(world);
+  const simulation = await startSimulation(world);
   return {
     world,
     works: sum(modules, (module) =>
@@ -72,17 +72,17 @@ export async function createLoadFleet(size: FleetSize): Promise<LoadFleet> {
       await each(clusters, (index) => world.publish(`cluster-${index}`, [kernelOf(index)]));
     },
     progress() {
-      const right = players.works
+      const right = simulation.works
         .list()
         .filter((work) => work.kernels.includes(kernelOf(Number(work.cluster.slice('cluster-'.length)))));
-      const ready = players.modules.list().reduce((total, count) => total + count, 0);
+      const ready = simulation.modules.list().reduce((total, count) => total + count, 0);
       return { works: right.length, ready };
     },
-    jobs: () => players.jobs,
-    workWrites: () => players.works.list().reduce((total, { generation }) => total + generation, 0),
-    tagged: () => players.tagged,
+    jobs: () => simulation.jobs,
+    workWrites: () => simulation.works.list().reduce((total, { generation }) => total + generation, 0),
+    tagged: () => simulation.tagged,
     async [Symbol.asyncDispose]() {
-      await players[Symbol.asyncDispose]();
+      await simulation[Symbol.asyncDispose]();
       await world[Symbol.asyncDispose]();
     },
   };
@@ -118,14 +118,14 @@ async function createModule(world: HubWorld, index: number, { drivers, groups }:
   });
 }
 
-/** What is kept of a ManifestWork. */
+/** The part of a ManifestWork that is cached. */
 interface SeenWork {
   readonly cluster: string;
   readonly kernels: readonly string[];
   readonly generation: number;
 }
 
-interface Players extends AsyncDisposable {
+interface Simulation extends AsyncDisposable {
   readonly jobs: readonly string[];
   readonly tagged: readonly string[];
   readonly works: Informer<CustomResource, SeenWork>;
@@ -133,24 +133,24 @@ interface Players extends AsyncDisposable {
   readonly modules: Informer<CustomResource, number>;
 }
 
-/** Those who do what Jobs do, and what clusters' agents do with ManifestWorks. */
-async function startPlayers({ client, jobs: jobWorld }: HubWorld): Promise<Players> {
-  // Agents that have much to tell do not hold up Jobs.
+/** Starts what does the work of Jobs, and that of the clusters' agents with ManifestWorks. */
+async function startSimulation({ client, jobs: jobWorld }: HubWorld): Promise<Simulation> {
+  // Agents with many reports do not delay Jobs.
   const limits = { jobs: pLimit(concurrency), agents: pLimit(concurrency) };
   const stop = new AbortController();
   const tagged: string[] = [];
   const names: string[] = [];
   const pending = new Set<Promise<void>>();
   const seen = new Set<string>();
-  const play = (who: keyof typeof limits, id: string, work: () => Promise<unknown>): void => {
+  const simulate = (who: keyof typeof limits, id: string, work: () => Promise<unknown>): void => {
     if (seen.has(id)) return;
     seen.add(id);
-    const playing = limits[who](async () => {
+    const task = limits[who](async () => {
       await work().catch((error: unknown) => {
         if (!isApiError(error, 'NOT_FOUND') && !stop.signal.aborted) throw error;
       });
-    }).finally(() => pending.delete(playing));
-    pending.add(playing);
+    }).finally(() => pending.delete(task));
+    pending.add(task);
   };
   const jobCache = new Informer<Job, undefined>({
     client,
@@ -160,7 +160,7 @@ async function startPlayers({ client, jobs: jobWorld }: HubWorld): Promise<Playe
       const { name, uid = '', labels = {} } = job.metadata;
       if (!seen.has(uid)) names.push(name);
       const isBuild = labels['kmm.node.kubernetes.io/job-type'] === 'build';
-      play('jobs', uid, () => (isBuild ? jobWorld.build(job, name) : jobWorld.sign(job)));
+      simulate('jobs', uid, () => (isBuild ? jobWorld.build(job, name) : jobWorld.sign(job)));
       return undefined;
     },
   });
@@ -171,7 +171,7 @@ async function startPlayers({ client, jobs: jobWorld }: HubWorld): Promise<Playe
       const { generation = 0, uid, namespace = '' } = work.metadata;
       const { images, kernels } = contentOf(work);
       if (!images.every((image) => image?.includes('@sha256:'))) tagged.push(namespace);
-      play('agents', `${uid} ${generation}`, () =>
+      simulate('agents', `${uid} ${generation}`, () =>
         client.patch(
           manifestWorks,
           work.metadata,
@@ -209,7 +209,7 @@ function feedbackOf(name: string, integer: number): object {
   return { name, fieldValue: { type: 'Integer', integer } };
 }
 
-/** What an agent says when the operator of its cluster has loaded the module. */
+/** What an agent reports when the operator of its cluster has loaded the module. */
 function appliedStatus(work: CustomResource): object {
   const { generation = 0 } = work.metadata;
   const condition = (type: string) => ({

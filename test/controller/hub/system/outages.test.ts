@@ -35,8 +35,8 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
       return found;
     }, waiting);
 
-  /** Says what registration does of a cluster: whether its agent renews its lease. */
-  async function heard(name: string, value: 'True' | 'Unknown'): Promise<void> {
+  /** Reports about a cluster as OCM's registration does: whether its agent renews its lease. */
+  async function setAvailable(name: string, value: 'True' | 'Unknown'): Promise<void> {
     const { status } = await world.client.get(managedClusters, { name });
     const condition = {
       type: 'ManagedClusterConditionAvailable',
@@ -49,7 +49,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
     await world.client.patch(managedClusters, { name }, next, { subresource: 'status' });
   }
 
-  /** Does what a work agent does: it applies what it finds. */
+  /** Reports the current ManifestWork as applied, as a work agent does. */
   async function applyWork(name: string, cluster: string): Promise<void> {
     const { metadata } = await workOf(name, cluster);
     const condition = {
@@ -64,7 +64,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
     await world.client.patch(manifestWorks, metadata, { status }, { subresource: 'status' });
   }
 
-  it('cluster is away for an hour does all work without it, once, and has it wait for the cluster', async () => {
+  it('cluster is disconnected for an hour does all work once, and the cluster catches up when it reconnects', async () => {
     const name = 'away';
     const recipe = { namespace: hubNamespace, name };
     await world.client.create(configMaps, { metadata: recipe, data: { dockerfile: 'FROM scratch\n' } });
@@ -76,7 +76,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
     await world.eventually(name, ({ status }) => expect(status?.phases).toEqual({ Applied: 2 }));
     await noJobs();
 
-    await heard('away-gone', 'Unknown');
+    await setAvailable('away-gone', 'Unknown');
     await world.client.patch(configMaps, recipe, { data: { dockerfile: 'FROM scratch\nLABEL a=b\n' } });
     await world.jobs.build((await world.activeJobs('build', 1))[0]!, '2');
     await world.jobs.sign((await world.activeJobs('sign', 1))[0]!);
@@ -92,21 +92,21 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
     const before = await workOf(name, 'away-gone');
     expect(contentOf(before).images).toEqual(contentOf(await workOf(name, 'away-here')).images);
 
-    // The hub forgets nothing over the hour, neither in memory nor when it starts again.
+    // The hub keeps its state over the hour, in memory and over a restart.
     for (const restarts of [false, true]) {
       world.later(hour);
       if (restarts) {
         await stop();
         stop = await world.startControllers();
       }
-      const witness = `away-witness-${restarts}`;
-      await world.cluster(witness, { for: name }, [kernel]);
-      await workOf(name, witness);
+      const probe = `away-probe-${restarts}`;
+      await world.cluster(probe, { for: name }, [kernel]);
+      await workOf(name, probe);
       expect(await jobsOf()).toEqual([]);
       expect((await workOf(name, 'away-gone')).metadata.generation).toBe(before.metadata.generation);
     }
 
-    await heard('away-gone', 'True');
+    await setAvailable('away-gone', 'True');
     await applyWork(name, 'away-gone');
     await world.eventually(name, ({ status }) => {
       const one = status?.clusters?.find((cluster) => cluster.name === 'away-gone');
@@ -115,7 +115,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
     expect(await jobsOf()).toEqual([]);
   }, 60_000);
 
-  it('registry goes away between build and signature goes on where it was, and builds nothing again', async () => {
+  it('registry fails between build and signature continues afterwards without a rebuild', async () => {
     const name = 'registry';
     await using proxy = await startFaultProxy({ target: world.jobs.registry.url });
     await world.cluster(name, { for: name }, [kernel]);
@@ -125,12 +125,12 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
       containerImage: `${proxy.host}/registry:\${KERNEL_FULL_VERSION}`,
     });
     const [build] = await world.activeJobs('build', 1);
-    const isAsked = (): boolean => proxy.requests.some(({ fault }) => fault !== undefined);
+    const isRequested = (): boolean => proxy.requests.some(({ fault }) => fault !== undefined);
     const destination = argumentsOf(build!).find((argument) => argument.startsWith('--destination='));
     await world.jobs.push(destination?.slice('--destination='.length) ?? '');
     proxy.reset(() => ({ kind: 'reset-at-once' }));
     await endJob(world.client, build!, 'Complete');
-    await vi.waitFor(() => expect(isAsked()).toBe(true), waiting);
+    await vi.waitFor(() => expect(isRequested()).toBe(true), waiting);
     await world.eventually(name, ({ status }) => {
       expect(status?.images?.[0]).toMatchObject({ phase: 'Checking' });
       expect(status?.phases).toEqual({ Building: 1 });
@@ -143,11 +143,11 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
     const { images } = contentOf(await workOf(name, name));
     expect(images).toEqual([expect.stringMatching(/@sha256:/)]);
     await noJobs();
-    // Away once more: what is there stays, and nothing is made anew.
+    // During another outage nothing is deleted or rebuilt.
     proxy.reset(() => ({ kind: 'status', status: 500 }));
     await stop();
     stop = await world.startControllers();
-    await vi.waitFor(() => expect(isAsked()).toBe(true), waiting);
+    await vi.waitFor(() => expect(isRequested()).toBe(true), waiting);
     expect(contentOf(await workOf(name, name)).images).toEqual(images);
     expect(await jobsOf()).toEqual([]);
   }, 60_000);

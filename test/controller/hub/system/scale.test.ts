@@ -59,14 +59,14 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     expect(fleet.tagged()).toEqual([]);
   }, 120_000);
 
-  it('writes nothing at rest, though agents go on telling', async () => {
+  it('writes nothing at rest, although agents keep reporting', async () => {
     await vi.waitFor(async () => expect(await fleet.world.jobs.jobs('kmm-hub')).toEqual([]), waiting);
     await idle();
     const [before, reconciled] = [total(), await reconciles(registry, controller)];
     await fleet.world.publish('cluster-0', ['6.0.0-generic']);
     const labels = { seen: 'again' };
     await fleet.world.client.patch(managedClusters, { name: 'cluster-0' }, { metadata: { labels } });
-    // Five of the ten modules select the cluster; each of them is worked on again.
+    // Five of the ten modules select the cluster; each of them is reconciled again.
     await vi.waitFor(
       async () => expect(await reconciles(registry, controller)).toBeGreaterThanOrEqual(reconciled + 5),
       waiting,
@@ -75,7 +75,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     expect(total()).toBe(before);
   }, 120_000);
 
-  it('makes the images of a new kernel only, and one write for each ManifestWork, when all kernels change', async () => {
+  it('builds only the images of a new kernel, with one write per ManifestWork, when all kernels change', async () => {
     const [jobs, works] = [fleet.jobs().length, writesOf('manifestworks')];
     await fleet.upgrade();
     await converged();
@@ -85,7 +85,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     expect(fleet.tagged()).toEqual([]);
   }, 120_000);
 
-  /** Waits until nothing is being reconciled, or waits to be. */
+  /** Waits until nothing is being reconciled or queued. */
   function idle(): Promise<void> {
     return vi.waitFor(async () => {
       expect(await metric('workqueue_depth')).toBe(0);

@@ -57,7 +57,7 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
   const currentStatus = async () =>
     workStatus(projectManifestWork(await fleet.hubClient.get(manifestWorks, workKey)));
 
-  it('brings the Module to the cluster, tells how it fares, follows changes, and takes it away', async () => {
+  it('creates the Module in the cluster, reports its status, updates it, and deletes it', async () => {
     const { hubClient, spokeClient } = fleet;
     const created = parseManagedClusterModule(
       await hubClient.create(managedClusterModules, { ...wanted, metadata: { name: 'driver' } }),
@@ -65,7 +65,7 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
     const makeWork = createManifestWorkFactory(created);
     const work = makeWork(spokeName, imagesOf(created, 'a'));
     const answer = await hubClient.apply(manifestWorks, work.object);
-    // Nothing was filled in or dropped, so a cache can tell whether it is as it should be.
+    // Nothing was defaulted or dropped, so a cache can detect whether it is up to date.
     expect(answer.spec).toEqual(work.object.spec);
     expect(projectManifestWork(answer)).toMatchObject({
       key: workKey,
@@ -107,18 +107,18 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
       });
     }, eventually);
 
-    // Somebody changes the Module in the cluster; the hub's next word counts.
+    // The Module is changed in the cluster; the hub's next update overrides that.
     const changed = { 'node-role.kubernetes.io/worker': 'changed' };
     await spokeClient.patch(modules, key, { spec: { selector: changed } });
     await hubClient.apply(manifestWorks, makeWork(spokeName, imagesOf(created, 'b')).object);
     await vi.waitFor(async () => {
       const { spec } = await spokeClient.get(modules, key);
       expect(spec).toEqual(specOnSpoke(created, 'b'));
-      // Its status is still about the Module before.
+      // Its status is still about the previous generation.
       expect(await currentStatus()).toMatchObject({ phase: 'Applied', reason: 'WaitingForOperator' });
     }, eventually);
 
-    // Another namespace: the Module goes from the one where it was.
+    // With another namespace, the Module is deleted from the old one.
     await spokeClient.create(namespaces, { metadata: { name: 'elsewhere' } });
     const moved = { ...created, spec: { ...created.spec, spokeNamespace: 'elsewhere' } };
     const there = createManifestWorkFactory(moved)(spokeName, imagesOf(moved, 'b'));
@@ -134,7 +134,7 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
     }, eventually);
   });
 
-  it('says why the agent cannot apply it', async () => {
+  it('reports why the agent cannot apply it', async () => {
     const { metadata, spec } = wanted;
     const lost = {
       ...wanted,
@@ -151,22 +151,23 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
     }, eventually);
   });
 
-  it('has a status that the API server takes', async () => {
+  it('leads to a status that the API server accepts', async () => {
     const { hubClient } = fleet;
     const created = await hubClient.create(managedClusterModules, {
       ...wanted,
       metadata: { name: 'status' },
     });
-    const status = managedClusterModuleStatusOf({
-      resource: parseManagedClusterModule(created),
-      clusters: Array.from({ length: 300 }, (_, index) => ({
+    const status = managedClusterModuleStatusOf(
+      parseManagedClusterModule(created),
+      Array.from({ length: 300 }, (_, index) => ({
         name: `cluster-${index}`,
         phase: 'Failed',
         message: 'm'.repeat(10_000),
         applied: false,
       })),
-      now: new Date().toISOString(),
-    });
+      [],
+      new Date().toISOString(),
+    );
     const { metadata } = created;
     const answer = await hubClient.apply(
       managedClusterModules,
@@ -178,7 +179,7 @@ describeWith(fleetPrograms, 'a ManifestWork with a Module', () => {
 });
 
 describe('the ManifestWorks of a fleet', () => {
-  it('differ in their namespace only, where clusters have the same images', () => {
+  it('differ only in their namespace if clusters have the same images', () => {
     const makeWork = createManifestWorkFactory(wanted);
     const [one, two] = ['cluster-1', 'cluster-2'].map((cluster) => makeWork(cluster, imagesOf(wanted, 'a')));
     const other = makeWork('cluster-3', imagesOf(wanted, 'b'));
@@ -187,7 +188,7 @@ describe('the ManifestWorks of a fleet', () => {
       metadata: { ...two?.object.metadata, namespace: 'cluster-1' },
     });
     expect(one?.specHash).toBe(two?.specHash);
-    // Made once: hashing takes longer than all the rest.
+    // Computed once: hashing takes longer than all the rest.
     expect(one?.object.spec).toBe(two?.object.spec);
     expect(other.specHash).not.toBe(one?.specHash);
     expect(JSON.stringify(other.object.spec)).toContain(digest('b'));
@@ -195,7 +196,7 @@ describe('the ManifestWorks of a fleet', () => {
 });
 
 describe('the feedback rules of a ManifestWork', () => {
-  it('ask for the counters that KMM asks for, under the same names', () => {
+  it('request the same counters as KMM, under the same names', () => {
     const { object } = createManifestWorkFactory(wanted)('cluster-1', []);
     const { manifestConfigs } = object.spec as { manifestConfigs: unknown };
     expect(manifestConfigs).toMatchObject([
@@ -238,7 +239,7 @@ describe('a ManifestWork that would be too large', () => {
     expect(Buffer.byteLength(JSON.stringify(workload))).toBeLessThan(maxManifestBytes);
   });
 
-  it('is measured as the API server writes it', () => {
+  it('is measured as the API server encodes it', () => {
     // Go's encoding/json writes each of these with six bytes.
     const regexp = '<>&'.repeat(40_000);
     const of = resource({ kernelMappings: [{ regexp, containerImage: 'a/b:c' }] });

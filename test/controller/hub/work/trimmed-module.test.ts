@@ -12,7 +12,7 @@ import { digest, resource } from '../example-module.ts';
 const build = { dockerfileConfigMap: { name: 'dockerfile' } };
 const sign = { keySecret: { name: 'key' }, certSecret: { name: 'cert' } };
 
-/** What the hub would have for kernels: every image built, the digest telling the kernel. */
+/** The hub's images for kernels: every one is built, with a digest derived from the kernel. */
 function images(of: ManagedClusterModule, releases: readonly string[]): KernelImage[] {
   const find = createTargetResolver(of);
   return releases.flatMap((release, index) => {
@@ -76,7 +76,7 @@ describe('the Module for a cluster', () => {
     });
   });
 
-  it('is one that the spoke accepts', () => {
+  it('passes the validation of the spoke', () => {
     const { metadata, spec } = onSpoke(documented, ['6.1.0-10', '6.1.0-9']);
     const findings = checkModuleSpec({
       name: metadata.name,
@@ -88,7 +88,7 @@ describe('the Module for a cluster', () => {
     expect(findings.errors).toEqual([]);
   });
 
-  it('has no tag when literals are all that there is', () => {
+  it('has no tag if all mappings are literals', () => {
     const literals = resource({
       containerImage: 'registry.example/driver:${KERNEL_VERSION}',
       kernelMappings: [{ literal: '1.1' }, { literal: '1.2' }],
@@ -96,7 +96,7 @@ describe('the Module for a cluster', () => {
     expect(JSON.stringify(onSpoke(literals, ['1.1', '1.2']))).not.toContain('driver:');
   });
 
-  it('tells a kernel with a plus from the one without', () => {
+  it('distinguishes a kernel with a plus from the one without', () => {
     const both = resource({
       kernelMappings: [
         { literal: '6.1.0+', containerImage: 'registry.example/plus:1' },
@@ -113,7 +113,7 @@ describe('the Module for a cluster', () => {
     }
   });
 
-  it('keeps what else the Module asks for, without what only concerns builds', () => {
+  it('keeps the rest of the spec, except for what only applies to builds', () => {
     const devicePlugin = { container: { image: 'registry.example/plugin:1' } };
     const more = {
       devicePlugin,
@@ -147,7 +147,7 @@ describe('the Module for a cluster', () => {
     containerImage: fc.option(fc.constantFrom('a/one:${KERNEL_VERSION}', 'b:5000/two:x', 'c/three')),
   });
 
-  it('gives every kernel of the cluster the image that the hub has for it, others what they had, and leaves its input alone', () => {
+  it('maps every kernel of the cluster to the hub’s image and other kernels as before, without changing its input', () => {
     fc.assert(
       fc.property(
         fc.array(mapping, { minLength: 1, maxLength: 6 }),
@@ -185,8 +185,8 @@ describe('the Module for a cluster', () => {
   });
 });
 
-describe('what a ManagedClusterModule wants for a kernel', () => {
-  it('is found with the namespace of the Module in the clusters', () => {
+describe('the image of a ManagedClusterModule for a kernel', () => {
+  it('is resolved with the namespace of the Module in the clusters', () => {
     const found = createTargetResolver(documented)('6.1.0-10');
     expect(found).toMatchObject({
       type: 'target',
@@ -197,7 +197,7 @@ describe('what a ManagedClusterModule wants for a kernel', () => {
     });
   });
 
-  it('may be nothing, or an error that concerns that kernel only', () => {
+  it('may be absent, or an error about that kernel only', () => {
     const find = createTargetResolver(
       resource({
         kernelMappings: [

@@ -22,22 +22,22 @@ function cached(more: { readonly spec?: object; readonly owner?: string } = {}) 
 const nothing = { cached: undefined, written: undefined, now };
 
 describe('a ManifestWork', () => {
-  it('is created where there is none', () => {
+  it('is created if there is none', () => {
     expect(decideWork(desired, nothing)).toBe('create');
   });
 
-  it('is kept where it is as it should be', () => {
+  it('is kept if it is up to date', () => {
     expect(decideWork(desired, { ...nothing, cached: cached() })).toBe('keep');
   });
 
   it.each([
     ['its spec is another', { spec: { workload: { manifests: [] } } }],
     ['it belongs to a ManagedClusterModule of that name that is gone', { owner: 'earlier' }],
-  ])('is updated where %s', (_title, more) => {
+  ])('is updated if %s', (_title, more) => {
     expect(decideWork(desired, { ...nothing, cached: cached(more) })).toBe('update');
   });
 
-  it('is waited for after it was written, until the cache should have it', () => {
+  it('is awaited in the cache for a while after it was written', () => {
     const written = { specHash, generation: 2, until: now + 1 };
     const known = { cached: cached({ spec: {} }), written, now };
     expect(decideWork(desired, known)).toBe('wait');

@@ -3,14 +3,14 @@ import { once } from 'node:events';
 import { LeaderElection } from '../../../../src/controller/runtime/leader/leader-election.ts';
 import type { ModuleWorld } from '../module-world.ts';
 import { runController } from '../run-controller.ts';
-import type { MortalConnection } from './mortal-connection.ts';
-import { mortalClient } from './mortal-operator.ts';
+import type { KillableConnection } from './killable-connection.ts';
+import { killableClient } from './killable-operator.ts';
 
 /** An operator that works only while it leads. */
 export interface Candidate {
-  readonly connection: MortalConnection;
+  readonly connection: KillableConnection;
   isLeading(): boolean;
-  /** Settles when it neither leads nor wants to. */
+  /** Settles when it no longer leads and has stopped trying. */
   readonly ended: Promise<void>;
 }
 
@@ -19,7 +19,7 @@ export async function startCandidate(
   world: Pick<ModuleWorld, 'api'>,
   { namespace, signal }: { readonly namespace: string; readonly signal: AbortSignal },
 ): Promise<Candidate> {
-  const { client, connection } = await mortalClient(world, { namespace });
+  const { client, connection } = await killableClient(world, { namespace });
   const election = new LeaderElection({
     client,
     lease: { namespace: 'default', name: namespace },
@@ -36,6 +36,6 @@ export async function startCandidate(
   return {
     connection,
     isLeading: () => election.isLeader,
-    ended: running.then(() => connection.die()),
+    ended: running.then(() => connection.kill()),
   };
 }

@@ -2,65 +2,65 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { apiServerPrograms } from '../../../support/api-server.ts';
 import { describeWith } from '../../../support/programs.ts';
 import { startCandidate, type Candidate } from './candidate.ts';
-import { startMortalOperator } from './mortal-operator.ts';
-import { startStage } from './stage.ts';
-import { playStory, workOfStory, type Ending, type Stage } from './story.ts';
+import { startKillableOperator } from './killable-operator.ts';
+import { startEnvironment } from './environment.ts';
+import { runScenario, workOfScenario, type Outcome, type Environment } from './scenario.ts';
 
-/** As in production: what a registry said is believed for a while. */
+/** As in production: results of a registry are cached for a while. */
 const images = { missingTtl: 10_000, foundTtl: 600_000 };
 
 describeWith(apiServerPrograms, 'operators that compete', () => {
-  let stage: Stage & AsyncDisposable;
-  let alone: Ending;
+  let environment: Environment & AsyncDisposable;
+  let alone: Outcome;
   beforeAll(async () => {
-    stage = await startStage();
-    alone = await playWith('alone', 1);
+    environment = await startEnvironment();
+    alone = await runWith('alone', 1);
   });
-  afterAll(() => stage[Symbol.asyncDispose]());
+  afterAll(() => environment[Symbol.asyncDispose]());
 
-  /** Plays a story with so many operators at once, none of which knows of the others. */
-  async function playWith(namespace: string, operators: number): Promise<Ending> {
+  /** Runs a scenario with concurrent operators that do not elect a leader. */
+  async function runWith(namespace: string, operators: number): Promise<Outcome> {
     const running = await Promise.all(
       Array.from({ length: operators }, () =>
-        startMortalOperator(stage.world, { namespace, run: { images } }),
+        startKillableOperator(environment.world, { namespace, run: { images } }),
       ),
     );
     try {
-      return await playStory(stage, namespace);
+      return await runScenario(environment, namespace);
     } finally {
       await Promise.all(running.map((operator) => operator.kill()));
     }
   }
 
-  it('do no work twice, and come to the end that one alone comes to', async () => {
-    const endings = await Promise.all(Array.from({ length: 8 }, (_, index) => playWith(`two-${index}`, 2)));
-    expect(alone.work).toEqual(workOfStory);
-    for (const ending of endings) expect(ending).toEqual(alone);
-    expect(await stage.witness.objections()).toEqual([]);
+  it('do no work twice, and reach the same outcome as one alone', async () => {
+    const outcomes = await Promise.all(Array.from({ length: 8 }, (_, index) => runWith(`two-${index}`, 2)));
+    expect(alone.work).toEqual(workOfScenario);
+    for (const outcome of outcomes) expect(outcome).toEqual(alone);
+    expect(await environment.observer.violations()).toEqual([]);
   });
 
-  it('work one at a time where they elect a leader, and another goes on when it dies', async () => {
+  it('work one at a time if they elect a leader, and another one continues if it is killed', async () => {
     const namespace = 'elected';
-    const over = new AbortController();
+    const stop = new AbortController();
     const [first, second] = [
-      await startCandidate(stage.world, { namespace, signal: over.signal }),
-      await startCandidate(stage.world, { namespace, signal: over.signal }),
+      await startCandidate(environment.world, { namespace, signal: stop.signal }),
+      await startCandidate(environment.world, { namespace, signal: stop.signal }),
     ];
     const leader = (): Candidate | undefined => [first, second].find((one) => one.isLeading());
     let killed: Candidate | undefined;
-    const ending = await playStory(stage, namespace, async (when, part) => {
+    const outcome = await runScenario(environment, namespace, async (when, part) => {
       if (when === 'before' || part !== 'dockerfile') return;
       killed = leader();
       const waiting = killed === first ? second : first;
       expect(waiting.connection.writes.filter((write) => !write.includes('/leases'))).toEqual([]);
-      killed?.connection.die();
+      killed?.connection.kill();
     });
     const other = killed === first ? second : first;
     expect(killed).toBeDefined();
     expect(leader()).toBe(other);
-    expect(ending).toEqual(alone);
-    over.abort();
+    expect(outcome).toEqual(alone);
+    stop.abort();
     await Promise.all([first.ended, second.ended]);
-    expect(await stage.witness.objections()).toEqual([]);
+    expect(await environment.observer.violations()).toEqual([]);
   });
 });

@@ -2,52 +2,52 @@ import pLimit from 'p-limit';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { apiServerPrograms } from '../../../support/api-server.ts';
 import { describeWith } from '../../../support/programs.ts';
-import type { Death } from './mortal-connection.ts';
-import { liveAgainAndAgain } from './mortal-operator.ts';
-import { startStage } from './stage.ts';
-import { playStory, workOfStory, type Ending, type Stage } from './story.ts';
+import type { KillPoint } from './killable-connection.ts';
+import { restartUntilAborted } from './killable-operator.ts';
+import { startEnvironment } from './environment.ts';
+import { runScenario, workOfScenario, type Outcome, type Environment } from './scenario.ts';
 
-/** Stories at a time. */
+/** Concurrent scenarios. */
 const concurrency = 8;
 /** Milliseconds for all of them, on a busy machine. */
-const patience = 300_000;
+const timeout = 300_000;
 
 describeWith(apiServerPrograms, 'an operator that is killed', () => {
-  let stage: Stage & AsyncDisposable;
-  let undisturbed: { readonly ending: Ending; readonly writes: readonly string[] };
+  let environment: Environment & AsyncDisposable;
+  let undisturbed: { readonly outcome: Outcome; readonly writes: readonly string[] };
   beforeAll(async () => {
-    stage = await startStage();
-    const { ending, lives } = await playWith('undisturbed', () => undefined);
-    undisturbed = { ending, writes: lives.flat() };
+    environment = await startEnvironment();
+    const { outcome, runs } = await runWith('undisturbed', () => undefined);
+    undisturbed = { outcome, writes: runs.flat() };
   });
-  afterAll(() => stage[Symbol.asyncDispose]());
+  afterAll(() => environment[Symbol.asyncDispose]());
 
-  /** Plays a story with operators that die. */
-  async function playWith(
+  /** Runs a scenario with operators that are killed. */
+  async function runWith(
     namespace: string,
-    deathOf: (life: number) => Death | undefined,
-  ): Promise<{ readonly ending: Ending; readonly lives: readonly (readonly string[])[] }> {
-    const over = new AbortController();
-    const living = liveAgainAndAgain(stage.world, namespace, deathOf, over.signal);
+    killPointOf: (run: number) => KillPoint | undefined,
+  ): Promise<{ readonly outcome: Outcome; readonly runs: readonly (readonly string[])[] }> {
+    const stop = new AbortController();
+    const running = restartUntilAborted(environment.world, namespace, killPointOf, stop.signal);
     try {
-      const ending = await playStory(stage, namespace);
-      return { ending, lives: await stopped() };
+      const outcome = await runScenario(environment, namespace);
+      return { outcome, runs: await stopped() };
     } finally {
       await stopped();
     }
 
     async function stopped(): Promise<string[][]> {
-      over.abort();
-      return living;
+      stop.abort();
+      return running;
     }
   }
 
-  it('leaves a story, when it is left alone, with each work done once', async () => {
-    expect(undisturbed.ending.work).toEqual(workOfStory);
-    expect(undisturbed.ending.daemonSets.length).toBe(2);
-    expect(await stage.witness.objections()).toEqual([]);
-    expect(stage.witness.imagesSeen('undisturbed').length).toBe(3);
-    // Each kind of write is among those that the operator dies with.
+  it('completes a scenario, if it is not killed, with each piece of work done once', async () => {
+    expect(undisturbed.outcome.work).toEqual(workOfScenario);
+    expect(undisturbed.outcome.daemonSets.length).toBe(2);
+    expect(await environment.observer.violations()).toEqual([]);
+    expect(environment.observer.imagesSeen('undisturbed').length).toBe(3);
+    // The operator is killed at each kind of write.
     for (const kind of [
       /POST .*jobs$/,
       /PATCH .*daemonsets/,
@@ -61,34 +61,38 @@ describeWith(apiServerPrograms, 'an operator that is killed', () => {
 
   it.each([
     ['after each write', true],
-    ['at each write, before it learns of it', false],
+    ['at each write, before the response', false],
   ])(
-    'goes on as if nothing had happened when it dies %s',
-    async (_when, learns) => {
+    'has a successor that completes the scenario if it is killed %s',
+    async (_when, receivesResponse) => {
       const limit = pLimit(concurrency);
-      const deaths = await Promise.all(
+      const kills = await Promise.all(
         undisturbed.writes.map((_, index) =>
           limit(async () => {
             const write = index + 1;
-            const { ending, lives } = await playWith(`${learns ? 'told' : 'untold'}-${write}`, (life) =>
-              life === 0 ? { write, learns } : undefined,
+            const { outcome, runs } = await runWith(
+              `${receivesResponse ? 'after' : 'before'}-${write}`,
+              (run) => (run === 0 ? { write, receivesResponse } : undefined),
             );
-            expect(ending, `death at write ${write}`).toEqual(undisturbed.ending);
-            return lives.length - 1;
+            expect(outcome, `killed at write ${write}`).toEqual(undisturbed.outcome);
+            return runs.length - 1;
           }),
         ),
       );
-      // How status writes are merged depends on the time, so the last deaths may not come.
-      expect(deaths.filter((count) => count === 1).length).toBeGreaterThan(deaths.length * 0.75);
-      expect(await stage.witness.objections()).toEqual([]);
+      // How status writes are merged depends on the time, so the last writes may not happen.
+      expect(kills.filter((count) => count === 1).length).toBeGreaterThan(kills.length * 0.75);
+      expect(await environment.observer.violations()).toEqual([]);
     },
-    patience,
+    timeout,
   );
 
-  it('comes to the end although every operator dies with its fourth write', async () => {
-    const { ending, lives } = await playWith('always', (life) => ({ write: 4, learns: life % 2 === 0 }));
-    expect(ending).toEqual(undisturbed.ending);
-    expect(lives.length).toBeGreaterThan(5);
-    expect(await stage.witness.objections()).toEqual([]);
+  it('completes the scenario even if every operator is killed at its fourth write', async () => {
+    const { outcome, runs } = await runWith('always', (run) => ({
+      write: 4,
+      receivesResponse: run % 2 === 0,
+    }));
+    expect(outcome).toEqual(undisturbed.outcome);
+    expect(runs.length).toBeGreaterThan(5);
+    expect(await environment.observer.violations()).toEqual([]);
   });
 });

@@ -2,83 +2,83 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { apiServerPrograms } from '../../../support/api-server.ts';
 import { startFaultProxy, type Fault, type FaultProxy } from '../../../support/fault-proxy.ts';
 import { describeWith } from '../../../support/programs.ts';
-import { startMortalOperator } from './mortal-operator.ts';
-import { startStage } from './stage.ts';
-import { playStory, workOfStory, type Ending, type Interlude, type Stage } from './story.ts';
+import { startKillableOperator } from './killable-operator.ts';
+import { startEnvironment } from './environment.ts';
+import { runScenario, workOfScenario, type Outcome, type Disturbance, type Environment } from './scenario.ts';
 
 const outages: Record<string, Fault> = {
-  'answers 503': { kind: 'status', status: 503 },
-  'breaks connections off': { kind: 'reset-at-once' },
+  'responds with 503': { kind: 'status', status: 503 },
+  'closes connections': { kind: 'reset-at-once' },
 };
 
-describeWith(apiServerPrograms, 'what the operator works with', () => {
-  let stage: Stage & AsyncDisposable;
+describeWith(apiServerPrograms, 'a dependency of the operator', () => {
+  let environment: Environment & AsyncDisposable;
   let proxy: FaultProxy;
-  let undisturbed: Ending;
+  let undisturbed: Outcome;
   beforeAll(async () => {
-    stage = await startStage();
-    proxy = await startFaultProxy({ target: stage.world.registry.url });
-    undisturbed = await play('undisturbed');
+    environment = await startEnvironment();
+    proxy = await startFaultProxy({ target: environment.world.registry.url });
+    undisturbed = await run('undisturbed');
   });
   afterAll(async () => {
     await proxy.close();
-    await stage[Symbol.asyncDispose]();
+    await environment[Symbol.asyncDispose]();
   });
 
-  /** Plays a story in which the operator reaches the registry by the proxy. Jobs have a way of their own. */
-  async function play(namespace: string, interlude?: Interlude): Promise<Ending> {
-    const world = { ...stage.world, image: (name: string) => `${proxy.host}/${name}` };
-    const operator = await startMortalOperator(world, { namespace });
+  /** Runs a scenario in which the operator reaches the registry through the proxy. Jobs reach it directly. */
+  async function run(namespace: string, disturbance?: Disturbance): Promise<Outcome> {
+    const world = { ...environment.world, image: (name: string) => `${proxy.host}/${name}` };
+    const operator = await startKillableOperator(world, { namespace });
     try {
-      return await playStory({ ...stage, world }, namespace, interlude);
+      return await runScenario({ ...environment, world }, namespace, disturbance);
     } finally {
       await operator.kill();
     }
   }
 
   it.each(Object.entries(outages))(
-    'may be away: a registry that %s starts no build',
+    'may be unavailable: a registry that %s causes no build',
     async (_name, fault) => {
       const namespace = `registry-${fault.kind}`;
-      const { witness, player } = stage;
+      const { observer, runner } = environment;
       let before = { jobs: 0, daemonSets: 0 };
       const count = (): typeof before => ({
-        jobs: player.played(namespace).length,
-        daemonSets: witness.daemonSets(namespace).length,
+        jobs: runner.finished(namespace).length,
+        daemonSets: observer.daemonSets(namespace).length,
       });
-      const ending = await play(namespace, async (when, part) => {
+      const outcome = await run(namespace, async (when, part) => {
         if (when === 'before') {
           before = count();
           proxy.reset(() => fault);
           return;
         }
-        await witness.until(() => {
-          const { status } = witness.module(namespace) ?? {};
+        await observer.until(() => {
+          const { status } = observer.module(namespace) ?? {};
           expect(status?.kernels?.[0]?.phase).toBe('Checking');
           expect(status?.conditions).toContainEqual(
             expect.objectContaining({ type: 'Degraded', status: 'True' }),
           );
         });
-        // What runs stays, as long as its kernel does.
-        const staying = part === 'kernel' ? before.daemonSets - 1 : Math.max(1, before.daemonSets);
-        await witness.until(() => expect(count()).toEqual({ jobs: before.jobs, daemonSets: staying }));
+        // DaemonSets stay as long as their kernel does.
+        const remaining = part === 'kernel' ? before.daemonSets - 1 : Math.max(1, before.daemonSets);
+        await observer.until(() => expect(count()).toEqual({ jobs: before.jobs, daemonSets: remaining }));
         proxy.reset();
       });
-      expect(ending).toEqual(undisturbed);
-      expect(ending.work).toEqual(workOfStory);
-      expect(await witness.objections()).toEqual([]);
+      expect(outcome).toEqual(undisturbed);
+      expect(outcome.work).toEqual(workOfScenario);
+      expect(await observer.violations()).toEqual([]);
     },
   );
 
-  it('may crash: an API server that starts again, without its history', async () => {
-    const { api } = stage.world;
-    const ending = await play('api-server', async (when) => {
+  it('may crash: an API server restarts without its history', async () => {
+    const { api } = environment.world;
+    const outcome = await run('api-server', async (when) => {
       if (when === 'before') return;
       await api.compact();
       await api.kill();
       await api.start();
     });
-    expect(ending).toEqual(undisturbed);
-    expect(await stage.witness.objections()).toEqual([]);
+    expect(outcome).toEqual(undisturbed);
+    expect(await environment.observer.violations()).toEqual([]);
   });
 });

@@ -61,7 +61,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'kmm-operator run with KMM_MANA
     return claims.map(({ spec }) => (spec as { value: string }).value);
   };
 
-  it('works on Modules where Open Cluster Management is missing, and says with more and more patience what it misses', async () => {
+  it('reconciles Modules without Open Cluster Management, and logs what is missing at growing intervals', async () => {
     expect(await logged(first, unknown)).toMatchObject({
       level: 'warn',
       definition: 'clusterclaims.cluster.open-cluster-management.io',
@@ -83,9 +83,9 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'kmm-operator run with KMM_MANA
       expect(status?.kernels).toMatchObject([{ kernelVersion: kernel, phase: 'Checking' }]);
     }, waiting);
     await vi.waitFor(() => {
-      const told = logOf(first).filter(({ message }) => message === unknown);
-      expect(told.length).toBeGreaterThan(2);
-      for (const [index, { failures, wait }] of told.entries()) {
+      const warnings = logOf(first).filter(({ message }) => message === unknown);
+      expect(warnings.length).toBeGreaterThan(2);
+      for (const [index, { failures, wait }] of warnings.entries()) {
         expect(failures).toBe(index + 1);
         expect(wait).toBeGreaterThanOrEqual(250 * 2 ** index);
       }
@@ -96,12 +96,12 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'kmm-operator run with KMM_MANA
     expect(await listAll(client, jobs, {})).toEqual([]);
   }, 60_000);
 
-  it('publishes kernels when Open Cluster Management is there', async () => {
+  it('publishes kernels once Open Cluster Management is installed', async () => {
     await installHubResources(client);
     await expect.poll(published, waiting).toEqual([kernel]);
   }, 60_000);
 
-  it('goes on publishing with the operator that leads next', async () => {
+  it('continues publishing with the next leader', async () => {
     const second = await start('second', await freePort());
     await logged(second, 'operator started');
     await first.stop('SIGTERM');

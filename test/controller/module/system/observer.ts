@@ -21,22 +21,22 @@ import type { ModuleWorld } from '../module-world.ts';
 const role = 'kmm.node.kubernetes.io/role';
 const waiting = { timeout: 60_000, interval: 20 };
 
-/** Sees all that happens in a cluster, and objects where an image on its way to nodes is not pinned and signed. */
-export interface Witness extends AsyncDisposable {
+/** Observes a cluster, and checks that each image for nodes is pinned and signed. */
+export interface Observer extends AsyncDisposable {
   /** Called with each Job when it appears. */
   onJob(handler: (job: Job) => void): void;
   module(namespace: string): Module | undefined;
   daemonSets(namespace: string): DaemonSet[];
   jobs(namespace: string): Job[];
-  /** Waits until a check holds. */
+  /** Waits until a check passes. */
   until(check: () => void): Promise<void>;
-  /** Images that module loaders named in a namespace, at any time. */
+  /** Returns the images that module loaders named in a namespace, at any time. */
   imagesSeen(namespace: string): readonly string[];
-  /** What was wrong with images of module loaders, of all namespaces. */
-  objections(): Promise<string[]>;
+  /** Returns what was wrong with images of module loaders, in all namespaces. */
+  violations(): Promise<string[]>;
 }
 
-export async function startWitness(world: ModuleWorld): Promise<Witness> {
+export async function startObserver(world: ModuleWorld): Promise<Observer> {
   const stop = new AbortController();
   const follow = <T extends KubernetesObject>(resource: Resource<T>): Informer<T, T> =>
     new Informer<T, T>({
@@ -49,7 +49,7 @@ export async function startWitness(world: ModuleWorld): Promise<Witness> {
   const [moduleCache, daemonSetCache, jobCache] = [follow(modules), follow(daemonSets), follow(jobs)];
   const images = new Map<string, Set<string>>();
   const verdicts = new Map<string, Promise<string | undefined>>();
-  const judge = judgeOf(world);
+  const verifier = createVerifier(world);
   daemonSetCache.onEvent((event) => {
     if (event.type === 'deleted' || event.object.metadata.labels?.[role] !== 'module-loader') return;
     const { namespace = '' } = event.key;
@@ -57,7 +57,7 @@ export async function startWitness(world: ModuleWorld): Promise<Witness> {
     images.set(namespace, seen);
     for (const image of imagesOf(event.object)) {
       seen.add(image);
-      if (!verdicts.has(image)) verdicts.set(image, judge.verdict(image));
+      if (!verdicts.has(image)) verdicts.set(image, verifier.verify(image));
     }
   });
   const running = [moduleCache, daemonSetCache, jobCache].map((cache) => cache.run(stop.signal));
@@ -76,11 +76,11 @@ export async function startWitness(world: ModuleWorld): Promise<Witness> {
     jobs: (namespace) => jobCache.byIndex('namespace', namespace),
     until: (check) => vi.waitFor(check, waiting),
     imagesSeen: (namespace) => [...(images.get(namespace) ?? [])],
-    objections: async () => (await Promise.all(verdicts.values())).filter((one) => one !== undefined),
+    violations: async () => (await Promise.all(verdicts.values())).filter((one) => one !== undefined),
     async [Symbol.asyncDispose]() {
       stop.abort();
       await Promise.all([...running, ...verdicts.values()]);
-      await judge.close();
+      await verifier.close();
     },
   };
 }
@@ -90,21 +90,21 @@ function imagesOf({ spec }: DaemonSet): string[] {
   return [...containers, ...initContainers].map(({ image = '' }) => image);
 }
 
-/** Judges images by what the registry holds, with the certificate of the world's first key. */
-function judgeOf(world: ModuleWorld): {
-  verdict(image: string): Promise<string | undefined>;
+/** Creates a verifier of images in the registry, with the certificate of the world's first key. */
+function createVerifier(world: ModuleWorld): {
+  verify(image: string): Promise<string | undefined>;
   close(): Promise<void>;
 } {
   const client = new RegistryClient({ plainHttp: true });
   const certificates = [new X509Certificate(readFileSync(world.key.certificate))];
   return {
-    async verdict(image) {
+    async verify(image) {
       const { digest, ...reference } = parseReference(image);
       if (digest === undefined) return `${image} is not pinned`;
       const repository = client.repository(reference);
-      const verify = () => verifyImage({ image: { repository, selector: { digest } }, certificates });
-      // The registry may be away.
-      const { worst } = await vi.waitFor(verify, waiting);
+      const check = () => verifyImage({ image: { repository, selector: { digest } }, certificates });
+      // The registry may be unavailable.
+      const { worst } = await vi.waitFor(check, waiting);
       return worst === 'trusted' ? undefined : `${image} is ${worst}`;
     },
     close: () => client.close(),

@@ -2,78 +2,80 @@ import { expect } from 'vitest';
 import { configMaps } from '../../../../src/controller/observe/cluster/resources.ts';
 import { createNode, setNodeInfo } from '../cluster-objects.ts';
 import type { ModuleWorld } from '../module-world.ts';
-import type { JobPlayer } from './job-player.ts';
-import type { Witness } from './witness.ts';
+import type { JobRunner } from './job-runner.ts';
+import type { Observer } from './observer.ts';
 
 const [firstKernel, secondKernel] = ['6.1.0-13-amd64', '6.1.0-18-amd64'];
 
-/** Where stories play. */
-export interface Stage {
+/** Where scenarios run. */
+export interface Environment {
   readonly world: ModuleWorld;
-  readonly witness: Witness;
-  readonly player: JobPlayer;
+  readonly observer: Observer;
+  readonly runner: JobRunner;
 }
 
-/** What is left when a story has ended; equal for stories that ended alike. */
-export interface Ending {
-  /** What Jobs did, in order. */
+/** What is left after a scenario; equal for equal outcomes. */
+export interface Outcome {
+  /** The work of Jobs, in order. */
   readonly work: readonly string[];
   readonly daemonSets: readonly unknown[];
   readonly status: unknown;
 }
 
-/** The work of a story in which nothing is done twice, and nothing left out. */
-export const workOfStory = [firstKernel, firstKernel, secondKernel].flatMap((kernel) => [
+/** The work of a scenario in which nothing is done twice and nothing is left out. */
+export const workOfScenario = [firstKernel, firstKernel, secondKernel].flatMap((kernel) => [
   `build for ${kernel}`,
   `sign for ${kernel}`,
 ]);
 
-/** What comes in between, before and after the change with which a part begins. */
-export type Interlude = (when: 'before' | 'after', part: 'module' | 'dockerfile' | 'kernel') => Promise<void>;
+/** Called before and after the change with which a part begins. */
+export type Disturbance = (
+  when: 'before' | 'after',
+  part: 'module' | 'dockerfile' | 'kernel',
+) => Promise<void>;
 
 /**
- * A Module is built, signed and rolled out; its Dockerfile changes; then the kernel of its node. Needs somebody
- * who sees to it.
+ * Has a Module built, signed and rolled out; changes its Dockerfile; then the kernel of its node. Needs an operator.
  */
-export async function playStory(
-  { world, witness, player }: Stage,
+export async function runScenario(
+  { world, observer, runner }: Environment,
   namespace: string,
-  interlude: Interlude = async () => {},
-): Promise<Ending> {
+  disturbance: Disturbance = async () => {},
+): Promise<Outcome> {
   const { client } = world;
   const settled = async (kernel: string, jobs: number): Promise<void> => {
-    await witness.until(() => {
-      expect(player.played(namespace).length).toBeGreaterThanOrEqual(jobs);
-      const latest = player.played(namespace).at(-1)?.digest;
+    await observer.until(() => {
+      expect(runner.finished(namespace).length).toBeGreaterThanOrEqual(jobs);
+      const latest = runner.finished(namespace).at(-1)?.digest;
       expect(latest).toBeDefined();
-      expect(witness.module(namespace)?.status?.kernels).toMatchObject([
+      expect(observer.module(namespace)?.status?.kernels).toMatchObject([
         { kernelVersion: kernel, phase: 'Ready', reason: 'Signed', digest: latest },
       ]);
-      const images = witness
+      const images = observer
         .daemonSets(namespace)
         .map((one) => one.spec?.template.spec?.containers[0]?.image);
       expect(images.length).toBe(2);
       expect(new Set(images)).toEqual(new Set([`${world.image(namespace)}@${latest}`, 'plugin:1']));
-      expect(witness.jobs(namespace)).toEqual([]);
+      expect(observer.jobs(namespace)).toEqual([]);
     });
   };
 
   await world.namespace(namespace);
   await createNode(client, { name: namespace, kernel: firstKernel, labels: { for: namespace } });
-  await interlude('before', 'module');
+  await disturbance('before', 'module');
   await world.apply(namespace, specOf(world, namespace));
-  await interlude('after', 'module');
+  await disturbance('after', 'module');
   await settled(firstKernel, 2);
   const key = { namespace, name: 'build' };
-  await interlude('before', 'dockerfile');
+  await disturbance('before', 'dockerfile');
   await client.patch(configMaps, key, { data: { dockerfile: 'FROM scratch\nRUN make\n' } });
-  await interlude('after', 'dockerfile');
+  await disturbance('after', 'dockerfile');
   await settled(firstKernel, 4);
-  await interlude('before', 'kernel');
+  await disturbance('before', 'kernel');
   await setNodeInfo(client, { name: namespace, kernel: secondKernel });
-  await interlude('after', 'kernel');
+  await disturbance('after', 'kernel');
   await settled(secondKernel, 6);
-  return endingOf({ world, witness, player }, namespace);
+  return outcomeOf({ world, observer, runner }, namespace);
 }
 
 function specOf(world: ModuleWorld, namespace: string): object {
@@ -93,16 +95,16 @@ function specOf(world: ModuleWorld, namespace: string): object {
   };
 }
 
-function endingOf({ witness, player }: Stage, namespace: string): Ending {
-  const jobs = player.played(namespace);
+function outcomeOf({ observer, runner }: Environment, namespace: string): Outcome {
+  const jobs = runner.finished(namespace);
   const names = new Map<string, string>([[namespace, 'NAMESPACE']]);
   for (const [index, { name, digest }] of jobs.entries()) {
     names.set(name, `JOB-${index}`);
     if (digest !== undefined) names.set(digest, `DIGEST-${index}`);
   }
-  names.set(witness.module(namespace)?.metadata.uid ?? '', 'UID');
+  names.set(observer.module(namespace)?.metadata.uid ?? '', 'UID');
   const comparable = (value: unknown): unknown => {
-    // Which Job worked last is not known to an operator that comes when its work is done.
+    // An operator that starts when the work is done does not know which Job was the last.
     let text = JSON.stringify(value, (key, inner: unknown) =>
       key.endsWith('Time') || key === 'job' ? undefined : inner,
     );
@@ -112,10 +114,10 @@ function endingOf({ witness, player }: Stage, namespace: string): Ending {
   };
   return {
     work: jobs.map(({ work }) => work),
-    daemonSets: witness
+    daemonSets: observer
       .daemonSets(namespace)
       .map(({ metadata: { labels, ownerReferences }, spec }) => comparable({ labels, ownerReferences, spec }))
       .toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)),
-    status: comparable(witness.module(namespace)?.status),
+    status: comparable(observer.module(namespace)?.status),
   };
 }

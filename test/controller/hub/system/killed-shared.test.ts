@@ -5,13 +5,13 @@ import { managedClusters } from '../../../../src/controller/hub/fleet/managed-cl
 import { manifestWorks } from '../../../../src/controller/hub/fleet/manifest-works.ts';
 import { apiServerPrograms } from '../../../support/api-server.ts';
 import { describeWith } from '../../../support/programs.ts';
-import { startMortal, startPlayer, startSucceeded, type Player } from './hub-chaos.ts';
+import { startKillableHub, startJobRunner, startHubWithSuccessor, type JobRunner } from './killable-hub.ts';
 import { contentOf, hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
 
 const kernel = '6.1.0-13-amd64';
 const waiting = { timeout: 60_000, interval: 30 };
 const sign = { keySecret: { name: 'signing' }, certSecret: { name: 'signing' } };
-const everyPiece = ['build', 'sign', 'build', 'sign'];
+const allWork = ['build', 'sign', 'build', 'sign'];
 
 describeWith([...apiServerPrograms, 'ocm-work'], 'work that ManagedClusterModules share', () => {
   let world: HubWorld;
@@ -25,11 +25,11 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'work that ManagedClusterModule
     (await world.works(name)).flatMap((work) => contentOf(work).images);
 
   /**
-   * The work of a ManagedClusterModule, which an older one comes to share while it is under way. Then a new recipe,
-   * and the one whose work it was goes. Gives the work that was done.
+   * Starts the work of a ManagedClusterModule, which an older one then shares; changes the recipe; and deletes the
+   * one that the work began with. Returns the work that was done.
    */
-  async function playStory(name: string): Promise<readonly string[]> {
-    const player = startPlayer(world, signed);
+  async function runScenario(name: string): Promise<readonly string[]> {
+    const runner = startJobRunner(world, signed);
     const [older, younger] = [`${name}-older`, `${name}-younger`];
     const recipe = { namespace: hubNamespace, name };
     const container = {
@@ -42,27 +42,27 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'work that ManagedClusterModule
     await world.cluster(older, {}, [kernel]);
     await world.cluster(younger, { for: younger }, [kernel]);
     await world.apply(younger, container);
-    await vi.waitFor(() => expect(player.work.length).toBeGreaterThan(0), waiting);
+    await vi.waitFor(() => expect(runner.work.length).toBeGreaterThan(0), waiting);
     await world.client.patch(managedClusters, { name: older }, { metadata: { labels: { for: older } } });
-    const first = await settled(name, [older, younger], { jobs: 2, player });
+    const first = await settled(name, [older, younger], { jobs: 2, runner });
     await world.client.patch(configMaps, recipe, { data: { dockerfile: 'FROM scratch\nLABEL a=b\n' } });
-    const second = await settled(name, [older, younger], { jobs: 4, player });
+    const second = await settled(name, [older, younger], { jobs: 4, runner });
     expect(second).not.toBe(first);
     await remove(younger);
-    expect(await settled(name, [older], { jobs: 4, player })).toBe(second);
-    await player.end();
+    expect(await settled(name, [older], { jobs: 4, runner })).toBe(second);
+    await runner.end();
     await remove(older);
-    return player.work;
+    return runner.work;
   }
 
-  /** Waits until all have the image, and gives its digest. */
+  /** Waits until all have the image, and returns its digest. */
   async function settled(
     name: string,
     modules: readonly string[],
-    { jobs, player }: { readonly jobs: number; readonly player: Player },
+    { jobs, runner }: { readonly jobs: number; readonly runner: JobRunner },
   ): Promise<string | undefined> {
     return vi.waitFor(async () => {
-      expect(player.work.length).toBeGreaterThanOrEqual(jobs);
+      expect(runner.work.length).toBeGreaterThanOrEqual(jobs);
       expect(await world.jobs.jobs(hubNamespace)).toEqual([]);
       const digests = [];
       for (const module of modules) {
@@ -83,25 +83,26 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'work that ManagedClusterModule
     for (const { metadata } of await world.works(name)) await world.client.delete(manifestWorks, metadata);
   }
 
-  it('is done once, whoever comes first after a restart at any write', async () => {
-    const alone = await startMortal(world);
-    expect(await playStory('undisturbed')).toEqual(everyPiece);
+  it('is done once, whichever registers first after a restart at any write', async () => {
+    const alone = await startKillableHub(world);
+    expect(await runScenario('undisturbed')).toEqual(allWork);
     await alone.end();
     const writes = alone.connection.writes.length;
-    let deaths = 0;
+    let kills = 0;
     for (let write = 1; write <= writes; write++) {
-      const operator = await startSucceeded(world, { write, learns: write % 2 === 0 });
-      expect(await playStory(`killed-${write}`), `death at write ${write}`).toEqual(everyPiece);
-      deaths += Number(operator.hasDied);
+      const operator = await startHubWithSuccessor(world, { write, receivesResponse: write % 2 === 0 });
+      expect(await runScenario(`killed-${write}`), `killed at write ${write}`).toEqual(allWork);
+      kills += Number(operator.wasKilled);
       await operator.end();
     }
-    // How writes are merged depends on the time, so the last deaths may not come.
-    expect(deaths).toBeGreaterThan(writes * 0.7);
+    // How writes are merged depends on the time, so the last writes may not happen.
+    expect(kills).toBeGreaterThan(writes * 0.7);
   }, 300_000);
 
-  it('is done once beside a rival', async () => {
-    const rivals = [await startMortal(world), await startMortal(world)];
-    for (let index = 0; index < 4; index++) expect(await playStory(`rivals-${index}`)).toEqual(everyPiece);
-    await Promise.all(rivals.map((rival) => rival.end()));
+  it('is done once if two operators compete', async () => {
+    const competitors = [await startKillableHub(world), await startKillableHub(world)];
+    for (let index = 0; index < 4; index++)
+      expect(await runScenario(`competitors-${index}`)).toEqual(allWork);
+    await Promise.all(competitors.map((competitor) => competitor.end()));
   }, 120_000);
 });

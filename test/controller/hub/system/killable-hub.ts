@@ -3,85 +3,85 @@ import type { Job } from '../../../../src/controller/observe/cluster/resources.t
 import { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
 import { createConnection, loadConfig } from '../../../../src/controller/runtime/api/connection.ts';
 import {
-  mortalConnection,
-  type Death,
-  type MortalConnection,
-} from '../../module/system/mortal-connection.ts';
+  killableConnection,
+  type KillPoint,
+  type KillableConnection,
+} from '../../module/system/killable-connection.ts';
 import { hubNamespace, type HubWorld } from '../hub-world.ts';
 
-/** A hub's operator that may die. */
-export interface MortalHub {
-  readonly connection: MortalConnection;
+/** A hub's operator that can be killed. */
+export interface KillableHub {
+  readonly connection: KillableConnection;
   end(): Promise<void>;
 }
 
-/** Starts a hub's operator that may die. */
-export async function startMortal(world: HubWorld, death?: Death): Promise<MortalHub> {
-  const connection = mortalConnection({
+/** Starts a hub's operator that can be killed. */
+export async function startKillableHub(world: HubWorld, killPoint?: KillPoint): Promise<KillableHub> {
+  const connection = killableConnection({
     connection: createConnection(await loadConfig(world.jobs.api.kubeconfig)),
     namespace: hubNamespace,
-    death,
+    killPoint,
   });
   const client = new ApiClient({ connection, fieldManager: 'kmm-operator', userAgent: 'kmm-sign-tests' });
   const ended = await world.startControllers({ client });
   return {
     connection,
     async end() {
-      connection.die();
+      connection.kill();
       await ended();
     },
   };
 }
 
-/** Starts a hub's operator, and another one when it dies. Ends whichever there is. */
-export async function startSucceeded(
+/** Starts a hub's operator, and another one when it is killed. */
+export async function startHubWithSuccessor(
   world: HubWorld,
-  death: Death,
-): Promise<{ readonly hasDied: boolean; end(): Promise<void> }> {
-  const first = await startMortal(world, death);
-  let second: MortalHub | undefined;
-  let isOver = false;
-  const succeeding = first.connection.died.then(async () => {
-    second = isOver ? undefined : await startMortal(world);
+  killPoint: KillPoint,
+): Promise<{ readonly wasKilled: boolean; end(): Promise<void> }> {
+  const first = await startKillableHub(world, killPoint);
+  let second: KillableHub | undefined;
+  let hasEnded = false;
+  const succession = first.connection.killed.then(async () => {
+    second = hasEnded ? undefined : await startKillableHub(world);
     return second;
   });
   return {
-    get hasDied() {
+    get wasKilled() {
       return second !== undefined;
     },
     async end() {
-      isOver = true;
+      hasEnded = true;
       await first.end();
-      await succeeding;
+      await succession;
       await second?.end();
     },
   };
 }
 
-/** Does what Jobs do. */
-export interface Player {
+/** Does the work of Jobs. */
+export interface JobRunner {
   /** Kinds of Jobs, in the order in which they were done. */
   readonly work: readonly string[];
   end(): Promise<void>;
 }
 
-/** Does what Jobs do, each once. Puts the digests of signed images down. */
-export function startPlayer(world: HubWorld, signed: Set<string>): Player {
-  const over = new AbortController();
+/** Does the work of Jobs, each once, and records the digests of signed images. */
+export function startJobRunner(world: HubWorld, signed: Set<string>): JobRunner {
+  const stop = new AbortController();
   const seen = new Set<string>();
   const work: string[] = [];
-  const play = async (job: Job): Promise<void> => {
+  const run = async (job: Job): Promise<void> => {
     const kind = job.metadata.labels?.['kmm.node.kubernetes.io/job-type'] ?? '';
     work.push(kind);
     if (kind === 'sign') signed.add(await world.jobs.sign(job));
     else await world.jobs.build(job, job.metadata.uid);
   };
-  const playing = (async () => {
-    while (!over.signal.aborted) {
+  const running = (async () => {
+    while (!stop.signal.aborted) {
       for (const job of await world.jobs.jobs(hubNamespace)) {
         if (seen.has(job.metadata.uid ?? '')) continue;
         seen.add(job.metadata.uid ?? '');
-        await play(job);
+        await run(job);
       }
       await sleep(20);
     }
@@ -89,8 +89,8 @@ export function startPlayer(world: HubWorld, signed: Set<string>): Player {
   return {
     work,
     async end() {
-      over.abort();
-      await playing;
+      stop.abort();
+      await running;
     },
   };
 }
