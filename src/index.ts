@@ -36,8 +36,13 @@ export {
   type ExtractModulesOptions,
   type ExtractReport,
 } from './signer/extract-image.ts';
-export { hashAlgorithms, type HashAlgorithm } from './signer/model/hash.ts';
-export { inspectImage, type InspectImageOptions } from './signer/inspect-image.ts';
+export { hashAlgorithms, type HashAlgorithm } from './signer/model/module.ts';
+export {
+  inspectImage,
+  verifyImage,
+  type InspectImageOptions,
+  type VerifyImageOptions,
+} from './signer/inspect-image.ts';
 export type { ImageLocation } from './signer/image/read/platform-images.ts';
 export { loadCertificates } from './signer/keys/load-signer.ts';
 export { loadSigner, type LoadSignerOptions } from './signer/keys/load-signer.ts';
@@ -45,4 +50,3 @@ export type { Signer, SignerIdentifierForm, SigningKey } from './signer/cms/sign
 export type { ModuleInfo, ModuleSignature, ModuleState } from './signer/model/module.ts';
 export type * from './signer/model/report.ts';
 export { signImage, type SignImageOptions } from './signer/sign-image.ts';
-export { verifyImage, type VerifyImageOptions } from './signer/verify-image.ts';

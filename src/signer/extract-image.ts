@@ -68,7 +68,7 @@ export async function extractModules(options: ExtractModulesOptions): Promise<Ex
   if (first === undefined || others.length > 0) throw ambiguous(repository.name, others.length + 1);
   await using spool = new Spool(run.temporaryDirectory);
   const visitor: FileVisitor<ByteSource> = {
-    keeps: 'header-blocks',
+    headerDetail: 'header-blocks',
     visit: async (entry) => spool.keep(await spool.present(entry)),
   };
   const scan = await scanImage(first, visitor, run);

@@ -1,10 +1,17 @@
-import { X509Certificate } from 'node:crypto';
+import { generateKeyPair as generateKeys, type KeyObject, X509Certificate } from 'node:crypto';
 import { access } from 'node:fs/promises';
 import type { Secret } from '../shared/secret.ts';
 import { SignerError } from './model/errors.ts';
 import { certificateFingerprint } from './cms/certificates.ts';
-import { createSelfSigned } from './keys/self-signed.ts';
 import { fileError, writeFilesAtomically, type NewFile } from './files/write-file.ts';
+import { promisify } from 'node:util';
+import { der, derObjectIdentifier, derTag } from './cms/der.ts';
+import {
+  encodeCertificate,
+  extensionIdentifier,
+  type CertificateExtension,
+  type CertificateName,
+} from './cms/encode-certificate.ts';
 
 export interface GenerateKeyPairOptions {
   /** Common name of the certificate, up to 64 characters. */
@@ -37,6 +44,24 @@ const day = 24 * 60 * 60 * 1000;
 /** X.520 limits the length of a common name. */
 const maxNameLength = 64;
 
+const codeSigning = '1.3.6.1.5.5.7.3.3';
+/** Tells shim that the key is for kernel modules only, so it cannot boot anything. */
+const moduleSigningOnly = '1.3.6.1.4.1.2312.16.1.2';
+
+const extensions: readonly CertificateExtension[] = [
+  // CA:FALSE is the default, and DER omits defaults.
+  { identifier: extensionIdentifier.basicConstraints, critical: true, value: der(derTag.sequence) },
+  {
+    identifier: extensionIdentifier.keyUsage,
+    critical: true,
+    value: der(derTag.bitString, Buffer.from([7, 0x80])),
+  },
+  {
+    identifier: extensionIdentifier.extendedKeyUsage,
+    value: der(derTag.sequence, derObjectIdentifier(codeSigning), derObjectIdentifier(moduleSigningOnly)),
+  },
+];
+
 /**
  * Generates a key and a self-signed certificate that can be enrolled as a Machine Owner Key.
  * @throws SignerError INVALID_KEY for a length that kernels do not accept, INVALID_CERTIFICATE for a name or
@@ -49,18 +74,16 @@ export async function generateKeyPair(options: GenerateKeyPairOptions): Promise<
     (path) => path !== undefined,
   );
   if (!force) await Promise.all(paths.map(refuseExisting));
-  const notBefore = new Date();
-  const notAfter = new Date(notBefore.getTime() + days * day);
-  const made = await createSelfSigned({ commonName, organization, bits, notBefore, notAfter });
-  const certificate = new X509Certificate(made.certificate);
+  const { privateKey } = await promisify(generateKeys)('rsa', { modulusLength: bits });
+  const certificate = new X509Certificate(encodeSelfSigned(privateKey, { commonName, organization }, days));
   const encryption = options.passphrase && { cipher: 'aes-256-cbc', passphrase: options.passphrase.reveal() };
-  const key = made.privateKey.export({ format: 'pem', type: 'pkcs8', ...encryption });
+  const key = privateKey.export({ format: 'pem', type: 'pkcs8', ...encryption });
   const files: NewFile[] = [
     { path: options.key, contents: [Buffer.from(key)], mode: 0o600 },
     { path: options.certificate, contents: [Buffer.from(certificate.toString())], mode: 0o644 },
   ];
   if (options.certificateDer !== undefined) {
-    files.push({ path: options.certificateDer, contents: [made.certificate], mode: 0o644 });
+    files.push({ path: options.certificateDer, contents: [certificate.raw], mode: 0o644 });
   }
   await writeFilesAtomically(files, { overwrite: force });
   return { fingerprint: certificateFingerprint(certificate), certificate };
@@ -105,4 +128,14 @@ async function refuseExisting(path: string): Promise<void> {
     return;
   }
   throw fileError('written', path, Object.assign(new Error('exists'), { code: 'EEXIST' }));
+}
+
+/** Encodes a self-signed certificate that is suitable as a Machine Owner Key (RFC 5280), in DER. */
+function encodeSelfSigned(privateKey: KeyObject, name: CertificateName, days: number): Buffer {
+  const notBefore = new Date();
+  const notAfter = new Date(notBefore.getTime() + days * day);
+  return encodeCertificate(
+    { subject: name, issuer: name, subjectKey: privateKey, notBefore, notAfter, extensions },
+    privateKey,
+  );
 }

@@ -1,16 +1,14 @@
 import { readFile, realpath, stat } from 'node:fs/promises';
 import { type ByteSource, fileSource } from '../shared/byte-source.ts';
 import { parseSignedData } from './cms/parse-signed-data.ts';
-import { SignatureRefusal } from './cms/refusal.ts';
+import { SignatureRefusal, damagedModule, SignerError } from './model/errors.ts';
 import type { Signer, SignerIdentifierForm } from './cms/signer.ts';
 import { fileError, writeFileAtomically } from './files/write-file.ts';
 import { analyzeNamedModule, type ModuleAnalysis } from './kmod/analyze-module.ts';
 import { packModule } from './kmod/compression.ts';
-import { damagedModule, SignerError } from './model/errors.ts';
-import { createDetachedSignature } from './kmod/module-signature.ts';
-import { decideSignAction } from './kmod/sign-action.ts';
+import { createDetachedSignature, decideSignAction } from './kmod/sign-module.ts';
 import { encodeTrailer } from './kmod/trailer.ts';
-import type { HashAlgorithm } from './model/hash.ts';
+import type { HashAlgorithm } from './model/module.ts';
 import type { ExistingSignaturePolicy, SignAction } from './model/report.ts';
 
 /** The source of the signature. */

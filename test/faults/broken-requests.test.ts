@@ -7,7 +7,7 @@ import { RegistryClient } from '../../src/registry/image/client.ts';
 import { KmmError } from '../../src/shared/errors.ts';
 import type { Signer } from '../../src/signer/cms/signer.ts';
 import { signImage } from '../../src/signer/sign-image.ts';
-import { verifyImage } from '../../src/signer/verify-image.ts';
+import { verifyImage } from '../../src/signer/inspect-image.ts';
 import { faults, startFaultProxy, type Fault, type FaultProxy } from '../support/fault-proxy.ts';
 import { storeImage, withParents } from '../support/images.ts';
 import { describeEachRegistry, type TestRegistry } from '../support/registries.ts';

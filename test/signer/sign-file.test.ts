@@ -8,19 +8,21 @@ import {
   statSync,
   symlinkSync,
   writeFileSync,
+  chmodSync,
+  existsSync,
+  lstatSync,
 } from 'node:fs';
-import { chmodSync, existsSync, lstatSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { Secret } from '../../src/shared/secret.ts';
-import type { HashAlgorithm } from '../../src/signer/model/hash.ts';
+import type { HashAlgorithm } from '../../src/signer/model/module.ts';
 import { generateKeyPair } from '../../src/signer/keygen.ts';
 import { loadSigner } from '../../src/signer/keys/load-signer.ts';
 import type { Signer, SignerIdentifierForm } from '../../src/signer/cms/signer.ts';
 import { signLocalModule, type SignLocalModuleOptions } from '../../src/signer/sign-file.ts';
 import { bufferSource } from '../../src/shared/byte-source.ts';
-import { createModuleSignature } from '../../src/signer/kmod/module-signature.ts';
+import { createModuleSignature } from '../../src/signer/kmod/sign-module.ts';
 import { runSignFile } from '../../src/signer/keys/sign-file-program.ts';
 import { describeWith } from '../support/programs.ts';
 

@@ -1,9 +1,8 @@
 import type { X509Certificate } from 'node:crypto';
 import type { Platform } from '../../registry/model/platform.ts';
-import { inspectImage } from '../../signer/inspect-image.ts';
+import { inspectImage, type VerifyImageOptions, verifyImage } from '../../signer/inspect-image.ts';
 import { loadCertificates } from '../../signer/keys/load-signer.ts';
 import type { InspectReport } from '../../signer/model/report.ts';
-import { type VerifyImageOptions, verifyImage } from '../../signer/verify-image.ts';
 import { createSecretReader } from '../kubernetes/secret-reader.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { given } from '../options/values.ts';

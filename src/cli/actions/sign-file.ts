@@ -1,5 +1,5 @@
 import { access } from 'node:fs/promises';
-import { hashAlgorithms, parseHash, type HashAlgorithm } from '../../signer/model/hash.ts';
+import { hashAlgorithms, parseHash, type HashAlgorithm } from '../../signer/model/module.ts';
 import { loadSigner } from '../../signer/keys/load-signer.ts';
 import { passphraseFrom } from '../../signer/keys/passphrase.ts';
 import type { ExistingSignaturePolicy } from '../../signer/model/report.ts';

@@ -1,5 +1,5 @@
 import type { Platform } from '../../registry/model/platform.ts';
-import type { HashAlgorithm } from '../../signer/model/hash.ts';
+import type { HashAlgorithm } from '../../signer/model/module.ts';
 import { loadExternalSigner, loadSigner } from '../../signer/keys/load-signer.ts';
 import { passphraseFrom, type PassphraseProvider } from '../../signer/keys/passphrase.ts';
 import { isTokenUri } from '../../signer/keys/reference.ts';

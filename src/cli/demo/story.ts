@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { generateKeyPair } from '../../signer/keygen.ts';
 import { loadSigner } from '../../signer/keys/load-signer.ts';
 import { signImage } from '../../signer/sign-image.ts';
-import { verifyImage } from '../../signer/verify-image.ts';
+import { verifyImage } from '../../signer/inspect-image.ts';
 import { Images } from '../session/open-image.ts';
 import { noRegistryFlags } from '../options/registry-flags.ts';
 import type { Session } from '../session/session.ts';

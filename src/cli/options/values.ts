@@ -1,6 +1,6 @@
 import { InvalidArgumentError, Option } from '@commander-js/extra-typings';
 import { parsePlatform, type Platform } from '../../registry/model/platform.ts';
-import { hashAlgorithms, parseHash } from '../../signer/model/hash.ts';
+import { hashAlgorithms, parseHash } from '../../signer/model/module.ts';
 
 const millisecondsPerUnit: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
 const longestTimer = 2 ** 31 - 1;

@@ -1,6 +1,6 @@
-import type { HashAlgorithm } from '../model/hash.ts';
+import type { HashAlgorithm } from '../model/module.ts';
 import { der, DerError, derObjectIdentifier, derTag, readObjectIdentifier } from './der.ts';
-import { SignatureRefusal } from './refusal.ts';
+import { SignatureRefusal } from '../model/errors.ts';
 
 /** Object identifiers of RFC 5652 (CMS), RFC 8017 (PKCS #1), RFC 5754 and RFC 5758. */
 export const oid = {

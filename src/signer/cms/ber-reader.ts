@@ -1,4 +1,4 @@
-import { malformed, SignatureRefusal } from './refusal.ts';
+import { malformed, SignatureRefusal } from '../model/errors.ts';
 
 /** One element, as the kernel's decoder passes it on. */
 export interface BerElement {
@@ -51,9 +51,9 @@ export class BerReader {
   }
 
   /** Returns whether an element with this tag comes next; false at the end. */
-  comes(tag: number): boolean {
+  nextIs(tag: number): boolean {
     if (this.isAtEnd) return false;
-    return fits(this.#peekTag(), tag);
+    return tagMatches(this.#peekTag(), tag);
   }
 
   /** Reads an element without parsing its contents; any tag is accepted if none is given. */
@@ -115,11 +115,11 @@ export class BerReader {
     return tag;
   }
 
-  #readHeader(wanted: number | undefined): Header {
+  #readHeader(expected: number | undefined): Header {
     const start = this.#at;
     const tag = this.#peekTag();
-    if (wanted !== undefined && !fits(tag, wanted))
-      throw malformed(`tag 0x${tag.toString(16)} instead of 0x${wanted.toString(16)}`);
+    if (expected !== undefined && !tagMatches(tag, expected))
+      throw malformed(`tag 0x${tag.toString(16)} instead of 0x${expected.toString(16)}`);
     this.#at += 1;
     const first = this.#octet();
     if (first === indefinite) {
@@ -184,6 +184,6 @@ export class BerReader {
 }
 
 /** A constructed tag also matches the same tag without the constructed bit, but not the reverse. */
-function fits(tag: number, wanted: number): boolean {
-  return ((tag ^ wanted) & ~(wanted & constructedBit)) === 0;
+function tagMatches(tag: number, expected: number): boolean {
+  return ((tag ^ expected) & ~(expected & constructedBit)) === 0;
 }

@@ -1,5 +1,5 @@
 import { X509Certificate } from 'node:crypto';
-import { derTag } from './der.ts';
+import { derTag, DerError, type DerElement, DerSequence, readDer, readObjectIdentifier } from './der.ts';
 import { SignerError } from '../model/errors.ts';
 
 const pemCertificate =
@@ -38,4 +38,91 @@ function parseCertificate(encoded: Buffer | string, name: string): X509Certifica
 /** Returns the SHA-256 of a certificate's DER, in lower-case hexadecimal without colons. */
 export function certificateFingerprint(certificate: X509Certificate): string {
   return certificate.fingerprint256.replaceAll(':', '').toLowerCase();
+}
+
+/** The fields of a certificate that CMS needs, with names and numbers as encoded in the certificate's DER. */
+export interface CertificateFields {
+  /** DER of the issuer's Name. */
+  readonly issuer: Buffer;
+  /** DER of the serial number's INTEGER. */
+  readonly serialNumber: Buffer;
+  /** Contents of the subject key identifier extension; null if absent. */
+  readonly subjectKeyIdentifier: Buffer | null;
+  /** Names in the key usage extension; null if absent. */
+  readonly keyUsage: readonly string[] | null;
+}
+
+const subjectKeyIdentifierExtension = '2.5.29.14';
+const keyUsageExtension = '2.5.29.15';
+/** RFC 5280 section 4.2.1.3, in bit order. */
+const keyUsageNames = [
+  'digitalSignature',
+  'nonRepudiation',
+  'keyEncipherment',
+  'dataEncipherment',
+  'keyAgreement',
+  'keyCertSign',
+  'cRLSign',
+  'encipherOnly',
+  'decipherOnly',
+];
+
+const cache = new WeakMap<X509Certificate, CertificateFields>();
+
+/** Reads a certificate's fields (RFC 5280 section 4.1). @throws SignerError INVALID_CERTIFICATE */
+export function certificateFields(certificate: X509Certificate): CertificateFields {
+  const known = cache.get(certificate);
+  if (known !== undefined) return known;
+  try {
+    const fields = readFields(certificate.raw);
+    cache.set(certificate, fields);
+    return fields;
+  } catch (error) {
+    if (!(error instanceof DerError)) throw error;
+    throw new SignerError({
+      code: 'INVALID_CERTIFICATE',
+      message: `The certificate of "${certificate.subject.replaceAll('\n', ', ')}" is not well-formed DER: ${error.message}`,
+    });
+  }
+}
+
+function readFields(raw: Buffer): CertificateFields {
+  const toBeSigned = new DerSequence(new DerSequence(readDer(raw)).take(derTag.sequence));
+  toBeSigned.takeIf(0xa0);
+  const serialNumber = toBeSigned.take(derTag.integer).bytes;
+  toBeSigned.take(derTag.sequence);
+  const issuer = toBeSigned.take(derTag.sequence).bytes;
+  const extensions = readExtensions(toBeSigned.takeRest().find(({ tag }) => tag === 0xa3));
+  const keyIdentifier = extensions.get(subjectKeyIdentifierExtension);
+  const usage = extensions.get(keyUsageExtension);
+  return {
+    issuer,
+    serialNumber,
+    subjectKeyIdentifier: keyIdentifier === undefined ? null : octets(readDer(keyIdentifier)),
+    keyUsage: usage === undefined ? null : readKeyUsage(readDer(usage)),
+  };
+}
+
+function readExtensions(wrapper: DerElement | undefined): Map<string, Buffer> {
+  const extensions = new Map<string, Buffer>();
+  if (wrapper === undefined) return extensions;
+  const list = new DerSequence(new DerSequence(wrapper, 0xa3).take(derTag.sequence));
+  for (const element of list.takeRest()) {
+    const extension = new DerSequence(element);
+    const identifier = readObjectIdentifier(extension.takeAny());
+    extension.takeIf(derTag.boolean);
+    extensions.set(identifier, extension.take(derTag.octetString).content);
+  }
+  return extensions;
+}
+
+function octets(element: DerElement): Buffer {
+  if (element.tag !== derTag.octetString) throw new DerError('a key identifier that is not an octet string');
+  return element.content;
+}
+
+function readKeyUsage(element: DerElement): string[] {
+  if (element.tag !== derTag.bitString) throw new DerError('a key usage that is not a bit string');
+  const bits = element.content.subarray(1);
+  return keyUsageNames.filter((_, bit) => ((bits[bit >> 3] ?? 0) & (0x80 >> (bit & 7))) !== 0);
 }

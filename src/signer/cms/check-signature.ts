@@ -1,8 +1,8 @@
-import { constants, createPublicKey, type KeyObject, publicDecrypt } from 'node:crypto';
-import type { HashAlgorithm } from '../model/hash.ts';
+import { constants, createPublicKey, type KeyObject, publicDecrypt, createHash } from 'node:crypto';
+import type { HashAlgorithm } from '../model/module.ts';
 import { digestInfo, type KeyAlgorithm } from './algorithms.ts';
 import type { ParsedCertificate } from './parse-certificate.ts';
-import { SignatureRefusal } from './refusal.ts';
+import { SignatureRefusal } from '../model/errors.ts';
 
 /** A signature over bytes of which only the digest is needed. */
 export interface SignatureOverDigest {
@@ -72,22 +72,22 @@ function checkRsa(key: KeyObject, { hash, digest, signature }: SignatureOverDige
   if (signature.length !== length)
     throw new SignatureRefusal('EINVAL', 'whose length differs from that of its key');
   const signed = applyPublicKey(key, signature);
-  if (signed[0] !== 0) throw misfit('EINVAL');
+  if (signed[0] !== 0) throw mismatch('EINVAL');
   const padding = signed.indexOf(0, 1);
   const isPadded = signed[1] === 1 && signed.subarray(2, padding).every((octet) => octet === 0xff);
-  if (padding < 2 + minPadding || !isPadded) throw misfit('EBADMSG');
-  const wanted = digestInfo(hash, digest);
-  const prefix = wanted.subarray(0, wanted.length - digest.length);
+  if (padding < 2 + minPadding || !isPadded) throw mismatch('EBADMSG');
+  const expected = digestInfo(hash, digest);
+  const prefix = expected.subarray(0, expected.length - digest.length);
   const found = signed.subarray(padding + 1);
-  if (!found.subarray(0, prefix.length).equals(prefix)) throw misfit('EBADMSG');
-  if (!found.equals(wanted)) throw misfit('EKEYREJECTED');
+  if (!found.subarray(0, prefix.length).equals(prefix)) throw mismatch('EBADMSG');
+  if (!found.equals(expected)) throw mismatch('EKEYREJECTED');
 }
 
 function applyPublicKey(key: KeyObject, signature: Buffer): Buffer {
   try {
     return publicDecrypt({ key, padding: constants.RSA_NO_PADDING }, signature);
   } catch {
-    throw misfit('EINVAL');
+    throw mismatch('EINVAL');
   }
 }
 
@@ -105,14 +105,58 @@ async function checkEcdsa(key: KeyObject, { digest, signature }: SignatureOverDi
   try {
     if (curve.verify(signature, digest, point, { prehash: false, lowS: false, format: 'der' })) return;
   } catch {
-    throw misfit('EBADMSG');
+    throw mismatch('EBADMSG');
   }
-  throw misfit('EKEYREJECTED');
+  throw mismatch('EKEYREJECTED');
 }
 
-function misfit(code: 'EBADMSG' | 'EINVAL' | 'EKEYREJECTED'): SignatureRefusal {
+function mismatch(code: 'EBADMSG' | 'EINVAL' | 'EKEYREJECTED'): SignatureRefusal {
   return new SignatureRefusal(
     code,
     'that does not match what it signs: the bytes were changed, or another key signed them',
   );
+}
+
+/**
+ * Returns whether a certificate is self-signed, as the kernel decides when it reads one
+ * (x509_check_for_self_signed); a certificate whose self-signature does not verify is refused.
+ * @throws SignatureRefusal
+ */
+export async function isSelfSigned(
+  certificate: ParsedCertificate,
+  features: KernelFeatures,
+): Promise<boolean> {
+  const { id, subjectKeyIdentifier, authorityId, authorityKeyIdentifier } = certificate;
+  if (!certificate.isSelfIssued) return false;
+  if (authorityId !== null || authorityKeyIdentifier !== null) {
+    const keyMatches = equalIdentifiers(subjectKeyIdentifier, authorityKeyIdentifier);
+    const idMatches = equalIdentifiers(id, authorityId);
+    if (!keyMatches && !idMatches) return false;
+    if (keyMatches !== idMatches && authorityId !== null && authorityKeyIdentifier !== null)
+      throw new SignatureRefusal('EKEYREJECTED', 'with a certificate that names its authority in two ways');
+  }
+  await checkIssued(certificate, certificate, features);
+  return true;
+}
+
+/** Verifies a certificate's signature with its issuer's key. @throws SignatureRefusal */
+export async function checkIssued(
+  certificate: ParsedCertificate,
+  issuer: Pick<ParsedCertificate, 'publicKey' | 'keyAlgorithm'>,
+  features: KernelFeatures,
+): Promise<void> {
+  const { signedBy, signature, toBeSigned } = certificate;
+  const digest = createHash(signedBy.hash).update(toBeSigned).digest();
+  const over = { hash: signedBy.hash, keyAlgorithm: signedBy.key, digest, signature };
+  try {
+    await checkSignature(issuer, over, features);
+  } catch (error) {
+    if (!(error instanceof SignatureRefusal)) throw error;
+    throw new SignatureRefusal(error.code, `with a certificate that has a signature ${error.message}`);
+  }
+}
+
+/** Returns whether two identifiers are present and equal. */
+export function equalIdentifiers(one: Buffer | null, other: Buffer | null): boolean {
+  return one !== null && other !== null && one.equals(other);
 }

@@ -133,8 +133,8 @@ export class DerSequence {
   }
 }
 
-function unexpected(tag: number, wanted: number): DerError {
-  return new DerError(`tag 0x${tag.toString(16)} instead of 0x${wanted.toString(16)}`);
+function unexpected(tag: number, expected: number): DerError {
+  return new DerError(`tag 0x${tag.toString(16)} instead of 0x${expected.toString(16)}`);
 }
 
 /** Returns the dotted form of an OBJECT IDENTIFIER. @throws DerError */

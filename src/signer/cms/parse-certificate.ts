@@ -7,7 +7,7 @@ import {
 } from './algorithms.ts';
 import { type BerElement, BerReader } from './ber-reader.ts';
 import { derTag } from './der.ts';
-import { malformed, SignatureRefusal } from './refusal.ts';
+import { malformed, SignatureRefusal } from '../model/errors.ts';
 
 /** A certificate as the kernel reads it. */
 export interface ParsedCertificate {
@@ -18,8 +18,8 @@ export interface ParsedCertificate {
   /** `id` of the issuer's certificate, if the certificate gives it. */
   readonly authorityId: Buffer | null;
   readonly authorityKeyIdentifier: Buffer | null;
-  /** Issuer and subject are the same name. */
-  readonly namesItself: boolean;
+  /** Whether issuer and subject are the same name. */
+  readonly isSelfIssued: boolean;
   /** Milliseconds since the epoch. */
   readonly notBefore: number;
   readonly notAfter: number;
@@ -121,7 +121,7 @@ class CertificateReader {
       subjectKeyIdentifier: this.#subjectKeyIdentifier,
       authorityId,
       authorityKeyIdentifier,
-      namesItself: this.#subject.equals(this.#issuer),
+      isSelfIssued: this.#subject.equals(this.#issuer),
       notBefore: this.#validity[0],
       notAfter: this.#validity[1],
       keyAlgorithm: this.#keyAlgorithm,
@@ -134,7 +134,7 @@ class CertificateReader {
 
   #readToBeSigned(): void {
     const reader = this.#reader;
-    if (reader.comes(0xa0)) reader.inside(0xa0, () => reader.leaf(derTag.integer));
+    if (reader.nextIs(0xa0)) reader.inside(0xa0, () => reader.leaf(derTag.integer));
     this.#serialNumber = reader.leaf(derTag.integer).content;
     this.#signatureAlgorithm = this.#readAlgorithm().identifier;
     this.#signedBy = certificateSignatureOf(this.#signatureAlgorithm);
@@ -150,9 +150,9 @@ class CertificateReader {
       bits(reader.leaf(derTag.bitString));
     }).bytes;
     for (const uniqueIdentifier of [0x81, 0x82]) {
-      if (reader.comes(uniqueIdentifier)) reader.leaf(uniqueIdentifier);
+      if (reader.nextIs(uniqueIdentifier)) reader.leaf(uniqueIdentifier);
     }
-    if (reader.comes(0xa3))
+    if (reader.nextIs(0xa3))
       reader.inside(0xa3, () => reader.list(derTag.sequence, () => this.#readExtension()));
   }
 
@@ -171,12 +171,12 @@ class CertificateReader {
     const reader = this.#reader;
     reader.inside(derTag.sequence, () => {
       const identifier = identifierOf(reader.leaf(derTag.objectIdentifier).content);
-      if (reader.comes(derTag.boolean)) reader.leaf(derTag.boolean);
+      if (reader.nextIs(derTag.boolean)) reader.leaf(derTag.boolean);
       const { content } = reader.leaf(derTag.octetString);
       if (identifier === extension.authorityKeyIdentifier) this.#authority = content;
       if (identifier !== extension.subjectKeyIdentifier) return;
-      const fits = content[0] === derTag.octetString && content[1] === content.length - 2;
-      if (this.#subjectKeyIdentifier !== null || content.length < 3 || !fits)
+      const isWellFormed = content[0] === derTag.octetString && content[1] === content.length - 2;
+      if (this.#subjectKeyIdentifier !== null || content.length < 3 || !isWellFormed)
         throw malformed('it contains an invalid key identifier');
       this.#subjectKeyIdentifier = content.subarray(2);
     });
@@ -219,9 +219,9 @@ function readAuthority(
   let authorityId: Buffer | null = null;
   let issuer: Buffer | null = null;
   reader.inside(derTag.sequence, () => {
-    if (reader.comes(0x80)) authorityKeyIdentifier = reader.leaf(0x80).content;
-    if (reader.comes(0xa1)) reader.list(0xa1, () => void (reader.isAtEnd || readGeneralName()));
-    if (!reader.comes(0x82)) return;
+    if (reader.nextIs(0x80)) authorityKeyIdentifier = reader.leaf(0x80).content;
+    if (reader.nextIs(0xa1)) reader.list(0xa1, () => void (reader.isAtEnd || readGeneralName()));
+    if (!reader.nextIs(0x82)) return;
     const { content } = reader.leaf(0x82);
     if (issuer !== null) authorityId = Buffer.concat([content, issuer]);
   });
@@ -230,7 +230,7 @@ function readAuthority(
   function readGeneralName(): void {
     const directoryName = 4;
     const inner = [undefined, 0x16, 0x16, undefined, undefined, undefined, 0x16, 0x04, 0x06];
-    const kind = inner.findIndex((_, number) => reader.comes(0x80 | constructed | number));
+    const kind = inner.findIndex((_, number) => reader.nextIs(0x80 | constructed | number));
     if (kind < 0) throw malformed('it contains a certificate that names its authority in an unknown way');
     reader.inside(0x80 | constructed | kind, () => {
       if (kind === directoryName) issuer = readName(reader);

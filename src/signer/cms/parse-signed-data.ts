@@ -1,4 +1,4 @@
-import type { HashAlgorithm } from '../model/hash.ts';
+import type { HashAlgorithm } from '../model/module.ts';
 import {
   digestAlgorithmOf,
   identifierOf,
@@ -9,7 +9,7 @@ import {
 import { BerReader } from './ber-reader.ts';
 import { derTag } from './der.ts';
 import { type ParsedCertificate, parseCertificate, readName } from './parse-certificate.ts';
-import { malformed, SignatureRefusal } from './refusal.ts';
+import { malformed, SignatureRefusal } from '../model/errors.ts';
 import { SignedAttributesReader } from './signed-attributes.ts';
 
 /** How a SignerInfo identifies its signer: the contents of the fields as encoded. */
@@ -74,7 +74,7 @@ class SignedDataReader {
     reader.inside(derTag.sequence, () => {
       if (identifierOf(reader.leaf(derTag.objectIdentifier).content) !== oid.signedData)
         throw new SignatureRefusal('EINVAL', 'not of the type SignedData');
-      if (reader.comes(0xa0)) reader.inside(0xa0, () => this.#readSignedData());
+      if (reader.nextIs(0xa0)) reader.inside(0xa0, () => this.#readSignedData());
     });
     const [first, ...rest] = this.#signers;
     if (first === undefined) throw new SignatureRefusal('EINVAL', 'without a signer');
@@ -112,7 +112,7 @@ class SignedDataReader {
     const reader = this.#reader;
     reader.inside(derTag.sequence, () => {
       this.#contentType = identifierOf(reader.leaf(derTag.objectIdentifier).content);
-      if (!reader.comes(0xa0)) return;
+      if (!reader.nextIs(0xa0)) return;
       reader.inside(0xa0, () => reader.leaf());
       this.#hasContent = true;
     });
@@ -122,16 +122,16 @@ class SignedDataReader {
 
   #readCertificates(): void {
     const reader = this.#reader;
-    const keep = () => this.#certificates.push(this.#readCertificate());
-    if (reader.comes(0xa0)) reader.list(0xa0, () => void (reader.isAtEnd || keep()));
-    else if (reader.comes(0xa2)) reader.list(0xa2, keep);
+    const readOne = () => this.#certificates.push(this.#readCertificate());
+    if (reader.nextIs(0xa0)) reader.list(0xa0, () => void (reader.isAtEnd || readOne()));
+    else if (reader.nextIs(0xa2)) reader.list(0xa2, readOne);
   }
 
   /** The kernel parses the entries of a list as certificates and keeps none. */
   #readRevocationLists(): void {
     const readList = () => this.#reader.list(derTag.sequence, () => this.#readCertificate());
     for (const tag of [0xa1, 0xa3]) {
-      if (!this.#reader.comes(tag)) continue;
+      if (!this.#reader.nextIs(tag)) continue;
       this.#reader.list(tag, readList);
       return;
     }
@@ -154,7 +154,7 @@ class SignedDataReader {
     if (read === undefined) return;
     if (this.#contentType === oid.indirectData && !read.hasSignedAttributes)
       throw malformed('without the signed attributes that its content requires');
-    this.#signers.push({ ...this.#name(version), ...read });
+    this.#signers.push({ ...this.#identify(version), ...read });
   }
 
   #readSignerVersion(): number {
@@ -172,14 +172,14 @@ class SignedDataReader {
     return {
       hash,
       keyAlgorithm,
-      hasSignedAttributes: attributes?.count === true,
+      hasSignedAttributes: attributes?.areSigned === true,
       signingTime: attributes?.signingTime ?? null,
       signature,
     };
   }
 
   /** The version decides which form counts, whatever forms are present. */
-  #name(version: number): Pick<SignerInfo, 'identifier' | 'keyId'> {
+  #identify(version: number): Pick<SignerInfo, 'identifier' | 'keyId'> {
     if (version === versionWithKeyIdentifier) {
       const keyIdentifier = this.#keyIdentifier;
       return { identifier: { form: 'key-identifier', keyIdentifier }, keyId: keyIdentifier };
@@ -192,7 +192,7 @@ class SignedDataReader {
 
   #readIdentifier(): void {
     const reader = this.#reader;
-    if (!reader.comes(derTag.sequence)) {
+    if (!reader.nextIs(derTag.sequence)) {
       this.#keyIdentifier = reader.leaf(0x80).content;
       return;
     }
@@ -205,7 +205,7 @@ class SignedDataReader {
   #readUnsignedAttributes(): void {
     const reader = this.#reader;
     for (const tag of [0xa1, 0xa3]) {
-      if (!reader.comes(tag)) continue;
+      if (!reader.nextIs(tag)) continue;
       reader.list(tag, () =>
         reader.inside(derTag.sequence, () => {
           reader.leaf(derTag.objectIdentifier);
@@ -228,6 +228,6 @@ class SignedDataReader {
   }
 
   #readListOfEither(one: number, other: number, read: () => void): void {
-    this.#reader.list(this.#reader.comes(one) ? one : other, read);
+    this.#reader.list(this.#reader.nextIs(one) ? one : other, read);
   }
 }

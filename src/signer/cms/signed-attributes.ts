@@ -2,12 +2,12 @@ import { identifierOf } from './algorithms.ts';
 import type { BerElement, BerReader } from './ber-reader.ts';
 import { derTag } from './der.ts';
 import { parseTime } from './parse-certificate.ts';
-import { malformed, SignatureRefusal } from './refusal.ts';
+import { malformed, SignatureRefusal } from '../model/errors.ts';
 
 /** The result of reading a signer's attributes. */
 export interface SignedAttributes {
   /** Whether they have the form that the kernel treats as signed; it reads and ignores the other form. */
-  readonly count: boolean;
+  readonly areSigned: boolean;
   /** Milliseconds since the epoch. */
   readonly signingTime: number | null;
 }
@@ -40,26 +40,26 @@ export class SignedAttributesReader {
   read(): SignedAttributes | undefined {
     const reader = this.#reader;
     const readOne = () => this.#readAttribute();
-    if (reader.comes(0xa0)) {
+    if (reader.nextIs(0xa0)) {
       reader.list(0xa0, readOne);
       if (!this.#seen.has(attribute.contentType) || !this.#seen.has(attribute.messageDigest))
         throw malformed('without a required signed attribute');
-      return { count: true, signingTime: this.#signingTime };
+      return { areSigned: true, signingTime: this.#signingTime };
     }
-    if (!reader.comes(0xa2)) return undefined;
+    if (!reader.nextIs(0xa2)) return undefined;
     reader.inside(0xa2, () => reader.list(derTag.sequence, readOne));
-    return { count: false, signingTime: this.#signingTime };
+    return { areSigned: false, signingTime: this.#signingTime };
   }
 
   #readAttribute(): void {
     const reader = this.#reader;
     reader.inside(derTag.sequence, () => {
       const type = identifierOf(reader.leaf(derTag.objectIdentifier).content);
-      reader.list(derTag.set, () => this.#note(type, reader.leaf()));
+      reader.list(derTag.set, () => this.#checkAttribute(type, reader.leaf()));
     });
   }
 
-  #note(type: string, value: BerElement): void {
+  #checkAttribute(type: string, value: BerElement): void {
     if (!known.has(type)) return;
     if (this.#seen.has(type)) throw new SignatureRefusal('EKEYREJECTED', 'with a repeated signed attribute');
     this.#seen.add(type);

@@ -1,9 +1,9 @@
 import type { X509Certificate } from 'node:crypto';
 import { SignerError } from '../model/errors.ts';
-import type { HashAlgorithm } from '../model/hash.ts';
+import type { HashAlgorithm } from '../model/module.ts';
 import type { SignerIdentifierForm } from './signer.ts';
 import { hashAlgorithmIdentifier, oid, signatureAlgorithmIdentifier } from './algorithms.ts';
-import { certificateFields } from './certificate-fields.ts';
+import { certificateFields } from './certificates.ts';
 import { der, derObjectIdentifier, derTag } from './der.ts';
 
 /** The inputs of a SignedData. */

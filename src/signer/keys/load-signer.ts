@@ -7,8 +7,7 @@ import { type PassphraseProvider, passphraseFrom } from './passphrase.ts';
 import type { KeyMaterial } from './pkcs12.ts';
 import { parseKeyMaterial } from './private-key.ts';
 import { readReference, type SecretReader, type ReferenceSources } from './reference.ts';
-import type { Signer, SigningKey } from '../cms/signer.ts';
-import { signerWarnings } from './warnings.ts';
+import { type Signer, type SigningKey, signerWarnings } from '../cms/signer.ts';
 
 export interface LoadSignerOptions {
   /** A path, `env://NAME` or `k8s://NAMESPACE/SECRET[/KEY]`. */

@@ -4,7 +4,7 @@ import type { Secret } from '../../shared/secret.ts';
 import type { SignerIdentifierForm } from '../cms/signer.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../files/temporary-files.ts';
 import { SignerError } from '../model/errors.ts';
-import type { HashAlgorithm } from '../model/hash.ts';
+import type { HashAlgorithm } from '../model/module.ts';
 
 export interface SignFileProgramOptions {
   /** Path of the kernel tree's sign-file. */

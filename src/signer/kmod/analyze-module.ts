@@ -1,8 +1,7 @@
 import type { X509Certificate } from 'node:crypto';
 import { type ByteSource, sliceSource } from '../../shared/byte-source.ts';
 import { SignerError } from '../model/errors.ts';
-import type { HashAlgorithm } from '../model/hash.ts';
-import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../model/module.ts';
+import type { HashAlgorithm, ModuleCompression, ModuleInfo, ModuleLayout } from '../model/module.ts';
 import { detectModuleCompression, isModuleName, unpackModule } from './compression.ts';
 import { ContentDigests } from './content-digest.ts';
 import { readModuleInfo } from './module-info.ts';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { HashAlgorithm } from '../model/hash.ts';
+import type { HashAlgorithm } from '../model/module.ts';
 import type { ByteSource } from '../../shared/byte-source.ts';
 import { updateHash } from '../../shared/chunks.ts';
 

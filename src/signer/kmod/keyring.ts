@@ -1,10 +1,9 @@
 import type { X509Certificate } from 'node:crypto';
-import { certificateFields } from '../cms/certificate-fields.ts';
-import type { KernelFeatures } from '../cms/check-signature.ts';
+import { certificateFields } from '../cms/certificates.ts';
+import { type KernelFeatures, equalIdentifiers, isSelfSigned } from '../cms/check-signature.ts';
 import { readDer } from '../cms/der.ts';
 import { type ParsedCertificate, parseCertificate } from '../cms/parse-certificate.ts';
-import { SignatureRefusal } from '../cms/refusal.ts';
-import { same, signsItself } from '../cms/self-signature.ts';
+import { SignatureRefusal } from '../model/errors.ts';
 
 /** A certificate that a kernel trusts. */
 export interface TrustedKey {
@@ -52,7 +51,7 @@ export class Keyring {
     return this.#refused.find(({ certificate }) => {
       const { issuer, serialNumber, subjectKeyIdentifier } = certificateFields(certificate);
       const id = Buffer.concat([readDer(serialNumber).content, readDer(issuer).content]);
-      return id.equals(keyId) || same(subjectKeyIdentifier, keyId);
+      return id.equals(keyId) || equalIdentifiers(subjectKeyIdentifier, keyId);
     });
   }
 
@@ -66,10 +65,11 @@ export class Keyring {
     if (wanted === null) return [];
     if (wanted.length === 0) throw new SignatureRefusal('EINVAL', 'by a signer without a name');
     const found = this.#keys.filter(
-      ({ parsed }) => parsed.id.equals(wanted) || same(parsed.subjectKeyIdentifier, wanted),
+      ({ parsed }) => parsed.id.equals(wanted) || equalIdentifiers(parsed.subjectKeyIdentifier, wanted),
     );
-    const fitsBoth = ({ parsed }: TrustedKey) => same(parsed.subjectKeyIdentifier, keyIdentifier);
-    if (id !== null && keyIdentifier !== null && !found.every(fitsBoth))
+    const matchesBoth = ({ parsed }: TrustedKey) =>
+      equalIdentifiers(parsed.subjectKeyIdentifier, keyIdentifier);
+    if (id !== null && keyIdentifier !== null && !found.every(matchesBoth))
       throw new SignatureRefusal(
         'EKEYREJECTED',
         'of a certificate whose key identifier is not that of the trusted one',
@@ -95,7 +95,7 @@ async function load(
 ): Promise<TrustedKey | SignatureRefusal> {
   try {
     const parsed = parseCertificate(certificate.raw);
-    await signsItself(parsed, features);
+    await isSelfSigned(parsed, features);
     return { certificate, parsed };
   } catch (error) {
     if (error instanceof SignatureRefusal) return error;

@@ -1,11 +1,16 @@
 import type { X509Certificate } from 'node:crypto';
 import { oid } from '../cms/algorithms.ts';
-import { checkSignature, type KernelFeatures } from '../cms/check-signature.ts';
+import {
+  checkSignature,
+  type KernelFeatures,
+  checkIssued,
+  equalIdentifiers,
+  isSelfSigned,
+} from '../cms/check-signature.ts';
 import type { ParsedCertificate } from '../cms/parse-certificate.ts';
 import type { SignedData, SignerInfo } from '../cms/parse-signed-data.ts';
-import { SignatureRefusal } from '../cms/refusal.ts';
-import { checkIssued, same, signsItself } from '../cms/self-signature.ts';
-import type { HashAlgorithm } from '../model/hash.ts';
+import { SignatureRefusal } from '../model/errors.ts';
+import type { HashAlgorithm } from '../model/module.ts';
 import type { Keyring, TrustedKey } from './keyring.ts';
 
 /** Limit on the signature checks for one message. Messages from sign-file need one. */
@@ -32,7 +37,7 @@ export interface TrustOptions {
 /** A certificate embedded in the message, and what is known about it. */
 interface Embedded {
   readonly certificate: ParsedCertificate;
-  readonly signsItself: boolean;
+  readonly isSelfSigned: boolean;
   issuer: Embedded | undefined;
   seen: boolean;
   anchor: X509Certificate | undefined;
@@ -77,7 +82,7 @@ class MessageTrial {
       this.#count();
       this.#embedded.push({
         certificate,
-        signsItself: await signsItself(certificate, features),
+        isSelfSigned: await isSelfSigned(certificate, features),
         issuer: undefined,
         seen: false,
         anchor: undefined,
@@ -113,7 +118,7 @@ class MessageTrial {
     let current = owner;
     for (;;) {
       current.seen = true;
-      if (current.signsItself) {
+      if (current.isSelfSigned) {
         current.issuer = current;
         return;
       }
@@ -131,14 +136,14 @@ class MessageTrial {
   #findIssuer({ authorityId, authorityKeyIdentifier }: ParsedCertificate): Embedded | undefined {
     if (authorityId === null) {
       return this.#embedded.find(({ certificate }) =>
-        same(certificate.subjectKeyIdentifier, authorityKeyIdentifier),
+        equalIdentifiers(certificate.subjectKeyIdentifier, authorityKeyIdentifier),
       );
     }
     const found = this.#embedded.find(({ certificate }) => certificate.id.equals(authorityId));
     if (
       found !== undefined &&
       authorityKeyIdentifier !== null &&
-      !same(found.certificate.subjectKeyIdentifier, authorityKeyIdentifier)
+      !equalIdentifiers(found.certificate.subjectKeyIdentifier, authorityKeyIdentifier)
     )
       throw new SignatureRefusal('EKEYREJECTED', 'with certificates whose key identifiers do not match');
     return found;

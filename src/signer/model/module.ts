@@ -28,7 +28,7 @@ export interface ModuleSignature {
   readonly signer:
     | { readonly form: 'issuer-and-serial'; readonly issuer: string; readonly serialNumber: string }
     | { readonly form: 'key-identifier'; readonly keyIdentifier: string };
-  /** As named in hash.ts, or the object identifier of an unknown algorithm. */
+  /** A HashAlgorithm, or the object identifier of an unknown algorithm. */
   readonly hash: string;
   /** `rsa`, `ecdsa`, or the object identifier of another algorithm. */
   readonly keyAlgorithm: string;
@@ -57,3 +57,13 @@ export type ModuleState =
   | 'unsigned'
   /** A trailer or CMS that cannot be parsed, or an ELF file that is truncated. */
   | 'damaged';
+
+/** Digest algorithms for module signatures. Which of them a kernel accepts depends on its configuration. */
+export const hashAlgorithms = ['sha256', 'sha384', 'sha512', 'sha224', 'sha1'] as const;
+
+export type HashAlgorithm = (typeof hashAlgorithms)[number];
+
+/** Returns the algorithm with this name, ignoring case; undefined if there is none. */
+export function parseHash(text: string): HashAlgorithm | undefined {
+  return hashAlgorithms.find((hash) => hash === text.toLowerCase());
+}

@@ -1,6 +1,5 @@
 import type { Digest } from '../../registry/model/digest.ts';
-import type { HashAlgorithm } from './hash.ts';
-import type { ModuleCompression, ModuleInfo, ModuleSignature, ModuleState } from './module.ts';
+import type { HashAlgorithm, ModuleCompression, ModuleInfo, ModuleSignature, ModuleState } from './module.ts';
 
 /** What `sign` did, or would do, to a module. */
 export type SignAction =

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { certificateFields } from '../../../src/signer/cms/certificate-fields.ts';
+import { certificateFields } from '../../../src/signer/cms/certificates.ts';
 import {
   der,
   DerError,
@@ -17,11 +17,11 @@ import {
 } from '../../../src/signer/cms/der.ts';
 import { formatDistinguishedName } from '../../../src/signer/cms/distinguished-name.ts';
 import { parseSignedData } from '../../../src/signer/cms/parse-signed-data.ts';
-import { SignatureRefusal } from '../../../src/signer/cms/refusal.ts';
-import type { HashAlgorithm } from '../../../src/signer/model/hash.ts';
+import { SignatureRefusal } from '../../../src/signer/model/errors.ts';
+import type { HashAlgorithm } from '../../../src/signer/model/module.ts';
 import { loadSigner } from '../../../src/signer/keys/load-signer.ts';
 import type { Signer, SignerIdentifierForm } from '../../../src/signer/cms/signer.ts';
-import { createDetachedSignature } from '../../../src/signer/kmod/module-signature.ts';
+import { createDetachedSignature } from '../../../src/signer/kmod/sign-module.ts';
 import { describeWith } from '../../support/programs.ts';
 
 /** A parser of hostile bytes may refuse them, in its own way; anything else is thrown on. */

@@ -7,7 +7,7 @@ import { loadSigner } from '../../../src/signer/keys/load-signer.ts';
 import type { Signer } from '../../../src/signer/cms/signer.ts';
 import type { InspectReport, SignReport } from '../../../src/signer/model/report.ts';
 import { signImage } from '../../../src/signer/sign-image.ts';
-import { verifyImage } from '../../../src/signer/verify-image.ts';
+import { verifyImage } from '../../../src/signer/inspect-image.ts';
 import { storeImage, withParents, type TestEntry } from '../../support/images.ts';
 import { asExecutable, withoutModinfo } from '../../support/modules.ts';
 import { describeWith } from '../../support/programs.ts';

@@ -4,7 +4,7 @@ import type { ImageRepository } from '../../../src/registry/image/repository.ts'
 import type { ImageIndex, RawManifest } from '../../../src/registry/model/manifest.ts';
 import { dockerMediaTypes, ociMediaTypes } from '../../../src/registry/model/media-types.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
-import { verifyImage } from '../../../src/signer/verify-image.ts';
+import { verifyImage } from '../../../src/signer/inspect-image.ts';
 import { storeBlob, storeImage, storeManifest, withParents } from '../../support/images.ts';
 import { useSigningBench } from '../../support/signing.ts';
 

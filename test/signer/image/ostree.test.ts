@@ -6,7 +6,7 @@ import { digestOf } from '../../../src/registry/model/digest.ts';
 import { labelsOf, readImageConfig } from '../../../src/registry/image/config.ts';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
-import { verifyImage } from '../../../src/signer/verify-image.ts';
+import { verifyImage } from '../../../src/signer/inspect-image.ts';
 import { storeImage, withParents } from '../../support/images.ts';
 import { describeWith, type ProgramPaths } from '../../support/programs.ts';
 import { useSigningBench } from '../../support/signing.ts';

@@ -12,9 +12,8 @@ import type { ImageRepository } from '../../../src/registry/image/repository.ts'
 import type { ImageManifest, RawManifest } from '../../../src/registry/model/manifest.ts';
 import { ociMediaTypes } from '../../../src/registry/model/media-types.ts';
 import { extractModules } from '../../../src/signer/extract-image.ts';
-import { inspectImage } from '../../../src/signer/inspect-image.ts';
+import { inspectImage, verifyImage } from '../../../src/signer/inspect-image.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
-import { verifyImage } from '../../../src/signer/verify-image.ts';
 import { makeTar, noReferrers, storeBlob, storeManifest, sum, withParents } from '../../support/images.ts';
 import { describeWith } from '../../support/programs.ts';
 import { useSigningBench } from '../../support/signing.ts';

@@ -7,7 +7,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
 import type { SignReport } from '../../../src/signer/model/report.ts';
-import { verifyImage } from '../../../src/signer/verify-image.ts';
+import { verifyImage } from '../../../src/signer/inspect-image.ts';
 import { describeWith, type ProgramPaths } from '../../support/programs.ts';
 import {
   noReferrers,

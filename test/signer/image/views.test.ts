@@ -6,7 +6,7 @@ import type { ImageRepository } from '../../../src/registry/image/repository.ts'
 import type { InspectReport } from '../../../src/signer/model/report.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
 import { signLocalModule } from '../../../src/signer/sign-file.ts';
-import { verifyImage } from '../../../src/signer/verify-image.ts';
+import { verifyImage } from '../../../src/signer/inspect-image.ts';
 import { storeImage, withParents, type TestEntry } from '../../support/images.ts';
 import { useSigningBench } from '../../support/signing.ts';
 

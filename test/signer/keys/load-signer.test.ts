@@ -7,10 +7,13 @@ import { inspect } from 'node:util';
 import forge from 'node-forge';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Secret } from '../../../src/shared/secret.ts';
-import { loadCertificates } from '../../../src/signer/keys/load-signer.ts';
-import { loadSigner, type LoadSignerOptions } from '../../../src/signer/keys/load-signer.ts';
+import {
+  loadCertificates,
+  loadSigner,
+  type LoadSignerOptions,
+} from '../../../src/signer/keys/load-signer.ts';
 import { passphraseFrom } from '../../../src/signer/keys/passphrase.ts';
-import { hashWarnings } from '../../../src/signer/keys/warnings.ts';
+import { hashWarnings } from '../../../src/signer/cms/signer.ts';
 import { describeWith } from '../../support/programs.ts';
 
 /** An EC key whose padding is right when it is decrypted with `incorrect donkey`, which is not its passphrase. */

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
 import { pathsOfDependencyList } from '../../../src/signer/kmod/modules-dep.ts';
 import { signImage } from '../../../src/signer/sign-image.ts';
-import { verifyImage } from '../../../src/signer/verify-image.ts';
+import { verifyImage } from '../../../src/signer/inspect-image.ts';
 import { storeImage, withParents, type TestEntry } from '../../support/images.ts';
 import { describeWith } from '../../support/programs.ts';
 import { useSigningBench } from '../../support/signing.ts';

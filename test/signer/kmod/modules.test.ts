@@ -19,8 +19,7 @@ import {
   unpackModule,
 } from '../../../src/signer/kmod/compression.ts';
 import { readModuleInfo } from '../../../src/signer/kmod/module-info.ts';
-import { createModuleSignature } from '../../../src/signer/kmod/module-signature.ts';
-import { decideSignAction } from '../../../src/signer/kmod/sign-action.ts';
+import { createModuleSignature, decideSignAction } from '../../../src/signer/kmod/sign-module.ts';
 import { encodeTrailer, readModuleLayout } from '../../../src/signer/kmod/trailer.ts';
 import { verifyModule } from '../../../src/signer/kmod/verify-module.ts';
 import { SignerError } from '../../../src/signer/model/errors.ts';

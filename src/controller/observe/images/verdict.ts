@@ -3,7 +3,7 @@ import type { ErrorFacts } from '../../../shared/errors.ts';
 import type { ImageLocation } from '../../../signer/image/read/platform-images.ts';
 import { SignerError } from '../../../signer/model/errors.ts';
 import type { InspectReport, ModuleReport } from '../../../signer/model/report.ts';
-import { verifyImage } from '../../../signer/verify-image.ts';
+import { verifyImage } from '../../../signer/inspect-image.ts';
 
 /** The result of verifying the signatures of an image's modules. */
 export type Verdict =

@@ -2,8 +2,7 @@ import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import { ignoreRejection } from '../../../shared/abortable.ts';
 import type { ModuleAnalysis } from '../../kmod/analyze-module.ts';
-import { createModuleSignature } from '../../kmod/module-signature.ts';
-import { changesModule, decideSignAction } from '../../kmod/sign-action.ts';
+import { createModuleSignature, changesModule, decideSignAction } from '../../kmod/sign-module.ts';
 import type { SigningRun } from './signing-run.ts';
 
 /** Larger modules are not held in memory: their digest is signed later. */

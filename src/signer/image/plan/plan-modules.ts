@@ -1,7 +1,7 @@
 import type { TarEntry } from '../../../registry/tar/entry.ts';
 import { SignerError } from '../../model/errors.ts';
 import type { SignAction } from '../../model/report.ts';
-import { changesModule, decideSignAction } from '../../kmod/sign-action.ts';
+import { changesModule, decideSignAction } from '../../kmod/sign-module.ts';
 import type { FoundFile } from '../read/captures.ts';
 import { analyzeModule, isMeant, otherKindWarning, passedOverWarning } from '../../kmod/analyze-module.ts';
 import type { ByteSource } from '../../../shared/byte-source.ts';

@@ -188,7 +188,7 @@ async function readImage(image: PlatformImage, { run, purpose }: Planning): Prom
     writes && mode === 'rewrite' ? disposables.use(new LayerStore(run.temporaryDirectory)) : undefined;
   const signatures = writes ? new EarlySignatures(run) : undefined;
   const visitor: FileVisitor<Prepared> = {
-    keeps: writes && mode === 'append' ? 'attributes-and-directories' : 'attributes',
+    headerDetail: writes && mode === 'append' ? 'attributes-and-directories' : 'attributes',
     layerStore,
     visit: (entry) => prepareModule(entry, run, signatures),
   };

@@ -3,7 +3,7 @@ import type { Manifest } from '../../../registry/model/manifest.ts';
 import type { Platform } from '../../../registry/model/platform.ts';
 import type { Signer, SignerIdentifierForm } from '../../cms/signer.ts';
 import type { SignFileProgramOptions } from '../../keys/sign-file-program.ts';
-import type { HashAlgorithm } from '../../model/hash.ts';
+import type { HashAlgorithm } from '../../model/module.ts';
 import { parseFilePattern } from '../../model/patterns.ts';
 import type { ExistingSignaturePolicy, ProgressListener, SignMode } from '../../model/report.ts';
 import type { ImageLocation, ReadingRun } from '../read/platform-images.ts';

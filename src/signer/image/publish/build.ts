@@ -6,8 +6,7 @@ import type { Descriptor, ImageManifest, Manifest, RawManifest } from '../../../
 import { layerMediaType } from '../../../registry/model/media-types.ts';
 import { claimsOf, signingAnnotations, type SigningClaims } from './annotations.ts';
 import { packLayer } from '../../../registry/tar/pack.ts';
-import { appendedEntries } from './append-layer.ts';
-import { checkAppended } from './check-appended.ts';
+import { appendedEntries, checkAppended } from './append-layer.ts';
 import type { SigningRun } from '../plan/signing-run.ts';
 import { changes } from '../plan/plan-modules.ts';
 import { signModules, type SignedModule } from './sign-modules.ts';

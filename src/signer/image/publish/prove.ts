@@ -4,7 +4,7 @@ import { scanLayer } from '../../../registry/layer/scan-layer.ts';
 import type { TarEntry } from '../../../registry/tar/entry.ts';
 import type { LentChunks } from '../../../shared/chunks.ts';
 import { SignerError } from '../../model/errors.ts';
-import type { HashAlgorithm } from '../../model/hash.ts';
+import type { HashAlgorithm } from '../../model/module.ts';
 import { detectModuleCompression, unpackModule } from '../../kmod/compression.ts';
 import { verifyModule } from '../../kmod/verify-module.ts';
 import { Spool } from '../read/spool.ts';

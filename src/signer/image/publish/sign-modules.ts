@@ -6,7 +6,7 @@ import { isTokenUri } from '../../keys/reference.ts';
 import { runSignFile } from '../../keys/sign-file-program.ts';
 import { packModule } from '../../kmod/compression.ts';
 import { ContentDigests } from '../../kmod/content-digest.ts';
-import { createModuleSignature } from '../../kmod/module-signature.ts';
+import { createModuleSignature } from '../../kmod/sign-module.ts';
 import type { SigningRun } from '../plan/signing-run.ts';
 import { changes, type PlannedModule, type PreparedModule } from '../plan/plan-modules.ts';
 import type { Spool } from '../read/spool.ts';

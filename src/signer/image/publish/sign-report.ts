@@ -9,7 +9,7 @@ import type {
   SignReport,
 } from '../../model/report.ts';
 import type { FoundAttachments } from '../plan/attachments.ts';
-import { hashWarnings } from '../../keys/warnings.ts';
+import { hashWarnings } from '../../cms/signer.ts';
 import type { SigningRun } from '../plan/signing-run.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
 import { isLinkedToOstree, namesOutsideOstree } from '../plan/ostree.ts';

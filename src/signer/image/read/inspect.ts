@@ -33,7 +33,7 @@ export async function inspectPlatform(image: PlatformImage, run: InspectRun): Pr
   run.onProgress?.({ type: 'platform', platform: name, digest: manifest.raw.digest });
   await using spool = new Spool(run.temporaryDirectory);
   const visitor: FileVisitor<ModuleFacts> = {
-    keeps: 'header-blocks',
+    headerDetail: 'header-blocks',
     visit: (entry) => judge(entry, spool, run.certificates),
   };
   const scan = await scanImage(image, visitor, run);

@@ -79,12 +79,13 @@ export async function scanImage<T>(
   const { files, unmatched } = await selection.select(overlay);
   const missing = files.flatMap(({ file }) => (captures.has(file.entry) ? [] : [file]));
   await reader.readAgain(missing, (layer, entry) => captures.addFile(layer, entry));
-  const { keepsDirectories } = captures;
+  const { includesDirectories } = captures;
   return {
     files: files.map((selected) => captures.found(selected)),
     unmatched,
-    directories: keepsDirectories ? captures.directoriesOf(files, overlay) : new Map(),
-    overlay: keepsDirectories && files.some(({ file }) => file.differs !== undefined) ? overlay : undefined,
+    directories: includesDirectories ? captures.directoriesOf(files, overlay) : new Map(),
+    overlay:
+      includesDirectories && files.some(({ file }) => file.differs !== undefined) ? overlay : undefined,
     layersRead,
     layerBytesRead,
     layersNotRead: layers.slice(0, layers.length - layersRead),
@@ -112,6 +113,8 @@ function layerVisitor<T>(layer: number, selection: Selection, captures: Captures
     wants: (path) => selection.mayWant(path) || isList(path),
     visitFile: (entry) =>
       lists !== undefined && isList(entry.path) ? lists.add(layer, entry) : captures.addFile(layer, entry),
-    visitDirectory: captures.keepsDirectories ? (header) => captures.addDirectory(layer, header) : undefined,
+    visitDirectory: captures.includesDirectories
+      ? (header) => captures.addDirectory(layer, header)
+      : undefined,
   };
 }

@@ -15,7 +15,7 @@ import type { KubernetesObject } from '../../../../src/controller/runtime/api/ob
 import type { Resource } from '../../../../src/controller/runtime/api/resource.ts';
 import { RegistryClient } from '../../../../src/registry/image/client.ts';
 import { parseReference } from '../../../../src/registry/model/reference.ts';
-import { verifyImage } from '../../../../src/signer/verify-image.ts';
+import { verifyImage } from '../../../../src/signer/inspect-image.ts';
 import type { ModuleWorld } from '../module-world.ts';
 
 const role = 'kmm.node.kubernetes.io/role';
