@@ -24,15 +24,11 @@ function convert(schema: StructuralSchema): StructuralSchema {
   if (Object.keys(schema).every((keyword) => keyword === 'description' || keyword.startsWith('x-'))) {
     return { ...schema, 'x-kubernetes-preserve-unknown-fields': true };
   }
-  const converted = Object.entries(schema).flatMap(([keyword, value]) =>
-    convertKeyword(keyword, value, schema),
-  );
+  const converted = Object.entries(schema).flatMap(([keyword, value]) => convertKeyword(keyword, value));
   return Object.fromEntries(converted);
 }
 
-const int32Bounds = [-(2 ** 31), 2 ** 31 - 1] as const;
-
-function convertKeyword(keyword: string, value: unknown, schema: StructuralSchema): [string, unknown][] {
+function convertKeyword(keyword: string, value: unknown): [string, unknown][] {
   switch (keyword) {
     // The keys of an object are always strings.
     case 'propertyNames':
@@ -47,13 +43,6 @@ function convertKeyword(keyword: string, value: unknown, schema: StructuralSchem
       return isOpen(value)
         ? [['x-kubernetes-preserve-unknown-fields', true]]
         : [[keyword, convert(asSchema(value))]];
-    case 'type':
-      return value === 'integer'
-        ? [
-            [keyword, value],
-            ['format', integerFormat(schema)],
-          ]
-        : [[keyword, value]];
     case 'minimum':
     case 'exclusiveMinimum':
     case 'maximum':
@@ -63,20 +52,16 @@ function convertKeyword(keyword: string, value: unknown, schema: StructuralSchem
   }
 }
 
-/** Converts a bound; omits those that the format implies. An exclusive one is a flag in Kubernetes. */
+/** Converts a bound; omits those of the numbers of JavaScript. An exclusive one is a flag in Kubernetes. */
 function convertBound(keyword: string, value: unknown): [string, unknown][] {
   if (typeof value !== 'number') return [];
-  if (Math.abs(value) === Number.MAX_SAFE_INTEGER || int32Bounds.some((bound) => bound === value)) return [];
+  if (Math.abs(value) === Number.MAX_SAFE_INTEGER) return [];
   return keyword === 'exclusiveMinimum'
     ? [
         ['minimum', value],
         [keyword, true],
       ]
     : [[keyword, value]];
-}
-
-function integerFormat({ minimum, maximum }: StructuralSchema): string {
-  return minimum === int32Bounds[0] && maximum === int32Bounds[1] ? 'int32' : 'int64';
 }
 
 function isOpen(value: unknown): boolean {

@@ -25,6 +25,11 @@ export function registerKmmMetrics(registry: Registry, sources: KmmMetricsSource
   const countModules = (matches: (module: Module) => boolean): number =>
     parsed(sources).filter(matches).length;
   count('kmm_module_num', 'Modules.', () => sources.modules().length);
+  count('kmm_module_degraded_num', 'Modules of which something has failed.', () =>
+    countModules(({ status }) =>
+      (status?.conditions ?? []).some((one) => one.type === 'Degraded' && one.status === 'True'),
+    ),
+  );
   count('kmm_in_cluster_build_num', 'Modules with a build section.', () => countModules(has('build')));
   count('kmm_in_cluster_sign_num', 'Modules with a sign section.', () => countModules(has('sign')));
   count('kmm_device_plugin_num', 'Modules with a device plugin.', () =>

@@ -30,7 +30,7 @@ app.kubernetes.io/part-of: kmm
 {{- with $configuration }}{{ toYaml . }}{{ end -}}
 {{- end }}
 
-{{/* Where and how pods are run: pods (values of the pods), pullSecrets (names). */}}
+{{/* Where and how pods are run: pods (values of the pods), pullSecrets (names), name and component. */}}
 {{- define "kmm-sign.scheduling" -}}
 {{- with .pullSecrets }}
 imagePullSecrets:
@@ -52,5 +52,17 @@ affinity:
 {{- with .pods.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .pods.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{ toYaml . | nindent 4 | trim }}
+    {{- if not (hasKey . "labelSelector") }}
+    labelSelector:
+      matchLabels:
+        app.kubernetes.io/name: {{ $.name }}
+        app.kubernetes.io/component: {{ $.component }}
+    {{- end }}
+  {{- end }}
 {{- end }}
 {{- end }}
