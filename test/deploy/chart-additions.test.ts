@@ -82,7 +82,7 @@ describeWith(['kubectl', 'helm'], 'what the Helm chart has beyond the overlays',
   });
 });
 
-function monitoring(plural: string, kind: string): Resource<KubernetesObject> {
+function monitoring(plural: string, kind: string): Resource {
   return { group: 'monitoring.coreos.com', version: 'v1', plural, kind, namespaced: true };
 }
 
