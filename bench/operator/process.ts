@@ -51,7 +51,7 @@ const client = new ApiClient({
 });
 const log = silentLogger;
 const caches = createCaches(client, log);
-const references = new ReferenceCache({ client, log });
+const references = new ReferenceCache(client, log);
 const controller = createModuleController(
   {
     client,
@@ -59,7 +59,7 @@ const controller = createModuleController(
     references,
     images: new ImageRegistry({ userAgent: 'bench' }),
     log,
-    events: new EventRecorder({ client, controller: 'kmm.sigs.x-k8s.io/operator', instance: 'bench' }),
+    events: new EventRecorder(client, 'kmm.sigs.x-k8s.io/operator', 'bench'),
     operator: {
       namespace: 'kmm-operator-system',
       moduleLoaderServiceAccount: 'kmm-operator-module-loader',

@@ -42,7 +42,6 @@ const folders = [
   'controller/runtime',
   'controller/configuration',
   'controller/observe/cluster',
-  'controller/observe/driver-toolkit',
   'controller/observe/references',
   'controller/observe/images',
   'controller/image-pipeline',

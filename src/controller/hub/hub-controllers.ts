@@ -98,9 +98,7 @@ export function createHubControllers(
   modules.watch(
     caches.managedClusters,
     (event) => modulesSelecting(event, caches.managedClusterModules.list()),
-    {
-      delay: feedbackDelay,
-    },
+    feedbackDelay,
   );
   modules.watch(
     caches.manifestWorks,
@@ -110,7 +108,7 @@ export function createHubControllers(
       if (ownerUid === undefined) return [];
       return caches.managedClusterModules.byIndex('uid', ownerUid).map(({ key }) => key);
     },
-    { delay: feedbackDelay },
+    feedbackDelay,
   );
   images.watch(caches.jobs, (event) => {
     slots.wakeNext();

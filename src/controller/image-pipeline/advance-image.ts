@@ -177,5 +177,5 @@ function withoutCaches(services: PipelineServices, { target }: PipelineRequest):
     if (image !== undefined) images.forget(image);
   }
   // This cache follows nothing, so it reads directly.
-  return { ...services, references: new ReferenceCache({ client, log }) };
+  return { ...services, references: new ReferenceCache(client, log) };
 }

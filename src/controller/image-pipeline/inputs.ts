@@ -2,7 +2,7 @@ import { findDockerfile, type PullSecret } from '../../builder/job-inputs.ts';
 import type { BuildTarget, SignTarget } from '../../builder/target.ts';
 import type { PullSecretContent } from '../../registry/credentials/pull-secret.ts';
 import { KmmError } from '../../shared/errors.ts';
-import type { CertificateSecret } from '../observe/references/kept.ts';
+import type { CertificateSecret } from '../observe/references/projections.ts';
 import type { PipelineRequest, PipelineServices } from './request.ts';
 
 /** Why work on an image is blocked until somebody changes something. */

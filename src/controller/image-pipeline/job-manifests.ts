@@ -4,7 +4,7 @@ import { findDriverToolkit, needsDriverToolkit } from '../../builder/driver-tool
 import type { BuildInputs, JobInputs } from '../../builder/job-inputs.ts';
 import { signJob } from '../../builder/sign-job.ts';
 import type { SignTarget } from '../../builder/target.ts';
-import type { CertificateSecret } from '../observe/references/kept.ts';
+import type { CertificateSecret } from '../observe/references/projections.ts';
 import { PipelineError, type Credentials, type Dockerfile } from './inputs.ts';
 import type { SignSource } from './next-step.ts';
 import type { PipelineRequest, PipelineSettings } from './request.ts';

@@ -2,7 +2,7 @@ import type { RegistryTls } from '../../api/module/registry-tls.ts';
 import { buildInputsHash } from '../../builder/job-hash.ts';
 import type { BuildTarget, SignTarget } from '../../builder/target.ts';
 import type { ResolvedImage } from '../observe/images/resolve.ts';
-import type { CertificateSecret } from '../observe/references/kept.ts';
+import type { CertificateSecret } from '../observe/references/projections.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import type { JobProgress } from './job-attempts.ts';
 import type { Dockerfile } from './inputs.ts';

@@ -3,7 +3,7 @@ import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { labelKeys } from '../../builder/labels.ts';
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
-import { kernelAskedFor, type CachedPreflight } from '../observe/cluster/preflights.ts';
+import { requestedKernel, type CachedPreflight } from '../observe/cluster/preflights.ts';
 import type { NodeFacts, PodFacts } from '../observe/cluster/projections.ts';
 import { selects } from '../observe/cluster/resources.ts';
 import { ModuleReconciler, type ModuleServices } from './reconcile.ts';
@@ -59,8 +59,8 @@ function modulesOfNode({ modules }: ClusterCaches, event: CacheEvent<NodeFacts>)
 
 function isNoLongerAskedFor(event: CacheEvent<CachedPreflight>): boolean {
   if (event.type === 'added') return false;
-  const now = event.type === 'updated' ? kernelAskedFor(event.object) : undefined;
-  return kernelAskedFor(event.previous) !== now;
+  const now = event.type === 'updated' ? requestedKernel(event.object) : undefined;
+  return requestedKernel(event.previous) !== now;
 }
 
 /** Returns whether an update matters: nodes are updated all the time, but few updates concern Modules. */

@@ -1,7 +1,7 @@
 import type { ModuleStatus } from '../../api/module/status.ts';
 import { kernelLabelValue } from '../../builder/labels.ts';
 import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
-import { kernelsAskedFor, type PreflightCaches } from '../observe/cluster/preflights.ts';
+import { requestedKernels, type PreflightCaches } from '../observe/cluster/preflights.ts';
 import type { JobFacts } from '../observe/cluster/projections.ts';
 import { modules } from '../observe/cluster/resources.ts';
 import type { OperatorAccounts } from './loading/accounts.ts';
@@ -175,7 +175,7 @@ export class ModuleReconciler {
     const { caches, preflights } = this.#services;
     return withoutPreflightJobs(caches.jobs.byIndex('owner', uid), {
       kernels: new Set(results.map(({ group }) => kernelLabelValue(group.kernel))),
-      askedFor: kernelsAskedFor(preflights?.validations.list() ?? []),
+      askedFor: requestedKernels(preflights?.validations.list() ?? []),
     });
   }
 

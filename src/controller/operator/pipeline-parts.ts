@@ -1,4 +1,4 @@
-import { DriverToolkitImages } from '../observe/driver-toolkit/driver-toolkit-images.ts';
+import { DriverToolkitImages } from '../observe/cluster/driver-toolkit-images.ts';
 import { ImageRegistry } from '../observe/images/image-registry.ts';
 import type { PipelineSettings } from '../image-pipeline/request.ts';
 import { createImageMetrics, type ImageMetrics } from '../module/metrics.ts';
@@ -27,16 +27,12 @@ export function createPipelineParts(
 ): PipelineParts {
   const { configuration, client, registry, log, trustedCertificates, userAgent } = context;
   const metrics = createImageMetrics(registry);
-  const references = new ReferenceCache({ client, log });
-  const driverToolkit = new DriverToolkitImages({
-    client,
-    log,
-    configured: configuration.driverToolkit.images,
-  });
+  const references = new ReferenceCache(client, log);
+  const driverToolkit = new DriverToolkitImages(client, log, configuration.driverToolkit.images);
   const limits = oneNamespace ? { perNamespace: Infinity } : {};
   const images = new ImageRegistry({
     log,
-    questions: limits,
+    queries: limits,
     contents: limits,
     userAgent,
     trustedCertificates,

@@ -47,15 +47,15 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
   const metrics = createRuntimeMetrics(registry);
   const connection = createConnection(kubeconfig);
   const userAgent = `kmm-operator/${version}`;
-  const client = new ApiClient({ connection, fieldManager, userAgent, onAnswer: metrics.onAnswer });
+  const client = new ApiClient({ connection, fieldManager, userAgent, onResponse: metrics.onResponse });
   const caches = createCaches(client, log);
   const identity = `${hostname()}_${randomUUID()}`;
-  const events = new EventRecorder({
+  const events = new EventRecorder(
     client,
-    controller: kind === 'hub' ? 'kmm.sigs.x-k8s.io/hub' : 'kmm.sigs.x-k8s.io/operator',
-    instance: hostname(),
+    `kmm.sigs.x-k8s.io/${kind === 'hub' ? 'hub' : 'operator'}`,
+    hostname(),
     log,
-  });
+  );
   const trustedCertificates = await readTrustedCertificates(client, configuration);
   const preflights = createPreflightCaches(client, log);
   const shared = { configuration, client, caches, preflights, events, metrics, registry, log };
@@ -71,8 +71,8 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
   const haveSynced = (): boolean => followed.every(({ hasSynced }) => hasSynced);
   stack.use(await serveHealth(configuration.healthProbe, { caches: haveSynced }));
   // Requests for metrics, with whatever token, must not slow down the controllers.
-  const { onAnswer } = metrics;
-  const reviewer = new ApiClient({ connection, fieldManager, userAgent, onAnswer, rate: reviewRate });
+  const { onResponse } = metrics;
+  const reviewer = new ApiClient({ connection, fieldManager, userAgent, onResponse, rate: reviewRate });
   stack.use(await serveMetrics({ settings: configuration.metrics, registry, client: reviewer, log }));
   log.info('operator started', { version, namespace: configuration.namespace, identity });
   const end = await runWhileLeading({ context, sets, identity, signal });

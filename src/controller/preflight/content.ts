@@ -47,10 +47,10 @@ export async function verifyContent(
 /** Returns what is wrong with a module, or undefined. */
 function problemOf(found: FoundModule, { kernel, sign }: ModuleTarget): string | undefined {
   if (!found.found) return found.problem;
-  const { path, vermagic, fits, state, problem } = found;
+  const { path, vermagic, matchesKernel, state, problem } = found;
   const because = problem === null ? '' : `: ${problem}`;
   if (state === 'damaged') return `${path} cannot be read${because}`;
-  if (!fits) {
+  if (!matchesKernel) {
     const made = vermagic === null ? 'does not say for which kernel it was made' : `was made for ${vermagic}`;
     return `${path} ${made}, not for kernel ${kernel.release}`;
   }

@@ -2,7 +2,7 @@ import * as z from 'zod';
 import { KmmError } from '../../shared/errors.ts';
 import { parseJson } from '../../shared/json.ts';
 import { driverToolkitTable } from '../../builder/driver-toolkit.ts';
-import type { ImageAccess } from '../observe/images/access.ts';
+import type { ImageAccess } from '../observe/images/clients.ts';
 import { architecturesFor } from './image.ts';
 import type { PreflightContext } from './context.ts';
 

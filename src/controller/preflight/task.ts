@@ -1,5 +1,5 @@
 import { parseKernel, type Kernel } from '../../builder/kernel.ts';
-import { kernelAskedFor, type CachedPreflight } from '../observe/cluster/preflights.ts';
+import { requestedKernel, type CachedPreflight } from '../observe/cluster/preflights.ts';
 
 /** Our annotations on PreflightValidations. */
 export const preflightAnnotations = {
@@ -31,7 +31,7 @@ export function isKernelRelease(text: string): boolean {
 /** Combines the validations for a kernel; undefined if there is none. */
 export function taskFor(release: string, validations: readonly CachedPreflight[]): PreflightTask | undefined {
   const asking = validations
-    .filter((validation) => kernelAskedFor(validation) === release)
+    .filter((validation) => requestedKernel(validation) === release)
     .toSorted((a, b) => Number(pushes(b)) - Number(pushes(a)) || (ageOf(a) < ageOf(b) ? -1 : 1));
   const [leader] = asking;
   if (leader === undefined) return undefined;
@@ -43,7 +43,7 @@ export function taskFor(release: string, validations: readonly CachedPreflight[]
 
 /** Returns the tasks for all kernels, sorted by release. */
 export function tasksOf(validations: readonly CachedPreflight[]): PreflightTask[] {
-  const releases = validations.flatMap((validation) => kernelAskedFor(validation) ?? []);
+  const releases = validations.flatMap((validation) => requestedKernel(validation) ?? []);
   return [...new Set(releases)]
     .filter(isKernelRelease)
     .toSorted()

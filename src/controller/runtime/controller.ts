@@ -42,11 +42,6 @@ export interface RunOptions {
   readonly gracePeriod?: number | undefined;
 }
 
-export interface WatchOptions {
-  /** Milliseconds from an event to the reconcile; events in between are merged. @default 0 */
-  readonly delay?: number | undefined;
-}
-
 const defaultGracePeriod = 20_000;
 
 /** Calls a reconciler for each key that needs it. */
@@ -72,11 +67,12 @@ export class Controller {
   /**
    * Reconciles the keys that the events of a cache map to, by default the object itself. Work begins when the
    * cache has synced.
+   * @param delay milliseconds from an event to the reconcile; events in between are merged
    */
   watch<T extends KubernetesObject, P>(
     informer: Informer<T, P>,
     map: (event: CacheEvent<P>) => readonly ObjectKey[] = ({ key }) => [key],
-    { delay = 0 }: WatchOptions = {},
+    delay = 0,
   ): void {
     informer.onEvent((event) => {
       for (const key of map(event)) this.#queue.addAfter(key, delay);
@@ -146,8 +142,8 @@ function seconds(since: number): number {
   return (performance.now() - since) / 1000;
 }
 
-/** Returns the shortest of some pauses in milliseconds, or undefined if there is none. */
+/** Returns the shortest of some delays in milliseconds, or undefined if there is none. */
 export function soonest(pauses: readonly (number | undefined)[]): number | undefined {
-  const given = pauses.filter((pause) => pause !== undefined);
-  return given.length === 0 ? undefined : Math.min(...given);
+  const defined = pauses.filter((pause) => pause !== undefined);
+  return defined.length === 0 ? undefined : Math.min(...defined);
 }

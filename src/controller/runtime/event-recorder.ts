@@ -41,15 +41,6 @@ export interface EventSpec<T extends KubernetesObject> {
   readonly note: string;
 }
 
-export interface EventRecorderOptions {
-  readonly client: ApiClient;
-  /** For example `kmm.sigs.x-k8s.io/operator`. */
-  readonly controller: string;
-  /** For example the pod's name. */
-  readonly instance: string;
-  readonly log?: Logger | undefined;
-}
-
 interface Series {
   readonly event: KubernetesEvent;
   readonly since: number;
@@ -67,14 +58,22 @@ const maxSeries = 2048;
 
 /** Records Events. Repeating one only raises its count. Never throws, and does not block. */
 export class EventRecorder {
-  readonly #options: EventRecorderOptions;
+  readonly #client: ApiClient;
+  readonly #controller: string;
+  readonly #instance: string;
   readonly #log: Logger;
   readonly #series = new LruMap<Series>(maxSeries);
   readonly #pending = new Set<Promise<void>>();
 
-  constructor(options: EventRecorderOptions) {
-    this.#options = options;
-    this.#log = options.log ?? silentLogger;
+  /**
+   * @param controller for example `kmm.sigs.x-k8s.io/operator`
+   * @param instance for example the pod's name
+   */
+  constructor(client: ApiClient, controller: string, instance: string, log: Logger = silentLogger) {
+    this.#client = client;
+    this.#controller = controller;
+    this.#instance = instance;
+    this.#log = log;
   }
 
   record<T extends KubernetesObject>(event: EventSpec<T>): void {
@@ -117,18 +116,17 @@ export class EventRecorder {
   }
 
   async #writeAll(series: Series): Promise<boolean> {
-    const { client } = this.#options;
     const { event } = series;
     try {
       while (series.written < series.count) {
         const { count } = series;
         if (series.written === 0) {
-          await client.create(events, event);
+          await this.#client.create(events, event);
           series.written = 1;
         } else {
           const { namespace, name } = event.metadata;
           const patch = { series: { count, lastObservedTime: microTime() } };
-          await client.patch(events, { namespace, name }, patch);
+          await this.#client.patch(events, { namespace, name }, patch);
           series.written = count;
         }
       }
@@ -141,14 +139,13 @@ export class EventRecorder {
   }
 
   #event<T extends KubernetesObject>({ resource, object, ...rest }: EventSpec<T>): KubernetesEvent {
-    const { controller, instance } = this.#options;
     const { name, namespace, uid, resourceVersion } = object.metadata;
     return {
       // The API server requires events of cluster-scoped objects to be in this namespace.
       metadata: { name: `${name.slice(0, 200)}.${randomUUID()}`, namespace: namespace ?? 'default' },
       eventTime: microTime(),
-      reportingController: controller,
-      reportingInstance: instance,
+      reportingController: this.#controller,
+      reportingInstance: this.#instance,
       regarding: {
         apiVersion: apiVersionOf(resource),
         kind: resource.kind,

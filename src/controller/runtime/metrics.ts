@@ -16,7 +16,7 @@ export interface ControllerMetrics {
 
 /** The metrics of the runtime, by controller-runtime's names. */
 export interface RuntimeMetrics {
-  readonly onAnswer: RequestObserver;
+  readonly onResponse: RequestObserver;
   controller(name: string, maxConcurrent: number): ControllerMetrics;
   /** Records whether this process leads. */
   leader(name: string, isLeader: boolean): void;
@@ -46,7 +46,7 @@ export function createRuntimeMetrics(registry: Registry): RuntimeMetrics {
   });
   const controllers = controllerMetrics(registers);
   return {
-    onAnswer: (labels) => requests.inc(labels),
+    onResponse: (labels) => requests.inc(labels),
     leader: (name, isLeader) => leading.set({ name }, isLeader ? 1 : 0),
     controller: controllers,
   };
@@ -65,7 +65,7 @@ function controllerMetrics(registers: Registry[]): RuntimeMetrics['controller'] 
   const terminal = new Counter(
     named(
       'controller_runtime_terminal_reconcile_errors_total',
-      'Reconciles that failed and are not repeated.',
+      'Reconciles that failed and are not retried.',
     ),
   );
   const time = new Histogram({
@@ -73,9 +73,9 @@ function controllerMetrics(registers: Registry[]): RuntimeMetrics['controller'] 
     buckets: reconcileBuckets,
   });
   const limit = new Gauge(
-    named('controller_runtime_max_concurrent_reconciles', 'Reconciles at a time, at most.'),
+    named('controller_runtime_max_concurrent_reconciles', 'Maximum number of concurrent reconciles.'),
   );
-  const active = new Gauge(named('controller_runtime_active_workers', 'Reconciles under way.'));
+  const active = new Gauge(named('controller_runtime_active_workers', 'Reconciles in progress.'));
   const observe = queueMetrics(registers);
 
   return (controller, maxConcurrent) => {
@@ -112,23 +112,23 @@ function queueMetrics(
       },
     });
   };
-  gauge('workqueue_depth', 'Keys that wait.', (queue) => queue.depth);
-  gauge('workqueue_unfinished_work_seconds', 'Seconds of all work under way.', (queue) =>
+  gauge('workqueue_depth', 'Keys in the queue.', (queue) => queue.depth);
+  gauge('workqueue_unfinished_work_seconds', 'Seconds of all work in progress.', (queue) =>
     queue.activeSeconds.reduce((sum, one) => sum + one, 0),
   );
-  gauge('workqueue_longest_running_processor_seconds', 'Seconds of the longest work under way.', (queue) =>
+  gauge('workqueue_longest_running_processor_seconds', 'Seconds of the longest work in progress.', (queue) =>
     Math.max(0, ...queue.activeSeconds),
   );
-  const adds = new Counter(named('workqueue_adds_total', 'Keys that were added.'));
+  const adds = new Counter(named('workqueue_adds_total', 'Keys added to the queue.'));
   const retries = new Counter(
-    named('workqueue_retries_total', 'Keys that were added again after a failure.'),
+    named('workqueue_retries_total', 'Keys added to the queue again after a failure.'),
   );
   const waited = new Histogram({
-    ...named('workqueue_queue_duration_seconds', 'Time that keys waited.'),
+    ...named('workqueue_queue_duration_seconds', 'Time that keys spent in the queue.'),
     buckets: queueBuckets,
   });
   const worked = new Histogram({
-    ...named('workqueue_work_duration_seconds', 'Time that keys were worked on.'),
+    ...named('workqueue_work_duration_seconds', 'Time spent on processing keys.'),
     buckets: queueBuckets,
   });
   return (controller) => {

@@ -7,7 +7,7 @@ import type { Secret } from '../../shared/secret.ts';
 /** Returns whether a client may read metrics: HTTP status 200, 401 or 403. */
 export type ReadCheck = (authorization: string | undefined) => Promise<200 | 401 | 403>;
 
-/** Checks one health condition. False or an error means that it does not hold. */
+/** Checks one health condition. False or an error means that it failed. */
 export type HealthCheck = () => boolean | Promise<boolean>;
 
 export interface OperatorServerOptions {
@@ -21,7 +21,7 @@ export interface OperatorServerOptions {
   readonly readyz?: Readonly<Record<string, HealthCheck>> | undefined;
   /** Served at /metrics. */
   readonly metrics?: Registry | undefined;
-  /** Called with the header `authorization` before metrics are served. @default everybody may read them */
+  /** Called with the header `authorization` before metrics are served. @default anybody may read them */
   readonly mayRead?: ReadCheck | undefined;
   /** PEM. @default plain HTTP */
   readonly tls?: { readonly certificate: string; readonly key: Secret<string> } | undefined;
@@ -32,13 +32,13 @@ export interface OperatorServer extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** Serves /healthz, /readyz and /metrics, each if given. */
+/** Serves /healthz, /readyz and /metrics, each if configured. */
 export async function startOperatorServer(options: OperatorServerOptions): Promise<OperatorServer> {
   const server = createServerFor(options.tls, (request, response) => {
     const path = (request.url ?? '/').replace(/\?.*$/, '');
     const isRead = request.method === 'GET' || request.method === 'HEAD';
     const { authorization } = request.headers;
-    void answer({ path: isRead ? path : '', authorization }, options, response).catch(() => {
+    void respond({ path: isRead ? path : '', authorization }, options, response).catch(() => {
       if (!response.headersSent) send(response, 500, 'failed\n');
     });
   });
@@ -63,7 +63,7 @@ function createServerFor(tls: OperatorServerOptions['tls'], listener: RequestLis
   return createSecureServer({ cert: tls.certificate, key: tls.key.reveal() }, listener);
 }
 
-async function answer(
+async function respond(
   { path, authorization }: { readonly path: string; readonly authorization: string | undefined },
   options: OperatorServerOptions,
   response: ServerResponse,

@@ -39,7 +39,7 @@ export class WorkQueue {
   /** Keys being processed, with the start time. */
   readonly #active = new Map<string, number>();
   /** Keys added while being processed. */
-  readonly #again = new Set<string>();
+  readonly #dirty = new Set<string>();
   readonly #delayed = new Map<string, { timer: NodeJS.Timeout; at: number }>();
   readonly #failures = new Map<string, number>();
   readonly #takers: ((key: ObjectKey | undefined) => void)[] = [];
@@ -74,9 +74,9 @@ export class WorkQueue {
     if (milliseconds <= 0) return this.#add(text);
     const delay = Math.min(milliseconds, longestTimer);
     const at = performance.now() + delay;
-    const planned = this.#delayed.get(text);
-    if (planned !== undefined && planned.at <= at) return;
-    clearTimeout(planned?.timer);
+    const scheduled = this.#delayed.get(text);
+    if (scheduled !== undefined && scheduled.at <= at) return;
+    clearTimeout(scheduled?.timer);
     this.#delayed.set(text, { timer: setTimeout(() => this.#add(text), delay), at });
   }
 
@@ -115,7 +115,7 @@ export class WorkQueue {
     this.#active.delete(text);
     this.#countActive(key.namespace, -1);
     this.#observer?.worked((performance.now() - started) / 1000);
-    if (this.#again.delete(text)) this.#add(text);
+    if (this.#dirty.delete(text)) this.#add(text);
     this.#serve();
   }
 
@@ -125,7 +125,7 @@ export class WorkQueue {
     for (const { timer } of this.#delayed.values()) clearTimeout(timer);
     this.#delayed.clear();
     this.#ready.clear();
-    this.#again.clear();
+    this.#dirty.clear();
     for (const taker of this.#takers.splice(0)) taker(undefined);
   }
 
@@ -135,10 +135,10 @@ export class WorkQueue {
     this.#delayed.delete(text);
     const { namespace } = parseKey(text);
     const keys = this.#ready.get(namespace) ?? new Map<string, number>();
-    if (keys.has(text) || this.#again.has(text)) return;
+    if (keys.has(text) || this.#dirty.has(text)) return;
     this.#observer?.added();
     if (this.#active.has(text)) {
-      this.#again.add(text);
+      this.#dirty.add(text);
       return;
     }
     this.#ready.set(namespace, keys.set(text, performance.now()));
@@ -155,12 +155,12 @@ export class WorkQueue {
         .entries()
         .find(([namespace]) => (this.#activeIn.get(namespace) ?? 0) < this.#maxPerNamespace);
       if (next === undefined) return;
-      this.#give(...next);
+      this.#dispatch(...next);
     }
   }
 
   /** Hands a namespace's first key to the worker that has waited longest. */
-  #give(namespace: string | undefined, keys: Map<string, number>): void {
+  #dispatch(namespace: string | undefined, keys: Map<string, number>): void {
     const [[text, since] = []] = keys;
     if (text === undefined || since === undefined)
       throw new RangeError('a namespace without keys has a turn');

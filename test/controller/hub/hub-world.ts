@@ -192,7 +192,7 @@ async function runControllers(
     ...createHubCaches(client, log),
     ...createHubJobCaches(client, hubNamespace, log),
   };
-  const references = new ReferenceCache({ client, log });
+  const references = new ReferenceCache(client, log);
   const images = new ImageRegistry({ userAgent: 'kmm-sign-tests', missingTtl: 200, foundTtl: 500 });
   const { controllers } = createHubControllers(
     {
@@ -204,7 +204,7 @@ async function runControllers(
       now,
       queue,
       namespace: hubNamespace,
-      events: new EventRecorder({ client, controller: 'kmm.sigs.x-k8s.io/hub', instance: 'test' }),
+      events: new EventRecorder(client, 'kmm.sigs.x-k8s.io/hub', 'test'),
       settings: {
         builder: 'kaniko',
         userNamespaces: false,

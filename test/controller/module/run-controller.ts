@@ -29,7 +29,7 @@ export function runController(client: ApiClient, options: RunControllerOptions =
   const stop = new AbortController();
   const log = silentLogger;
   const caches = createCaches(client, log);
-  const references = new ReferenceCache({ client, log });
+  const references = new ReferenceCache(client, log);
   const images = new ImageRegistry({
     userAgent: 'kmm-sign-tests',
     missingTtl: 200,
@@ -44,7 +44,7 @@ export function runController(client: ApiClient, options: RunControllerOptions =
     references,
     images,
     log,
-    events: new EventRecorder({ client, controller: 'kmm.sigs.x-k8s.io/operator', instance: 'test' }),
+    events: new EventRecorder(client, 'kmm.sigs.x-k8s.io/operator', 'test'),
     operator: {
       namespace: 'kmm-operator-system',
       moduleLoaderServiceAccount: 'kmm-operator-module-loader',

@@ -96,7 +96,7 @@ describeWith(apiServerPrograms, 'a real API server', () => {
 
   it('has one Event for what is recorded again, with a count', async () => {
     const object = await client.create(configMaps, configMap('eventful', 'a'));
-    const recorder = new EventRecorder({ client, controller: 'kmm.sigs.x-k8s.io/test', instance: 'test-0' });
+    const recorder = new EventRecorder(client, 'kmm.sigs.x-k8s.io/test', 'test-0');
     const event = { resource: configMaps, object, type: 'Normal', action: 'Building' } as const;
     for (let times = 0; times < 3; times += 1) {
       recorder.record({ ...event, reason: 'BuildStarted', note: 'The build has started.' });

@@ -5,7 +5,7 @@ import { execa } from 'execa';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { findModule } from '../../../src/controller/observe/images/find-module.ts';
 import { resolveImage } from '../../../src/controller/observe/images/resolve.ts';
-import { judge } from '../../../src/controller/observe/images/verdict.ts';
+import { verifyModules } from '../../../src/controller/observe/images/verdict.ts';
 import { digestOf } from '../../../src/registry/model/digest.ts';
 import { readFileOfImage } from '../../../src/registry/image/read-file.ts';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
@@ -108,11 +108,8 @@ const readers: readonly (readonly [string, () => Promise<unknown>])[] = [
   ['inspect', () => inspectImage({ image: image() })],
   ['sign', () => sign()],
   ['extract', () => extractModules({ image: image(), directory: join(bench.folder, `out-${count}`) })],
-  [
-    "the operator's verdict",
-    () => judge({ image: image(), certificates: [bench.key.signer.certificate], files: [], signal }),
-  ],
-  ["the operator's search", () => findModule({ image: image(), query, certificates: [], signal })],
+  ["the operator's verdict", () => verifyModules(image(), [bench.key.signer.certificate], [], signal)],
+  ["the operator's search", () => findModule(image(), query, [], signal)],
   [
     'reading one file',
     () =>
@@ -135,7 +132,7 @@ describe('a non-distributable layer', () => {
     const base = await storeLayer('etc/release', { content: Buffer.from('base') });
     await storeOdd({ layers: [base, { ...layer, descriptor: { ...layer.descriptor, urls } }] }, '1.0');
     expect(await states()).toEqual([`/${path} unsigned`]);
-    expect(await findModule({ image: image(), query, certificates: [], signal })).toMatchObject({
+    expect(await findModule(image(), query, [], signal)).toMatchObject({
       found: true,
     });
     await sign();
@@ -185,7 +182,7 @@ describe('a child of an index', () => {
       },
       ociMediaTypes.config,
     ],
-  ])('%s is judged and signed', async (_, descriptor, configType) => {
+  ])('%s is verified and signed', async (_, descriptor, configType) => {
     const odd = await storeOdd({ layers: [await storeLayer('m/odd.ko')], configType });
     const arm64 = { os: 'linux', architecture: 'arm64' };
     const plain = await storeOdd({ layers: [await storeLayer('m/plain.ko')], platform: arm64 });
@@ -209,12 +206,12 @@ describe('a child of an index', () => {
       '1.0',
     );
     expect(await states(source, [amd64])).toHaveLength(2);
-    const resolved = await resolveImage(source, { tag: '1.0' }, { known: undefined, signal });
+    const resolved = await resolveImage(source, { tag: '1.0' }, undefined, signal);
     expect(resolved?.architectures).toEqual(['amd64']);
     const report = await inspectImage({ image: image(), platforms: [amd64] });
     expect(report.platforms.map(({ shadowed }) => shadowed)).toEqual([false, true]);
     // What is only in the second is nowhere, since no runtime takes that.
-    expect(await findModule({ image: image(), query, certificates: [], signal })).toMatchObject({
+    expect(await findModule(image(), query, [], signal)).toMatchObject({
       found: false,
     });
     const files = ['/opt/lib/modules/6.1/a.ko'];

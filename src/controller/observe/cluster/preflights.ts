@@ -64,12 +64,12 @@ function project<T>(resource: CustomResource, parse: (resource: CustomResource) 
 }
 
 /** Returns the kernel that a validation is for; undefined if it is invalid or being deleted. */
-export function kernelAskedFor({ metadata, object }: CachedPreflight): string | undefined {
+export function requestedKernel({ metadata, object }: CachedPreflight): string | undefined {
   return metadata.deletionTimestamp === undefined ? object?.spec.kernelVersion : undefined;
 }
 
 /** Returns the label values of the kernels under validation: Jobs for these belong to the validations. */
-export function kernelsAskedFor(validations: readonly CachedPreflight[]): ReadonlySet<string> {
-  const releases = validations.flatMap((validation) => kernelAskedFor(validation) ?? []);
+export function requestedKernels(validations: readonly CachedPreflight[]): ReadonlySet<string> {
+  const releases = validations.flatMap((validation) => requestedKernel(validation) ?? []);
   return new Set(releases.map((release) => kernelLabelValue(parseKernel(release))));
 }

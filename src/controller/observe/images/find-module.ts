@@ -29,29 +29,26 @@ export type FoundModule =
       readonly path: string;
       readonly vermagic: string | null;
       /** Whether it was built for the kernel: its vermagic begins with the release. */
-      readonly fits: boolean;
-      /** State of its signature, against the given certificates. */
+      readonly matchesKernel: boolean;
+      /** State of its signature, against the certificates. */
       readonly state: ModuleState;
       /** What is wrong with the signature or file. */
       readonly problem: string | null;
     };
 
-export interface FindModuleOptions {
-  readonly image: ImageLocation;
-  readonly query: ModuleQuery;
-  readonly certificates: readonly X509Certificate[];
-  readonly signal: AbortSignal;
-}
-
 /** File name suffixes of modules that kernels load. */
-const endings = ['.ko', '.ko.gz', '.ko.xz', '.ko.zst'];
+const suffixes = ['.ko', '.ko.gz', '.ko.xz', '.ko.zst'];
 
 /**
  * Finds a module as modprobe does: by its file name, below the kernel's directory.
  * @throws RegistryError, SignerError
  */
-export async function findModule(options: FindModuleOptions): Promise<FoundModule> {
-  const { image, query, certificates, signal } = options;
+export async function findModule(
+  image: ImageLocation,
+  query: ModuleQuery,
+  certificates: readonly X509Certificate[],
+  signal: AbortSignal,
+): Promise<FoundModule> {
   const directory = `${query.dirName}/lib/modules/${query.kernelRelease}`.replaceAll(/\/{2,}/g, '/');
   const name = Array.from(query.moduleName, (character) =>
     '-_'.includes(character) ? '[-_]' : literal(character),
@@ -60,23 +57,23 @@ export async function findModule(options: FindModuleOptions): Promise<FoundModul
     const { platforms } = await inspectImage({
       image,
       certificates,
-      files: endings.map((ending) => `${literal(directory)}/**/${name}${ending}`),
+      files: suffixes.map((suffix) => `${literal(directory)}/**/${name}${suffix}`),
       allowUnmatched: true,
       platforms: [{ os: 'linux', architecture: query.architecture }],
       signal,
     });
     // A platform that no runtime selects does not matter.
-    const modules = platforms.flatMap(({ shadowed, modules: held }) => (shadowed ? [] : held));
-    const fitting = modules.filter((one) => fits(one, query));
+    const modules = platforms.flatMap(({ shadowed, modules: found }) => (shadowed ? [] : found));
+    const matching = modules.filter((one) => matchesKernel(one, query));
     // If runtimes see different files at one path, the node may load the worse one.
-    const doubtful = fitting.find(({ views, state }) => views !== null && state !== 'trusted');
-    const module = doubtful ?? fitting[0] ?? modules[0];
+    const untrusted = matching.find(({ views, state }) => views !== null && state !== 'trusted');
+    const module = untrusted ?? matching[0] ?? modules[0];
     if (module !== undefined) return describe(module, query);
   } catch (error) {
     if (!(error instanceof RegistryError) || error.code !== 'PLATFORM_NOT_FOUND') throw error;
     return { found: false, problem: `The image is not for linux/${query.architecture}` };
   }
-  return { found: false, problem: `The image holds no ${query.moduleName}.ko in ${directory}` };
+  return { found: false, problem: `The image has no ${query.moduleName}.ko in ${directory}` };
 }
 
 function describe(module: ModuleReport, query: ModuleQuery): FoundModule {
@@ -85,13 +82,13 @@ function describe(module: ModuleReport, query: ModuleQuery): FoundModule {
     found: true,
     path,
     vermagic: info?.vermagic ?? null,
-    fits: fits(module, query),
+    matchesKernel: matchesKernel(module, query),
     state,
     problem,
   };
 }
 
-function fits({ info }: ModuleReport, { kernelRelease }: ModuleQuery): boolean {
+function matchesKernel({ info }: ModuleReport, { kernelRelease }: ModuleQuery): boolean {
   return info?.vermagic?.split(' ')[0] === kernelRelease;
 }
 

@@ -8,13 +8,12 @@ import { KmmError } from '../../../shared/errors.ts';
 import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ImageLocation } from '../../../signer/image/read/platform-images.ts';
 import { certificateFingerprint } from '../../../signer/cms/certificates.ts';
-import { accessKey, type ImageAccess, withPullSecretHint } from './access.ts';
-import { Clients } from './clients.ts';
+import { accessKey, Clients, withPullSecretHint, type ImageAccess } from './clients.ts';
 import { findModule, type FoundModule, type ModuleQuery } from './find-module.ts';
-import { contentLimits, Looks, questionLimits, type Admit, type LookLimits } from './looks.ts';
-import { Remembered, Resolutions } from './remembered.ts';
-import { resolveImage, type ResolvedImage } from './resolve.ts';
-import { judge, type Verdict } from './verdict.ts';
+import { contentLimits, Lookups, queryLimits, type Admit, type LookupLimits } from './lookups.ts';
+import { resolveImage, Resolutions, type ResolvedImage } from './resolve.ts';
+import { ResultCache } from './result-cache.ts';
+import { verifyModules, type Verdict } from './verdict.ts';
 
 /** The most verdicts in the cache. */
 const verdictLimit = 10_000;
@@ -32,10 +31,10 @@ export interface ImageRegistryOptions {
   /** Authorities trusted for registries besides the system's; PEM. */
   readonly trustedCertificates?: string | undefined;
   readonly userAgent: string;
-  /** Limits of queries, which take seconds. @default `questionLimits` */
-  readonly questions?: Partial<LookLimits> | undefined;
+  /** Limits of queries, which take seconds. @default `queryLimits` */
+  readonly queries?: Partial<LookupLimits> | undefined;
   /** Limits of reading images, which takes minutes: separate, so that large images do not hold up queries. */
-  readonly contents?: ImageRegistryOptions['questions'];
+  readonly contents?: ImageRegistryOptions['queries'];
   /** Milliseconds for which the digest of an image is cached. @default 10 minutes */
   readonly foundTtl?: number | undefined;
   /** Milliseconds for which it is cached that an image does not exist. @default 10 seconds */
@@ -83,7 +82,7 @@ interface Check<T> {
   readonly kind: CheckKind;
   readonly query: ImageQuery;
   readonly signal: AbortSignal;
-  readonly looks: Looks;
+  readonly lookups: Lookups;
   readonly outcome: (result: T) => string;
   readonly work: (repository: ImageRepository, signal: AbortSignal) => Promise<T>;
 }
@@ -95,20 +94,24 @@ interface Check<T> {
 export class ImageRegistry {
   readonly #clients: Clients;
   readonly #resolutions: Resolutions;
-  readonly #verdicts = new Remembered<Verdict>(verdictLimit);
-  readonly #modules = new Remembered<FoundModule>(verdictLimit);
-  readonly #questions: Looks;
-  readonly #contents: Looks;
+  readonly #verdicts = new ResultCache<Verdict>(verdictLimit);
+  readonly #modules = new ResultCache<FoundModule>(verdictLimit);
+  readonly #queries: Lookups;
+  readonly #contents: Lookups;
   readonly #closed = new AbortController();
   readonly #onCheck: CheckObserver;
 
   constructor(options: ImageRegistryOptions) {
-    const { log = silentLogger, userAgent, trustedCertificates, questions, contents } = options;
+    const { log = silentLogger, userAgent, trustedCertificates, queries, contents } = options;
     const { foundTtl = 600_000, missingTtl = 10_000, now = Date.now, onCheck = () => {} } = options;
-    this.#clients = new Clients({ userAgent, trustedCertificates, log });
-    this.#resolutions = new Resolutions({ foundTtl, missingTtl, now });
-    this.#questions = new Looks({ ...questionLimits, ...questions });
-    this.#contents = new Looks({ ...contentLimits, ...contents });
+    this.#clients = new Clients({
+      userAgent,
+      certificateAuthorities: trustedCertificates === undefined ? [] : [trustedCertificates],
+      logger: log,
+    });
+    this.#resolutions = new Resolutions(foundTtl, missingTtl, now);
+    this.#queries = new Lookups({ ...queryLimits, ...queries });
+    this.#contents = new Lookups({ ...contentLimits, ...contents });
     this.#onCheck = onCheck;
   }
 
@@ -124,15 +127,15 @@ export class ImageRegistry {
       image,
       caller: accessKey(access),
       isPinned: digest !== undefined,
-      admit: this.#admit(this.#questions, query),
+      admit: this.#admit(this.#queries, query),
       work: (known, flight) =>
         this.#check({
           kind: 'resolve',
           query,
           signal: flight,
-          looks: this.#questions,
+          lookups: this.#queries,
           outcome: (found) => (found === undefined ? 'missing' : 'found'),
-          work: (repository, signal) => resolveImage(repository, selector, { known, signal }),
+          work: (repository, signal) => resolveImage(repository, selector, known, signal),
         }),
     });
   }
@@ -144,7 +147,7 @@ export class ImageRegistry {
   async verify(query: VerifyQuery): Promise<Verdict> {
     const { access, certificates, files } = query;
     if (certificates.length === 0) throw new TypeError('verify needs at least one certificate');
-    return this.#verdicts.ask({
+    return this.#verdicts.get({
       key: JSON.stringify([query.digest, fingerprints(certificates), files]),
       caller: callerOf(query),
       admit: this.#admit(this.#contents, query),
@@ -153,10 +156,9 @@ export class ImageRegistry {
           kind: 'verify',
           query: { image: query.image, access },
           signal: flight,
-          looks: this.#contents,
+          lookups: this.#contents,
           outcome: ({ state }) => state,
-          work: (repository, signal) =>
-            judge({ image: locate(repository, query), certificates, files, signal }),
+          work: (repository, signal) => verifyModules(locate(repository, query), certificates, files, signal),
         }),
     });
   }
@@ -167,9 +169,9 @@ export class ImageRegistry {
    */
   async findModule(query: FindModuleQuery): Promise<FoundModule> {
     const { certificates = [], dirName, kernelRelease, moduleName, architecture } = query;
-    const wanted = { dirName, kernelRelease, moduleName, architecture };
-    return this.#modules.ask({
-      key: JSON.stringify([query.digest, fingerprints(certificates), wanted]),
+    const moduleQuery = { dirName, kernelRelease, moduleName, architecture };
+    return this.#modules.get({
+      key: JSON.stringify([query.digest, fingerprints(certificates), moduleQuery]),
       caller: callerOf(query),
       admit: this.#admit(this.#contents, query),
       work: (flight) =>
@@ -177,10 +179,10 @@ export class ImageRegistry {
           kind: 'find-module',
           query,
           signal: flight,
-          looks: this.#contents,
+          lookups: this.#contents,
           outcome: ({ found }) => (found ? 'found' : 'missing'),
           work: (repository, signal) =>
-            findModule({ image: locate(repository, query), query: wanted, certificates, signal }),
+            findModule(locate(repository, query), moduleQuery, certificates, signal),
         }),
     });
   }
@@ -197,7 +199,7 @@ export class ImageRegistry {
         kind: 'read-file',
         query,
         signal,
-        looks: this.#contents,
+        lookups: this.#contents,
         outcome: (content) => (content === undefined ? 'missing' : 'found'),
         work: (repository, until) =>
           readFileOfImage({
@@ -226,13 +228,13 @@ export class ImageRegistry {
     await this.#clients.close();
   }
 
-  #admit(looks: Looks, { image, namespace, signal }: ImageQuery): Admit {
+  #admit(lookups: Lookups, { image, namespace, signal }: ImageQuery): Admit {
     const { registry } = parseReference(image);
     const signals = signal === undefined ? [] : [signal];
-    return looks.admit({ namespace, registry }, [this.#closed.signal, ...signals]);
+    return lookups.admit({ namespace, registry }, [this.#closed.signal, ...signals]);
   }
 
-  async #check<T>({ kind, query, signal, looks, outcome, work }: Check<T>): Promise<T> {
+  async #check<T>({ kind, query, signal, lookups, outcome, work }: Check<T>): Promise<T> {
     const { image, access } = query;
     const reference = parseReference(image);
     signal.throwIfAborted();
@@ -240,7 +242,7 @@ export class ImageRegistry {
     const end = (how: string): void => this.#onCheck(kind, (performance.now() - started) / 1000, how);
     try {
       // Later callers may join, but this does not extend the deadline.
-      const result = await looks.within(reference.registry, [signal], (until) =>
+      const result = await lookups.within(reference.registry, [signal], (until) =>
         this.#clients.with(access, (client) => work(client.repository(reference), until)),
       );
       end(outcome(result));
@@ -253,7 +255,7 @@ export class ImageRegistry {
 }
 
 function locate(repository: ImageRepository, { image, digest }: ContentQuery): ImageLocation {
-  if (!isDigest(digest)) return invalidReference(`${image}@${digest}`, 'it has no digest of the right form');
+  if (!isDigest(digest)) return invalidReference(`${image}@${digest}`, 'its digest is malformed');
   return { repository, selector: { digest } };
 }
 

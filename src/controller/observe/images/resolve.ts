@@ -5,6 +5,9 @@ import type { ImageRepository } from '../../../registry/image/repository.ts';
 import type { Selector } from '../../../registry/model/reference.ts';
 import type { Manifest } from '../../../registry/model/manifest.ts';
 import { isImageConfigType } from '../../../registry/model/media-types.ts';
+import { Flights } from '../../../shared/flights.ts';
+import { LruMap } from '../../../shared/lru.ts';
+import type { Admit } from './lookups.ts';
 import { isUnknownPlatform, normalizePlatform } from '../../../registry/model/platform.ts';
 
 /** What a tag or digest refers to. */
@@ -22,7 +25,8 @@ export interface ResolvedImage {
 export async function resolveImage(
   repository: ImageRepository,
   selector: Selector,
-  { known, signal }: { readonly known: ResolvedImage | undefined; readonly signal: AbortSignal },
+  known: ResolvedImage | undefined,
+  signal: AbortSignal,
 ): Promise<ResolvedImage | undefined> {
   try {
     if (known !== undefined) {
@@ -55,4 +59,93 @@ async function architecturesOf(
     .map(({ platform }) => platform && normalizePlatform(platform).architecture);
   const stated = architectures.filter((architecture) => architecture !== undefined);
   return stated.length < architectures.length ? undefined : [...new Set(stated)];
+}
+
+/** The most images in the cache; the least recently used are evicted first. */
+const maxResolutions = 10_000;
+
+/** A query for an image. */
+export interface ResolutionQuery {
+  readonly image: string;
+  /** The caller: only equal callers share a result. */
+  readonly caller: string;
+  /** Whether it names a digest: then the result never changes. */
+  readonly isPinned: boolean;
+  /** Waits for its turn; a result that is cached by then is used. */
+  readonly admit: Admit;
+  /** Queries the registry. `known` is its previous response. */
+  readonly work: (
+    known: ResolvedImage | undefined,
+    signal: AbortSignal,
+  ) => Promise<ResolvedImage | undefined>;
+}
+
+interface Resolution {
+  readonly image: ResolvedImage | undefined;
+  /** When the result expires. */
+  readonly expires: number;
+}
+
+/** A cache of what tags refer to in registries, with expiry. */
+export class Resolutions {
+  readonly #foundTtl: number;
+  readonly #missingTtl: number;
+  readonly #now: () => number;
+  readonly #known = new LruMap<Resolution>(maxResolutions);
+  readonly #flights = new Flights<ResolvedImage | undefined>();
+
+  /** @param foundTtl milliseconds for which a result is valid. @param now milliseconds since any fixed time */
+  constructor(foundTtl: number, missingTtl: number, now: () => number) {
+    this.#foundTtl = foundTtl;
+    this.#missingTtl = missingTtl;
+    this.#now = now;
+  }
+
+  /** Returns the cached result, or queries the registry. Errors are not cached. */
+  async resolve(query: ResolutionQuery): Promise<ResolvedImage | undefined> {
+    const key = `${prefixOf(query.image)}${query.caller}`;
+    const known = this.#cached(key);
+    if (known !== undefined) return known.image;
+    return query.admit(async (signal) => {
+      // The result may have been cached while this query waited for its turn.
+      const cached = this.#cached(key);
+      return cached === undefined ? this.#query(key, query, signal) : cached.image;
+    });
+  }
+
+  #cached(key: string): Resolution | undefined {
+    const known = this.#known.get(key);
+    return known !== undefined && this.#now() < known.expires ? known : undefined;
+  }
+
+  #query(
+    key: string,
+    { isPinned, work }: ResolutionQuery,
+    signal: AbortSignal,
+  ): Promise<ResolvedImage | undefined> {
+    return this.#flights.join(key, signal, async (flight) => {
+      const started = this.#now();
+      const found = await work(this.#known.get(key)?.image, flight.signal);
+      const ttl =
+        found === undefined ? this.#missingTtl : isPinned ? Number.POSITIVE_INFINITY : this.#foundTtl;
+      if (!flight.isForgotten) this.#known.set(key, { image: found, expires: started + ttl });
+      return found;
+    });
+  }
+
+  /** Forgets an image: the next query is sent to the registry. Results of queries in progress are not cached. */
+  forget(image: string): void {
+    this.#known.forget(prefixOf(image));
+    this.#flights.forget(prefixOf(image));
+  }
+
+  /** Aborts work in progress. */
+  close(): void {
+    this.#flights.close();
+  }
+}
+
+/** Returns the prefix of an image's keys: image names do not contain spaces. */
+function prefixOf(image: string): string {
+  return `${image} `;
 }

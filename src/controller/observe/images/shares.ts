@@ -48,14 +48,14 @@ export class Shares {
   async take(share: Share, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
     const { namespace, registry } = share;
-    const line = this.#waiting.get(namespace) ?? new Set();
-    if (line.size >= this.#limits.maxWaiting) throw tooMany(share, this.#limits.maxWaiting);
+    const queue = this.#waiting.get(namespace) ?? new Set();
+    if (queue.size >= this.#limits.maxWaiting) throw tooMany(share, this.#limits.maxWaiting);
     const turn = Promise.withResolvers<void>();
     const one: Waiting = { registry, begin: turn.resolve };
-    this.#waiting.set(namespace, line.add(one));
+    this.#waiting.set(namespace, queue.add(one));
     const leave = (): void => {
-      if (line.delete(one)) turn.reject(signal.reason);
-      this.#dropIfEmpty(namespace, line);
+      if (queue.delete(one)) turn.reject(signal.reason);
+      this.#dropIfEmpty(namespace, queue);
     };
     signal.addEventListener('abort', leave, { once: true });
     this.#serve();
@@ -72,20 +72,20 @@ export class Shares {
 
   #serve(): void {
     for (let served = true; served && this.#total < this.#limits.total;) {
-      served = [...this.#waiting].some(([namespace, line]) => this.#serveOne(namespace, line));
+      served = [...this.#waiting].some(([namespace, queue]) => this.#serveOne(namespace, queue));
     }
   }
 
   /** Starts the first lookup of a namespace whose registry has a share left. */
-  #serveOne(namespace: string | undefined, line: Set<Waiting>): boolean {
+  #serveOne(namespace: string | undefined, queue: Set<Waiting>): boolean {
     const limit = namespace === undefined ? Infinity : this.#limits.perNamespace;
     if ((this.#namespaces.get(namespace) ?? 0) >= limit) return false;
-    for (const one of line) {
+    for (const one of queue) {
       const { registry, begin } = one;
       if ((this.#registries.get(registry) ?? 0) >= this.#limits.perRegistry) continue;
-      line.delete(one);
+      queue.delete(one);
       this.#waiting.delete(namespace);
-      if (line.size > 0) this.#waiting.set(namespace, line);
+      if (queue.size > 0) this.#waiting.set(namespace, queue);
       this.#count({ namespace, registry }, 1);
       begin();
       return true;
@@ -99,8 +99,8 @@ export class Shares {
     add(this.#registries, registry, change);
   }
 
-  #dropIfEmpty(namespace: string | undefined, line: Set<Waiting>): void {
-    if (line.size === 0 && this.#waiting.get(namespace) === line) this.#waiting.delete(namespace);
+  #dropIfEmpty(namespace: string | undefined, queue: Set<Waiting>): void {
+    if (queue.size === 0 && this.#waiting.get(namespace) === queue) this.#waiting.delete(namespace);
   }
 }
 
@@ -116,7 +116,7 @@ function tooMany({ namespace, registry }: Share, limit: number): RegistryError {
   return new RegistryError({
     code: 'LIMIT_EXCEEDED',
     message: `More than ${limit} image lookups${of} are waiting`,
-    hint: 'See which of its registries responds slowly; the lookup is repeated later.',
+    hint: 'Check which of its registries responds slowly; the lookup is repeated later.',
     facts: { namespace, registry, limit },
   });
 }

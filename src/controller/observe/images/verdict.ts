@@ -28,16 +28,17 @@ export type Verdict =
       readonly problem: string;
     };
 
-export interface JudgeOptions {
-  readonly image: ImageLocation;
-  readonly certificates: readonly X509Certificate[];
-  /** Absolute paths or globs; none: every kernel module. */
-  readonly files: readonly string[];
-  readonly signal: AbortSignal;
-}
-
-/** Reads and verifies an image's modules. @throws RegistryError, SignerError if the image cannot be read */
-export async function judge({ image, certificates, files, signal }: JudgeOptions): Promise<Verdict> {
+/**
+ * Reads and verifies an image's modules.
+ * @param files absolute paths or globs; none: every kernel module
+ * @throws RegistryError, SignerError if the image cannot be read
+ */
+export async function verifyModules(
+  image: ImageLocation,
+  certificates: readonly X509Certificate[],
+  files: readonly string[],
+  signal: AbortSignal,
+): Promise<Verdict> {
   try {
     return verdictOf(
       await verifyImage({
@@ -59,14 +60,14 @@ export async function judge({ image, certificates, files, signal }: JudgeOptions
 /** Returns the verdict if there is no module. Verdicts are cached by digest, so it names no repository. */
 function noModules({ patterns }: ErrorFacts): Verdict {
   const missing = Array.isArray(patterns) ? patterns.join(', ') : '';
-  const problem = missing === '' ? 'The image holds no kernel module' : `The image does not hold ${missing}`;
+  const problem = missing === '' ? 'The image has no kernel module' : `The image does not have ${missing}`;
   return { state: 'no-modules', problem };
 }
 
 function verdictOf({ platforms, worst }: InspectReport): Verdict {
   if (worst === null) return noModules({});
-  const modules = platforms.flatMap(({ platform, modules: on }) =>
-    on.map((module) => ({ module, platform })),
+  const modules = platforms.flatMap(({ platform, modules: ofPlatform }) =>
+    ofPlatform.map((module) => ({ module, platform })),
   );
   if (worst === 'trusted') return { state: 'signed', modules: modules.length };
   const offending = modules.filter(({ module }) => module.state === worst);
@@ -80,11 +81,11 @@ function verdictOf({ platforms, worst }: InspectReport): Verdict {
 function reasonOf({ state, problem, signature }: ModuleReport): string {
   switch (state) {
     case 'unsigned':
-      return 'carries no signature';
+      return 'is not signed';
     case 'untrusted':
-      return `is signed by somebody else${signature === null ? '' : ` (${signerName(signature.signer)})`}`;
+      return `is signed with another certificate${signature === null ? '' : ` (${signerName(signature.signer)})`}`;
     case 'invalid':
-      return 'carries a signature that does not fit it';
+      return 'has a signature that does not match its content';
     case 'damaged':
     case 'trusted':
       return `cannot be read${problem === null ? '' : `: ${problem}`}`;

@@ -2,17 +2,12 @@ import { whenAborted } from '../../../shared/abortable.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { formatKey, type KubernetesObject, type ObjectKey } from '../../runtime/api/object-key.ts';
-import type { ReferenceSource } from './kept.ts';
+import type { ReferenceSource } from './projections.ts';
 import type { NamespacedKey } from './reference.ts';
 import { ReferencedObject } from './referenced-object.ts';
 
-export interface FollowedObjectsOptions<T extends KubernetesObject, P> {
-  readonly client: ApiClient;
-  readonly source: ReferenceSource<T, P>;
-  readonly log: Logger;
-  /** Called with the users of an object that has changed. */
-  readonly onChange: (users: readonly ObjectKey[]) => void;
-}
+/** Called with the users of an object that has changed. */
+export type ChangeHandler = (users: readonly ObjectKey[]) => void;
 
 interface Followed<T extends KubernetesObject, P> {
   readonly object: ReferencedObject<T, P>;
@@ -24,12 +19,18 @@ interface Followed<T extends KubernetesObject, P> {
 
 /** The objects in use of one kind of reference, each with its own watch. */
 export class FollowedObjects<T extends KubernetesObject, P> {
-  readonly #options: FollowedObjectsOptions<T, P>;
+  readonly #client: ApiClient;
+  readonly #source: ReferenceSource<T, P>;
+  readonly #log: Logger;
+  readonly #onChange: ChangeHandler;
   readonly #followed = new Map<string, Followed<T, P>>();
   #running: AbortSignal | undefined;
 
-  constructor(options: FollowedObjectsOptions<T, P>) {
-    this.#options = options;
+  constructor(client: ApiClient, source: ReferenceSource<T, P>, log: Logger, onChange: ChangeHandler) {
+    this.#client = client;
+    this.#source = source;
+    this.#log = log;
+    this.#onChange = onChange;
   }
 
   get size(): number {
@@ -46,11 +47,11 @@ export class FollowedObjects<T extends KubernetesObject, P> {
 
   /** Replaces the objects of this kind that a user uses. */
   use(user: ObjectKey, keys: readonly NamespacedKey[]): void {
-    const wanted = new Map(keys.map((key) => [formatKey(key), key]));
+    const used = new Map(keys.map((key) => [formatKey(key), key]));
     const name = formatKey(user);
-    for (const [text, key] of wanted) this.#follow(text, key).users.set(name, user);
+    for (const [text, key] of used) this.#follow(text, key).users.set(name, user);
     for (const [text, followed] of this.#followed) {
-      if (wanted.has(text) || !followed.users.delete(name) || followed.users.size > 0) continue;
+      if (used.has(text) || !followed.users.delete(name) || followed.users.size > 0) continue;
       followed.stop.abort();
       this.#followed.delete(text);
     }
@@ -66,10 +67,10 @@ export class FollowedObjects<T extends KubernetesObject, P> {
   }
 
   #follow(text: string, key: NamespacedKey): Followed<T, P> {
-    const known = this.#followed.get(text);
-    if (known !== undefined) return known;
+    const existing = this.#followed.get(text);
+    if (existing !== undefined) return existing;
     const users = new Map<string, ObjectKey>();
-    const object = this.#object(key, () => this.#options.onChange([...users.values()]));
+    const object = this.#object(key, () => this.#onChange([...users.values()]));
     const followed = { object, users, stop: new AbortController(), done: undefined };
     this.#followed.set(text, followed);
     this.#start(followed);
@@ -77,8 +78,7 @@ export class FollowedObjects<T extends KubernetesObject, P> {
   }
 
   #object(key: NamespacedKey, onChange: () => void): ReferencedObject<T, P> {
-    const { client, source, log } = this.#options;
-    return new ReferencedObject({ client, source, key, log, onChange });
+    return new ReferencedObject(this.#client, this.#source, key, this.#log, onChange);
   }
 
   #start(followed: Followed<T, P>): void {

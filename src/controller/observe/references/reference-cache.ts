@@ -2,7 +2,7 @@ import type { PullSecretContent } from '../../../registry/credentials/pull-secre
 import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import type { KubernetesObject, ObjectKey } from '../../runtime/api/object-key.ts';
-import { FollowedObjects } from './followed-objects.ts';
+import { FollowedObjects, type ChangeHandler } from './followed-objects.ts';
 import {
   certificateSource,
   dockerfileSource,
@@ -10,16 +10,8 @@ import {
   serviceAccountSource,
   type CertificateSecret,
   type ReferenceSource,
-} from './kept.ts';
+} from './projections.ts';
 import type { NamespacedKey, Reference, ReferenceKind } from './reference.ts';
-
-/** Called with the users of an object that has changed. */
-type ChangeHandler = (users: readonly ObjectKey[]) => void;
-
-export interface ReferenceCacheOptions {
-  readonly client: ApiClient;
-  readonly log?: Logger | undefined;
-}
 
 /**
  * The ConfigMaps, Secrets and ServiceAccounts that Modules refer to. Each has its own watch while it is in
@@ -33,9 +25,9 @@ export class ReferenceCache {
   readonly #pullSecrets;
   readonly #serviceAccounts;
 
-  constructor({ client, log = silentLogger }: ReferenceCacheOptions) {
+  constructor(client: ApiClient, log: Logger = silentLogger) {
     const follow = <T extends KubernetesObject, P>(source: ReferenceSource<T, P>): FollowedObjects<T, P> =>
-      new FollowedObjects({ client, source, log, onChange: (users) => this.#tell(users) });
+      new FollowedObjects(client, source, log, (users) => this.#notify(users));
     this.#dockerfiles = follow(dockerfileSource);
     this.#certificates = follow(certificateSource);
     this.#pullSecrets = follow(pullSecretSource);
@@ -109,7 +101,7 @@ export class ReferenceCache {
     ] as const satisfies readonly (readonly [ReferenceKind, unknown])[];
   }
 
-  #tell(users: readonly ObjectKey[]): void {
+  #notify(users: readonly ObjectKey[]): void {
     for (const handler of this.#handlers) handler(users);
   }
 }

@@ -44,7 +44,7 @@ export function forbidden<T extends KubernetesObject>(
   return new ReferencedObjectError({
     code: 'REFERENCE_FORBIDDEN',
     message: `The operator may not read the ${kind} ${namespace}/${name}`,
-    hint: `Let it: kubectl create rolebinding ${clusterRole} -n ${namespace} --clusterrole=${clusterRole} ${subjectOf(error.message)}`,
+    hint: `Allow it: kubectl create rolebinding ${clusterRole} -n ${namespace} --clusterrole=${clusterRole} ${subjectOf(error.message)}`,
     facts: { kind, namespace, name },
   });
 }

@@ -4,43 +4,48 @@ import { Informer } from '../../runtime/cache/informer.ts';
 import { isApiError } from '../../runtime/api/errors.ts';
 import type { KubernetesObject } from '../../runtime/api/object-key.ts';
 import { forbidden, type NamespacedKey } from './reference.ts';
-import type { Kept, ReferenceSource } from './kept.ts';
+import type { Projection, ReferenceSource } from './projections.ts';
 
 /** Stands for an object that does not exist. */
 const absent = 'absent';
 /** Stands for a read that failed. */
 const unknown = 'unknown';
 
-export interface ReferencedObjectOptions<T extends KubernetesObject, P> {
-  readonly client: ApiClient;
-  readonly source: ReferenceSource<T, P>;
-  readonly key: NamespacedKey;
-  readonly log: Logger;
-  /** Called when a reader would get a different value than before. */
-  readonly onChange: () => void;
-}
-
 /** One object that is referred to: read directly until its watch has synced, then from the watch. */
 export class ReferencedObject<T extends KubernetesObject, P> {
-  readonly #options: ReferencedObjectOptions<T, P>;
+  readonly #client: ApiClient;
+  readonly #source: ReferenceSource<T, P>;
+  readonly #key: NamespacedKey;
+  readonly #log: Logger;
+  readonly #onChange: () => void;
   /** Digests of the values returned to readers. */
-  readonly #told = new Set<string>();
-  #informer: Informer<T, Kept<P>> | undefined;
-  #reading: Promise<Kept<P> | undefined> | undefined;
+  readonly #reported = new Set<string>();
+  #informer: Informer<T, Projection<P>> | undefined;
+  #reading: Promise<Projection<P> | undefined> | undefined;
 
-  constructor(options: ReferencedObjectOptions<T, P>) {
-    this.#options = options;
+  /** @param onChange called when a reader would get a different value than before */
+  constructor(
+    client: ApiClient,
+    source: ReferenceSource<T, P>,
+    key: NamespacedKey,
+    log: Logger,
+    onChange: () => void,
+  ) {
+    this.#client = client;
+    this.#source = source;
+    this.#key = key;
+    this.#log = log;
+    this.#onChange = onChange;
   }
 
   /** Follows the object until the signal is aborted. */
   async follow(signal: AbortSignal): Promise<void> {
-    const { client, source, key, log } = this.#options;
-    const informer = new Informer<T, Kept<P>>({
-      client,
-      resource: source.resource,
-      project: source.keep,
-      selection: { namespace: key.namespace, fieldSelector: `metadata.name=${key.name}` },
-      log: withFields(log, { object: `${key.namespace}/${key.name}` }),
+    const { namespace, name } = this.#key;
+    const informer = new Informer<T, Projection<P>>({
+      client: this.#client,
+      ...this.#source,
+      selection: { namespace, fieldSelector: `metadata.name=${name}` },
+      log: withFields(this.#log, { object: `${namespace}/${name}` }),
     });
     this.#informer = informer;
     const compare = (): void => this.#compare(informer);
@@ -59,55 +64,55 @@ export class ReferencedObject<T extends KubernetesObject, P> {
    * @throws ReferencedObjectError, ApiError
    */
   async read(): Promise<P | undefined> {
-    const kept = await this.#current();
-    this.#told.add(kept?.digest ?? absent);
-    const value = kept?.value;
+    const projection = await this.#current();
+    this.#reported.add(projection?.digest ?? absent);
+    const value = projection?.value;
     if (value instanceof Error) throw value;
     return value;
   }
 
-  async #current(): Promise<Kept<P> | undefined> {
+  async #current(): Promise<Projection<P> | undefined> {
     const watched = this.#watched();
-    if (watched !== undefined) return watched.kept;
+    if (watched !== undefined) return watched.projection;
     this.#reading ??= this.#get().finally(() => {
       this.#reading = undefined;
     });
     try {
-      const kept = await this.#reading;
+      const projection = await this.#reading;
       const meanwhile = this.#watched();
       // A watch that has synced meanwhile may be ahead of this response.
-      return meanwhile === undefined ? kept : meanwhile.kept;
+      return meanwhile === undefined ? projection : meanwhile.projection;
     } catch (error) {
-      this.#told.add(unknown);
+      this.#reported.add(unknown);
       throw error;
     }
   }
 
   /** Returns the state of the watch; undefined until it has synced. */
-  #watched(): { readonly kept: Kept<P> | undefined } | undefined {
+  #watched(): { readonly projection: Projection<P> | undefined } | undefined {
     const informer = this.#informer;
-    return informer?.hasSynced === true ? { kept: informer.get(this.#options.key) } : undefined;
+    return informer?.hasSynced === true ? { projection: informer.get(this.#key) } : undefined;
   }
 
-  async #get(): Promise<Kept<P> | undefined> {
-    const { client, source, key } = this.#options;
+  async #get(): Promise<Projection<P> | undefined> {
+    const { resource, project } = this.#source;
     try {
-      return source.keep(await client.get(source.resource, key));
+      return project(await this.#client.get(resource, this.#key));
     } catch (error) {
       if (isApiError(error, 'NOT_FOUND')) return undefined;
-      if (isApiError(error, 'FORBIDDEN')) throw forbidden(source.resource, key, error);
+      if (isApiError(error, 'FORBIDDEN')) throw forbidden(resource, this.#key, error);
       throw error;
     }
   }
 
-  #compare(informer: Informer<T, Kept<P>>): void {
+  #compare(informer: Informer<T, Projection<P>>): void {
     if (!informer.hasSynced || informer !== this.#informer) return;
-    const now = informer.get(this.#options.key)?.digest ?? absent;
-    const isNews = Array.from(this.#told).some((digest) => digest !== now);
-    if (!isNews) return;
-    this.#told.clear();
-    this.#told.add(now);
-    this.#options.onChange();
+    const now = informer.get(this.#key)?.digest ?? absent;
+    const isChanged = Array.from(this.#reported).some((digest) => digest !== now);
+    if (!isChanged) return;
+    this.#reported.clear();
+    this.#reported.add(now);
+    this.#onChange();
   }
 }
 

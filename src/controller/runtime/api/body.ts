@@ -59,7 +59,7 @@ export async function* readJsonLines(
       if (start === chunk.length) continue;
       pending.push(chunk.subarray(start));
       size += chunk.length - start;
-      if (size > maxLineBytes) throw unexpected(path, 'has too long a line');
+      if (size > maxLineBytes) throw unexpected(path, `has a line of more than ${maxLineBytes} bytes`);
     }
   } catch (error) {
     throw asApiError(error, path);
@@ -76,7 +76,7 @@ function asApiError(error: unknown, path: string): unknown {
   if (error instanceof ApiError || (error instanceof Error && error.name === 'AbortError')) return error;
   return new ApiError({
     code: 'NETWORK',
-    message: `The answer to ${path} broke off: ${error instanceof Error ? error.message : 'unknown reason'}`,
+    message: `The response to ${path} ended early: ${error instanceof Error ? error.message : 'unknown reason'}`,
     facts: { path },
   });
 }
@@ -84,7 +84,7 @@ function asApiError(error: unknown, path: string): unknown {
 function timedOut(path: string): ApiError {
   return new ApiError({
     code: 'TIMEOUT',
-    message: `The answer to ${path} did not end in time`,
+    message: `The response to ${path} timed out`,
     facts: { path },
   });
 }
@@ -92,7 +92,7 @@ function timedOut(path: string): ApiError {
 function tooLarge(path: string): ApiError {
   return new ApiError({
     code: 'TOO_LARGE',
-    message: `The answer to ${path} is larger than ${maxBodyBytes} bytes`,
+    message: `The response to ${path} is larger than ${maxBodyBytes} bytes`,
     facts: { path, limit: maxBodyBytes },
   });
 }
@@ -100,7 +100,7 @@ function tooLarge(path: string): ApiError {
 function unexpected(path: string, what: string): ApiError {
   return new ApiError({
     code: 'UNEXPECTED_RESPONSE',
-    message: `The answer to ${path} ${what}`,
+    message: `The response to ${path} ${what}`,
     facts: { path },
   });
 }

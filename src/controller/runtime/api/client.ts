@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http';
 import * as z from 'zod';
 import { parseRetryAfter } from '../../../shared/backoff.ts';
 import { ApiError, errorFromStatus } from './errors.ts';
-import { objectSchema, type KubernetesObject, type ObjectKey } from './object-key.ts';
+import { keyOf, objectSchema, type KubernetesObject, type ObjectKey } from './object-key.ts';
 import { apiVersionOf, pathOf, type Resource } from './resource.ts';
 import { readAll, readJson } from './body.ts';
 import type { Connection, ConnectionRequest } from './connection.ts';
@@ -11,8 +11,8 @@ import { Throttle, type RequestRate } from './throttle.ts';
 const defaultTimeout = 30_000;
 /** Like client-go; a hub's first rollout takes some 240 requests a second. */
 const defaultRate: RequestRate = { perSecond: 300, burst: 600 };
-/** Attempts of a request for which the API server asks for a later retry. */
-const maxTries = 10;
+/** Attempts of a request that the API server wants to be retried later. */
+const maxAttempts = 10;
 /** The longest pause that an API server may request, in milliseconds. */
 const maxPause = 300_000;
 
@@ -73,7 +73,7 @@ export interface ApiClientOptions {
   /** The owner of written fields (server-side apply). */
   readonly fieldManager: string;
   readonly userAgent: string;
-  readonly onAnswer?: RequestObserver | undefined;
+  readonly onResponse?: RequestObserver | undefined;
   /** The request rate limit. @default 300 a second, bursts of 600 */
   readonly rate?: RequestRate | undefined;
 }
@@ -83,16 +83,16 @@ export class ApiClient {
   readonly #connection: Connection;
   readonly #fieldManager: string;
   readonly #userAgent: string;
-  readonly #onAnswer: RequestObserver;
+  readonly #onResponse: RequestObserver;
   readonly #throttle: Throttle;
 
   constructor(options: ApiClientOptions) {
-    const { connection, fieldManager, userAgent, onAnswer = () => {}, rate = defaultRate } = options;
+    const { connection, fieldManager, userAgent, onResponse = () => {}, rate = defaultRate } = options;
     this.#throttle = new Throttle(rate);
     this.#connection = connection;
     this.#fieldManager = fieldManager;
     this.#userAgent = userAgent;
-    this.#onAnswer = onAnswer;
+    this.#onResponse = onResponse;
   }
 
   /** Returns one object. @throws ApiError NOT_FOUND and others */
@@ -128,7 +128,7 @@ export class ApiClient {
   ): Promise<T> {
     return this.#object(resource, {
       method: 'PUT',
-      path: pathOf(resource, { ...keyed(object), subresource: options.subresource }),
+      path: pathOf(resource, { ...keyOf(object), subresource: options.subresource }),
       query: this.#writeQuery(options),
       body: withType(resource, object),
       ...options,
@@ -146,7 +146,7 @@ export class ApiClient {
   ): Promise<T> {
     return this.#object(resource, {
       method: 'PATCH',
-      path: pathOf(resource, { ...keyed(object), subresource: options.subresource }),
+      path: pathOf(resource, { ...keyOf(object), subresource: options.subresource }),
       query: { ...this.#writeQuery(options), force: options.force ?? false },
       body: withType(resource, object),
       contentType: 'application/apply-patch+yaml',
@@ -202,19 +202,19 @@ export class ApiClient {
   /** Sends a request and returns its response, with the body still to be read, if it succeeded. */
   async open(request: RawRequest): Promise<IncomingMessage> {
     const { method, path, signal, urgent = false } = request;
-    for (let tries = 1; ; tries += 1) {
+    for (let attempt = 1; ; attempt += 1) {
       if (!urgent) await this.#throttle.take(signal);
       const response = await this.#send(this.#connectionRequest(request));
       const status = response.statusCode ?? 0;
-      this.#onAnswer({ method, host: this.#connection.host, code: String(status) });
+      this.#onResponse({ method, host: this.#connection.host, code: String(status) });
       if (status >= 200 && status < 300) return response;
-      const said = await readJson(response, path, request.timeout ?? defaultTimeout).catch(() => undefined);
+      const body = await readJson(response, path, request.timeout ?? defaultTimeout).catch(() => undefined);
       const pause = parseRetryAfter(response.headers['retry-after'], Date.now());
-      const error = errorFromStatus({ method, path, status, body: said });
+      const error = errorFromStatus(method, path, body, status);
       // Too many requests: this one was not processed, and others would not be either.
       if (status !== 429 || pause === null || urgent) throw error;
       this.#throttle.pause(Math.min(pause, maxPause));
-      if (tries === maxTries) throw error;
+      if (attempt === maxAttempts) throw error;
     }
   }
 
@@ -238,7 +238,7 @@ export class ApiClient {
     try {
       return await this.#connection.send(request);
     } catch (error) {
-      this.#onAnswer({ method: request.method, host: this.#connection.host, code: '<error>' });
+      this.#onResponse({ method: request.method, host: this.#connection.host, code: '<error>' });
       throw error;
     }
   }
@@ -269,13 +269,9 @@ export function asObject<T extends KubernetesObject>(
   if (error === undefined) return value as T;
   throw new ApiError({
     code: 'UNEXPECTED_RESPONSE',
-    message: `The answer to ${path} is not an object with a name`,
+    message: `The response to ${path} is not an object with a name`,
     facts: { path },
   });
-}
-
-function keyed({ metadata }: KubernetesObject): ObjectKey {
-  return { namespace: metadata.namespace, name: metadata.name };
 }
 
 function withType(resource: Resource, object: KubernetesObject): object {

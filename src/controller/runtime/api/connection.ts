@@ -29,7 +29,7 @@ export interface Connection {
 /** Milliseconds of idleness after which TCP keep-alive probes are sent. */
 const keepAliveDelay = 30_000;
 /** Methods that can be retried, since they change nothing. */
-const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD']);
+const retryable: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
 /**
  * Creates a connection to the kubeconfig's current cluster. Tokens and certificates are obtained for each
@@ -41,7 +41,7 @@ export function createConnection(config: KubeConfig): Connection {
   if (cluster === null || !URL.canParse(cluster.server)) {
     throw new ApiError({
       code: 'INVALID_CONFIGURATION',
-      message: 'The kubeconfig names no API server',
+      message: 'The kubeconfig does not name an API server',
       hint: 'Set KUBECONFIG to a file with a current context, or run within a pod.',
     });
   }
@@ -77,7 +77,7 @@ export function createConnection(config: KubeConfig): Connection {
       } catch (error) {
         // The server may have closed a kept-alive connection, before or after it received the request.
         const isStale = error instanceof StaleConnection;
-        if (!isStale || !repeatable.has(request.method)) throw toApiError(error, request, server);
+        if (!isStale || !retryable.has(request.method)) throw toApiError(error, request, server);
       }
       return attempt(request).catch((error: unknown) => {
         throw toApiError(error, request, server);
@@ -128,14 +128,14 @@ function toApiError(error: unknown, request: ConnectionRequest, server: URL): un
   if (error instanceof HeadTimeout) {
     return new ApiError({
       code: 'TIMEOUT',
-      message: `The API server ${server.host} did not answer ${request.method} ${request.path} in time`,
+      message: `The request ${request.method} ${request.path} to the API server ${server.host} timed out`,
       facts,
     });
   }
   return new ApiError({
     code: 'NETWORK',
     message: `The API server ${server.host} cannot be reached: ${error instanceof Error ? error.message : 'unknown reason'}`,
-    hint: 'See whether the API server runs and the kubeconfig names it.',
+    hint: 'Check that the API server is running and that the kubeconfig names it.',
     facts,
   });
 }

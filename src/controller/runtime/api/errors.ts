@@ -77,25 +77,19 @@ const codes: Readonly<Record<number, ApiErrorCode>> = {
   429: 'TOO_MANY_REQUESTS',
 };
 
-/** A failed request, and the API server's response. */
-export interface FailedRequest {
-  readonly method: string;
-  readonly path: string;
-  /** HTTP status; without it, the code in the body counts. */
-  readonly status?: number;
-  readonly body: unknown;
-}
-
-/** Returns the error that a metav1.Status describes. */
-export function errorFromStatus({ method, path, status, body }: FailedRequest): ApiError {
+/**
+ * Returns the error that a metav1.Status describes.
+ * @param status HTTP status; without it, the code in the body counts
+ */
+export function errorFromStatus(method: string, path: string, body: unknown, status?: number): ApiError {
   const parsed = statusSchema.safeParse(body);
   const { code, reason, message, details } = parsed.success ? parsed.data : {};
   const number = status ?? code ?? 0;
-  const said = message ?? reason ?? 'no reason given';
+  const explanation = message ?? reason ?? 'no reason given';
   const causes = details?.causes?.flatMap((cause) => cause.reason ?? []);
   return new ApiError({
     code: codeFor(number, reason),
-    message: `The API server refused ${method} ${path} with ${number}: ${said}`,
+    message: `The API server refused ${method} ${path} with ${number}: ${explanation}`,
     facts: { method, path, status: number, reason, kind: details?.kind, causes },
   });
 }

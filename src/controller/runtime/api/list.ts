@@ -47,19 +47,19 @@ export async function* listPages<T extends KubernetesObject>(
   for (;;) {
     const { signal, timeout, labelSelector, fieldSelector } = options;
     const query = { limit: pageSize, continue: next, labelSelector, fieldSelector };
-    let answer: unknown;
+    let response: unknown;
     try {
-      answer = await client.request({ method: 'GET', path, query, signal, timeout });
+      response = await client.request({ method: 'GET', path, query, signal, timeout });
     } catch (error) {
       if (pageSize === 1 || !isApiError(error, 'TOO_LARGE')) throw error;
       pageSize = Math.floor(pageSize / 2);
       continue;
     }
-    const parsed = listSchema.safeParse(answer);
+    const parsed = listSchema.safeParse(response);
     if (!parsed.success) {
       throw new ApiError({
         code: 'UNEXPECTED_RESPONSE',
-        message: `The answer to ${path} is no list`,
+        message: `The response to ${path} is not a list`,
         facts: { path },
       });
     }
@@ -73,7 +73,7 @@ export async function* listPages<T extends KubernetesObject>(
   }
 }
 
-/** Lists all objects at once. Meant for few objects; a cache reads pages. */
+/** Lists all objects at once: for a few objects, since a cache reads pages. */
 export async function listAll<T extends KubernetesObject>(
   client: ApiClient,
   resource: Resource<T>,

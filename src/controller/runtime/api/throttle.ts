@@ -20,7 +20,7 @@ export interface Clock {
 const systemClock: Clock = { now: () => performance.now(), sleep };
 
 /**
- * Limits the request rate of a client, in the order of the requests. A pause that the server asks for stops
+ * Limits the request rate of a client, in the order of the requests. A pause that the server requests stops
  * all of them.
  */
 export class Throttle {

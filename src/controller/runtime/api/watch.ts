@@ -18,6 +18,7 @@ export type WatchEvent<T> =
   | { readonly type: 'ADDED' | 'MODIFIED' | 'DELETED'; readonly object: T }
   | { readonly type: 'BOOKMARK'; readonly resourceVersion: string };
 
+/** What to watch, and for how long. */
 export interface WatchOptions extends Selection {
   /** The version after which events are sent. */
   readonly resourceVersion: string;
@@ -51,12 +52,12 @@ export async function* watch<T extends KubernetesObject>(
     },
     signal: options.signal,
   });
-  const dead = new ApiError({
+  const silent = new ApiError({
     code: 'TIMEOUT',
-    message: `The watch of ${path} was silent for too long`,
+    message: `The watch of ${path} timed out without data`,
     facts: { path },
   });
-  const watchdog = setTimeout(() => response.destroy(dead), options.idleTimeout);
+  const watchdog = setTimeout(() => response.destroy(silent), options.idleTimeout);
   try {
     for await (const line of readJsonLines(response, path, () => watchdog.refresh())) {
       yield parseEvent(resource, line, path);
@@ -77,7 +78,7 @@ function parseEvent<T extends KubernetesObject>(
   const { type, object } = parsed.data;
   switch (type) {
     case 'ERROR': {
-      throw errorFromStatus({ method: 'WATCH', path, body: object });
+      throw errorFromStatus('WATCH', path, object);
     }
     case 'BOOKMARK': {
       const bookmark = bookmarkSchema.safeParse(object);
@@ -95,7 +96,7 @@ function parseEvent<T extends KubernetesObject>(
 function unexpected(path: string): ApiError {
   return new ApiError({
     code: 'UNEXPECTED_RESPONSE',
-    message: `The watch of ${path} told something that is no event`,
+    message: `The watch of ${path} returned something that is not an event`,
     facts: { path },
   });
 }

@@ -1,11 +1,7 @@
 import { abortable } from '../../../shared/abortable.ts';
 import { silentLogger, type Logger } from '../../../shared/logger.ts';
-import type { ApiClient } from '../api/client.ts';
-import type { Selection } from '../api/list.ts';
-import type { BackoffLimits } from '../../../shared/backoff.ts';
 import { formatKey, keyOf, parseKey, type KubernetesObject, type ObjectKey } from '../api/object-key.ts';
-import type { Resource } from '../api/resource.ts';
-import { runListWatch } from './list-watch.ts';
+import { runListWatch, type ListWatchOptions, type ListWatchSink } from './list-watch.ts';
 import { Store, type IndexFunction } from './store.ts';
 
 /** A change of an object. Reconcilers only use the key: events may be merged. */
@@ -21,18 +17,10 @@ export function objectOf<P>(event: CacheEvent<P>): P {
 
 export type CacheHandler<P> = (event: CacheEvent<P>) => void;
 
-export interface InformerOptions<T extends KubernetesObject, P> {
-  readonly client: ApiClient;
-  readonly resource: Resource<T>;
+export interface InformerOptions<T extends KubernetesObject, P> extends ListWatchOptions<T> {
   /** Returns the part of an object that is cached: as little as is used. */
   readonly project: (object: T) => P;
-  readonly selection?: Selection | undefined;
   readonly indexes?: Readonly<Record<string, IndexFunction<P>>> | undefined;
-  readonly log?: Logger | undefined;
-  /** As in ListWatchOptions. */
-  readonly watchSeconds?: number | undefined;
-  readonly idleTimeout?: number | undefined;
-  readonly backoff?: BackoffLimits | undefined;
 }
 
 /** A cache of a cluster's objects of one kind, reduced to what is used, that follows the cluster. */
@@ -79,7 +67,7 @@ export class Informer<T extends KubernetesObject, P> {
     this.#handlers.add(handler);
     for (const text of this.#store.keys()) {
       const entry = this.#store.get(text);
-      if (entry !== undefined) this.#tell(handler, { type: 'added', key: entry.key, object: entry.value });
+      if (entry !== undefined) this.#notify(handler, { type: 'added', key: entry.key, object: entry.value });
     }
     return () => this.#handlers.delete(handler);
   }
@@ -91,28 +79,16 @@ export class Informer<T extends KubernetesObject, P> {
 
   /** Follows the cluster until the signal is aborted. */
   async run(signal: AbortSignal): Promise<void> {
-    const { client, resource, selection = {}, watchSeconds, idleTimeout, backoff } = this.#options;
-    await runListWatch<T>(
-      {
-        client,
-        resource,
-        selection,
-        log: this.#log,
-        watchSeconds,
-        idleTimeout,
-        backoff,
-        sink: {
-          listStarted: () => {
-            this.#unseen = new Set(this.#store.keys());
-          },
-          listed: (object) => this.#put(object),
-          listEnded: () => this.#endList(),
-          changed: (object) => this.#put(object),
-          deleted: (object) => this.#remove(formatKey(keyOf(object))),
-        },
+    const sink: ListWatchSink<T> = {
+      listStarted: () => {
+        this.#unseen = new Set(this.#store.keys());
       },
-      signal,
-    );
+      listed: (object) => this.#put(object),
+      listEnded: () => this.#endList(),
+      changed: (object) => this.#put(object),
+      deleted: (object) => this.#remove(formatKey(keyOf(object))),
+    };
+    await runListWatch(this.#options, sink, signal);
   }
 
   #put(object: T): void {
@@ -124,7 +100,7 @@ export class Informer<T extends KubernetesObject, P> {
     if (before !== undefined && before.resourceVersion === resourceVersion) return;
     const value = this.#options.project(object);
     this.#store.set(key, value, resourceVersion);
-    this.#tellAll(
+    this.#notifyAll(
       before === undefined
         ? { type: 'added', key, object: value }
         : { type: 'updated', key, object: value, previous: before.value },
@@ -135,7 +111,7 @@ export class Informer<T extends KubernetesObject, P> {
     const before = this.#store.get(text);
     if (before === undefined) return;
     this.#store.delete(text);
-    this.#tellAll({ type: 'deleted', key: parseKey(text), previous: before.value });
+    this.#notifyAll({ type: 'deleted', key: parseKey(text), previous: before.value });
   }
 
   #endList(): void {
@@ -145,12 +121,12 @@ export class Informer<T extends KubernetesObject, P> {
     this.#synced.resolve();
   }
 
-  #tellAll(event: CacheEvent<P>): void {
-    for (const handler of this.#handlers) this.#tell(handler, event);
+  #notifyAll(event: CacheEvent<P>): void {
+    for (const handler of this.#handlers) this.#notify(handler, event);
   }
 
   /** Calls a handler. Its errors do not affect the cache. */
-  #tell(handler: CacheHandler<P>, event: CacheEvent<P>): void {
+  #notify(handler: CacheHandler<P>, event: CacheEvent<P>): void {
     try {
       handler(event);
     } catch (error) {

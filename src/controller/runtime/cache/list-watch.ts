@@ -1,5 +1,5 @@
 import { performance } from 'node:perf_hooks';
-import type { Logger } from '../../../shared/logger.ts';
+import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../api/client.ts';
 import { listPages, type Selection } from '../api/list.ts';
 import { watch } from '../api/watch.ts';
@@ -22,9 +22,8 @@ export interface ListWatchSink<T> {
 export interface ListWatchOptions<T extends KubernetesObject> {
   readonly client: ApiClient;
   readonly resource: Resource<T>;
-  readonly selection: Selection;
-  readonly sink: ListWatchSink<T>;
-  readonly log: Logger;
+  readonly selection?: Selection | undefined;
+  readonly log?: Logger | undefined;
   /** Seconds after which the API server ends a watch. @default 300 to 600, chosen at random each time */
   readonly watchSeconds?: number | undefined;
   /**
@@ -44,16 +43,17 @@ const healthyAfter = 60_000;
 /** Lists, then watches; resumes when a watch ends, lists again after errors. Ends only with the signal. */
 export async function runListWatch<T extends KubernetesObject>(
   options: ListWatchOptions<T>,
+  sink: ListWatchSink<T>,
   signal: AbortSignal,
 ): Promise<void> {
-  const { log, resource, backoff = defaultBackoff } = options;
+  const { log = silentLogger, resource, backoff = defaultBackoff } = options;
   let failures = 0;
   let resourceVersion: string | undefined;
   while (!signal.aborted) {
     const started = performance.now();
     try {
-      resourceVersion ??= await list(options, signal);
-      for await (const version of follow(options, resourceVersion, signal)) {
+      resourceVersion ??= await list(options, sink, signal);
+      for await (const version of follow(options, sink, resourceVersion, signal)) {
         resourceVersion = version;
         failures = 0;
       }
@@ -68,7 +68,7 @@ export async function runListWatch<T extends KubernetesObject>(
       if (isApiError(error, 'NOT_FOUND')) {
         // The error itself says only "not found".
         const definition = `${resource.plural}.${resource.group}`;
-        log.warn('the API server does not know a resource; its definition is awaited', {
+        log.warn('the API server does not serve a resource; waiting for its definition', {
           definition,
           ...fields,
         });
@@ -84,7 +84,8 @@ export async function runListWatch<T extends KubernetesObject>(
 }
 
 async function list<T extends KubernetesObject>(
-  { client, resource, selection, sink }: ListWatchOptions<T>,
+  { client, resource, selection }: ListWatchOptions<T>,
+  sink: ListWatchSink<T>,
   signal: AbortSignal,
 ): Promise<string> {
   let resourceVersion = '';
@@ -100,10 +101,11 @@ async function list<T extends KubernetesObject>(
 /** Watches once, and yields the resource versions up to which the sink is complete. */
 async function* follow<T extends KubernetesObject>(
   options: ListWatchOptions<T>,
+  sink: ListWatchSink<T>,
   resourceVersion: string,
   signal: AbortSignal,
 ): AsyncGenerator<string> {
-  const { client, resource, selection, sink } = options;
+  const { client, resource, selection } = options;
   const events = watch(client, resource, {
     ...selection,
     resourceVersion,

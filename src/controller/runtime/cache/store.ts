@@ -51,8 +51,8 @@ export class Store<P> {
     this.#entries.set(text, { key, value, resourceVersion });
     for (const { of, keys } of this.#indexes.values()) {
       for (const indexed of of(value, key)) {
-        const under = keys.get(indexed) ?? new Set();
-        keys.set(indexed, under.add(text));
+        const bucket = keys.get(indexed) ?? new Set();
+        keys.set(indexed, bucket.add(text));
       }
     }
   }
@@ -63,9 +63,9 @@ export class Store<P> {
     this.#entries.delete(text);
     for (const { of, keys } of this.#indexes.values()) {
       for (const indexed of of(entry.value, entry.key)) {
-        const under = keys.get(indexed);
-        under?.delete(text);
-        if (under?.size === 0) keys.delete(indexed);
+        const bucket = keys.get(indexed);
+        bucket?.delete(text);
+        if (bucket?.size === 0) keys.delete(indexed);
       }
     }
   }

@@ -4,7 +4,7 @@ import type { ApiClient } from '../api/client.ts';
 import { pause, withJitter } from '../../../shared/backoff.ts';
 import { isApiError } from '../api/errors.ts';
 import type { ObjectKey } from '../api/object-key.ts';
-import { heldBy, leases, released, type Lease } from './lease.ts';
+import { acquired, leases, released, type Lease } from './lease.ts';
 
 export interface LeaderElectionOptions {
   readonly client: ApiClient;
@@ -60,7 +60,7 @@ export class LeaderElection {
   }
 
   /**
-   * Waits for leadership, then calls `lead` once. Its `stop` asks it to finish its work; its `lost` means
+   * Waits for leadership, then calls `lead` once. Its `stop` means that it should finish its work; its `lost` means
    * that another process may already lead, so it must write nothing more. The lease is released when `lead`
    * has returned.
    * @throws the error of `lead`
@@ -115,9 +115,9 @@ export class LeaderElection {
   async #attempt(): Promise<boolean> {
     const started = performance.now();
     try {
-      const held = await this.#write(started);
-      if (held === undefined) return false;
-      this.#observed = { lease: held, since: started };
+      const lease = await this.#write(started);
+      if (lease === undefined) return false;
+      this.#observed = { lease, since: started };
       this.#validUntil = started + this.#renewDeadline;
       return true;
     } catch (error) {
@@ -139,11 +139,11 @@ export class LeaderElection {
     });
     if (current === undefined) {
       const { namespace, name } = key;
-      return client.create(leases, heldBy({ metadata: { namespace, name } }, identity, seconds), call);
+      return client.create(leases, acquired({ metadata: { namespace, name } }, identity, seconds), call);
     }
     this.#observe(current);
-    if (!this.#mayTake(current, started)) return undefined;
-    return client.replace(leases, heldBy(current, identity, seconds), call);
+    if (!this.#canAcquire(current, started)) return undefined;
+    return client.replace(leases, acquired(current, identity, seconds), call);
   }
 
   #observe(lease: Lease): void {
@@ -151,7 +151,7 @@ export class LeaderElection {
     this.#observed = { lease, since: performance.now() };
   }
 
-  #mayTake({ spec = {} }: Lease, now: number): boolean {
+  #canAcquire({ spec = {} }: Lease, now: number): boolean {
     const { holderIdentity = '', leaseDurationSeconds = this.#leaseDuration / 1000 } = spec;
     if (holderIdentity === '' || holderIdentity === this.#options.identity) return true;
     const since = this.#observed?.since ?? now;

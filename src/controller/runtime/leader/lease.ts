@@ -25,8 +25,8 @@ export function microTime(date: Date = new Date()): string {
   return date.toISOString().replace('Z', '000Z');
 }
 
-/** Returns the lease as acquired by a candidate, or renewed by its holder. */
-export function heldBy(lease: Lease, identity: string, leaseDurationSeconds: number): Lease {
+/** Returns the lease as acquired or renewed by a candidate. */
+export function acquired(lease: Lease, identity: string, leaseDurationSeconds: number): Lease {
   const now = microTime();
   const { spec = {} } = lease;
   const isRenewal = spec.holderIdentity === identity;

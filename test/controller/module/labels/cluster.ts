@@ -140,18 +140,14 @@ export async function startController(api: ApiServer): Promise<RunningController
     connection: createConnection(await loadConfig(api.kubeconfig)),
     fieldManager: 'kmm',
     userAgent: 'kmm-sign-tests',
-    onAnswer: ({ method }) => {
+    onResponse: ({ method }) => {
       if (method === 'PATCH') patches += 1;
     },
   });
   const caches = createCaches(client, silentLogger);
   const registry = new Registry();
   const metrics = createRuntimeMetrics(registry);
-  const events = new EventRecorder({
-    client: await api.client(),
-    controller: 'kmm.sigs.x-k8s.io/test',
-    instance: 'test-0',
-  });
+  const events = new EventRecorder(await api.client(), 'kmm.sigs.x-k8s.io/test', 'test-0');
   const controller = createNodeLabelsController({ client, caches, events, metrics });
   const stop = new AbortController();
   const { signal } = stop;

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import type { ImageAccess } from '../../../../src/controller/observe/images/access.ts';
+import type { ImageAccess } from '../../../../src/controller/observe/images/clients.ts';
 import { ImageRegistry } from '../../../../src/controller/observe/images/image-registry.ts';
 import type { Verdict } from '../../../../src/controller/observe/images/verdict.ts';
 import type { Digest } from '../../../../src/registry/model/digest.ts';
@@ -100,12 +100,12 @@ describe('the modules of an image', () => {
     const digest = await sign(await store(modules('m/a.ko', 'm/b.ko', 'm/c.ko')), bench.key, ['/m/a.ko']);
     expect(await verify(digest)).toEqual({
       state: 'unsigned',
-      problem: '/m/b.ko carries no signature, and 1 more',
+      problem: '/m/b.ko is not signed, and 1 more',
     });
     expect(await verify(digest, ['/m/a*'])).toEqual({ state: 'signed', modules: 1 });
     expect(await verify(digest, ['/m/[ab].ko'])).toEqual({
       state: 'unsigned',
-      problem: '/m/b.ko carries no signature',
+      problem: '/m/b.ko is not signed',
     });
   });
 
@@ -113,7 +113,7 @@ describe('the modules of an image', () => {
     const digest = await sign(await store(modules('m/a.ko')), stranger);
     expect(await verify(digest)).toMatchObject({
       state: 'untrusted',
-      problem: expect.stringMatching(/^\/m\/a\.ko is signed by somebody else \(.*stranger/) as string,
+      problem: expect.stringMatching(/^\/m\/a\.ko is signed with another certificate \(.*stranger/) as string,
     });
   });
 
@@ -132,7 +132,7 @@ describe('the modules of an image', () => {
     changed.writeUInt8(changed.readUInt8(at) ^ 1, at);
     expect(await verify(await store(withParents('m/a.ko', changed)))).toEqual({
       state: 'invalid',
-      problem: '/m/a.ko carries a signature that does not fit it',
+      problem: '/m/a.ko has a signature that does not match its content',
     });
     expect(await verify(await store(withParents('m/a.ko', bench.hello.subarray(0, 500))))).toMatchObject({
       state: 'damaged',
@@ -144,12 +144,12 @@ describe('the modules of an image', () => {
     const empty = await store(withParents('etc/motd', 'hello'));
     expect(await verify(empty)).toEqual({
       state: 'no-modules',
-      problem: 'The image holds no kernel module',
+      problem: 'The image has no kernel module',
     });
     const digest = await sign(await store(modules('m/a.ko')));
     expect(await verify(digest, ['/m/a.ko', '/m/z.ko'])).toEqual({
       state: 'no-modules',
-      problem: 'The image does not hold /m/z.ko',
+      problem: 'The image does not have /m/z.ko',
     });
     expect(await verify(empty, ['/etc/motd'])).toMatchObject({ state: 'damaged' });
   });
@@ -164,7 +164,7 @@ describe('the modules of an image', () => {
     });
     expect(await verify(await index(['amd64', signed], ['arm64', unsigned]))).toEqual({
       state: 'unsigned',
-      problem: '/m/a.ko (linux/arm64) carries no signature',
+      problem: '/m/a.ko (linux/arm64) is not signed',
     });
   });
 
@@ -243,7 +243,7 @@ describe('a module is found', () => {
       found: true,
       path: `/${directory}/${path}`,
       vermagic,
-      fits: true,
+      matchesKernel: true,
       state: 'unsigned',
       problem: 'The module is not signed',
     });
@@ -252,7 +252,7 @@ describe('a module is found', () => {
   it('compressed, with the state of its signature', async () => {
     const digest = await sign(await store(withParents(`${directory}/hello.ko.gz`, gzipSync(bench.hello))));
     const certificates = [bench.key.signer.certificate];
-    const found = { found: true, path: `/${directory}/hello.ko.gz`, fits: true };
+    const found = { found: true, path: `/${directory}/hello.ko.gz`, matchesKernel: true };
     expect(await images.findModule({ image, digest, access, ...query, certificates })).toMatchObject({
       ...found,
       state: 'trusted',
@@ -285,7 +285,7 @@ describe('a module is found', () => {
     }
     expect(await find(digest)).toEqual({
       found: false,
-      problem: `The image holds no hello.ko in /${directory}`,
+      problem: `The image has no hello.ko in /${directory}`,
     });
   });
 
@@ -294,7 +294,7 @@ describe('a module is found', () => {
     expect(await find(digest, { kernelRelease: '6.1.0-56' })).toMatchObject({
       found: true,
       vermagic,
-      fits: false,
+      matchesKernel: false,
     });
   });
 

@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
-import type { ImageAccess } from '../../../../src/controller/observe/images/access.ts';
+import type { ImageAccess } from '../../../../src/controller/observe/images/clients.ts';
 import {
   ImageRegistry,
   type ImageRegistryOptions,

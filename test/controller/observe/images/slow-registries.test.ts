@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type Server, type ServerResponse } from 'node:http';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { ImageAccess } from '../../../../src/controller/observe/images/access.ts';
+import type { ImageAccess } from '../../../../src/controller/observe/images/clients.ts';
 import {
   ImageRegistry,
   type ImageQuery,
@@ -75,10 +75,10 @@ describe('a registry whose answers never end', () => {
     quick.close();
   });
 
-  function open(questions: ImageRegistryOptions['questions']): void {
+  function open(queries: ImageRegistryOptions['queries']): void {
     images = new ImageRegistry({
       userAgent: 'tests',
-      questions,
+      queries,
       onCheck: (kind, _seconds, outcome) => outcomes.push(`${kind} ${outcome}`),
     });
   }

@@ -24,7 +24,7 @@ describe('the error for an object that the operator may not read', () => {
     expect(error).toMatchObject({
       code: 'REFERENCE_FORBIDDEN',
       message: 'The operator may not read the Secret drivers/signing',
-      hint: `Let it: kubectl create rolebinding ${role} -n drivers --clusterrole=${role} ${subject}`,
+      hint: `Allow it: kubectl create rolebinding ${role} -n drivers --clusterrole=${role} ${subject}`,
       facts: { kind: 'Secret', ...key },
     });
   });

@@ -9,7 +9,7 @@ import {
   serviceAccounts,
   type FullMetadata,
 } from '../../../../src/controller/observe/cluster/resources.ts';
-import { certificateSource } from '../../../../src/controller/observe/references/kept.ts';
+import { certificateSource } from '../../../../src/controller/observe/references/projections.ts';
 import { ReferenceCache } from '../../../../src/controller/observe/references/reference-cache.ts';
 import type { Reference } from '../../../../src/controller/observe/references/reference.ts';
 import type { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
@@ -60,7 +60,7 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
   });
 
   function begin(client: ApiClient): void {
-    cache = new ReferenceCache({ client });
+    cache = new ReferenceCache(client);
     changes = [];
     cache.onChange((users) => changes.push([...users]));
     stop = new AbortController();
@@ -219,12 +219,12 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
           lookedAt.push(entry);
           return Reflect.get(target, entry) as unknown;
         },
-        ownKeys: () => expect.fail('all entries were asked for'),
+        ownKeys: () => expect.fail('all entries were listed'),
       },
     );
-    const kept = certificateSource.keep({ metadata: at('signing'), data });
+    const projection = certificateSource.project({ metadata: at('signing'), data });
     expect(lookedAt).toEqual(['cert']);
-    const shown = inspect(kept, { depth: null, showHidden: true, maxStringLength: null });
+    const shown = inspect(projection, { depth: null, showHidden: true, maxStringLength: null });
     expect(shown).toContain(key.signer.fingerprint);
     expect(shown).not.toContain('PRIVATE KEY');
     expect(shown).not.toContain(privateKey.slice(0, 60));
@@ -232,12 +232,8 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
 
   it.each([
     ['has no certificate', { key: 'only' }, 'has no entry "cert"'],
-    ['has something else', { cert: 'nothing of the kind' }, 'holds no certificate that can be read'],
-    [
-      'has a broken certificate',
-      { cert: Buffer.from('30820000', 'hex') },
-      'holds no certificate that can be',
-    ],
+    ['has something else', { cert: 'nothing of the kind' }, 'is not a readable certificate'],
+    ['has a broken certificate', { cert: Buffer.from('30820000', 'hex') }, 'is not a readable certificate'],
   ])('is named in the error when a signing Secret %s', async (_title, data, problem) => {
     await putSecret('signing', data);
     await expect(cache.certificate(at('signing'))).rejects.toMatchObject({
@@ -297,7 +293,7 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     await expect(cache.certificate(at('signing'))).rejects.toMatchObject({
       code: 'REFERENCE_FORBIDDEN',
       message: `The operator may not read the Secret ${namespace}/signing`,
-      hint: `Let it: ${command}`,
+      hint: `Allow it: ${command}`,
       facts: { kind: 'Secret', ...at('signing') },
     });
     await allow(admin, namespace);

@@ -20,7 +20,7 @@ const namespace = 'default';
 const kernel = '6.1.0-13-amd64';
 const node = { name: 'node-1', kernel };
 const waiting = { timeout: 40_000, interval: 50 };
-const unknown = 'the API server does not know a resource; its definition is awaited';
+const unknown = 'the API server does not serve a resource; waiting for its definition';
 
 describeWith([...apiServerPrograms, 'ocm-work'], 'kmm-operator run with KMM_MANAGED', () => {
   let api: ApiServer;

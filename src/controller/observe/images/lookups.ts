@@ -2,16 +2,16 @@ import { RegistryError } from '../../../registry/model/errors.ts';
 import { Shares, type Share, type ShareLimits } from './shares.ts';
 
 /** Runs a query when it is its turn. The signal is the caller's. */
-export type Admit = <T>(ask: (signal: AbortSignal) => Promise<T>) => Promise<T>;
+export type Admit = <T>(query: (signal: AbortSignal) => Promise<T>) => Promise<T>;
 
 /** Limits of concurrent lookups, and of the duration of each. */
-export interface LookLimits extends ShareLimits {
+export interface LookupLimits extends ShareLimits {
   /** Milliseconds for one lookup, and as many before it for waiting for its turn. */
   readonly deadline: number;
 }
 
 /** Limits of queries, which need time but few resources. */
-export const questionLimits: LookLimits = {
+export const queryLimits: LookupLimits = {
   total: 64,
   perRegistry: 8,
   perNamespace: 4,
@@ -20,7 +20,7 @@ export const questionLimits: LookLimits = {
 };
 
 /** Limits of reading images, which needs memory, and minutes for large layers. */
-export const contentLimits: LookLimits = {
+export const contentLimits: LookupLimits = {
   total: 6,
   perRegistry: 3,
   perNamespace: 2,
@@ -29,25 +29,25 @@ export const contentLimits: LookLimits = {
 };
 
 /** Lookups in registries, limited in their number and duration. */
-export class Looks {
+export class Lookups {
   readonly #shares: Shares;
   readonly #deadline: number;
 
-  constructor({ deadline, ...limits }: LookLimits) {
+  constructor({ deadline, ...limits }: LookupLimits) {
     this.#shares = new Shares(limits);
     this.#deadline = deadline;
   }
 
   /** Returns a function that makes a query wait for its turn. It is cancelled if a signal is aborted. */
   admit(share: Share, signals: readonly AbortSignal[]): Admit {
-    return async (ask) => {
-      const giveBack = await this.within(share.registry, signals, (signal) =>
+    return async (query) => {
+      const release = await this.within(share.registry, signals, (signal) =>
         this.#shares.take(share, signal),
       );
       try {
-        return await ask(AbortSignal.any([...signals]));
+        return await query(AbortSignal.any([...signals]));
       } finally {
-        giveBack();
+        release();
       }
     };
   }
@@ -58,13 +58,13 @@ export class Looks {
     signals: readonly AbortSignal[],
     work: (signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
-    const late = new AbortController();
-    const timer = setTimeout(() => late.abort(tooLate(registry, this.#deadline)), this.#deadline);
+    const timeout = new AbortController();
+    const timer = setTimeout(() => timeout.abort(timedOut(registry, this.#deadline)), this.#deadline);
     try {
-      return await work(AbortSignal.any([...signals, late.signal]));
+      return await work(AbortSignal.any([...signals, timeout.signal]));
     } catch (error) {
       // Whatever error the work throws when aborted: the deadline is the reason.
-      if (late.signal.aborted && !signals.some(({ aborted }) => aborted)) throw late.signal.reason;
+      if (timeout.signal.aborted && !signals.some(({ aborted }) => aborted)) throw timeout.signal.reason;
       throw error;
     } finally {
       clearTimeout(timer);
@@ -72,11 +72,11 @@ export class Looks {
   }
 }
 
-function tooLate(registry: string, limit: number): RegistryError {
+function timedOut(registry: string, limit: number): RegistryError {
   return new RegistryError({
     code: 'NETWORK',
     message: `The registry ${registry} did not respond within ${Math.ceil(limit / 1000)} seconds`,
-    hint: 'See whether the registry is overloaded; the lookup is repeated later.',
+    hint: 'Check whether the registry is overloaded; the lookup is repeated later.',
     facts: { registry },
   });
 }

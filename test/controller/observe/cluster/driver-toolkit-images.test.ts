@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { DriverToolkitImages } from '../../../../src/controller/observe/driver-toolkit/driver-toolkit-images.ts';
+import { DriverToolkitImages } from '../../../../src/controller/observe/cluster/driver-toolkit-images.ts';
 import type { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
 import { silentLogger } from '../../../../src/shared/logger.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../../support/api-server.ts';
@@ -56,11 +56,7 @@ describeWith(apiServerPrograms, 'Driver Toolkit images', () => {
   });
 
   function follow(configured: Record<string, string>) {
-    const images = new DriverToolkitImages({
-      client,
-      log: silentLogger,
-      configured: new Map(Object.entries(configured)),
-    });
+    const images = new DriverToolkitImages(client, silentLogger, new Map(Object.entries(configured)));
     return { images, done: images.run(stop.signal) };
   }
 

@@ -17,8 +17,8 @@ import type { KubernetesObject } from '../../runtime/api/object-key.ts';
 import type { Resource } from '../../runtime/api/resource.ts';
 import { ReferencedObjectError } from './reference.ts';
 
-/** The part of an object that is cached: what it is used for, or why it is unusable. */
-export interface Kept<P> {
+/** The part of a referenced object that is cached: its content for users, or why it is unusable. */
+export interface Projection<P> {
   /** Equal for states of an object that do not differ for users. */
   readonly digest: string;
   readonly value: P | ReferencedObjectError;
@@ -27,7 +27,7 @@ export interface Kept<P> {
 /** How objects of one kind of reference are read. */
 export interface ReferenceSource<T extends KubernetesObject, P> {
   readonly resource: Resource<T>;
-  readonly keep: (object: T) => Kept<P>;
+  readonly project: (object: T) => Projection<P>;
 }
 
 /** The certificates of a signing Secret. */
@@ -45,7 +45,7 @@ const pullSecretEntries = ['.dockerconfigjson', '.dockercfg'] as const;
 /** ConfigMaps with a Dockerfile: the entries that may be one. */
 export const dockerfileSource: ReferenceSource<ConfigMap, Readonly<Record<string, string>>> = {
   resource: configMaps,
-  keep: ({ data = {} }) => {
+  project: ({ data = {} }) => {
     const value: Record<string, string> = {};
     for (const key of dockerfileKeys) {
       const text = data[key];
@@ -58,7 +58,7 @@ export const dockerfileSource: ReferenceSource<ConfigMap, Readonly<Record<string
 /** Secrets with the certificate of a signing key. Nothing else in them is read. */
 export const certificateSource: ReferenceSource<Secret, CertificateSecret> = {
   resource: secrets,
-  keep: (secret) => {
+  project: (secret) => {
     const encoded = secret.data?.[certificateEntry] ?? '';
     return { digest: digestOf([encoded]), value: readCertificates(secret, encoded) };
   },
@@ -67,14 +67,14 @@ export const certificateSource: ReferenceSource<Secret, CertificateSecret> = {
 /** Secrets with registry credentials. */
 export const pullSecretSource: ReferenceSource<Secret, PullSecretContent> = {
   resource: secrets,
-  keep: (secret) => {
+  project: (secret) => {
     const { data = {} } = secret;
     const source = nameOf(secret);
     const key = pullSecretEntries.find((entry) => data[entry] !== undefined);
     if (key === undefined) {
-      const hint = 'Make it with "kubectl create secret docker-registry".';
-      const problem = `holds no ${pullSecretEntries.join(' and no ')}`;
-      return { digest: 'none', value: useless('INVALID_PULL_SECRET', secret, problem, hint) };
+      const hint = 'Create it with "kubectl create secret docker-registry".';
+      const problem = `has neither ${pullSecretEntries.join(' nor ')}`;
+      return { digest: 'none', value: invalid('INVALID_PULL_SECRET', secret, problem, hint) };
     }
     const json = Buffer.from(data[key] ?? '', 'base64').toString('utf8');
     return { digest: digestOf([key, json]), value: { source, key, json: new Hidden(json) } };
@@ -84,28 +84,28 @@ export const pullSecretSource: ReferenceSource<Secret, PullSecretContent> = {
 /** ServiceAccounts: the names of their pull secrets. */
 export const serviceAccountSource: ReferenceSource<ServiceAccount, readonly string[]> = {
   resource: serviceAccounts,
-  keep: ({ imagePullSecrets = [] }) => {
+  project: ({ imagePullSecrets = [] }) => {
     const value = imagePullSecrets.flatMap(({ name }) => (name === undefined || name === '' ? [] : [name]));
     return { digest: digestOf(value), value };
   },
 };
 
 function readCertificates(secret: Secret, encoded: string): CertificateSecret | ReferencedObjectError {
-  const hint = `Its entry "${certificateEntry}" must hold an X.509 certificate in DER or PEM.`;
+  const hint = `Its entry "${certificateEntry}" must contain an X.509 certificate in DER or PEM.`;
   if (encoded === '') {
-    return useless('INVALID_CERTIFICATE_SECRET', secret, `has no entry "${certificateEntry}"`, hint);
+    return invalid('INVALID_CERTIFICATE_SECRET', secret, `has no entry "${certificateEntry}"`, hint);
   }
   try {
     const certificates = parseCertificates(decodeStored(Buffer.from(encoded, 'base64')), nameOf(secret));
     return { certificates, fingerprint: certificateFingerprint(certificates[0]) };
   } catch (error) {
     if (!(error instanceof SignerError)) throw error;
-    const problem = `has an entry "${certificateEntry}" that holds no certificate that can be read`;
-    return useless('INVALID_CERTIFICATE_SECRET', secret, problem, hint);
+    const problem = `has an entry "${certificateEntry}" that is not a readable certificate`;
+    return invalid('INVALID_CERTIFICATE_SECRET', secret, problem, hint);
   }
 }
 
-function useless(
+function invalid(
   code: 'INVALID_CERTIFICATE_SECRET' | 'INVALID_PULL_SECRET',
   secret: Secret,
   problem: string,

@@ -6,7 +6,7 @@ import {
   dockerfileSource,
   pullSecretSource,
   serviceAccountSource,
-} from '../../../../src/controller/observe/references/kept.ts';
+} from '../../../../src/controller/observe/references/projections.ts';
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../../../src/shared/temporary.ts';
 import { createTestKey, type TestKey } from '../../../support/signing.ts';
 
@@ -18,29 +18,29 @@ function base64(entries: Readonly<Record<string, string | Buffer>>): Record<stri
   );
 }
 
-/** What is kept of a pull secret. */
-function keptOf(entries: Record<string, string>): unknown {
-  return pullSecretSource.keep({ metadata, data: base64(entries) }).value;
+/** Returns the cached part of a pull secret. */
+function projectionOf(entries: Record<string, string>): unknown {
+  return pullSecretSource.project({ metadata, data: base64(entries) }).value;
 }
 
-/** What is kept of a Secret with a certificate. */
+/** Returns the cached part of a Secret with a certificate. */
 function certificatesOf(cert: string | Buffer) {
-  return certificateSource.keep({ metadata, data: base64({ cert }) }).value;
+  return certificateSource.project({ metadata, data: base64({ cert }) }).value;
 }
 
-describe('of an object that a Module refers to, the cache keeps', () => {
-  let folder: TemporaryDirectory;
+describe('the cached part of an object that a Module refers to is', () => {
+  let directory: TemporaryDirectory;
   let keys: readonly [TestKey, TestKey];
   beforeAll(async () => {
-    folder = await createTemporaryDirectory();
-    keys = [await createTestKey(folder.path, 'first'), await createTestKey(folder.path, 'second')];
+    directory = await createTemporaryDirectory();
+    keys = [await createTestKey(directory.path, 'first'), await createTestKey(directory.path, 'second')];
   });
-  afterAll(() => folder[Symbol.asyncDispose]());
+  afterAll(() => directory[Symbol.asyncDispose]());
 
   it('the entries of a ConfigMap that may be the Dockerfile', () => {
     const data = { dockerfile: 'FROM one', other: 'not ours' };
-    expect(dockerfileSource.keep({ metadata, data }).value).toEqual({ dockerfile: 'FROM one' });
-    expect(dockerfileSource.keep({ metadata }).value).toEqual({});
+    expect(dockerfileSource.project({ metadata, data }).value).toEqual({ dockerfile: 'FROM one' });
+    expect(dockerfileSource.project({ metadata }).value).toEqual({});
   });
 
   it('the first certificate of a Secret as the one that signs, in PEM as in DER', async () => {
@@ -60,10 +60,10 @@ describe('of an object that a Module refers to, the cache keeps', () => {
     [
       'something else for one',
       { cert: 'nothing of the kind' },
-      'The Secret drivers/one has an entry "cert" that holds no certificate that can be read',
+      'The Secret drivers/one has an entry "cert" that is not a readable certificate',
     ],
   ])('an error that names the Secret which has %s', (_title, entries, message) => {
-    const { value } = certificateSource.keep({ metadata, data: base64(entries) });
+    const { value } = certificateSource.project({ metadata, data: base64(entries) });
     expect(value).toMatchObject({
       code: 'INVALID_CERTIFICATE_SECRET',
       message,
@@ -71,32 +71,35 @@ describe('of an object that a Module refers to, the cache keeps', () => {
     });
   });
 
-  it('the credentials of a pull secret, of the newer form where it has both', () => {
-    expect(keptOf({ '.dockercfg': '{}' })).toMatchObject({ key: '.dockercfg', source: 'Secret drivers/one' });
-    expect(keptOf({ '.dockercfg': '{}', '.dockerconfigjson': '{"auths":{}}' })).toMatchObject({
+  it('the credentials of a pull secret, in the newer form if it has both', () => {
+    expect(projectionOf({ '.dockercfg': '{}' })).toMatchObject({
+      key: '.dockercfg',
+      source: 'Secret drivers/one',
+    });
+    expect(projectionOf({ '.dockercfg': '{}', '.dockerconfigjson': '{"auths":{}}' })).toMatchObject({
       key: '.dockerconfigjson',
     });
-    expect(keptOf({ 'config.json': '{}' })).toMatchObject({ code: 'INVALID_PULL_SECRET' });
+    expect(projectionOf({ 'config.json': '{}' })).toMatchObject({ code: 'INVALID_PULL_SECRET' });
   });
 
   it('the names of a ServiceAccount’s pull secrets', () => {
     const imagePullSecrets = [{ name: 'a' }, {}, { name: '' }, { name: 'b' }];
-    expect(serviceAccountSource.keep({ metadata, imagePullSecrets }).value).toEqual(['a', 'b']);
-    expect(serviceAccountSource.keep({ metadata }).value).toEqual([]);
+    expect(serviceAccountSource.project({ metadata, imagePullSecrets }).value).toEqual(['a', 'b']);
+    expect(serviceAccountSource.project({ metadata }).value).toEqual([]);
   });
 
   it('the same digest while nothing that is used changes, and another when it does', () => {
     const later = { ...metadata, resourceVersion: '2', labels: { new: 'yes' } };
     const digests = [
-      dockerfileSource.keep({ metadata, data: { dockerfile: 'FROM one' } }),
-      dockerfileSource.keep({ metadata: later, data: { dockerfile: 'FROM one', more: 'x' } }),
-      dockerfileSource.keep({ metadata, data: { dockerfile: 'FROM two' } }),
-      dockerfileSource.keep({ metadata, data: { Dockerfile: 'FROM one' } }),
+      dockerfileSource.project({ metadata, data: { dockerfile: 'FROM one' } }),
+      dockerfileSource.project({ metadata: later, data: { dockerfile: 'FROM one', more: 'x' } }),
+      dockerfileSource.project({ metadata, data: { dockerfile: 'FROM two' } }),
+      dockerfileSource.project({ metadata, data: { Dockerfile: 'FROM one' } }),
     ].map(({ digest }) => digest);
     expect(digests[1]).toBe(digests[0]);
     expect(new Set(digests).size).toBe(3);
     const certificates = ['one', 'another'].map(
-      (key) => certificateSource.keep({ metadata, data: base64({ cert: 'same', key }) }).digest,
+      (key) => certificateSource.project({ metadata, data: base64({ cert: 'same', key }) }).digest,
     );
     expect(certificates[1]).toBe(certificates[0]);
   });

@@ -1,6 +1,6 @@
 import { driverToolkitTable, type DriverToolkitTable } from '../../../builder/driver-toolkit.ts';
 import type { Logger } from '../../../shared/logger.ts';
-import type { CustomResource } from '../cluster/resources.ts';
+import type { CustomResource } from './resources.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { Informer } from '../../runtime/cache/informer.ts';
 import { isApiError } from '../../runtime/api/errors.ts';
@@ -17,23 +17,19 @@ const imageStreams: Resource<CustomResource> = {
 /** The ImageStream that lists OpenShift's Driver Toolkit images. */
 const streamKey = { namespace: 'openshift', name: 'driver-toolkit' } as const;
 
-export interface DriverToolkitImagesOptions {
-  readonly client: ApiClient;
-  readonly log: Logger;
-  /** From the operator's configuration. These take precedence. */
-  readonly configured: DriverToolkitTable;
-}
-
 /** The known Driver Toolkit images: those of the configuration and of OpenShift's ImageStream. */
 export class DriverToolkitImages {
-  readonly #options: DriverToolkitImagesOptions;
+  readonly #client: ApiClient;
+  readonly #configured: DriverToolkitTable;
   readonly #stream: Informer<CustomResource, DriverToolkitTable>;
 
-  constructor(options: DriverToolkitImagesOptions) {
-    this.#options = options;
+  /** @param configured from the operator's configuration; these take precedence */
+  constructor(client: ApiClient, log: Logger, configured: DriverToolkitTable) {
+    this.#client = client;
+    this.#configured = configured;
     this.#stream = new Informer({
-      client: options.client,
-      log: options.log,
+      client,
+      log,
       resource: imageStreams,
       selection: { namespace: streamKey.namespace, fieldSelector: `metadata.name=${streamKey.name}` },
       project: driverToolkitTable,
@@ -42,7 +38,7 @@ export class DriverToolkitImages {
 
   /** Returns the images that are known now. */
   table(): DriverToolkitTable {
-    return new Map([...(this.#stream.get(streamKey) ?? []), ...this.#options.configured]);
+    return new Map([...(this.#stream.get(streamKey) ?? []), ...this.#configured]);
   }
 
   onChange(handler: () => void): void {
@@ -55,12 +51,12 @@ export class DriverToolkitImages {
   }
 
   /**
-   * Returns whether ImageStreams are served; yes after any error but 404, since the watch retries by itself.
+   * Returns whether ImageStreams are served. Assumes so after any error but 404, since the watch retries.
    */
   async #isServed(signal: AbortSignal): Promise<boolean> {
     try {
       const { group, version } = imageStreams;
-      await this.#options.client.request({ method: 'GET', path: `/apis/${group}/${version}`, signal });
+      await this.#client.request({ method: 'GET', path: `/apis/${group}/${version}`, signal });
       return true;
     } catch (error) {
       return !signal.aborted && !isApiError(error, 'NOT_FOUND');
