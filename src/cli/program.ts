@@ -7,7 +7,7 @@ import { commandTree, flattenTree, lineage } from './completion/tree.ts';
 import { examples, examplesHelp, rootExamples } from './options/examples.ts';
 import { exitCodeMeanings, exitCodes } from './output/exit-codes.ts';
 import { applyEnvironment, environmentVariable } from './options/environment.ts';
-import { addGlobalOptions } from './options/global-options.ts';
+import { addGlobalOptions } from './session/session.ts';
 import type { Runtime } from './session/runtime.ts';
 import { version } from './output/version.ts';
 

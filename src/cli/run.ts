@@ -7,25 +7,25 @@ import { buildProgram } from './program.ts';
 import { Runtime } from './session/runtime.ts';
 
 /** Milliseconds that connections may linger after the work has ended. */
-const patience = 2000;
+const exitDelay = 2000;
 
 /** Runs the program in this process: handles signals and sets the exit code. */
 export async function runProcess(args: readonly string[]): Promise<void> {
   const interruption = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
-      if (interruption.signal.aborted) leave();
+      if (interruption.signal.aborted) exitInterrupted();
       interruption.abort();
     });
   }
   for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreClosedPipe);
   const exitCode = await run(args, interruption.signal);
   process.exitCode = exitCode;
-  setTimeout(() => process.exit(exitCode), patience).unref();
+  setTimeout(() => process.exit(exitCode), exitDelay).unref();
 }
 
 /** Exits at once. Temporary directories are still deleted, since that happens on exit. */
-function leave(): never {
+function exitInterrupted(): never {
   process.exit(exitCodes.interrupted);
 }
 
@@ -63,9 +63,9 @@ function report(thrown: unknown, runtime: Runtime, args: readonly string[]): Exi
     // Help was printed because there was no command, not because it was requested.
     if (thrown.code === 'commander.help') return exitCodes.usage;
   }
-  const error = describeError(translate(thrown, runtime));
+  const error = describeError(explainError(thrown, runtime));
   runtime.session?.progress.end();
-  process.stderr.write(`${formatError(error, wantsJson(runtime, args) ? 'json' : 'text')}\n`);
+  process.stderr.write(`${formatError(error, isJsonRequested(runtime, args) ? 'json' : 'text')}\n`);
   if (
     runtime.session?.options.verbosity === 'debug' &&
     thrown instanceof Error &&
@@ -96,7 +96,7 @@ function commandOf(program: CommandUnknownOpts, args: readonly string[]): Comman
 }
 
 /** Finds the reason for an error: a stopped run can fail in many ways. */
-function translate(thrown: unknown, runtime: Runtime): unknown {
+function explainError(thrown: unknown, runtime: Runtime): unknown {
   if (runtime.stopped === 'interrupted') {
     return new CliError({
       code: 'INTERRUPTED',
@@ -119,8 +119,8 @@ function translate(thrown: unknown, runtime: Runtime): unknown {
   return thrown;
 }
 
-/** Tells whether JSON was requested, even by arguments that could not be parsed. */
-function wantsJson(runtime: Runtime, args: readonly string[]): boolean {
+/** Returns whether JSON was requested, even by arguments that could not be parsed. */
+function isJsonRequested(runtime: Runtime, args: readonly string[]): boolean {
   if (runtime.session !== null) {
     return runtime.session.options.format === 'json' || runtime.session.options.logFormat === 'json';
   }

@@ -1,10 +1,10 @@
+import type { X509Certificate } from 'node:crypto';
 import {
   type ImageLocation,
   findShadowed,
   platformImages,
   type PlatformImage,
 } from './image/read/platform-images.ts';
-import type { X509Certificate } from 'node:crypto';
 import type { Digest } from '../registry/model/digest.ts';
 import { formatPlatform, type Platform } from '../registry/model/platform.ts';
 import { requireMatches } from './image/read/selection.ts';

@@ -1,10 +1,10 @@
 import { generateKeyPair as generateKeys, type KeyObject, X509Certificate } from 'node:crypto';
 import { access } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import type { Secret } from '../shared/secret.ts';
 import { SignerError } from './model/errors.ts';
 import { certificateFingerprint } from './cms/certificates.ts';
 import { fileError, writeFilesAtomically, type NewFile } from './files/write-file.ts';
-import { promisify } from 'node:util';
 import { der, derObjectIdentifier, derTag } from './cms/der.ts';
 import {
   encodeCertificate,

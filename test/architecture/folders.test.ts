@@ -64,7 +64,6 @@ const folders = [
   'cli/options',
   'cli/session',
   'cli/demo',
-  'cli/kubernetes',
   'cli/actions',
   'cli/commands',
   'cli',

@@ -36,9 +36,9 @@ export async function compatSignimage(args: readonly string[], session: Session)
     helpCommand,
   });
   if (flags.help) return printHelp(session);
-  const source = needed(flags, 'unsignedimage');
-  const key = needed(flags, 'key');
-  const cert = needed(flags, 'cert');
+  const source = requiredFlag(flags, 'unsignedimage');
+  const key = requiredFlag(flags, 'key');
+  const cert = requiredFlag(flags, 'cert');
   const pullSecret = await pullSecrets(flags);
   const { sign } = await import('./sign.ts');
   await sign(
@@ -56,15 +56,15 @@ export async function compatSignimage(args: readonly string[], session: Session)
   );
 }
 
-function needed(flags: GoFlags, name: string): string {
+function requiredFlag(flags: GoFlags, name: string): string {
   const value = flags.values.get(name);
   if (value !== undefined && value !== '') return value;
   throw usageError(`Flag -${name} is required`, `See ${helpCommand}.`);
 }
 
-async function pullSecrets({ values: given }: GoFlags): Promise<string[]> {
-  const file = given.get('pullsecret');
-  const directory = given.get('secretdir');
+async function pullSecrets({ values: flagValues }: GoFlags): Promise<string[]> {
+  const file = flagValues.get('pullsecret');
+  const directory = flagValues.get('secretdir');
   const found = directory === undefined ? [] : await findPullSecrets(directory);
   return file === undefined ? found : [file, ...found];
 }
@@ -100,14 +100,14 @@ async function findPullSecrets(directory: string): Promise<string[]> {
     if (entry.name.startsWith('..')) continue;
     const path = join(directory, entry.name);
     if (entry.isDirectory()) found.push(...(await findPullSecrets(path)));
-    else if (await holdsJsonObject(path)) found.push(path);
+    else if (await containsJsonObject(path)) found.push(path);
   }
   return found;
 }
 
-async function holdsJsonObject(path: string): Promise<boolean> {
-  const facts = await stat(path);
-  if (!facts.isFile() || facts.size > maxSecretBytes) return false;
+async function containsJsonObject(path: string): Promise<boolean> {
+  const stats = await stat(path);
+  if (!stats.isFile() || stats.size > maxSecretBytes) return false;
   const content = parseJson(await readFile(path, 'utf8'));
   return typeof content === 'object' && content !== null && !Array.isArray(content);
 }

@@ -42,23 +42,17 @@ async function resolvePlatform(
 ): Promise<Descriptor> {
   const manifest = await source.repository.getManifest(source.selector, { signal });
   const [image] = await platformImages(manifest, { source, platforms: [platform], signal });
-  if (image === undefined) throw new RangeError('an asked-for platform without an image is an error');
+  if (image === undefined) throw new RangeError('a requested platform without an image is an error');
   const { raw } = image.manifest;
   return { mediaType: raw.mediaType, digest: raw.digest, size: raw.bytes.length };
 }
 
-export interface ExistsOptions {
-  readonly image: string;
-  readonly registry: RegistryFlags;
-}
-
-/** Tells whether an image exists. Only "not found" counts as no; any other failure is an error. */
-export async function exists(options: ExistsOptions, session: Session): Promise<ExitCode> {
+/** Checks whether an image exists. Only "not found" counts as no; any other failure is an error. */
+export async function exists(image: string, registry: RegistryFlags, session: Session): Promise<ExitCode> {
   await using images = new Images(session);
-  const image = await images.open(options.image, options.registry);
-  const digest = await findDigest(image, session.signal);
+  const digest = await findDigest(await images.open(image, registry), session.signal);
   session.output({
-    json: () => ({ image: options.image, exists: digest !== null, digest }),
+    json: () => ({ image, exists: digest !== null, digest }),
     text: () => (digest === null ? 'not found' : 'exists'),
   });
   return digest === null ? exitCodes.imageNotFound : exitCodes.done;

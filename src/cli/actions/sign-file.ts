@@ -5,7 +5,6 @@ import { passphraseFrom } from '../../signer/keys/passphrase.ts';
 import type { ExistingSignaturePolicy } from '../../signer/model/report.ts';
 import { signLocalModule, type SignatureOrigin, type SignedLocalModule } from '../../signer/sign-file.ts';
 import { usageError } from '../output/usage-error.ts';
-import { createSecretReader } from '../kubernetes/secret-reader.ts';
 import { table } from '../output/text.ts';
 import type { Session } from '../session/session.ts';
 
@@ -89,7 +88,7 @@ async function optionTask(args: readonly string[], options: SignFileOptions): Pr
 const hashName = /^(?:sha|shake|md|sm|rmd|ripemd|blake|streebog|whirlpool)-?[\da-z-]*(?:\/\d+)?$/i;
 
 /**
- * Tells whether there are as many arguments as sign-file takes, the first is not a path, and no option gives
+ * Returns whether there are as many arguments as sign-file takes, the first is not a path, and no option gives
  * the key.
  */
 function isPositionalForm(
@@ -120,7 +119,7 @@ async function signatureOrigin(
     certificate: task.cert,
     passphrase: passphraseFrom({ env: session.environment, file: options.passphraseFile }),
     env: session.environment,
-    readSecret: createSecretReader(session),
+    readSecret: session.secrets,
   });
   for (const warning of signer.warnings) session.logger.warn(warning);
   return { signer, identifierForm: options.keyIdentifier === true ? 'key-identifier' : 'issuer-and-serial' };

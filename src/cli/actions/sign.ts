@@ -6,10 +6,9 @@ import { isTokenUri } from '../../signer/keys/reference.ts';
 import type { ExistingSignaturePolicy, SignMode } from '../../signer/model/report.ts';
 import { signImage, type SignImageOptions } from '../../signer/sign-image.ts';
 import { usageError } from '../output/usage-error.ts';
-import { createSecretReader } from '../kubernetes/secret-reader.ts';
 import { Images } from '../session/open-image.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
-import { given } from '../options/values.ts';
+import { nonEmpty } from '../options/shared-options.ts';
 import { writeDigestFile } from '../output/digest-file.ts';
 import { signReportText } from '../output/sign-report.ts';
 import type { Session } from '../session/session.ts';
@@ -50,7 +49,7 @@ export async function sign(options: SignOptions, session: Session): Promise<void
         certificate: options.cert,
         passphrase,
         env: session.environment,
-        readSecret: createSecretReader(session),
+        readSecret: session.secrets,
       }));
   for (const warning of signer.warnings) session.logger.warn(warning);
   await using images = new Images(session);
@@ -68,17 +67,18 @@ export async function sign(options: SignOptions, session: Session): Promise<void
   session.output({ json: () => report, text: () => signReportText(report, destination.repository.name) });
 }
 
-type SigningOptions = Omit<SignImageOptions, 'source' | 'destination' | 'signer' | 'signFile'>;
-
-function signingOptions(options: SignOptions, session: Session): SigningOptions {
+function signingOptions(
+  options: SignOptions,
+  session: Session,
+): Omit<SignImageOptions, 'source' | 'destination' | 'signer' | 'signFile'> {
   return {
     hash: options.hash,
     identifierForm: options.keyIdentifier === true ? 'key-identifier' : 'issuer-and-serial',
-    files: given(options.file),
+    files: nonEmpty(options.file),
     allowUnmatched: options.allowUnmatched,
     mode: options.mode,
     existing: options.existing,
-    platforms: given(options.platform),
+    platforms: nonEmpty(options.platform),
     dryRun: options.dryRun,
     trustAnnotations: options.trustAnnotations,
     readBack: options.readBack,

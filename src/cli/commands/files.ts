@@ -1,5 +1,5 @@
 import { type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
-import { hashOption, wholeNumber } from '../options/values.ts';
+import { hashOption, wholeNumber } from '../options/shared-options.ts';
 import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign sign-file`. */
@@ -41,7 +41,7 @@ export function addSignFile(root: CommandUnknownOpts, runtime: Runtime): void {
     );
 }
 
-const longestValidity = 36_500;
+const maxDays = 36_500;
 
 /** `kmm-sign keygen`. */
 export function addKeygen(root: CommandUnknownOpts, runtime: Runtime): void {
@@ -58,9 +58,7 @@ export function addKeygen(root: CommandUnknownOpts, runtime: Runtime): void {
         .default('4096' as const),
     )
     .option('--common-name <name>', 'name in the certificate', 'Kernel module signing key')
-    .addOption(
-      new Option('--days <days>', 'validity').argParser(wholeNumber(1, longestValidity)).default(3650),
-    )
+    .addOption(new Option('--days <days>', 'validity').argParser(wholeNumber(1, maxDays)).default(3650))
     .option('--passphrase-file <file>', 'encrypt the key with the passphrase in this file')
     .option('--force', 'replace existing files')
     .action((options) =>

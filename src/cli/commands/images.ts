@@ -1,7 +1,11 @@
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
-import { trustedCertificatesOption } from '../options/key-options.ts';
+import {
+  trustedCertificatesOption,
+  fileOption,
+  platformOption,
+  platformsOption,
+} from '../options/shared-options.ts';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
-import { fileOption, platformOption, platformsOption } from '../options/values.ts';
 import { required, usageError } from '../output/usage-error.ts';
 import type { Runtime } from '../session/runtime.ts';
 
@@ -24,7 +28,7 @@ export function addVerify(root: CommandUnknownOpts, runtime: Runtime): void {
           'Give --cert, or set KMM_SIGN_CERT; kmm-sign inspect needs none.',
         );
       }
-      const { verify } = await import('../actions/inspect.ts');
+      const { verify } = await import('../actions/read-modules.ts');
       return verify({ ...options, image, registry: readRegistryFlags(self) }, session);
     }),
   );
@@ -43,7 +47,7 @@ export function addInspect(root: CommandUnknownOpts, runtime: Runtime): void {
   addRegistryFlags(command);
   command.action((image, options, self) =>
     runtime.perform(async (session) => {
-      const { inspect } = await import('../actions/inspect.ts');
+      const { inspect } = await import('../actions/read-modules.ts');
       return inspect({ ...options, image, registry: readRegistryFlags(self) }, session);
     }),
   );
@@ -82,7 +86,7 @@ export function addExists(root: CommandUnknownOpts, runtime: Runtime): void {
   command.action((image, _, self) =>
     runtime.perform(async (session) => {
       const { exists } = await import('../actions/resolve.ts');
-      return exists({ image, registry: readRegistryFlags(self) }, session);
+      return exists(image, readRegistryFlags(self), session);
     }),
   );
 }
@@ -101,7 +105,7 @@ export function addExtract(root: CommandUnknownOpts, runtime: Runtime): void {
   command.action((image, options, self) =>
     runtime.perform(async (session) => {
       const directory = required(options.output, '--output');
-      const { extract } = await import('../actions/extract.ts');
+      const { extract } = await import('../actions/read-modules.ts');
       return extract({ ...options, image, directory, registry: readRegistryFlags(self) }, session);
     }),
   );

@@ -1,11 +1,18 @@
 import { type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
-import { certificateOption, keyOption, passphraseFileOption } from '../options/key-options.ts';
+import {
+  certificateOption,
+  keyOption,
+  passphraseFileOption,
+  fileOption,
+  hashOption,
+  platformsOption,
+  wholeNumber,
+} from '../options/shared-options.ts';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
-import { fileOption, hashOption, platformsOption, wholeNumber } from '../options/values.ts';
 import { required } from '../output/usage-error.ts';
 import type { Runtime } from '../session/runtime.ts';
 
-const latestEpoch = 253_402_300_799;
+const maxEpoch = 253_402_300_799;
 
 /** `kmm-sign sign SOURCE DESTINATION`. */
 export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
@@ -53,7 +60,7 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
       new Option(
         '--source-date-epoch <seconds>',
         'timestamp of new entries; default SOURCE_DATE_EPOCH, else 0',
-      ).argParser(wholeNumber(0, latestEpoch)),
+      ).argParser(wholeNumber(0, maxEpoch)),
     )
     .option('--digest-file <file>', 'also write the digest of the result to a file, without a newline');
   addRegistryFlags(command, ['from', 'to']);

@@ -1,4 +1,6 @@
 import { Argument, type CommandUnknownOpts, Option } from '@commander-js/extra-typings';
+import { environmentVariables } from '../options/environment.ts';
+import { table } from '../output/text.ts';
 import { required } from '../output/usage-error.ts';
 import { version } from '../output/version.ts';
 import type { Runtime } from '../session/runtime.ts';
@@ -38,7 +40,7 @@ export function addDemo(root: CommandUnknownOpts, runtime: Runtime): void {
     .option('--keep <directory>', 'keep the registry, key and certificate in this directory')
     .action((options) =>
       runtime.perform(async (session) => {
-        const { demo } = await import('../actions/demo.ts');
+        const { demo } = await import('../demo/demo.ts');
         return demo(options, session);
       }),
     );
@@ -69,8 +71,12 @@ export function addEnv(root: CommandUnknownOpts, runtime: Runtime): void {
     .description('Lists every environment variable that the program reads, and what it is for.')
     .action(() =>
       runtime.perform(async (session) => {
-        const { listEnvironment } = await import('../actions/env.ts');
-        listEnvironment(root, session);
+        const variables = environmentVariables(root);
+        session.output({
+          json: () => ({ variables }),
+          text: () =>
+            table(variables.map(({ name, option, description }) => [name, option ?? '-', description])),
+        });
       }),
     );
 }

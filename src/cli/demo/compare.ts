@@ -27,36 +27,35 @@ export function compareLayers(
   before: readonly Descriptor[],
   after: readonly Descriptor[],
 ): LayerComparison[] {
-  expect(before.length === after.length, 'the image has as many layers as before');
+  requireClaim(before.length === after.length, 'the image has as many layers as before');
   return after.map(({ digest, size }, at) => {
     const from = before[at]?.digest ?? '';
     const same = from === digest;
-    expect(same === at < after.length - 1, `layer ${at + 1} is ${same ? 'changed' : 'the same'}`);
+    requireClaim(same === at < after.length - 1, `layer ${at + 1} is ${same ? 'changed' : 'the same'}`);
     return { from, to: digest, same, size };
   });
 }
 
 /** Extracts the module from the signed image: it must be the original followed by a signature. */
-export async function compareModules(options: {
-  readonly image: ImageLocation;
-  readonly original: Buffer;
-  readonly directory: string;
-  readonly signal: AbortSignal;
-}): Promise<ModuleComparison> {
-  const { image, original, directory, signal } = options;
+export async function compareModules(
+  image: ImageLocation,
+  original: Buffer,
+  directory: string,
+  signal: AbortSignal,
+): Promise<ModuleComparison> {
   const { files } = await extractModules({ image, directory: join(directory, 'extracted'), signal });
   const signed = await readFile(files[0]?.target ?? '');
-  expect(signed.subarray(0, original.length).equals(original), "the module's own bytes are unchanged");
-  expect(signed.toString('latin1').endsWith(signatureMarker), 'the module ends with a signature');
+  requireClaim(signed.subarray(0, original.length).equals(original), "the module's own bytes are unchanged");
+  requireClaim(signed.toString('latin1').endsWith(signatureMarker), 'the module ends with a signature');
   return { sizeBefore: original.length, sizeAfter: signed.length };
 }
 
-/** Fails the demonstration unless a claim holds. */
-export function expect(holds: boolean, claim: string): void {
-  if (!holds) throw broken(claim);
+/** Fails the demonstration unless a claim is true. */
+export function requireClaim(condition: boolean, claim: string): void {
+  if (!condition) throw claimError(claim);
 }
 
-/** Builds the error for a claim of the demonstration that does not hold. */
-export function broken(claim: string): Error {
+/** Builds the error for a false claim of the demonstration. */
+export function claimError(claim: string): Error {
   return new Error(`The demonstration failed: it is not true that ${claim}`);
 }

@@ -23,13 +23,12 @@ const toolkitSize = 6_000_000;
  * Pushes an image of three layers with a kernel module in the last, as a vendor might build it. The same
  * module always produces the same image. Returns its layers, base first.
  */
-export async function pushVendorImage(options: {
-  readonly repository: ImageRepository;
-  readonly tag: string;
-  readonly module: Buffer;
-  readonly signal: AbortSignal;
-}): Promise<readonly Descriptor[]> {
-  const { repository, tag, module, signal } = options;
+export async function pushVendorImage(
+  repository: ImageRepository,
+  tag: string,
+  module: Buffer,
+  signal: AbortSignal,
+): Promise<readonly Descriptor[]> {
   const contents: readonly File[][] = [
     [{ name: 'usr/share/vendor/toolkit.bin', content: noise(toolkitSize) }],
     [{ name: 'etc/vendor/driver.conf', content: Buffer.from('whom=world\n') }],

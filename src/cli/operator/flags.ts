@@ -30,7 +30,7 @@ const values: Readonly<Record<string, string>> = {
   'log-level': `${logLevels.join('|')}; default info`,
 };
 
-const enabling: Readonly<Record<string, WebhookName>> = {
+const webhookFlags: Readonly<Record<string, WebhookName>> = {
   'enable-module': 'module',
   'enable-managedclustermodule': 'managedclustermodule',
   'enable-namespace': 'namespace',
@@ -79,12 +79,12 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlags {
     : Object.keys(commands).find((name): name is OperatorCommand => name === first);
   if (command === undefined) throw usageError(`Command ${first} is not known`, 'See kmm-operator --help.');
   const {
-    values: given,
+    values: flagValues,
     booleans,
     help,
   } = parseGoFlags(isFlag ? args : args.slice(1), {
     values: Object.keys(values),
-    booleans: command === 'webhook' ? Object.keys(enabling) : [],
+    booleans: command === 'webhook' ? Object.keys(webhookFlags) : [],
     helpCommand: 'kmm-operator --help',
     advice: foreignFlags,
   });
@@ -92,10 +92,10 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlags {
     command,
     named: !isFlag,
     help,
-    config: given.get('config'),
-    kubeconfig: given.get('kubeconfig'),
-    logLevel: logLevelOf(given.get('log-level') ?? 'info'),
-    webhooks: [...booleans].flatMap((name) => enabling[name] ?? []),
+    config: flagValues.get('config'),
+    kubeconfig: flagValues.get('kubeconfig'),
+    logLevel: logLevelOf(flagValues.get('log-level') ?? 'info'),
+    webhooks: [...booleans].flatMap((name) => webhookFlags[name] ?? []),
   };
 }
 
@@ -129,7 +129,7 @@ const flagHelp: readonly string[] = [
 ];
 const webhookHelp: readonly string[] = [
   'Flags of webhook (default: all of them):',
-  ...lines(Object.entries(enabling).map(([name, webhook]) => [`--${name}`, explanations[webhook]])),
+  ...lines(Object.entries(webhookFlags).map(([name, webhook]) => [`--${name}`, explanations[webhook]])),
 ];
 
 /** Returns the text of `--help`, or of `COMMAND --help`. It ends with examples. */

@@ -17,8 +17,8 @@ export interface GoFlags {
   readonly help: boolean;
 }
 
-const truths = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
-const falsehoods = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
+const trueValues = new Set(['1', 't', 'T', 'true', 'TRUE', 'True']);
+const falseValues = new Set(['0', 'f', 'F', 'false', 'FALSE', 'False']);
 
 /**
  * Parses a command line as Go's package `flag` does: one dash or two, `-flag value` and `-flag=value`,
@@ -36,9 +36,9 @@ export function parseGoFlags(args: readonly string[], known: GoFlagSet): GoFlags
       if (parseBoolean(name, value ?? 'true')) booleans.add(name);
       else booleans.delete(name);
     } else if (known.values.includes(name)) {
-      const given = value ?? rest.shift();
-      if (given === undefined) throw usageError(`Flag -${name} needs a value`);
-      values.set(name, given);
+      const text = value ?? rest.shift();
+      if (text === undefined) throw usageError(`Flag -${name} needs a value`);
+      values.set(name, text);
     } else if (name === 'h' || name === 'help') {
       help = true;
     } else {
@@ -60,7 +60,7 @@ function splitFlag(argument: string, helpCommand: string): { name: string; value
 }
 
 function parseBoolean(name: string, text: string): boolean {
-  if (truths.has(text)) return true;
-  if (falsehoods.has(text)) return false;
+  if (trueValues.has(text)) return true;
+  if (falseValues.has(text)) return false;
   throw usageError(`Flag -${name} is true or false, not "${text}"`);
 }

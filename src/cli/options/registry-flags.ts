@@ -1,7 +1,7 @@
 import { Option, type CommandUnknownOpts } from '@commander-js/extra-typings';
-import { collect, wholeNumber } from './values.ts';
+import { collect, wholeNumber } from './shared-options.ts';
 
-const mostRetries = 100;
+const maxRetries = 100;
 
 /** The side of a copy that an option is for; none means both. */
 export type Side = 'from' | 'to';
@@ -141,7 +141,7 @@ function readConnection(one: FlagReader, both: FlagReader): ConnectionFlags {
 function registryOption(flags: string, description: string): Option {
   const option = new Option(flags, description);
   if (/pull-secret|ca-file|token-server/.test(flags)) return option.argParser(collect).default([], 'none');
-  return flags.includes('retries') ? option.argParser(wholeNumber(0, mostRetries)) : option;
+  return flags.includes('retries') ? option.argParser(wholeNumber(0, maxRetries)) : option;
 }
 
 /** Reads parsed values by name, with the prefix of a side. */

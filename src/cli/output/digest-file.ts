@@ -9,7 +9,7 @@ import { fileError, writeFileAtomically } from '../../signer/files/write-file.ts
  * Errors for a writable file that cannot be replaced: it is mounted, or its directory is read-only or owned
  * by someone else.
  */
-const inPlace: ReadonlySet<unknown> = new Set(['EACCES', 'EBUSY', 'EPERM', 'EROFS', 'EXDEV']);
+const irreplaceableCodes: ReadonlySet<unknown> = new Set(['EACCES', 'EBUSY', 'EPERM', 'EROFS', 'EXDEV']);
 
 /**
  * Writes a digest to the file of `--digest-file`, without a newline, as Tekton requires for results. A
@@ -21,26 +21,30 @@ const inPlace: ReadonlySet<unknown> = new Set(['EACCES', 'EBUSY', 'EPERM', 'EROF
 export async function writeDigestFile(file: string | undefined, digest: Digest | null): Promise<void> {
   if (file === undefined || digest === null) return;
   const content = Buffer.from(digest);
-  const there = await lstat(file).catch(() => null);
-  if (there?.isSymbolicLink() === true) {
-    if (!(await isOfTheSystem(file))) throw isLink(file);
+  const existing = await lstat(file).catch(() => null);
+  if (existing?.isSymbolicLink() === true) {
+    if (!(await isSystemLink(file))) throw symbolicLinkError(file);
     return writeInPlace(file, content, 0);
   }
-  if (there !== null && !there.isFile()) return writeInPlace(file, content, constants.O_NOFOLLOW);
-  const mode = (there?.mode ?? 0o666 & ~process.umask()) & 0o777;
+  if (existing !== null && !existing.isFile()) return writeInPlace(file, content, constants.O_NOFOLLOW);
+  const mode = (existing?.mode ?? 0o666 & ~process.umask()) & 0o777;
   try {
     await writeFileAtomically(file, [content], { mode, overwrite: true });
   } catch (error) {
-    if (there === null || !(error instanceof SignerError) || !inPlace.has(error.facts?.['reason']))
+    if (
+      existing === null ||
+      !(error instanceof SignerError) ||
+      !irreplaceableCodes.has(error.facts?.['reason'])
+    )
       throw error;
     await writeInPlace(file, content, constants.O_NOFOLLOW);
   }
 }
 
-/** Tells whether a link is the system's own, such as `/dev/stdout` or `/dev/fd/3`. */
-async function isOfTheSystem(file: string): Promise<boolean> {
-  const folder = await realpath(dirname(file));
-  return folder === '/dev' || folder.startsWith('/proc/');
+/** Returns whether a link is the system's own, such as `/dev/stdout` or `/dev/fd/3`. */
+async function isSystemLink(file: string): Promise<boolean> {
+  const directory = await realpath(dirname(file));
+  return directory === '/dev' || directory.startsWith('/proc/');
 }
 
 async function writeInPlace(file: string, content: Buffer, flags: number): Promise<void> {
@@ -52,7 +56,7 @@ async function writeInPlace(file: string, content: Buffer, flags: number): Promi
   }
 }
 
-function isLink(file: string): SignerError {
+function symbolicLinkError(file: string): SignerError {
   return new SignerError({
     code: 'FILE_ERROR',
     message: `${file} is a symbolic link, which is not followed`,

@@ -36,7 +36,7 @@ export function formatError(error: ReportedError, format: 'text' | 'json'): stri
   return lines.join('\n');
 }
 
-/** Tells whether an error is the operating system's (ENOSPC, EACCES …) and not a defect of ours. */
+/** Returns whether an error is the operating system's (ENOSPC, EACCES …) and not a defect of ours. */
 function isSystemError(error: unknown): error is Error & { code: string } {
   return error instanceof Error && 'syscall' in error && 'code' in error && typeof error.code === 'string';
 }

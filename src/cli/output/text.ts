@@ -56,11 +56,11 @@ function tableLine(row: readonly string[], widths: readonly number[]): string {
 }
 
 /** The most digests printed of layers that were not read. */
-const layersNamed = 3;
+const maxNamedLayers = 3;
 
 /** Describes which layers were not read. */
 export function layersNotReadText(layers: readonly string[]): string {
-  const named = layers.slice(0, layersNamed).map(shortDigest).join(', ');
-  const more = layers.length > layersNamed ? `, and ${layers.length - layersNamed} more` : '';
+  const named = layers.slice(0, maxNamedLayers).map(shortDigest).join(', ');
+  const more = layers.length > maxNamedLayers ? `, and ${layers.length - maxNamedLayers} more` : '';
   return `Not read, since they cannot change the result: ${count(layers.length, 'layer')} (${named}${more})`;
 }

@@ -2,11 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { CommandUnknownOpts } from '@commander-js/extra-typings';
 import { whenAborted } from '../../shared/abortable.ts';
 import { exitCodes, type ExitCode } from '../output/exit-codes.ts';
-import { readGlobalOptions } from '../options/global-options.ts';
-import { createSession, type Session } from './session.ts';
+import { readGlobalOptions, createSession, type Session } from './session.ts';
 
-/** Milliseconds that work may take to clean up after it was told to stop. */
-const patience = 10_000;
+/** Milliseconds that work may take to clean up after it was aborted. */
+const cleanupTimeout = 10_000;
 
 /** The state of one run: its session, once the command line has been parsed, and how it ends. */
 export class Runtime {
@@ -40,7 +39,7 @@ export class Runtime {
     const stuck = new AbortController();
     try {
       this.exitCode =
-        (await Promise.race([work(session), overdue(session.signal, stuck.signal)])) ?? exitCodes.done;
+        (await Promise.race([work(session), rejectIfStuck(session.signal, stuck.signal)])) ?? exitCodes.done;
     } finally {
       stuck.abort();
       session.progress.end();
@@ -53,9 +52,9 @@ export class Runtime {
   }
 }
 
-/** Rejects if the work has not stopped within `patience` after `stop` was aborted. */
-async function overdue(stop: AbortSignal, done: AbortSignal): Promise<never> {
+/** Rejects if the work has not stopped within `cleanupTimeout` after `stop` was aborted. */
+async function rejectIfStuck(stop: AbortSignal, done: AbortSignal): Promise<never> {
   await whenAborted(stop);
-  await sleep(patience, undefined, { signal: done, ref: false });
+  await sleep(cleanupTimeout, undefined, { signal: done, ref: false });
   throw new Error('The command did not stop in time');
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { parseGoFlags } from '../../src/cli/options/go-flags.ts';
-import { parseDuration } from '../../src/cli/options/values.ts';
+import { parseDuration } from '../../src/cli/options/shared-options.ts';
 import { formatBytes } from '../../src/cli/output/text.ts';
 
 describe('durations', () => {

@@ -3,7 +3,7 @@ import { parsePlatform, type Platform } from '../../registry/model/platform.ts';
 import { hashAlgorithms, parseHash } from '../../signer/model/module.ts';
 
 const millisecondsPerUnit: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
-const longestTimer = 2 ** 31 - 1;
+const maxTimeout = 2 ** 31 - 1;
 
 /** Reads `90s`, `10m`, `1h30m` as milliseconds. @throws InvalidArgumentError */
 export function parseDuration(text: string): number {
@@ -14,17 +14,17 @@ export function parseDuration(text: string): number {
   for (const [, amount, unit] of text.matchAll(/([\d.]+)(ms|s|m|h)/g)) {
     total += Number(amount) * (millisecondsPerUnit[unit ?? ''] ?? Number.NaN);
   }
-  if (!(total >= 1 && total <= longestTimer))
+  if (!(total >= 1 && total <= maxTimeout))
     throw new InvalidArgumentError('It must be between 1ms and 24 days.');
   return Math.round(total);
 }
 
 /** Creates a parser of whole numbers within bounds. */
-export function wholeNumber(least: number, most: number): (text: string) => number {
+export function wholeNumber(min: number, max: number): (text: string) => number {
   return (text) => {
     const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-    if (!(value >= least && value <= most)) {
-      throw new InvalidArgumentError(`It must be a whole number from ${least} to ${most}.`);
+    if (!(value >= min && value <= max)) {
+      throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
     }
     return value;
   };
@@ -37,8 +37,8 @@ export function collect(value: string, previous: readonly string[]): string[] {
   return [...previous, value];
 }
 
-/** Returns the values of such an option; undefined if it was not given. */
-export function given<T>(values: readonly T[] | undefined): readonly T[] | undefined {
+/** Returns the list; undefined if it is empty or not given. */
+export function nonEmpty<T>(values: readonly T[] | undefined): readonly T[] | undefined {
   return values === undefined || values.length === 0 ? undefined : values;
 }
 
@@ -69,4 +69,33 @@ export function hashOption() {
       if (hash !== undefined) return hash;
       throw new InvalidArgumentError(`Allowed choices are ${hashAlgorithms.join(', ')}.`);
     });
+}
+
+/** `--key KEYREF`. */
+export function keyOption() {
+  return new Option(
+    '--key <key>',
+    'the private key (required): a file, env://NAME or k8s://NAMESPACE/SECRET[/KEY]; with --sign-file also pkcs11:…',
+  ).helpGroup('Key options:');
+}
+
+/** `--cert CERTIFICATE`, of the signer. */
+export function certificateOption() {
+  return new Option(
+    '--cert <certificate>',
+    "the key's certificate, in the same forms as --key; may be omitted if the key file contains it",
+  ).helpGroup('Key options:');
+}
+
+/** `--cert CERTIFICATE`, repeatable, to verify with. */
+export function trustedCertificatesOption(description: string) {
+  return new Option('--cert <certificate>', description).argParser(collect).default([] as string[], 'none');
+}
+
+/** `--passphrase-file FILE`. */
+export function passphraseFileOption() {
+  return new Option(
+    '--passphrase-file <file>',
+    'file with the passphrase of the key; else KMM_SIGN_PASSWORD or KBUILD_SIGN_PIN',
+  ).helpGroup('Key options:');
 }

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises';
-import { parseJson } from '../../shared/json.ts';
 import { request, type RequestOptions } from 'node:https';
 import { text as readAll } from 'node:stream/consumers';
 import * as z from 'zod/mini';
+import { parseJson } from '../../shared/json.ts';
 import { CliError } from '../output/usage-error.ts';
 
 /** Where a pod finds its service account (Kubernetes, "Accessing the API from within a Pod"). */
@@ -16,44 +16,49 @@ const namePattern = /^[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?$/;
 
 const secretSchema = z.object({ data: z.optional(z.record(z.string(), z.string())) });
 
-export interface ReadSecretOptions {
+/** The name of a Secret, in its namespace. */
+export interface SecretName {
   readonly namespace: string;
   readonly name: string;
-  readonly environment: NodeJS.ProcessEnv;
-  readonly signal: AbortSignal;
 }
 
 /**
  * Reads a Secret: in a pod with its service account, elsewhere with `kubectl` as configured.
  * @throws CliError SECRET_UNREADABLE
  */
-export async function readSecret(options: ReadSecretOptions): Promise<Record<string, Uint8Array>> {
-  if (![options.namespace, options.name].every((name) => namePattern.test(name))) {
-    throw unreadable(options, 'this is not a name that Kubernetes allows');
+export async function readSecret(
+  secret: SecretName,
+  environment: NodeJS.ProcessEnv,
+  signal: AbortSignal,
+): Promise<Record<string, Uint8Array>> {
+  if (![secret.namespace, secret.name].every((name) => namePattern.test(name))) {
+    throw unreadable(secret, 'this is not a name that Kubernetes allows');
   }
-  const host = options.environment['KUBERNETES_SERVICE_HOST'];
-  const response = host === undefined ? await askKubectl(options) : await askServer(options, host);
-  return parseSecret(response, options);
+  const host = environment['KUBERNETES_SERVICE_HOST'];
+  const port = environment['KUBERNETES_SERVICE_PORT'] ?? '443';
+  const response =
+    host === undefined
+      ? await getWithKubectl(secret, signal)
+      : await getFromServer(secret, { host, port, signal });
+  return parseSecret(response, secret);
 }
 
-async function askServer(options: ReadSecretOptions, host: string): Promise<string> {
-  const { namespace, name, environment, signal } = options;
+/** @param connection host and port of the API server, and the signal that cancels the request */
+async function getFromServer(secret: SecretName, connection: RequestOptions): Promise<string> {
   try {
     const [token, ca] = await Promise.all([
       readFile(`${serviceAccountDirectory}/token`, 'utf8'),
       readFile(`${serviceAccountDirectory}/ca.crt`, 'utf8'),
     ]);
     return await get({
-      host,
-      port: environment['KUBERNETES_SERVICE_PORT'] ?? '443',
-      path: `/api/v1/namespaces/${namespace}/secrets/${name}`,
+      ...connection,
+      path: `/api/v1/namespaces/${secret.namespace}/secrets/${secret.name}`,
       ca,
-      signal,
       headers: { accept: 'application/json', authorization: `Bearer ${token.trim()}` },
       timeout: requestTimeout,
     });
   } catch (error) {
-    throw unreadable(options, error instanceof Error ? error.message : 'the API server did not respond');
+    throw unreadable(secret, error instanceof Error ? error.message : 'the API server did not respond');
   }
 }
 
@@ -77,13 +82,13 @@ function get(options: RequestOptions): Promise<string> {
   });
 }
 
-async function askKubectl(options: ReadSecretOptions): Promise<string> {
+async function getWithKubectl(secret: SecretName, signal: AbortSignal): Promise<string> {
   const { execa } = await import('execa');
   const result = await execa(
     'kubectl',
-    ['get', 'secret', options.name, '-n', options.namespace, '-o', 'json'],
+    ['get', 'secret', secret.name, '-n', secret.namespace, '-o', 'json'],
     {
-      cancelSignal: options.signal,
+      cancelSignal: signal,
       maxBuffer: maxResponseBytes,
       timeout: requestTimeout,
       stdin: 'ignore',
@@ -91,17 +96,17 @@ async function askKubectl(options: ReadSecretOptions): Promise<string> {
     },
   );
   if (result.exitCode === 0) return result.stdout;
-  throw unreadable(options, result.code === 'ENOENT' ? 'kubectl is not installed' : 'kubectl failed');
+  throw unreadable(secret, result.code === 'ENOENT' ? 'kubectl is not installed' : 'kubectl failed');
 }
 
-function parseSecret(response: string, options: ReadSecretOptions): Record<string, Uint8Array> {
+function parseSecret(response: string, secret: SecretName): Record<string, Uint8Array> {
   const parsed = secretSchema.safeParse(parseJson(response));
-  if (!parsed.success) throw unreadable(options, 'the response is not a Secret');
+  if (!parsed.success) throw unreadable(secret, 'the response is not a Secret');
   const entries = Object.entries(parsed.data.data ?? {});
   return Object.fromEntries(entries.map(([key, value]) => [key, Buffer.from(value, 'base64')]));
 }
 
-function unreadable({ namespace, name }: ReadSecretOptions, reason: string): CliError {
+function unreadable({ namespace, name }: SecretName, reason: string): CliError {
   return new CliError({
     code: 'SECRET_UNREADABLE',
     message: `The Secret ${namespace}/${name} cannot be read: ${reason}`,

@@ -3,13 +3,15 @@ import type { Platform } from '../../registry/model/platform.ts';
 import { inspectImage, type VerifyImageOptions, verifyImage } from '../../signer/inspect-image.ts';
 import { loadCertificates } from '../../signer/keys/load-signer.ts';
 import type { InspectReport } from '../../signer/model/report.ts';
-import { createSecretReader } from '../kubernetes/secret-reader.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
-import { given } from '../options/values.ts';
+import { nonEmpty } from '../options/shared-options.ts';
 import { type ExitCode, exitCodeOfState } from '../output/exit-codes.ts';
 import { inspectReportText, verifyReportText } from '../output/inspect-report.ts';
 import { Images } from '../session/open-image.ts';
 import type { Session } from '../session/session.ts';
+import { extractModules } from '../../signer/extract-image.ts';
+import { printable } from '../../shared/printable.ts';
+import { count, formatBytes, table } from '../output/text.ts';
 
 /** Lists the modules of an image. A module in any state is not a failure. */
 export async function inspect(options: ReadModulesOptions, session: Session): Promise<void> {
@@ -44,8 +46,8 @@ async function readModules(
   const report = await read({
     image: await images.open(image, registry),
     certificates,
-    files: given(file),
-    platforms: given(platform),
+    files: nonEmpty(file),
+    platforms: nonEmpty(platform),
     onProgress: session.progress.report,
     signal: session.signal,
   });
@@ -61,7 +63,36 @@ async function loadTrustedCertificates(
   references: readonly string[],
   session: Session,
 ): Promise<X509Certificate[]> {
-  const sources = { env: session.environment, readSecret: createSecretReader(session) };
+  const sources = { env: session.environment, readSecret: session.secrets };
   const loaded = await Promise.all(references.map((reference) => loadCertificates(reference, sources)));
   return loaded.flat();
+}
+
+export interface ExtractOptions {
+  readonly image: string;
+  readonly registry: RegistryFlags;
+  readonly directory: string;
+  readonly file: readonly string[];
+  readonly platform?: Platform | undefined;
+}
+
+/** Copies modules out of an image. */
+export async function extract(options: ExtractOptions, session: Session): Promise<void> {
+  await using images = new Images(session);
+  const image = await images.open(options.image, options.registry);
+  const { files } = await extractModules({
+    image,
+    files: nonEmpty(options.file),
+    platform: options.platform,
+    directory: options.directory,
+    signal: session.signal,
+  });
+  session.output({
+    json: () => ({ image: options.image, files }),
+    text: () =>
+      [
+        table(files.map(({ path, target, size }) => [printable(path), printable(target), formatBytes(size)])),
+        `Extracted ${count(files.length, 'file')}`,
+      ].join('\n'),
+  });
 }
