@@ -11,6 +11,8 @@ import { kernelLabelValue, labelKeys } from '../../src/builder/labels.ts';
 import { signJob } from '../../src/builder/sign-job.ts';
 import type { ModuleTarget } from '../../src/builder/target.ts';
 import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
+import { describeFailure } from '../../src/controller/image-pipeline/job-failure.ts';
+import { projectJob, projectPod } from '../../src/controller/observe/cluster/projections.ts';
 import {
   configMaps,
   daemonSets,
@@ -22,6 +24,7 @@ import {
 } from '../../src/controller/observe/cluster/resources.ts';
 import { moduleLoaderDaemonSet } from '../../src/controller/module/loading/module-loader.ts';
 import { RegistryClient } from '../../src/registry/image/client.ts';
+import { silentLogger } from '../../src/shared/logger.ts';
 import { Secret } from '../../src/shared/secret.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
@@ -148,32 +151,37 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
     };
   }
 
-  async function run(job: V1Job): Promise<Pod> {
+  async function run(job: V1Job, condition: 'Complete' | 'Failed' = 'Complete'): Promise<Pod> {
     const { metadata: { name = '', labels = {} } = {}, spec } = job;
     if (spec === undefined) throw new Error('The Job says nothing');
     // The Module that would own it is not there.
     const object: Job = { metadata: { name, namespace, labels }, spec };
     await client.create(jobs, object);
-    return waitForJob(client, object, 'Complete');
+    return waitForJob(client, object, condition);
   }
 
-  async function runBuild(
+  async function buildJobOf(
     builder: BuilderName,
-    facts: Partial<BuildInputs> = {},
-  ): Promise<string | undefined> {
-    const dockerfile = dockerfileFrom(`${registry.host}/base:v1`);
+    { dockerfile = dockerfileFrom(`${registry.host}/base:v1`), ...facts }: Partial<BuildInputs> = {},
+  ): Promise<V1Job> {
     await client.apply(
       configMaps,
       { metadata: { name: builder, namespace }, data: { dockerfile } },
       { force: true },
     );
     const common = { dockerfile, architecture: 'amd64', userNamespaces: false };
-    const job = buildJob(
+    return buildJob(
       builder,
       targetFor(builder, builder),
       buildInputs({ ...common, image: builderImages[builder][0], ...facts }),
     );
-    return digestOf(await run(job));
+  }
+
+  async function runBuild(
+    builder: BuilderName,
+    facts: Partial<BuildInputs> = {},
+  ): Promise<string | undefined> {
+    return digestOf(await run(await buildJobOf(builder, facts)));
   }
 
   it.each(['buildah', 'kaniko'] as const)('%s builds and pushes the image of its Job', async (builder) => {
@@ -193,6 +201,27 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
     const image = { repository: repository(builder), selector: { tag: 'unsigned' } };
     const { platforms } = await inspectImage({ image });
     expect(platforms[0]?.modules).toMatchObject([{ path: '/hello.ko' }, { path: moduleFile }]);
+  });
+
+  it.each([
+    ['buildah', 'RUN mak modules', /^Job \S+ failed \(exit code \d+\): \/bin\/sh: mak: not found$/],
+    ['kaniko', 'RUN mak modules', /^Job \S+ failed \(exit code \d+\): \/bin\/sh: mak: not found$/],
+    ['buildah', 'RUN cp hello.c /src', /: cp: can't stat 'hello.c': No such file or directory$/],
+    ['kaniko', 'RUN cp hello.c /src', /: cp: can't stat 'hello.c': No such file or directory$/],
+    [
+      'buildah',
+      'COPY missing.c /src/',
+      /: Error: building at STEP "COPY missing.c .*no such file or directory$/,
+    ],
+    ['kaniko', 'COPY missing.c /src/', /: error building image: .*missing.c: no such file or directory$/],
+  ] as const)('%s fails at %s, and the failure is described by that line', async (builder, step, line) => {
+    const dockerfile = `FROM ${registry.host}/base:v1\nRUN cat Dockerfile || true\n${step}\n`;
+    const job = await buildJobOf(builder, { dockerfile });
+    const pod = projectPod(await run(job, 'Failed'));
+    const failed = projectJob(await client.get(jobs, { namespace, name: job.metadata?.name ?? '' }));
+    const services = { client, log: silentLogger, caches: { pods: { byIndex: () => [pod] } } };
+    const signal = AbortSignal.timeout(10_000);
+    expect(await describeFailure(services, failed, undefined, signal)).toMatch(line);
   });
 
   it('signs what was built, and a node loads the signed module, also after it has booted again', async () => {

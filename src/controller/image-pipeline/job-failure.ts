@@ -5,8 +5,13 @@ import { pathOf } from '../runtime/api/resource.ts';
 import type { EarlierState, PipelineServices } from './request.ts';
 import { printable, redactTokens } from '../../shared/printable.ts';
 
+/** A cache of pods with the index `owner`. */
+interface WithPods {
+  readonly caches: { readonly pods: Pick<PipelineServices['caches']['pods'], 'byIndex'> };
+}
+
 /** Returns the pod of a Job. */
-export function podOf({ caches }: Pick<PipelineServices, 'caches'>, job: ObjectKey): PodFacts | undefined {
+export function podOf({ caches }: WithPods, job: ObjectKey): PodFacts | undefined {
   return caches.pods.byIndex('owner', formatKey(job)).find(({ deleting }) => !deleting);
 }
 
@@ -15,7 +20,7 @@ export function podOf({ caches }: Pick<PipelineServices, 'caches'>, job: ObjectK
  * `earlier` already describes is not examined again.
  */
 export async function describeFailure(
-  services: Pick<PipelineServices, 'caches' | 'client' | 'log'>,
+  services: Pick<PipelineServices, 'client' | 'log'> & WithPods,
   job: JobFacts,
   earlier: EarlierState | undefined,
   signal: AbortSignal,
@@ -73,28 +78,56 @@ const colourCodes = /\p{Cc}\[[0-9;]*m/gu;
 /** The beginning of a compiler's error message: `hello.c:12:9: error: …`. */
 const compilerError = /^\S+:\d+(?::\d+)?: (?:fatal )?error: /;
 
+/** Progress of Kaniko and Buildah, not output of the commands in a Dockerfile. */
+const builderProgress = [
+  /^(?:TRACE|DEBUG|INFO|WARN)\[\d+\]/,
+  /^time="[^"]*" level=(?:trace|debug|info|warning) /,
+  /^STEP \d+(?:\/\d+)?: /,
+  /^(?:Trying to pull|Getting image source signatures|Copying (?:blob|config) |Writing manifest to image|Storing signatures)/,
+];
+/** What builders report about a command that failed: only that it did, not why. */
+const exitReports = [
+  /^subprocess exited with status \d+$/,
+  /^error building image: .*\bexit status \d+$/,
+  /^Error: (?:building at STEP .*)?\bexit status \d+$/,
+  /^time="[^"]*" level=error msg="exit status \d+"$/,
+];
+
 /**
  * Extracts the reason for a failure from a log, as one line and without tokens: the first error of a
  * compiler, since everything that called the compiler reports errors after it, and the last lines, since the
- * last output of a program most often says why it failed.
+ * last output of a program most often says why it failed. Of a builder's log, the output of the last step
+ * counts, or what the builder says if the step has none.
  */
 export function failureExcerpt(log: string): string {
-  const lines = log
-    .split('\n')
-    .map((line) =>
-      printable(
-        line
-          .replaceAll(colourCodes, '')
-          .replaceAll(/[\t\v\f\r]+/g, ' ')
-          .trim(),
-      ),
-    )
-    .filter((line) => line !== '');
+  const lines = outputOfLastStep(log.split('\n').map(cleaned));
   const first = lines.slice(0, -lineCount).find((line) => compilerError.test(line));
   const last = tail(lines.slice(-lineCount).join(' | '), maxLength);
   if (first === undefined) return last;
   const start = redactTokens(first).slice(0, maxLength / 2);
   return `${start} | … | ${tail(lines.at(-1) ?? '', maxLength / 2)}`;
+}
+
+/** Returns a line of a log without colours and control characters. */
+function cleaned(line: string): string {
+  return printable(
+    line
+      .replaceAll(colourCodes, '')
+      .replaceAll(/[\t\v\f\r]+/g, ' ')
+      .trim(),
+  );
+}
+
+/** Returns the lines of a log from which its reader learns why the last step failed. */
+function outputOfLastStep(log: readonly string[]): string[] {
+  const lines = log.filter((line) => line !== '');
+  const ofStep = lines.slice(lines.findLastIndex((line) => matches(builderProgress, line)) + 1);
+  const output = ofStep.filter((line) => !matches(exitReports, line));
+  return [output, ofStep, lines].find(({ length }) => length > 0) ?? [];
+}
+
+function matches(patterns: readonly RegExp[], line: string): boolean {
+  return patterns.some((pattern) => pattern.test(line));
 }
 
 /** Returns the end of a text, without tokens. */
