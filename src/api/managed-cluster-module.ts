@@ -1,15 +1,15 @@
 import * as z from 'zod';
 import { conditions, labelMap } from './schema/kubernetes.ts';
 import { moduleSpec } from './module/spec.ts';
-import { imageFields } from './module/status.ts';
+import { imageFields } from './module/module.ts';
 import { objectMeta, parseResource } from './schema/resource.ts';
 
 /** The spec of a ManagedClusterModule. */
 export const managedClusterModuleSpec = z.object({
   moduleSpec: moduleSpec.describe(
-    'The Module that the chosen clusters get, without its build and sign sections.',
+    'The Module for the selected clusters. They get it without its build and sign sections.',
   ),
-  spokeNamespace: z.string().min(1).describe('Namespace of the Module in the chosen clusters.'),
+  spokeNamespace: z.string().min(1).describe('Namespace of the Module in the selected clusters.'),
   selector: labelMap.describe('Labels of the ManagedClusters that get the Module.'),
 });
 
@@ -29,12 +29,12 @@ const clusterStatus = z.object({
   phase: z
     .enum(clusterPhases)
     .describe(
-      'Pending: not begun. Building: images are built and signed. Applying: the agent has not applied the Module yet. ' +
-        'Applied: the cluster has the Module, not all its nodes have the kernel module. Ready: they have. ' +
-        'Degraded: the cluster reports it. Failed: it cannot get the Module.',
+      'Pending: not started. Building: images are being built and signed. Applying: the agent has not applied the Module ' +
+        'yet. Applied: the cluster has the Module, but not all its nodes have loaded it. Ready: all its nodes have. ' +
+        'Degraded: the cluster reports a failure. Failed: the Module cannot be applied.',
     ),
-  reason: z.string().optional().describe('A word in CamelCase, for programs.'),
-  message: z.string().optional().describe('A sentence, for people.'),
+  reason: z.string().optional().describe('CamelCase reason, for programs.'),
+  message: z.string().optional().describe('Human-readable message.'),
   kernels: z.int32().optional().describe('Kernels of the cluster that a mapping matches.'),
   manifestWork: z.string().optional().describe('The ManifestWork in the namespace of the cluster.'),
   applied: z.boolean().optional().describe('The cluster has the current Module.'),
@@ -62,13 +62,13 @@ export const managedClusterModuleStatus = z.object({
   numberDesired: z.int32().optional().describe('Clusters that should get the Module.'),
   numberApplied: z.int32().optional().describe('Clusters that have it.'),
   numberDegraded: z.int32().optional().describe('Clusters that report it as degraded.'),
-  phases: z.record(z.string(), z.int32()).optional().describe('How many clusters are in each phase.'),
+  phases: z.record(z.string(), z.int32()).optional().describe('Number of clusters in each phase.'),
   clusters: z
     .array(clusterStatus)
     .max(maxListedClusters)
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
     .optional()
-    .describe(`The clusters that are not Ready, the worst first, at most ${maxListedClusters}.`),
+    .describe(`The clusters that are not Ready, worst first, at most ${maxListedClusters}.`),
   images: z
     .array(imageStatus)
     .max(maxListedImages)

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { conditions } from './schema/kubernetes.ts';
-import { objectMeta, parseResource } from './schema/resource.ts';
+import { objectMeta, parseResource, type Findings } from './schema/resource.ts';
 
 /** Accepts both of KMM's vocabularies: the one up to 2.3, and the one since 2.4. */
 const verification = {
@@ -17,39 +17,39 @@ export const preflightStatus = z.object({
   crStatuses: z
     .record(z.string(), z.object(verification))
     .optional()
-    .describe('As v1beta1 has it: by the name of the Module.'),
+    .describe('Results in the form of v1beta1: by the name of the Module.'),
   modules: z
     .array(
       z.object({
         name: z.string(),
         namespace: z.string(),
         ...verification,
-        image: z.string().optional().describe('The image that the mapping gives.'),
+        image: z.string().optional().describe('The image that the mapping selects.'),
         digest: z.string().optional().describe('Digest of the image that was verified.'),
         unsignedDigest: z.string().optional().describe('Digest of the image before it was signed.'),
-        inputs: z.string().optional().describe('Hash of what the Module says about the build of that image.'),
-        job: z.string().optional().describe('The Job that works on it, or worked last.'),
+        inputs: z.string().optional().describe('Hash of the build settings of that image.'),
+        job: z.string().optional().describe('The current or last Job.'),
         verified: z
           .string()
           .optional()
-          .describe('Hash of what was asked when it was verified: it is verified again when that changes.'),
+          .describe('Hash of the verified request: the Module is verified again when it changes.'),
       }),
     )
     .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['namespace', 'name'] })
     .optional()
-    .describe('As v1beta2 has it: one entry for each Module.'),
+    .describe('Results in the form of v1beta2: one entry for each Module.'),
 });
 
 const pushBuiltImage = z
   .boolean()
   .optional()
-  .describe('Keep what was built and signed for the check, under the name that the Module gives it.');
+  .describe('Push the images that are built and signed for the check, under the names in the Module.');
 
 const version = z.string().trim().min(1);
 
 /** Requests a check whether every Module would be ready for a kernel. */
 export const preflightValidationSpec = z.object({
-  kernelVersion: version.describe('The kernel to check, as uname -r gives it.'),
+  kernelVersion: version.describe('The kernel to check, as printed by uname -r.'),
   pushBuiltImage,
 });
 
@@ -58,7 +58,7 @@ export const preflightValidationOcpSpec = z
   .object({
     releaseImage: version.optional().describe('The release image whose kernel is checked.'),
     useRTKernel: z.boolean().optional().describe('Check the real-time kernel of the release.'),
-    kernelVersion: version.optional().describe('The kernel to check, in place of releaseImage.'),
+    kernelVersion: version.optional().describe('The kernel to check, instead of releaseImage.'),
     dtkImage: z.string().optional().describe('The Driver Toolkit image for kernelVersion.'),
     pushBuiltImage,
   })
@@ -111,4 +111,20 @@ export function parsePreflightValidation(value: unknown): PreflightValidation {
 /** Parses a PreflightValidationOCP of either version. @throws ResourceError INVALID_RESOURCE */
 export function parsePreflightValidationOcp(value: unknown): PreflightValidationOcp {
   return parseResource(preflightValidationOcp, 'PreflightValidationOCP', value);
+}
+
+/** Checks a PreflightValidation's kernel by the rule of KMM's webhook; undefined: another field names it. */
+export function checkPreflightKernel(kernelVersion: string | undefined): Findings {
+  const isComplete = kernelVersion === undefined || kernelVersion.split(/[.,-]/).length >= 3;
+  return {
+    errors: isComplete
+      ? []
+      : [
+          {
+            path: 'spec.kernelVersion',
+            message: `${JSON.stringify(kernelVersion)} is not a kernel version: it needs three parts, as in 6.1.0`,
+          },
+        ],
+    warnings: [],
+  };
 }

@@ -1,5 +1,5 @@
 import type { V1Container, V1EnvVar, V1SecurityContext } from '@kubernetes/client-node';
-import type { RegistryTls } from '../api/module/registry-tls.ts';
+import type { RegistryTls } from '../api/module/build-and-sign.ts';
 import {
   buildArguments,
   contextDirectory,

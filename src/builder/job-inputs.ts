@@ -1,5 +1,5 @@
 import type { V1OwnerReference } from '@kubernetes/client-node';
-import type { PodTemplate } from '../api/module/pod-template.ts';
+import type { PodTemplate } from '../api/module/build-and-sign.ts';
 
 /** A Secret with registry credentials. */
 export interface PullSecret {

@@ -1,5 +1,5 @@
 import type { V1Container, V1Job, V1PodSecurityContext, V1PodSpec } from '@kubernetes/client-node';
-import type { PodTemplate } from '../api/module/pod-template.ts';
+import type { PodTemplate } from '../api/module/build-and-sign.ts';
 import { commonLabels, kernelLabelValue, labelKeys } from './labels.ts';
 import type { JobInputs } from './job-inputs.ts';
 import type { Mount } from './mounts.ts';

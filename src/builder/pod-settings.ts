@@ -1,5 +1,5 @@
 import type { V1Affinity, V1ResourceRequirements, V1Toleration } from '@kubernetes/client-node';
-import type { PodTemplate } from '../api/module/pod-template.ts';
+import type { PodTemplate } from '../api/module/build-and-sign.ts';
 
 /** Settings of a pod, merged from the operator's defaults and the Module's settings. */
 export interface PodSettings {

@@ -1,5 +1,5 @@
 import type { V1Container, V1Job } from '@kubernetes/client-node';
-import type { RegistryTls } from '../api/module/registry-tls.ts';
+import type { RegistryTls } from '../api/module/build-and-sign.ts';
 import { withDigest } from './image-names.ts';
 import { makeJob, terminationLog } from './job.ts';
 import type { SignInputs } from './job-inputs.ts';

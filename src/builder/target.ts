@@ -1,7 +1,6 @@
 import type { V1Toleration } from '@kubernetes/client-node';
 import type { Modprobe } from '../api/module/modprobe.ts';
-import type { PodTemplate } from '../api/module/pod-template.ts';
-import type { RegistryTls } from '../api/module/registry-tls.ts';
+import type { PodTemplate, RegistryTls } from '../api/module/build-and-sign.ts';
 import { KmmError } from '../shared/errors.ts';
 import type { Kernel } from './kernel.ts';
 import type { ModuleName } from './labels.ts';

@@ -6,8 +6,7 @@ import { parseAllDocuments } from 'yaml';
 import { parseManagedClusterModule } from '../../src/api/managed-cluster-module.ts';
 import { parseModule } from '../../src/api/module/module.ts';
 import { kernelMapping } from '../../src/api/module/kernel-mapping.ts';
-import { checkManagedClusterModule } from '../../src/api/validation/managed-cluster-module.ts';
-import { checkModuleSpec } from '../../src/api/validation/module-spec.ts';
+import { checkManagedClusterModule, checkModuleSpec } from '../../src/api/validation/module-spec.ts';
 import { findDockerfile } from '../../src/builder/job-inputs.ts';
 
 const directory = fileURLToPath(new URL('../../fixtures/documents/', import.meta.url));
@@ -53,7 +52,7 @@ describe('the examples of the KMM documentation', () => {
 
   it.each(accepted)('accepts the Module in $file as it stands', ({ object }) => {
     const { metadata, spec } = parseModule(object);
-    const findings = checkModuleSpec({ name: metadata.name, namespace: 'default', spec });
+    const findings = checkModuleSpec(spec, { ...metadata, namespace: 'default' });
     expect(findings.errors).toEqual([]);
   });
 

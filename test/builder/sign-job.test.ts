@@ -70,7 +70,7 @@ describe('a sign Job', () => {
     expect(container.args).toEqual(expect.arrayContaining(['--file=--dry-run', '--file=/opt/a b.ko']));
   });
 
-  it('says how each registry may be spoken to', () => {
+  it('passes the TLS settings of each registry', () => {
     const changed = {
       ...target,
       registryTls: { insecure: true },

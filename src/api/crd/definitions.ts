@@ -1,7 +1,7 @@
 import type { V1CustomResourceColumnDefinition, V1CustomResourceDefinition } from '@kubernetes/client-node';
 import { managedClusterModuleSpec, managedClusterModuleStatus } from '../managed-cluster-module.ts';
 import { moduleSpec } from '../module/spec.ts';
-import { moduleStatus } from '../module/status.ts';
+import { moduleStatus } from '../module/module.ts';
 import {
   preflightStatus,
   preflightValidationOcpSpec,
@@ -31,7 +31,7 @@ const resources: readonly CustomResource[] = [
     shortNames: ['kmod'],
     scope: 'Namespaced',
     description:
-      'A kernel module for the nodes of this cluster: which image goes with which kernel, and how it is built, signed and loaded.',
+      'A kernel module for the nodes of this cluster: the image for each kernel, and how it is built, signed and loaded.',
     versions: oneVersion,
     spec: moduleSpec,
     status: moduleStatus,
@@ -48,7 +48,7 @@ const resources: readonly CustomResource[] = [
     plural: 'preflightvalidations',
     shortNames: ['pfv'],
     scope: 'Cluster',
-    description: 'Asks whether every Module would be ready for a kernel before any node runs it.',
+    description: 'Checks whether every Module would be ready for a kernel before any node runs it.',
     versions: twoVersions,
     spec: preflightValidationSpec,
     status: preflightStatus,
@@ -60,7 +60,7 @@ const resources: readonly CustomResource[] = [
     plural: 'preflightvalidationsocp',
     shortNames: ['pfvo'],
     scope: 'Cluster',
-    description: 'Asks whether every Module would be ready for the kernel of a release of OpenShift.',
+    description: 'Checks whether every Module would be ready for the kernel of a release of OpenShift.',
     versions: twoVersions,
     spec: preflightValidationOcpSpec,
     status: preflightStatus,

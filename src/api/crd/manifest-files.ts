@@ -20,16 +20,16 @@ const hubGroup = 'hub.kmm.sigs.x-k8s.io';
  */
 export function manifestFiles(): ManifestFile[] {
   const manifests = customResourceDefinitions().map((definition) => ({
-    folder: definition.spec.group === hubGroup ? 'hub-crds' : 'crds',
+    directory: definition.spec.group === hubGroup ? 'hub-crds' : 'crds',
     name: `${definition.spec.group}_${definition.spec.names.plural}.yaml`,
     content: heading + stringify(definition, { lineWidth: 0, aliasDuplicateObjects: false }),
   }));
-  const kustomizations = ['crds', 'hub-crds'].map((folder) => ({
-    path: `${folder}/kustomization.yaml`,
-    content: kustomization(manifests.filter((one) => one.folder === folder).map(({ name }) => name)),
+  const kustomizations = ['crds', 'hub-crds'].map((directory) => ({
+    path: `${directory}/kustomization.yaml`,
+    content: kustomization(manifests.filter((one) => one.directory === directory).map(({ name }) => name)),
   }));
   return [
-    ...manifests.map(({ folder, name, content }) => ({ path: `${folder}/${name}`, content })),
+    ...manifests.map(({ directory, name, content }) => ({ path: `${directory}/${name}`, content })),
     ...kustomizations,
     ...manifests.map(({ name, content }) => ({ path: `chart/kmm-sign/crds/${name}`, content })),
   ];

@@ -1,7 +1,5 @@
 import * as z from 'zod';
-import { build } from './build.ts';
-import { registryTls } from './registry-tls.ts';
-import { sign } from './sign.ts';
+import { build, registryTls, sign } from './build-and-sign.ts';
 
 /** Fields shared by a kernel mapping and the container above it. The mapping's take precedence. */
 export const mappingDefaults = {
@@ -11,20 +9,20 @@ export const mappingDefaults = {
     .describe(
       'The module loader image. Kernel and module variables such as ${KERNEL_FULL_VERSION} are expanded.',
     ),
-  build: build.optional().describe('How to build the image where it does not exist.'),
+  build: build.optional().describe('How to build the image if it does not exist.'),
   sign: sign.optional().describe('How to sign the kernel modules of the image.'),
-  registryTLS: registryTls.optional().describe('How the registry of containerImage may be spoken to.'),
-  inTreeModuleToRemove: z.string().optional().describe('Deprecated: inTreeModulesToRemove with one name.'),
+  registryTLS: registryTls.optional().describe('How to connect to the registry of containerImage.'),
+  inTreeModuleToRemove: z.string().optional().describe('Deprecated: use inTreeModulesToRemove.'),
   inTreeModulesToRemove: z
     .array(z.string())
     .optional()
-    .describe('Modules of the running kernel to unload before ours is loaded.'),
+    .describe('In-tree modules to unload before this one is loaded.'),
 };
 
 /** One entry of kernelMappings: which kernels, and the image for them. */
 export const kernelMapping = z
   .object({
-    literal: z.string().optional().describe('The kernel version, exactly.'),
+    literal: z.string().optional().describe('The exact kernel version.'),
     regexp: z
       .string()
       .optional()

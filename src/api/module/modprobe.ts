@@ -12,7 +12,7 @@ export const modprobe = z
       .string()
       .optional()
       .describe('Name of the kernel module. Required unless rawArgs has both load and unload.'),
-    dirName: z.string().default('/opt').describe('Directory in the image that holds lib/modules.'),
+    dirName: z.string().default('/opt').describe('Directory in the image that contains lib/modules.'),
     firmwarePath: z
       .string()
       .optional()
@@ -20,12 +20,12 @@ export const modprobe = z
     parameters: z.array(z.string()).optional().describe('Parameters of the module, such as debug=1.'),
     args: modprobeArguments
       .optional()
-      .describe('Options of modprobe in place of -v for loading and -rv for unloading.'),
-    rawArgs: modprobeArguments.optional().describe('The whole arguments of modprobe.'),
+      .describe('Options of modprobe. Default: -v for loading and -rv for unloading.'),
+    rawArgs: modprobeArguments.optional().describe('All arguments of modprobe.'),
     modulesLoadingOrder: z
       .array(z.string())
       .optional()
-      .describe('Modules that depend on each other, the top-most first. The first one is moduleName.'),
+      .describe('Modules that depend on each other, topmost first. The first must be moduleName.'),
   })
   .meta({
     'x-kubernetes-validations': [
@@ -41,7 +41,7 @@ export const modprobe = z
         rule:
           '!has(self.modulesLoadingOrder) || size(self.modulesLoadingOrder) == 0 || (size(self.modulesLoadingOrder) >= 2 ' +
           '&& has(self.moduleName) && self.modulesLoadingOrder[0] == self.moduleName)',
-        message: 'modulesLoadingOrder needs two names at least, and the first must be moduleName',
+        message: 'modulesLoadingOrder needs at least two names, and the first must be moduleName',
       },
     ],
   });

@@ -11,7 +11,7 @@ import {
 import { kernelMapping, mappingDefaults } from './kernel-mapping.ts';
 import { modprobe } from './modprobe.ts';
 
-/** The API server only runs rules over lists with a bounded length. */
+/** The API server runs rules only over lists with a bounded length. */
 const maxKernelMappings = 4096;
 
 const imagePullPolicy = z
@@ -26,13 +26,13 @@ const moduleLoaderContainer = z
     version: z
       .string()
       .optional()
-      .describe('Turns on ordered upgrades: only nodes labelled with this version get the module.'),
+      .describe('Enables ordered upgrades: only nodes labelled with this version get the module.'),
     modprobe,
     kernelMappings: z
       .array(kernelMapping)
       .min(1)
       .max(maxKernelMappings)
-      .describe('Which image goes with which kernel. The first entry that matches counts.'),
+      .describe('The image for each kernel. The first matching entry applies.'),
   })
   .meta({
     'x-kubernetes-validations': [
@@ -87,7 +87,7 @@ export const moduleSpec = z
           .describe('ServiceAccount of the pods that load the module.'),
       })
       .optional()
-      .describe('Loads the kernel module. May be absent where only a device plugin is wanted.'),
+      .describe('Loads the kernel module. Omit it if only a device plugin is needed.'),
     devicePlugin: z
       .object(operand)
       .optional()
@@ -95,12 +95,12 @@ export const moduleSpec = z
     dra: z
       .object({ ...operand, driverName: z.string(), deviceClasses: z.array(deviceClass).optional() })
       .optional()
-      .describe('A driver for dynamic resource allocation. Accepted, not acted on yet.'),
+      .describe('A driver for dynamic resource allocation (DRA). Accepted, but ignored so far.'),
     imageRepoSecret: localObjectReference
       .optional()
       .describe('Pull secret for the images, and for building and signing them.'),
     selector: labelMap.describe('Nodes that get the module.'),
-    tolerations: z.array(toleration).optional().describe('Taints of nodes that get the module all the same.'),
+    tolerations: z.array(toleration).optional().describe('Taints of nodes that the pods tolerate.'),
     imageRebuildTriggerGeneration: z
       .int()
       .optional()

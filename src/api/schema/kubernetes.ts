@@ -62,8 +62,8 @@ export const affinity = kubernetes<V1Affinity>({});
 export const condition = z.object({
   type: z.string().describe('Ready, Progressing, Degraded, or a condition that names one problem.'),
   status: z.enum(['True', 'False', 'Unknown']),
-  reason: z.string().describe('A word in CamelCase, for programs.'),
-  message: z.string().describe('A sentence, for people.'),
+  reason: z.string().describe('CamelCase reason, for programs.'),
+  message: z.string().describe('Human-readable message.'),
   lastTransitionTime: z.string().meta({ format: 'date-time' }),
   observedGeneration: z.int().optional(),
 });

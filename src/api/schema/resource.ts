@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { ResourceError, formatPath, formatViolation } from './violation.ts';
+import { KmmError } from '../../shared/errors.ts';
 
 /** The fields of Kubernetes' ObjectMeta that are used. Other fields are kept. */
 export const objectMeta = z.looseObject({
@@ -54,4 +54,58 @@ export function withoutNulls(value: unknown): unknown {
 /** Returns undefined for an empty string, which Go clients may write for "not set". */
 export function nonEmpty(text: string | undefined): string | undefined {
   return text === '' ? undefined : text;
+}
+
+/** Why a custom resource was rejected. */
+export type ResourceErrorCode =
+  /** The object does not have the form that its kind requires, or violates a rule. */
+  'INVALID_RESOURCE';
+
+/** An error about a custom resource. `facts.violations` has one sentence for each violation. */
+export class ResourceError extends KmmError<ResourceErrorCode> {
+  override readonly name = 'ResourceError';
+}
+
+/** One violation in a resource, and where it is. */
+export interface Violation {
+  /** Path of the field, such as `spec.moduleLoader.container.kernelMappings[0].regexp`. */
+  readonly path: string;
+  readonly message: string;
+}
+
+/** The result of checking a resource. Errors reject it; warnings are shown to the user who applies it. */
+export interface Findings {
+  readonly errors: readonly Violation[];
+  readonly warnings: readonly Violation[];
+}
+
+/** Merges findings, in order. */
+export function mergeFindings(...all: readonly Findings[]): Findings {
+  return {
+    errors: all.flatMap(({ errors }) => errors),
+    warnings: all.flatMap(({ warnings }) => warnings),
+  };
+}
+
+/** Formats a path as kubectl does: `a.b[0].c`. */
+export function formatPath(parts: readonly PropertyKey[]): string {
+  return parts
+    .map((part) => (typeof part === 'number' ? `[${part}]` : `.${String(part)}`))
+    .join('')
+    .replace(/^\./, '');
+}
+
+/** Maximum number of violations in a summary. */
+const maxSummarized = 10;
+
+/** Formats violations as one text of limited length. */
+export function summarizeViolations(violations: readonly Violation[]): string {
+  const named = violations.slice(0, maxSummarized).map(formatViolation);
+  const more = violations.length - named.length;
+  return [...named, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+}
+
+/** Formats a violation as one sentence. */
+export function formatViolation({ path, message }: Violation): string {
+  return `${path}: ${message}`;
 }

@@ -1,21 +1,9 @@
+import type { ManagedClusterModule } from '../managed-cluster-module.ts';
 import type { Modprobe } from '../module/modprobe.ts';
 import type { ModuleSpec } from '../module/spec.ts';
-import { nonEmpty } from '../schema/resource.ts';
-import { type Findings, type Violation, mergeFindings } from '../schema/violation.ts';
+import { nonEmpty, type Findings, type Violation, mergeFindings } from '../schema/resource.ts';
 import { checkKernelMappings } from './kernel-mappings.ts';
-import { checkOperands } from './operands.ts';
-import { checkTolerations } from './tolerations.ts';
-
-/** The inputs of a check: a Module, or the one inside a ManagedClusterModule. */
-export interface ModuleSpecCheck {
-  readonly name: string;
-  readonly namespace: string;
-  readonly spec: ModuleSpec;
-  /** The spec before the update. */
-  readonly previous?: ModuleSpec | undefined;
-  /** Path of the spec in its resource. @default `spec` */
-  readonly path?: string;
-}
+import { checkOperands, checkTolerations } from './pods.ts';
 
 /**
  * Limit on name and namespace together: the labels that administrators set for ordered upgrades contain both,
@@ -23,14 +11,17 @@ export interface ModuleSpecCheck {
  */
 const maxVersionedNameLength = 40;
 
-/** Checks what the schema cannot express about a Module, with the rules of KMM's webhook. */
-export function checkModuleSpec({
-  name,
-  namespace,
-  spec,
-  previous,
+/**
+ * Checks what the schema cannot express about a Module, with the rules of KMM's webhook.
+ * @param previous the spec before the update
+ * @param path path of the spec in its resource
+ */
+export function checkModuleSpec(
+  spec: ModuleSpec,
+  { name, namespace = '' }: { readonly name: string; readonly namespace?: string | undefined },
+  previous?: ModuleSpec,
   path = 'spec',
-}: ModuleSpecCheck): Findings {
+): Findings {
   const container = spec.moduleLoader?.container;
   const at = `${path}.moduleLoader.container`;
   return mergeFindings(
@@ -45,6 +36,19 @@ export function checkModuleSpec({
       ],
       warnings: [],
     },
+  );
+}
+
+/** Checks the Module of a ManagedClusterModule as the selected clusters would receive it. */
+export function checkManagedClusterModule(
+  resource: ManagedClusterModule,
+  previous?: ManagedClusterModule,
+): Findings {
+  return checkModuleSpec(
+    resource.spec.moduleSpec,
+    { name: resource.metadata.name, namespace: resource.spec.spokeNamespace },
+    previous?.spec.moduleSpec,
+    'spec.moduleSpec',
   );
 }
 

@@ -1,4 +1,4 @@
-import type { PodTemplate } from '../../api/module/pod-template.ts';
+import type { PodTemplate } from '../../api/module/build-and-sign.ts';
 import type { BuilderName } from '../../builder/builder.ts';
 import { builders } from '../../builder/build-job.ts';
 import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';

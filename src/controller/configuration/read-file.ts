@@ -1,7 +1,6 @@
 import { parseDocument } from 'yaml';
 import type * as z from 'zod';
-import { withoutNulls } from '../../api/schema/resource.ts';
-import { formatPath, formatViolation } from '../../api/schema/violation.ts';
+import { withoutNulls, formatPath, formatViolation } from '../../api/schema/resource.ts';
 import { isDeepStrictEqual } from 'node:util';
 import { configurationError } from './errors.ts';
 import { suggestKey } from './known-keys.ts';

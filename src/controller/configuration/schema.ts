@@ -1,5 +1,5 @@
 import * as z from 'zod';
-import { podTemplate } from '../../api/module/pod-template.ts';
+import { podTemplate } from '../../api/module/build-and-sign.ts';
 import { builderNames } from '../../builder/builder.ts';
 import { bindAddress, duration, port, positiveDuration } from './values.ts';
 

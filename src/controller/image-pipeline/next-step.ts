@@ -1,4 +1,4 @@
-import type { RegistryTls } from '../../api/module/registry-tls.ts';
+import type { RegistryTls } from '../../api/module/build-and-sign.ts';
 import { buildInputsHash } from '../../builder/job-hash.ts';
 import type { BuildTarget, SignTarget } from '../../builder/target.ts';
 import type { ResolvedImage } from '../observe/images/resolve.ts';

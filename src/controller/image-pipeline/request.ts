@@ -1,8 +1,8 @@
 import type { V1OwnerReference } from '@kubernetes/client-node';
 import type { BuilderName } from '../../builder/builder.ts';
 import type { ModuleTarget } from '../../builder/target.ts';
-import type { KernelPhase } from '../../api/module/status.ts';
-import type { PodTemplate } from '../../api/module/pod-template.ts';
+import type { KernelPhase } from '../../api/module/module.ts';
+import type { PodTemplate } from '../../api/module/build-and-sign.ts';
 import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
 import type { ProxySettings, TrustedCertificates } from '../../builder/job-inputs.ts';
 import type { Logger } from '../../shared/logger.ts';

@@ -1,4 +1,5 @@
-import { findFieldsNotActedOn, type FieldFacts } from '../../api/module/not-acted-on.ts';
+import { findIgnoredFields } from '../../api/module/ignored-fields.ts';
+import type { BuilderName } from '../../builder/builder.ts';
 import { parseKernel } from '../../builder/kernel.ts';
 import { findIdleMappings } from './kernel-mapping/find-mapping.ts';
 import type { Finding } from './conditions.ts';
@@ -18,7 +19,7 @@ export interface FindingsQuery {
   readonly results: readonly KernelResult[];
   readonly loader: Rollout;
   readonly devicePlugin: Rollout | undefined;
-  readonly fieldFacts: FieldFacts;
+  readonly builder: BuilderName;
 }
 
 /** Returns a Module's findings: whether it is ready, progressing or degraded; and fields without effect. */
@@ -78,8 +79,8 @@ function degraded({ results }: FindingsQuery): Finding {
       };
 }
 
-function unused({ module, selected, fieldFacts }: FindingsQuery): Finding[] {
-  const fields = findFieldsNotActedOn(module.spec, fieldFacts);
+function unused({ module, selected, builder }: FindingsQuery): Finding[] {
+  const fields = findIgnoredFields(module.spec, builder);
   const kernels = selected.kernels.map(({ release }) => parseKernel(release));
   const idle = findIdleMappings(module.spec.moduleLoader?.container.kernelMappings ?? [], kernels);
   return [

@@ -1,4 +1,4 @@
-import type { KernelPhase, KernelStatus } from '../../api/module/status.ts';
+import type { KernelPhase, KernelStatus } from '../../api/module/module.ts';
 import type { ImageState } from '../image-pipeline/request.ts';
 import type { NodeGroup } from './node-groups.ts';
 

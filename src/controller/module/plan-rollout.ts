@@ -1,5 +1,5 @@
 import type { V1DaemonSet } from '@kubernetes/client-node';
-import type { ModuleStatus } from '../../api/module/status.ts';
+import type { ModuleStatus } from '../../api/module/module.ts';
 import { nonEmpty } from '../../api/schema/resource.ts';
 import type { BuilderName } from '../../builder/builder.ts';
 import { kernelLabelValue, labelKeys, nodeLabels } from '../../builder/labels.ts';
@@ -110,10 +110,16 @@ function isMapped(mappings: Parameters<typeof findMapping>[0], kernel: Kernel): 
 function statusOf(facts: RolloutFacts): ModuleStatus {
   const { module, selected, results, builder, now } = facts;
   const { loader, devicePlugin, nodes } = progressOf(facts);
-  const fieldFacts = { builder: builderOf(module) ?? builder };
   return moduleStatusOf({
     module,
-    findings: findingsOf({ module, selected, results, loader, devicePlugin, fieldFacts }),
+    findings: findingsOf({
+      module,
+      selected,
+      results,
+      loader,
+      devicePlugin,
+      builder: builderOf(module) ?? builder,
+    }),
     results,
     nodes,
     loader,

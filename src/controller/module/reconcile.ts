@@ -1,4 +1,4 @@
-import type { ModuleStatus } from '../../api/module/status.ts';
+import type { ModuleStatus } from '../../api/module/module.ts';
 import { kernelLabelValue } from '../../builder/labels.ts';
 import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
 import { requestedKernels, type PreflightCaches } from '../observe/cluster/preflights.ts';

@@ -1,5 +1,4 @@
-import type { KernelStatus, ModuleStatus } from '../../api/module/status.ts';
-import type { Module } from '../../api/module/module.ts';
+import type { KernelStatus, ModuleStatus, Module } from '../../api/module/module.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { toConditions, type Finding } from './conditions.ts';
 import type { Rollout } from './findings.ts';

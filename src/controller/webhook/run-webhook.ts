@@ -51,7 +51,7 @@ export async function runWebhook(options: RunWebhookOptions): Promise<void> {
     fieldManager: 'kmm-operator-webhook',
     userAgent: `kmm-operator/${version}`,
   });
-  const webhooks = createWebhooks(names, { client, facts: { builder: configuration.build.builder } });
+  const webhooks = createWebhooks(names, client, configuration.build.builder);
   let server: WebhookServer | undefined;
   stack.use(await serveHealth(configuration.healthProbe, { webhook: () => server !== undefined }));
   stack.defer(() => server?.[Symbol.asyncDispose]());

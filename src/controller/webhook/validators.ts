@@ -1,15 +1,18 @@
 import { isDeepStrictEqual } from 'node:util';
 import { parseManagedClusterModule } from '../../api/managed-cluster-module.ts';
 import { parseModule } from '../../api/module/module.ts';
-import { findFieldsNotActedOn, type FieldFacts } from '../../api/module/not-acted-on.ts';
-import { parsePreflightValidation, parsePreflightValidationOcp } from '../../api/preflight-validation.ts';
-import { checkManagedClusterModule } from '../../api/validation/managed-cluster-module.ts';
-import { checkModuleSpec } from '../../api/validation/module-spec.ts';
-import { checkPreflightKernel } from '../../api/validation/preflight-validation.ts';
-import { ResourceError, formatViolation, type Findings } from '../../api/schema/violation.ts';
+import { findIgnoredFields } from '../../api/module/ignored-fields.ts';
+import {
+  parsePreflightValidation,
+  parsePreflightValidationOcp,
+  checkPreflightKernel,
+} from '../../api/preflight-validation.ts';
+import { checkManagedClusterModule, checkModuleSpec } from '../../api/validation/module-spec.ts';
+import { ResourceError, formatViolation, type Findings } from '../../api/schema/resource.ts';
 import { modules } from '../observe/cluster/resources.ts';
 import { builderOf } from '../module/kernel-result.ts';
 import { listPages } from '../runtime/api/list.ts';
+import type { BuilderName } from '../../builder/builder.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import type { AdmissionRequest, Verdict } from './admission-review.ts';
 
@@ -22,21 +25,15 @@ type Check = (object: unknown, previous: unknown) => Findings;
 const allowed: Verdict = { reasons: [], warnings: [] };
 
 /** Checks Modules. */
-export function moduleValidator(facts: FieldFacts): Validator {
+export function moduleValidator(defaultBuilder: BuilderName): Validator {
   return validator((object, previous) => {
     const module = parseModule(object);
     const { metadata, spec } = module;
-    const { errors, warnings } = checkModuleSpec({
-      name: metadata.name,
-      namespace: metadata.namespace ?? '',
-      spec,
-      previous: readPrevious(parseModule, previous)?.spec,
-    });
-    const builder = builderOf(module) ?? facts.builder;
-    const unused = findFieldsNotActedOn(spec, { ...facts, builder });
+    const { errors, warnings } = checkModuleSpec(spec, metadata, readPrevious(parseModule, previous)?.spec);
+    const ignored = findIgnoredFields(spec, builderOf(module) ?? defaultBuilder);
     return {
       errors,
-      warnings: [...warnings, ...unused.map(({ path, reason }) => ({ path, message: reason }))],
+      warnings: [...warnings, ...ignored.map(({ path, reason }) => ({ path, message: reason }))],
     };
   });
 }

@@ -1,4 +1,4 @@
-import type { FieldFacts } from '../../api/module/not-acted-on.ts';
+import type { BuilderName } from '../../builder/builder.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import {
   managedClusterModuleValidator,
@@ -16,10 +16,11 @@ export type WebhookName = (typeof webhookNames)[number];
 /** Returns the webhooks by the path of their URL, as in KMM. */
 export function createWebhooks(
   names: readonly WebhookName[],
-  { client, facts }: { readonly client: ApiClient; readonly facts: FieldFacts },
+  client: ApiClient,
+  defaultBuilder: BuilderName,
 ): ReadonlyMap<string, Validator> {
   const all: Readonly<Record<WebhookName, Readonly<Record<string, Validator>>>> = {
-    module: { '/validate-kmm-sigs-x-k8s-io-v1beta1-module': moduleValidator(facts) },
+    module: { '/validate-kmm-sigs-x-k8s-io-v1beta1-module': moduleValidator(defaultBuilder) },
     managedclustermodule: {
       '/validate-hub-kmm-sigs-x-k8s-io-v1beta1-managedclustermodule': managedClusterModuleValidator,
     },

@@ -51,7 +51,7 @@ function ask(
 }
 
 describe.each([
-  ['Module', moduleValidator({ builder: 'kaniko' }), asModule],
+  ['Module', moduleValidator('kaniko'), asModule],
   ['ManagedClusterModule', managedClusterModuleValidator, asManagedClusterModule],
 ] as const)('the verdict on a %s', (_kind, validator, objectWith) => {
   const refused = expect.arrayContaining([expect.stringContaining('kernelMappings')]) as string[];
@@ -139,7 +139,7 @@ describe.each([
 it('a Module is warned of fields that the operator does not act on', () => {
   const build = { dockerfileConfigMap: { name: 'build' }, kanikoParams: { tag: 'v1' } };
   const object = asModule(specWith({ build }));
-  const verdict = ask(moduleValidator({ builder: 'buildah' }), 'CREATE', { object });
+  const verdict = ask(moduleValidator('buildah'), 'CREATE', { object });
   expect(verdict.reasons).toEqual([]);
   expect(verdict.warnings).toEqual([expect.stringContaining('kanikoParams')]);
 });
@@ -154,7 +154,7 @@ it.each([
     const object = asModule(specWith({ build }));
     const annotations = { 'kmm.sigs.x-k8s.io/builder': own };
     const annotated = { ...object, metadata: { name: 'driver', namespace: 'default', annotations } };
-    const verdict = ask(moduleValidator({ builder }), 'CREATE', { object: annotated });
+    const verdict = ask(moduleValidator(builder), 'CREATE', { object: annotated });
     expect(verdict.warnings).toHaveLength(count);
   },
 );

@@ -87,13 +87,13 @@ const broken: readonly (readonly [string, CustomResource, string])[] = [
     ),
     'mutually exclusive',
   ],
-  ['no image', mapping({ regexp: 'x' }), 'missing here and at the container'],
+  ['no image', mapping({ regexp: 'x' }), 'must be set here or at the container'],
   [
     'a build without Dockerfile',
     mapping({ regexp: 'x', containerImage: image, build: {} }),
     'dockerfileConfigMap',
   ],
-  ['nothing to sign', mapping({ regexp: 'x', containerImage: image, sign }), 'no image to sign given'],
+  ['nothing to sign', mapping({ regexp: 'x', containerImage: image, sign }), 'no image to sign'],
   [
     'in-tree modules at two levels',
     moduleWith({

@@ -1,5 +1,4 @@
-import { parseModule, type Module } from '../../../src/api/module/module.ts';
-import type { KernelStatus } from '../../../src/api/module/status.ts';
+import { parseModule, type Module, type KernelStatus } from '../../../src/api/module/module.ts';
 import { modules } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { Informer } from '../../../src/controller/runtime/cache/informer.ts';

@@ -4,8 +4,8 @@ import {
   type ManagedClusterModule,
   type ManagedClusterModuleStatus,
 } from '../../../api/managed-cluster-module.ts';
-import { checkManagedClusterModule } from '../../../api/validation/managed-cluster-module.ts';
-import { summarizeViolations } from '../../../api/schema/violation.ts';
+import { checkManagedClusterModule } from '../../../api/validation/module-spec.ts';
+import { summarizeViolations } from '../../../api/schema/resource.ts';
 import { KmmError } from '../../../shared/errors.ts';
 import { moduleAnnotations } from '../../module/kernel-result.ts';
 import type { CustomResource, FullMetadata } from '../../observe/cluster/resources.ts';

@@ -1,8 +1,5 @@
-import type { Build } from '../../../api/module/build.ts';
+import type { Build, PodTemplate, RegistryTls, Sign } from '../../../api/module/build-and-sign.ts';
 import type { KernelMapping } from '../../../api/module/kernel-mapping.ts';
-import type { PodTemplate } from '../../../api/module/pod-template.ts';
-import type { RegistryTls } from '../../../api/module/registry-tls.ts';
-import type { Sign } from '../../../api/module/sign.ts';
 import type { ModuleLoaderContainer } from '../../../api/module/spec.ts';
 import { nonEmpty } from '../../../api/schema/resource.ts';
 

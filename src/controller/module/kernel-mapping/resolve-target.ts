@@ -1,6 +1,4 @@
-import type { Build } from '../../../api/module/build.ts';
-import type { RegistryTls } from '../../../api/module/registry-tls.ts';
-import type { Sign } from '../../../api/module/sign.ts';
+import type { Build, RegistryTls, Sign } from '../../../api/module/build-and-sign.ts';
 import type { ModuleSpec } from '../../../api/module/spec.ts';
 import { nonEmpty } from '../../../api/schema/resource.ts';
 import { intermediateImage } from '../../../builder/image-names.ts';

@@ -1,7 +1,6 @@
-import { parseModule, type Module } from '../../../api/module/module.ts';
-import type { ModuleStatus } from '../../../api/module/status.ts';
+import { parseModule, type Module, type ModuleStatus } from '../../../api/module/module.ts';
 import { checkModuleSpec } from '../../../api/validation/module-spec.ts';
-import { summarizeViolations } from '../../../api/schema/violation.ts';
+import { summarizeViolations } from '../../../api/schema/resource.ts';
 import { labelKeys } from '../../../builder/labels.ts';
 import { KmmError } from '../../../shared/errors.ts';
 import type { Logger } from '../../../shared/logger.ts';
@@ -112,8 +111,7 @@ function projectModule(resource: CustomResource): CachedModule {
   try {
     const module = parseModule(resource);
     // The cluster may have no webhook, or had none when the Module was created.
-    const { name, namespace = '' } = metadata;
-    const { errors } = checkModuleSpec({ name, namespace, spec: module.spec });
+    const { errors } = checkModuleSpec(module.spec, metadata);
     if (errors.length === 0) return { ...common, module, problem: undefined };
     const problem = summarizeViolations(errors);
     return { ...common, module: undefined, problem, status: module.status, rawStatus };

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { RegistryTls } from '../../../api/module/registry-tls.ts';
+import type { RegistryTls } from '../../../api/module/build-and-sign.ts';
 import { anonymousKeychain } from '../../../registry/credentials/keychain.ts';
 import {
   pullSecretContentKeychain,

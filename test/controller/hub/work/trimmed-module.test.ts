@@ -78,13 +78,7 @@ describe('the Module for a cluster', () => {
 
   it('passes the validation of the spoke', () => {
     const { metadata, spec } = onSpoke(documented, ['6.1.0-10', '6.1.0-9']);
-    const findings = checkModuleSpec({
-      name: metadata.name,
-      namespace: metadata.namespace ?? '',
-      spec,
-      previous: undefined,
-      path: 'spec',
-    });
+    const findings = checkModuleSpec(spec, metadata);
     expect(findings.errors).toEqual([]);
   });
 

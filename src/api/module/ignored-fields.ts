@@ -1,20 +1,18 @@
 import type { ModuleSpec } from './spec.ts';
 
+/** What builds images: the effect of fields depends on it. */
+type Builder = 'kaniko' | 'buildah';
+
 /** A field that is accepted but has no effect, and why. */
-export interface FieldNotActedOn {
+export interface IgnoredField {
   readonly path: string;
   readonly reason: string;
   /** Returns whether a Module uses it. */
-  isUsed(spec: ModuleSpec, facts: FieldFacts): boolean;
-}
-
-/** What the effect of fields depends on apart from the Module. */
-export interface FieldFacts {
-  readonly builder: 'kaniko' | 'buildah';
+  isUsed(spec: ModuleSpec, builder: Builder): boolean;
 }
 
 /** Every field that has no effect, for the documentation and for a condition on the Modules that use it. */
-export const fieldsNotActedOn: readonly FieldNotActedOn[] = [
+export const ignoredFields: readonly IgnoredField[] = [
   {
     path: 'spec.dra',
     reason: 'DRA drivers are not deployed yet',
@@ -23,13 +21,13 @@ export const fieldsNotActedOn: readonly FieldNotActedOn[] = [
   {
     path: 'spec.moduleLoader.container.build.kanikoParams',
     reason: 'images are built with Buildah here, which has no such settings',
-    isUsed: (spec, { builder }) => builder !== 'kaniko' && usesKanikoParams(spec),
+    isUsed: (spec, builder) => builder !== 'kaniko' && usesKanikoParams(spec),
   },
 ];
 
 /** Returns the fields of a Module that have no effect. */
-export function findFieldsNotActedOn(spec: ModuleSpec, facts: FieldFacts): FieldNotActedOn[] {
-  return fieldsNotActedOn.filter((field) => field.isUsed(spec, facts));
+export function findIgnoredFields(spec: ModuleSpec, builder: Builder): IgnoredField[] {
+  return ignoredFields.filter((field) => field.isUsed(spec, builder));
 }
 
 function usesKanikoParams(spec: ModuleSpec): boolean {

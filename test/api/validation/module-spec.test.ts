@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import { parseModule, type Module } from '../../src/api/module/module.ts';
-import { findFieldsNotActedOn } from '../../src/api/module/not-acted-on.ts';
-import { checkModuleSpec } from '../../src/api/validation/module-spec.ts';
-import { formatViolation, ResourceError } from '../../src/api/schema/violation.ts';
+import { parseModule, type Module } from '../../../src/api/module/module.ts';
+import { findIgnoredFields } from '../../../src/api/module/ignored-fields.ts';
+import { checkModuleSpec } from '../../../src/api/validation/module-spec.ts';
+import { formatViolation, ResourceError } from '../../../src/api/schema/resource.ts';
 
 const mapping = { regexp: '^.+$', containerImage: 'registry.example/kmod:${KERNEL_FULL_VERSION}' };
 const keys = { keySecret: { name: 'key' }, certSecret: { name: 'cert' } };
@@ -23,19 +23,15 @@ function moduleWith(container: object = {}, spec: object = {}): Module {
   });
 }
 
+const driver = { name: 'driver', namespace: 'default' };
+
 function errors(container: object = {}, spec: object = {}): string[] {
   const { metadata, spec: parsed } = moduleWith(container, spec);
-  return checkModuleSpec({ name: metadata.name, namespace: 'default', spec: parsed }).errors.map(
-    formatViolation,
-  );
+  return checkModuleSpec(parsed, { ...metadata, namespace: 'default' }).errors.map(formatViolation);
 }
 
 function warnings(container: object = {}, spec: object = {}): string[] {
-  return checkModuleSpec({
-    name: 'driver',
-    namespace: 'default',
-    spec: moduleWith(container, spec).spec,
-  }).warnings.map(formatViolation);
+  return checkModuleSpec(moduleWith(container, spec).spec, driver).warnings.map(formatViolation);
 }
 
 const at = 'spec.moduleLoader.container';
@@ -44,9 +40,9 @@ function readWrong(): unknown {
   return moduleWith({ modprobe: { parameters: 'a=1' } }, { selector: 5 });
 }
 
-/** What is said about an update. */
+/** Returns the messages of errors about an update. */
 function updateErrors(spec: Module['spec'], previous: Module['spec']): string[] {
-  const { errors: found } = checkModuleSpec({ name: 'driver', namespace: 'default', spec, previous });
+  const { errors: found } = checkModuleSpec(spec, driver, previous);
   return found.map(({ message }) => message);
 }
 
@@ -80,14 +76,14 @@ describe('reading a Module', () => {
     expect(readWrong).toThrow(/modprobe\.parameters: .*; spec\.selector: /);
   });
 
-  it('tells which fields have no effect', () => {
+  it('lists the fields that have no effect', () => {
     const container = { image: 'registry.example/dra:1' };
     const { spec } = moduleWith(
       { build: { dockerfileConfigMap: { name: 'd' }, kanikoParams: { tag: 'debug' } } },
       { dra: { container, driverName: 'dra.example' } },
     );
     const paths = (builder: 'kaniko' | 'buildah'): string[] =>
-      findFieldsNotActedOn(spec, { builder }).map(({ path }) => path);
+      findIgnoredFields(spec, builder).map(({ path }) => path);
     expect(paths('kaniko')).toEqual(['spec.dra']);
     expect(paths('buildah')).toEqual(['spec.dra', `${at}.build.kanikoParams`]);
   });
@@ -114,7 +110,7 @@ describe('checking a Module', () => {
     [
       'a mapping without any image',
       { kernelMappings: [{ regexp: '.' }] },
-      `${at}.kernelMappings[0].containerImage: missing here and at the container`,
+      `${at}.kernelMappings[0].containerImage: must be set here or at the container`,
     ],
     [
       'raw arguments beside a name',
@@ -149,12 +145,12 @@ describe('checking a Module', () => {
     [
       'a build without a Dockerfile',
       { build: {} },
-      `${at}.kernelMappings[0].build.dockerfileConfigMap: missing here and at the container`,
+      `${at}.kernelMappings[0].build.dockerfileConfigMap: must be set here or at the container`,
     ],
     [
       'signing without an image to sign',
       { sign: keys },
-      `${at}.kernelMappings[0].sign.unsignedImage: no image to sign given: set unsignedImage, or build the image in the cluster`,
+      `${at}.kernelMappings[0].sign.unsignedImage: no image to sign: set unsignedImage, or build the image in the cluster`,
     ],
     [
       'a relative path to sign',
@@ -187,12 +183,12 @@ describe('checking a Module', () => {
 
   it('limits names only where administrators have to write them into labels', () => {
     const long = { name: 'n'.repeat(40), namespace: 'default' };
-    expect(checkModuleSpec({ ...long, spec: moduleWith().spec }).errors).toEqual([]);
-    expect(checkModuleSpec({ ...long, spec: moduleWith({ version: '1' }).spec }).errors).toHaveLength(1);
+    expect(checkModuleSpec(moduleWith().spec, long).errors).toEqual([]);
+    expect(checkModuleSpec(moduleWith({ version: '1' }).spec, long).errors).toHaveLength(1);
     const dotted = { name: 'a.version', namespace: 'default' };
-    expect(checkModuleSpec({ ...dotted, spec: moduleWith({ version: '1' }).spec }).errors).toHaveLength(1);
+    expect(checkModuleSpec(moduleWith({ version: '1' }).spec, dotted).errors).toHaveLength(1);
     const plain = { name: 'a.b', namespace: 'default' };
-    expect(checkModuleSpec({ ...plain, spec: moduleWith({ version: '1' }).spec }).errors).toEqual([]);
+    expect(checkModuleSpec(moduleWith({ version: '1' }).spec, plain).errors).toEqual([]);
   });
 
   it.each<[string, object, string]>([
@@ -235,7 +231,7 @@ describe('checking a Module', () => {
 
   it('warns of an image without a tag, of one image for all kernels, of files that modprobe will not find', () => {
     expect(warnings({ kernelMappings: [{ regexp: '.', containerImage: 'localhost:5000/kmod' }] })).toEqual([
-      `${at}.kernelMappings[0].containerImage: localhost:5000/kmod has no tag and no digest, so the tag is latest`,
+      `${at}.kernelMappings[0].containerImage: localhost:5000/kmod has neither tag nor digest, so latest is used`,
     ]);
     expect(
       warnings({
