@@ -15,7 +15,7 @@ import {
 } from './image/read/platform-images.ts';
 import { parseFilePattern } from './model/patterns.ts';
 import type { ProgressListener } from './model/report.ts';
-import { fileError, writeFileAtomically } from './files/write-file.ts';
+import { fileError, replaceFile } from './files/write-file.ts';
 
 export interface ExtractModulesOptions {
   readonly image: ImageLocation;
@@ -76,19 +76,19 @@ export async function extractModules(options: ExtractModulesOptions): Promise<Ex
   const extracted: ExtractedFile[] = [];
   for (const { path, header, captured } of scan.files) {
     const target = join(directory, path);
-    await makeFolder(target);
-    await writeFileAtomically(target, [captured], { mode: header.mode & 0o777, overwrite: true });
+    await createParentDirectory(target);
+    await replaceFile(target, [captured], header.mode & 0o777);
     extracted.push({ path, target, size: captured.size });
   }
   return { files: extracted };
 }
 
-async function makeFolder(target: string): Promise<void> {
-  const folder = dirname(target);
+async function createParentDirectory(target: string): Promise<void> {
+  const parent = dirname(target);
   try {
-    await mkdir(folder, { recursive: true });
+    await mkdir(parent, { recursive: true });
   } catch (error) {
-    throw fileError('written', folder, error);
+    throw fileError('written', parent, error);
   }
 }
 

@@ -3,7 +3,7 @@ import { type ByteSource, fileSource } from '../shared/byte-source.ts';
 import { parseSignedData } from './cms/parse-signed-data.ts';
 import { SignatureRefusal, damagedModule, SignerError } from './model/errors.ts';
 import type { Signer, SignerIdentifierForm } from './cms/signer.ts';
-import { fileError, writeFileAtomically } from './files/write-file.ts';
+import { fileError, replaceFile } from './files/write-file.ts';
 import { analyzeNamedModule, type ModuleAnalysis } from './kmod/analyze-module.ts';
 import { packModule } from './kmod/compression.ts';
 import { createDetachedSignature, decideSignAction } from './kmod/sign-module.ts';
@@ -48,11 +48,11 @@ export interface SignedLocalModule {
  * @throws SignerError NOT_A_MODULE, DAMAGED_MODULE, ALREADY_SIGNED, FILE_ERROR
  */
 export async function signLocalModule(options: SignLocalModuleOptions): Promise<SignedLocalModule> {
-  const { path, origin, hash, existing = 'replace', signal } = options;
+  const { path, origin, existing = 'replace', signal } = options;
   const destination = options.destination ?? path;
   await using file = await openModule(path);
   const certificates = 'signer' in origin ? [origin.signer.certificate] : [];
-  const analysis = await analyzeNamedModule(file.source, path, { hash, certificates, signal });
+  const analysis = await analyzeNamedModule(file.source, path, certificates, signal);
   const action = decideAction(analysis, options, existing);
   const done = { path, destination, action, sizeBefore: file.source.size };
   if (action === 'unchanged' || action === 'kept') {
@@ -61,7 +61,7 @@ export async function signLocalModule(options: SignLocalModuleOptions): Promise<
   }
   const cms = await makeSignature(options, analysis);
   if (options.detached === 'instead' || options.detached === 'too') {
-    await writeFileAtomically(`${path}.p7s`, [cms], { mode: 0o644, overwrite: true });
+    await replaceFile(`${path}.p7s`, [cms], 0o644);
   }
   if (options.detached === 'instead') return { ...done, sizeAfter: file.source.size };
   const contents = await pack(analysis, [cms, encodeTrailer(cms.length)], signal);
@@ -74,7 +74,7 @@ function decideAction(
   { origin, hash, path }: SignLocalModuleOptions,
   policy: ExistingSignaturePolicy,
 ): SignAction {
-  if ('signer' in origin) return decideSignAction(analysis, { ...origin, hash, policy, path });
+  if ('signer' in origin) return decideSignAction(analysis, { ...origin, hash }, policy, path);
   // The signer of a ready-made signature is unknown, so it can only replace existing ones.
   if (analysis.layout.unremovable !== null) throw damagedModule(analysis.layout.unremovable);
   return analysis.layout.signatures === 0 ? 'signed' : 'replaced';
@@ -85,7 +85,7 @@ async function makeSignature(
   analysis: ModuleAnalysis,
 ): Promise<Buffer> {
   if ('signer' in origin)
-    return createDetachedSignature({ ...origin, hash, digest: await analysis.contentDigest() });
+    return createDetachedSignature({ ...origin, hash }, { digest: await analysis.contentDigest(hash) });
   const cms = await readSmallFile(origin.rawSignature);
   try {
     parseSignedData(cms);
@@ -107,7 +107,7 @@ async function pack(
 ): Promise<readonly (Buffer | ByteSource)[]> {
   if (compression === 'none') return [content, ...appended];
   const signed = Buffer.concat([await content.read(0, content.size), ...appended]);
-  return [await packModule(signed, compression, { signal })];
+  return [await packModule(signed, compression, signal)];
 }
 
 async function openModule(path: string): Promise<AsyncDisposable & { source: ByteSource; mode: number }> {
@@ -131,7 +131,7 @@ async function readSmallFile(path: string): Promise<Buffer> {
 /** Writes through a symbolic link, so that the link is preserved. */
 async function write(path: string, contents: readonly (Buffer | ByteSource)[], mode: number): Promise<void> {
   const target = await realpath(path).catch(() => path);
-  await writeFileAtomically(target, contents, { mode, overwrite: true });
+  await replaceFile(target, contents, mode);
 }
 
 function sizeOf(part: Buffer | ByteSource): number {

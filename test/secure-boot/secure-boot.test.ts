@@ -29,7 +29,7 @@ async function signed({
   identifierForm = 'issuer-and-serial',
 }: Wanted): Promise<Buffer> {
   const digest = createHash(hash).update(hello).digest();
-  return Buffer.concat([hello, await createModuleSignature({ signer, hash, identifierForm, digest })]);
+  return Buffer.concat([hello, await createModuleSignature({ signer, hash, identifierForm }, { digest })]);
 }
 
 /** The module with another licence than the one that was signed. */

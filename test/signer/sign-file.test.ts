@@ -28,6 +28,7 @@ import { describeWith } from '../support/programs.ts';
 
 const hello = join(import.meta.dirname, '../../fixtures/hello/hello.ko');
 const forms: SignerIdentifierForm[] = ['issuer-and-serial', 'key-identifier'];
+const defaults = { hash: 'sha256', identifierForm: 'issuer-and-serial' } as const;
 let directory: string;
 let module: string;
 const files = (name: string) => ({
@@ -71,14 +72,12 @@ describeWith(['sign-file'], 'the same bytes as the kernel tree gives', (programs
   test('run as a program it returns what it appends, and leaves nothing behind', async () => {
     const signer = await makeSigner('program', 2048);
     const temporaryDirectory = mkdtempSync(join(directory, 'temporary-'));
-    const signature = await runSignFile({
-      program: programs['sign-file'],
-      ...files('program'),
-      hash: 'sha256',
-      identifierForm: 'issuer-and-serial',
+    const signature = await runSignFile(
+      { program: programs['sign-file'], ...files('program') },
+      defaults,
+      bufferSource(readFileSync(hello)),
       temporaryDirectory,
-      content: bufferSource(readFileSync(hello)),
-    });
+    );
     await signLocalModule({
       path: module,
       origin: { signer, identifierForm: 'issuer-and-serial' },
@@ -89,13 +88,8 @@ describeWith(['sign-file'], 'the same bytes as the kernel tree gives', (programs
   });
 
   test('a failure of the program is told in its own words', async () => {
-    const options = { program: programs['sign-file'], key: '/nowhere', certificate: '/nowhere' };
-    const run = runSignFile({
-      ...options,
-      hash: 'sha256',
-      identifierForm: 'issuer-and-serial',
-      content: bufferSource(readFileSync(hello)),
-    });
+    const signFile = { program: programs['sign-file'], key: '/nowhere', certificate: '/nowhere' };
+    const run = runSignFile(signFile, defaults, bufferSource(readFileSync(hello)));
     await expect(run).rejects.toMatchObject({
       code: 'PROGRAM_FAILED',
       message: expect.stringContaining('/nowhere'),
@@ -106,15 +100,9 @@ describeWith(['sign-file'], 'the same bytes as the kernel tree gives', (programs
     const [program, started] = [join(directory, 'hangs'), join(directory, 'started')];
     writeFileSync(program, `#!/bin/sh\n: > ${started}\nexec tail -f /dev/null\n`, { mode: 0o755 });
     const abort = new AbortController();
-    const run = runSignFile({
-      program,
-      key: '/nowhere',
-      certificate: '/nowhere',
-      hash: 'sha256',
-      identifierForm: 'issuer-and-serial',
-      content: bufferSource(readFileSync(hello)),
-      signal: abort.signal,
-    });
+    const signFile = { program, key: '/nowhere', certificate: '/nowhere' };
+    const content = bufferSource(readFileSync(hello));
+    const run = runSignFile(signFile, defaults, content, undefined, abort.signal);
     await expect.poll(() => existsSync(started), { timeout: 20_000 }).toBe(true);
     abort.abort();
     await expect(run).rejects.toMatchObject({ isCanceled: true });
@@ -124,17 +112,11 @@ describeWith(['sign-file'], 'the same bytes as the kernel tree gives', (programs
     const passphrase = new Secret('correct horse');
     const pair = { key: join(directory, 'locked.key'), certificate: join(directory, 'locked.pem') };
     await generateKeyPair({ commonName: 'locked', bits: 2048, ...pair, passphrase });
-    const options = {
-      program: programs['sign-file'],
-      ...pair,
-      hash: 'sha256',
-      identifierForm: 'key-identifier',
-    } as const;
-    const signature = await runSignFile({
-      ...options,
-      passphrase,
-      content: bufferSource(readFileSync(hello)),
-    });
+    const signature = await runSignFile(
+      { program: programs['sign-file'], ...pair, passphrase },
+      { hash: 'sha256', identifierForm: 'key-identifier' },
+      bufferSource(readFileSync(hello)),
+    );
     expect(signature.subarray(-28).toString()).toBe('~Module signature appended~\n');
   });
 });
@@ -196,12 +178,7 @@ describe('a local module', () => {
   test('signed twice with the same key gets one signature', async () => {
     await sign();
     const once = readFileSync(module);
-    const again = await createModuleSignature({
-      signer,
-      hash: 'sha256',
-      identifierForm: 'issuer-and-serial',
-      content: once,
-    });
+    const again = await createModuleSignature({ signer, ...defaults }, { content: once });
     writeFileSync(module, Buffer.concat([once, again]));
     expect(await sign()).toMatchObject({ action: 'replaced' });
     expect(readFileSync(module).equals(once)).toBe(true);

@@ -43,7 +43,7 @@ export async function sign(options: SignOptions, session: Session): Promise<void
   const passphrase = passphraseFrom({ env: session.environment, file: options.passphraseFile });
   const signFile = await externalSignFile(options, passphrase);
   const signer = await (signFile !== undefined && isTokenUri(options.key)
-    ? loadExternalSigner({ ...signFile, env: session.environment })
+    ? loadExternalSigner(signFile, { env: session.environment })
     : loadSigner({
         key: options.key,
         certificate: options.cert,

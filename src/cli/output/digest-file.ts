@@ -3,7 +3,7 @@ import { lstat, open, realpath } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Digest } from '../../registry/model/digest.ts';
 import { SignerError } from '../../signer/model/errors.ts';
-import { fileError, writeFileAtomically } from '../../signer/files/write-file.ts';
+import { fileError, replaceFile } from '../../signer/files/write-file.ts';
 
 /**
  * Errors for a writable file that cannot be replaced: it is mounted, or its directory is read-only or owned
@@ -29,7 +29,7 @@ export async function writeDigestFile(file: string | undefined, digest: Digest |
   if (existing !== null && !existing.isFile()) return writeInPlace(file, content, constants.O_NOFOLLOW);
   const mode = (existing?.mode ?? 0o666 & ~process.umask()) & 0o777;
   try {
-    await writeFileAtomically(file, [content], { mode, overwrite: true });
+    await replaceFile(file, [content], mode);
   } catch (error) {
     if (
       existing === null ||

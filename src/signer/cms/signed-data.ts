@@ -1,46 +1,37 @@
 import type { X509Certificate } from 'node:crypto';
 import { SignerError } from '../model/errors.ts';
-import type { HashAlgorithm } from '../model/module.ts';
-import type { SignerIdentifierForm } from './signer.ts';
+import type { SignatureMethod, SignerIdentifierForm } from './signer.ts';
 import { hashAlgorithmIdentifier, oid, signatureAlgorithmIdentifier } from './algorithms.ts';
 import { certificateFields } from './certificates.ts';
 import { der, derObjectIdentifier, derTag } from './der.ts';
-
-/** The inputs of a SignedData. */
-export interface SignedDataOptions {
-  readonly certificate: X509Certificate;
-  readonly identifierForm: SignerIdentifierForm;
-  readonly keyAlgorithm: 'rsa' | 'ecdsa';
-  readonly hash: HashAlgorithm;
-  readonly signature: Uint8Array;
-}
 
 /**
  * Encodes a CMS SignedData (RFC 5652 section 5) as the kernel tree's sign-file does: detached, without
  * certificates or attributes, one signer. @throws SignerError INVALID_CERTIFICATE
  */
-export function encodeSignedData(options: SignedDataOptions): Buffer {
-  const version = der(derTag.integer, Buffer.from([options.identifierForm === 'key-identifier' ? 3 : 1]));
-  const hash = hashAlgorithmIdentifier(options.hash);
+export function encodeSignedData(method: SignatureMethod, signature: Uint8Array): Buffer {
+  const { signer, hash, identifierForm } = method;
+  const version = der(derTag.integer, Buffer.from([identifierForm === 'key-identifier' ? 3 : 1]));
+  const digestAlgorithm = hashAlgorithmIdentifier(hash);
   const signerInfo = der(
     derTag.sequence,
     version,
-    signerIdentifier(options),
-    hash,
-    signatureAlgorithmIdentifier(options.keyAlgorithm, options.hash),
-    der(derTag.octetString, options.signature),
+    signerIdentifier(signer.certificate, identifierForm),
+    digestAlgorithm,
+    signatureAlgorithmIdentifier(signer.key.algorithm, hash),
+    der(derTag.octetString, signature),
   );
   const signedData = der(
     derTag.sequence,
     version,
-    der(derTag.set, hash),
+    der(derTag.set, digestAlgorithm),
     der(derTag.sequence, derObjectIdentifier(oid.data)),
     der(derTag.set, signerInfo),
   );
   return der(derTag.sequence, derObjectIdentifier(oid.signedData), der(0xa0, signedData));
 }
 
-function signerIdentifier({ certificate, identifierForm }: SignedDataOptions): Buffer {
+function signerIdentifier(certificate: X509Certificate, identifierForm: SignerIdentifierForm): Buffer {
   const { issuer, serialNumber, subjectKeyIdentifier } = certificateFields(certificate);
   if (identifierForm === 'issuer-and-serial') return der(derTag.sequence, issuer, serialNumber);
   if (subjectKeyIdentifier === null) {

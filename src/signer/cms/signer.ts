@@ -29,6 +29,13 @@ export interface Signer {
   readonly warnings: readonly string[];
 }
 
+/** How modules are signed: with which key, over which digest, and how the CMS identifies the signer. */
+export interface SignatureMethod {
+  readonly signer: Signer;
+  readonly hash: HashAlgorithm;
+  readonly identifierForm: SignerIdentifierForm;
+}
+
 /** Returns reasons why a kernel might not accept a key and its certificate, as sentences. */
 export function signerWarnings(
   key: SigningKey,

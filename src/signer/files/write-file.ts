@@ -12,25 +12,15 @@ export interface NewFile {
   readonly mode: number;
 }
 
-export interface WriteFileOptions {
-  readonly mode: number;
-  /** Replace an existing file. */
-  readonly overwrite: boolean;
-}
-
 /** Errors from file systems without hard links. */
 const withoutLinks: ReadonlySet<string> = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS']);
 
 /**
- * Writes a file atomically: under a temporary name in the same folder, then renamed. A symbolic link is
- * replaced and not followed. @throws SignerError FILE_ERROR
+ * Writes a file atomically, replacing one of that name: under a temporary name in the same directory, then
+ * renamed. A symbolic link is replaced and not followed. @throws SignerError FILE_ERROR
  */
-export function writeFileAtomically(
-  path: string,
-  contents: NewFile['contents'],
-  { mode, overwrite }: WriteFileOptions,
-): Promise<void> {
-  return writeFilesAtomically([{ path, contents, mode }], { overwrite });
+export function replaceFile(path: string, contents: NewFile['contents'], mode: number): Promise<void> {
+  return writeFilesAtomically([{ path, contents, mode }], { overwrite: true });
 }
 
 /**
@@ -82,8 +72,8 @@ async function prepare({ path, contents, mode }: NewFile): Promise<{ path: strin
  * Refuses to replace anything but files and links: if root renames a file over a device, the device is gone.
  */
 async function checkReplaceable(path: string): Promise<void> {
-  const there = await lstat(path).catch(() => null);
-  if (there === null || there.isFile() || there.isSymbolicLink()) return;
+  const existing = await lstat(path).catch(() => null);
+  if (existing === null || existing.isFile() || existing.isSymbolicLink()) return;
   throw new SignerError({
     code: 'FILE_ERROR',
     message: `${path} is not a regular file, so it is not replaced`,

@@ -7,6 +7,7 @@ import { type PassphraseProvider, passphraseFrom } from './passphrase.ts';
 import type { KeyMaterial } from './pkcs12.ts';
 import { parseKeyMaterial } from './private-key.ts';
 import { readReference, type SecretReader, type ReferenceSources } from './reference.ts';
+import type { SignFileProgram } from './sign-file-program.ts';
 import { type Signer, type SigningKey, signerWarnings } from '../cms/signer.ts';
 
 export interface LoadSignerOptions {
@@ -57,18 +58,16 @@ async function readCertificate(
  * Loads the certificate of a key that another program signs with, such as a key in a token. The returned
  * signer's own `signDigest` always fails. @throws SignerError INVALID_CERTIFICATE, INVALID_KEY
  */
-export async function loadExternalSigner(options: {
-  /** Used in messages. */
-  readonly key: string;
-  readonly certificate: string;
-  readonly env: LoadSignerOptions['env'];
-}): Promise<Signer> {
-  const [certificate] = await loadCertificates(options.certificate, options);
-  const { algorithm, bits } = describeKey(certificate.publicKey, options.key);
+export async function loadExternalSigner(
+  signFile: SignFileProgram,
+  sources: ReferenceSources,
+): Promise<Signer> {
+  const [certificate] = await loadCertificates(signFile.certificate, sources);
+  const { algorithm, bits } = describeKey(certificate.publicKey, signFile.key);
   const key: SigningKey = {
     algorithm,
     bits,
-    signDigest: () => Promise.reject(new Error(`${options.key} is for another program`)),
+    signDigest: () => Promise.reject(new Error(`${signFile.key} is used by ${signFile.program} only`)),
   };
   return signerOf(key, certificate);
 }

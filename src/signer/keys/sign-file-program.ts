@@ -1,12 +1,12 @@
 import { type ByteSource, fileSource } from '../../shared/byte-source.ts';
 import { asBytes } from '../../shared/chunks.ts';
 import type { Secret } from '../../shared/secret.ts';
-import type { SignerIdentifierForm } from '../cms/signer.ts';
+import type { SignatureMethod } from '../cms/signer.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../files/temporary-files.ts';
 import { SignerError } from '../model/errors.ts';
-import type { HashAlgorithm } from '../model/module.ts';
 
-export interface SignFileProgramOptions {
+/** The kernel tree's sign-file, and what it reads itself. */
+export interface SignFileProgram {
   /** Path of the kernel tree's sign-file. */
   readonly program: string;
   /** A PEM file or a `pkcs11:` URI, which the program reads itself. */
@@ -15,12 +15,6 @@ export interface SignFileProgramOptions {
   readonly certificate: string;
   /** Passed to the program as KBUILD_SIGN_PIN. @default that variable, if set */
   readonly passphrase?: Secret<string> | undefined;
-  readonly temporaryDirectory?: string | undefined;
-  readonly hash: HashAlgorithm;
-  readonly identifierForm: SignerIdentifierForm;
-  /** The module without signatures. */
-  readonly content: ByteSource;
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Milliseconds. Signing a module takes a few of them; a token that waits for a touch takes longer. */
@@ -28,14 +22,23 @@ const timeout = 120_000;
 
 /**
  * Signs a module with the kernel tree's sign-file, and returns what it appended: CMS, struct and magic.
+ * @param content the module without signatures
+ * @param temporaryDirectory directory for temporary files; undefined: the system's
  * @throws SignerError PROGRAM_FAILED, FILE_ERROR
  */
-export async function runSignFile(options: SignFileProgramOptions): Promise<Buffer> {
-  const { temporaryDirectory, content } = options;
+export async function runSignFile(
+  signFile: SignFileProgram,
+  method: Pick<SignatureMethod, 'hash' | 'identifierForm'>,
+  content: ByteSource,
+  temporaryDirectory?: string,
+  signal?: AbortSignal,
+): Promise<Buffer> {
   await using module = await openTemporaryFile(temporaryDirectory);
   await using signed = await openTemporaryFile(temporaryDirectory);
   await usingTemporaryFiles(temporaryDirectory, () => module.handle.writeFile(asBytes(content.stream())));
-  await run(options, [module.path, signed.path].map(pathForOthers));
+  const form = method.identifierForm === 'key-identifier' ? ['-k'] : [];
+  const modules = [module.path, signed.path].map(pathForOthers);
+  await run(signFile, [...form, method.hash, signFile.key, signFile.certificate, ...modules], signal);
   const after = await fileSource(signed.handle);
   return after.read(content.size, after.size - content.size);
 }
@@ -45,20 +48,22 @@ function pathForOthers(path: string): string {
   return path.replace(/^\/proc\/self\//, `/proc/${process.pid}/`);
 }
 
-async function run(options: SignFileProgramOptions, modules: readonly string[]): Promise<void> {
+async function run(
+  { program, passphrase }: SignFileProgram,
+  args: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const { execa, ExecaError } = await import('execa');
-  const form = options.identifierForm === 'key-identifier' ? ['-k'] : [];
-  const files = [options.key, options.certificate, ...modules];
   try {
-    await execa(options.program, [...form, options.hash, ...files], {
+    await execa(program, args, {
       timeout,
       stdin: 'ignore',
-      ...(options.passphrase === undefined ? {} : { env: { KBUILD_SIGN_PIN: options.passphrase.reveal() } }),
-      ...(options.signal === undefined ? {} : { cancelSignal: options.signal }),
+      ...(passphrase === undefined ? {} : { env: { KBUILD_SIGN_PIN: passphrase.reveal() } }),
+      ...(signal === undefined ? {} : { cancelSignal: signal }),
     });
   } catch (error) {
     if (!(error instanceof ExecaError) || error.isCanceled) throw error;
-    throw programFailed(options.program, error.code, error.stderr, error.exitCode);
+    throw programFailed(program, error.code, error.stderr, error.exitCode);
   }
 }
 

@@ -8,16 +8,6 @@ import { readModuleInfo } from './module-info.ts';
 import { readModuleLayout } from './trailer.ts';
 import { type ModuleVerdict, verifyModule } from './verify-module.ts';
 
-export interface AnalyzeOptions {
-  /** The digest algorithm that will be used to sign the module. */
-  readonly hash: HashAlgorithm;
-  /** The most bytes that a compressed module may unpack to. @default 1 GiB */
-  readonly maxBytes?: number | undefined;
-  /** Trusted certificates. @default none */
-  readonly certificates?: readonly X509Certificate[] | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** What signing needs to know about a module file. */
 export interface ModuleAnalysis {
   readonly compression: ModuleCompression;
@@ -27,8 +17,8 @@ export interface ModuleAnalysis {
   readonly module: ByteSource;
   /** The module without signatures: the bytes that are signed and that precede the new signature. */
   readonly content: ByteSource;
-  /** Returns the digest of `content`, by the requested algorithm. */
-  readonly contentDigest: () => Promise<Buffer>;
+  /** Returns the digest of `content`. */
+  readonly contentDigest: (hash: HashAlgorithm) => Promise<Buffer>;
   /** The verdict of a kernel that trusts the given certificates. */
   readonly verdict: ModuleVerdict;
 }
@@ -40,28 +30,24 @@ export interface ModuleAnalysis {
  */
 export async function analyzeModule(
   source: ByteSource,
-  options: AnalyzeOptions,
+  certificates: readonly X509Certificate[],
+  signal?: AbortSignal,
 ): Promise<ModuleAnalysis | null> {
   const compression = detectModuleCompression(await source.read(0, 6));
-  const module = await unpackModule(source, {
-    compression,
-    maxBytes: options.maxBytes,
-    signal: options.signal,
-  });
+  const module = await unpackModule(source, compression, signal);
   const layout = await readModuleLayout(module);
   const content = sliceSource(module, 0, layout.contentSize);
   const info = await readModuleInfo(content);
   if (info === null) return null;
   const digests = new ContentDigests(module);
-  const own = { hash: options.hash, size: layout.contentSize };
-  const verdict = await verifyModule(module, options.certificates ?? [], { digests });
+  const verdict = await verifyModule(module, certificates, digests);
   return {
     compression,
     info,
     layout,
     module,
     content,
-    contentDigest: () => digests.get(own.hash, own.size),
+    contentDigest: (hash) => digests.get(hash, layout.contentSize),
     verdict,
   };
 }
@@ -70,9 +56,10 @@ export async function analyzeModule(
 export async function analyzeNamedModule(
   source: ByteSource,
   path: string,
-  options: AnalyzeOptions,
+  certificates: readonly X509Certificate[],
+  signal?: AbortSignal,
 ): Promise<ModuleAnalysis> {
-  const analysis = await analyzeModule(source, options);
+  const analysis = await analyzeModule(source, certificates, signal);
   if (analysis !== null && isMeant(analysis.info, path)) return analysis;
   throw new SignerError({
     code: 'NOT_A_MODULE',

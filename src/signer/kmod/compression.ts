@@ -35,19 +35,16 @@ export function detectModuleCompression(firstBytes: Buffer): ModuleCompression {
   return found?.[0] ?? 'none';
 }
 
-export interface UnpackOptions {
-  readonly compression: ModuleCompression;
-  /** @default 1 GiB */
-  readonly maxBytes?: number | undefined;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /**
  * Unpacks a module; returns one that is not compressed unchanged.
  * @throws SignerError DAMAGED_MODULE, LIMIT_EXCEEDED; PROGRAM_FAILED without xz
  */
-export async function unpackModule(source: ByteSource, options: UnpackOptions): Promise<ByteSource> {
-  const { compression, maxBytes = defaultMaxModuleBytes, signal } = options;
+export async function unpackModule(
+  source: ByteSource,
+  compression: ModuleCompression,
+  signal?: AbortSignal,
+  maxBytes: number = defaultMaxModuleBytes,
+): Promise<ByteSource> {
   if (compression === 'none') return source;
   const packed = await source.read(0, source.size);
   return bufferSource(await decompress(packed, compression, maxBytes, signal));
@@ -61,7 +58,7 @@ async function decompress(
 ): Promise<Buffer> {
   if (compression === 'xz') {
     const { xzDecompress } = await import('./xz.ts');
-    return xzDecompress(packed, { maxBytes, signal });
+    return xzDecompress(packed, maxBytes, signal);
   }
   const unpackWhole = compression === 'gzip' ? unpackMember : unpackFrame;
   try {
@@ -140,7 +137,7 @@ function decodeChunk(packedLength: number): number {
 export async function packModule(
   bytes: Buffer,
   compression: ModuleCompression,
-  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+  signal?: AbortSignal,
 ): Promise<Buffer> {
   switch (compression) {
     case 'none':
@@ -159,7 +156,7 @@ export async function packModule(
       });
     case 'xz': {
       const { xzCompress } = await import('./xz.ts');
-      return xzCompress(bytes, { signal });
+      return xzCompress(bytes, signal);
     }
   }
 }

@@ -24,10 +24,17 @@ const loaded = new WeakMap<X509Certificate, Map<boolean, Promise<TrustedKey | Si
 export class Keyring {
   readonly #keys: readonly TrustedKey[];
   readonly #refused: readonly UnloadableCertificate[];
+  /** Features of the kernel that loaded the certificates. */
+  readonly features: KernelFeatures;
 
-  private constructor(keys: readonly TrustedKey[], refused: readonly UnloadableCertificate[]) {
+  private constructor(
+    keys: readonly TrustedKey[],
+    refused: readonly UnloadableCertificate[],
+    features: KernelFeatures,
+  ) {
     this.#keys = keys;
     this.#refused = refused;
+    this.features = features;
   }
 
   static async load(certificates: readonly X509Certificate[], features: KernelFeatures): Promise<Keyring> {
@@ -38,7 +45,7 @@ export class Keyring {
       if (key instanceof SignatureRefusal) refused.push({ certificate, refusal: key });
       else keys.push(key);
     }
-    return new Keyring(keys, refused);
+    return new Keyring(keys, refused, features);
   }
 
   /** Whether the keyring is empty. */
@@ -61,11 +68,11 @@ export class Keyring {
    * first
    */
   find(id: Buffer | null, keyIdentifier: Buffer | null): readonly TrustedKey[] {
-    const wanted = id ?? keyIdentifier;
-    if (wanted === null) return [];
-    if (wanted.length === 0) throw new SignatureRefusal('EINVAL', 'by a signer without a name');
+    const sought = id ?? keyIdentifier;
+    if (sought === null) return [];
+    if (sought.length === 0) throw new SignatureRefusal('EINVAL', 'by a signer without a name');
     const found = this.#keys.filter(
-      ({ parsed }) => parsed.id.equals(wanted) || equalIdentifiers(parsed.subjectKeyIdentifier, wanted),
+      ({ parsed }) => parsed.id.equals(sought) || equalIdentifiers(parsed.subjectKeyIdentifier, sought),
     );
     const matchesBoth = ({ parsed }: TrustedKey) =>
       equalIdentifiers(parsed.subjectKeyIdentifier, keyIdentifier);

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { encodeSignedData } from '../cms/signed-data.ts';
 import type { HashAlgorithm } from '../model/module.ts';
-import type { Signer, SignerIdentifierForm, SigningKey } from '../cms/signer.ts';
+import type { SignatureMethod, SigningKey } from '../cms/signer.ts';
 import { encodeTrailer } from './trailer.ts';
 import { SignerError, damagedModule } from '../model/errors.ts';
 import type { ExistingSignaturePolicy, SignAction } from '../model/report.ts';
@@ -9,15 +9,17 @@ import type { ModuleAnalysis } from './analyze-module.ts';
 
 /**
  * Decides what signing does with a module that was analyzed with the signer's certificate as trusted. A
- * module that already has exactly the wanted signature is left alone, whatever the policy.
+ * module that already has exactly the requested signature is left alone, whatever the policy.
  * @throws SignerError ALREADY_SIGNED; DAMAGED_MODULE if earlier signatures cannot be removed
  */
 export function decideSignAction(
   analysis: Pick<ModuleAnalysis, 'layout' | 'verdict'>,
-  { policy, path, ...wanted }: ModuleSignatureOptions & { policy: ExistingSignaturePolicy; path: string },
+  method: SignatureMethod,
+  policy: ExistingSignaturePolicy,
+  path: string,
 ): SignAction {
   if (analysis.layout.signatures === 0) return 'signed';
-  if (hasWantedSignature(analysis, wanted)) return 'unchanged';
+  if (hasRequestedSignature(analysis, method)) return 'unchanged';
   switch (policy) {
     case 'replace':
       if (analysis.layout.unremovable !== null) throw damagedModule(analysis.layout.unremovable);
@@ -43,9 +45,9 @@ export function changesModule(action: SignAction): boolean {
  * Returns whether the module has a single valid signature by this certificate, with this digest algorithm and
  * signer identifier form.
  */
-function hasWantedSignature(
+function hasRequestedSignature(
   { verdict, layout }: Pick<ModuleAnalysis, 'layout' | 'verdict'>,
-  { signer, hash, identifierForm }: ModuleSignatureOptions,
+  { signer, hash, identifierForm }: SignatureMethod,
 ): boolean {
   return (
     layout.signatures === 1 &&
@@ -55,13 +57,6 @@ function hasWantedSignature(
     verdict.signature?.hash === hash &&
     verdict.signature.signer.form === identifierForm
   );
-}
-
-/** How to sign a module. */
-export interface ModuleSignatureOptions {
-  readonly signer: Signer;
-  readonly hash: HashAlgorithm;
-  readonly identifierForm: SignerIdentifierForm;
 }
 
 /**
@@ -74,24 +69,19 @@ export type SignedMessage = { readonly digest: Buffer } | { readonly content: Bu
  * @throws SignerError INVALID_KEY, INVALID_CERTIFICATE
  */
 export async function createModuleSignature(
-  options: ModuleSignatureOptions & SignedMessage,
+  method: SignatureMethod,
+  message: SignedMessage,
 ): Promise<Buffer> {
-  const cms = await createDetachedSignature(options);
+  const cms = await createDetachedSignature(method, message);
   return Buffer.concat([cms, encodeTrailer(cms.length)]);
 }
 
 /** Creates the CMS alone, as `sign-file -d` writes it to MODULE.p7s. */
 export async function createDetachedSignature(
-  options: ModuleSignatureOptions & SignedMessage,
+  method: SignatureMethod,
+  message: SignedMessage,
 ): Promise<Buffer> {
-  const { signer, hash, identifierForm } = options;
-  return encodeSignedData({
-    certificate: signer.certificate,
-    identifierForm,
-    keyAlgorithm: signer.key.algorithm,
-    hash,
-    signature: await signMessage(signer.key, hash, options),
-  });
+  return encodeSignedData(method, await signMessage(method.signer.key, method.hash, message));
 }
 
 function signMessage(key: SigningKey, hash: HashAlgorithm, message: SignedMessage): Promise<Buffer> {

@@ -1,12 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { oid } from '../cms/algorithms.ts';
-import {
-  checkSignature,
-  type KernelFeatures,
-  checkIssued,
-  equalIdentifiers,
-  isSelfSigned,
-} from '../cms/check-signature.ts';
+import { checkSignature, checkIssued, equalIdentifiers, isSelfSigned } from '../cms/check-signature.ts';
 import type { ParsedCertificate } from '../cms/parse-certificate.ts';
 import type { SignedData, SignerInfo } from '../cms/parse-signed-data.ts';
 import { SignatureRefusal } from '../model/errors.ts';
@@ -27,42 +21,44 @@ export type TrustResult =
       readonly anchor: X509Certificate | null;
     };
 
-export interface TrustOptions {
-  readonly keyring: Keyring;
-  readonly features: KernelFeatures;
-  /** Returns the digest of the signed bytes. */
-  readonly digest: (hash: HashAlgorithm) => Promise<Buffer>;
-}
+/** Returns the digest of the signed bytes. */
+export type DigestFunction = (hash: HashAlgorithm) => Promise<Buffer>;
 
 /** A certificate embedded in the message, and what is known about it. */
-interface Embedded {
+interface EmbeddedCertificate {
   readonly certificate: ParsedCertificate;
   readonly isSelfSigned: boolean;
-  issuer: Embedded | undefined;
+  issuer: EmbeddedCertificate | undefined;
   seen: boolean;
   anchor: X509Certificate | undefined;
 }
 
-/** Judges a parsed message with a kernel's keys, as pkcs7_verify followed by pkcs7_validate_trust does. */
-export async function judgeMessage(message: SignedData, options: TrustOptions): Promise<TrustResult> {
-  return new MessageTrial(message, options).judge();
+/** Checks a parsed message with a kernel's keys, as pkcs7_verify followed by pkcs7_validate_trust does. */
+export async function checkTrust(
+  message: SignedData,
+  keyring: Keyring,
+  digest: DigestFunction,
+): Promise<TrustResult> {
+  return new TrustCheck(message, keyring, digest).run();
 }
 
-class MessageTrial {
+class TrustCheck {
   readonly #message: SignedData;
-  readonly #options: TrustOptions;
-  readonly #embedded: Embedded[] = [];
-  readonly #owners = new Map<SignerInfo, Embedded>();
+  readonly #keyring: Keyring;
+  readonly #digest: DigestFunction;
+  readonly #embedded: EmbeddedCertificate[] = [];
+  readonly #owners = new Map<SignerInfo, EmbeddedCertificate>();
   #checks = 0;
   #signer: SignerInfo | null = null;
   #anchor: X509Certificate | null = null;
 
-  constructor(message: SignedData, options: TrustOptions) {
+  constructor(message: SignedData, keyring: Keyring, digest: DigestFunction) {
     this.#message = message;
-    this.#options = options;
+    this.#keyring = keyring;
+    this.#digest = digest;
   }
 
-  async judge(): Promise<TrustResult> {
+  async run(): Promise<TrustResult> {
     try {
       await this.#readEmbedded();
       this.#checkForm();
@@ -75,7 +71,7 @@ class MessageTrial {
   }
 
   async #readEmbedded(): Promise<void> {
-    const { features } = this.#options;
+    const { features } = this.#keyring;
     for (const certificate of this.#message.certificates) {
       if (certificate.keyAlgorithm === 'ecdsa-nist-p521' && !features.ecdsa)
         throw new SignatureRefusal('ENOPKG', 'with a certificate on P-521, which kernels before 6.10 refuse');
@@ -113,7 +109,7 @@ class MessageTrial {
     await this.#verifyChain(owner);
   }
 
-  async #verifyChain(owner: Embedded): Promise<void> {
+  async #verifyChain(owner: EmbeddedCertificate): Promise<void> {
     for (const one of this.#embedded) one.seen = false;
     let current = owner;
     for (;;) {
@@ -126,14 +122,14 @@ class MessageTrial {
       if (issuer === undefined || issuer.seen) return;
       if (current.issuer !== issuer) {
         this.#count();
-        await checkIssued(current.certificate, issuer.certificate, this.#options.features);
+        await checkIssued(current.certificate, issuer.certificate, this.#keyring.features);
       }
       current.issuer = issuer;
       current = issuer;
     }
   }
 
-  #findIssuer({ authorityId, authorityKeyIdentifier }: ParsedCertificate): Embedded | undefined {
+  #findIssuer({ authorityId, authorityKeyIdentifier }: ParsedCertificate): EmbeddedCertificate | undefined {
     if (authorityId === null) {
       return this.#embedded.find(({ certificate }) =>
         equalIdentifiers(certificate.subjectKeyIdentifier, authorityKeyIdentifier),
@@ -165,32 +161,32 @@ class MessageTrial {
   }
 
   async #findAnchor(signer: SignerInfo): Promise<X509Certificate | undefined> {
-    const { keyring } = this.#options;
-    const passed: Embedded[] = [];
+    const passed: EmbeddedCertificate[] = [];
     for (let one = this.#owners.get(signer); one !== undefined; one = one.issuer) {
       if (one.seen) {
-        return one.anchor === undefined ? undefined : mark(passed, one.anchor);
+        return one.anchor === undefined ? undefined : markAnchor(passed, one.anchor);
       }
       one.seen = true;
-      const keys = findQuietly(keyring, one.certificate);
-      if (keys.length > 0) return mark([...passed, one], await this.#checkDescendant(signer, passed, keys));
+      const keys = findOrSkip(this.#keyring, one.certificate);
+      if (keys.length > 0)
+        return markAnchor([...passed, one], await this.#checkDescendant(signer, passed, keys));
       if (one.issuer === one) return undefined;
       passed.push(one);
     }
     const last = passed.at(-1);
     if (last !== undefined) {
       const { authorityId, authorityKeyIdentifier } = last.certificate;
-      const keys = keyring.find(authorityId, authorityKeyIdentifier);
-      if (keys.length > 0) return mark(passed, await this.#checkDescendant(signer, passed, keys));
+      const keys = this.#keyring.find(authorityId, authorityKeyIdentifier);
+      if (keys.length > 0) return markAnchor(passed, await this.#checkDescendant(signer, passed, keys));
     }
-    const keys = keyring.find(signer.keyId, null);
+    const keys = this.#keyring.find(signer.keyId, null);
     return keys.length > 0 ? this.#checkDescendant(signer, [], keys) : undefined;
   }
 
   /** Checks what a trusted key must have signed: the last certificate of the chain, or the message itself. */
   async #checkDescendant(
     signer: SignerInfo,
-    chain: readonly Embedded[],
+    chain: readonly EmbeddedCertificate[],
     keys: readonly TrustedKey[],
   ): Promise<X509Certificate> {
     const descendant = chain.at(-1);
@@ -200,7 +196,7 @@ class MessageTrial {
         if (descendant === undefined) await this.#checkSigner(signer, parsed);
         else {
           this.#count();
-          await checkIssued(descendant.certificate, parsed, this.#options.features);
+          await checkIssued(descendant.certificate, parsed, this.#keyring.features);
         }
       } catch (error) {
         if (error instanceof SignatureRefusal) throw new SignatureRefusal('EKEYREJECTED', error.message);
@@ -214,8 +210,8 @@ class MessageTrial {
 
   async #checkSigner(signer: SignerInfo, key: ParsedCertificate): Promise<void> {
     this.#count();
-    const digest = await this.#options.digest(signer.hash);
-    await checkSignature(key, { ...signer, digest }, this.#options.features);
+    const digest = await this.#digest(signer.hash);
+    await checkSignature(key, { ...signer, digest }, this.#keyring.features);
   }
 
   #count(): void {
@@ -229,7 +225,7 @@ class MessageTrial {
  * Finds keys by a certificate's identifiers. Like the kernel, skips a certificate whose key identifier
  * differs from that of the key found by name.
  */
-function findQuietly(keyring: Keyring, { id, subjectKeyIdentifier }: ParsedCertificate) {
+function findOrSkip(keyring: Keyring, { id, subjectKeyIdentifier }: ParsedCertificate) {
   try {
     return keyring.find(id, subjectKeyIdentifier);
   } catch (error) {
@@ -238,7 +234,7 @@ function findQuietly(keyring: Keyring, { id, subjectKeyIdentifier }: ParsedCerti
   }
 }
 
-function mark(chain: readonly Embedded[], anchor: X509Certificate): X509Certificate {
+function markAnchor(chain: readonly EmbeddedCertificate[], anchor: X509Certificate): X509Certificate {
   for (const one of chain) one.anchor = anchor;
   return anchor;
 }

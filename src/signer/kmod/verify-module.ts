@@ -9,7 +9,7 @@ import type { ByteSource } from '../../shared/byte-source.ts';
 import { ContentDigests } from './content-digest.ts';
 import { Keyring } from './keyring.ts';
 import { readSignedLayout } from './trailer.ts';
-import { judgeMessage, type TrustResult } from './trust.ts';
+import { checkTrust, type TrustResult } from './trust.ts';
 
 /** The verdict of a kernel that trusts the given certificates on a module. */
 export interface ModuleVerdict {
@@ -25,13 +25,13 @@ export interface ModuleVerdict {
 }
 
 /**
- * Judges an unpacked module by its last signature, which covers all bytes before it. `digests` may already
+ * Verifies an unpacked module by its last signature, which covers all bytes before it. `digests` may already
  * hold digests of the source's bytes, and receives those that are computed.
  */
 export async function verifyModule(
   source: ByteSource,
   certificates: readonly X509Certificate[],
-  { digests = new ContentDigests(source) }: { readonly digests?: ContentDigests } = {},
+  digests = new ContentDigests(source),
 ): Promise<ModuleVerdict> {
   let layout: ModuleLayout | null = null;
   try {
@@ -40,7 +40,7 @@ export async function verifyModule(
     if (signed.signature === null) return verdict(layout, 'unsigned', null, 'The module is not signed');
     if (signed.oldType !== null) return verdict(layout, 'invalid', null, oldTypeProblem(signed.oldType));
     const cms = parseSignedData(signed.signature);
-    return await judge({ layout, cms, certificates, digests });
+    return await verifyMessage(cms, layout, certificates, digests);
   } catch (error) {
     if (error instanceof SignerError && error.code === 'DAMAGED_MODULE') {
       return verdict(layout, 'damaged', null, error.message);
@@ -59,26 +59,23 @@ function unparsedVerdict(layout: ModuleLayout | null, refusal: SignatureRefusal)
   return verdict(layout, 'damaged', null, problem);
 }
 
-interface Case {
-  readonly layout: ModuleLayout;
-  readonly cms: SignedData;
-  readonly certificates: readonly X509Certificate[];
-  readonly digests: ContentDigests;
-}
-
-/** Judges for kernels with and without ECDSA: both must trust the message, unless it is signed with ECDSA. */
-async function judge({ layout, cms, certificates, digests }: Case): Promise<ModuleVerdict> {
+/** Verifies for kernels with and without ECDSA: both must trust the message, unless it is signed with ECDSA. */
+async function verifyMessage(
+  cms: SignedData,
+  layout: ModuleLayout,
+  certificates: readonly X509Certificate[],
+  digests: ContentDigests,
+): Promise<ModuleVerdict> {
   const digest = (hash: HashAlgorithm) => digests.get(hash, layout.signedSize);
-  const judgeOn = async (ecdsa: boolean) => {
-    const features = { ecdsa };
-    const keyring = await Keyring.load(certificates, features);
-    return { keyring, result: await judgeMessage(cms, { keyring, features, digest }) };
+  const check = async (ecdsa: boolean) => {
+    const keyring = await Keyring.load(certificates, { ecdsa });
+    return { keyring, result: await checkTrust(cms, keyring, digest) };
   };
-  const modern = await judgeOn(true);
+  const modern = await check(true);
   const { result } = modern;
   if (!result.trusted) return refusedVerdict(layout, cms, modern);
   if (result.signer.keyAlgorithm !== 'ecdsa') {
-    const plain = await judgeOn(false);
+    const plain = await check(false);
     if (!plain.result.trusted) return refusedVerdict(layout, cms, plain);
   }
   return verdict(layout, 'trusted', result.signer, null, certificateFingerprint(result.anchor));

@@ -1,17 +1,14 @@
 import { execa, ExecaError } from 'execa';
 import { SignerError, damagedModule, moduleTooLarge } from '../model/errors.ts';
 
-/** Limits the decoder's dictionary, so that a hostile file cannot ask for gigabytes. */
+/** Limits the decoder's dictionary, so that a hostile file cannot demand gigabytes. */
 const decoderMemory = '256MiB';
-
-interface XzOptions {
-  readonly signal?: AbortSignal | undefined;
-}
 
 /** Unpacks xz data with the xz program. @throws SignerError DAMAGED_MODULE, LIMIT_EXCEEDED, PROGRAM_FAILED */
 export async function xzDecompress(
   packed: Buffer,
-  { maxBytes, signal }: XzOptions & { readonly maxBytes: number },
+  maxBytes: number,
+  signal: AbortSignal | undefined,
 ): Promise<Buffer> {
   try {
     return await runXz(['--decompress', `--memlimit-decompress=${decoderMemory}`], packed, maxBytes, signal);
@@ -27,7 +24,7 @@ export async function xzDecompress(
  * Compresses so that the kernel's decoder can read it: CRC32 as the check and a small dictionary, in one
  * thread so that the bytes are the same on every machine. @throws SignerError PROGRAM_FAILED
  */
-export async function xzCompress(bytes: Buffer, { signal }: XzOptions = {}): Promise<Buffer> {
+export async function xzCompress(bytes: Buffer, signal: AbortSignal | undefined): Promise<Buffer> {
   try {
     const options = ['--compress', '--check=crc32', '--lzma2=preset=6,dict=1MiB', '--threads=1'];
     return await runXz(options, bytes, 2 * bytes.length + 1024 * 1024, signal);

@@ -75,12 +75,8 @@ describeWith(['openssl'], 'a CMS', ({ openssl }) => {
   ): Promise<Buffer> {
     const signer = signers.get(name);
     if (signer === undefined) throw new Error(`no signer ${name}`);
-    return createDetachedSignature({
-      signer,
-      hash,
-      identifierForm,
-      digest: createHash(hash).update(module).digest(),
-    });
+    const digest = createHash(hash).update(module).digest();
+    return createDetachedSignature({ signer, hash, identifierForm }, { digest });
   }
 
   const verify = (name: string, cms: Buffer, content = 'module') => {

@@ -3,7 +3,7 @@ import { lstat, readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { writeFileAtomically, writeFilesAtomically } from '../../../src/signer/files/write-file.ts';
+import { replaceFile, writeFilesAtomically } from '../../../src/signer/files/write-file.ts';
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
 import type { ByteSource } from '../../../src/shared/byte-source.ts';
 
@@ -51,7 +51,7 @@ test('nobody else can read a file before it has its mode', async () => {
     const [name = ''] = await readdir(folder.path);
     modes.push((await stat(at(name))).mode & 0o777);
   });
-  await writeFileAtomically(at('file'), [content], { mode: 0o644, overwrite: false });
+  await writeFilesAtomically([{ path: at('file'), contents: [content], mode: 0o644 }], { overwrite: false });
   expect(modes).toEqual([0o600]);
   expect((await stat(at('file'))).mode & 0o777).toBe(0o644);
 });
@@ -59,7 +59,7 @@ test('nobody else can read a file before it has its mode', async () => {
 test('a file that cannot be written to its end leaves nothing', async () => {
   const content = contentThat(() => Promise.reject(new Error('broken')));
   const contents = [Buffer.from('first'), content];
-  const writing = writeFileAtomically(at('file'), contents, { mode: 0o644, overwrite: true });
+  const writing = replaceFile(at('file'), contents, 0o644);
   await expect(writing).rejects.toMatchObject({ code: 'FILE_ERROR' });
   expect(await readdir(folder.path)).toEqual([]);
 });
@@ -67,7 +67,7 @@ test('a file that cannot be written to its end leaves nothing', async () => {
 test('what is not a regular file is not replaced', async () => {
   await run('mkfifo', [at('pipe')]);
   const contents = [Buffer.from('x')];
-  const writing = writeFileAtomically(at('pipe'), contents, { mode: 0o644, overwrite: true });
+  const writing = replaceFile(at('pipe'), contents, 0o644);
   await expect(writing).rejects.toMatchObject({ code: 'FILE_ERROR' });
   expect((await lstat(at('pipe'))).isFIFO()).toBe(true);
   expect(await readdir(folder.path)).toEqual(['pipe']);

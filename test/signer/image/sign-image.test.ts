@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { execa } from 'execa';
 import { beforeEach, describe, expect, it } from 'vitest';
@@ -193,6 +193,19 @@ describeWith(
       const { rootfs } = await unpack(programs, destination);
       expect(await readFile(join(rootfs, 'm/hello.ko'))).toEqual(await signedByKernelTree(programs));
       expect(await states()).toEqual({ '/m/hello.ko': 'trusted' });
+    });
+
+    it('gives sign-file its files in the temporary directory of the run', async () => {
+      const [temporaryDirectory, program] = [join(bench.folder, 'temporary'), join(bench.folder, 'traced')];
+      await mkdir(temporaryDirectory);
+      const places = join(bench.folder, 'places');
+      const line = `readlink "$4" "$5" > ${places}; exec ${programs['sign-file']} "$@"`;
+      await writeFile(program, `#!/bin/sh\n${line}\n`, { mode: 0o755 });
+      const { key, certificate } = bench.key;
+      const image = { layers: [{ entries: withParents('m/hello.ko', bench.hello) }] };
+      await sign(image, { signFile: { program, key, certificate }, temporaryDirectory });
+      const files = (await readFile(places, 'utf8')).trimEnd().split('\n');
+      expect(files.map((file) => dirname(file))).toEqual([temporaryDirectory, temporaryDirectory]);
     });
 
     it('holds compressed modules compressed as they were, signed inside', async () => {

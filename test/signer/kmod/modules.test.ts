@@ -48,8 +48,8 @@ afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
 async function append(module: Buffer, by: Signer = signer): Promise<Buffer> {
   const digest = createHash('sha256').update(module).digest();
-  const options = { signer: by, hash: 'sha256', identifierForm: 'issuer-and-serial', digest } as const;
-  return Buffer.concat([module, await createModuleSignature(options)]);
+  const method = { signer: by, hash: 'sha256', identifierForm: 'issuer-and-serial' } as const;
+  return Buffer.concat([module, await createModuleSignature(method, { digest })]);
 }
 
 async function collect(source: ByteSource): Promise<Buffer> {
@@ -171,11 +171,9 @@ describe('where a module ends', () => {
     expect(layout.unremovable).toBe(unremovable);
     const verdict = await verifyModule(bufferSource(module), [signer.certificate]);
     expect(verdict.state).toBe('trusted');
-    const wanted = { signer, hash: 'sha256', identifierForm: 'key-identifier', path: 'a.ko' } as const;
-    expect(() => decideSignAction({ layout, verdict }, { ...wanted, policy: 'replace' })).toThrow(
-      unremovable,
-    );
-    expect(decideSignAction({ layout, verdict }, { ...wanted, policy: 'keep' })).toBe('kept');
+    const method = { signer, hash: 'sha256', identifierForm: 'key-identifier' } as const;
+    expect(() => decideSignAction({ layout, verdict }, method, 'replace', 'a.ko')).toThrow(unremovable);
+    expect(decideSignAction({ layout, verdict }, method, 'keep', 'a.ko')).toBe('kept');
   });
 
   test.each([
@@ -186,9 +184,8 @@ describe('where a module ends', () => {
     const module = bufferSource(await append(hello));
     const layout = await readModuleLayout(module);
     const verdict = await verifyModule(module, [signer.certificate]);
-    const wanted = { signer, hash: 'sha256', identifierForm: 'issuer-and-serial', ...change } as const;
-    const decide = () =>
-      decideSignAction({ layout, verdict }, { ...wanted, policy: 'replace', path: 'a.ko' });
+    const method = { signer, hash: 'sha256', identifierForm: 'issuer-and-serial', ...change } as const;
+    const decide = () => decideSignAction({ layout, verdict }, method, 'replace', 'a.ko');
     expect(decide()).toBe(action);
   });
 
@@ -197,8 +194,8 @@ describe('where a module ends', () => {
     const layout = await readModuleLayout(module);
     const verdict = await verifyModule(module, [signer.certificate, stranger.certificate]);
     expect(verdict).toMatchObject({ state: 'trusted', certificateFingerprint: stranger.fingerprint });
-    const wanted = { signer, hash: 'sha256', identifierForm: 'issuer-and-serial', path: 'a.ko' } as const;
-    expect(decideSignAction({ layout, verdict }, { ...wanted, policy: 'replace' })).toBe('replaced');
+    const method = { signer, hash: 'sha256', identifierForm: 'issuer-and-serial' } as const;
+    expect(decideSignAction({ layout, verdict }, method, 'replace', 'a.ko')).toBe('replaced');
   });
 
   test.each([
@@ -212,8 +209,8 @@ describe('where a module ends', () => {
     expect(verdict).toMatchObject({ state: 'invalid', problem: expect.stringContaining(`old type ${type}`) });
     const layout = await readModuleLayout(bufferSource(module));
     expect(layout).toMatchObject({ contentSize: hello.length, signatures: 1, unremovable: null });
-    const wanted = { signer, hash: 'sha256', identifierForm: 'key-identifier', path: 'a.ko' } as const;
-    expect(decideSignAction({ layout, verdict }, { ...wanted, policy: 'replace' })).toBe('replaced');
+    const method = { signer, hash: 'sha256', identifierForm: 'key-identifier' } as const;
+    expect(decideSignAction({ layout, verdict }, method, 'replace', 'a.ko')).toBe('replaced');
   });
 
   test('of any bytes is found or refused, and nothing else', async () => {
@@ -409,12 +406,9 @@ describe('the verdict', () => {
 
   test('and the digest to sign come from one analysis, however many signatures there are', async () => {
     const module = await append(await append(hello, stranger));
-    const analysis = await analyzeModule(bufferSource(module), {
-      hash: 'sha256',
-      certificates: [signer.certificate],
-    });
+    const analysis = await analyzeModule(bufferSource(module), [signer.certificate]);
     expect(analysis).toMatchObject({ verdict: { state: 'trusted' }, layout: { signatures: 2 } });
-    expect(await analysis?.contentDigest()).toEqual(createHash('sha256').update(hello).digest());
+    expect(await analysis?.contentDigest('sha256')).toEqual(createHash('sha256').update(hello).digest());
   });
 
   test('on a module without a signature', async () => {
@@ -563,17 +557,14 @@ describeWith(['xz', 'gzip', 'zstd'], 'compression', (programs) => {
       // The last byte is a line feed: nothing may be taken off.
       const module = await append(hello);
       const theirs = execFileSync(program, ['-c'], { input: module });
-      const analysis = await analyzeModule(bufferSource(theirs), {
-        hash: 'sha256',
-        certificates: [signer.certificate],
-      });
+      const analysis = await analyzeModule(bufferSource(theirs), [signer.certificate]);
       expect(analysis).toMatchObject({ compression, info: { name: 'hello' }, verdict: { state: 'trusted' } });
-      expect(await analysis?.contentDigest()).toEqual(createHash('sha256').update(hello).digest());
+      expect(await analysis?.contentDigest('sha256')).toEqual(createHash('sha256').update(hello).digest());
     });
 
     test('one that unpacks to too much is refused', async () => {
       const bomb = execFileSync(program, ['-9', '-c'], { input: Buffer.alloc(64 * 1024 * 1024) });
-      const unpack = unpackModule(bufferSource(bomb), { compression, maxBytes: 1024 * 1024 });
+      const unpack = unpackModule(bufferSource(bomb), compression, undefined, 1024 * 1024);
       await expect(unpack).rejects.toMatchObject({ code: 'LIMIT_EXCEEDED' });
     });
 
@@ -582,7 +573,7 @@ describeWith(['xz', 'gzip', 'zstd'], 'compression', (programs) => {
       const garbled = Buffer.from(whole);
       garbled.fill(0x55, 40, 80);
       for (const bytes of [whole.subarray(0, -10), whole.subarray(0, 20), garbled]) {
-        await expect(unpackModule(bufferSource(bytes), { compression })).rejects.toMatchObject(damaged);
+        await expect(unpackModule(bufferSource(bytes), compression)).rejects.toMatchObject(damaged);
       }
     });
   });
@@ -598,7 +589,7 @@ describeWith(['xz', 'gzip', 'zstd'], 'compression', (programs) => {
   ])('%s data with %s behind them are damaged', async (compression, _, more) => {
     const whole = await packModule(hello, compression);
     const bytes = Buffer.concat([whole, more(whole)]);
-    await expect(unpackModule(bufferSource(bytes), { compression })).rejects.toMatchObject(damaged);
+    await expect(unpackModule(bufferSource(bytes), compression)).rejects.toMatchObject(damaged);
   });
 
   test('gzip data of two members whose checksums agree are damaged', async () => {
@@ -606,12 +597,12 @@ describeWith(['xz', 'gzip', 'zstd'], 'compression', (programs) => {
     const neutral = Buffer.from('9d0ad96d', 'hex');
     expect(crc32(neutral)).toBe(0);
     const bytes = Buffer.concat([await packModule(neutral, 'gzip'), await packModule(hello, 'gzip')]);
-    await expect(unpackModule(bufferSource(bytes), { compression: 'gzip' })).rejects.toMatchObject(damaged);
+    await expect(unpackModule(bufferSource(bytes), 'gzip')).rejects.toMatchObject(damaged);
   });
 
   test('gzip data after an empty member are damaged', async () => {
     const bytes = Buffer.concat([await packModule(Buffer.alloc(0), 'gzip'), await packModule(hello, 'gzip')]);
-    await expect(unpackModule(bufferSource(bytes), { compression: 'gzip' })).rejects.toMatchObject(damaged);
+    await expect(unpackModule(bufferSource(bytes), 'gzip')).rejects.toMatchObject(damaged);
   });
 
   test('gzip data with a name, a comment, an extra field and a checksum of the header are read', async () => {
@@ -628,7 +619,7 @@ describeWith(['xz', 'gzip', 'zstd'], 'compression', (programs) => {
     const bytes = Buffer.concat([fields, checksum, plain.subarray(10)]);
     // gzip itself takes the header.
     expect(execFileSync('gzip', ['-dc'], { input: bytes }).equals(hello)).toBe(true);
-    const unpacked = await unpackModule(bufferSource(bytes), { compression: 'gzip' });
+    const unpacked = await unpackModule(bufferSource(bytes), 'gzip');
     expect((await unpacked.read(0, unpacked.size)).equals(hello)).toBe(true);
   });
 
@@ -637,7 +628,7 @@ describeWith(['xz', 'gzip', 'zstd'], 'compression', (programs) => {
     for (const input of [Buffer.alloc(300_000), Buffer.from('x'), hello, Buffer.alloc(0)]) {
       for (const option of options) {
         const bytes = execFileSync(programs.zstd, ['-c', ...option], { input });
-        const unpacked = await unpackModule(bufferSource(bytes), { compression: 'zstd' });
+        const unpacked = await unpackModule(bufferSource(bytes), 'zstd');
         expect((await unpacked.read(0, unpacked.size)).equals(input)).toBe(true);
       }
     }
@@ -663,7 +654,7 @@ describeWith(['xz', 'gzip', 'zstd'], 'compression', (programs) => {
       const failure = { code: 'PROGRAM_FAILED', hint: expect.stringContaining('xz-utils') };
       await expect(packModule(hello, 'xz')).rejects.toMatchObject(failure);
       const start = Buffer.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00]);
-      await expect(unpackModule(bufferSource(start), { compression: 'xz' })).rejects.toMatchObject(failure);
+      await expect(unpackModule(bufferSource(start), 'xz')).rejects.toMatchObject(failure);
     } finally {
       process.env['PATH'] = path;
     }

@@ -41,7 +41,7 @@ export class EarlySignatures {
       giveBack();
       throw error;
     }
-    const signature = createModuleSignature({ ...this.#run, content: bytes }).finally(giveBack);
+    const signature = createModuleSignature(this.#run, { content: bytes }).finally(giveBack);
     // Awaited when the module's layer is written; until then, a rejection must not be reported as unhandled.
     ignoreRejection(signature);
     return { signature };
@@ -50,7 +50,7 @@ export class EarlySignatures {
   #changes(analysis: ModuleAnalysis): boolean {
     // Modules that the policy "fail" refuses will not be signed either.
     const policy = this.#run.existing === 'replace' ? 'replace' : 'keep';
-    return changesModule(decideSignAction(analysis, { ...this.#run, policy, path: '' }));
+    return changesModule(decideSignAction(analysis, this.#run, policy, ''));
   }
 }
 

@@ -36,12 +36,12 @@ export type Prepared = { readonly module: PreparedModule } | { readonly error: u
  */
 export async function prepareModule(
   entry: TarEntry,
-  { spool, signer, hash, signal }: SigningRun,
+  { spool, signer, signal }: SigningRun,
   signatures: EarlySignatures | undefined,
 ): Promise<Prepared> {
   const content = await spool.present(entry);
   try {
-    const analysis = await analyzeModule(content, { hash, certificates: [signer.certificate], signal });
+    const analysis = await analyzeModule(content, [signer.certificate], signal);
     if (analysis === null) return { error: notAModule(entry.path) };
     const { compression, info, layout, verdict } = analysis;
     const early = await signatures?.begin(analysis);
@@ -70,7 +70,7 @@ export function planModules(files: readonly FoundFile<Prepared>[], run: SigningR
   for (const found of files) {
     if (!found.explicit && isPassedOver(found.captured)) continue;
     const module = requireModule(found.captured, found.path, found.explicit);
-    const action = decideSignAction(module, { ...run, policy: run.existing, path: found.path });
+    const action = decideSignAction(module, run, run.existing, found.path);
     planned.push({ found, module, action });
   }
   return planned;

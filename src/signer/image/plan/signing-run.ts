@@ -2,15 +2,12 @@ import type { ImageRepository, Traffic } from '../../../registry/image/repositor
 import type { Manifest } from '../../../registry/model/manifest.ts';
 import type { Platform } from '../../../registry/model/platform.ts';
 import type { Signer, SignerIdentifierForm } from '../../cms/signer.ts';
-import type { SignFileProgramOptions } from '../../keys/sign-file-program.ts';
+import type { SignFileProgram } from '../../keys/sign-file-program.ts';
 import type { HashAlgorithm } from '../../model/module.ts';
 import { parseFilePattern } from '../../model/patterns.ts';
 import type { ExistingSignaturePolicy, ProgressListener, SignMode } from '../../model/report.ts';
 import type { ImageLocation, ReadingRun } from '../read/platform-images.ts';
 import { Spool } from '../read/spool.ts';
-
-/** The kernel tree's program, used to sign instead of our own code. */
-type ExternalSignFile = Pick<SignFileProgramOptions, 'program' | 'key' | 'certificate' | 'passphrase'>;
 
 export interface SignImageOptions {
   readonly source: ImageLocation;
@@ -40,7 +37,7 @@ export interface SignImageOptions {
   /** Compression level of written layers: gzip 1 to 9, zstd 1 to 19. @default 1 for gzip, 3 for zstd */
   readonly compressionLevel?: number | undefined;
   /** Sign with the kernel tree's program instead of our own code. Needs key and certificate as files. */
-  readonly signFile?: ExternalSignFile | undefined;
+  readonly signFile?: SignFileProgram | undefined;
   /**
    * Timestamp of whatever is created (history entry, appended directories), in seconds since the epoch.
    * @default 0

@@ -50,7 +50,7 @@ async function proveModule(
 ): Promise<void> {
   const content = await spool.present(entry);
   const compression = detectModuleCompression(await content.read(0, 6));
-  const { state, signature, problem } = await verifyModule(await unpackModule(content, { compression }), [
+  const { state, signature, problem } = await verifyModule(await unpackModule(content, compression), [
     certificate,
   ]);
   if (state !== 'trusted') throw failed(entry.path, `does not verify: ${problem ?? state}`);

@@ -41,15 +41,15 @@ export async function signModules(
 }
 
 async function signatureOf({ layout, unpacked }: PreparedModule, run: SigningRun): Promise<Buffer> {
-  const { signFile, hash, identifierForm, signal } = run;
+  const { signFile, hash, signal } = run;
   const { contentSize } = layout;
   signal.throwIfAborted();
   if (signFile !== undefined) {
     const content = sliceSource(unpacked, 0, contentSize);
-    return runSignFile({ ...signFile, hash, identifierForm, content, signal });
+    return runSignFile(signFile, run, content, run.temporaryDirectory, signal);
   }
   const digest = await new ContentDigests(unpacked).get(hash, contentSize);
-  return createModuleSignature({ ...run, digest });
+  return createModuleSignature(run, { digest });
 }
 
 async function replace(module: PreparedModule, signature: Buffer, spool: Spool): Promise<Replacement> {

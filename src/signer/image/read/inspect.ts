@@ -11,8 +11,8 @@ import { scanImage, type ScanResult } from './scan.ts';
 import { Spool } from './spool.ts';
 import type { PlatformImage, ReadingRun } from './platform-images.ts';
 
-/** The part of a report that depends only on a module's bytes. */
-export type ModuleFacts = Omit<ModuleReport, 'path' | 'otherNames' | 'views' | 'layer'>;
+/** The part of a module's report that depends only on its bytes. */
+export type InspectedModule = Omit<ModuleReport, 'path' | 'otherNames' | 'views' | 'layer'>;
 
 /** A reading of images that yields verdicts. */
 export interface InspectRun extends ReadingRun {
@@ -22,7 +22,7 @@ export interface InspectRun extends ReadingRun {
 
 /** One platform's image with a verdict on each module. */
 export interface InspectedImage extends Omit<InspectedPlatformReport, 'shadowed'> {
-  readonly scan: ScanResult<ModuleFacts>;
+  readonly scan: ScanResult<InspectedModule>;
   readonly warnings: readonly string[];
 }
 
@@ -32,7 +32,7 @@ export async function inspectPlatform(image: PlatformImage, run: InspectRun): Pr
   const name = platform === undefined ? null : formatPlatform(platform);
   run.onProgress?.({ type: 'platform', platform: name, digest: manifest.raw.digest });
   await using spool = new Spool(run.temporaryDirectory);
-  const visitor: FileVisitor<ModuleFacts> = {
+  const visitor: FileVisitor<InspectedModule> = {
     headerDetail: 'header-blocks',
     visit: (entry) => judge(entry, spool, run.certificates),
   };
@@ -60,10 +60,10 @@ async function judge(
   entry: TarEntry,
   spool: Spool,
   certificates: readonly X509Certificate[],
-): Promise<ModuleFacts> {
+): Promise<InspectedModule> {
   const { size } = entry;
   try {
-    const analysis = await analyzeModule(await spool.present(entry), { hash: 'sha256', certificates });
+    const analysis = await analyzeModule(await spool.present(entry), certificates);
     if (analysis === null) return withoutInfo(size, 'unsigned', null);
     const { compression, info, layout, verdict } = analysis;
     const { state, signature, certificateFingerprint, problem } = verdict;
@@ -83,7 +83,7 @@ async function judge(
   }
 }
 
-function withoutInfo(size: number, state: ModuleState, problem: string | null): ModuleFacts {
+function withoutInfo(size: number, state: ModuleState, problem: string | null): InspectedModule {
   return {
     size,
     compression: 'none',
@@ -100,7 +100,7 @@ function withoutInfo(size: number, state: ModuleState, problem: string | null): 
  * Returns whether a file is judged; a file that is not ELF is skipped unless it was named exactly.
  * @throws SignerError NOT_A_MODULE
  */
-function isJudged({ path, explicit, captured }: FoundFile<ModuleFacts>): boolean {
+function isJudged({ path, explicit, captured }: FoundFile<InspectedModule>): boolean {
   const { info, state } = captured;
   if (info === null ? state === 'damaged' : !explicit || isMeant(info, path)) return true;
   if (!explicit) return false;
@@ -112,7 +112,7 @@ function isJudged({ path, explicit, captured }: FoundFile<ModuleFacts>): boolean
 }
 
 function report(
-  { file, path, layer, captured }: FoundFile<ModuleFacts>,
+  { file, path, layer, captured }: FoundFile<InspectedModule>,
   manifest: ImageManifest,
 ): ModuleReport {
   const digest = manifest.layers[layer]?.digest;
@@ -122,8 +122,8 @@ function report(
 }
 
 function warningsOf(
-  files: readonly FoundFile<ModuleFacts>[],
-  judged: readonly FoundFile<ModuleFacts>[],
+  files: readonly FoundFile<InspectedModule>[],
+  judged: readonly FoundFile<InspectedModule>[],
 ): string[] {
   const known = new Set(judged);
   return files.flatMap((found) => {
