@@ -49,7 +49,7 @@ export function parseImageLocation(text: string): ImageLocationReference {
   const directory = colon === -1 ? place : place.slice(0, colon);
   const tag = colon === -1 ? undefined : place.slice(colon + 1);
   if (directory === '') invalidReference(text, 'the directory after "oci:" is empty');
-  if (directory.includes('\0')) invalidReference(text, 'the directory holds a NUL character');
+  if (directory.includes('\0')) invalidReference(text, 'the directory contains a NUL character');
   if (tag !== undefined && !layoutTag.test(tag)) {
     invalidReference(
       text,

@@ -127,7 +127,7 @@ function cannotLock(path: string, error: unknown): FileLockError {
   return new FileLockError({
     code: 'FILE_ERROR',
     message: `${path} cannot be locked: ${reason}`,
-    hint: 'Use a folder on a file system that supports locks, with Node 24 or later.',
+    hint: 'Use a directory on a file system that supports locks, with Node 24 or later.',
     facts: { path, reason },
   });
 }

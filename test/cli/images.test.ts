@@ -331,7 +331,7 @@ describe('a registry that wants to know who asks', () => {
     await writeFile(join(config, 'config.json'), JSON.stringify({ auths: { [address]: { auth } } }));
     const env = { REGISTRY_AUTH_FILE: file, DOCKER_CONFIG: config };
     const { stderr } = await run(['exists', `${address}/a`], { env });
-    expect(stderr).toMatch(/^warning: There is no such auth file.*missing\.json$/m);
+    expect(stderr).toMatch(/^warning: The auth file does not exist.*missing\.json$/m);
     expect(seen).toContain(`Basic ${auth}`);
     const named = await run(['exists', `${address}/a`, '--authfile', file]);
     expect(named).toMatchObject({ exitCode: 2, stderr: expect.stringContaining(file) });

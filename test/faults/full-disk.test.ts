@@ -81,7 +81,7 @@ describe.skipIf(whyNoMount !== null)(`the embedded registry on a full disk${whyN
       expect(await uploads()).toEqual([]);
       // The session is over, and says so.
       expect((await fetch(location)).status).toBe(404);
-      expect(await send(location, 'PATCH', 'more')).toBe('404 there is no such upload');
+      expect(await send(location, 'PATCH', 'more')).toBe('404 the upload does not exist');
     }
     const large = randomBytes(6 * megabyte);
     const whole = await startUpload();

@@ -112,7 +112,7 @@ export function invalidConfiguration(source: string, problem: string): RegistryE
   return new RegistryError({
     code: 'INVALID_CONFIGURATION',
     message: `${source} ${problem}`,
-    hint: 'Write it anew, for example with "docker login" or "podman login".',
+    hint: 'Create it again, for example with "docker login" or "podman login".',
     facts: { path: source },
   });
 }

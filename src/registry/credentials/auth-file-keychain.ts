@@ -41,7 +41,7 @@ export function authFileKeychain(options: AuthFileOptions): Keychain {
   const keychain = once(async (): Promise<Keychain | null> => {
     const text = await readText(options.path, options);
     if (text === null && options.required === 'if-there') {
-      options.logger.warn('There is no such auth file; credentials come from elsewhere', {
+      options.logger.warn('The auth file does not exist; other credential sources are used', {
         file: options.path,
       });
     }

@@ -54,15 +54,15 @@ export async function askHelper(request: HelperRequest): Promise<Credential | nu
   });
   signal?.throwIfAborted();
   if (result.code === 'ENOENT') {
-    logger.warn('A credential helper is not installed, going on without', { helper: program, source });
+    logger.warn('A credential helper is not installed, continuing without it', { helper: program, source });
     return null;
   }
-  if (result.timedOut) throw failed(request, `it did not answer within ${timeout / 1000} seconds`);
+  if (result.timedOut) throw failed(request, `it timed out after ${timeout / 1000} seconds`);
   if (result.failed) {
     if (result.stdout.trim() === notFound) return null;
     throw failed(
       request,
-      excerpt(result.stdout) || `it ended with ${result.exitCode ?? result.signal ?? 'an error'}`,
+      excerpt(result.stdout) || `it exited with ${result.exitCode ?? result.signal ?? 'an error'}`,
     );
   }
   return credentialOf(request, result.stdout);
@@ -70,7 +70,7 @@ export async function askHelper(request: HelperRequest): Promise<Credential | nu
 
 function credentialOf(request: HelperRequest, stdout: string): Credential | null {
   const answer = answerSchema.safeParse(parseJson(stdout));
-  if (!answer.success) throw failed(request, 'its answer is not what the protocol asks for');
+  if (!answer.success) throw failed(request, 'its response does not follow the protocol');
   const { Username: username, Secret: secret } = answer.data;
   if (secret === '') return null;
   const source = `docker-credential-${request.helper} (${request.server}, named in ${request.source})`;
@@ -81,8 +81,8 @@ function credentialOf(request: HelperRequest, stdout: string): Credential | null
 function failed({ helper, server, source }: HelperRequest, problem: string): RegistryError {
   return new RegistryError({
     code: 'INVALID_CONFIGURATION',
-    message: `The credential helper ${JSON.stringify(helper.slice(0, 60))} gave nothing for ${server}: ${problem}`,
-    hint: `Check the helper, or take it out of ${source}.`,
+    message: `The credential helper ${JSON.stringify(helper.slice(0, 60))} returned no credential for ${server}: ${problem}`,
+    hint: `Check the helper, or remove it from ${source}.`,
     facts: { path: source, helper, server },
   });
 }

@@ -81,7 +81,7 @@ async function readPullSecret(path: string): Promise<AuthConfig> {
     const text = await readText(file, { required: !isFolder });
     if (text !== null) return parseAuthConfig(text, file, formOf(file));
   }
-  throw invalidConfiguration(path, 'holds no .dockerconfigjson and no .dockercfg');
+  throw invalidConfiguration(path, 'contains neither .dockerconfigjson nor .dockercfg');
 }
 
 function formOf(file: string): AuthConfigForm {

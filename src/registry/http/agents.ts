@@ -95,7 +95,7 @@ function contextOf({ authorities, certificate, key }: TlsMaterial, own: boolean)
     throw new RegistryError({
       code: 'INVALID_CONFIGURATION',
       message: 'The certificate authorities or the client certificate cannot be used for TLS',
-      hint: 'Check that the files are whole, that the key belongs to the certificate, and that the key has no passphrase.',
+      hint: 'Check that the files are complete, that the key belongs to the certificate, and that the key has no passphrase.',
       facts: { reason: error instanceof Error && 'code' in error ? String(error.code) : 'UNKNOWN' },
     });
   }

@@ -117,7 +117,7 @@ export class Authorizer {
       const found = await keychain.resolve({ registry, repository }, { signal: flight.signal });
       this.#credentials.set(repository, found);
       const fields = { registry, repository };
-      if (found.length === 0) logger.debug('No credentials found, going on anonymously', fields);
+      if (found.length === 0) logger.debug('No credentials found, continuing anonymously', fields);
       else logger.debug('Credentials found', { ...fields, credentials: found.map(describeCredential) });
       return found;
     });

@@ -100,7 +100,7 @@ async function readPem(file: string, label: 'CERTIFICATE' | 'PRIVATE KEY'): Prom
     throw new RegistryError({
       code: 'INVALID_CONFIGURATION',
       message: `${file} ${problem}`,
-      hint: `Give a file in PEM with -----BEGIN ${label}-----.`,
+      hint: `Provide a PEM file with -----BEGIN ${label}-----.`,
       facts: { path: file },
     });
   };
@@ -108,6 +108,6 @@ async function readPem(file: string, label: 'CERTIFICATE' | 'PRIVATE KEY'): Prom
     refuse(`cannot be read (${error.code ?? 'unknown error'})`),
   );
   if (!new RegExp(`-----BEGIN [A-Z ]*${label}-----`).test(text))
-    refuse(`holds no ${label.toLowerCase()} in PEM`);
+    refuse(`contains no ${label.toLowerCase()} in PEM`);
   return text;
 }

@@ -11,13 +11,13 @@ interface Explanation {
 
 const broken: Explanation = { problem: 'the connection was broken' };
 const notTls: Explanation = {
-  problem: 'the server does not speak TLS',
+  problem: 'the server does not use TLS',
   hint: 'If the registry is served without TLS, use --plain-http.',
   lasting: true,
 };
 const unknownAuthority: Explanation = {
   problem: 'its certificate is not signed by an authority that is trusted here',
-  hint: "Give the authority's certificate with --ca-file.",
+  hint: "Provide the authority's certificate with --ca-file.",
   lasting: true,
 };
 const tlsFailure: Explanation = { problem: 'the TLS handshake failed', lasting: true };
@@ -25,7 +25,7 @@ const tlsFailure: Explanation = { problem: 'the TLS handshake failed', lasting: 
 const explanations: Readonly<Record<string, Explanation>> = {
   ECONNREFUSED: {
     problem: 'the connection was refused',
-    hint: 'Check the host and port, and that the registry runs.',
+    hint: 'Check the host and port, and that the registry is running.',
   },
   ECONNRESET: broken,
   EPIPE: broken,
@@ -34,23 +34,23 @@ const explanations: Readonly<Record<string, Explanation>> = {
     hint: 'Check the spelling of the registry.',
     lasting: true,
   },
-  EAI_AGAIN: { problem: 'the host name cannot be resolved at present' },
+  EAI_AGAIN: { problem: 'the host name cannot be resolved at the moment' },
   EHOSTUNREACH: { problem: 'no route to host' },
   ENETUNREACH: { problem: 'network is unreachable' },
-  ETIMEDOUT: { problem: 'it did not answer in time' },
-  ERR_HTTP_CONTENT_LENGTH_MISMATCH: { problem: 'the answer ended before it was complete' },
-  ERR_PROXY_TUNNEL: { problem: 'the proxy does not let us through', hint: 'Check HTTPS_PROXY and NO_PROXY.' },
+  ETIMEDOUT: { problem: 'it timed out' },
+  ERR_HTTP_CONTENT_LENGTH_MISMATCH: { problem: 'the response ended early' },
+  ERR_PROXY_TUNNEL: { problem: 'the proxy refused the connection', hint: 'Check HTTPS_PROXY and NO_PROXY.' },
   [unsafeAddressCode]: {
-    problem: 'its name stands for this machine or for a link-local address',
-    hint: 'A registry or its token server sends us there; ask whoever runs the registry about its external URL.',
+    problem: 'its name resolves to this machine or to a link-local address',
+    hint: "The registry or its token server refers to it; ask the registry's administrator about its external URL.",
     lasting: true,
   },
   EPROTO: tlsFailure,
   ERR_SSL_WRONG_VERSION_NUMBER: notTls,
   ERR_SSL_PACKET_LENGTH_TOO_LONG: notTls,
   ERR_SSL_TLSV13_ALERT_CERTIFICATE_REQUIRED: {
-    problem: 'it wants a client certificate',
-    hint: 'Give one with --cert-file and --key-file.',
+    problem: 'it requires a client certificate',
+    hint: 'Provide one with --cert-file and --key-file.',
     lasting: true,
   },
   UNABLE_TO_VERIFY_LEAF_SIGNATURE: unknownAuthority,
@@ -66,7 +66,7 @@ function explain(code: string): Explanation {
   const known = explanations[code];
   if (known !== undefined) return known;
   if (code.startsWith('ERR_SSL_')) return { ...tlsFailure, problem: `the TLS handshake failed (${code})` };
-  if (code.startsWith('HPE_')) return { problem: `its answer is not HTTP (${code})` };
+  if (code.startsWith('HPE_')) return { problem: `its response is not HTTP (${code})` };
   return { problem: `the request failed (${code})` };
 }
 
@@ -90,7 +90,7 @@ export function networkError(url: URL, error: unknown): RegistryError {
   const { problem, hint } = explain(code);
   return new RegistryError({
     code: code === unsafeAddressCode ? 'UNSAFE_REDIRECT' : 'NETWORK',
-    message: `Cannot talk to ${url.host}: ${problem}`,
+    message: `Cannot reach ${url.host}: ${problem}`,
     hint,
     facts: { url: redactedUrl(url), reason: code },
   });

@@ -25,7 +25,7 @@ export function resolveRealm(
   const refuse = (
     target: string,
     problem: string,
-    hint = 'Ask whoever runs the registry about its token realm.',
+    hint = "Ask the registry's administrator about its token realm.",
   ): never => {
     throw new RegistryError({
       code: 'UNSAFE_REDIRECT',
@@ -39,14 +39,14 @@ export function resolveRealm(
   const url = new URL(withTlsOf(registry, new URL(realm, challengedAt)));
   const target = redactedUrl(url);
   if (url.protocol !== 'https:' && url.protocol !== 'http:') refuse(target, 'only http and https are known');
-  if (url.username !== '' || url.password !== '') refuse(target, 'it holds a user name or password');
+  if (url.username !== '' || url.password !== '') refuse(target, 'it contains a user name or password');
   if (url.protocol === 'http:' && registry.protocol !== 'http:')
-    refuse(target, 'it does not use TLS, the registry does');
+    refuse(target, 'it does not use TLS, but the registry does');
   const isTrusted = bareHost(url) === bareHost(registry) || plainHttpTokenServers.includes(url.host);
   if (url.protocol === 'http:' && sendsCredentials && !isTrusted) {
     refuse(
       target,
-      "it does not use TLS and is not on the registry's own host, so that the credentials would be readable on the way",
+      "it does not use TLS and is not on the registry's own host, so the credentials would be readable in transit",
       `Have it serve TLS, or allow it with --plain-http-token-server ${url.host}.`,
     );
   }

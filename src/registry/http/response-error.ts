@@ -53,7 +53,7 @@ export function checkNotPage(response: HttpResponse, { action, facts }: Response
   body.destroy();
   throw new RegistryError({
     code: 'UNEXPECTED_RESPONSE',
-    message: `Cannot ${action}: ${url.host} answered ${status}${withPage(response)}`,
+    message: `Cannot ${action}: ${url.host} responded with ${status}${withPage(response)}`,
     hint: pageHint,
     facts: { registry: url.host, ...facts, url: redactedUrl(url), status },
   });
@@ -77,7 +77,7 @@ export async function responseError(
   const isUnexpectedPage = status < 400 && isPage(response);
   return new RegistryError({
     code,
-    message: `Cannot ${context.action}: ${url.host} answered ${[String(status), ...codes].join(' ')}${isUnexpectedPage ? withPage(response) : ''}${text === '' ? '' : ` (${text})`}`,
+    message: `Cannot ${context.action}: ${url.host} responded with ${[String(status), ...codes].join(' ')}${isUnexpectedPage ? withPage(response) : ''}${text === '' ? '' : ` (${text})`}`,
     hint: isUnexpectedPage ? pageHint : hintFor(code, response),
     facts: {
       registry: url.host,
@@ -91,25 +91,25 @@ export async function responseError(
   });
 }
 
-const maybeMissing = 'a repository that does not exist can be answered so too.';
+const maybeMissing = 'a registry may also respond this way for a repository that does not exist.';
 
 const hints: Partial<Record<RegistryErrorCode, string>> = {
   NOT_FOUND: 'Check the repository and tag.',
-  UNAUTHORIZED: `Log in, or give credentials that may do this; ${maybeMissing}`,
-  DENIED: `Use credentials that may do this; ${maybeMissing}`,
+  UNAUTHORIZED: `Log in, or provide credentials with this permission; ${maybeMissing}`,
+  DENIED: `Use credentials with this permission; ${maybeMissing}`,
   TOO_MANY_REQUESTS: 'Wait, then try again.',
 };
 
 function withPage(response: HttpResponse): string {
-  return isPage(response) ? ` with a page (${excerpt(response.headers['content-type'] ?? '')})` : '';
+  return isPage(response) ? ` and a page (${excerpt(response.headers['content-type'] ?? '')})` : '';
 }
 
 function hintFor(code: RegistryErrorCode, { status, url, credentials }: HttpResponse): string | undefined {
   if (credentials === undefined) return hints[code];
   const names = credentials.join(' and ');
-  if (status === 403) return `It was asked with ${names}; ${maybeMissing}`;
+  if (status === 403) return `The request used ${names}; ${maybeMissing}`;
   return names === ''
-    ? `No credentials for ${url.host} were found: log in with "docker login" or "podman login", or give some; ${maybeMissing}`
+    ? `No credentials for ${url.host} were found: log in with "docker login" or "podman login", or provide some; ${maybeMissing}`
     : `${url.host} refused ${names}: check these credentials, or log in again.`;
 }
 

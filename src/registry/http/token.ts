@@ -61,11 +61,11 @@ export async function fetchToken(
   }
   if (response.status !== 200) {
     await discardBody(response);
-    throw failure(request.realm, `it answered ${response.status}`, response.status);
+    throw failure(request.realm, `it responded with ${response.status}`, response.status);
   }
   if (isPage(response)) {
     response.body.destroy();
-    throw failure(request.realm, 'it answered with a page (text/html) and not with a token');
+    throw failure(request.realm, 'it responded with a page (text/html) instead of a token');
   }
   return parseToken(await readAtMost(response.body, maxTokenBody), request.realm, started);
 }
@@ -124,11 +124,12 @@ export function basicAuthorization({ username, password, identityToken }: Creden
 }
 
 function parseToken(body: { bytes: Buffer; complete: boolean }, realm: URL, started: number): Token {
-  if (!body.complete) throw failure(realm, `its answer is longer than ${maxTokenBody} bytes`);
+  if (!body.complete) throw failure(realm, `its response is longer than ${maxTokenBody} bytes`);
   const answer = answerSchema.safeParse(parseJson(body.bytes.toString('utf8')));
   const value = answer.success ? (answer.data.token ?? answer.data.access_token ?? '') : '';
   // The HTTP library would quote a value that is invalid in a header in its error.
-  if (!answer.success || !/^[\x21-\x7e]+$/.test(value)) throw failure(realm, 'its answer holds no token');
+  if (!answer.success || !/^[\x21-\x7e]+$/.test(value))
+    throw failure(realm, 'its response contains no token');
   const { expires_in: seconds, issued_at: issuedAt, refresh_token: refreshToken } = answer.data;
   return {
     value: new Secret(value),
@@ -149,7 +150,8 @@ function failure(realm: URL, problem: string, status?: number): RegistryError {
   return new RegistryError({
     code: status === 429 ? 'TOO_MANY_REQUESTS' : 'UNEXPECTED_RESPONSE',
     message: `Cannot get a token from ${redactedUrl(realm)}: ${problem}`,
-    hint: status === 429 ? 'Wait, then try again.' : 'Ask whoever runs the registry about its token server.',
+    hint:
+      status === 429 ? 'Wait, then try again.' : "Ask the registry's administrator about its token server.",
     facts: { url: redactedUrl(realm), status },
   });
 }

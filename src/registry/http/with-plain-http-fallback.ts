@@ -28,7 +28,7 @@ export function withPlainHttpFallback(inner: Transport, origin: RegistryOrigin, 
     // A registry that is not up yet is probed again.
     if (protocol === undefined) throw new Unknown();
     if (protocol === 'tls') return;
-    logger.debug('The local registry does not speak TLS, going on without', { registry: origin.url.host });
+    logger.debug('The local registry does not use TLS, continuing without it', { registry: origin.url.host });
     origin.url = withHttp(origin.url);
   });
   return async (request) => {

@@ -46,9 +46,9 @@ function checkTarget(from: URL, target: URL, registry: URL): void {
     throw unsafe(from, target, 'only http and https are followed');
   }
   if (target.username !== '' || target.password !== '')
-    throw unsafe(from, target, 'it holds a user name or password');
+    throw unsafe(from, target, 'it contains a user name or password');
   if (from.protocol === 'https:' && target.protocol === 'http:') {
-    throw unsafe(from, target, 'the way leads from https to http');
+    throw unsafe(from, target, 'it leads from https to http');
   }
   if (!mayLeadTo(registry, target))
     throw unsafe(from, target, 'the address is inside a private network or this machine');
@@ -64,7 +64,7 @@ export function withoutCredentials(headers: Readonly<Record<string, string>>): R
 function unsafe(from: URL, target: URL, problem: string): RegistryError {
   return new RegistryError({
     code: 'UNSAFE_REDIRECT',
-    message: `${from.host} sends us to ${redactedUrl(target)}, which is refused: ${problem}`,
+    message: `${from.host} redirects to ${redactedUrl(target)}, which is refused: ${problem}`,
     hint: "Check the registry's configuration of its external URL and storage redirects.",
     facts: { url: redactedUrl(from), target: redactedUrl(target) },
   });

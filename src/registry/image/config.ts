@@ -69,7 +69,7 @@ export function parseImageConfig(
   checkSpelling(json, knownFields, what);
   const diffIds = parseDiffIds(json['rootfs'], what);
   if (diffIds.length !== layers.length) {
-    throw invalidManifest(`${what} lists ${diffIds.length} layers where the manifest has ${layers.length}`);
+    throw invalidManifest(`${what} lists ${diffIds.length} layers but the manifest has ${layers.length}`);
   }
   return { mediaType: config.mediaType, platform: platformOfConfig(json, what), diffIds, json };
 }

@@ -68,7 +68,7 @@ async function lacksLayout(directory: string): Promise<boolean> {
   throw layoutError(
     'INVALID_REFERENCE',
     directory,
-    `the directory holds other files and is not an OCI layout (${markerFile} is missing)`,
+    `the directory contains other files and is not an OCI layout (${markerFile} is missing)`,
     hint,
   );
 }
@@ -181,7 +181,7 @@ async function readFileOf(directory: string, path: string, limit: number): Promi
     return await readLayoutFile(directory, path, limit);
   } catch (error) {
     if (!isMissing(error)) throw error;
-    const hint = 'Name a directory that holds an OCI layout, or one that does not exist yet to write to.';
+    const hint = 'Name a directory that contains an OCI layout, or one that does not exist yet to write to.';
     throw layoutError('NOT_FOUND', directory, `there is no OCI layout (${path} is missing)`, hint);
   }
 }

@@ -60,7 +60,7 @@ export class LayoutRepository implements ImageRepository {
       throw layoutError(
         'INVALID_MANIFEST',
         this.#directory,
-        `index.json gives the tag "${tagOf(entry)}" to several images`,
+        `index.json has the tag "${tagOf(entry)}" for several images`,
       );
     }
     return { mediaType: entry.mediaType, digest: entry.digest, size: entry.size };
@@ -73,13 +73,13 @@ export class LayoutRepository implements ImageRepository {
   async defaultSelector(): Promise<Selector> {
     const { manifests } = await readLayoutIndex(this.#directory);
     const [digest, ...others] = new Set(manifests.map((entry) => entry.digest));
-    if (digest === undefined) throw layoutError('NOT_FOUND', this.#directory, 'the layout holds no image');
+    if (digest === undefined) throw layoutError('NOT_FOUND', this.#directory, 'the layout has no image');
     if (others.length === 0) return { digest };
     const hint = `Name a tag, as in oci:${this.#directory}:TAG.`;
     throw layoutError(
       'INVALID_REFERENCE',
       this.#directory,
-      `the layout holds ${others.length + 1} images`,
+      `the layout has ${others.length + 1} images`,
       hint,
     );
   }
@@ -89,9 +89,9 @@ export class LayoutRepository implements ImageRepository {
     const bytes = await this.#readManifest(digest);
     const place = { mediaType, digest, size };
     if (bytes.length !== size)
-      throw digestMismatch(place, this.name, `has not the ${size} bytes of its descriptor`);
+      throw digestMismatch(place, this.name, `does not have the ${size} bytes its descriptor promises`);
     if (hashOf(digest, bytes) !== digestHex(digest)) {
-      throw digestMismatch(place, this.name, 'has other bytes than its digest says');
+      throw digestMismatch(place, this.name, 'does not match its digest');
     }
     return parseManifest({ mediaType, digest, bytes });
   }
@@ -158,7 +158,7 @@ export class LayoutRepository implements ImageRepository {
     const { mediaType, digest, bytes } = manifest;
     if (hashOf(digest, bytes) !== digestHex(digest)) {
       const descriptor = { mediaType, digest, size: bytes.length };
-      throw digestMismatch(descriptor, this.name, 'has other bytes than its digest says');
+      throw digestMismatch(descriptor, this.name, 'does not match its digest');
     }
     await ensureLayout(this.#directory, signal);
     await this.#change(signal, async (write) => {
@@ -226,7 +226,7 @@ export class LayoutRepository implements ImageRepository {
       throw digestMismatch(
         descriptor,
         this.name,
-        `has ${size} bytes in place of the ${descriptor.size} of its descriptor`,
+        `has ${size} bytes instead of the ${descriptor.size} its descriptor promises`,
       );
     } catch (error) {
       if (isMissing(error))

@@ -34,7 +34,7 @@ export async function withLayoutMutex<Result>(
   const outcome = await withFileMutex(join(directory, mutexFile), options, operation);
   if (outcome !== 'timed-out') return outcome.result;
   const hint = 'Wait until the other process has ended, and run the command again.';
-  throw layoutError('IN_USE', directory, 'another process has kept the layout locked', hint);
+  throw layoutError('IN_USE', directory, 'another process kept the layout locked', hint);
 }
 
 /** Writes one file of a layout, completely or not at all. */

@@ -35,7 +35,7 @@ export class ManifestReader {
    */
   async read({ digest }: Pick<Descriptor, 'digest'>, { depth, signal }: ChildPosition): Promise<Manifest> {
     this.#followed += 1;
-    if (depth > maxDepth) throw this.#tooMuch(`lie more than ${maxDepth} levels deep`);
+    if (depth > maxDepth) throw this.#tooMuch(`are more than ${maxDepth} levels deep`);
     if (this.#followed > maxChildren) throw this.#tooMuch(`are more than ${maxChildren}`);
     const known = this.#known.get(digest);
     if (known !== undefined) return known;

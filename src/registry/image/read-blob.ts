@@ -23,8 +23,8 @@ export async function openLayer(
     const { digest, urls = [] } = descriptor;
     throw new RegistryError({
       code: 'BLOB_NOT_FOUND',
-      message: `${repository.name} does not have the non-distributable layer ${digest}, so that nobody can tell what is in it`,
-      hint: 'Push the image with all its layers (docker: allow-nondistributable-artifacts; containerd: --allow-non-distributable-blobs), or build it on another base.',
+      message: `${repository.name} does not have the non-distributable layer ${digest}, so its content cannot be checked`,
+      hint: 'Push the image with all its layers (docker: allow-nondistributable-artifacts; containerd: --allow-non-distributable-blobs), or build it on a different base.',
       facts: { repository: repository.name, digest, urls: urls.map((url) => url.slice(0, 200)) },
     });
   }

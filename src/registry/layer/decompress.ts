@@ -168,7 +168,7 @@ function notSupported(compression: string): RegistryError {
   return new RegistryError({
     code: 'UNSUPPORTED_MEDIA_TYPE',
     message: `The layer is compressed with ${compression}, which is not supported`,
-    hint: 'Compress it with gzip or zstd: skopeo copy --dest-compress-format gzip makes such a copy.',
+    hint: 'Compress it with gzip or zstd: for example with skopeo copy --dest-compress-format gzip.',
     facts: { compression },
   });
 }
@@ -184,7 +184,7 @@ function damaged(compression: LayerCompression): RegistryError {
 function followedByOtherData(compression: LayerCompression): RegistryError {
   return new RegistryError({
     code: 'INVALID_LAYER',
-    message: `The layer's ${compression} data is followed by something else`,
+    message: `The layer's ${compression} data is followed by other data`,
     facts: { compression },
   });
 }

@@ -151,7 +151,7 @@ function tooMuch({ entries }: EntryBudget, { layer }: LayerEntry): RegistryError
   const what = entries < 0 ? 'more entries' : 'links with longer targets';
   return new RegistryError({
     code: 'LIMIT_EXCEEDED',
-    message: `The image's layers have ${what} in sum than are read (found in layer ${layer})`,
+    message: `The image's layers have ${what} in total than are read (found in layer ${layer})`,
     facts: { layer },
   });
 }

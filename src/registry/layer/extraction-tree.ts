@@ -210,7 +210,7 @@ export class ExtractionTree {
   #findParent(list: EntryList, index: number, create: boolean): boolean {
     const tree = create ? this.#maker : this.#lookup(this.#hiddenOnTrail);
     const end = this.#parent.walkWritten(tree, this.#paths.parentOf(list.pathOf(index)), true);
-    if (end === 'circle') throw refusedEntry(list.toEntry(index), 'goes in circles');
+    if (end === 'circle') throw refusedEntry(list.toEntry(index), 'is below a symbolic link loop');
     if (end === 'blocked')
       throw refusedEntry(list.toEntry(index), 'is below something that is not a directory');
     return end === 'found' && isDirectory(this.#state.nodes[this.#parent.at] ?? 0);

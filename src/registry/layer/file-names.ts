@@ -74,7 +74,7 @@ export class FileNames {
     throw new RegistryError({
       code: 'LIMIT_EXCEEDED',
       message: `The image has more than ${this.#maxNames} names of files that may be kernel modules`,
-      hint: 'Name the files that are meant with --file.',
+      hint: 'Name the files with --file.',
       facts: { maxNames: this.#maxNames },
     });
   }

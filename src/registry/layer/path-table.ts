@@ -93,7 +93,7 @@ export class PathTable {
     const { maxPaths, maxNameCharacters } = this.#limits;
     if (path >= maxPaths) throw exceeded(`more than ${maxPaths} paths`, { maxPaths });
     if (end > maxNameCharacters)
-      throw exceeded(`names of more than ${maxNameCharacters} characters in sum`, { maxNameCharacters });
+      throw exceeded(`names of more than ${maxNameCharacters} characters in total`, { maxNameCharacters });
     this.#reserve(end);
     this.#parents[path] = parent;
     for (let at = 0; at < name.length; at++) this.#characters[start + at] = name.charCodeAt(at);

@@ -67,8 +67,8 @@ export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer
 function otherContent(diffId: Digest): RegistryError {
   return new RegistryError({
     code: 'INVALID_LAYER',
-    message: `The layer unpacks to something else than its diff ID ${diffId} in the image's configuration says`,
-    hint: 'No runtime unpacks such an image. Build it anew.',
+    message: `The layer does not unpack to its diff ID ${diffId} in the image's configuration`,
+    hint: 'No runtime unpacks such an image. Rebuild it.',
     facts: { diffId },
   });
 }

@@ -55,7 +55,7 @@ export function parseStringMap(value: unknown, what: string): Record<string, str
   if (!isJsonObject(value)) throw invalidManifest(`${what} are not an object`);
   const entries: [string, string][] = [];
   for (const [name, text] of Object.entries(value)) {
-    if (typeof text !== 'string') throw invalidManifest(`${what} hold a value that is not a string`);
+    if (typeof text !== 'string') throw invalidManifest(`${what} contain a value that is not a string`);
     entries.push([name, text]);
   }
   return Object.fromEntries(entries);

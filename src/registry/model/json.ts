@@ -102,7 +102,7 @@ function endOfString(text: string, start: number): number {
 function addName(names: Set<string> | undefined, literal: string, what: string): void {
   const name = String(JSON.parse(literal));
   if (names?.has(name))
-    throw invalidManifest(`${what} holds the field "${name.slice(0, 80)}" twice in one object`);
+    throw invalidManifest(`${what} has the field "${name.slice(0, 80)}" twice in one object`);
   names?.add(name);
 }
 

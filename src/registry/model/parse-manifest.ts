@@ -97,7 +97,7 @@ function list(json: JsonObject, field: string, what: string): unknown[] {
 /** Refuses a document that is an image to one reader and an index to another (CVE-2021-41190). */
 function refuseFields(json: JsonObject, refused: readonly string[], what: string): void {
   const found = refused.find((field) => json[field] !== undefined);
-  if (found !== undefined) throw invalidManifest(`${what} is ambiguous: it holds "${found}" too`);
+  if (found !== undefined) throw invalidManifest(`${what} is ambiguous: it also has "${found}"`);
 }
 
 function checkSchemaVersion(json: JsonObject, raw: RawManifest): void {
@@ -121,7 +121,7 @@ function effectiveMediaType(json: JsonObject, raw: RawManifest): string {
   const says = !meaninglessTypes.has(served);
   if (stated && says && normalizeMediaType(stated) !== served) {
     throw invalidManifest(
-      `the manifest ${raw.digest} calls itself ${stated.slice(0, 100)}, but was served as ${served.slice(0, 100)}`,
+      `the manifest ${raw.digest} states the media type ${stated.slice(0, 100)}, but was served as ${served.slice(0, 100)}`,
     );
   }
   const mediaType = stated ? normalizeMediaType(stated) : says ? served : typeByShape(json, raw);
@@ -151,7 +151,7 @@ function schema1(raw: RawManifest): RegistryError {
 function unsupported(mediaType: string, raw: RawManifest): RegistryError {
   return new RegistryError({
     code: 'UNSUPPORTED_MEDIA_TYPE',
-    message: `the manifest ${raw.digest} has the media type ${mediaType.slice(0, 100)}, which is not an image's`,
+    message: `the manifest ${raw.digest} has the media type ${mediaType.slice(0, 100)}, which is not that of an image`,
     hint: 'Name an image or an image index.',
     facts: { digest: raw.digest },
   });

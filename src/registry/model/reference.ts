@@ -101,7 +101,7 @@ function checkTag(tag: string, refuse: Refuse): void {
   if (tag.length > maxTagLength) refuse(`the tag is longer than ${maxTagLength} characters`);
   if (!tagPattern.test(tag)) {
     refuse(
-      `the tag ${quote(tag)} may hold letters, digits, "_", "." and "-" only, and not begin with "." or "-"`,
+      `the tag ${quote(tag)} may contain letters, digits, "_", "." and "-" only, and not begin with "." or "-"`,
     );
   }
 }
@@ -145,7 +145,7 @@ function checkRepository(path: string, refuse: Refuse): void {
     }
     if (!pathComponent.test(component)) {
       refuse(
-        `${quote(component)} in the repository name may hold a-z, 0-9, and single ".", "_", "__" or "-" between them`,
+        `${quote(component)} in the repository name may contain a-z, 0-9, and single ".", "_", "__" or "-" between them`,
       );
     }
   }

@@ -33,7 +33,7 @@ export async function createAuthenticate(
       throw new ProtocolError({
         status: 401,
         code: 'UNAUTHORIZED',
-        message: 'a valid user and password are needed',
+        message: 'a valid user and password are required',
         headers: { 'www-authenticate': 'Basic realm="kmm-sign registry", charset="UTF-8"' },
       });
     }
@@ -145,7 +145,7 @@ async function readHtpasswd(path: string): Promise<Map<string, string>> {
     throw new RegistryError({
       code: 'INVALID_CONFIGURATION',
       message: `The password file ${path} cannot be read`,
-      hint: 'Name a file made with htpasswd -B.',
+      hint: 'Name a file created with htpasswd -B.',
       facts: { path },
     });
   }
@@ -162,7 +162,7 @@ function parseHtpasswd(text: string, path: string): Map<string, string> {
       throw new RegistryError({
         code: 'INVALID_CONFIGURATION',
         message: `Line ${index + 1} of ${path} is not a user with a bcrypt hash`,
-        hint: 'Make the file with htpasswd -B.',
+        hint: 'Create the file with htpasswd -B.',
         facts: { path, line: index + 1 },
       });
     }
@@ -175,7 +175,7 @@ function tooMany(): ProtocolError {
   return new ProtocolError({
     status: 429,
     code: 'TOOMANYREQUESTS',
-    message: 'too many passwords wait to be checked',
+    message: 'too many passwords are waiting to be checked',
     headers: { 'retry-after': String(retryAfter) },
   });
 }

@@ -42,7 +42,7 @@ async function sendBlob(
     throw new ProtocolError({
       status: 416,
       code: 'SIZE_INVALID',
-      message: 'the range lies outside the blob',
+      message: 'the range is outside the blob',
       headers: { 'content-range': `bytes */${size}` },
     });
   }

@@ -45,7 +45,7 @@ export function methodNotAllowed(allow: string): ProtocolError {
   return new ProtocolError({
     status: 405,
     code: 'UNSUPPORTED',
-    message: 'the method does not apply here',
+    message: 'the method is not supported here',
     headers: { allow },
   });
 }

@@ -13,7 +13,7 @@ export async function handleTags(exchange: Exchange, repository: string): Promis
   const { manifests, query } = exchange;
   checkReading(exchange);
   if (!(await manifests.hasRepository(repository))) {
-    throw new ProtocolError({ status: 404, code: 'NAME_UNKNOWN', message: 'there is no such repository' });
+    throw new ProtocolError({ status: 404, code: 'NAME_UNKNOWN', message: 'the repository does not exist' });
   }
   const last = query.get('last');
   const after = (await manifests.tags(repository)).filter(

@@ -57,12 +57,12 @@ export function parseDocument(
   const document = result.data;
   const mediaType = contentType?.split(';')[0]?.trim().toLowerCase() ?? document.mediaType ?? '';
   if (!isMediaType(mediaType))
-    throw invalid('the media type is none of an OCI or docker (schema 2) manifest or index');
+    throw invalid('the media type is not that of an OCI or Docker (schema 2) manifest or index');
   if (document.mediaType !== undefined && document.mediaType !== mediaType) {
-    throw invalid('the Content-Type is not the media type that the manifest gives');
+    throw invalid('the Content-Type is not the media type that the manifest states');
   }
   if (mediaTypes[mediaType] === 'index' ? document.manifests === undefined : document.config === undefined) {
-    throw invalid('the manifest lacks what its media type demands');
+    throw invalid('the manifest lacks fields that its media type requires');
   }
   return { mediaType, document };
 }

@@ -84,7 +84,7 @@ async function readManifest({ request }: Exchange): Promise<Buffer> {
       throw new ProtocolError({
         status: 413,
         code: 'SIZE_INVALID',
-        message: `a manifest may have ${maxManifestSize} bytes`,
+        message: `a manifest may have at most ${maxManifestSize} bytes`,
       });
     }
     chunks.push(chunk);
@@ -98,7 +98,7 @@ function checkBytes(bytes: Buffer, digest: Digest): Digest {
     throw new ProtocolError({
       status: 400,
       code: 'DIGEST_INVALID',
-      message: 'the manifest has another digest',
+      message: 'the manifest does not match the digest',
     });
   }
   return digest;
@@ -134,7 +134,7 @@ function checkSize({ digest, size }: DocumentDescriptor, actual: number): void {
   throw new ProtocolError({
     status: 400,
     code: 'SIZE_INVALID',
-    message: `the manifest gives ${digest} a size of ${size} bytes, but it has ${actual}`,
+    message: `the manifest states a size of ${size} bytes for ${digest}, which has ${actual}`,
   });
 }
 
@@ -142,7 +142,7 @@ function missing({ digest }: DocumentDescriptor): never {
   throw new ProtocolError({
     status: 404,
     code: 'MANIFEST_BLOB_UNKNOWN',
-    message: `the manifest names ${digest}, which is not in this repository`,
+    message: `the manifest references ${digest}, which is not in this repository`,
   });
 }
 

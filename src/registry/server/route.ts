@@ -90,14 +90,18 @@ export function checkName(name: string): string {
 
 /** Builds the response for an upload session that does not exist, or no longer. */
 export function uploadUnknown(): ProtocolError {
-  return new ProtocolError({ status: 404, code: 'BLOB_UPLOAD_UNKNOWN', message: 'there is no such upload' });
+  return new ProtocolError({
+    status: 404,
+    code: 'BLOB_UPLOAD_UNKNOWN',
+    message: 'the upload does not exist',
+  });
 }
 
 function notFound(): ProtocolError {
   return new ProtocolError({
     status: 404,
     code: 'UNSUPPORTED',
-    message: 'the path is none of the distribution API',
+    message: 'the path is not part of the distribution API',
   });
 }
 

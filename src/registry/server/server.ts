@@ -102,7 +102,7 @@ async function createTlsListener(
     throw new RegistryError({
       code: 'INVALID_CONFIGURATION',
       message: 'The certificate and key for TLS cannot be used',
-      hint: 'Give a certificate and the private key that belongs to it, both as PEM.',
+      hint: 'Provide a certificate and its private key, both as PEM.',
       facts: { reason: error instanceof Error ? error.message : undefined },
     });
   }

@@ -55,8 +55,8 @@ async function checkContents(root: string): Promise<boolean> {
     if (text === marker) return true;
     throw refused(
       root,
-      `${markerFile} in ${root} is not that of this version`,
-      'Use the version of kmm-sign that made the folder, or name another folder.',
+      `${markerFile} in ${root} belongs to another version`,
+      'Use the version of kmm-sign that created the directory, or name another directory.',
     );
   }
   const others = names.filter((name) => !harmless.has(name));
@@ -67,8 +67,8 @@ async function checkContents(root: string): Promise<boolean> {
   if (complete && foreign === undefined) return false;
   throw refused(
     root,
-    `${root} is not the folder of a registry: it holds ${foreign ?? others.join(', ')}`,
-    'Name a folder that is empty or does not exist yet, or one that kmm-sign registry has used before.',
+    `${root} is not the directory of a registry: it contains ${foreign ?? others.join(', ')}`,
+    'Name a directory that is empty or does not exist yet, or one that kmm-sign registry has used before.',
   );
 }
 
@@ -122,13 +122,13 @@ async function lockRoot(root: string): Promise<FileLock> {
   const path = join(root, lockFile);
   const status = await lstat(path).catch(() => undefined);
   const usable = status === undefined || (status.isFile() && status.size === 0);
-  if (!usable) throw refused(root, `${path} is not an empty file`, 'Remove it, or name another folder.');
+  if (!usable) throw refused(root, `${path} is not an empty file`, 'Remove it, or name another directory.');
   const lock = tryFileLock(path);
   if (lock !== undefined) return lock;
   throw new RegistryError({
     code: 'IN_USE',
     message: `Another registry is using ${root}`,
-    hint: 'Stop it, or name another folder.',
+    hint: 'Stop it, or name another directory.',
     facts: { path: root },
   });
 }
@@ -154,6 +154,6 @@ function refused(root: string, message: string, hint: string): RegistryError {
 
 function cannotUse(root: string, error: unknown): RegistryError {
   const reason = error instanceof Error ? error.message : String(error);
-  const hint = error instanceof FileLockError ? error.hint : 'Name a folder that can be written.';
-  return refused(root, `The registry cannot keep its files in ${root}: ${reason}`, hint ?? '');
+  const hint = error instanceof FileLockError ? error.hint : 'Name a writable directory.';
+  return refused(root, `The registry cannot store its files in ${root}: ${reason}`, hint ?? '');
 }

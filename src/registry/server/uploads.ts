@@ -101,7 +101,7 @@ async function receive({ request, sessions }: Exchange, session: UploadSession):
     throw new ProtocolError({
       status: 400,
       code: 'SIZE_INVALID',
-      message: 'the chunk is not as long as its Content-Range',
+      message: 'the length of the chunk is not that of its Content-Range',
     });
   }
 }

@@ -120,7 +120,7 @@ export async function* exactContent(replacement: Replacement, path: string): Asy
   if (written !== size) {
     throw new RegistryError({
       code: 'INVALID_LAYER',
-      message: `The new content of ${JSON.stringify(path)} does not have the ${size} bytes that it was said to have`,
+      message: `The new content of ${JSON.stringify(path)} does not have the stated ${size} bytes`,
       facts: { path, size },
     });
   }

@@ -129,7 +129,7 @@ export class BlobStream extends Readable {
     this.#position += chunk.length;
     this.#progress += chunk.length;
     if (this.#position > this.#options.descriptor.size) {
-      this.#fail('holds more bytes than its descriptor says');
+      this.#fail('has more bytes than its descriptor promises');
       return;
     }
     this.#hash.update(chunk);
@@ -142,13 +142,13 @@ export class BlobStream extends Readable {
     this.#dropBody();
     if (this.#position === this.#options.descriptor.size) this.#verify();
     else if (error !== undefined && !isTransient(error)) this.destroy(error);
-    else if (this.#options.resumes === false) this.#fail('has fewer bytes than its descriptor says');
+    else if (this.#options.resumes === false) this.#fail('has fewer bytes than its descriptor promises');
     else void this.#resume(error);
   }
 
   #verify(): void {
     if (this.#hash.digest('hex') === digestHex(this.#options.descriptor.digest)) this.push(null);
-    else this.#fail('has other bytes than its digest says');
+    else this.#fail('does not match its digest');
   }
 
   async #resume(error: Error | undefined): Promise<void> {
@@ -199,8 +199,8 @@ export class BlobStream extends Readable {
     const { descriptor, place } = this.#options;
     return new RegistryError({
       code: 'NETWORK',
-      message: `the blob ${descriptor.digest} of ${place} broke off after ${this.#position} of ${descriptor.size} bytes, again and again`,
-      hint: 'Try again; if it stays, the registry or a proxy before it cuts downloads short.',
+      message: `the blob ${descriptor.digest} of ${place} was repeatedly cut short after ${this.#position} of ${descriptor.size} bytes`,
+      hint: 'Try again; if the error persists, the registry or a proxy in front of it cuts downloads short.',
       facts: { digest: descriptor.digest, repository: place },
     });
   }

@@ -147,8 +147,8 @@ function offsetOf(response: HttpResponse): number | undefined {
 function lost({ endpoint, descriptor }: ChunkedUpload, has: number, sent: number): RegistryError {
   return new RegistryError({
     code: 'UNEXPECTED_RESPONSE',
-    message: `${endpoint.name} says that it has ${has} bytes of the blob ${descriptor.digest} where ${sent} were sent`,
-    hint: 'The registry loses parts of chunked uploads; check what a proxy before it allows for whole ones.',
+    message: `${endpoint.name} reports ${has} bytes of the blob ${descriptor.digest} where ${sent} were sent`,
+    hint: 'The registry loses parts of chunked uploads; check which size of request a proxy in front of it allows for whole ones.',
     facts: { digest: descriptor.digest, repository: endpoint.name },
   });
 }

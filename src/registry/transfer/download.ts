@@ -67,7 +67,7 @@ function problemOf(
     return isWantedRange(response.headers['content-range'], start, size) ? undefined : wrongRange;
   }
   if (length === undefined || length === size) return undefined;
-  return `has ${length} bytes in place of the ${size} of its descriptor`;
+  return `has ${length} bytes instead of the ${size} its descriptor promises`;
 }
 
 function isWantedRange(header: string | undefined, start: number, size: number): boolean {
@@ -77,8 +77,8 @@ function isWantedRange(header: string | undefined, start: number, size: number):
 function unexpected(endpoint: Endpoint, { digest }: Descriptor): RegistryError {
   return new RegistryError({
     code: 'UNEXPECTED_RESPONSE',
-    message: `${endpoint.name} continued the blob ${digest} at another place than was asked for`,
-    hint: 'The registry or a proxy before it does not handle Range requests.',
+    message: `${endpoint.name} resumed the blob ${digest} at a position other than the requested one`,
+    hint: 'The registry or a proxy in front of it does not support Range requests.',
     facts: { digest, repository: endpoint.name },
   });
 }

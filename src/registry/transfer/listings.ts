@@ -35,7 +35,7 @@ export async function listTags(endpoint: Endpoint, signal: AbortSignal | undefin
     const answer = answerSchema.safeParse(
       parseAnswer(await readBody(response, maxManifestSize, context), context),
     );
-    if (!answer.success) throw unexpected(context, 'the answer is not a list of tags');
+    if (!answer.success) throw unexpected(context, 'the response is not a list of tags');
     const before = tags.size;
     for (const tag of answer.data.tags ?? []) tags.add(tag);
     // A page without a new tag but with a next page is a loop.
@@ -49,7 +49,7 @@ function parseAnswer(bytes: Buffer, context: ResponseContext): unknown {
   try {
     return parseJsonObject(bytes, 'the list of tags');
   } catch {
-    throw unexpected(context, 'the answer is not a list of tags');
+    throw unexpected(context, 'the response is not a list of tags');
   }
 }
 
@@ -99,7 +99,7 @@ export async function requestReferrers(
     await discardBody(response);
     return undefined;
   }
-  const context = { action: `list what refers to ${endpoint.name}@${digest}`, facts: { digest } };
+  const context = { action: `list the referrers of ${endpoint.name}@${digest}`, facts: { digest } };
   await checkStatus(response, [200], context);
   const bytes = await readBody(response, maxManifestSize, context);
   endpoint.onBytesDown(bytes.length);

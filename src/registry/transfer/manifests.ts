@@ -125,7 +125,7 @@ async function checkMutable(response: HttpResponse, context: ResponseContext): P
   }
   throw new RegistryError({
     code: 'IMMUTABLE_TAG',
-    message: `${message}; the tag exists with other content and the registry does not let it be moved`,
+    message: `${message}; the tag exists with different content and the registry does not allow it to be moved`,
     hint: 'Choose another tag, or allow tags of this repository to be overwritten.',
     facts,
   });
@@ -179,7 +179,7 @@ function verified({ name }: Endpoint, digest: Digest, bytes: Buffer): Digest {
   if (createHash(digestAlgorithm(digest)).update(bytes).digest('hex') === digestHex(digest)) return digest;
   throw new RegistryError({
     code: 'DIGEST_MISMATCH',
-    message: `${name} gave other bytes for the manifest ${digest} than its digest says`,
+    message: `${name} returned a manifest that does not match its digest ${digest}`,
     hint: 'The stored image is damaged or was tampered with; push it again from its source.',
     facts: { repository: name, digest },
   });

@@ -17,7 +17,7 @@ export async function readBody(
   response.body.destroy();
   throw new RegistryError({
     code: 'LIMIT_EXCEEDED',
-    message: `Cannot ${context.action}: the answer is larger than the limit of ${limit} bytes`,
+    message: `Cannot ${context.action}: the response is larger than the limit of ${limit} bytes`,
     facts: context.facts,
   });
 }
@@ -57,7 +57,7 @@ export function checkStoredDigest(response: HttpResponse, digest: Digest, { name
   throw new RegistryError({
     code: 'DIGEST_MISMATCH',
     message: `${name} stored ${digest} under another digest, ${stored}`,
-    hint: 'The registry or a proxy before it changes content.',
+    hint: 'The registry or a proxy in front of it changes content.',
     facts: { digest, repository: name },
   });
 }
@@ -75,8 +75,8 @@ export function uploadLocation(response: HttpResponse, endpoint: Endpoint): URL 
   if (url === null || (url.protocol !== 'http:' && url.protocol !== 'https:')) {
     throw new RegistryError({
       code: 'UNEXPECTED_RESPONSE',
-      message: `${endpoint.name} opened an upload but did not say where it goes on`,
-      hint: 'The registry, or a proxy before it, leaves out the Location header.',
+      message: `${endpoint.name} opened an upload without saying where it continues`,
+      hint: 'The registry, or a proxy in front of it, omits the Location header.',
       facts: { repository: endpoint.name, status: response.status },
     });
   }
@@ -84,8 +84,8 @@ export function uploadLocation(response: HttpResponse, endpoint: Endpoint): URL 
   if (downgraded || !mayLeadTo(origin, url)) {
     throw new RegistryError({
       code: 'UNSAFE_REDIRECT',
-      message: `${endpoint.name} wants an upload to go to ${url.protocol}//${url.host}, where it must not lead`,
-      hint: 'The registry names an address of an inner network or one without TLS; its own URL is probably configured wrongly.',
+      message: `${endpoint.name} directs an upload to ${url.protocol}//${url.host}, which is refused`,
+      hint: "The address is in a private network or has no TLS; the registry's external URL is probably misconfigured.",
       facts: { repository: endpoint.name, host: url.host },
     });
   }

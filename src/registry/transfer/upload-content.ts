@@ -78,7 +78,7 @@ export class UploadContent {
     const { digest, size } = this.#descriptor;
     return new RegistryError({
       code: 'DIGEST_MISMATCH',
-      message: `the content for the blob ${digest} has not the ${size} bytes of its descriptor`,
+      message: `the content for the blob ${digest} does not have the ${size} bytes its descriptor promises`,
       facts: { digest },
     });
   }

@@ -633,13 +633,13 @@ describe('a refusal', () => {
     const { hint, lines } = await refuse('Basic realm="x"', {});
     expect(hint).toMatch(/^No credentials for HOST were found: log in/);
     expect(lines).toContainEqual(
-      expect.objectContaining({ level: 'debug', message: 'No credentials found, going on anonymously' }),
+      expect.objectContaining({ level: 'debug', message: 'No credentials found, continuing anonymously' }),
     );
   });
 
   it('of what the user may not do names the user', async () => {
     const { hint } = await refuse('Basic realm="x"', { credentials: alice }, 403);
-    expect(hint).toMatch(/^It was asked with the user name "alice" from auth.json \(here\);/);
+    expect(hint).toMatch(/^The request used the user name "alice" from auth.json \(here\);/);
   });
 });
 

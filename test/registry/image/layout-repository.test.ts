@@ -79,14 +79,14 @@ describe('an OCI layout', () => {
       const before = await readdir(directory, { recursive: true });
       await expect(layout.putBlob(descriptor, open)).rejects.toMatchObject({
         code: 'INVALID_REFERENCE',
-        message: `oci:${directory}: the directory holds other files and is not an OCI layout (oci-layout is missing)`,
+        message: `oci:${directory}: the directory contains other files and is not an OCI layout (oci-layout is missing)`,
       });
       expect(await readdir(directory, { recursive: true })).toEqual(before);
       expect(await readFile(file, 'utf8')).toBe('{"mine":1}');
     },
   );
 
-  test('refuses a manifest that has other bytes than its digest says, and keeps nothing of it', async () => {
+  test('refuses a manifest that does not match its digest, and stores nothing of it', async () => {
     const raw = await storeImage(layout, image('a'), '1.0');
     const before = await readdir(directory, { recursive: true });
     const bytes = Buffer.from(`${raw.bytes.toString()} `);
@@ -200,7 +200,7 @@ describe('a blob of a layout', () => {
     await expect(layout.openBlob(descriptor)).rejects.toMatchObject({ code: 'INVALID_MANIFEST' });
   });
 
-  test('is not written through a folder that leads out of the layout', async () => {
+  test('is not written through a directory that leads out of the layout', async () => {
     await storeImage(layout, image('a'), '1.0');
     await rm(join(directory, 'blobs'), { recursive: true });
     await symlink(temporary.path, join(directory, 'blobs'));

@@ -84,7 +84,7 @@ describe('reading one file of an image', () => {
     });
   });
 
-  test('refuses a layer that is not what the configuration says', async () => {
+  test('refuses a layer that does not match the configuration', async () => {
     const { bytes, mediaType } = await storeImage(repository, {
       layers: [{ entries: withParents('etc/release', 'other') }],
     });

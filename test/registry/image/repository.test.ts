@@ -276,7 +276,9 @@ describe('a registry that answers in its own way', () => {
     );
     expect(result).toMatchObject({
       code: 'IMMUTABLE_TAG',
-      message: expect.stringMatching(/vendor\/driver:1: .* answered .*the tag exists with other content/),
+      message: expect.stringMatching(
+        /vendor\/driver:1: .* responded with .*the tag exists with different content/,
+      ),
       facts: { tag: '1', status },
     });
     expect(requests).toEqual(['HEAD manifests/1', 'PUT manifests/1']);
@@ -317,7 +319,7 @@ describe('a registry that answers in its own way', () => {
     );
     expect(result).toMatchObject({
       code: 'UNEXPECTED_RESPONSE',
-      message: expect.stringContaining('answered 200 with a page (text/html; charset=utf-8)'),
+      message: expect.stringContaining('responded with 200 and a page (text/html; charset=utf-8)'),
       hint: expect.stringContaining('login page'),
     });
   });

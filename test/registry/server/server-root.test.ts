@@ -100,8 +100,8 @@ describe("somebody's folder", () => {
       {
         error: {
           code: 'INVALID_CONFIGURATION',
-          message: `${root} is not the folder of a registry: it holds ${named}`,
-          hint: 'Name a folder that is empty or does not exist yet, or one that kmm-sign registry has used before.',
+          message: `${root} is not the directory of a registry: it contains ${named}`,
+          hint: 'Name a directory that is empty or does not exist yet, or one that kmm-sign registry has used before.',
           facts: { path: root },
         },
       },
@@ -125,7 +125,7 @@ describe("somebody's folder", () => {
     const root = join(folder, 'later');
     await write(root, 'kmm-sign-registry.json', '{"format":"kmm-sign registry","version":2}');
     const { exitCode, stderr } = await runProgram(commandLine(root));
-    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('is not that of this version')]);
+    expect([exitCode, stderr]).toEqual([2, expect.stringContaining('belongs to another version')]);
     expect(await readdir(root)).toEqual(['kmm-sign-registry.json']);
   });
 });

@@ -101,7 +101,7 @@ describe('a download', () => {
     expect(blob.equals(result as Buffer)).toBe(true);
   });
 
-  test('is not continued at another place than was asked for', async () => {
+  test('is not resumed at a position other than the requested one', async () => {
     const { result } = await download((response, { count }) => {
       if (count === 1) return sendPart(response, 0, 2_000_000);
       response.writeHead(206, { 'content-range': `bytes 1-${blob.length - 1}/${blob.length}` });
