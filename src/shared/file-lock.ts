@@ -42,9 +42,9 @@ export function tryFileLock(path: string): FileLock | undefined {
     if (error instanceof Error && 'errcode' in error && error.errcode === busy) return undefined;
     throw error instanceof FileLockError ? error : cannotLock(path, error);
   }
-  const held = database;
+  const connection = database;
   const release = (): void => {
-    if (held.isOpen) held.close();
+    if (connection.isOpen) connection.close();
   };
   return { release, [Symbol.dispose]: release };
 }
@@ -52,7 +52,7 @@ export function tryFileLock(path: string): FileLock | undefined {
 /** How to wait for a mutex. */
 export interface FileMutexOptions {
   /** How long to wait for the mutex, in milliseconds. */
-  readonly patience: number;
+  readonly timeout: number;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -66,7 +66,7 @@ const turns = new Map<string, { readonly limit: ReturnType<typeof pLimit>; calle
  */
 export async function withFileMutex<Result>(
   path: string,
-  { patience, signal }: FileMutexOptions,
+  { timeout, signal }: FileMutexOptions,
   operation: () => Promise<Result>,
 ): Promise<{ readonly result: Result } | 'timed-out'> {
   const canonical = join(await realpath(dirname(path)), basename(path));
@@ -75,7 +75,7 @@ export async function withFileMutex<Result>(
   turn.callers += 1;
   try {
     return await turn.limit(async () => {
-      const deadline = performance.now() + patience;
+      const deadline = performance.now() + timeout;
       for (;;) {
         signal?.throwIfAborted();
         await using mutex = await tryMutex(canonical);

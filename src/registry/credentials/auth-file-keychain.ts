@@ -9,7 +9,7 @@ import {
   type AuthConfig,
   type AuthConfigForm,
 } from './auth-config.ts';
-import { askHelper } from './helper.ts';
+import { queryHelper } from './helper.ts';
 import type { Credential, CredentialTarget, Keychain } from './keychain.ts';
 import { bestFirst, helperServer, matchServerKey } from './server-key.ts';
 
@@ -19,7 +19,7 @@ export interface HelperContext {
   readonly logger: Logger;
 }
 
-type FileRequirement = boolean | 'if-there';
+type FileRequirement = boolean | 'if-exists';
 
 export interface AuthFileOptions extends HelperContext {
   readonly path: string;
@@ -29,7 +29,7 @@ export interface AuthFileOptions extends HelperContext {
 }
 
 /** The most responses of helpers to cache. */
-const maxAnswers = 1000;
+const maxResponses = 1000;
 
 /** Read errors that count as no file in the default locations. */
 const absent: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EISDIR']);
@@ -40,7 +40,7 @@ const missing: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR']);
 export function authFileKeychain(options: AuthFileOptions): Keychain {
   const keychain = once(async (): Promise<Keychain | null> => {
     const text = await readText(options.path, options);
-    if (text === null && options.required === 'if-there') {
+    if (text === null && options.required === 'if-exists') {
       options.logger.warn('The auth file does not exist; other credential sources are used', {
         file: options.path,
       });
@@ -65,7 +65,7 @@ export async function readText(
     return await readFile(path, 'utf8');
   } catch (error) {
     const code = error instanceof Error && 'code' in error ? String(error.code) : 'UNKNOWN';
-    if (required === 'if-there' ? missing.has(code) : !required && absent.has(code)) return null;
+    if (required === 'if-exists' ? missing.has(code) : !required && absent.has(code)) return null;
     throw invalidConfiguration(path, `cannot be read (${code})`);
   }
 }
@@ -75,19 +75,25 @@ export async function readText(
  * systems often name a helper that is not installed. The most specific key wins.
  */
 export function authConfigKeychain(config: AuthConfig, context: HelperContext): Keychain {
-  const answers = new LruMap<{ readonly credential: Credential | null }>(maxAnswers);
+  const responses = new LruMap<{ readonly credential: Credential | null }>(maxResponses);
   const flights = new Flights<Credential | null>();
-  const ask = async (
+  const query = async (
     { name, server }: HelperCall,
     signal: AbortSignal | undefined,
   ): Promise<Credential | null> => {
     const key = JSON.stringify([name, server]);
-    const known = answers.get(key);
+    const known = responses.get(key);
     if (known !== undefined) return known.credential;
     return flights.join(key, signal, async (flight) => {
       const { source } = config;
-      const credential = await askHelper({ helper: name, server, source, ...context, signal: flight.signal });
-      answers.set(key, { credential });
+      const credential = await queryHelper({
+        helper: name,
+        server,
+        source,
+        ...context,
+        signal: flight.signal,
+      });
+      responses.set(key, { credential });
       return credential;
     });
   };
@@ -96,7 +102,7 @@ export function authConfigKeychain(config: AuthConfig, context: HelperContext): 
       const [entry] = bestFirst(config.entries, ({ key }) => matchServerKey(key, target));
       if (entry !== undefined) return [entry.credential];
       const helper = helperFor(config, target);
-      const credential = helper === null ? null : await ask(helper, signal);
+      const credential = helper === null ? null : await query(helper, signal);
       return credential === null ? [] : [credential];
     },
   };

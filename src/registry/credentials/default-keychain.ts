@@ -27,7 +27,7 @@ export function createDefaultKeychain(options: DefaultKeychainOptions): Keychain
   return firstOf([
     ...optionKeychains(options, requiredFile),
     ...(env.REGISTRY_AUTH_FILE
-      ? [authFileKeychain({ path: env.REGISTRY_AUTH_FILE, required: 'if-there', ...context })]
+      ? [authFileKeychain({ path: env.REGISTRY_AUTH_FILE, required: 'if-exists', ...context })]
       : []),
     ...(env.DOCKER_AUTH_CONFIG ? [inlineKeychain(env.DOCKER_AUTH_CONFIG, context)] : []),
     ...(env.DOCKER_CONFIG ? [file(join(env.DOCKER_CONFIG, 'config.json'))] : []),

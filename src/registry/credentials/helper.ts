@@ -21,13 +21,13 @@ export interface HelperRequest {
 /** Timeout of a helper in milliseconds; some ask a person or a cloud service. */
 const timeout = 60_000;
 /** The longest response of a helper, in characters. */
-const maxAnswer = 64 * 1024;
+const maxOutput = 64 * 1024;
 
 /** The variables that helpers need; they get nothing else of our environment. */
 const allowedVariables =
   /^(?:PATH|HOME|USER|LOGNAME|LANG|LC_.*|TZ|TMPDIR|TERM|DISPLAY|WAYLAND_DISPLAY|XDG_.*|DBUS_SESSION_BUS_ADDRESS|GNUPGHOME|GPG_TTY|PASSWORD_STORE_.*|DOCKER_CONFIG|SSL_CERT_FILE|SSL_CERT_DIR|(?:https?|no|all)_proxy|AWS_.*|AMAZON_.*|GOOGLE_.*|CLOUDSDK_.*|AZURE_.*|SYSTEMROOT|APPDATA|LOCALAPPDATA|USERPROFILE)$/i;
 
-const answerSchema = z.object({ Username: z.string(), Secret: z.string() });
+const responseSchema = z.object({ Username: z.string(), Secret: z.string() });
 /** The protocol's message for "nothing stored" (docker-credential-helpers, credentials/error.go). */
 const notFound = 'credentials not found in native keychain';
 
@@ -36,7 +36,7 @@ const notFound = 'credentials not found in native keychain';
  * @returns null if the helper has no credential, or is not installed, which is logged as a warning
  * @throws RegistryError INVALID_CONFIGURATION if it fails; the signal's reason
  */
-export async function askHelper(request: HelperRequest): Promise<Credential | null> {
+export async function queryHelper(request: HelperRequest): Promise<Credential | null> {
   const { helper, server, source, environment, logger, signal } = request;
   signal?.throwIfAborted();
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(helper))
@@ -48,7 +48,7 @@ export async function askHelper(request: HelperRequest): Promise<Credential | nu
     env: Object.fromEntries(Object.entries(environment).filter(([name]) => allowedVariables.test(name))),
     extendEnv: false,
     timeout,
-    maxBuffer: maxAnswer,
+    maxBuffer: maxOutput,
     reject: false,
     ...(signal === undefined ? {} : { cancelSignal: signal }),
   });
@@ -69,9 +69,9 @@ export async function askHelper(request: HelperRequest): Promise<Credential | nu
 }
 
 function credentialOf(request: HelperRequest, stdout: string): Credential | null {
-  const answer = answerSchema.safeParse(parseJson(stdout));
-  if (!answer.success) throw failed(request, 'its response does not follow the protocol');
-  const { Username: username, Secret: secret } = answer.data;
+  const parsed = responseSchema.safeParse(parseJson(stdout));
+  if (!parsed.success) throw failed(request, 'its response does not follow the protocol');
+  const { Username: username, Secret: secret } = parsed.data;
   if (secret === '') return null;
   const source = `docker-credential-${request.helper} (${request.server}, named in ${request.source})`;
   if (username === '<token>') return { source, identityToken: new Secret(secret) };

@@ -72,13 +72,13 @@ function keychainOf(configs: readonly AuthConfig[]): Keychain {
 }
 
 async function readPullSecret(path: string): Promise<AuthConfig> {
-  const isFolder = await stat(path).then(
+  const isDirectory = await stat(path).then(
     (stats) => stats.isDirectory(),
     () => false,
   );
-  const candidates = isFolder ? forms.map(([name]) => join(path, name)) : [path];
+  const candidates = isDirectory ? forms.map(([name]) => join(path, name)) : [path];
   for (const file of candidates) {
-    const text = await readText(file, { required: !isFolder });
+    const text = await readText(file, { required: !isDirectory });
     if (text !== null) return parseAuthConfig(text, file, formOf(file));
   }
   throw invalidConfiguration(path, 'contains neither .dockerconfigjson nor .dockercfg');

@@ -95,9 +95,9 @@ export function helperServer(registry: string): string {
 }
 
 /** Sorts matches, the longest path first; equal ones keep the order of the file. */
-export function bestFirst<T>(items: readonly T[], fit: (item: T) => number | null): T[] {
+export function bestFirst<T>(items: readonly T[], scoreOf: (item: T) => number | null): T[] {
   return items
-    .map((item) => ({ item, score: fit(item) }))
+    .map((item) => ({ item, score: scoreOf(item) }))
     .filter((entry): entry is { item: T; score: number } => entry.score !== null)
     .toSorted((a, b) => b.score - a.score)
     .map(({ item }) => item);

@@ -57,8 +57,8 @@ function classOfAddress(address: string): AddressClass {
   if (isIP(address) === 4) return classInRanges(address, 'ipv4');
   const own = classInRanges(address, 'ipv6');
   if (own !== 'public') return own;
-  const wrapped = wrappedAddresses(groupsOf(address)).map((inner) => classInRanges(inner, 'ipv4'));
-  return wrapped.find((inner) => inner !== 'public') ?? 'public';
+  const embedded = embeddedAddresses(groupsOf(address)).map((inner) => classInRanges(inner, 'ipv4'));
+  return embedded.find((inner) => inner !== 'public') ?? 'public';
 }
 
 function classInRanges(address: string, family: 'ipv4' | 'ipv6'): AddressClass {
@@ -88,7 +88,7 @@ function groupsOf(address: string): number[] {
 const mapped = [0, 0, 0, 0, 0, 0xffff];
 
 /** Prefixes of IPv6 addresses that embed IPv4 addresses, and how to extract these. */
-const wrappings: readonly {
+const embeddings: readonly {
   readonly prefix: readonly number[];
   readonly at: (groups: readonly number[]) => string[];
 }[] = [
@@ -117,8 +117,8 @@ const wrappings: readonly {
   { prefix: [0x2002], at: ([, one, other]) => [dotted(one, other)] },
 ];
 
-function wrappedAddresses(groups: readonly number[]): string[] {
-  return wrappings.find(({ prefix }) => isPrefixOf(prefix, groups))?.at(groups) ?? [];
+function embeddedAddresses(groups: readonly number[]): string[] {
+  return embeddings.find(({ prefix }) => isPrefixOf(prefix, groups))?.at(groups) ?? [];
 }
 
 function isPrefixOf(prefix: readonly number[], groups: readonly number[]): boolean {
@@ -154,13 +154,13 @@ export function withTlsOf(registry: URL, url: URL): URL {
 }
 
 /** Tells whether a registry may direct us to a host: never from the outside to the inside. */
-export function mayLeadTo(registry: URL, target: URL): boolean {
+export function mayRedirectTo(registry: URL, target: URL): boolean {
   if (bareHost(registry) === bareHost(target)) return true;
-  return classMayLeadTo(addressClass(registry), addressClass(target));
+  return classMayRedirectTo(addressClass(registry), addressClass(target));
 }
 
 /** Does the same for address classes. */
-function classMayLeadTo(from: AddressClass, to: AddressClass): boolean {
+function classMayRedirectTo(from: AddressClass, to: AddressClass): boolean {
   if (to === 'public') return true;
   return to === from ? to !== 'unspecified' : to === 'private' && from === 'loopback';
 }
@@ -177,7 +177,7 @@ export const unsafeAddressCode = 'ERR_UNSAFE_ADDRESS';
  * Classes that no public name has a reason to resolve to. Private addresses are left to certificates: see
  * docs/security.md.
  */
-const inside: ReadonlySet<AddressClass> = new Set(['loopback', 'link-local', 'unspecified']);
+const internal: ReadonlySet<AddressClass> = new Set(['loopback', 'link-local', 'unspecified']);
 
 /**
  * Creates a name lookup for hosts other than the registry's own: those that it redirects to, and its token
@@ -187,16 +187,16 @@ const inside: ReadonlySet<AddressClass> = new Set(['loopback', 'link-local', 'un
  */
 export function createCheckedLookup(registryHost: string): LookupFunction {
   const registryClasses = once(() => classesOf(registryHost.replace(/^\[|\]$/g, '')));
-  const find = async (hostname: string, options: LookupOptions): Promise<LookupAddress[]> => {
+  const lookUp = async (hostname: string, options: LookupOptions): Promise<LookupAddress[]> => {
     const found = await lookup(hostname, { ...options, all: true });
-    const refused = found.map(({ address }) => classOfAddress(address)).filter((one) => inside.has(one));
+    const refused = found.map(({ address }) => classOfAddress(address)).filter((one) => internal.has(one));
     if (refused.length === 0) return found;
     const from = await registryClasses();
-    if (refused.every((to) => from.some((one) => classMayLeadTo(one, to)))) return found;
+    if (refused.every((to) => from.some((one) => classMayRedirectTo(one, to)))) return found;
     throw unsafeAddress(hostname);
   };
   return (hostname, options, callback) => {
-    callbackify(find)(hostname, options, (error, found) => {
+    callbackify(lookUp)(hostname, options, (error, found) => {
       if (error !== null) callback(error, '');
       else if (options.all === true) callback(null, found);
       else callback(null, found[0]?.address ?? '', found[0]?.family);

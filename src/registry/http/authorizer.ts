@@ -25,14 +25,14 @@ export interface AuthorizerOptions {
 }
 
 /** A challenge and where it came from. */
-export interface Demand {
+export interface ChallengeContext {
   readonly challenge: Challenge;
   /** The URL that the challenge came from. */
   readonly url: URL;
 }
 
 export interface AuthorizationRequest {
-  readonly demand: Demand;
+  readonly context: ChallengeContext;
   readonly repository: string;
   readonly scopes: readonly string[];
   readonly signal: AbortSignal | undefined;
@@ -58,11 +58,11 @@ export class Authorizer {
   readonly #options: AuthorizerOptions;
   readonly #tokens: TokenCache;
   readonly #credentials = new LruMap<readonly Credential[]>(maxRepositories);
-  readonly #searches = new Flights<readonly Credential[]>();
-  readonly #winners = new LruMap<{ readonly candidate: Credential | null }>(maxRepositories);
+  readonly #lookups = new Flights<readonly Credential[]>();
+  readonly #accepted = new LruMap<{ readonly candidate: Credential | null }>(maxRepositories);
   readonly #rejected = new LruMap<ReadonlySet<Credential>>(maxRepositories);
-  readonly #renewed = new WeakMap<Credential, Secret<string>>();
-  readonly #warned = new LruMap<true>(maxRepositories);
+  readonly #refreshTokens = new WeakMap<Credential, Secret<string>>();
+  readonly #warnings = new LruMap<true>(maxRepositories);
 
   constructor(options: AuthorizerOptions) {
     this.#options = options;
@@ -71,7 +71,7 @@ export class Authorizer {
 
   /** Records that a credential was accepted for a repository: from now on, it is tried first. */
   accept(repository: string, { candidate }: Authorization): void {
-    this.#winners.set(repository, { candidate });
+    this.#accepted.set(repository, { candidate });
   }
 
   /** Records that a credential was refused for a repository. */
@@ -90,7 +90,7 @@ export class Authorizer {
    */
   async authorize(request: AuthorizationRequest): Promise<Authorization | null> {
     const found = await this.#resolve(request);
-    const isBearer = request.demand.challenge.scheme === 'bearer';
+    const isBearer = request.context.challenge.scheme === 'bearer';
     const rejected: Credential[] = [];
     for (const candidate of this.#candidates(found, request, isBearer)) {
       const key = this.#key(request, isBearer, candidate === null ? -1 : found.indexOf(candidate));
@@ -113,7 +113,7 @@ export class Authorizer {
     const known = this.#credentials.get(repository);
     if (known !== undefined) return known;
     const { keychain, registry, logger } = this.#options;
-    return this.#searches.join(repository, signal, async (flight) => {
+    return this.#lookups.join(repository, signal, async (flight) => {
       const found = await keychain.resolve({ registry, repository }, { signal: flight.signal });
       this.#credentials.set(repository, found);
       const fields = { registry, repository };
@@ -137,13 +137,13 @@ export class Authorizer {
     );
     const anonymous = isBearer && (found.length === 0 || readsOnly(request.scopes)) ? [null] : [];
     const all = [...usable, ...anonymous];
-    const winner = this.#winners.get(request.repository)?.candidate;
-    if (winner === undefined || !all.includes(winner)) return all;
-    return [winner, ...all.filter((candidate) => candidate !== winner)];
+    const accepted = this.#accepted.get(request.repository)?.candidate;
+    if (accepted === undefined || !all.includes(accepted)) return all;
+    return [accepted, ...all.filter((candidate) => candidate !== accepted)];
   }
 
-  #key({ demand, repository, scopes }: AuthorizationRequest, isBearer: boolean, index: number): string {
-    const { parameters } = demand.challenge;
+  #key({ context, repository, scopes }: AuthorizationRequest, isBearer: boolean, index: number): string {
+    const { parameters } = context.challenge;
     const server = isBearer ? [parameters.get('realm'), parameters.get('service'), scopeKey(scopes)] : [];
     return JSON.stringify([repository, index, ...server]);
   }
@@ -156,7 +156,7 @@ export class Authorizer {
     if (candidate?.registryToken !== undefined) {
       return { header: bearer(candidate.registryToken), candidate, key, token: null };
     }
-    if (request.demand.challenge.scheme === 'basic') {
+    if (request.context.challenge.scheme === 'basic') {
       const header = candidate === null ? null : basicAuthorization(candidate);
       return header === null ? null : { header: new Secret(header), candidate, key, token: null };
     }
@@ -171,17 +171,17 @@ export class Authorizer {
   }
 
   async #fetch(
-    { demand, scopes }: AuthorizationRequest,
+    { context, scopes }: AuthorizationRequest,
     candidate: Credential | null,
     signal: AbortSignal,
   ): Promise<Token | null> {
-    const { parameters } = demand.challenge;
+    const { parameters } = context.challenge;
     const identityToken =
-      candidate === null ? undefined : (this.#renewed.get(candidate) ?? candidate.identityToken);
+      candidate === null ? undefined : (this.#refreshTokens.get(candidate) ?? candidate.identityToken);
     const token = await fetchToken(
       this.#options.send,
       {
-        realm: resolveRealm(parameters.get('realm') ?? '', demand.url, {
+        realm: resolveRealm(parameters.get('realm') ?? '', context.url, {
           registry: this.#options.origin(),
           sendsCredentials: candidate !== null,
           plainHttpTokenServers: this.#options.plainHttpTokenServers,
@@ -194,14 +194,14 @@ export class Authorizer {
       this.#options.now,
     );
     if (candidate !== null && token?.refreshToken !== undefined && candidate.identityToken !== undefined) {
-      this.#renewed.set(candidate, token.refreshToken);
+      this.#refreshTokens.set(candidate, token.refreshToken);
     }
     return token;
   }
 
   #warnAnonymous(repository: string, found: readonly Credential[]): void {
-    if (this.#warned.get(repository) === true) return;
-    this.#warned.set(repository, true);
+    if (this.#warnings.get(repository) === true) return;
+    this.#warnings.set(repository, true);
     this.#options.logger.warn('The credentials were refused, reading anonymously', {
       registry: this.#options.registry,
       repository,
@@ -210,7 +210,7 @@ export class Authorizer {
   }
 
   #refusedByTokenServer(
-    { repository, demand }: AuthorizationRequest,
+    { repository, context }: AuthorizationRequest,
     rejected: readonly Credential[],
   ): RegistryError {
     const { registry } = this.#options;
@@ -224,7 +224,7 @@ export class Authorizer {
         repository,
         sources: rejected.map(({ source }) => source),
         credentials,
-        url: `${demand.url.protocol}//${demand.url.host}`,
+        url: `${context.url.protocol}//${context.url.host}`,
       },
     });
   }

@@ -32,14 +32,14 @@ export function certificateDirectories(registry: string, homeDirectory: string):
  * @throws RegistryError INVALID_CONFIGURATION
  */
 export async function readTlsMaterial(source: TlsMaterialSource): Promise<TlsMaterial> {
-  const folder = await firstFolder(source.certDirectories);
+  const found = await firstDirectory(source.certDirectories);
   const explicit = await Promise.all(source.caFiles.map((file) => readPem(file, 'CERTIFICATE')));
-  const pair = source.clientCertificate ?? folder.clientCertificate;
+  const pair = source.clientCertificate ?? found.clientCertificate;
   return {
     authorities: [
       ...(source.authorities ?? []),
       ...explicit,
-      ...(await Promise.all(folder.caFiles.map((file) => readPem(file, 'CERTIFICATE')))),
+      ...(await Promise.all(found.caFiles.map((file) => readPem(file, 'CERTIFICATE')))),
     ],
     ...(pair === undefined
       ? {}
@@ -50,15 +50,15 @@ export async function readTlsMaterial(source: TlsMaterialSource): Promise<TlsMat
   };
 }
 
-interface Folder {
+interface CertificateDirectory {
   readonly caFiles: readonly string[];
   readonly clientCertificate?: { readonly certFile: string; readonly keyFile: string };
 }
 
-async function firstFolder(directories: readonly string[]): Promise<Folder> {
+async function firstDirectory(directories: readonly string[]): Promise<CertificateDirectory> {
   for (const directory of directories) {
     const names = await namesIn(directory);
-    if (names !== null) return folderOf(directory, names);
+    if (names !== null) return directoryContent(directory, names);
   }
   return { caFiles: [] };
 }
@@ -72,7 +72,7 @@ async function namesIn(directory: string): Promise<string[] | null> {
   }
 }
 
-function folderOf(directory: string, names: readonly string[]): Folder {
+function directoryContent(directory: string, names: readonly string[]): CertificateDirectory {
   const caFiles = names.filter((name) => name.endsWith('.crt')).map((name) => join(directory, name));
   for (const name of names) {
     const partner = name.endsWith('.cert')

@@ -51,7 +51,7 @@ export function createGotTransport({ agentsFor, idleTimeout }: GotTransportOptio
       decompress: false,
       strictContentLength: true,
     });
-    return answerOf({ stream, failure, request, idleTimeout: idle });
+    return responseOf({ stream, failure, request, idleTimeout: idle });
   };
 }
 
@@ -99,7 +99,7 @@ interface Exchange {
   readonly idleTimeout: number;
 }
 
-function answerOf({ stream, failure, request, idleTimeout }: Exchange): Promise<HttpResponse> {
+function responseOf({ stream, failure, request, idleTimeout }: Exchange): Promise<HttpResponse> {
   const { url, signal } = request;
   const convert = (error: unknown): Error => {
     if (signal?.aborted === true) return abortReason(signal);

@@ -1,5 +1,5 @@
 import { RegistryError } from '../model/errors.ts';
-import { bareHost, mayLeadTo, redactedUrl, withTlsOf } from './address.ts';
+import { bareHost, mayRedirectTo, redactedUrl, withTlsOf } from './address.ts';
 
 /** The rules for requests to a token server. */
 export interface RealmRules {
@@ -50,7 +50,8 @@ export function resolveRealm(
       `Have it serve TLS, or allow it with --plain-http-token-server ${url.host}.`,
     );
   }
-  if (!mayLeadTo(registry, url)) refuse(target, 'the address is inside a private network or this machine');
+  if (!mayRedirectTo(registry, url))
+    refuse(target, 'the address is inside a private network or this machine');
   url.hash = '';
   return url;
 }

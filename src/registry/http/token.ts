@@ -35,7 +35,7 @@ const minLifetime = 60;
 const renewalMargin = 10_000;
 const clientId = 'kmm-sign';
 
-const answerSchema = z.object({
+const responseSchema = z.object({
   token: z.optional(z.nullable(z.string())),
   access_token: z.optional(z.nullable(z.string())),
   expires_in: z.optional(z.nullable(z.number())),
@@ -54,7 +54,7 @@ export async function fetchToken(
   now: () => number,
 ): Promise<Token | null> {
   const started = now();
-  const response = await ask(send, request);
+  const response = await requestToken(send, request);
   if (response.status === 401 || response.status === 403) {
     await discardBody(response);
     return null;
@@ -70,7 +70,7 @@ export async function fetchToken(
   return parseToken(await readAtMost(response.body, maxTokenBody), request.realm, started);
 }
 
-async function ask(send: Transport, request: TokenRequest): Promise<HttpResponse> {
+async function requestToken(send: Transport, request: TokenRequest): Promise<HttpResponse> {
   if (request.credential?.identityToken === undefined) return send(getRequest(request));
   const response = await send(postRequest(request, request.credential.identityToken));
   // Token servers without the OAuth2 endpoint respond with these.
@@ -125,12 +125,12 @@ export function basicAuthorization({ username, password, identityToken }: Creden
 
 function parseToken(body: { bytes: Buffer; complete: boolean }, realm: URL, started: number): Token {
   if (!body.complete) throw failure(realm, `its response is longer than ${maxTokenBody} bytes`);
-  const answer = answerSchema.safeParse(parseJson(body.bytes.toString('utf8')));
-  const value = answer.success ? (answer.data.token ?? answer.data.access_token ?? '') : '';
+  const parsed = responseSchema.safeParse(parseJson(body.bytes.toString('utf8')));
+  const value = parsed.success ? (parsed.data.token ?? parsed.data.access_token ?? '') : '';
   // The HTTP library would quote a value that is invalid in a header in its error.
-  if (!answer.success || !/^[\x21-\x7e]+$/.test(value))
+  if (!parsed.success || !/^[\x21-\x7e]+$/.test(value))
     throw failure(realm, 'its response contains no token');
-  const { expires_in: seconds, issued_at: issuedAt, refresh_token: refreshToken } = answer.data;
+  const { expires_in: seconds, issued_at: issuedAt, refresh_token: refreshToken } = parsed.data;
   return {
     value: new Secret(value),
     expiresAt: expiry(seconds ?? minLifetime, issuedAt ?? undefined, started),

@@ -1,6 +1,11 @@
 import { LruMap } from '../../shared/lru.ts';
 import { describeCredential } from '../credentials/keychain.ts';
-import { type Authorization, Authorizer, type AuthorizerOptions, type Demand } from './authorizer.ts';
+import {
+  type Authorization,
+  Authorizer,
+  type AuthorizerOptions,
+  type ChallengeContext,
+} from './authorizer.ts';
 import { mergeScopes, parseChallenges, repositoryOf, scopeKey, scopesOf } from './challenge.ts';
 import { discardBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
@@ -10,7 +15,7 @@ import { withoutCredentials } from './with-redirects.ts';
 const maxRounds = 8;
 
 /** The most challenges of a registry to remember, by repository and by scopes. */
-const maxDemands = 1000;
+const maxChallenges = 1000;
 
 /**
  * Answers the challenges of the registry, and of no other server. What a challenge taught is used for later
@@ -26,9 +31,9 @@ class Session {
   readonly #origin: () => URL;
   readonly #authorizer: Authorizer;
   /** The last challenge, by repository; '*' is the registry's latest. */
-  readonly #demands = new LruMap<Demand>(maxDemands);
+  readonly #challenges = new LruMap<ChallengeContext>(maxChallenges);
   /** The scopes that challenges added to those of the requests. */
-  readonly #learned = new LruMap<readonly string[]>(maxDemands);
+  readonly #requiredScopes = new LruMap<readonly string[]>(maxChallenges);
 
   constructor(inner: Transport, options: Omit<AuthorizerOptions, 'send'>) {
     this.#inner = inner;
@@ -40,10 +45,10 @@ class Session {
     if (request.url.origin !== this.#origin().origin) return this.#inner(withAuthorization(request, null));
     const repository = repositoryOf(request.url);
     const tried = new Set<string>();
-    let used = await this.#beforehand(request, repository);
+    let used = await this.#authorizeEarly(request, repository);
     let response = await this.#inner(withAuthorization(request, used));
     for (let round = 0; round < maxRounds && this.#isChallenge(response); round++) {
-      const next = await this.#answer({ request, response, repository, tried, refused: used });
+      const next = await this.#respond(request, response, tried, used);
       if (used?.candidate) this.#authorizer.reject(repository, used.candidate);
       if (next === null) break;
       await discardBody(response);
@@ -72,14 +77,14 @@ class Session {
     return response.status === 401 && response.url.origin === this.#origin().origin;
   }
 
-  async #beforehand(request: HttpRequest, repository: string): Promise<Authorization | null> {
-    const demand = this.#demands.get(repository) ?? this.#demands.get('*');
-    if (demand === undefined) return null;
-    const asked = scopesOf(request);
-    const scopes = this.#learned.get(scopeKey(asked)) ?? asked;
+  async #authorizeEarly(request: HttpRequest, repository: string): Promise<Authorization | null> {
+    const context = this.#challenges.get(repository) ?? this.#challenges.get('*');
+    if (context === undefined) return null;
+    const requested = scopesOf(request);
+    const scopes = this.#requiredScopes.get(scopeKey(requested)) ?? requested;
     const { signal } = request;
     return this.#authorizer.authorize({
-      demand,
+      context,
       repository,
       scopes,
       signal,
@@ -88,23 +93,29 @@ class Session {
     });
   }
 
-  async #answer(context: AnswerContext): Promise<Authorization | null> {
-    const { request, response, repository, tried, refused } = context;
-    const challenge = preferred(response.headers['www-authenticate'] ?? '');
+  /** Returns the authorization to respond to a challenge with; null if there is none left to try. */
+  async #respond(
+    request: HttpRequest,
+    response: HttpResponse,
+    tried: Set<string>,
+    refused: Authorization | null,
+  ): Promise<Authorization | null> {
+    const repository = repositoryOf(request.url);
+    const challenge = preferredChallenge(response.headers['www-authenticate'] ?? '');
     if (challenge === undefined) return null;
-    const demand = { challenge, url: response.url };
-    this.#demands.set(repository, demand);
-    this.#demands.set('*', demand);
-    const asked = scopesOf(request);
+    const context = { challenge, url: response.url };
+    this.#challenges.set(repository, context);
+    this.#challenges.set('*', context);
+    const requested = scopesOf(request);
     // The scope of the challenge comes first: some token servers read no further.
     const scopes = mergeScopes([
       challenge.parameters.get('scope') ?? '',
-      ...(this.#learned.get(scopeKey(asked)) ?? asked),
+      ...(this.#requiredScopes.get(scopeKey(requested)) ?? requested),
     ]);
-    this.#learned.set(scopeKey(asked), scopes);
+    this.#requiredScopes.set(scopeKey(requested), scopes);
     try {
       return await this.#authorizer.authorize({
-        demand,
+        context,
         repository,
         scopes,
         signal: request.signal,
@@ -118,16 +129,8 @@ class Session {
   }
 }
 
-interface AnswerContext {
-  readonly request: HttpRequest;
-  readonly response: HttpResponse;
-  readonly repository: string;
-  readonly tried: Set<string>;
-  readonly refused: Authorization | null;
-}
-
 /** Prefers Bearer to Basic, whatever the order: it does not send the password to the registry. */
-function preferred(header: string): Demand['challenge'] | undefined {
+function preferredChallenge(header: string): ChallengeContext['challenge'] | undefined {
   const challenges = parseChallenges(header);
   return (
     challenges.find(({ scheme }) => scheme === 'bearer') ??

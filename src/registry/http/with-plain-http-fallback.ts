@@ -26,14 +26,14 @@ export function withPlainHttpFallback(inner: Transport, origin: RegistryOrigin, 
   const probe = once(async () => {
     const protocol = await probeProtocol(origin.url);
     // A registry that is not up yet is probed again.
-    if (protocol === undefined) throw new Unknown();
+    if (protocol === undefined) throw new Inconclusive();
     if (protocol === 'tls') return;
     logger.debug('The local registry does not use TLS, continuing without it', { registry: origin.url.host });
     origin.url = withHttp(origin.url);
   });
   return async (request) => {
     await abortable(probe(), request.signal).catch((error: unknown) => {
-      if (!(error instanceof Unknown)) throw error;
+      if (!(error instanceof Inconclusive)) throw error;
     });
     const { url } = request;
     const isRegistry = url.protocol === 'https:' && url.host === origin.url.host;
@@ -44,7 +44,7 @@ export function withPlainHttpFallback(inner: Transport, origin: RegistryOrigin, 
 }
 
 /** The probe was inconclusive. */
-class Unknown extends Error {}
+class Inconclusive extends Error {}
 
 /**
  * Probes which protocol a server speaks; undefined if that is inconclusive. Only a response that is certainly

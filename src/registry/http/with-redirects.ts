@@ -1,5 +1,5 @@
 import { RegistryError } from '../model/errors.ts';
-import { mayLeadTo, redactedUrl, withTlsOf } from './address.ts';
+import { mayRedirectTo, redactedUrl, withTlsOf } from './address.ts';
 import { discardBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
@@ -50,7 +50,7 @@ function checkTarget(from: URL, target: URL, registry: URL): void {
   if (from.protocol === 'https:' && target.protocol === 'http:') {
     throw unsafe(from, target, 'it leads from https to http');
   }
-  if (!mayLeadTo(registry, target))
+  if (!mayRedirectTo(registry, target))
     throw unsafe(from, target, 'the address is inside a private network or this machine');
 }
 

@@ -32,7 +32,7 @@ export interface RetryOptions {
 export function withRetry(inner: Transport, options: RetryOptions): Transport {
   const { sleep = sleepWithTimer, now = Date.now, logger } = options;
   const notBefore = new LruMap<number>(maxHosts);
-  const announce = announcer(logger);
+  const logRetry = retryLogger(logger);
 
   const waitForHost = async ({ url, signal }: HttpRequest): Promise<void> => {
     const wait = (notBefore.get(url.host) ?? 0) - now();
@@ -42,9 +42,9 @@ export function withRetry(inner: Transport, options: RetryOptions): Transport {
   const next = async (request: HttpRequest, attempt: number): Promise<HttpResponse> => {
     await waitForHost(request);
     request.signal?.throwIfAborted();
-    const outcome = await tryOnce(inner, request);
-    const again = attempt < options.retries && isRetriable(request) && mayPass(outcome);
-    const delay = again
+    const outcome = await attemptOnce(inner, request);
+    const shouldRetry = attempt < options.retries && isRetriable(request) && isTransientOutcome(outcome);
+    const delay = shouldRetry
       ? retryDelay({
           attempt: attempt + 1,
           base: options.retryDelay,
@@ -56,7 +56,7 @@ export function withRetry(inner: Transport, options: RetryOptions): Transport {
       : null;
     if (delay === null) return settle(outcome);
     notBefore.set(request.url.host, Math.max(notBefore.get(request.url.host) ?? 0, now() + delay));
-    announce(request, outcome, delay);
+    logRetry(request, outcome, delay);
     if ('response' in outcome) await discardBody(outcome.response);
     return next(request, attempt + 1);
   };
@@ -67,7 +67,7 @@ export function withRetry(inner: Transport, options: RetryOptions): Transport {
 type Outcome = { readonly response: HttpResponse } | { readonly error: unknown };
 
 /** Logs retries: the first one for each host as a warning, to explain the wait. */
-function announcer(logger: Logger): (request: HttpRequest, outcome: Outcome, delay: number) => void {
+function retryLogger(logger: Logger): (request: HttpRequest, outcome: Outcome, delay: number) => void {
   const warned = new LruMap<true>(maxHosts);
   return ({ method, url }, outcome, delay) => {
     const level = warned.get(url.host) === true ? 'debug' : 'warn';
@@ -82,7 +82,7 @@ function reasonOf(outcome: Outcome): unknown {
   return outcome.error instanceof RegistryError ? outcome.error.facts['reason'] : undefined;
 }
 
-async function tryOnce(inner: Transport, request: HttpRequest): Promise<Outcome> {
+async function attemptOnce(inner: Transport, request: HttpRequest): Promise<Outcome> {
   try {
     return { response: await inner(request) };
   } catch (error) {
@@ -95,7 +95,7 @@ function settle(outcome: Outcome): HttpResponse {
   return outcome.response;
 }
 
-function mayPass(outcome: Outcome): boolean {
+function isTransientOutcome(outcome: Outcome): boolean {
   return 'error' in outcome ? isTransient(outcome.error) : isTransientStatus(outcome.response.status);
 }
 

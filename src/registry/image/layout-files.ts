@@ -51,7 +51,7 @@ export async function readLayoutFile(directory: string, path: string, limit: num
 /** Removes a file of a layout; tells whether it existed. */
 export async function removeLayoutFile(directory: string, path: string): Promise<boolean> {
   try {
-    await checkFolder(directory, dirname(path));
+    await checkDirectory(directory, dirname(path));
     await rm(join(directory, path));
     return true;
   } catch (error) {
@@ -79,21 +79,21 @@ export function layoutError(
  * Creates a directory of a layout level by level, so that none is created beyond a link that leads out.
  * @throws RegistryError INVALID_MANIFEST for such a link
  */
-export async function makeFolder(directory: string, path: string): Promise<void> {
+export async function makeDirectory(directory: string, path: string): Promise<void> {
   await mkdir(directory, { recursive: true });
-  let folder = '.';
+  let current = '.';
   for (const part of path.split(sep)) {
-    folder = join(folder, part);
-    await mkdir(join(directory, folder), { recursive: true });
-    await checkFolder(directory, folder);
+    current = join(current, part);
+    await mkdir(join(directory, current), { recursive: true });
+    await checkDirectory(directory, current);
   }
 }
 
 /** Checks that nothing is written through a symbolic link that leads out of the layout. */
-async function checkFolder(directory: string, path: string): Promise<void> {
+async function checkDirectory(directory: string, path: string): Promise<void> {
   const root = await realpath(directory);
-  const folder = await realpath(join(root, path));
-  if (folder !== root && !folder.startsWith(root.endsWith(sep) ? root : root + sep)) {
+  const current = await realpath(join(root, path));
+  if (current !== root && !current.startsWith(root.endsWith(sep) ? root : root + sep)) {
     throw layoutError('INVALID_MANIFEST', directory, `${path} leads out of the layout`);
   }
 }

@@ -5,7 +5,7 @@ import type { ChildDescriptor, Descriptor, ImageIndex, JsonObject, RawManifest }
 import { isJsonObject, maxManifestSize, parseJsonObject, serializeJson } from '../model/json.ts';
 import { parseManifest } from '../model/parse-manifest.ts';
 import { ociMediaTypes } from '../model/media-types.ts';
-import { isMissing, layoutError, makeFolder, readLayoutFile } from './layout-files.ts';
+import { isMissing, layoutError, makeDirectory, readLayoutFile } from './layout-files.ts';
 import { isWorkingFile, withLayoutMutex, withStaging, type WriteLayoutFile } from './layout-staging.ts';
 
 /** The annotation that contains the tag (image-spec, annotations.md). */
@@ -13,7 +13,7 @@ const refName = 'org.opencontainers.image.ref.name';
 
 const markerFile = 'oci-layout';
 const indexFile = 'index.json';
-const blobFolder = 'blobs';
+const blobDirectory = 'blobs';
 const recursively = { recursive: true, withFileTypes: true } as const;
 const layoutVersion = '1.0.0';
 
@@ -42,12 +42,12 @@ export async function readLayoutIndex(directory: string): Promise<ImageIndex> {
  * @throws RegistryError INVALID_REFERENCE for a directory with other files
  */
 export async function ensureLayout(directory: string, signal: AbortSignal | undefined): Promise<void> {
-  if (!(await lacksLayout(directory))) return;
+  if (!(await needsLayout(directory))) return;
   await withStaging(directory, signal, (write) =>
     withLayoutMutex(directory, signal, async () => {
       // Another process may have created it in the meantime.
-      if (!(await lacksLayout(directory))) return;
-      await makeFolder(directory, join(blobFolder, 'sha256'));
+      if (!(await needsLayout(directory))) return;
+      await makeDirectory(directory, join(blobDirectory, 'sha256'));
       // The marker comes last: without it, a directory is not a layout, so an incomplete one is never taken
       // for one.
       await writeJson(write, indexFile, emptyIndex);
@@ -57,13 +57,13 @@ export async function ensureLayout(directory: string, signal: AbortSignal | unde
 }
 
 /** Tells whether a layout has yet to be created. */
-async function lacksLayout(directory: string): Promise<boolean> {
+async function needsLayout(directory: string): Promise<boolean> {
   const names = (await namesIn(directory)).filter((name) => !isWorkingFile(name));
   if (names.includes(markerFile)) {
     await checkMarker(directory);
     return false;
   }
-  if (await isHalfMade(directory, names)) return true;
+  if (await isIncomplete(directory, names)) return true;
   const hint = 'Name an OCI layout, or a directory that is empty or does not exist yet.';
   throw layoutError(
     'INVALID_REFERENCE',
@@ -77,13 +77,15 @@ async function lacksLayout(directory: string): Promise<boolean> {
  * Tells whether a directory contains nothing but what a process killed before writing the marker may have
  * left.
  */
-async function isHalfMade(directory: string, names: readonly string[]): Promise<boolean> {
-  if (names.some((name) => name !== indexFile && name !== blobFolder)) return false;
+async function isIncomplete(directory: string, names: readonly string[]): Promise<boolean> {
+  if (names.some((name) => name !== indexFile && name !== blobDirectory)) return false;
   if (names.includes(indexFile)) {
     const index = await readFileOf(directory, indexFile, maxManifestSize);
     if (!index.equals(serializeJson(emptyIndex))) return false;
   }
-  const blobs = names.includes(blobFolder) ? await readdir(join(directory, blobFolder), recursively) : [];
+  const blobs = names.includes(blobDirectory)
+    ? await readdir(join(directory, blobDirectory), recursively)
+    : [];
   return blobs.every((entry) => entry.isDirectory());
 }
 
@@ -120,7 +122,7 @@ export async function addToIndex(
   const children = new Set<Digest>(
     parsed.kind === 'index' ? parsed.manifests.map((child) => child.digest) : [],
   );
-  const covered = (entry: ChildDescriptor): boolean =>
+  const isReplaced = (entry: ChildDescriptor): boolean =>
     tagOf(entry) === undefined ? entry.digest === digest || children.has(entry.digest) : tagOf(entry) === tag;
   const added = {
     mediaType,
@@ -128,7 +130,7 @@ export async function addToIndex(
     size: bytes.length,
     ...(tag === undefined ? {} : { annotations: { [refName]: tag } }),
   };
-  await writeEntries(write, index, (entry) => !covered(entry), [added]);
+  await writeEntries(write, index, (entry) => !isReplaced(entry), [added]);
 }
 
 /** Removes all entries of a manifest from the index. The caller must hold the mutex. */
@@ -141,15 +143,15 @@ export async function removeFromIndex({ directory, write }: WritableIndex, diges
 function writeEntries(
   write: WriteLayoutFile,
   { json, manifests }: ImageIndex,
-  keep: (entry: ChildDescriptor) => boolean,
+  remains: (entry: ChildDescriptor) => boolean,
   added: readonly JsonObject[],
 ): Promise<void> {
   const entries = Array.isArray(json['manifests']) ? json['manifests'].filter(isJsonObject) : [];
-  const kept = entries.filter((_, at) => {
+  const remaining = entries.filter((_, at) => {
     const entry = manifests[at];
-    return entry !== undefined && keep(entry);
+    return entry !== undefined && remains(entry);
   });
-  return writeJson(write, indexFile, { ...json, manifests: [...kept, ...added] });
+  return writeJson(write, indexFile, { ...json, manifests: [...remaining, ...added] });
 }
 
 function writeJson(write: WriteLayoutFile, path: string, json: JsonObject): Promise<void> {

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { lstat, mkdir, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { FileLockError, tryFileLock, withFileMutex } from '../../shared/file-lock.ts';
-import { isMissing, layoutError, makeFolder } from './layout-files.ts';
+import { isMissing, layoutError, makeDirectory } from './layout-files.ts';
 
 /** Held while index.json is read, changed and written. The file exists only during that time. */
 const mutexFile = '.kmm-sign.lock';
@@ -13,7 +13,7 @@ const stagingLock = 'lock';
 const stagedFile = 'content';
 
 /** Milliseconds to wait for other processes, each of which holds the mutex for one rewrite of index.json. */
-const mutexPatience = 60_000;
+const mutexTimeout = 60_000;
 
 /** Tells whether a name in a layout's directory is one of our temporary files. */
 export function isWorkingFile(name: string): boolean {
@@ -30,7 +30,7 @@ export async function withLayoutMutex<Result>(
   signal: AbortSignal | undefined,
   operation: () => Promise<Result>,
 ): Promise<Result> {
-  const options = { patience: mutexPatience, signal };
+  const options = { timeout: mutexTimeout, signal };
   const outcome = await withFileMutex(join(directory, mutexFile), options, operation);
   if (outcome !== 'timed-out') return outcome.result;
   const hint = 'Wait until the other process has ended, and run the command again.';
@@ -50,30 +50,30 @@ export async function withStaging<Result>(
   signal: AbortSignal | undefined,
   operation: (write: WriteLayoutFile) => Promise<Result>,
 ): Promise<Result> {
-  const folder = join(directory, `.kmm-sign-${randomBytes(6).toString('hex')}`);
+  const staging = join(directory, `.kmm-sign-${randomBytes(6).toString('hex')}`);
   await mkdir(directory, { recursive: true });
   // Under the mutex, a directory whose lock is free belongs to a dead process.
   const lock = await withLayoutMutex(directory, signal, async () => {
     await removeAbandoned(directory);
-    await mkdir(folder);
-    return tryFileLock(join(folder, stagingLock));
+    await mkdir(staging);
+    return tryFileLock(join(staging, stagingLock));
   });
   try {
-    return await operation((path, write) => writeLayoutFile({ directory, folder, path }, write));
+    return await operation((path, write) => writeLayoutFile({ directory, staging, path }, write));
   } finally {
     // Under the mutex as well, so that removeAbandoned is not at work in it. Anything left is removed by the
     // next run.
-    await withLayoutMutex(directory, undefined, () => rm(folder, { recursive: true })).catch(() => {});
+    await withLayoutMutex(directory, undefined, () => rm(staging, { recursive: true })).catch(() => {});
     lock?.release();
   }
 }
 
 async function writeLayoutFile(
-  { directory, folder, path }: { directory: string; folder: string; path: string },
+  { directory, staging, path }: { directory: string; staging: string; path: string },
   write: (file: FileHandle) => Promise<void>,
 ): Promise<void> {
-  await makeFolder(directory, dirname(path));
-  const staged = join(folder, stagedFile);
+  await makeDirectory(directory, dirname(path));
+  const staged = join(staging, stagedFile);
   const file = await open(staged, 'wx', 0o644);
   try {
     await write(file);
@@ -86,11 +86,11 @@ async function writeLayoutFile(
 async function removeAbandoned(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
     if (!stagingName.test(name)) continue;
-    const folder = join(directory, name);
-    if (!(await isStagingFolder(folder))) continue;
+    const staging = join(directory, name);
+    if (!(await isStagingDirectory(staging))) continue;
     try {
-      using lock = tryFileLock(join(folder, stagingLock));
-      if (lock !== undefined) await rm(folder, { recursive: true, force: true });
+      using lock = tryFileLock(join(staging, stagingLock));
+      if (lock !== undefined) await rm(staging, { recursive: true, force: true });
     } catch (error) {
       if (!(error instanceof FileLockError)) throw error;
     }
@@ -98,12 +98,12 @@ async function removeAbandoned(directory: string): Promise<void> {
 }
 
 /** Tells whether a directory contains only what withStaging puts there, so that it may be removed. */
-async function isStagingFolder(folder: string): Promise<boolean> {
+async function isStagingDirectory(staging: string): Promise<boolean> {
   try {
-    if (!(await lstat(folder)).isDirectory()) return false;
-    for (const name of await readdir(folder)) {
+    if (!(await lstat(staging)).isDirectory()) return false;
+    for (const name of await readdir(staging)) {
       if (name !== stagingLock && name !== stagedFile) return false;
-      const status = await lstat(join(folder, name));
+      const status = await lstat(join(staging, name));
       if (!status.isFile() || (name === stagingLock && status.size > 0)) return false;
     }
     return true;

@@ -19,7 +19,7 @@ export async function openLayer(
   try {
     return await repository.openBlob(descriptor, options);
   } catch (error) {
-    if (!isElsewhere(error, descriptor)) throw error;
+    if (!isMissingForeignLayer(error, descriptor)) throw error;
     const { digest, urls = [] } = descriptor;
     throw new RegistryError({
       code: 'BLOB_NOT_FOUND',
@@ -31,7 +31,7 @@ export async function openLayer(
 }
 
 /** Tells whether a blob is missing because it belongs to a non-distributable layer. */
-export function isElsewhere(error: unknown, { mediaType }: Descriptor): boolean {
+export function isMissingForeignLayer(error: unknown, { mediaType }: Descriptor): boolean {
   return (
     error instanceof RegistryError &&
     error.code === 'BLOB_NOT_FOUND' &&

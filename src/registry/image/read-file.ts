@@ -38,7 +38,7 @@ export async function readFileOfImage(options: ReadFileOptions): Promise<Buffer 
   const manifest = await imageOf(await repository.getManifest(selector, { signal }), options);
   const image = { manifest, config: await readImageConfig(repository, manifest, { signal }) };
   const { layers } = manifest;
-  const wanted = path.replaceAll(/^\/+/g, '');
+  const relative = path.replaceAll(/^\/+/g, '');
   const overlay = new Overlay({ layers: layers.length, signal });
   const contents = new Map<number, Buffer>();
   let bytesRead = 0;
@@ -46,14 +46,14 @@ export async function readFileOfImage(options: ReadFileOptions): Promise<Buffer 
     bytesRead += layers[layer]?.size ?? 0;
     if (bytesRead > options.maxLayerBytes) throw tooLarge(options, 'layers', options.maxLayerBytes);
     const list = overlay.list(layer);
-    const content = await readLayer(image, { layer, path: wanted, list }, options);
+    const content = await readLayer(image, { layer, path: relative, list }, options);
     await overlay.addLayer(list);
     if (content !== undefined) contents.set(layer, content);
     const [found] = overlay.resolve(path);
     if (found.state === 'undecided') continue;
     if (found.state !== 'file') return undefined;
     const { entry } = found.file;
-    if (entry.path === wanted) return contents.get(entry.layer);
+    if (entry.path === relative) return contents.get(entry.layer);
     // A link led to a different path.
     return readLayer(image, entry, options);
   }
@@ -85,7 +85,7 @@ interface ReadImage {
   readonly config: ImageConfig;
 }
 
-interface WantedContent {
+interface FileInLayer {
   readonly layer: number;
   readonly path: string;
   readonly list?: EntryList;
@@ -94,7 +94,7 @@ interface WantedContent {
 /** Returns the content of a layer's last entry with a path. */
 async function readLayer(
   { manifest, config }: ReadImage,
-  { layer, path, list }: WantedContent,
+  { layer, path, list }: FileInLayer,
   options: ReadFileOptions,
 ): Promise<Buffer | undefined> {
   const { repository, limits = defaultLayerLimits, signal } = options;

@@ -8,7 +8,7 @@ import type { Selector } from '../model/reference.ts';
 import { downloadBlob } from '../transfer/download.ts';
 import type { Endpoint, RegistryConnection } from '../transfer/endpoint.ts';
 import { deleteManifest, fetchManifest, pushManifest, resolveManifest } from '../transfer/manifests.ts';
-import { announceRetries } from '../transfer/retry.ts';
+import { logRetries } from '../transfer/retry.ts';
 import { listTags, requestReferrers } from '../transfer/listings.ts';
 import { checkPush } from '../transfer/upload-session.ts';
 import { type BlobOutcome, hasBlob, uploadBlob } from '../transfer/upload.ts';
@@ -59,7 +59,7 @@ export class RemoteRepository implements ImageRepository {
       repository,
       name: this.name,
       retryDelay,
-      onRetry: announceRetries(logger, this.name),
+      onRetry: logRetries(logger, this.name),
       onBytesDown: (count) => {
         this.#bytesDown += count;
       },

@@ -44,12 +44,12 @@ function updateDescriptor(
 ): JsonObject {
   if (original?.digest === changed.digest && original.mediaType === changed.mediaType) return json;
   const { annotations: _, urls: __, ...rest } = json;
-  const kept = Object.entries(changed.annotations ?? {}).filter(([name]) => !boundToBytes.test(name));
+  const remaining = Object.entries(changed.annotations ?? {}).filter(([name]) => !boundToBytes.test(name));
   return replaceFields(rest, {
     mediaType: changed.mediaType,
     digest: changed.digest,
     size: changed.size,
-    ...(kept.length === 0 ? {} : { annotations: Object.fromEntries(kept) }),
+    ...(remaining.length === 0 ? {} : { annotations: Object.fromEntries(remaining) }),
     ...(changed.urls === undefined ? {} : { urls: changed.urls }),
   });
 }

@@ -61,7 +61,7 @@ export class EntryList {
     this.#budget.linkCharacters -= entry.linkName.length;
     if (this.#budget.entries < 0 || this.#budget.linkCharacters < 0) throw tooMuch(this.#budget, place);
     if (Math.max(entry.path.length, entry.linkName.length) >= maxPathLength)
-      throw refusedEntry(place, 'is too long to unpack');
+      throw invalidEntry(place, 'is too long to unpack');
     this.#pathNumbers = grown(this.#pathNumbers, index);
     this.#kinds = grown(this.#kinds, index);
     this.#pathNumbers[index] = this.#pathOf(entry.path, place);
@@ -100,7 +100,7 @@ export class EntryList {
     if (type === 'symlink') return kinds.symlink | ((this.#links.push(linkName) - 1) << linkShift);
     if (type !== 'hardlink') return kinds[type];
     const link = cleanPath(linkName);
-    if (link === undefined) throw refusedEntry(place, 'is a hard link to a path that contains ".."');
+    if (link === undefined) throw invalidEntry(place, 'is a hard link to a path that contains ".."');
     return hardLink | (this.#pathOf(link, place) << linkShift);
   }
 
@@ -129,13 +129,13 @@ export class EntryList {
   }
 
   #addName(parent: number, name: string, place: LayerEntry): number {
-    if (name.length > maxNameLength) throw refusedEntry(place, 'has a name that is too long to unpack');
+    if (name.length > maxNameLength) throw invalidEntry(place, 'has a name that is too long to unpack');
     return this.#paths.add(parent, name);
   }
 }
 
 /** Builds the error for an entry that no runtime could extract. */
-export function refusedEntry({ path, layer, index }: LayerEntry, what: string): RegistryError {
+export function invalidEntry({ path, layer, index }: LayerEntry, what: string): RegistryError {
   return new RegistryError({
     code: 'INVALID_LAYER',
     message: `The entry ${shortened(path)} of layer ${layer} ${what}`,

@@ -1,4 +1,4 @@
-import { refusedEntry, type EntryList } from './entry-list.ts';
+import { invalidEntry, type EntryList } from './entry-list.ts';
 import type { ImageEntries } from './image-entries.ts';
 import {
   asOpaque,
@@ -27,9 +27,9 @@ export interface Placement {
   readonly path: number;
   readonly isOpaqueMarker: boolean;
   /** What the entry, a whiteout or a directory, found there from the same layer. */
-  readonly met: NodeCode;
+  readonly previous: NodeCode;
   /** Ancestor directories that were created in place of whiteouts of the same layer. */
-  readonly madeOverWhiteouts: readonly number[];
+  readonly createdOverWhiteouts: readonly number[];
 }
 
 /**
@@ -43,13 +43,13 @@ export interface Placement {
 export class ExtractionTree {
   readonly #paths: PathTable;
   readonly #entries: ImageEntries;
-  #keepsWhiteouts = true;
+  #hasWhiteouts = true;
   readonly #parent: PathWalk;
   readonly #target: PathWalk;
   readonly #state = new TreeState();
   /** The effective `hidden` time of each directory of the trail, including those above it. */
   readonly #hiddenOnTrail: number[] = [];
-  #madeOverWhiteouts: number[] = [];
+  #createdOverWhiteouts: number[] = [];
   #time = 1;
   #layerStart = 1;
   /** The paths that the layer has touched, root first. */
@@ -78,13 +78,13 @@ export class ExtractionTree {
     this.#touchedPaths[0] = 0;
     this.#touchedCount = 1;
     this.#fit();
-    if (this.#keepsWhiteouts) this.#empty();
+    if (this.#hasWhiteouts) this.#empty();
   }
 
   /** Switches to one directory for all layers, lowest first, in which whiteouts remove lower content. */
   beginOneDirectory(): void {
     this.#time += 1;
-    this.#keepsWhiteouts = false;
+    this.#hasWhiteouts = false;
     this.#fit();
     this.#empty();
   }
@@ -97,7 +97,7 @@ export class ExtractionTree {
   /** Extracts the next entry, by its number in the image. @throws RegistryError INVALID_LAYER */
   apply(list: EntryList, index: number, entry: number): Placement | undefined {
     this.#time += 1;
-    if (this.#madeOverWhiteouts.length > 0) this.#madeOverWhiteouts = [];
+    if (this.#createdOverWhiteouts.length > 0) this.#createdOverWhiteouts = [];
     this.#fit();
     const written = list.pathOf(index);
     const kind = list.kindOf(index);
@@ -158,11 +158,11 @@ export class ExtractionTree {
     const tree = this.#lookup([]);
     const end = this.#target.walkWritten(tree, list.linkPathOf(index), false);
     if (end !== 'found') {
-      if (this.#keepsWhiteouts) return nodeOf(kinds['foreign-link'], entry);
-      throw refusedEntry(list.toEntry(index), 'is a hard link to a file that does not exist');
+      if (this.#hasWhiteouts) return nodeOf(kinds['foreign-link'], entry);
+      throw invalidEntry(list.toEntry(index), 'is a hard link to a file that does not exist');
     }
     const node = this.#state.nodes[this.#target.at] ?? 0;
-    if (isDirectory(node)) throw refusedEntry(list.toEntry(index), 'is a hard link to a directory');
+    if (isDirectory(node)) throw invalidEntry(list.toEntry(index), 'is a hard link to a directory');
     const target = entryOf(node);
     if (target !== undefined && kindOf(node) === kinds.file) this.linked.add(target);
     return node;
@@ -173,17 +173,17 @@ export class ExtractionTree {
     const name = this.#paths.nameOf(written);
     const hiddenName = name.slice(whiteoutPrefix.length);
     if (hiddenName === '' || hiddenName === '.' || hiddenName === '..')
-      throw refusedEntry(list.toEntry(index), 'is a whiteout of nothing');
+      throw invalidEntry(list.toEntry(index), 'is a whiteout of nothing');
     // Extracting a layer into a directory of its own creates the parents of whiteouts, too.
-    if (!this.#findParent(list, index, this.#keepsWhiteouts)) return undefined;
+    if (!this.#findParent(list, index, this.#hasWhiteouts)) return undefined;
     const directory = this.#parent.at;
     if (name === opaqueName) return this.#hideAll(directory);
-    const path = this.#keepsWhiteouts
+    const path = this.#hasWhiteouts
       ? this.#paths.add(directory, hiddenName)
       : this.#paths.find(directory, hiddenName);
     if (path === 0) return undefined;
     const present = this.#present(path);
-    if (this.#keepsWhiteouts) {
+    if (this.#hasWhiteouts) {
       this.#fit();
       for (const ancestor of this.#parent.trail) this.#touch(ancestor);
       const placement = this.#placement(path, present);
@@ -197,7 +197,7 @@ export class ExtractionTree {
   }
 
   #hideAll(directory: number): Placement | undefined {
-    if (!this.#keepsWhiteouts) {
+    if (!this.#hasWhiteouts) {
       this.#state.hideBefore(directory, this.#layerStart);
       return undefined;
     }
@@ -210,9 +210,9 @@ export class ExtractionTree {
   #findParent(list: EntryList, index: number, create: boolean): boolean {
     const tree = create ? this.#maker : this.#lookup(this.#hiddenOnTrail);
     const end = this.#parent.walkWritten(tree, this.#paths.parentOf(list.pathOf(index)), true);
-    if (end === 'circle') throw refusedEntry(list.toEntry(index), 'is below a symbolic link loop');
+    if (end === 'loop') throw invalidEntry(list.toEntry(index), 'is below a symbolic link loop');
     if (end === 'blocked')
-      throw refusedEntry(list.toEntry(index), 'is below something that is not a directory');
+      throw invalidEntry(list.toEntry(index), 'is below something that is not a directory');
     return end === 'found' && isDirectory(this.#state.nodes[this.#parent.at] ?? 0);
   }
 
@@ -232,9 +232,9 @@ export class ExtractionTree {
       const present = this.#enter(path, depth, this.#hiddenOnTrail);
       const kind = kindOf(present);
       if (kind === kinds.directory || kind === kinds.symlink) return present;
-      if (kind !== kinds.nothing && kind !== kinds.whiteout && this.#isInTheWay(path, followedLinks))
+      if (kind !== kinds.nothing && kind !== kinds.whiteout && this.#blocksParent(path, followedLinks))
         return 'blocked';
-      if (kind === kinds.whiteout) this.#madeOverWhiteouts.push(path);
+      if (kind === kinds.whiteout) this.#createdOverWhiteouts.push(path);
       this.#touch(path);
       this.#state.nodes[path] = impliedDirectory;
       this.#state.hidden[path] = this.#time;
@@ -250,7 +250,7 @@ export class ExtractionTree {
    * Runtimes disagree about an entry below a lower layer's file: containerd's extraction into one directory
    * fails, overlayfs shows a directory instead of the file. We follow overlayfs, unless a link led there.
    */
-  #isInTheWay(path: number, followedLinks: boolean): boolean {
+  #blocksParent(path: number, followedLinks: boolean): boolean {
     return followedLinks || (this.#state.touched[path] ?? 0) >= this.#layerStart;
   }
 
@@ -274,20 +274,20 @@ export class ExtractionTree {
     return path;
   }
 
-  #placement(path: number, met: NodeCode): Placement {
+  #placement(path: number, previous: NodeCode): Placement {
     const { trail, followedLinks } = this.#parent;
     return {
       trail,
       followedLinks,
       path,
       isOpaqueMarker: false,
-      met,
-      madeOverWhiteouts: this.#madeOverWhiteouts,
+      previous,
+      createdOverWhiteouts: this.#createdOverWhiteouts,
     };
   }
 
   #touch(path: number): void {
-    if (this.#keepsWhiteouts && (this.#state.touched[path] ?? 0) < this.#layerStart) {
+    if (this.#hasWhiteouts && (this.#state.touched[path] ?? 0) < this.#layerStart) {
       this.#touchedPaths = grown(this.#touchedPaths, this.#touchedCount);
       this.#touchedPaths[this.#touchedCount++] = path;
     }

@@ -1,4 +1,4 @@
-import { EarlyAnswers, MergedTree } from './early-answers.ts';
+import { EarlyResolver, MergedTree } from './early-resolver.ts';
 import { type EntryBudget, EntryList, type ListedEntry } from './entry-list.ts';
 import { ExtractionTree } from './extraction-tree.ts';
 import type { FilePaths } from './file-names.ts';
@@ -78,28 +78,28 @@ export class Overlay {
   readonly #steps: StepBudget;
   readonly #linked = new Set<number>();
   readonly #merged: MergedTree;
-  readonly #early: EarlyAnswers | undefined;
+  readonly #early: EarlyResolver | undefined;
   #own: ExtractionTree | undefined;
-  #missing: number;
+  #remaining: number;
   #views: Views | undefined;
 
   /** @param paths the paths of another overlay whose lists will be added */
   constructor(options: OverlayOptions, paths?: PathTable) {
     const { layers, limits = defaultOverlayLimits, early = true, signal } = options;
     this.#options = options;
-    this.#missing = layers;
+    this.#remaining = layers;
     this.#limits = limits;
     this.#paths = paths ?? new PathTable(limits);
     this.#budget = { entries: limits.maxEntries, linkCharacters: limits.maxLinkCharacters };
     this.#steps = new StepBudget(limits.maxSteps, signal);
     this.#merged = new MergedTree(this.#paths);
-    this.#early = early ? new EarlyAnswers(this.#paths, this.#merged, this.#steps) : undefined;
+    this.#early = early ? new EarlyResolver(this.#paths, this.#merged, this.#steps) : undefined;
     this.#own = new ExtractionTree(this.#paths, this.#entries, { steps: this.#steps, linked: this.#linked });
   }
 
   /** Whether all layers have been added. */
   get complete(): boolean {
-    return this.#missing === 0;
+    return this.#remaining === 0;
   }
 
   /**
@@ -113,19 +113,19 @@ export class Overlay {
   /** Adds the entries of a layer. All layers above it must have been added. */
   async addLayer(list: EntryList): Promise<void> {
     const own = this.#own;
-    if (own === undefined || list.layer !== this.#missing - 1)
+    if (own === undefined || list.layer !== this.#remaining - 1)
       throw new RangeError(`layer ${list.layer} added out of turn`);
     const start = this.#entries.add(list);
     own.beginLayer();
     for (let index = 0; index < list.length; index++) {
       const placement = own.apply(list, index, start + index);
-      if (placement !== undefined) this.#early?.note(placement, own, list, index);
+      if (placement !== undefined) this.#early?.record(placement, own, list, index);
       this.#steps.take();
       if (this.#steps.isPauseDue) await this.#steps.pause();
     }
     this.#merged.addBelow(own.endLayer(), (path) => own.nodeAt(path));
-    this.#missing -= 1;
-    if (this.#missing > 0) return;
+    this.#remaining -= 1;
+    if (this.#remaining > 0) return;
     this.#own = undefined;
     this.#views = await makeViews({
       paths: this.#paths,

@@ -29,7 +29,7 @@ export interface WalkedTree {
  * How a walk ended. The last name is on the trail even if it does not exist, unless its parent was a file or
  * no path has that name.
  */
-export type WalkEnd = 'found' | 'absent' | 'circle' | 'blocked';
+export type WalkEnd = 'found' | 'absent' | 'loop' | 'blocked';
 
 /**
  * Walks paths as the kernel does inside a root directory: follows links, and `..` of the root is the root.
@@ -45,7 +45,7 @@ export class PathWalk {
   /** Whether a symbolic link at the end of the path was followed. */
   endsInLink = false;
   /** The names still to walk: a name, or the number of the path that has it. */
-  readonly #waiting: (string | number)[] = [];
+  readonly #pending: (string | number)[] = [];
 
   constructor(paths: PathTable, steps: StepBudget) {
     this.#paths = paths;
@@ -60,7 +60,7 @@ export class PathWalk {
   /** Walks the path with this number as it is written. */
   walkWritten(tree: WalkedTree, written: number, followLast: boolean): WalkEnd {
     this.#begin();
-    for (let path = written; path !== 0; path = this.#paths.parentOf(path)) this.#waiting.push(path);
+    for (let path = written; path !== 0; path = this.#paths.parentOf(path)) this.#pending.push(path);
     return this.#walk(tree, followLast);
   }
 
@@ -73,7 +73,7 @@ export class PathWalk {
 
   #begin(): void {
     this.trail.length = 0;
-    this.#waiting.length = 0;
+    this.#pending.length = 0;
     this.followedLinks = false;
     this.endsInLink = false;
   }
@@ -82,14 +82,14 @@ export class PathWalk {
     const names = path.split('/');
     for (let at = names.length - 1; at >= 0; at--) {
       const name = names[at] ?? '';
-      if (name !== '' && name !== '.') this.#waiting.push(name);
+      if (name !== '' && name !== '.') this.#pending.push(name);
     }
   }
 
   #walk(tree: WalkedTree, followLast: boolean): WalkEnd {
     const { trail } = this;
     let links = 0;
-    for (let next = this.#waiting.pop(); next !== undefined; next = this.#waiting.pop()) {
+    for (let next = this.#pending.pop(); next !== undefined; next = this.#pending.pop()) {
       this.#steps.take();
       if (next === '..') {
         trail.pop();
@@ -103,10 +103,10 @@ export class PathWalk {
       const node = tree.enter(path, trail.length, this.followedLinks);
       if (node === 'blocked') return 'blocked';
       const kind = kindOf(node);
-      if (kind === kinds.symlink && (followLast || this.#waiting.length > 0)) {
-        if (++links > maxLinks) return 'circle';
+      if (kind === kinds.symlink && (followLast || this.#pending.length > 0)) {
+        if (++links > maxLinks) return 'loop';
         this.followedLinks = true;
-        this.endsInLink ||= this.#waiting.length === 0;
+        this.endsInLink ||= this.#pending.length === 0;
         const target = tree.targetOf(node);
         if (target.startsWith('/')) trail.length = 0;
         this.#push(target);

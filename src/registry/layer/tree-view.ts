@@ -78,7 +78,7 @@ export function describeEnd(end: WalkEnd, walk: PathWalk, nodeAt: (path: number)
     }
     case 'absent':
       return walk.endsInLink ? { state: 'other', type: 'symlink' } : { state: 'absent' };
-    case 'circle':
+    case 'loop':
       return { state: 'other', type: 'symlink' };
     case 'blocked':
       return { state: 'absent' };

@@ -115,8 +115,8 @@ export function checkSpelling(json: JsonObject, known: readonly string[], what: 
     if (known.includes(name)) continue;
     // Upper case first: it also folds the long s and the Kelvin sign, as Go does.
     const folded = name.toUpperCase().toLowerCase();
-    const meant = known.find((field) => field.toLowerCase() === folded);
-    if (meant !== undefined)
-      throw invalidManifest(`${what} spells the field "${meant}" as "${name.slice(0, 80)}"`);
+    const correct = known.find((field) => field.toLowerCase() === folded);
+    if (correct !== undefined)
+      throw invalidManifest(`${what} spells the field "${correct}" as "${name.slice(0, 80)}"`);
   }
 }

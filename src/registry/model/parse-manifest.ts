@@ -118,19 +118,19 @@ function effectiveMediaType(json: JsonObject, raw: RawManifest): string {
   if (stated !== undefined && typeof stated !== 'string') {
     throw invalidManifest(`the manifest ${raw.digest} has a media type that is not a string`);
   }
-  const says = !meaninglessTypes.has(served);
-  if (stated && says && normalizeMediaType(stated) !== served) {
+  const isServedType = !meaninglessTypes.has(served);
+  if (stated && isServedType && normalizeMediaType(stated) !== served) {
     throw invalidManifest(
       `the manifest ${raw.digest} states the media type ${stated.slice(0, 100)}, but was served as ${served.slice(0, 100)}`,
     );
   }
-  const mediaType = stated ? normalizeMediaType(stated) : says ? served : typeByShape(json, raw);
+  const mediaType = stated ? normalizeMediaType(stated) : isServedType ? served : inferMediaType(json, raw);
   if (isSchema1Type(mediaType)) throw schema1(raw);
   if (!isImageManifestType(mediaType) && !isIndexType(mediaType)) throw unsupported(mediaType, raw);
   return mediaType;
 }
 
-function typeByShape(json: JsonObject, raw: RawManifest): string {
+function inferMediaType(json: JsonObject, raw: RawManifest): string {
   if (json['manifests'] !== undefined) return ociMediaTypes.index;
   const { config } = json;
   if (json['layers'] === undefined || !isJsonObject(config)) {

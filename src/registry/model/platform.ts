@@ -62,16 +62,16 @@ export function formatPlatform(platform: Platform): string {
 export function normalizePlatform(platform: Platform): Platform {
   const { variant, osVersion } = platform;
   const os = platform.os === '' ? 'linux' : platform.os.toLowerCase();
-  const named = platform.architecture.toLowerCase();
-  const alias = Object.hasOwn(aliases, named) ? aliases[named] : undefined;
-  const architecture = alias?.architecture ?? named;
+  const name = platform.architecture.toLowerCase();
+  const alias = Object.hasOwn(aliases, name) ? aliases[name] : undefined;
+  const architecture = alias?.architecture ?? name;
   const stated = alias?.variant ?? (variant ?? '').toLowerCase();
   const known = Object.hasOwn(variants, architecture) ? variants[architecture] : undefined;
-  const meant = known !== undefined && Object.hasOwn(known, stated) ? known[stated] : stated;
+  const canonical = known !== undefined && Object.hasOwn(known, stated) ? known[stated] : stated;
   return {
     os: os === 'macos' ? 'darwin' : os,
     architecture,
-    ...(meant ? { variant: meant } : {}),
+    ...(canonical ? { variant: canonical } : {}),
     ...(osVersion === undefined ? {} : { osVersion }),
   };
 }
@@ -87,15 +87,15 @@ export function isUnknownPlatform(platform: Platform): boolean {
  * that was not requested may be anything; a variant that an image does not state is the default one, so
  * `arm64` is `arm64/v8`.
  */
-export function matchesPlatform(wanted: Platform, actual: Platform): boolean {
-  const asked = normalizePlatform(wanted);
+export function matchesPlatform(requested: Platform, actual: Platform): boolean {
+  const expected = normalizePlatform(requested);
   const present = normalizePlatform(actual);
-  const anyVariant = !wanted.variant && !statesVariant(wanted);
+  const anyVariant = !requested.variant && !impliesVariant(requested);
   return (
-    asked.os === present.os &&
-    asked.architecture === present.architecture &&
-    (anyVariant || asked.variant === present.variant) &&
-    (!asked.osVersion || asked.osVersion === present.osVersion)
+    expected.os === present.os &&
+    expected.architecture === present.architecture &&
+    (anyVariant || expected.variant === present.variant) &&
+    (!expected.osVersion || expected.osVersion === present.osVersion)
   );
 }
 
@@ -110,9 +110,9 @@ const armVariants = ['v8', 'v7', 'v6', 'v5'];
 export function choosePlatform<T>(
   candidates: readonly T[],
   platformOf: (candidate: T) => Platform | undefined,
-  wanted: Platform,
+  requested: Platform,
 ): T | undefined {
-  const { variant: own, ...rest } = normalizePlatform(wanted);
+  const { variant: own, ...rest } = normalizePlatform(requested);
   const matching = candidates.flatMap((candidate) => {
     const platform = platformOf(candidate);
     if (platform === undefined || !matchesPlatform(rest, platform)) return [];
@@ -124,11 +124,11 @@ export function choosePlatform<T>(
     const found = matching.find((one) => one.variant === variant);
     if (found !== undefined) return found.candidate;
   }
-  return wanted.variant ? undefined : matching[0]?.candidate;
+  return requested.variant ? undefined : matching[0]?.candidate;
 }
 
 /** Whether the name of an architecture also implies a variant. */
-function statesVariant({ architecture }: Platform): boolean {
+function impliesVariant({ architecture }: Platform): boolean {
   const name = architecture.toLowerCase();
   return Object.hasOwn(aliases, name) && aliases[name]?.variant !== undefined;
 }

@@ -25,8 +25,8 @@ export async function createAuthenticate(
   if (authentication === undefined) return () => Promise.resolve();
   const check =
     'htpasswd' in authentication
-      ? await fromFile(authentication.htpasswd, resources)
-      : single(authentication);
+      ? await htpasswdCheck(authentication.htpasswd, resources)
+      : singleUserCheck(authentication);
   return async (authorization) => {
     const credentials = parseBasic(authorization);
     if (credentials === undefined || !(await check(credentials.user, credentials.password))) {
@@ -47,7 +47,7 @@ function parseBasic(authorization: string | undefined): { user: string; password
   return colon === -1 ? undefined : { user: text.slice(0, colon), password: text.slice(colon + 1) };
 }
 
-function single({
+function singleUserCheck({
   user,
   password,
 }: {
@@ -56,11 +56,10 @@ function single({
 }): CheckPassword {
   const fingerprint = createFingerprint();
   const expected = fingerprint(user, password.reveal());
-  return (givenUser, givenPassword) =>
-    Promise.resolve(timingSafeEqual(fingerprint(givenUser, givenPassword), expected));
+  return (name, secret) => Promise.resolve(timingSafeEqual(fingerprint(name, secret), expected));
 }
 
-async function fromFile(path: string, resources: AsyncDisposableStack): Promise<CheckPassword> {
+async function htpasswdCheck(path: string, resources: AsyncDisposableStack): Promise<CheckPassword> {
   const hashes = await readHtpasswd(path);
   const hasher = resources.use(new PasswordHasher());
   return createPasswordCheck(hashes, (password, hash) => hasher.compare(password, hash));
@@ -75,7 +74,7 @@ export type CompareHash = (password: string, hash: string) => Promise<boolean>;
 const bcryptHash = /^\$2[abxy]\$\d\d\$[./A-Za-z0-9]{53}$/;
 
 /** The hash to compare with if the file has no users, with the cost that htpasswd and others use today. */
-const nobody = `$2b$10$${'.'.repeat(53)}`;
+const unknownUserHash = `$2b$10$${'.'.repeat(53)}`;
 
 /** The most passwords being compared or queued. More are refused: each takes tenths of a second. */
 const maxComparisons = 16;
@@ -103,7 +102,7 @@ export function createPasswordCheck(
   async function verify(key: string, { user, password }: Credentials): Promise<boolean> {
     const hash = hashes.get(user);
     // The hash of one of the users, always the same one, so that the time reveals nothing if costs differ.
-    const decoy = decoys[fingerprint(user, '').readUInt32BE() % decoys.length] ?? nobody;
+    const decoy = decoys[fingerprint(user, '').readUInt32BE() % decoys.length] ?? unknownUserHash;
     const matches = await compare(password, hash ?? decoy);
     if (hash === undefined || !matches) return false;
     verified.set(key, true);

@@ -4,7 +4,7 @@ import { type Exchange, methodNotAllowed, sendBytes } from './exchange.ts';
 import { parseDocument } from './manifest-document.ts';
 import { compareTags } from './manifest-store.ts';
 import { ProtocolError } from './protocol-error.ts';
-import { listFolder, type StorageLayout } from './storage.ts';
+import { listDirectory, type StorageLayout } from './storage.ts';
 
 const indexMediaType = 'application/vnd.oci.image.index.v1+json';
 
@@ -145,7 +145,7 @@ async function* listRepositories(
   parent: string,
   last: string,
 ): AsyncGenerator<string> {
-  const names = await listFolder(layout.repositoryFolder(parent));
+  const names = await listDirectory(layout.repositoryDirectory(parent));
   if (names.includes('_manifests') && sortKey(parent) > sortKey(last)) yield parent;
   for (const name of names.filter((text) => !text.startsWith('_')).toSorted()) {
     const path = join(parent, name);

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { isDigest, type Digest } from '../model/digest.ts';
 import {
   fileSize,
-  listFolder,
+  listDirectory,
   readSmallFile,
   removeFile,
   writeAtomically,
@@ -70,41 +70,45 @@ export class ManifestStore {
   }
 
   async resolveTag(repository: string, tag: string): Promise<Digest | undefined> {
-    const text = (await readSmallFile(join(this.#layout.tagFolder(repository), tag)))?.toString('utf8');
+    const text = (await readSmallFile(join(this.#layout.tagDirectory(repository), tag)))?.toString('utf8');
     return text !== undefined && isDigest(text) ? text : undefined;
   }
 
   async writeTag(repository: string, tag: string, digest: Digest): Promise<void> {
-    await writeAtomically(this.#layout, join(this.#layout.tagFolder(repository), tag), digest);
+    await writeAtomically(this.#layout, join(this.#layout.tagDirectory(repository), tag), digest);
   }
 
   async removeTag(repository: string, tag: string): Promise<boolean> {
-    return removeFile(join(this.#layout.tagFolder(repository), tag));
+    return removeFile(join(this.#layout.tagDirectory(repository), tag));
   }
 
   /** Returns all tags, in the order of compareTags. */
   async tags(repository: string): Promise<string[]> {
-    return (await listFolder(this.#layout.tagFolder(repository))).toSorted(compareTags);
+    return (await listDirectory(this.#layout.tagDirectory(repository))).toSorted(compareTags);
   }
 
   /** Records that `referrer` refers to `subject`, which need not exist. */
   async addReferrer(repository: string, subject: Digest, referrer: Digest): Promise<void> {
-    await writeAtomically(this.#layout, join(this.#layout.referrerFolder(repository, subject), referrer), '');
+    await writeAtomically(
+      this.#layout,
+      join(this.#layout.referrerDirectory(repository, subject), referrer),
+      '',
+    );
   }
 
   async removeReferrer(repository: string, subject: Digest, referrer: Digest): Promise<void> {
-    await removeFile(join(this.#layout.referrerFolder(repository, subject), referrer));
+    await removeFile(join(this.#layout.referrerDirectory(repository, subject), referrer));
   }
 
   /** Returns the digests of the manifests that refer to `subject`, in byte order. */
   async referrers(repository: string, subject: Digest): Promise<Digest[]> {
-    const names = await listFolder(this.#layout.referrerFolder(repository, subject));
+    const names = await listDirectory(this.#layout.referrerDirectory(repository, subject));
     return names.filter((name) => isDigest(name)).toSorted();
   }
 
   /** Tells whether anything was ever stored in a repository. */
   async hasRepository(repository: string): Promise<boolean> {
-    const names = await listFolder(this.#layout.repositoryFolder(repository));
+    const names = await listDirectory(this.#layout.repositoryDirectory(repository));
     return names.some((name) => name.startsWith('_'));
   }
 }

@@ -24,10 +24,10 @@ export class PasswordHasher implements AsyncDisposable {
     this.#worker ??= this.#start();
     this.#count += 1;
     const comparison: Comparison = { id: this.#count, password, hash };
-    const answer = Promise.withResolvers<boolean>();
-    this.#waiting.set(comparison.id, answer);
+    const result = Promise.withResolvers<boolean>();
+    this.#waiting.set(comparison.id, result);
     this.#worker.postMessage(comparison);
-    return answer.promise;
+    return result.promise;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -70,17 +70,17 @@ export async function startRegistry(options: StartRegistryOptions): Promise<Runn
   resources.defer(() => sessions.close());
   const context: RegistryContext = { layout, manifests: new ManifestStore(layout), sessions, logger };
   const server = await createListener(tls, (request, response) => {
-    void answer({ context, authenticate, request, response });
+    void handleRequest({ context, authenticate, request, response });
   });
   const bound = await listen(server, { host, port });
   resources.defer(() => closeServer(server));
-  const held = resources.move();
+  const running = resources.move();
   const address = `${host.includes(':') ? `[${host}]` : host}:${bound}`;
   return {
     url: `${tls === undefined ? 'http' : 'https'}://${address}`,
     address,
     port: bound,
-    close: () => held.disposeAsync(),
+    close: () => running.disposeAsync(),
   };
 }
 
@@ -140,7 +140,7 @@ interface AnswerOptions {
   readonly response: ServerResponse;
 }
 
-async function answer({ context, authenticate, request, response }: AnswerOptions): Promise<void> {
+async function handleRequest({ context, authenticate, request, response }: AnswerOptions): Promise<void> {
   const { logger } = context;
   response.setHeader('docker-distribution-api-version', 'registry/2.0');
   const { method = 'GET', url = '/' } = request;

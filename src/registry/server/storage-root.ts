@@ -4,7 +4,7 @@ import { FileLockError, tryFileLock, type FileLock } from '../../shared/file-loc
 import { isDigest } from '../model/digest.ts';
 import { RegistryError } from '../model/errors.ts';
 import { isRepositoryName, isTag } from './route.ts';
-import { isFileError, storageFolders, type StorageLayout } from './storage.ts';
+import { isFileError, storageDirectories, type StorageLayout } from './storage.ts';
 
 /** Marks a directory as the root of an embedded registry. */
 const markerFile = 'kmm-sign-registry.json';
@@ -15,7 +15,7 @@ const marker = JSON.stringify({ format: 'kmm-sign registry', version: 1 });
 const lockFile = '.kmm-sign-registry.lock';
 
 /** What a directory may contain and still count as empty; ext4 creates the last one. */
-const harmless: ReadonlySet<string> = new Set([markerDraft, lockFile, 'lost+found']);
+const ignoredNames: ReadonlySet<string> = new Set([markerDraft, lockFile, 'lost+found']);
 
 const uploadName = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
@@ -32,7 +32,7 @@ export async function openStorageRoot(layout: StorageLayout): Promise<FileLock> 
     const lock = await lockRoot(root);
     try {
       if (!marked) await writeMarker(root);
-      for (const folder of storageFolders) await mkdir(join(root, folder), { recursive: true });
+      for (const directory of storageDirectories) await mkdir(join(root, directory), { recursive: true });
       await removeUploads(layout);
       return lock;
     } catch (error) {
@@ -59,11 +59,13 @@ async function checkContents(root: string): Promise<boolean> {
       'Use the version of kmm-sign that created the directory, or name another directory.',
     );
   }
-  const others = names.filter((name) => !harmless.has(name));
+  const others = names.filter((name) => !ignoredNames.has(name));
   if (others.length === 0) return false;
   // Versions without the marker created all their directories at every start.
-  const complete = storageFolders.every((name) => others.includes(name));
-  const foreign = complete ? await findForeign(root, others) : others.find((name) => !isFolderName(name));
+  const complete = storageDirectories.every((name) => others.includes(name));
+  const foreign = complete
+    ? await findForeign(root, others)
+    : others.find((name) => !isStorageDirectory(name));
   if (complete && foreign === undefined) return false;
   throw refused(
     root,
@@ -72,23 +74,23 @@ async function checkContents(root: string): Promise<boolean> {
   );
 }
 
-function isFolderName(name: string): boolean {
-  return storageFolders.some((folder) => folder === name);
+function isStorageDirectory(name: string): boolean {
+  return storageDirectories.some((directory) => directory === name);
 }
 
 /** Returns the first path under the root, relative to it, that a registry does not create. */
 async function findForeign(root: string, names: readonly string[]): Promise<string | undefined> {
   for (const name of names) {
-    if (!isFolderName(name) || !(await lstat(join(root, name))).isDirectory()) return name;
+    if (!isStorageDirectory(name) || !(await lstat(join(root, name))).isDirectory()) return name;
     const foreign = await findForeignFile(root, name);
     if (foreign !== undefined) return foreign;
   }
   return undefined;
 }
 
-async function findForeignFile(root: string, folder: string): Promise<string | undefined> {
-  for await (const entry of await opendir(join(root, folder))) {
-    const path = `${folder}/${entry.name}`;
+async function findForeignFile(root: string, directory: string): Promise<string | undefined> {
+  for await (const entry of await opendir(join(root, directory))) {
+    const path = `${directory}/${entry.name}`;
     if (entry.isDirectory()) {
       const foreign = await findForeignFile(root, path);
       if (foreign !== undefined) return foreign;
@@ -99,9 +101,9 @@ async function findForeignFile(root: string, folder: string): Promise<string | u
 
 /** Tells whether a path is one of those described by StorageLayout. */
 function isStored(path: string): boolean {
-  const [folder, ...parts] = path.split('/');
-  if (folder === 'uploads') return parts.length === 1 && uploadName.test(parts[0] ?? '');
-  if (folder === 'blobs') return isDigest(parts.join(':'));
+  const [directory, ...parts] = path.split('/');
+  if (directory === 'uploads') return parts.length === 1 && uploadName.test(parts[0] ?? '');
+  if (directory === 'blobs') return isDigest(parts.join(':'));
   const at = parts.findIndex((part) => part.startsWith('_'));
   const [kind = '', ...rest] = parts.slice(at);
   if (at === -1 || !isRepositoryName(parts.slice(0, at).join('/'))) return false;

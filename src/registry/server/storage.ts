@@ -20,33 +20,34 @@ export interface StorageLayout {
   readonly root: string;
   uploadFile(id: string): string;
   contentFile(digest: Digest): string;
-  repositoryFolder(repository: string): string;
+  repositoryDirectory(repository: string): string;
   blobFile(repository: string, digest: Digest): string;
   manifestFile(repository: string, digest: Digest): string;
-  tagFolder(repository: string): string;
-  referrerFolder(repository: string, subject: Digest): string;
+  tagDirectory(repository: string): string;
+  referrerDirectory(repository: string, subject: Digest): string;
 }
 
 /** The top-level directories. */
-export const storageFolders = ['uploads', 'blobs', 'repositories'] as const;
+export const storageDirectories = ['uploads', 'blobs', 'repositories'] as const;
 
-function byDigest(folder: string, digest: Digest): string {
-  return join(folder, digestAlgorithm(digest), digestHex(digest));
+function byDigest(directory: string, digest: Digest): string {
+  return join(directory, digestAlgorithm(digest), digestHex(digest));
 }
 
 /** Returns the paths below a root. */
 export function storageLayout(root: string): StorageLayout {
-  const repositoryFolder = (repository: string): string => join(root, 'repositories', repository);
+  const repositoryDirectory = (repository: string): string => join(root, 'repositories', repository);
   return {
     root,
     uploadFile: (id) => join(root, 'uploads', id),
     contentFile: (digest) => byDigest(join(root, 'blobs'), digest),
-    repositoryFolder,
-    blobFile: (repository, digest) => byDigest(join(repositoryFolder(repository), '_blobs'), digest),
-    manifestFile: (repository, digest) => byDigest(join(repositoryFolder(repository), '_manifests'), digest),
-    tagFolder: (repository) => join(repositoryFolder(repository), '_tags'),
-    referrerFolder: (repository, subject) =>
-      byDigest(join(repositoryFolder(repository), '_referrers'), subject),
+    repositoryDirectory,
+    blobFile: (repository, digest) => byDigest(join(repositoryDirectory(repository), '_blobs'), digest),
+    manifestFile: (repository, digest) =>
+      byDigest(join(repositoryDirectory(repository), '_manifests'), digest),
+    tagDirectory: (repository) => join(repositoryDirectory(repository), '_tags'),
+    referrerDirectory: (repository, subject) =>
+      byDigest(join(repositoryDirectory(repository), '_referrers'), subject),
   };
 }
 
@@ -130,7 +131,7 @@ export async function readSmallFile(path: string): Promise<Buffer | undefined> {
 }
 
 /** Returns the names in a directory; none if it does not exist. */
-export async function listFolder(path: string): Promise<string[]> {
+export async function listDirectory(path: string): Promise<string[]> {
   return (await orMissing(readdir(path))) ?? [];
 }
 

@@ -18,12 +18,12 @@ export async function handleUploads(exchange: Exchange, repository: string): Pro
     if (await linkBlob(layout, { repository, digest })) return sendCreated(exchange, repository, digest);
   }
   const digest = query.get('digest');
-  const wanted = digest === null ? undefined : checkDigest(digest);
+  const expected = digest === null ? undefined : checkDigest(digest);
   const session = sessions.start(repository);
-  if (wanted !== undefined) {
+  if (expected !== undefined) {
     return session.exclusively(async () => {
       try {
-        await finish(exchange, session, wanted);
+        await finish(exchange, session, expected);
       } catch (error) {
         // The client never learns of the session, so nobody could resume it.
         await sessions.cancel(session);

@@ -187,12 +187,13 @@ function resizeHead(head: Buffer, size: number | undefined): Buffer {
 /** Returns the records adapted to new content; undefined if they need no change. */
 function changeRecords(body: Buffer, size: number | undefined): Buffer | undefined {
   const records = parsePaxRecords(body) ?? [];
-  const kept = records.filter(({ key }) => !isContentAttribute(key));
-  if (kept.length === records.length && (size === undefined || !records.some(saysSize))) return undefined;
+  const remaining = records.filter(({ key }) => !isContentAttribute(key));
+  if (remaining.length === records.length && (size === undefined || !records.some(overridesSize)))
+    return undefined;
   return Buffer.concat(
-    kept.map((record) =>
+    remaining.map((record) =>
       formatPaxRecord(
-        size !== undefined && saysSize(record)
+        size !== undefined && overridesSize(record)
           ? { key: record.key, value: Buffer.from(String(size), 'latin1') }
           : record,
       ),
@@ -201,7 +202,7 @@ function changeRecords(body: Buffer, size: number | undefined): Buffer | undefin
 }
 
 /** Tells whether a record overrides the size of the header block; one with an empty value does not. */
-function saysSize({ key, value }: PaxRecord): boolean {
+function overridesSize({ key, value }: PaxRecord): boolean {
   return key === 'size' && value.length > 0;
 }
 

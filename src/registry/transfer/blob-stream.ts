@@ -12,10 +12,10 @@ import { backOff, isTransient, type RetryListener } from './retry.ts';
 const highWaterMark = 1024 * 1024;
 
 /** Bytes that a connection must deliver to count as progress. */
-const worthwhileProgress = 1024 * 1024;
+const minProgress = 1024 * 1024;
 
 /** The most new connections in a row without progress. */
-const maxFruitlessTries = 5;
+const maxFutileAttempts = 5;
 
 /** The bytes of a blob from a position to its end. */
 export interface BlobSource {
@@ -56,7 +56,7 @@ export class BlobStream extends Readable {
   /** Bytes of the current connection that were delivered before. */
   #skip = 0;
   #progress = 0;
-  #fruitlessTries = 0;
+  #futileAttempts = 0;
 
   private constructor(options: BlobStreamOptions) {
     super({ highWaterMark });
@@ -154,19 +154,20 @@ export class BlobStream extends Readable {
   async #resume(error: Error | undefined): Promise<void> {
     let cause: unknown = error;
     while (!this.destroyed) {
-      this.#fruitlessTries = this.#progress >= worthwhileProgress ? 0 : this.#fruitlessTries + 1;
-      if (this.#fruitlessTries > maxFruitlessTries) {
-        this.destroy(this.#brokenOff(cause));
+      this.#futileAttempts = this.#progress >= minProgress ? 0 : this.#futileAttempts + 1;
+      if (this.#futileAttempts > maxFutileAttempts) {
+        this.destroy(this.#interrupted(cause));
         return;
       }
       try {
-        if (this.#fruitlessTries > 0) await this.#backOff(cause);
+        if (this.#futileAttempts > 0) await this.#backOff(cause);
         await this.#connect();
         return;
       } catch (reason) {
         this.#progress = 0;
         cause = reason;
-        if (!isTransient(reason)) this.destroy(reason instanceof Error ? reason : this.#brokenOff(undefined));
+        if (!isTransient(reason))
+          this.destroy(reason instanceof Error ? reason : this.#interrupted(undefined));
       }
     }
   }
@@ -174,7 +175,7 @@ export class BlobStream extends Readable {
   #backOff(error: unknown): Promise<void> {
     const { retryDelay = 0, onRetry = () => {} } = this.#options;
     return backOff({
-      attempt: this.#fruitlessTries,
+      attempt: this.#futileAttempts,
       delay: retryDelay,
       signal: this.#closed.signal,
       error,
@@ -194,7 +195,7 @@ export class BlobStream extends Readable {
     this.destroy(digestMismatch(descriptor, place, problem));
   }
 
-  #brokenOff(cause: unknown): RegistryError {
+  #interrupted(cause: unknown): RegistryError {
     if (cause instanceof RegistryError) return cause;
     const { descriptor, place } = this.#options;
     return new RegistryError({

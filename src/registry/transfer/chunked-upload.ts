@@ -9,7 +9,7 @@ import { backOff, isTransient } from './retry.ts';
 import type { UploadSession } from './upload-session.ts';
 
 /** The most tries in a row in which the registry accepts no further byte. */
-const maxFruitlessTries = 4;
+const maxFutileAttempts = 4;
 
 /** What a chunked upload needs. */
 export interface ChunkedUpload {
@@ -57,14 +57,14 @@ async function sendChunk(upload: ChunkedUpload, chunk: Buffer, from: Progress): 
   const start = from.offset;
   const end = start + chunk.length;
   let progress = from;
-  let fruitlessTries = 0;
+  let futileAttempts = 0;
   while (progress.offset < end) {
     const next = await sendPart(upload, chunk.subarray(progress.offset - start), progress);
     if (next.offset < progress.offset || next.offset > end) throw lost(upload, next.offset, progress.offset);
-    fruitlessTries = next.offset > progress.offset ? 0 : fruitlessTries + 1;
-    if (fruitlessTries >= maxFruitlessTries) throw next.error ?? lost(upload, next.offset, end);
+    futileAttempts = next.offset > progress.offset ? 0 : futileAttempts + 1;
+    if (futileAttempts >= maxFutileAttempts) throw next.error ?? lost(upload, next.offset, end);
     progress = next;
-    if (fruitlessTries > 0) await pause(upload, fruitlessTries, next.error);
+    if (futileAttempts > 0) await pause(upload, futileAttempts, next.error);
   }
   return progress;
 }
@@ -109,10 +109,10 @@ async function sendPart(
     if (!isTransient(error)) throw error;
     failure = error;
   }
-  return { ...(await askProgress(upload, location)), error: failure };
+  return { ...(await queryProgress(upload, location)), error: failure };
 }
 
-async function askProgress(
+async function queryProgress(
   { endpoint, descriptor, signal }: ChunkedUpload,
   location: URL,
 ): Promise<Progress> {

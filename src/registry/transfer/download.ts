@@ -64,13 +64,13 @@ function problemOf(
 ): string | typeof wrongRange | undefined {
   const length = contentLength(response);
   if (response.status === 206) {
-    return isWantedRange(response.headers['content-range'], start, size) ? undefined : wrongRange;
+    return isRequestedRange(response.headers['content-range'], start, size) ? undefined : wrongRange;
   }
   if (length === undefined || length === size) return undefined;
   return `has ${length} bytes instead of the ${size} its descriptor promises`;
 }
 
-function isWantedRange(header: string | undefined, start: number, size: number): boolean {
+function isRequestedRange(header: string | undefined, start: number, size: number): boolean {
   return header === `bytes ${start}-${size - 1}/${size}` || header === `bytes ${start}-${size - 1}/*`;
 }
 

@@ -17,7 +17,7 @@ const pageSize = 1000;
 /** The most pages of one listing; a registry with more must be looping. */
 const maxPages = 10_000;
 
-const answerSchema = z.object({ tags: z.nullable(z.array(z.string())) });
+const tagsSchema = z.object({ tags: z.nullable(z.array(z.string())) });
 
 /**
  * Lists the tags of a repository, all pages of it (distribution-spec, "Listing tags").
@@ -32,12 +32,10 @@ export async function listTags(endpoint: Endpoint, signal: AbortSignal | undefin
     const response = await send(endpoint, { method: 'GET', url, actions: 'pull', signal });
     await checkStatus(response, [200], context);
     checkNotPage(response, context);
-    const answer = answerSchema.safeParse(
-      parseAnswer(await readBody(response, maxManifestSize, context), context),
-    );
-    if (!answer.success) throw unexpected(context, 'the response is not a list of tags');
+    const list = tagsSchema.safeParse(parsePage(await readBody(response, maxManifestSize, context), context));
+    if (!list.success) throw unexpected(context, 'the response is not a list of tags');
     const before = tags.size;
-    for (const tag of answer.data.tags ?? []) tags.add(tag);
+    for (const tag of list.data.tags ?? []) tags.add(tag);
     // A page without a new tag but with a next page is a loop.
     url =
       tags.size === before ? undefined : nextPage(response.headers['link'], response.url, endpoint, context);
@@ -45,7 +43,7 @@ export async function listTags(endpoint: Endpoint, signal: AbortSignal | undefin
   return [...tags];
 }
 
-function parseAnswer(bytes: Buffer, context: ResponseContext): unknown {
+function parsePage(bytes: Buffer, context: ResponseContext): unknown {
   try {
     return parseJsonObject(bytes, 'the list of tags');
   } catch {

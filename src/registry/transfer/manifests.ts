@@ -49,7 +49,7 @@ export async function fetchManifest(
   endpoint.onBytesDown(bytes.length);
   return {
     mediaType: normalizeMediaType(response.headers['content-type']),
-    digest: 'digest' in selector ? verified(endpoint, selector.digest, bytes) : digestOf(bytes),
+    digest: 'digest' in selector ? verifyDigest(endpoint, selector.digest, bytes) : digestOf(bytes),
     bytes,
   };
 }
@@ -65,8 +65,8 @@ export async function pushManifest(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const selector = tag === undefined ? { digest } : { tag };
-  const present = await presentDigest(endpoint, selector, signal);
-  if (present === digest) return;
+  const existing = await existingDigest(endpoint, selector, signal);
+  if (existing === digest) return;
   const response = await send(endpoint, {
     method: 'PUT',
     url: manifestUrl(endpoint, selector),
@@ -77,7 +77,7 @@ export async function pushManifest(
   });
   endpoint.onBytesUp(bytes.length);
   const context = contextOf(endpoint, selector, 'store');
-  if (present !== undefined && tag !== undefined) await checkMutable(response, context);
+  if (existing !== undefined && tag !== undefined) await checkMutable(response, context);
   await checkEmpty(response, [201, 200, 202], context);
   checkStoredDigest(response, digest, endpoint);
 }
@@ -99,7 +99,7 @@ export async function deleteManifest(
 }
 
 /** Returns the digest of what is stored there now; undefined if nothing is, or the registry does not say. */
-async function presentDigest(
+async function existingDigest(
   endpoint: Endpoint,
   selector: Selector,
   signal: AbortSignal | undefined,
@@ -175,7 +175,7 @@ function contextOf({ name }: Endpoint, selector: Selector, verb: string): Respon
   };
 }
 
-function verified({ name }: Endpoint, digest: Digest, bytes: Buffer): Digest {
+function verifyDigest({ name }: Endpoint, digest: Digest, bytes: Buffer): Digest {
   if (createHash(digestAlgorithm(digest)).update(bytes).digest('hex') === digestHex(digest)) return digest;
   throw new RegistryError({
     code: 'DIGEST_MISMATCH',

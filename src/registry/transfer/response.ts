@@ -1,4 +1,4 @@
-import { mayLeadTo, withTlsOf } from '../http/address.ts';
+import { mayRedirectTo, withTlsOf } from '../http/address.ts';
 import { discardBody, readAtMost } from '../http/response-body.ts';
 import { checkStatus, type ResponseContext } from '../http/response-error.ts';
 import type { HttpResponse } from '../http/transport.ts';
@@ -81,7 +81,7 @@ export function uploadLocation(response: HttpResponse, endpoint: Endpoint): URL 
     });
   }
   const downgraded = origin.protocol === 'https:' && url.protocol === 'http:';
-  if (downgraded || !mayLeadTo(origin, url)) {
+  if (downgraded || !mayRedirectTo(origin, url)) {
     throw new RegistryError({
       code: 'UNSAFE_REDIRECT',
       message: `${endpoint.name} directs an upload to ${url.protocol}//${url.host}, which is refused`,

@@ -48,7 +48,7 @@ export async function backOff({ attempt, delay, signal, error, onRetry }: BackOf
 }
 
 /** Logs retries of transfers: the first one as a warning, to explain the wait. */
-export function announceRetries(logger: Logger, repository: string): RetryListener {
+export function logRetries(logger: Logger, repository: string): RetryListener {
   let warned = false;
   return (error, milliseconds) => {
     const level = warned ? 'debug' : 'warn';

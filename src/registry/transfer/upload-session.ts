@@ -76,7 +76,7 @@ export async function cancelSession(endpoint: Endpoint, session: UploadSession):
       url: session.location,
       actions: 'pull,push',
       retriable: false,
-      signal: AbortSignal.timeout(cancelPatience),
+      signal: AbortSignal.timeout(cancelTimeout),
     });
     await discardBody(response);
   } catch {
@@ -85,13 +85,13 @@ export async function cancelSession(endpoint: Endpoint, session: UploadSession):
 }
 
 /** Milliseconds that cancelling may take. */
-const cancelPatience = 5000;
+const cancelTimeout = 5000;
 
 /** Returns the chunk size that a registry's response requires, within our bounds. */
 function chunkSizeOf(response: HttpResponse): number {
-  const asked = Number(response.headers['oci-chunk-min-length'] ?? 0);
-  if (!Number.isSafeInteger(asked)) return preferredChunkSize;
-  return Math.min(Math.max(asked, preferredChunkSize), maxChunkSize);
+  const required = Number(response.headers['oci-chunk-min-length'] ?? 0);
+  if (!Number.isSafeInteger(required)) return preferredChunkSize;
+  return Math.min(Math.max(required, preferredChunkSize), maxChunkSize);
 }
 
 function sessionOf(response: HttpResponse, endpoint: Endpoint): UploadSession {

@@ -25,10 +25,10 @@ export type BlobOutcome =
   | 'uploaded';
 
 /** The most attempts of a whole upload, each starting with a check whether the blob exists. */
-const maxTries = 4;
+const maxAttempts = 4;
 
 /** Statuses with which registries and proxies refuse a monolithic upload; chunks may get through. */
-const wholeRefused: ReadonlySet<unknown> = new Set([400, 405, 411, 413, 415, 416, 501]);
+const monolithicRefused: ReadonlySet<unknown> = new Set([400, 405, 411, 413, 415, 416, 501]);
 
 /** What to upload. */
 export interface BlobUpload {
@@ -74,7 +74,7 @@ export async function uploadBlob(upload: BlobUpload): Promise<BlobOutcome> {
       return await attempts.run();
     } catch (error) {
       signal?.throwIfAborted();
-      if (attempt === maxTries || !attempts.mayTryAgain(error)) throw error;
+      if (attempt === maxAttempts || !attempts.shouldRetry(error)) throw error;
       await backOff({ attempt, delay: endpoint.retryDelay, signal, error, onRetry: endpoint.onRetry });
     }
   }
@@ -102,7 +102,7 @@ class UploadAttempts {
       if (this.#chunked) {
         await uploadChunked({ endpoint, descriptor, session, content: content.bytes(), signal });
       } else {
-        await uploadWhole(this.#upload, session, content);
+        await uploadMonolithic(this.#upload, session, content);
       }
       return 'uploaded';
     } catch (error) {
@@ -115,7 +115,7 @@ class UploadAttempts {
   }
 
   /** Learns from a failure; tells whether to retry. */
-  mayTryAgain(error: unknown): boolean {
+  shouldRetry(error: unknown): boolean {
     if (this.#contentFailed) return false;
     if (isTransient(error)) {
       this.#brokenConnections += 1;
@@ -124,7 +124,7 @@ class UploadAttempts {
       return true;
     }
     if (this.#chunked || !(error instanceof RegistryError)) return false;
-    this.#chunked = wholeRefused.has(error.facts['status']);
+    this.#chunked = monolithicRefused.has(error.facts['status']);
     return this.#chunked;
   }
 
@@ -140,7 +140,7 @@ class UploadAttempts {
   }
 }
 
-async function uploadWhole(
+async function uploadMonolithic(
   upload: BlobUpload,
   session: UploadSession,
   content: UploadContent,

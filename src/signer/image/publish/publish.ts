@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { RegistryError } from '../../../registry/model/errors.ts';
 import type { SigningRun } from '../plan/signing-run.ts';
 import type { Descriptor, Manifest, RawManifest } from '../../../registry/model/manifest.ts';
-import { isElsewhere } from '../../../registry/image/read-blob.ts';
+import { isMissingForeignLayer } from '../../../registry/image/read-blob.ts';
 import { inParallel } from '../../../shared/parallel.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
@@ -143,7 +143,7 @@ function copies(descriptors: readonly Descriptor[], run: SigningRun): Transfer[]
     } catch (error) {
       // The layer was not needed for the verdict and is not in the source either: runtimes download it from
       // its URLs.
-      if (!isElsewhere(error, descriptor)) throw error;
+      if (!isMissingForeignLayer(error, descriptor)) throw error;
     }
   });
 }

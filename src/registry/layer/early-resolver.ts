@@ -85,7 +85,7 @@ const maxDoubtfulNames = 50_000;
  * layer does not contain may end up anywhere, since a lower layer may have a symbolic link there: its names
  * become doubtful.
  */
-export class EarlyAnswers {
+export class EarlyResolver {
   readonly #paths: PathTable;
   readonly #merged: MergedTree;
   readonly #walk: PathWalk;
@@ -101,21 +101,21 @@ export class EarlyAnswers {
   }
 
   /** Records an entry that was extracted into its layer's own directory. */
-  note(placement: Placement, own: ExtractionTree, list: EntryList, index: number): void {
-    const { trail, path, met, followedLinks } = placement;
+  record(placement: Placement, own: ExtractionTree, list: EntryList, index: number): void {
+    const { trail, path, previous, followedLinks } = placement;
     const isPlaced = !followedLinks && trail.every((directory) => isCertain(own.nodeAt(directory)));
     const isWhiteout = this.#paths.isWhiteout(list.pathOf(index));
-    const metKind = kindOf(met);
+    const previousKind = kindOf(previous);
     // The views disagree about a directory that replaces something else, or a whiteout, of its own layer:
     // an extraction has removed what lower layers have there, overlayfs shows it.
     const isReplacedByDirectory =
-      met !== 0 && metKind !== kinds.directory && list.kindOf(index) === kinds.directory;
+      previous !== 0 && previousKind !== kinds.directory && list.kindOf(index) === kinds.directory;
     const isDisputed = isWhiteout
-      ? met !== 0 && metKind !== kinds.whiteout
-      : metKind === kinds.whiteout || isReplacedByDirectory;
-    if (isDisputed) this.#doubt(this.#paths.nameOf(path));
-    for (const directory of placement.madeOverWhiteouts) this.#doubt(this.#paths.nameOf(directory));
-    if (!isPlaced) this.#doubtEntry(placement, own, list, index);
+      ? previous !== 0 && previousKind !== kinds.whiteout
+      : previousKind === kinds.whiteout || isReplacedByDirectory;
+    if (isDisputed) this.#markDoubtful(this.#paths.nameOf(path));
+    for (const directory of placement.createdOverWhiteouts) this.#markDoubtful(this.#paths.nameOf(directory));
+    if (!isPlaced) this.#markEntryDoubtful(placement, own, list, index);
     else if (!placement.isOpaqueMarker && !list.isHardLink(index))
       own.mark(path, asCertain(own.nodeAt(path)));
   }
@@ -151,7 +151,7 @@ export class EarlyAnswers {
     return !isDirectory(node) || isOpaque(node);
   }
 
-  #doubtEntry(
+  #markEntryDoubtful(
     { trail, followedLinks, isOpaqueMarker }: Placement,
     own: ExtractionTree,
     list: EntryList,
@@ -166,12 +166,12 @@ export class EarlyAnswers {
     const firstUncertain = trail.findIndex((directory) => !isCertain(own.nodeAt(directory)));
     const doubtful = names.toReversed().slice((followedLinks ? 0 : firstUncertain) + 1);
     for (const name of doubtful) {
-      this.#doubt(name.startsWith(whiteoutPrefix) ? name.slice(whiteoutPrefix.length) : name);
+      this.#markDoubtful(name.startsWith(whiteoutPrefix) ? name.slice(whiteoutPrefix.length) : name);
     }
-    if (list.isHardLink(index)) this.#doubt(this.#paths.nameOf(list.linkPathOf(index)));
+    if (list.isHardLink(index)) this.#markDoubtful(this.#paths.nameOf(list.linkPathOf(index)));
   }
 
-  #doubt(name: string): void {
+  #markDoubtful(name: string): void {
     if (this.#doubtfulNames.size < maxDoubtfulNames) this.#doubtfulNames.add(name);
     else this.#nothingIsCertain = true;
   }
