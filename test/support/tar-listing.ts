@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import * as z from 'zod';
-import { encodeText } from '../../src/registry/tar/fields.ts';
+import { encodeText } from '../../src/registry/tar/header.ts';
 import { readTar } from '../../src/registry/tar/reader.ts';
 import { updateHash } from '../../src/shared/chunks.ts';
 import { inChunks } from './tar-blocks.ts';

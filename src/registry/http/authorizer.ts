@@ -5,9 +5,8 @@ import { Secret } from '../../shared/secret.ts';
 import { type Credential, describeCredential, type Keychain } from '../credentials/keychain.ts';
 import { RegistryError } from '../model/errors.ts';
 import { type Challenge, readsOnly, scopeKey } from './challenge.ts';
-import { resolveRealm } from './realm.ts';
-import { TokenCache } from './token-cache.ts';
-import { basicAuthorization, fetchToken, type Token } from './token.ts';
+import { resolveRealm } from './redirects.ts';
+import { TokenCache, basicAuthorization, fetchToken, type Token } from './token.ts';
 import type { Transport } from './transport.ts';
 
 export interface AuthorizerOptions {

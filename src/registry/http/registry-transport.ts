@@ -14,7 +14,7 @@ import type { Transport } from './transport.ts';
 import { withAuthentication } from './with-authentication.ts';
 import { withLog, withWarnings } from './with-log.ts';
 import { type RegistryOrigin, withPlainHttpFallback } from './with-plain-http-fallback.ts';
-import { withRedirects } from './with-redirects.ts';
+import { withRedirects } from './redirects.ts';
 import { withRetry } from './with-retry.ts';
 
 /** The host of Docker Hub's API, which differs from its name. */

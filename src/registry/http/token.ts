@@ -1,12 +1,14 @@
 import * as z from 'zod/mini';
+import { Flights } from '../../shared/flights.ts';
 import { parseJson } from '../../shared/json.ts';
+import { LruMap } from '../../shared/lru.ts';
 import { Secret } from '../../shared/secret.ts';
-import { RegistryError } from '../model/errors.ts';
 import type { Credential } from '../credentials/keychain.ts';
 import { redactedUrl } from './address.ts';
-import { isPage } from './response-error.ts';
 import { discardBody, readAtMost } from './response-body.ts';
+import { isPage } from './response-error.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
+import { RegistryError } from '../model/errors.ts';
 
 /** A Bearer token and the time until which it is used. */
 export interface Token {
@@ -154,4 +156,47 @@ function failure(realm: URL, problem: string, status?: number): RegistryError {
       status === 429 ? 'Wait, then try again.' : "Ask the registry's administrator about its token server.",
     facts: { url: redactedUrl(realm), status },
   });
+}
+
+/** The most tokens to keep: there is one for each repository of a registry and each set of actions. */
+const maxTokens = 1000;
+
+/** Caches tokens and shares requests for them: callers that need the same token wait for the same request. */
+export class TokenCache {
+  readonly #tokens = new LruMap<Token>(maxTokens);
+  readonly #requests = new Flights<Token | null>();
+  readonly #now: () => number;
+
+  constructor(now: () => number) {
+    this.#now = now;
+  }
+
+  /** Returns a token that is still valid. */
+  get(key: string): Token | null {
+    const token = this.#tokens.get(key);
+    return token !== undefined && token.expiresAt > this.#now() ? token : null;
+  }
+
+  /** Removes a token that was refused, unless it has already been replaced. */
+  drop(key: string, refused: Token): void {
+    if (this.#tokens.get(key) === refused) this.#tokens.delete(key);
+  }
+
+  /**
+   * Returns the cached token, or joins the request in flight, or sends one. A signal ends the wait, and the
+   * request if nobody is waiting for it any more.
+   */
+  async obtain(
+    key: string,
+    fetch: (signal: AbortSignal) => Promise<Token | null>,
+    signal: AbortSignal | undefined,
+  ): Promise<Token | null> {
+    const known = this.get(key);
+    if (known !== null) return known;
+    return this.#requests.join(key, signal, async (flight) => {
+      const token = await fetch(flight.signal);
+      if (token !== null) this.#tokens.set(key, token);
+      return token;
+    });
+  }
 }

@@ -9,7 +9,7 @@ import {
 import { mergeScopes, parseChallenges, repositoryOf, scopeKey, scopesOf } from './challenge.ts';
 import { discardBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
-import { withoutCredentials } from './with-redirects.ts';
+import { withoutCredentials } from './redirects.ts';
 
 /** The most challenges answered for one request: each credential once, and once more for a missing scope. */
 const maxRounds = 8;

@@ -10,8 +10,7 @@ import {
   withoutFields,
 } from '../model/json.ts';
 import type { Platform } from '../model/platform.ts';
-import { readBlob } from './read-blob.ts';
-import type { ImageRepository, OperationOptions } from './repository.ts';
+import { readBlob, type ImageRepository, type OperationOptions } from './repository.ts';
 
 const knownFields = ['architecture', 'os', 'os.version', 'variant', 'config', 'rootfs', 'history'];
 

@@ -5,8 +5,16 @@ import type { ChildDescriptor, Descriptor, ImageIndex, JsonObject, RawManifest }
 import { isJsonObject, maxManifestSize, parseJsonObject, serializeJson } from '../model/json.ts';
 import { parseManifest } from '../model/parse-manifest.ts';
 import { ociMediaTypes } from '../model/media-types.ts';
-import { isMissing, layoutError, makeDirectory, readLayoutFile } from './layout-files.ts';
-import { isWorkingFile, withLayoutMutex, withStaging, type WriteLayoutFile } from './layout-staging.ts';
+import {
+  isMissing,
+  layoutError,
+  makeDirectory,
+  readLayoutFile,
+  isWorkingFile,
+  withLayoutMutex,
+  withStaging,
+  type WriteLayoutFile,
+} from './layout-files.ts';
 
 /** The annotation that contains the tag (image-spec, annotations.md). */
 const refName = 'org.opencontainers.image.ref.name';

@@ -17,9 +17,11 @@ import {
   openLayoutFile,
   readLayoutFile,
   removeLayoutFile,
+  withLayoutMutex,
+  withStaging,
+  type WriteLayoutFile,
 } from './layout-files.ts';
 import { addToIndex, ensureLayout, readLayoutIndex, removeFromIndex, tagOf } from './layout-index.ts';
-import { withLayoutMutex, withStaging, type WriteLayoutFile } from './layout-staging.ts';
 import {
   deferredStream,
   type ImageRepository,

@@ -8,8 +8,7 @@ import { choosePlatform, formatPlatform, isUnknownPlatform, type Platform } from
 import type { Selector } from '../model/reference.ts';
 import { copyContent, type TarEntry } from '../tar/entry.ts';
 import { type ImageConfig, readImageConfig } from './config.ts';
-import { openLayer } from './read-blob.ts';
-import type { ImageRepository } from './repository.ts';
+import { openLayer, type ImageRepository } from './repository.ts';
 
 /** The file to read, and its image. */
 export interface ReadFileOptions {

@@ -1,5 +1,4 @@
-import { invalidEntry, type EntryList } from './entry-list.ts';
-import type { ImageEntries } from './image-entries.ts';
+import { invalidEntry, type EntryList, type ImageEntries } from './entry-list.ts';
 import {
   asOpaque,
   entryOf,

@@ -1,11 +1,9 @@
 import { EarlyResolver, MergedTree } from './early-resolver.ts';
-import { type EntryBudget, EntryList, type ListedEntry } from './entry-list.ts';
+import { type EntryBudget, EntryList, type ListedEntry, ImageEntries } from './entry-list.ts';
 import { ExtractionTree } from './extraction-tree.ts';
-import type { FilePaths } from './file-names.ts';
-import { ImageEntries } from './image-entries.ts';
+import { type FilePaths, isSameFound, makeViews, type Views } from './overlay-views.ts';
 import type { LayerEntry } from './layer-source.ts';
 import { entryOf, isDirectory, kindOf, kinds, type NodeCode } from './node-code.ts';
-import { isSameFound, makeViews, type Views } from './overlay-views.ts';
 import { PathTable } from './path-table.ts';
 import { defaultOverlayLimits, type OverlayLimits, StepBudget } from './step-budget.ts';
 import type { Found } from './tree-view.ts';

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import type { Secret } from '../../shared/secret.ts';
 import { RegistryError } from '../model/errors.ts';
 import { PasswordHasher } from './password-hasher.ts';
-import { ProtocolError } from './protocol-error.ts';
+import { ProtocolError } from './exchange.ts';
 
 /** Who may use the registry: one user, or the users of an htpasswd file with bcrypt hashes. */
 export type BasicAuthentication =

@@ -1,9 +1,8 @@
 import { join } from 'node:path';
 import type { Digest } from '../model/digest.ts';
-import { type Exchange, methodNotAllowed, sendBytes } from './exchange.ts';
+import { type Exchange, methodNotAllowed, sendBytes, ProtocolError } from './exchange.ts';
 import { parseDocument } from './manifest-document.ts';
 import { compareTags } from './manifest-store.ts';
-import { ProtocolError } from './protocol-error.ts';
 import { listDirectory, type StorageLayout } from './storage.ts';
 
 const indexMediaType = 'application/vnd.oci.image.index.v1+json';

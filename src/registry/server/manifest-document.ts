@@ -1,7 +1,7 @@
 import * as z from 'zod/mini';
 import { parseJson } from '../../shared/json.ts';
 import { isDigest, type Digest } from '../model/digest.ts';
-import { ProtocolError } from './protocol-error.ts';
+import { ProtocolError } from './exchange.ts';
 
 const digest = z.string().check(z.refine((text) => isDigest(text))) as unknown as z.ZodMiniType<Digest>;
 

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { digestAlgorithm, digestHex, digestOf, isDigest, type Digest } from '../model/digest.ts';
-import { methodNotAllowed, sendBytes, sendEmpty, type Exchange } from './exchange.ts';
+import { methodNotAllowed, sendBytes, sendEmpty, type Exchange, ProtocolError } from './exchange.ts';
 import {
   optionalReferences,
   parseDocument,
@@ -8,7 +8,6 @@ import {
   type DocumentDescriptor,
   type ManifestDocument,
 } from './manifest-document.ts';
-import { ProtocolError } from './protocol-error.ts';
 import { isTag } from './route.ts';
 import { fileSize } from './storage.ts';
 

@@ -1,5 +1,5 @@
 import { isDigest, type Digest } from '../model/digest.ts';
-import { ProtocolError } from './protocol-error.ts';
+import { ProtocolError } from './exchange.ts';
 
 /** The target of a request's path. */
 export type Route =

@@ -8,17 +8,22 @@ import {
 import { type Logger, silentLogger } from '../../shared/logger.ts';
 import { RegistryError } from '../model/errors.ts';
 import { type Authenticate, type BasicAuthentication, createAuthenticate } from './basic-authentication.ts';
-import { handleBlob } from './blobs.ts';
-import { type Exchange, methodNotAllowed, type RegistryContext, sendEmpty } from './exchange.ts';
+import { handleBlob, handleUpload, handleUploads } from './blobs.ts';
+import {
+  type Exchange,
+  methodNotAllowed,
+  type RegistryContext,
+  sendEmpty,
+  ProtocolError,
+  sendProtocolError,
+} from './exchange.ts';
 import { handleCatalog, handleReferrers, handleTags } from './listings.ts';
 import { ManifestStore } from './manifest-store.ts';
 import { handleManifest } from './manifests.ts';
-import { ProtocolError, sendProtocolError } from './protocol-error.ts';
 import { parseRoute } from './route.ts';
 import { openStorageRoot } from './storage-root.ts';
 import { isFileError, storageLayout } from './storage.ts';
 import { UploadSessions } from './upload-session.ts';
-import { handleUpload, handleUploads } from './uploads.ts';
 
 /**
  * Milliseconds without a byte after which a connection is closed. The duration of an upload is not limited.

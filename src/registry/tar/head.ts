@@ -2,8 +2,7 @@ import { copyOf, type LentChunk } from '../../shared/chunks.ts';
 import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
 import type { ByteCursor } from './byte-cursor.ts';
 import { cleanPath, type TarEntryHeader, type TarEntryType } from './entry.ts';
-import { blockSize, decodeText, paddingOf, parseText } from './fields.ts';
-import { type BlockHeader, parseHeader } from './header.ts';
+import { blockSize, decodeText, paddingOf, parseText, type BlockHeader, parseHeader } from './header.ts';
 import { findOverlayAttribute, parseDecimal, parsePaxRecords, parsePaxTime } from './pax.ts';
 
 /** The largest PAX header or GNU long name, in bytes: the limit of Go's archive/tar and of libarchive. */

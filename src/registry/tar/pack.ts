@@ -1,6 +1,6 @@
 import type { LentChunk } from '../../shared/chunks.ts';
 import type { Replacement, TarEntryHeader, TarEntryType } from './entry.ts';
-import { blockSize, encodeText, paddingOf, writeChecksum, writeNumber } from './fields.ts';
+import { blockSize, encodeText, paddingOf, writeChecksum, writeNumber } from './header.ts';
 import { extendedAttributePrefix, formatPaxRecord, parsePaxTime, type PaxRecord } from './pax.ts';
 import { exactContent } from './rewriter.ts';
 

@@ -1,5 +1,5 @@
 import { joinChunks, type LentChunk } from '../../shared/chunks.ts';
-import { decodeText } from './fields.ts';
+import { decodeText } from './header.ts';
 
 /** Prefix of the PAX keys that hold extended attributes. */
 export const extendedAttributePrefix = 'SCHILY.xattr.';

@@ -2,7 +2,7 @@ import type { LentChunk, LentChunks } from '../../shared/chunks.ts';
 import { RegistryError } from '../model/errors.ts';
 import { ByteCursor } from './byte-cursor.ts';
 import type { TarEntry, TarEntryHeader } from './entry.ts';
-import { paddingOf } from './fields.ts';
+import { paddingOf } from './header.ts';
 import { readHead } from './head.ts';
 
 /** Limits of an archive. */

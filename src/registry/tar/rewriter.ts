@@ -2,7 +2,7 @@ import { copyOf, joinChunks, type LentChunk, type LentChunks } from '../../share
 import { RegistryError } from '../model/errors.ts';
 import { ByteCursor } from './byte-cursor.ts';
 import { cleanPath, type Replacement, type TarEntryHeader } from './entry.ts';
-import { blockSize, paddingOf, parseNumber, writeChecksum, writeNumber } from './fields.ts';
+import { blockSize, paddingOf, parseNumber, writeChecksum, writeNumber } from './header.ts';
 import { readHead } from './head.ts';
 import { formatPaxRecord, isContentAttribute, parsePaxRecords, type PaxRecord } from './pax.ts';
 

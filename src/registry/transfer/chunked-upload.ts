@@ -3,8 +3,15 @@ import { discardBody } from '../http/response-body.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { Descriptor } from '../model/manifest.ts';
-import { checkEmpty, checkStoredDigest, uploadLocation, withDigest } from './response.ts';
-import { blobContext, type Endpoint, send } from './endpoint.ts';
+import {
+  checkEmpty,
+  checkStoredDigest,
+  uploadLocation,
+  withDigest,
+  blobContext,
+  type Endpoint,
+  send,
+} from './endpoint.ts';
 import { backOff, isTransient } from './retry.ts';
 import type { UploadSession } from './upload-session.ts';
 

@@ -3,9 +3,8 @@ import { RegistryError } from '../model/errors.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import type { Descriptor } from '../model/manifest.ts';
 import { checkNotPage, checkStatus } from '../http/response-error.ts';
-import { contentLength } from './response.ts';
+import { contentLength, blobContext, endpointUrl, send, type Endpoint } from './endpoint.ts';
 import { BlobStream, digestMismatch, type BlobSource } from './blob-stream.ts';
-import { blobContext, endpointUrl, send, type Endpoint } from './endpoint.ts';
 
 /**
  * Downloads a blob. A broken connection is resumed with Range, by a request to the registry itself (the

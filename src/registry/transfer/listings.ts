@@ -8,8 +8,7 @@ import { maxManifestSize, parseJsonObject } from '../model/json.ts';
 import type { ChildDescriptor } from '../model/manifest.ts';
 import { normalizeMediaType, ociMediaTypes } from '../model/media-types.ts';
 import { parseManifest } from '../model/parse-manifest.ts';
-import { readBody } from './response.ts';
-import { type Endpoint, endpointUrl, send } from './endpoint.ts';
+import { readBody, type Endpoint, endpointUrl, send } from './endpoint.ts';
 
 /** Tags requested per page. */
 const pageSize = 1000;

@@ -14,8 +14,17 @@ import {
   manifestAccept,
   normalizeMediaType,
 } from '../model/media-types.ts';
-import { checkEmpty, checkStoredDigest, contentLength, readBody, statedDigest } from './response.ts';
-import { endpointUrl, send, type Actions, type Endpoint } from './endpoint.ts';
+import {
+  checkEmpty,
+  checkStoredDigest,
+  contentLength,
+  readBody,
+  statedDigest,
+  endpointUrl,
+  send,
+  type Actions,
+  type Endpoint,
+} from './endpoint.ts';
 
 /** Statuses of registries that do not support HEAD for manifests. */
 const headRefused: ReadonlySet<number> = new Set([400, 405, 501]);

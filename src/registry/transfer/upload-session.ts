@@ -1,8 +1,16 @@
 import { discardBody } from '../http/response-body.ts';
 import type { HttpResponse } from '../http/transport.ts';
 import type { Digest } from '../model/digest.ts';
-import { checkEmpty, checkStoredDigest, uploadLocation } from './response.ts';
-import { blobContext, type Endpoint, endpointUrl, scopeOf, send } from './endpoint.ts';
+import {
+  checkEmpty,
+  checkStoredDigest,
+  uploadLocation,
+  blobContext,
+  type Endpoint,
+  endpointUrl,
+  scopeOf,
+  send,
+} from './endpoint.ts';
 
 /** The chunk size that registries are known to accept, in bytes (GitHub's refuses more than 4 MiB). */
 const preferredChunkSize = 4 * 1024 * 1024;

@@ -2,9 +2,18 @@ import type { LentChunks } from '../../shared/chunks.ts';
 import { checkNotPage } from '../http/response-error.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { Descriptor } from '../model/manifest.ts';
-import { checkEmpty, checkStoredDigest, contentLength, withDigest } from './response.ts';
+import {
+  checkEmpty,
+  checkStoredDigest,
+  contentLength,
+  withDigest,
+  type Actions,
+  blobContext,
+  type Endpoint,
+  endpointUrl,
+  send,
+} from './endpoint.ts';
 import { uploadChunked } from './chunked-upload.ts';
-import { type Actions, blobContext, type Endpoint, endpointUrl, send } from './endpoint.ts';
 import { backOff, isTransient } from './retry.ts';
 import { UploadContent } from './upload-content.ts';
 import {

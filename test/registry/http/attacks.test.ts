@@ -1,13 +1,12 @@
-import { inspect } from 'node:util';
 import type * as Dns from 'node:dns/promises';
+import { inspect } from 'node:util';
 import type { RequestListener } from 'node:http';
 import { describe, expect, it, vi } from 'vitest';
 import { fixedKeychain } from '../../../src/registry/credentials/keychain.ts';
 import { createAgents } from '../../../src/registry/http/agents.ts';
 import { createCheckedLookup } from '../../../src/registry/http/address.ts';
 import { createGotTransport } from '../../../src/registry/http/got-transport.ts';
-import { nextHop } from '../../../src/registry/http/with-redirects.ts';
-import { resolveRealm } from '../../../src/registry/http/realm.ts';
+import { nextHop, resolveRealm } from '../../../src/registry/http/redirects.ts';
 import { readAtMost } from '../../../src/registry/http/response-body.ts';
 import { checkStatus } from '../../../src/registry/http/response-error.ts';
 import { Secret } from '../../../src/shared/secret.ts';

@@ -544,7 +544,7 @@ describe('responseError', () => {
       facts: { repository: 'a' },
     });
     expect(error.message).toBe(
-      'Cannot read the manifest a:1: r.example answered 404 MANIFEST_UNKNOWN (manifest unknown)',
+      'Cannot read the manifest a:1: r.example responded with 404 MANIFEST_UNKNOWN (manifest unknown)',
     );
     expect(error.facts).toMatchObject({
       repository: 'a',
@@ -562,7 +562,7 @@ describe('responseError', () => {
       facts: { retryAfterSeconds: 30 },
     });
     expect((await responseError(answer(502, '<html>no'), { action: 'x' })).message).toBe(
-      'Cannot x: r.example answered 502',
+      'Cannot x: r.example responded with 502',
     );
   });
 });

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { RegistryError } from '../../../src/registry/model/errors.ts';
 import { readTar } from '../../../src/registry/tar/reader.ts';
-import { decodeText, encodeText } from '../../../src/registry/tar/fields.ts';
+import { decodeText, encodeText } from '../../../src/registry/tar/header.ts';
 import { describeWith } from '../../support/programs.ts';
 import { GoTar, listWithReader, type GoEntry, type GoListing } from '../../support/tar-listing.ts';
 import {

@@ -1,9 +1,13 @@
 import { Readable } from 'node:stream';
 import { describe, expect, test } from 'vitest';
-import { uploadLocation, withDigest } from '../../../src/registry/transfer/response.ts';
+import {
+  uploadLocation,
+  withDigest,
+  type Endpoint,
+  type RegistryConnection,
+} from '../../../src/registry/transfer/endpoint.ts';
 import type { BlobOutcome } from '../../../src/registry/transfer/upload.ts';
 import { RegistryError } from '../../../src/registry/model/errors.ts';
-import type { Endpoint, RegistryConnection } from '../../../src/registry/transfer/endpoint.ts';
 import { openSession } from '../../../src/registry/transfer/upload-session.ts';
 import { connect, type LocalServer, rejection, rememberingLogger } from '../http/local-server.ts';
 import { describeBlob, type Exchange, noise, openRemote, startExchange } from './transfer-server.ts';

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream';
 import { RegistryError } from '../../../registry/model/errors.ts';
 import type { SigningRun } from '../plan/signing-run.ts';
 import type { Descriptor, Manifest, RawManifest } from '../../../registry/model/manifest.ts';
-import { isMissingForeignLayer } from '../../../registry/image/read-blob.ts';
+import { isMissingForeignLayer } from '../../../registry/image/repository.ts';
 import { inParallel } from '../../../shared/parallel.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';

@@ -1,5 +1,5 @@
 import type { ImageConfig } from '../../../registry/image/config.ts';
-import { openLayer } from '../../../registry/image/read-blob.ts';
+import { openLayer } from '../../../registry/image/repository.ts';
 import type { EntryList } from '../../../registry/layer/entry-list.ts';
 import { defaultLayerLimits } from '../../../registry/layer/layer-source.ts';
 import type { OverlayFile } from '../../../registry/layer/overlay.ts';
