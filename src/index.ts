@@ -19,11 +19,11 @@ export type {
   Descriptor,
   ImageIndex,
   ImageManifest,
-  JsonObject,
   Manifest,
   ManifestFamily,
   RawManifest,
 } from './registry/model/manifest.ts';
+export type { JsonObject } from './registry/model/json.ts';
 export { openRepository, selectorOf } from './registry/open-repository.ts';
 export type { CredentialSource, RegistryOptions } from './registry/model/options.ts';
 export { formatPlatform, parsePlatform, type Platform } from './registry/model/platform.ts';

@@ -1,6 +1,5 @@
 import { digestOf, isDigest, type Digest } from '../model/digest.ts';
-import type { Descriptor, ImageManifest, JsonObject } from '../model/manifest.ts';
-import { parsePlatformObject } from '../model/descriptor.ts';
+import { type Descriptor, type ImageManifest, parsePlatformObject } from '../model/manifest.ts';
 import {
   checkSpelling,
   invalidManifest,
@@ -8,6 +7,7 @@ import {
   parseJsonObject,
   serializeJson,
   withoutFields,
+  type JsonObject,
 } from '../model/json.ts';
 import type { Platform } from '../model/platform.ts';
 import { readBlob, type ImageRepository, type OperationOptions } from './repository.ts';

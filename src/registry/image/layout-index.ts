@@ -1,8 +1,14 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { digestOf, type Digest } from '../model/digest.ts';
-import type { ChildDescriptor, Descriptor, ImageIndex, JsonObject, RawManifest } from '../model/manifest.ts';
-import { isJsonObject, maxManifestSize, parseJsonObject, serializeJson } from '../model/json.ts';
+import type { ChildDescriptor, Descriptor, ImageIndex, RawManifest } from '../model/manifest.ts';
+import {
+  isJsonObject,
+  maxManifestSize,
+  parseJsonObject,
+  serializeJson,
+  type JsonObject,
+} from '../model/json.ts';
 import { parseManifest } from '../model/parse-manifest.ts';
 import { ociMediaTypes } from '../model/media-types.ts';
 import {

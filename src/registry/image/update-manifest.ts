@@ -1,5 +1,5 @@
-import { isJsonObject, serializeJson, withoutFields } from '../model/json.ts';
-import type { Descriptor, ImageIndex, ImageManifest, JsonObject, RawManifest } from '../model/manifest.ts';
+import { isJsonObject, serializeJson, withoutFields, type JsonObject } from '../model/json.ts';
+import type { Descriptor, ImageIndex, ImageManifest, RawManifest } from '../model/manifest.ts';
 import { createRawManifest } from '../model/parse-manifest.ts';
 
 /** The changes to a manifest. */

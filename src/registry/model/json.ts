@@ -1,5 +1,7 @@
 import { RegistryError } from './errors.ts';
-import type { JsonObject } from './manifest.ts';
+
+/** Any JSON object, including unknown fields. */
+export type JsonObject = { [field: string]: unknown };
 
 /**
  * Size of the largest manifest, index or configuration that is read, in bytes; registries accept 4 MiB and

@@ -1,6 +1,15 @@
 import { digestOf } from './digest.ts';
 import { RegistryError } from './errors.ts';
-import type { Descriptor, ImageIndex, ImageManifest, JsonObject, Manifest, RawManifest } from './manifest.ts';
+import {
+  type Descriptor,
+  type ImageIndex,
+  type ImageManifest,
+  type Manifest,
+  type RawManifest,
+  parseChildDescriptor,
+  parseDescriptor,
+  parseStringMap,
+} from './manifest.ts';
 import {
   dockerMediaTypes,
   familyOf,
@@ -10,8 +19,7 @@ import {
   normalizeMediaType,
   ociMediaTypes,
 } from './media-types.ts';
-import { parseChildDescriptor, parseDescriptor, parseStringMap } from './descriptor.ts';
-import { checkSpelling, invalidManifest, isJsonObject, parseJsonObject } from './json.ts';
+import { checkSpelling, invalidManifest, isJsonObject, parseJsonObject, type JsonObject } from './json.ts';
 
 const fields = [
   'schemaVersion',

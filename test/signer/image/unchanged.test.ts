@@ -4,7 +4,8 @@ import { gzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../../../src/registry/model/digest.ts';
 import type { ImageRepository } from '../../../src/registry/image/repository.ts';
-import type { ImageManifest, JsonObject, RawManifest } from '../../../src/registry/model/manifest.ts';
+import type { ImageManifest, RawManifest } from '../../../src/registry/model/manifest.ts';
+import type { JsonObject } from '../../../src/registry/model/json.ts';
 import { dockerMediaTypes, ociMediaTypes } from '../../../src/registry/model/media-types.ts';
 import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
 import {
