@@ -49,24 +49,19 @@ export function tryFileLock(path: string): FileLock | undefined {
   return { release, [Symbol.dispose]: release };
 }
 
-/** How to wait for a mutex. */
-export interface FileMutexOptions {
-  /** How long to wait for the mutex, in milliseconds. */
-  readonly timeout: number;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /** Callers in this process take turns before the file is touched. One entry per mutex in use. */
 const turns = new Map<string, { readonly limit: ReturnType<typeof pLimit>; callers: number }>();
 
 /**
  * Runs one operation at a time across all processes that use the same file. The file exists only while the
  * mutex is held or waited for. Returns `timed-out` if another process held it for too long.
+ * @param timeout how long to wait for the mutex, in milliseconds
  * @throws FileLockError, the reason of the signal, what the operation throws
  */
 export async function withFileMutex<Result>(
   path: string,
-  { timeout, signal }: FileMutexOptions,
+  timeout: number,
+  signal: AbortSignal | undefined,
   operation: () => Promise<Result>,
 ): Promise<{ readonly result: Result } | 'timed-out'> {
   const canonical = join(await realpath(dirname(path)), basename(path));

@@ -1,20 +1,15 @@
 import pLimit from 'p-limit';
 
-/** How tasks are run in parallel. */
-export interface ParallelOptions {
-  /** The number of tasks that run at a time. */
-  readonly concurrency: number;
-  readonly signal?: AbortSignal | undefined;
-}
-
 /**
  * Runs tasks in parallel. The first failure aborts the signal that the other tasks were given, and no further
  * task is started; nothing is still running when the error is thrown.
+ * @param concurrency the number of tasks that run at a time
  * @throws what the first failed task threw; the signal's reason
  */
 export async function inParallel(
   tasks: readonly ((signal: AbortSignal) => Promise<void>)[],
-  { concurrency, signal }: ParallelOptions,
+  concurrency: number,
+  signal?: AbortSignal,
 ): Promise<void> {
   const failed = new AbortController();
   const either = signal === undefined ? failed.signal : AbortSignal.any([signal, failed.signal]);

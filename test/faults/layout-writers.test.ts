@@ -71,7 +71,7 @@ test('a process that waited to make a layout keeps what another one put there in
   const source = join(folder, 'source');
   await mkdir(layout);
   const lock = join(layout, '.kmm-sign.lock');
-  const child = await withFileMutex(lock, { timeout: 0 }, async () => {
+  const child = await withFileMutex(lock, 0, undefined, async () => {
     const started = startProgram(signArguments(layout, 'second'));
     await waitFor(async () => expect(await isOpenIn(started.pid, lock)).toBe(true), patience);
     for (const name of ['blobs', 'index.json', 'oci-layout']) {

@@ -29,7 +29,7 @@ describe('tasks beside one another', () => {
     };
     await inParallel(
       Array.from({ length: 10 }, () => task),
-      { concurrency: 3 },
+      3,
     );
     expect([most, done]).toEqual([3, 10]);
   });
@@ -37,7 +37,7 @@ describe('tasks beside one another', () => {
   it('are aborted by the first that fails, whose error it is, and no further one is begun', async () => {
     const ended: string[] = [];
     const tasks = [endless(ended, 'a'), endless(ended, 'b'), fails, endless(ended, 'c')];
-    await expect(inParallel(tasks, { concurrency: 3 })).rejects.toThrow('403');
+    await expect(inParallel(tasks, 3)).rejects.toThrow('403');
     // One that was begun for all that would have ended by then.
     await setImmediate();
     expect(ended).toEqual(['a', 'b']);
@@ -46,17 +46,12 @@ describe('tasks beside one another', () => {
   it('end with the signal of the caller', async () => {
     const ended: string[] = [];
     const stop = new AbortController();
-    const running = inParallel([endless(ended, 'a'), endless(ended, 'b')], {
-      concurrency: 1,
-      signal: stop.signal,
-    });
+    const running = inParallel([endless(ended, 'a'), endless(ended, 'b')], 1, stop.signal);
     await setImmediate();
     stop.abort(new Error('enough'));
     await expect(running).rejects.toThrow('enough');
     expect(ended).toEqual(['a']);
-    await expect(inParallel([endless(ended, 'c')], { concurrency: 1, signal: stop.signal })).rejects.toThrow(
-      'enough',
-    );
+    await expect(inParallel([endless(ended, 'c')], 1, stop.signal)).rejects.toThrow('enough');
     await setImmediate();
     expect(ended).toEqual(['a']);
   });

@@ -93,7 +93,7 @@ export class ManagedClusterModuleReconciler {
     const tasks = actions.map((action) => async (taskSignal: AbortSignal) => {
       results.set(action, action.type === 'report' ? action.result : await this.#apply(action, taskSignal));
     });
-    await inParallel(tasks, { concurrency: maxConcurrentWrites, signal });
+    await inParallel(tasks, maxConcurrentWrites, signal);
     return actions.flatMap((action) => results.get(action) ?? []);
   }
 
@@ -115,7 +115,7 @@ export class ManagedClusterModuleReconciler {
     const tasks = works.map((work) => async (taskSignal: AbortSignal) => {
       await this.#works.delete(work, taskSignal).catch((error: unknown) => errors.push(error));
     });
-    await inParallel(tasks, { concurrency: maxConcurrentWrites, signal });
+    await inParallel(tasks, maxConcurrentWrites, signal);
     return errors;
   }
 

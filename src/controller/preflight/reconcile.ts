@@ -96,7 +96,7 @@ export class PreflightReconciler {
       results[index] = { wanted: one, ...(await verifyModule(this.#context, query, either)) };
     };
     const looks = wanted.map((one, index) => (either: AbortSignal) => look(one, index, either));
-    await inParallel(looks, { concurrency: maxConcurrentModules, signal });
+    await inParallel(looks, maxConcurrentModules, signal);
     return results;
   }
 

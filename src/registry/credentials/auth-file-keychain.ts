@@ -19,14 +19,8 @@ export interface HelperContext {
   readonly logger: Logger;
 }
 
+/** Whether an unreadable file is an error; with `if-exists` it is, but a missing one is only a warning. */
 type FileRequirement = boolean | 'if-exists';
-
-export interface AuthFileOptions extends HelperContext {
-  readonly path: string;
-  /** Whether an unreadable file is an error; with `if-there` it is, but a missing one is only a warning. */
-  readonly required: FileRequirement;
-  readonly form?: AuthConfigForm;
-}
 
 /** The most responses of helpers to cache. */
 const maxResponses = 1000;
@@ -37,17 +31,18 @@ const absent: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'EACCES', 'EIS
 const missing: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR']);
 
 /** Creates a keychain from a docker config.json or containers auth.json; the file is read on first use. */
-export function authFileKeychain(options: AuthFileOptions): Keychain {
+export function authFileKeychain(
+  path: string,
+  required: FileRequirement,
+  context: HelperContext,
+  form?: AuthConfigForm,
+): Keychain {
   const keychain = once(async (): Promise<Keychain | null> => {
-    const text = await readText(options.path, options);
-    if (text === null && options.required === 'if-exists') {
-      options.logger.warn('The auth file does not exist; other credential sources are used', {
-        file: options.path,
-      });
-    }
-    return text === null
-      ? null
-      : authConfigKeychain(parseAuthConfig(text, options.path, options.form), options);
+    const text = await readText(path, required);
+    if (text !== null) return authConfigKeychain(parseAuthConfig(text, path, form), context);
+    if (required === 'if-exists')
+      context.logger.warn('The auth file does not exist; other credential sources are used', { file: path });
+    return null;
   });
   return {
     async resolve(target, { signal } = {}) {
@@ -57,10 +52,7 @@ export function authFileKeychain(options: AuthFileOptions): Keychain {
 }
 
 /** Reads a file; null if it does not exist. @throws RegistryError INVALID_CONFIGURATION */
-export async function readText(
-  path: string,
-  { required }: { readonly required: FileRequirement },
-): Promise<string | null> {
+export async function readText(path: string, required: FileRequirement): Promise<string | null> {
   try {
     return await readFile(path, 'utf8');
   } catch (error) {

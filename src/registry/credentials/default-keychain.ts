@@ -22,24 +22,17 @@ export function createDefaultKeychain(options: DefaultKeychainOptions): Keychain
   if (options.anonymous === true) return anonymousKeychain;
   const { env, homeDirectory } = options;
   const context: HelperContext = { environment: env, logger: options.logger ?? silentLogger };
-  const file = (path: string): Keychain => authFileKeychain({ path, required: false, ...context });
-  const requiredFile = (path: string): Keychain => authFileKeychain({ path, required: true, ...context });
+  const file = (path: string): Keychain => authFileKeychain(path, false, context);
+  const requiredFile = (path: string): Keychain => authFileKeychain(path, true, context);
   return firstOf([
     ...optionKeychains(options, requiredFile),
-    ...(env.REGISTRY_AUTH_FILE
-      ? [authFileKeychain({ path: env.REGISTRY_AUTH_FILE, required: 'if-exists', ...context })]
-      : []),
+    ...(env.REGISTRY_AUTH_FILE ? [authFileKeychain(env.REGISTRY_AUTH_FILE, 'if-exists', context)] : []),
     ...(env.DOCKER_AUTH_CONFIG ? [inlineKeychain(env.DOCKER_AUTH_CONFIG, context)] : []),
     ...(env.DOCKER_CONFIG ? [file(join(env.DOCKER_CONFIG, 'config.json'))] : []),
     ...(env.XDG_RUNTIME_DIR ? [file(join(env.XDG_RUNTIME_DIR, 'containers/auth.json'))] : []),
     file(join(env.XDG_CONFIG_HOME || join(homeDirectory, '.config'), 'containers/auth.json')),
     ...(env.DOCKER_CONFIG ? [] : [file(join(homeDirectory, '.docker/config.json'))]),
-    authFileKeychain({
-      path: join(homeDirectory, '.dockercfg'),
-      required: false,
-      form: 'dockercfg',
-      ...context,
-    }),
+    authFileKeychain(join(homeDirectory, '.dockercfg'), false, context, 'dockercfg'),
   ]);
 }
 

@@ -78,7 +78,7 @@ async function readPullSecret(path: string): Promise<AuthConfig> {
   );
   const candidates = isDirectory ? forms.map(([name]) => join(path, name)) : [path];
   for (const file of candidates) {
-    const text = await readText(file, { required: !isDirectory });
+    const text = await readText(file, !isDirectory);
     if (text !== null) return parseAuthConfig(text, file, formOf(file));
   }
   throw invalidConfiguration(path, 'contains neither .dockerconfigjson nor .dockercfg');

@@ -12,21 +12,19 @@ export interface AgentPair {
   readonly https: HttpsAgent;
 }
 
-export interface GotTransportOptions {
-  /** Chooses connections; may load certificates on the first call. */
-  readonly agentsFor: (url: URL) => Promise<AgentPair>;
-  /** Milliseconds without a byte before a connection is considered dead. */
-  readonly idleTimeout: number;
-}
-
 /** Timeout of name lookup, connection and TLS handshake each, in milliseconds. */
 const connectTimeout = 30_000;
 
 /**
  * Sends requests with got and does nothing else: no redirects, no retries, no decompression; every status is
  * a response. Its errors are RegistryError NETWORK, or the signal's reason.
+ * @param agentsFor chooses connections; may load certificates on the first call
+ * @param idleTimeout milliseconds without a byte before a connection is considered dead
  */
-export function createGotTransport({ agentsFor, idleTimeout }: GotTransportOptions): Transport {
+export function createGotTransport(
+  agentsFor: (url: URL) => Promise<AgentPair>,
+  idleTimeout: number,
+): Transport {
   return async (request) => {
     const [{ default: got }, agent] = await Promise.all([import('got'), agentsFor(request.url)]);
     request.signal?.throwIfAborted();
@@ -51,7 +49,7 @@ export function createGotTransport({ agentsFor, idleTimeout }: GotTransportOptio
       decompress: false,
       strictContentLength: true,
     });
-    return responseOf({ stream, failure, request, idleTimeout: idle });
+    return responseOf(stream, failure, request, idle);
   };
 }
 
@@ -92,15 +90,12 @@ async function* recordFailure(body: LentChunks, failure: SourceFailure): AsyncGe
   }
 }
 
-interface Exchange {
-  readonly stream: Readable;
-  readonly failure: SourceFailure;
-  readonly request: HttpRequest;
-  readonly idleTimeout: number;
-}
-
-function responseOf({ stream, failure, request, idleTimeout }: Exchange): Promise<HttpResponse> {
-  const { url, signal } = request;
+function responseOf(
+  stream: Readable,
+  failure: SourceFailure,
+  { url, signal }: HttpRequest,
+  idleTimeout: number,
+): Promise<HttpResponse> {
   const convert = (error: unknown): Error => {
     if (signal?.aborted === true) return abortReason(signal);
     return failure.error instanceof Error ? failure.error : networkError(url, error);
@@ -114,7 +109,7 @@ function responseOf({ stream, failure, request, idleTimeout }: Exchange): Promis
         status: response.statusCode ?? 0,
         headers: joined(response.headers),
         url,
-        body: new ResponseBody(stream, { convert, idleTimeout }),
+        body: new ResponseBody(stream, convert, idleTimeout),
       });
     });
   });

@@ -42,23 +42,17 @@ export interface RegistryTransport {
   readonly close: () => Promise<void>;
 }
 
-export interface RegistryTransportOptions {
-  /** Host and port as in a reference. */
-  readonly registry: string;
-  readonly credentials: Keychain;
-  readonly options: RegistryOptions;
-}
-
 /**
  * Builds the chain of layers that requests to one registry pass through. Retries are below authentication, so
  * that token requests have them too and nothing is retried twice over. Redirects are below retries, so that a
  * retry starts at the registry again; so is the choice of plain HTTP for a local registry.
+ * @param registry host and port as in a reference
  */
-export function createRegistryTransport({
-  registry,
-  credentials,
-  options,
-}: RegistryTransportOptions): RegistryTransport {
+export function createRegistryTransport(
+  registry: string,
+  keychain: Keychain,
+  options: RegistryOptions,
+): RegistryTransport {
   const logger = options.logger ?? silentLogger;
   const settings = { ...defaults, ...defined(options) };
   const origin: RegistryOrigin = { url: originOf(registry, options.plainHttp ?? false) };
@@ -78,17 +72,14 @@ export function createRegistryTransport({
     environment: options.environment ?? process.env,
   });
 
-  const adapter = createGotTransport({
-    agentsFor: (url) => agents.for(url),
-    idleTimeout: settings.idleTimeout,
-  });
+  const adapter = createGotTransport((url) => agents.for(url), settings.idleTimeout);
   const logged = withLog(withUserAgent(withLimit(adapter, settings.concurrency), settings.userAgent), logger);
   const redirected = withRedirects(logged, () => origin.url);
   const retried = withRetry(withPlainHttpFallback(redirected, origin, logger), { ...settings, logger });
   const authenticated = withAuthentication(retried, {
     registry,
     origin: () => origin.url,
-    keychain: credentials,
+    keychain,
     plainHttpTokenServers: options.plainHttpTokenServers ?? [],
     logger,
     now: Date.now,

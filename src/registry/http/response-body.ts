@@ -6,13 +6,6 @@ const readAhead = 256 * 1024;
 /** Bytes of an unwanted response that are read so that its connection can be reused. */
 const maxDrainedBytes = 64 * 1024;
 
-export interface ResponseBodyOptions {
-  /** Builds the error that the consumer sees. */
-  readonly convert: (error: unknown) => Error;
-  /** Milliseconds that a waiting consumer may go without a byte from the server. */
-  readonly idleTimeout: number;
-}
-
 /**
  * Passes on the bytes of a stream, with our own errors. (Replacing an error in a `destroy` hook would not
  * suffice: the original remains visible in `errored`.) The time that the consumer itself takes does not count
@@ -22,7 +15,11 @@ export class ResponseBody extends Readable {
   readonly #source: Readable;
   readonly #idle: NodeJS.Timeout;
 
-  constructor(source: Readable, { convert, idleTimeout }: ResponseBodyOptions) {
+  /**
+   * @param convert builds the error that the consumer sees
+   * @param idleTimeout milliseconds that a waiting consumer may go without a byte from the server
+   */
+  constructor(source: Readable, convert: (error: unknown) => Error, idleTimeout: number) {
     super({ highWaterMark: readAhead });
     this.#source = source;
     this.#idle = setTimeout(() => {

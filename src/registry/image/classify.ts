@@ -16,23 +16,19 @@ export type ClassifiedManifest =
   /** Not runnable, such as a chart, a signature or BuildKit's attestations. */
   | { readonly type: 'artifact'; readonly artifactType: string };
 
-/** What is known about a manifest besides its content. */
-export interface ClassifyOptions extends OperationOptions {
-  /** As stated by its descriptor in an index. */
-  readonly platform?: Platform | undefined;
-}
-
 /**
  * Distinguishes images from what no runtime could run, by their content and never by their annotations. A
  * manifest without file system layers is an artifact if its configuration is not an image's or its platform
  * is `unknown/unknown`; one with file system layers only if its configuration cannot be read as an image's at
  * all.
+ * @param described the platform that the manifest's descriptor in an index states
  * @throws RegistryError INVALID_MANIFEST, BLOB_NOT_FOUND, DIGEST_MISMATCH
  */
 export async function classifyManifest(
   repository: ImageRepository,
   manifest: ImageManifest,
-  { platform: described, signal }: ClassifyOptions,
+  described: Platform | undefined,
+  { signal }: OperationOptions,
 ): Promise<ClassifiedManifest> {
   const hasFiles = manifest.layers.some(({ mediaType }) => isFileSystemLayerType(mediaType));
   const hasConfig = isImageConfigType(manifest.config.mediaType);

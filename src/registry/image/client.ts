@@ -75,11 +75,7 @@ export class RegistryClient {
   #connection(registry: string): RegistryTransport {
     const known = this.#connections.get(registry);
     if (known !== undefined) return known;
-    const connection = createRegistryTransport({
-      registry,
-      credentials: this.#keychain,
-      options: this.#options,
-    });
+    const connection = createRegistryTransport(registry, this.#keychain, this.#options);
     this.#connections.set(registry, connection);
     return connection;
   }

@@ -126,8 +126,7 @@ export async function withLayoutMutex<Result>(
   signal: AbortSignal | undefined,
   operation: () => Promise<Result>,
 ): Promise<Result> {
-  const options = { timeout: mutexTimeout, signal };
-  const outcome = await withFileMutex(join(directory, mutexFile), options, operation);
+  const outcome = await withFileMutex(join(directory, mutexFile), mutexTimeout, signal, operation);
   if (outcome !== 'timed-out') return outcome.result;
   const hint = 'Wait until the other process has ended, and run the command again.';
   throw layoutError('IN_USE', directory, 'another process kept the layout locked', hint);

@@ -75,7 +75,7 @@ export async function startRegistry(options: StartRegistryOptions): Promise<Runn
   resources.defer(() => sessions.close());
   const context: RegistryContext = { layout, manifests: new ManifestStore(layout), sessions, logger };
   const server = await createListener(tls, (request, response) => {
-    void handleRequest({ context, authenticate, request, response });
+    void handleRequest(context, authenticate, request, response);
   });
   const bound = await listen(server, { host, port });
   resources.defer(() => closeServer(server));
@@ -138,14 +138,13 @@ function listen(server: Server, { host, port }: { host: string; port: number }):
   });
 }
 
-interface AnswerOptions {
-  readonly context: RegistryContext;
-  readonly authenticate: Authenticate;
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-}
-
-async function handleRequest({ context, authenticate, request, response }: AnswerOptions): Promise<void> {
+/** Handles one request. Never throws: errors become responses of the protocol. */
+async function handleRequest(
+  context: RegistryContext,
+  authenticate: Authenticate,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
   const { logger } = context;
   response.setHeader('docker-distribution-api-version', 'registry/2.0');
   const { method = 'GET', url = '/' } = request;

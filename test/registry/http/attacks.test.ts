@@ -330,7 +330,7 @@ describe('a name', () => {
       environment: {},
     });
     await using server = await startServer((_, response) => response.end());
-    const send = createGotTransport({ agentsFor: (url) => agents.for(url), idleTimeout: 5000 });
+    const send = createGotTransport((url) => agents.for(url), 5000);
     const url = new URL(server.url.replace('127.0.0.1', 'localhost'));
     expect(await rejection(send({ method: 'GET', url }))).toMatchObject({
       code: 'UNSAFE_REDIRECT',

@@ -56,10 +56,10 @@ export function connect(
     ...options
   }: { credentials?: Keychain } & Omit<RegistryOptions, 'credentials'> = {},
 ): RegistryTransport & AsyncDisposable {
-  const client = createRegistryTransport({
-    registry,
-    credentials,
-    options: { retryDelay: 1, environment: {}, ...options },
+  const client = createRegistryTransport(registry, credentials, {
+    retryDelay: 1,
+    environment: {},
+    ...options,
   });
   return { ...client, [Symbol.asyncDispose]: () => client.close() };
 }

@@ -17,10 +17,7 @@ afterEach(() => {
 function open(): { source: Readable; body: ResponseBody; error: () => unknown } {
   const source = new Readable({ read() {} });
   let seen: unknown;
-  const body = new ResponseBody(source, {
-    convert: (error) => Object.assign(new Error('x'), error),
-    idleTimeout,
-  });
+  const body = new ResponseBody(source, (error) => Object.assign(new Error('x'), error), idleTimeout);
   body.on('error', (error) => {
     seen = error;
   });

@@ -645,11 +645,7 @@ describe('a refusal', () => {
 
 describe('Docker Hub', () => {
   it('is reached where its API is', async () => {
-    const client = createRegistryTransport({
-      registry: 'docker.io',
-      credentials: anonymousKeychain,
-      options: {},
-    });
+    const client = createRegistryTransport('docker.io', anonymousKeychain, {});
     expect(client.url('library/busybox/manifests/latest').href).toBe(
       'https://registry-1.docker.io/v2/library/busybox/manifests/latest',
     );

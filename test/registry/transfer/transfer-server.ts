@@ -37,7 +37,7 @@ export function startExchange(answer: (exchange: Exchange) => void): Promise<Loc
 export function openRemote(host: string, repository = 'vendor/driver', logger?: Logger): RemoteRepository {
   const credentials = fixedKeychain({ source: 'test', username: 'tester', password: new Secret('secret') });
   const options = { plainHttp: true, retryDelay: 1, retries: 1, environment: {} };
-  const connection = createRegistryTransport({ registry: host, credentials, options });
+  const connection = createRegistryTransport(host, credentials, options);
   return new RemoteRepository({
     connection,
     registry: host,

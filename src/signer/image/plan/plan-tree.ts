@@ -165,7 +165,7 @@ async function planImage(
   planning: Planning,
 ): Promise<PlanNode> {
   const { source, platforms, signal } = planning.run;
-  const classified = await classifyManifest(source.repository, manifest, { platform: described, signal });
+  const classified = await classifyManifest(source.repository, manifest, described, { signal });
   if (classified.type === 'artifact') {
     return { type: 'kept', manifest, artifactType: classified.artifactType };
   }

@@ -107,10 +107,11 @@ async function storeBlobs(image: BuiltImage, run: SigningRun): Promise<void> {
       () =>
         proof,
   );
-  await inParallel([(stop) => inParallel(transfers, { concurrency, signal: stop }), ...proofs], {
-    concurrency: Number.POSITIVE_INFINITY,
+  await inParallel(
+    [(stop) => inParallel(transfers, concurrency, stop), ...proofs],
+    Number.POSITIVE_INFINITY,
     signal,
-  });
+  );
 }
 
 /** Copies an unchanged manifest and everything below it to the destination. */
@@ -127,7 +128,7 @@ async function copyTree(
       await copyTree(await reader.read(child, { depth: below.depth, signal }), run, below);
     }
   } else {
-    await inParallel(copies([...manifest.layers, manifest.config], run), { concurrency, signal });
+    await inParallel(copies([...manifest.layers, manifest.config], run), concurrency, signal);
   }
   await store(manifest.raw, run);
 }

@@ -133,7 +133,7 @@ async function collect(
 ): Promise<void> {
   const { source, platforms, signal } = run;
   if (manifest.kind === 'image') {
-    const classified = await classifyManifest(source.repository, manifest, { platform: described, signal });
+    const classified = await classifyManifest(source.repository, manifest, described, { signal });
     if (classified.type === 'artifact') walk.artifactTypes.push(classified.artifactType);
     else if (isAskedFor(classified.platform, platforms)) walk.images.push({ manifest, ...classified });
     return;
