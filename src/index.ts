@@ -25,7 +25,8 @@ export type {
 } from './registry/model/manifest.ts';
 export type { JsonObject } from './registry/model/json.ts';
 export { openRepository, selectorOf } from './registry/open-repository.ts';
-export type { CredentialSource, RegistryOptions } from './registry/model/options.ts';
+export type { CredentialSource } from './registry/credentials/default-keychain.ts';
+export type { RegistryOptions } from './registry/http/registry-transport.ts';
 export { formatPlatform, parsePlatform, type Platform } from './registry/model/platform.ts';
 export { formatReference, parseReference, type Reference } from './registry/model/reference.ts';
 

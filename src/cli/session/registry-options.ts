@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { text as readAll } from 'node:stream/consumers';
-import type { CredentialSource, RegistryOptions } from '../../registry/model/options.ts';
+import type { CredentialSource } from '../../registry/credentials/default-keychain.ts';
+import type { RegistryOptions } from '../../registry/http/registry-transport.ts';
 import { Secret } from '../../shared/secret.ts';
 import { usageError } from '../output/usage-error.ts';
 import type { Session } from './session.ts';

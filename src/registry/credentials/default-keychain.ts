@@ -1,10 +1,22 @@
 import { join } from 'node:path';
 import { silentLogger, type Logger } from '../../shared/logger.ts';
-import type { CredentialSource } from '../model/options.ts';
+import type { Secret } from '../../shared/secret.ts';
 import { parseAuthConfig } from './auth-config.ts';
 import { authConfigKeychain, authFileKeychain, type HelperContext } from './auth-file-keychain.ts';
 import { anonymousKeychain, firstOf, fixedKeychain, type Keychain } from './keychain.ts';
 import { pullSecretKeychain } from './pull-secret.ts';
+
+/** Where credentials for a registry come from. */
+export interface CredentialSource {
+  /** An auth file that is read before the usual ones; it must exist. */
+  readonly authfile?: string | undefined;
+  /** An explicit user name and password; takes precedence over everything else. */
+  readonly explicit?: { readonly username: string; readonly password: Secret<string> } | undefined;
+  /** Files that contain Kubernetes pull secrets: `.dockerconfigjson` or `.dockercfg`. */
+  readonly pullSecrets?: readonly string[] | undefined;
+  /** Look up and send no credentials. @default false */
+  readonly anonymous?: boolean | undefined;
+}
 
 export interface DefaultKeychainOptions extends CredentialSource {
   /** The variables named below are read from it, and part of it is passed to credential helpers. */

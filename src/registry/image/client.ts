@@ -2,10 +2,13 @@ import { homedir } from 'node:os';
 import { LruMap } from '../../shared/lru.ts';
 import { createDefaultKeychain } from '../credentials/default-keychain.ts';
 import type { Keychain } from '../credentials/keychain.ts';
-import { createRegistryTransport, type RegistryTransport } from '../http/registry-transport.ts';
+import {
+  createRegistryTransport,
+  type RegistryOptions,
+  type RegistryTransport,
+} from '../http/registry-transport.ts';
 import { RemoteRepository } from './remote-repository.ts';
 import type { ImageRepository } from './repository.ts';
-import type { RegistryOptions } from '../model/options.ts';
 import type { Reference } from '../model/reference.ts';
 
 /** How to connect to registries, and with which credentials. */

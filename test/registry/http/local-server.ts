@@ -5,7 +5,7 @@ import {
   type RegistryTransport,
 } from '../../../src/registry/http/registry-transport.ts';
 import { anonymousKeychain, type Keychain } from '../../../src/registry/credentials/keychain.ts';
-import type { RegistryOptions } from '../../../src/registry/model/options.ts';
+import type { RegistryOptions } from '../../../src/registry/http/registry-transport.ts';
 import type { Logger } from '../../../src/shared/logger.ts';
 import { portOf } from '../../support/token-server.ts';
 

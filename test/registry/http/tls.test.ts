@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { TLSSocket } from 'node:tls';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { certificateDirectories, readTlsMaterial } from '../../../src/registry/http/certificate-files.ts';
-import type { RegistryOptions } from '../../../src/registry/model/options.ts';
+import type { RegistryOptions } from '../../../src/registry/http/registry-transport.ts';
 import { createAuthority, type CertificateFiles, type TestAuthority } from '../../support/certificates.ts';
 import { describeWith } from '../../support/programs.ts';
 import { portOf } from '../../support/token-server.ts';
