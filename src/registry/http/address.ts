@@ -211,7 +211,7 @@ async function classesOf(host: string): Promise<readonly AddressClass[]> {
 }
 
 function unsafeAddress(hostname: string): NodeJS.ErrnoException {
-  return Object.assign(new Error(`${hostname} stands for an address that it must not lead to`), {
+  return Object.assign(new Error(`${hostname} resolves to an address that is not allowed`), {
     code: unsafeAddressCode,
   });
 }

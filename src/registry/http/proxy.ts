@@ -68,10 +68,10 @@ interface ProxyTarget {
 function matches(entry: string, { host, address, port }: ProxyTarget): boolean {
   const range = /^(?<network>[0-9a-f.:]+)\/(?<prefix>\d{1,3})$/.exec(entry)?.groups;
   if (range !== undefined) return address !== null && inRange(address, range['network'], range['prefix']);
-  const [name, wantedPort] = splitPort(entry);
-  if (wantedPort !== '' && wantedPort !== port) return false;
-  const wanted = plainAddress(name);
-  if (wanted !== null) return wanted === address;
+  const [name, listedPort] = splitPort(entry);
+  if (listedPort !== '' && listedPort !== port) return false;
+  const listed = plainAddress(name);
+  if (listed !== null) return listed === address;
   if (name === '' || address !== null) return false;
   const domain = name.startsWith('*.') ? name.slice(1) : name;
   // With a leading dot, a domain stands for its subdomains but not itself.

@@ -11,15 +11,15 @@ import { discardBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 import { withoutCredentials } from './redirects.ts';
 
-/** The most challenges answered for one request: each credential once, and once more for a missing scope. */
+/** The most responses to challenges of one request: each credential once, and once more for a missing scope. */
 const maxRounds = 8;
 
 /** The most challenges of a registry to remember, by repository and by scopes. */
 const maxChallenges = 1000;
 
 /**
- * Answers the challenges of the registry, and of no other server. What a challenge taught is used for later
- * requests before they are refused.
+ * Responds to the challenges of the registry, and of no other server. What a challenge requires is sent with later
+ * requests from the start.
  */
 export function withAuthentication(inner: Transport, options: Omit<AuthorizerOptions, 'send'>): Transport {
   const session = new Session(inner, options);

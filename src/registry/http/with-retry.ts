@@ -26,8 +26,8 @@ export interface RetryOptions {
 }
 
 /**
- * Retries transient failures. If a host asks for a wait, all requests to it wait, not only the one that was
- * told. The last response is returned unchanged.
+ * Retries transient failures. If a host requests a delay, all requests to it wait, not only the one that
+ * failed. The last response is returned unchanged.
  */
 export function withRetry(inner: Transport, options: RetryOptions): Transport {
   const { sleep = sleepWithTimer, now = Date.now, logger } = options;
@@ -111,9 +111,9 @@ export interface RetryDelayInput {
   readonly attempt: number;
   /** Milliseconds before the first retry. */
   readonly base: number;
-  /** The wait that the server asked for, in milliseconds. */
+  /** The delay that the server requested, in milliseconds. */
   readonly retryAfter: number | null;
-  /** The longest wait that a server may ask for, in milliseconds. */
+  /** The longest delay that a server may request, in milliseconds. */
   readonly maxRetryAfter: number;
   /** 0 ≤ random < 1: spreads clients that failed together. */
   readonly random: number;
@@ -122,7 +122,7 @@ export interface RetryDelayInput {
 /** The longest backoff of our own, in milliseconds. */
 const maxDelay = 30_000;
 
-/** Returns the milliseconds to wait, or null if the server asks for too long a wait. */
+/** Returns the milliseconds to wait, or null if the server requests too long a delay. */
 export function retryDelay({
   attempt,
   base,

@@ -105,7 +105,7 @@ async function readLayer(
     list,
     limits,
     diffId: config.diffIds[layer],
-    wants: (name) => name === path,
+    accepts: (name) => name === path,
     onFile: async (entry: TarEntry) => {
       if (entry.size > options.maxFileSize) throw tooLarge(options, 'file', options.maxFileSize);
       content = await readContent(entry);

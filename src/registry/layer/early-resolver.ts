@@ -12,7 +12,7 @@ import {
   kinds,
   type NodeCode,
 } from './node-code.ts';
-import { fitted, type PathNumbers, type PathTable, whiteoutPrefix } from './path-table.ts';
+import { resized, type PathNumbers, type PathTable, whiteoutPrefix } from './path-table.ts';
 import { PathWalk, type WalkedTree } from './path-walk.ts';
 import type { StepBudget } from './step-budget.ts';
 import { describeEnd, type Found } from './tree-view.ts';
@@ -48,8 +48,8 @@ export class MergedTree {
    */
   addBelow(paths: Uint32Array, nodeAt: (path: number) => NodeCode): void {
     this.#count += 1;
-    this.#nodes = fitted(this.#nodes, this.#paths.size);
-    this.#part = fitted(this.#part, this.#paths.size);
+    this.#nodes = resized(this.#nodes, this.#paths.size);
+    this.#part = resized(this.#part, this.#paths.size);
     for (const path of paths) {
       const node = nodeAt(path);
       if (path === 0) this.#mergeDirectory(0, this.#nodes[0] ?? 0, node);

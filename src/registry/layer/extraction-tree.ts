@@ -76,7 +76,7 @@ export class ExtractionTree {
     this.#layerStart = this.#time;
     this.#touchedPaths[0] = 0;
     this.#touchedCount = 1;
-    this.#fit();
+    this.#resize();
     if (this.#hasWhiteouts) this.#empty();
   }
 
@@ -84,7 +84,7 @@ export class ExtractionTree {
   beginOneDirectory(): void {
     this.#time += 1;
     this.#hasWhiteouts = false;
-    this.#fit();
+    this.#resize();
     this.#empty();
   }
 
@@ -97,7 +97,7 @@ export class ExtractionTree {
   apply(list: EntryList, index: number, entry: number): Placement | undefined {
     this.#time += 1;
     if (this.#createdOverWhiteouts.length > 0) this.#createdOverWhiteouts = [];
-    this.#fit();
+    this.#resize();
     const written = list.pathOf(index);
     const kind = list.kindOf(index);
     if (written === 0) {
@@ -125,7 +125,7 @@ export class ExtractionTree {
 
   /** Ends the extraction. Returns the node at each path. The tree must not be used afterwards. */
   finish(): PathNumbers {
-    this.#fit();
+    this.#resize();
     for (let path = 1; path < this.#paths.size; path++) this.#state.settle(path, this.#paths.parentOf(path));
     return this.#state.nodes;
   }
@@ -183,7 +183,7 @@ export class ExtractionTree {
     if (path === 0) return undefined;
     const present = this.#present(path);
     if (this.#hasWhiteouts) {
-      this.#fit();
+      this.#resize();
       for (const ancestor of this.#parent.trail) this.#touch(ancestor);
       const placement = this.#placement(path, present);
       if (present === 0) this.#state.nodes[path] = nodeOf(kinds.whiteout, entry);
@@ -227,7 +227,7 @@ export class ExtractionTree {
   /** A tree that creates missing directories on the way. */
   readonly #maker: WalkedTree = {
     enter: (path, depth, followedLinks) => {
-      this.#fit();
+      this.#resize();
       const present = this.#enter(path, depth, this.#hiddenOnTrail);
       const kind = kindOf(present);
       if (kind === kinds.directory || kind === kinds.symlink) return present;
@@ -269,7 +269,7 @@ export class ExtractionTree {
   #below(directory: number, written: number): number {
     if (this.#paths.parentOf(written) === directory) return written;
     const path = this.#paths.add(directory, this.#paths.nameOf(written));
-    this.#fit();
+    this.#resize();
     return path;
   }
 
@@ -293,7 +293,7 @@ export class ExtractionTree {
     this.#state.touched[path] = this.#time;
   }
 
-  #fit(): void {
-    this.#state.fit(this.#paths.size);
+  #resize(): void {
+    this.#state.resize(this.#paths.size);
   }
 }

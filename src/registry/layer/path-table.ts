@@ -164,7 +164,7 @@ function exceeded(what: string, facts: Readonly<Record<string, number>>): Regist
 export type PathNumbers = Int32Array<ArrayBuffer>;
 
 /** Returns the same numbers with room for all paths. */
-export function fitted(numbers: PathNumbers, size: number): PathNumbers {
+export function resized(numbers: PathNumbers, size: number): PathNumbers {
   if (numbers.length >= size) return numbers;
   const larger = new Int32Array(Math.max(1024, size, Math.ceil(numbers.length * 1.5)));
   larger.set(numbers);

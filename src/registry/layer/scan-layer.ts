@@ -17,9 +17,9 @@ export interface ScanLayerOptions {
   readonly list?: EntryList | undefined;
   readonly limits?: LayerLimits | undefined;
   /** Selects the files to pass to `onFile`. Default: none. */
-  readonly wants?: ((path: string) => boolean) | undefined;
+  readonly accepts?: ((path: string) => boolean) | undefined;
   /**
-   * Called for each wanted file, whose content may be read until the promise settles. The content is unverified
+   * Called for each accepted file, whose content may be read until the promise settles. The content is unverified
    * until the scan is done.
    */
   readonly onFile?: ((entry: TarEntry) => Promise<void> | void) | undefined;
@@ -42,7 +42,7 @@ interface Meter {
 }
 
 /**
- * Lists the entries of a layer if a list is given, and passes on the wanted files, in one pass over the blob.
+ * Lists the entries of a layer if there is a list, and passes on the accepted files, in one pass over the blob.
  * @throws RegistryError INVALID_LAYER, also if the diff ID differs; LIMIT_EXCEEDED; an error of the source
  * (DIGEST_MISMATCH) takes precedence over INVALID_LAYER
  */
@@ -74,11 +74,11 @@ function otherContent(diffId: Digest): RegistryError {
 }
 
 async function readEntries(archive: AsyncIterable<TarEntry>, options: ScanLayerOptions): Promise<void> {
-  const { list, wants, onFile, onDirectory } = options;
+  const { list, accepts, onFile, onDirectory } = options;
   for await (const entry of archive) {
     list?.add(entry);
     if (entry.type === 'directory') onDirectory?.(entry);
-    if (onFile !== undefined && entry.type === 'file' && wants?.(entry.path) === true) await onFile(entry);
+    if (onFile !== undefined && entry.type === 'file' && accepts?.(entry.path) === true) await onFile(entry);
   }
 }
 

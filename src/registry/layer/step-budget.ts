@@ -48,7 +48,7 @@ export interface OverlayLimits extends PathLimits {
   readonly maxLinkCharacters: number;
   /** Name lookups: about one for each directory of each entry, plus those caused by symbolic links. */
   readonly maxSteps: number;
-  /** Names of wanted files, such as kernel modules. */
+  /** Names of requested files, such as kernel modules. */
   readonly maxNames: number;
 }
 

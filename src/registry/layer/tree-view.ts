@@ -1,5 +1,5 @@
 import { isDirectory, kindOf, kinds, type NodeCode } from './node-code.ts';
-import { fitted, type PathNumbers, type PathTable } from './path-table.ts';
+import { resized, type PathNumbers, type PathTable } from './path-table.ts';
 import { PathWalk, type WalkedTree, type WalkEnd } from './path-walk.ts';
 import type { StepBudget } from './step-budget.ts';
 
@@ -98,10 +98,10 @@ export class TreeState {
   hidden: PathNumbers = new Int32Array(0);
 
   /** Makes room for all paths. */
-  fit(size: number): void {
-    this.nodes = fitted(this.nodes, size);
-    this.touched = fitted(this.touched, size);
-    this.hidden = fitted(this.hidden, size);
+  resize(size: number): void {
+    this.nodes = resized(this.nodes, size);
+    this.touched = resized(this.touched, size);
+    this.hidden = resized(this.hidden, size);
   }
 
   /** Returns the node at a path if it was touched at or after a time. */

@@ -4,10 +4,10 @@ import type { Logger } from '../../shared/logger.ts';
 import { isTransient as isTransientNetworkError } from '../http/network-error.ts';
 import { RegistryError } from '../model/errors.ts';
 
-/** The longest backoff in milliseconds, unless the registry asks for more. */
+/** The longest backoff in milliseconds, unless the registry requests more. */
 const maxDelay = 10_000;
 
-/** The longest wait that a registry may ask for, in milliseconds; a longer one fails the transfer. */
+/** The longest delay that a registry may request, in milliseconds; a longer one fails the transfer. */
 const maxRetryAfter = 120_000;
 
 /** Tells whether an error is transient: a broken connection, or a server in trouble. */
@@ -17,7 +17,7 @@ export function isTransient(error: unknown): boolean {
   return typeof status === 'number' && isTransientStatus(status) && retryAfter(error) <= maxRetryAfter;
 }
 
-/** Returns the wait that a registry asked for, in milliseconds. */
+/** Returns the delay that a registry requested, in milliseconds. */
 function retryAfter(error: unknown): number {
   const seconds = error instanceof RegistryError ? error.facts['retryAfterSeconds'] : undefined;
   return typeof seconds === 'number' ? seconds * 1000 : 0;
@@ -33,7 +33,7 @@ export interface BackOff {
   /** Milliseconds. */
   readonly delay: number;
   readonly signal: AbortSignal | undefined;
-  /** Why a retry is needed; may contain the wait that a registry asked for. */
+  /** Why a retry is needed; may contain the delay that a registry requested. */
   readonly error?: unknown;
   /** Called before the wait. */
   readonly onRetry: RetryListener;

@@ -328,7 +328,7 @@ describe('scanning a layer', () => {
       source: Readable.from(inChunks(blob, 3000)),
       list,
       diffId: sha256(archive) as Digest,
-      wants: (path) => path === 'f0' || path === 'f17' || path === 'd' || path === 'l',
+      accepts: (path) => path === 'f0' || path === 'f17' || path === 'd' || path === 'l',
       onDirectory: ({ mode }) => directories.push(mode),
       onFile: async (entry) => {
         const chunks: Buffer[] = [];
@@ -382,7 +382,7 @@ describe('scanning a layer', () => {
     const source = Readable.from(inChunks(gzipSync(archive), 3000));
     const scan = scanLayer({
       source,
-      wants: () => true,
+      accepts: () => true,
       onFile: () => Promise.reject(new Error('no module')),
     });
     await expect(scan).rejects.toThrow('no module');

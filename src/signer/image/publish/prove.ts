@@ -29,7 +29,7 @@ export async function proveLayer(blob: LentChunks, expected: ExpectedLayer): Pro
   await scanLayer({
     source: blob,
     limits: defaultLayerLimits,
-    wants: () => true,
+    accepts: () => true,
     onFile: async (entry) => {
       if (!expected.entries.has(entry.index)) return;
       await proveModule(entry, spool, expected);

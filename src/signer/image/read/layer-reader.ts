@@ -65,7 +65,7 @@ export class LayerReader {
       list: first?.list,
       limits: defaultLayerLimits,
       diffId: config.diffIds[layer],
-      wants: (path) => visitor.wants(path),
+      accepts: (path) => visitor.wants(path),
       onFile: (entry) => visitor.visitFile(entry),
       onDirectory: visitor.visitDirectory,
     });
