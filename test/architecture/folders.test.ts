@@ -49,6 +49,7 @@ const folders = [
   'controller/module/loading',
   'controller/module/labels',
   'controller/module',
+  'controller/node-modules',
   'controller/spoke',
   'controller/hub/fleet',
   'controller/hub/images',

@@ -18,6 +18,8 @@ const controllerEverywhere: Access = {
   [`${kmm}/preflightvalidations/status`]: ['patch'],
   [`${kmm}/preflightvalidationsocp`]: read,
   [`${kmm}/preflightvalidationsocp/status`]: ['patch'],
+  [`${kmm}/nodemodulesconfigs`]: operate,
+  [`${kmm}/nodemodulesconfigs/status`]: ['patch'],
   nodes: [...read, 'patch'],
   pods: ['list', 'watch'],
   'pods/log': ['get'],

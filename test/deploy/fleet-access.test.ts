@@ -45,6 +45,8 @@ const spokeEverywhere: Access = {
   [`${kmm}/preflightvalidations`]: read,
   [`${kmm}/preflightvalidationsocp`]: read,
   [`cluster.${ocm}/clusterclaims`]: operate,
+  [`${kmm}/nodemodulesconfigs`]: operate,
+  [`${kmm}/nodemodulesconfigs/status`]: ['patch'],
   nodes: [...read, 'patch'],
   pods: ['list', 'watch'],
   serviceaccounts: read,

@@ -2,6 +2,7 @@ import type { V1CustomResourceColumnDefinition, V1CustomResourceDefinition } fro
 import { managedClusterModuleSpec, managedClusterModuleStatus } from '../managed-cluster-module.ts';
 import { moduleSpec } from '../module/spec.ts';
 import { moduleStatus } from '../module/module.ts';
+import { nodeModulesConfigSpec, nodeModulesConfigStatus } from '../node-modules-config.ts';
 import {
   preflightStatus,
   preflightValidationOcpSpec,
@@ -41,6 +42,19 @@ const resources: readonly CustomResource[] = [
       counterColumn('Available', '.status.moduleLoader.availableNumber'),
       message,
     ],
+  },
+  {
+    group,
+    kind: 'NodeModulesConfig',
+    plural: 'nodemodulesconfigs',
+    shortNames: ['nmc'],
+    scope: 'Cluster',
+    description:
+      'The kernel modules that a node should have, and those that it has. It is named as the node. The operator writes it for others to read; changing it has no effect.',
+    versions: oneVersion,
+    spec: nodeModulesConfigSpec,
+    status: nodeModulesConfigStatus,
+    columns: [],
   },
   {
     group,

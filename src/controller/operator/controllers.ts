@@ -1,6 +1,8 @@
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { createModuleController } from '../module/module-controller.ts';
 import { createNodeLabelsController } from '../module/labels/controller.ts';
+import { createNodeModulesCache } from '../node-modules/cache.ts';
+import { createNodeModulesController } from '../node-modules/controller.ts';
 import { createPreflightControllers } from '../preflight/controllers.ts';
 import { createClaimCache, createClaimPublisher } from '../spoke/claim-publisher.ts';
 import type { ControllerFactory, OperatorContext } from './context.ts';
@@ -22,8 +24,8 @@ const maxConcurrentModulesPerNamespace = 8;
  */
 export function controllerFactories({ managed }: OperatorConfiguration): readonly ControllerFactory[] {
   return managed
-    ? [imageControllers, nodeLabelControllers, claimControllers]
-    : [imageControllers, nodeLabelControllers];
+    ? [imageControllers, nodeLabelControllers, nodeModulesControllers, claimControllers]
+    : [imageControllers, nodeLabelControllers, nodeModulesControllers];
 }
 
 /** Creates the controllers that build, sign and check images, with shared registry caches. */
@@ -68,6 +70,14 @@ function claimControllers({ client, caches, metrics, log }: OperatorContext): Re
     metrics: metrics.controller('kernel-claims', 1),
   });
   return { controllers: [publisher], run: (signal) => claims.run(signal) };
+}
+
+function nodeModulesControllers(context: OperatorContext): ReturnType<ControllerFactory> {
+  const { client, caches, metrics, log } = context;
+  const nodeModules = createNodeModulesCache(client, log);
+  const controller = createNodeModulesController({ client, caches, nodeModules, metrics, log });
+  // The operator is ready without it: the definition may be missing.
+  return { controllers: [controller], run: (signal) => nodeModules.run(signal) };
 }
 
 function nodeLabelControllers({

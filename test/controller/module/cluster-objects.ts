@@ -14,6 +14,7 @@ export interface NodeDescription {
   readonly taints?: { key: string; effect: string; value?: string }[];
   readonly architecture?: string;
   readonly osImage?: string;
+  readonly bootId?: string;
 }
 
 /** Makes a node as a kubelet registers it. */
@@ -26,11 +27,12 @@ export async function createNode(client: ApiClient, description: NodeDescription
 /** Tells of a node's kernel, as a kubelet does after a reboot. */
 export async function setNodeInfo(
   client: ApiClient,
-  { name, kernel, architecture = 'amd64', osImage = 'Debian GNU/Linux 12' }: NodeDescription,
+  { name, kernel, architecture = 'amd64', osImage = 'Debian GNU/Linux 12', bootId = '' }: NodeDescription,
 ): Promise<void> {
-  const unused = { machineID: '', systemUUID: '', bootID: '', containerRuntimeVersion: '' };
+  const unused = { machineID: '', systemUUID: '', containerRuntimeVersion: '' };
   const nodeInfo = {
     ...unused,
+    bootID: bootId,
     kubeletVersion: '',
     kubeProxyVersion: '',
     operatingSystem: 'linux',

@@ -43,6 +43,7 @@ export function nodeOf(name: string, kernelRelease: string, changes: Partial<Nod
     taints: [],
     kernelRelease,
     osImage: 'Debian GNU/Linux 12',
+    bootId: 'boot-1',
     architecture: 'amd64',
     ...changes,
   };

@@ -13,6 +13,8 @@ export interface NodeFacts {
   /** What `uname -r` prints on it. */
   readonly kernelRelease: string;
   readonly osImage: string;
+  /** A new one for each boot. */
+  readonly bootId: string;
   /** GOARCH. */
   readonly architecture: string;
 }
@@ -63,6 +65,10 @@ export interface PodFacts {
   readonly labels: Readonly<Record<string, string>>;
   /** Name of the Job or DaemonSet that created it. */
   readonly ownerName: string | undefined;
+  /** Of containers and init containers, and those mounted as volumes. */
+  readonly images: readonly string[];
+  /** When its container was started last, in RFC 3339. */
+  readonly startedAt: string | undefined;
   readonly ready: boolean;
   readonly phase: string;
   readonly deleting: boolean;
@@ -94,6 +100,7 @@ export function projectNode({ metadata, spec, status }: Node): NodeFacts {
     taints: spec?.taints ?? [],
     kernelRelease: status?.nodeInfo?.kernelVersion ?? '',
     osImage: status?.nodeInfo?.osImage ?? '',
+    bootId: status?.nodeInfo?.bootID ?? '',
     architecture: status?.nodeInfo?.architecture ?? '',
   };
 }
@@ -140,7 +147,7 @@ export function projectDaemonSet(daemonSet: DaemonSet): DaemonSetFacts {
 export function projectPod(pod: Pod): PodFacts {
   const { metadata, spec, status } = pod;
   const [container] = status?.containerStatuses ?? [];
-  const { waiting, terminated } = container?.state ?? {};
+  const { waiting, running, terminated } = container?.state ?? {};
   const unscheduled = status?.conditions?.find(
     ({ type, status: value }) => type === 'PodScheduled' && value === 'False',
   );
@@ -150,6 +157,8 @@ export function projectPod(pod: Pod): PodFacts {
     nodeName: spec?.nodeName,
     labels: metadata.labels ?? {},
     ownerName: metadata.ownerReferences?.find(({ controller }) => controller === true)?.name,
+    images: imagesOf(spec),
+    startedAt: text(running?.startedAt),
     ready:
       status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') ?? false,
     phase: status?.phase ?? 'Unknown',
@@ -161,6 +170,12 @@ export function projectPod(pod: Pod): PodFacts {
       message: terminated.message ?? '',
     },
   };
+}
+
+function imagesOf(spec: Pod['spec']): string[] {
+  const containers = [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])];
+  const volumes = (spec?.volumes ?? []).map((volume) => volume.image?.reference);
+  return [...containers.map(({ image }) => image), ...volumes].filter((image) => image !== undefined);
 }
 
 function problem({ reason = '', message = '' }: { reason?: string; message?: string }): PodProblem {

@@ -91,6 +91,13 @@ export const modules: Resource<CustomResource> = {
   kind: 'Module',
   namespaced: true,
 };
+export const nodeModulesConfigs: Resource<CustomResource> = {
+  group: 'kmm.sigs.x-k8s.io',
+  version: 'v1beta1',
+  plural: 'nodemodulesconfigs',
+  kind: 'NodeModulesConfig',
+  namespaced: false,
+};
 export const preflightValidations: Resource<CustomResource> = {
   group: 'kmm.sigs.x-k8s.io',
   version: 'v1beta2',
