@@ -2,7 +2,7 @@ import type { Logger } from '../../shared/logger.ts';
 import { isOperandPod } from '../module/labels/pods-by-module.ts';
 import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
 import type { NodeFacts, PodFacts } from '../observe/cluster/projections.ts';
-import { nodeModulesConfigs, selects, type CustomResource } from '../observe/cluster/resources.ts';
+import { nodeModulesConfigs, selects } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
@@ -97,7 +97,7 @@ async function write(
   if (present === undefined) {
     const annotations = loadedByKmm.length === 0 ? {} : { [loadedByKmmAnnotation]: loadedByKmm.join(',') };
     const object = { metadata: { ...metadata, name, labels: allOf(labels), annotations }, spec };
-    await client.create(nodeModulesConfigs, object as CustomResource, { signal });
+    await client.create(nodeModulesConfigs, object, { signal });
   } else if (!isWritten(node, present, plan)) {
     await client.patch(nodeModulesConfigs, { name }, { metadata, spec }, { signal });
   }
@@ -141,15 +141,11 @@ async function remove(
 
 /** Returns whether an event of a node matters: kubelets update nodes all the time. */
 function isRelevantChange(event: CacheEvent<NodeFacts>): boolean {
-  if (event.type !== 'updated') return true;
-  const facts = ({ uid, labels, taints, kernelRelease, bootId }: NodeFacts): unknown => ({
-    uid,
-    labels,
-    taints,
-    kernelRelease,
-    bootId,
-  });
-  return !isSameValue(facts(event.previous), facts(event.object));
+  return event.type !== 'updated' || !isSameValue(nodeParts(event.previous), nodeParts(event.object));
+}
+
+function nodeParts({ uid, labels, taints, kernelRelease, bootId }: NodeFacts): unknown {
+  return { uid, labels, taints, kernelRelease, bootId };
 }
 
 function nodesOfPod(event: CacheEvent<PodFacts>): ObjectKey[] {

@@ -5,7 +5,7 @@ import { labelStem, labelValue } from '../../builder/names.ts';
 import { moduleLoaderRole } from '../module/loading/module-loader.ts';
 import type { NodeFacts, PodFacts } from '../observe/cluster/projections.ts';
 import { isSameValue } from '../runtime/same-value.ts';
-import type { CachedNodeModules } from './cache.ts';
+import { moduleLabelPrefix, type CachedNodeModules } from './cache.ts';
 import type { WantedModule } from './wanted-modules.ts';
 
 /** Who loaded a module, and in which boot: a pod that has not been started since cannot have loaded it again. */
@@ -115,14 +115,15 @@ function labelsOf(
   spec: readonly NodeModuleSpec[],
   status: readonly NodeModuleStatus[],
 ): Readonly<Record<string, string>> {
-  const label =
-    (what: string) =>
-    ({ namespace, name }: NodeModuleStatus) =>
-      [`beta.kmm.node.kubernetes.io/${labelStem(namespace, name)}.${what}`, ''] as const;
+  const inUse = status.filter(({ config }) => config !== undefined);
   return Object.fromEntries([
-    ...spec.map(label('module-configured')),
-    ...status.filter(({ config }) => config !== undefined).map(label('module-in-use')),
-  ]);
+    ...spec.map((entry) => [labelOf(entry, 'module-configured'), '']),
+    ...inUse.map((entry) => [labelOf(entry, 'module-in-use'), '']),
+  ] as [string, string][]);
+}
+
+function labelOf({ namespace, name }: NodeModuleStatus, what: string): string {
+  return `${moduleLabelPrefix}${labelStem(namespace, name)}.${what}`;
 }
 
 function find<T extends NodeModuleStatus>(entries: readonly T[] | undefined, key: string): T | undefined {
