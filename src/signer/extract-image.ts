@@ -69,7 +69,7 @@ export async function extractModules(options: ExtractModulesOptions): Promise<Ex
   await using spool = new Spool(run.temporaryDirectory);
   const visitor: FileVisitor<ByteSource> = {
     headerDetail: 'header-blocks',
-    visit: async (entry) => spool.keep(await spool.present(entry)),
+    visit: async (entry) => spool.ensureStored(await spool.load(entry)),
   };
   const scan = await scanImage(first, visitor, run);
   requireMatches([scan], run);

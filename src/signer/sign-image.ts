@@ -8,10 +8,10 @@ import {
 } from './image/plan/plan-tree.ts';
 import { openSigningRun, type SignImageOptions, type SigningRun } from './image/plan/signing-run.ts';
 import { buildTree } from './image/publish/build.ts';
-import { findHeld } from './image/publish/held-result.ts';
+import { findExistingResult } from './image/publish/existing-result.ts';
 import { publishTree, requirePush } from './image/publish/publish.ts';
-import { plannedReport, signedReport, statedReport } from './image/publish/sign-report.ts';
-import { findStatedResult } from './image/publish/stated-result.ts';
+import { plannedReport, signedReport, claimedReport } from './image/publish/sign-report.ts';
+import { findClaimedResult } from './image/publish/claimed-result.ts';
 import { findShadowed, refuseArtifacts, requirePlatforms } from './image/read/platform-images.ts';
 import { requireMatches } from './image/read/selection.ts';
 import type { SignReport } from './model/report.ts';
@@ -26,23 +26,24 @@ export type { SignImageOptions } from './image/plan/signing-run.ts';
  */
 export async function signImage(options: SignImageOptions): Promise<SignReport> {
   await using run = await openSigningRun(options);
-  const stated = await findStatedResult(run);
-  if (stated !== null && run.trustAnnotations) return statedReport(stated, run);
+  const claimed = await findClaimedResult(run);
+  if (claimed !== null && run.trustAnnotations) return claimedReport(claimed, run);
   // A plan is enough for a dry run, unless the result may already exist.
-  const writes = !run.dryRun || stated !== null;
-  if (!run.dryRun && stated === null) await requirePush(run);
+  const writes = !run.dryRun || claimed !== null;
+  if (!run.dryRun && claimed === null) await requirePush(run);
   const plan = await makePlan(run, writes ? 'write' : 'report');
-  const looking = findAttachments(plan, run);
-  if (!writes) return plannedReport(plan, await looking, run);
+  const attachments = findAttachments(plan, run);
+  if (!writes) return plannedReport(plan, await attachments, run);
   const built = await buildTree(plan, run);
-  const held = await findHeld(built, run);
-  if (held !== null) return signedReport('unchanged', { plan, built: held, found: await looking }, run);
-  if (run.dryRun) return plannedReport(plan, await looking, run);
+  const existing = await findExistingResult(built, run);
+  if (existing !== null)
+    return signedReport('unchanged', { plan, built: existing, found: await attachments }, run);
+  if (run.dryRun) return plannedReport(plan, await attachments, run);
   await publishTree(built, run);
-  return signedReport('signed', { plan, built, found: await looking }, run);
+  return signedReport('signed', { plan, built, found: await attachments }, run);
 }
 
-/** Plans what to sign, and requires that the image holds what was requested. */
+/** Plans what to sign, and requires that the image contains what was requested. */
 async function makePlan(run: SigningRun, purpose: PlanPurpose): Promise<PlanNode> {
   const plan = await planTree(run, purpose);
   const images = imagesOf(plan);

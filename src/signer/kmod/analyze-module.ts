@@ -60,7 +60,7 @@ export async function analyzeNamedModule(
   signal?: AbortSignal,
 ): Promise<ModuleAnalysis> {
   const analysis = await analyzeModule(source, certificates, signal);
-  if (analysis !== null && isMeant(analysis.info, path)) return analysis;
+  if (analysis !== null && mayBeModule(analysis.info, path)) return analysis;
   throw new SignerError({
     code: 'NOT_A_MODULE',
     message: `${path} is not a kernel module`,
@@ -70,12 +70,12 @@ export async function analyzeNamedModule(
 }
 
 /** Returns whether a file named exactly may be a module; a module's name does not make a program one. */
-export function isMeant({ kind }: ModuleInfo, path: string): boolean {
+export function mayBeModule({ kind }: ModuleInfo, path: string): boolean {
   return kind === 'module' || (kind === 'object' && isModuleName(path));
 }
 
 /** Returns the warning for a file with a module's name that is not an ELF file. */
-export function passedOverWarning(path: string): string {
+export function skippedWarning(path: string): string {
   return `${path} was skipped: it is not an ELF file, so no kernel loads it as a module`;
 }
 

@@ -8,14 +8,14 @@ import type { SigningRun } from './signing-run.ts';
 
 /** Limits on the manifests whose attachments are looked up, and on the attachments that are reported. */
 const maxSubjects = 16;
-const maxNamed = 100;
+const maxReported = 100;
 /** Concurrent requests. */
 const concurrency = 4;
 /** Milliseconds for all requests together: nothing depends on the responses. */
-const patience = 15_000;
+const timeout = 15_000;
 
 /** Suffixes of cosign's tags. */
-const endings = [
+const tagSuffixes = [
   ['.sig', 'signature'],
   ['.att', 'attestation'],
   ['.sbom', 'SBOM'],
@@ -34,26 +34,26 @@ export interface FoundAttachments {
  */
 export async function findAttachments(plan: PlanNode, run: SigningRun): Promise<FoundAttachments> {
   const { repository } = run.source;
-  const signal = AbortSignal.any([run.signal, AbortSignal.timeout(patience)]);
+  const signal = AbortSignal.any([run.signal, AbortSignal.timeout(timeout)]);
   const subjects = changedDigests(plan);
   const limit = pLimit(concurrency);
-  const looks = subjects.slice(0, maxSubjects).flatMap((subject) => [
-    () => referring(subject, repository, signal),
-    ...endings.map(
-      ([ending, type]) =>
+  const lookups = subjects.slice(0, maxSubjects).flatMap((subject) => [
+    () => listReferrers(subject, repository, signal),
+    ...tagSuffixes.map(
+      ([suffix, type]) =>
         () =>
-          tagged({ subject, ending, type }, repository, signal),
+          findTagged({ subject, suffix, type }, repository, signal),
     ),
   ]);
-  const results = await Promise.allSettled(looks.map((look) => limit(look)));
+  const results = await Promise.allSettled(lookups.map((lookup) => limit(lookup)));
   const found = results.flatMap((result) => (result.status === 'fulfilled' ? result.value : []));
   const distinct = new Map(found.map((one) => [`${one.subject} ${one.digest}`, one]));
   const isPartial =
     results.some(({ status }) => status === 'rejected') ||
     subjects.length > maxSubjects ||
-    distinct.size > maxNamed;
+    distinct.size > maxReported;
   return {
-    attachments: [...distinct.values()].slice(0, maxNamed),
+    attachments: [...distinct.values()].slice(0, maxReported),
     problem: isPartial
       ? `not all signatures and attestations attached to ${repository.name} could be determined`
       : undefined,
@@ -72,7 +72,7 @@ function changedDigests(plan: PlanNode): Digest[] {
   return [...digests];
 }
 
-async function referring(
+async function listReferrers(
   subject: Digest,
   repository: ImageRepository,
   signal: AbortSignal,
@@ -86,12 +86,12 @@ async function referring(
   }));
 }
 
-async function tagged(
-  { subject, ending, type }: { readonly subject: Digest; readonly ending: string; readonly type: string },
+async function findTagged(
+  { subject, suffix, type }: { readonly subject: Digest; readonly suffix: string; readonly type: string },
   repository: ImageRepository,
   signal: AbortSignal,
 ): Promise<SourceAttachment[]> {
-  const tag = tagForDigest(subject, ending);
+  const tag = tagForDigest(subject, suffix);
   try {
     const { digest } = await repository.resolve({ tag }, { signal });
     return [{ subject, digest, type, tag }];

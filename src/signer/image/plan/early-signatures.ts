@@ -19,7 +19,7 @@ export interface EarlySignature {
  */
 export class EarlySignatures {
   readonly #run: SigningRun;
-  readonly #memory = new ModuleMemory();
+  readonly #pool = new BufferPool();
 
   constructor(run: SigningRun) {
     this.#run = run;
@@ -29,19 +29,19 @@ export class EarlySignatures {
    * Starts signing a module, unless it stays unchanged or must be signed another way. Resolves once the
    * module's bytes are no longer needed.
    */
-  async begin(analysis: ModuleAnalysis): Promise<EarlySignature | undefined> {
+  async start(analysis: ModuleAnalysis): Promise<EarlySignature | undefined> {
     const { content } = analysis;
     if (this.#run.signFile !== undefined || content.size > maxContentSize || !this.#changes(analysis))
       return undefined;
     this.#run.signal.throwIfAborted();
-    const { bytes, giveBack } = await this.#memory.borrow(content.size);
+    const { bytes, release } = await this.#pool.acquire(content.size);
     try {
       await content.readInto(bytes, 0);
     } catch (error) {
-      giveBack();
+      release();
       throw error;
     }
-    const signature = createModuleSignature(this.#run, { content: bytes }).finally(giveBack);
+    const signature = createModuleSignature(this.#run, { content: bytes }).finally(release);
     // Awaited when the module's layer is written; until then, a rejection must not be reported as unhandled.
     ignoreRejection(signature);
     return { signature };
@@ -57,33 +57,35 @@ export class EarlySignatures {
 /** Enough bytes for most modules, so that memory seldom has to be replaced by a larger buffer. */
 const minSize = 1024 * 1024;
 
-/** Memory that belongs to a borrower until it is returned. */
-interface BorrowedMemory {
+/** A buffer of the pool, in use until it is released. */
+interface PooledBuffer {
   readonly bytes: Buffer;
-  readonly giveBack: () => void;
+  readonly release: () => void;
 }
 
-/** Lends memory for modules to a limited number of borrowers at a time, and reuses it. */
-class ModuleMemory {
+/** Buffers for modules, reused and limited in number. */
+class BufferPool {
   readonly #limit = pLimit(availableParallelism() * 2);
   readonly #free: Buffer[] = [];
 
-  /** Waits until memory is available. */
-  borrow(size: number): Promise<BorrowedMemory> {
+  /** Waits until a buffer is available. */
+  acquire(size: number): Promise<PooledBuffer> {
     return new Promise((resolve) => {
-      void this.#limit(() => new Promise<void>((givenBack) => resolve(this.#take(size, givenBack))));
+      void this.#limit(() => new Promise<void>((released) => resolve(this.#take(size, released))));
     });
   }
 
-  #take(size: number, givenBack: () => void): BorrowedMemory {
-    const known = this.#free.pop();
+  #take(size: number, released: () => void): PooledBuffer {
+    const reused = this.#free.pop();
     const memory =
-      known !== undefined && known.length >= size ? known : Buffer.allocUnsafeSlow(Math.max(size, minSize));
+      reused !== undefined && reused.length >= size
+        ? reused
+        : Buffer.allocUnsafeSlow(Math.max(size, minSize));
     return {
       bytes: memory.subarray(0, size),
-      giveBack: () => {
+      release: () => {
         this.#free.push(memory);
-        givenBack();
+        released();
       },
     };
   }

@@ -3,7 +3,7 @@ import { SignerError } from '../../model/errors.ts';
 import type { SignAction } from '../../model/report.ts';
 import { changesModule, decideSignAction } from '../../kmod/sign-module.ts';
 import type { FoundFile } from '../read/captures.ts';
-import { analyzeModule, isMeant, otherKindWarning, passedOverWarning } from '../../kmod/analyze-module.ts';
+import { analyzeModule, mayBeModule, otherKindWarning, skippedWarning } from '../../kmod/analyze-module.ts';
 import type { ByteSource } from '../../../shared/byte-source.ts';
 import type { ModuleCompression, ModuleInfo, ModuleLayout } from '../../model/module.ts';
 import type { ModuleVerdict } from '../../kmod/verify-module.ts';
@@ -39,13 +39,13 @@ export async function prepareModule(
   { spool, signer, signal }: SigningRun,
   signatures: EarlySignatures | undefined,
 ): Promise<Prepared> {
-  const content = await spool.present(entry);
+  const content = await spool.load(entry);
   try {
     const analysis = await analyzeModule(content, [signer.certificate], signal);
     if (analysis === null) return { error: notAModule(entry.path) };
     const { compression, info, layout, verdict } = analysis;
-    const early = await signatures?.begin(analysis);
-    const unpacked = await spool.keep(analysis.module);
+    const early = await signatures?.start(analysis);
+    const unpacked = await spool.ensureStored(analysis.module);
     return { module: { size: entry.size, compression, info, layout, verdict, unpacked, early } };
   } catch (error) {
     // A full disk says nothing about the module.
@@ -68,7 +68,7 @@ export interface PlannedModule {
 export function planModules(files: readonly FoundFile<Prepared>[], run: SigningRun): PlannedModule[] {
   const planned: PlannedModule[] = [];
   for (const found of files) {
-    if (!found.explicit && isPassedOver(found.captured)) continue;
+    if (!found.explicit && isSkipped(found.captured)) continue;
     const module = requireModule(found.captured, found.path, found.explicit);
     const action = decideSignAction(module, run, run.existing, found.path);
     planned.push({ found, module, action });
@@ -83,7 +83,7 @@ export function moduleWarnings(
 ): string[] {
   const planned = new Set(modules.map(({ found }) => found));
   return files.flatMap((found) => {
-    if (!planned.has(found)) return [passedOverWarning(found.path)];
+    if (!planned.has(found)) return [skippedWarning(found.path)];
     const prepared = found.captured;
     const isOther = 'module' in prepared && prepared.module.info.kind === 'other';
     return isOther ? [otherKindWarning(found.path)] : [];
@@ -96,7 +96,7 @@ export function changes({ action }: PlannedModule): boolean {
 }
 
 /** Returns whether a file not requested by name may be skipped: no kernel loads a file that is not ELF. */
-function isPassedOver(prepared: Prepared): boolean {
+function isSkipped(prepared: Prepared): boolean {
   return (
     'error' in prepared && prepared.error instanceof SignerError && prepared.error.code === 'NOT_A_MODULE'
   );
@@ -104,7 +104,7 @@ function isPassedOver(prepared: Prepared): boolean {
 
 /** Returns the module, or throws its error with the requested path. @throws SignerError */
 function requireModule(prepared: Prepared, path: string, explicit: boolean): PreparedModule {
-  if ('module' in prepared && (!explicit || isMeant(prepared.module.info, path))) return prepared.module;
+  if ('module' in prepared && (!explicit || mayBeModule(prepared.module.info, path))) return prepared.module;
   const error = 'error' in prepared ? prepared.error : notAModule(path);
   if (!(error instanceof SignerError)) throw error;
   throw new SignerError({

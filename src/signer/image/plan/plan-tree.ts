@@ -23,7 +23,7 @@ import {
 } from './plan-modules.ts';
 import type { FileVisitor } from '../read/captures.ts';
 import { scanImage, type ScanResult } from '../read/scan.ts';
-import { isAskedFor, type PlatformImage } from '../read/platform-images.ts';
+import { isRequestedPlatform, type PlatformImage } from '../read/platform-images.ts';
 
 /** The plan for one image of one platform. */
 export interface ImagePlan extends PlatformImage {
@@ -38,7 +38,7 @@ export interface ImagePlan extends PlatformImage {
 export type PlanNode =
   | ImagePlan
   | {
-      readonly type: 'kept';
+      readonly type: 'unchanged';
       readonly manifest: Manifest;
       /** Set only for something that no runtime can run. */
       readonly artifactType?: string;
@@ -96,16 +96,16 @@ async function planNode(manifest: Manifest, position: Position, planning: Planni
     const depth = position.depth + 1;
     const below = await planning.reader.read(descriptor, { depth, signal });
     const excluded =
-      platform !== undefined && !isAskedFor(platform, platforms) && !isUnknownPlatform(platform);
+      platform !== undefined && !isRequestedPlatform(platform, platforms) && !isUnknownPlatform(platform);
     const node: PlanNode = excluded
-      ? { type: 'kept', manifest: below }
+      ? { type: 'unchanged', manifest: below }
       : await planNode(below, { depth, described: platform }, planning);
     children.push({ descriptor, node });
   }
   const changed = new Set(
     children.flatMap(({ descriptor, node }) => (isChanged(node) ? [descriptor.digest] : [])),
   );
-  if (changed.size === 0) return { type: 'kept', manifest };
+  if (changed.size === 0) return { type: 'unchanged', manifest };
   const present = new Set(manifest.manifests.map(({ digest }) => digest));
   return {
     type: 'index',
@@ -124,7 +124,8 @@ function reasonToDrop(
   { changed, present }: { readonly changed: ReadonlySet<string>; readonly present: ReadonlySet<string> },
 ): string | undefined {
   const description = describedByChild(descriptor);
-  if (description === undefined || node.type !== 'kept' || node.artifactType === undefined) return undefined;
+  if (description === undefined || node.type !== 'unchanged' || node.artifactType === undefined)
+    return undefined;
   const { what, subject } = description;
   if (subject !== undefined && present.has(subject) && !changed.has(subject)) return undefined;
   return `${what} of the unsigned image`;
@@ -137,26 +138,26 @@ export function isChanged(node: PlanNode): boolean {
       return node.modules.some(changes);
     case 'index':
       return true;
-    case 'kept':
+    case 'unchanged':
       return false;
   }
 }
 
-/** Returns the images of a plan in index order, without those that are kept unread. */
+/** Returns the images of a plan in index order, without those that are passed through unread. */
 export function imagesOf(node: PlanNode): ImagePlan[] {
   switch (node.type) {
     case 'image':
       return [node];
     case 'index':
       return node.children.flatMap((child) => (child.node.type === 'dropped' ? [] : imagesOf(child.node)));
-    case 'kept':
+    case 'unchanged':
       return [];
   }
 }
 
 /** Returns the types of artifacts that no runtime can run, in a plan that changes nothing. */
 export function artifactTypesOf(node: PlanNode): string[] {
-  return node.type === 'kept' && node.artifactType !== undefined ? [node.artifactType] : [];
+  return node.type === 'unchanged' && node.artifactType !== undefined ? [node.artifactType] : [];
 }
 
 async function planImage(
@@ -167,10 +168,10 @@ async function planImage(
   const { source, platforms, signal } = planning.run;
   const classified = await classifyManifest(source.repository, manifest, described, { signal });
   if (classified.type === 'artifact') {
-    return { type: 'kept', manifest, artifactType: classified.artifactType };
+    return { type: 'unchanged', manifest, artifactType: classified.artifactType };
   }
   const { platform } = classified;
-  if (!isAskedFor(platform, platforms)) return { type: 'kept', manifest };
+  if (!isRequestedPlatform(platform, platforms)) return { type: 'unchanged', manifest };
   const known = planning.images.get(manifest.raw.digest);
   if (known !== undefined) return { ...known, platform };
   const plan = await readImage({ manifest, ...classified }, planning);

@@ -73,21 +73,21 @@ export function signingAnnotations(
  * whatever the source's name.
  */
 export function claimsMatch(
-  stated: Readonly<Record<string, string>>,
+  annotations: Readonly<Record<string, string>>,
   claims: SigningClaims,
   baseDigest: Digest,
 ): boolean {
   return (
-    stated[annotationKeys.baseDigest] === baseDigest &&
-    stated[annotationKeys.certificate] === claims.certificateFingerprint &&
-    stated[annotationKeys.hash] === claims.hash &&
-    stated[annotationKeys.options] === claims.optionsDigest
+    annotations[annotationKeys.baseDigest] === baseDigest &&
+    annotations[annotationKeys.certificate] === claims.certificateFingerprint &&
+    annotations[annotationKeys.hash] === claims.hash &&
+    annotations[annotationKeys.options] === claims.optionsDigest
   );
 }
 
-/** Returns the source's name stated in annotations or labels; null if it is not a reference. */
-export function nameIn(stated: Readonly<Record<string, string>>): string | null {
-  const name = stated[annotationKeys.baseName];
+/** Returns the source's name claimed by annotations or labels; null if it is not a reference. */
+export function claimedName(annotations: Readonly<Record<string, string>>): string | null {
+  const name = annotations[annotationKeys.baseName];
   if (name === undefined) return null;
   try {
     parseReference(name);

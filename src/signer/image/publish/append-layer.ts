@@ -12,7 +12,7 @@ export interface AppendedLayer {
   readonly modules: readonly SignedModule[];
   /**
    * Headers of the image's directories, by absolute path; null if the image has no entry for one. A path that
-   * is absent is not a directory in one of the views, and must not be made one.
+   * is absent is not a directory in one of the views, and must not be added one.
    */
   readonly directories: ReadonlyMap<string, TarEntryHeader | null>;
   /** Seconds since the epoch, for directories for which the image has no entry. */
@@ -30,14 +30,14 @@ export type AppendedEntry = PackedEntry & { readonly module?: SignedModule };
  */
 export function appendedEntries(options: AppendedLayer): AppendedEntry[] {
   const entries: AppendedEntry[] = [];
-  const made = new Set<string>();
+  const added = new Set<string>();
   for (const module of inOrderOfLayers(options.modules)) {
     const { found, replacement } = module;
     const [path = found.path, ...otherNames] = namesOutsideOstree(namesFor(module));
     for (const name of [path, ...otherNames]) {
       for (const directory of parentsOf(name)) {
-        if (made.has(directory) || !options.directories.has(directory)) continue;
-        made.add(directory);
+        if (added.has(directory) || !options.directories.has(directory)) continue;
+        added.add(directory);
         entries.push({ ...directoryEntry(directory, options), type: 'directory' });
       }
     }

@@ -12,9 +12,9 @@ import { changes } from '../plan/plan-modules.ts';
 import { signModules, type SignedModule } from './sign-modules.ts';
 import { isLinkedToOstree } from '../plan/ostree.ts';
 import { imagesOf, isChanged, type ImagePlan, type IndexPlan, type PlanNode } from '../plan/plan-tree.ts';
-import { proveLayer } from './prove.ts';
+import { verifyLayer } from './verify-layer.ts';
 import { replacedDescriptor, writeSignedImage, type SignedImageParts } from './signed-manifest.ts';
-import { rewriteLayer, writeNewLayer, type NewLayer, type Prove } from './write-layer.ts';
+import { rewriteLayer, writeNewLayer, type NewLayer, type LayerVerifier } from './write-layer.ts';
 
 /** A layer that was written, and its place in the image. */
 export interface BuiltLayer {
@@ -25,7 +25,7 @@ export interface BuiltLayer {
   /** Positions in its tar of the signed modules. */
   readonly entries: ReadonlySet<number>;
   /** Resolves when its bytes have been unpacked again and every module in them is verified. */
-  readonly proof: Promise<void>;
+  readonly verification: Promise<void>;
 }
 
 /** An image with its modules signed, ready to be published once its layers are verified. */
@@ -46,7 +46,7 @@ export interface BuiltImage {
 export type BuiltNode =
   | BuiltImage
   | {
-      readonly type: 'kept';
+      readonly type: 'unchanged';
       readonly raw: RawManifest;
       readonly manifest: Manifest;
       readonly plan?: ImagePlan;
@@ -73,10 +73,11 @@ async function buildNode(
   run: SigningRun,
   images: Map<Digest, BuiltImage>,
 ): Promise<BuiltNode> {
-  if (node.type === 'kept') return { type: 'kept', raw: node.manifest.raw, manifest: node.manifest };
+  if (node.type === 'unchanged')
+    return { type: 'unchanged', raw: node.manifest.raw, manifest: node.manifest };
   if (node.type === 'image') {
     const { raw } = node.manifest;
-    if (!isChanged(node)) return { type: 'kept', raw, manifest: node.manifest, plan: node };
+    if (!isChanged(node)) return { type: 'unchanged', raw, manifest: node.manifest, plan: node };
     const known = images.get(raw.digest);
     if (known !== undefined) return { ...known, plan: node };
     const image = await buildImage(node, run);
@@ -94,7 +95,7 @@ async function buildNode(
 /** Returns the result as if the source had been referenced by another name. */
 export function renameBase(node: BuiltNode, baseName: string | null): BuiltNode {
   switch (node.type) {
-    case 'kept':
+    case 'unchanged':
       return node;
     case 'image': {
       const parts = { ...node.parts, claims: { ...node.parts.claims, baseName } };
@@ -119,7 +120,7 @@ function writeSignedIndex(
   for (const [index, { descriptor, node }] of plan.children.entries()) {
     const built = node.type === 'dropped' ? undefined : waiting.next().value;
     if (built === undefined) replacements.set(index, 'drop');
-    else if (built.type !== 'kept') replacements.set(index, changedChild(descriptor, built.raw));
+    else if (built.type !== 'unchanged') replacements.set(index, changedChild(descriptor, built.raw));
   }
   const modulesSigned = imagesOf(plan).flatMap((image) => image.modules.filter(changes)).length;
   const annotations = signingAnnotations(claims, plan.manifest.raw.digest, modulesSigned);
@@ -170,10 +171,10 @@ async function rewrite(
     const replacements = new Map(modules.map(({ found, replacement }) => [found.header.index, replacement]));
     const entries = new Set(replacements.keys());
     const blob = plan.layerStore.open(index);
-    const layer = run.disposables.use(await rewriteLayer(blob, replacements, proverOf(entries, run), run));
+    const layer = run.disposables.use(await rewriteLayer(blob, replacements, verifierOf(entries, run), run));
     const { compression } = layer;
     const descriptor = replacedDescriptor(replaces, { ...layer.written, compression }, plan.manifest.family);
-    layers.push({ layer, descriptor, replaces, entries, proof: announced(layer, run) });
+    layers.push({ layer, descriptor, replaces, entries, verification: reportWritten(layer, run) });
   }
   return layers;
 }
@@ -187,22 +188,22 @@ async function append(
   const packed = appendedEntries({ modules: signed, directories: plan.scan.directories, sourceDateEpoch });
   if (plan.scan.overlay !== undefined) await checkAppended(plan.scan.overlay, packed, signed);
   const entries = new Set(packed.flatMap(({ type }, index) => (type === 'file' ? [index] : [])));
-  const prove = proverOf(entries, run);
-  const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', prove, run));
+  const verify = verifierOf(entries, run);
+  const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', verify, run));
   const { digest, size } = layer.written;
   const descriptor = { mediaType: layerMediaType(plan.manifest.family, layer.compression), digest, size };
-  return { layer, descriptor, replaces: null, entries, proof: announced(layer, run) };
+  return { layer, descriptor, replaces: null, entries, verification: reportWritten(layer, run) };
 }
 
-function proverOf(entries: ReadonlySet<number>, run: SigningRun): Prove {
+function verifierOf(entries: ReadonlySet<number>, run: SigningRun): LayerVerifier {
   const { signer, hash, temporaryDirectory } = run;
-  return (blob) => proveLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });
+  return (blob) => verifyLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });
 }
 
-function announced({ written, proof }: NewLayer, { onProgress }: SigningRun): Promise<void> {
+function reportWritten({ written, verification }: NewLayer, { onProgress }: SigningRun): Promise<void> {
   const { digest, size } = written;
   onProgress?.({ type: 'layer-written', digest, size });
-  const verified = proof.then((modules) => onProgress?.({ type: 'verified', modules }));
+  const verified = verification.then((modules) => onProgress?.({ type: 'verified', modules }));
   // Awaited when the layer is published; until then, a rejection must not be reported as unhandled.
   ignoreRejection(verified);
   return verified;

@@ -6,10 +6,15 @@ import { isMissingForeignLayer } from '../../../registry/image/repository.ts';
 import { inParallel } from '../../../shared/parallel.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { BuiltImage, BuiltNode } from './build.ts';
-import { proveLayer } from './prove.ts';
+import { verifyLayer } from './verify-layer.ts';
 
 /** Codes of errors that will still occur after everything has been read and signed. */
-const lasting: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED', 'NOT_FOUND', 'UNSAFE_REDIRECT']);
+const permanentErrors: ReadonlySet<string> = new Set([
+  'UNAUTHORIZED',
+  'DENIED',
+  'NOT_FOUND',
+  'UNSAFE_REDIRECT',
+]);
 /** The status of a read-only registry, such as a cache of another one. */
 const methodNotAllowed = 405;
 
@@ -26,7 +31,7 @@ export async function requirePush(run: SigningRun): Promise<void> {
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof RegistryError)) throw error;
-    if (!lasting.has(error.code) && error.facts['status'] !== methodNotAllowed) return;
+    if (!permanentErrors.has(error.code) && error.facts['status'] !== methodNotAllowed) return;
     if (await isSourceTagged(run)) return;
     throw error;
   }
@@ -76,7 +81,7 @@ export async function publishTree(node: BuiltNode, run: SigningRun): Promise<voi
 
 async function storeNode(node: BuiltNode, run: SigningRun): Promise<void> {
   switch (node.type) {
-    case 'kept':
+    case 'unchanged':
       return copyTree(node.manifest, run);
     case 'image':
       await storeBlobs(node, run);
@@ -102,13 +107,13 @@ async function storeBlobs(image: BuiltImage, run: SigningRun): Promise<void> {
     await repository.putBlob(descriptor, () => Readable.from([bytes]), { signal: stop });
   };
   const transfers = [...uploads, config, ...copies(unchanged, run)];
-  const proofs = image.layers.map(
-    ({ proof }): Transfer =>
+  const verifications = image.layers.map(
+    ({ verification }): Transfer =>
       () =>
-        proof,
+        verification,
   );
   await inParallel(
-    [(stop) => inParallel(transfers, concurrency, stop), ...proofs],
+    [(stop) => inParallel(transfers, concurrency, stop), ...verifications],
     Number.POSITIVE_INFINITY,
     signal,
   );
@@ -121,7 +126,7 @@ async function copyTree(
   { reader, depth } = { reader: new ManifestReader(run.source.repository), depth: 0 },
 ): Promise<void> {
   const { signal } = run;
-  if (isSamePlace(run)) return;
+  if (isSameRepository(run)) return;
   if (manifest.kind === 'index') {
     const below = { reader, depth: depth + 1 };
     for (const child of manifest.manifests) {
@@ -135,7 +140,7 @@ async function copyTree(
 
 function copies(descriptors: readonly Descriptor[], run: SigningRun): Transfer[] {
   const { source, destination, onProgress } = run;
-  if (isSamePlace(run)) return [];
+  if (isSameRepository(run)) return [];
   const distinct = new Map(descriptors.map((descriptor) => [descriptor.digest, descriptor]));
   return [...distinct.values()].map((descriptor): Transfer => async (signal) => {
     try {
@@ -153,7 +158,10 @@ async function store(raw: RawManifest, { destination, signal }: SigningRun): Pro
   await destination.repository.putManifest(raw, { signal });
 }
 
-function isSamePlace({ source: { repository: from }, destination: { repository: to } }: SigningRun): boolean {
+function isSameRepository({
+  source: { repository: from },
+  destination: { repository: to },
+}: SigningRun): boolean {
   return from.name === to.name && from.storage === to.storage;
 }
 
@@ -166,6 +174,6 @@ async function readBackLayers(node: BuiltNode, run: SigningRun): Promise<void> {
   const { destination, signer, hash, temporaryDirectory, signal } = run;
   for (const { descriptor, entries } of node.layers) {
     const blob = await destination.repository.openBlob(descriptor, { signal });
-    await proveLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });
+    await verifyLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });
   }
 }

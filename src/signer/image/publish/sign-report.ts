@@ -56,7 +56,7 @@ export function signedReport(
 }
 
 /** Returns the report of a run that trusted the destination's annotations and so read nothing to report. */
-export function statedReport({ raw: { digest } }: Manifest, run: SigningRun): SignReport {
+export function claimedReport({ raw: { digest } }: Manifest, run: SigningRun): SignReport {
   const found = { attachments: [], problem: undefined };
   return report(run, { status: 'unchanged', digest, platforms: [], dropped: [], warnings: [], found });
 }
@@ -100,7 +100,7 @@ function builtPlatforms(node: BuiltNode): SignedPlatformReport[] {
   switch (node.type) {
     case 'index':
       return node.children.flatMap(builtPlatforms);
-    case 'kept':
+    case 'unchanged':
       return node.plan === undefined || node.plan.modules.length === 0
         ? []
         : [{ ...platformReport(node.plan), digest: node.raw.digest, layers: [] }];
@@ -196,7 +196,7 @@ function asIs(platform: SignedPlatformReport): SignedPlatformReport {
 /** Returns notes about what was left out of images, with the platform. */
 function notesOf(node: BuiltNode): string[] {
   switch (node.type) {
-    case 'kept':
+    case 'unchanged':
       return [];
     case 'index':
       return node.children.flatMap(notesOf);

@@ -17,23 +17,23 @@ export interface NewLayer extends AsyncDisposable {
   readonly written: WrittenLayer;
   readonly compression: LayerCompression;
   /** Resolves when the blob is verified, which may be shortly after it was written. */
-  readonly proof: Promise<number>;
+  readonly verification: Promise<number>;
   /** Opens the compressed blob from its start. */
   open(): LentChunks;
 }
 
 /** Unpacks a blob and verifies what it must contain. */
-export type Prove = (blob: LentChunks) => Promise<number>;
+export type LayerVerifier = (blob: LentChunks) => Promise<number>;
 
 /** Rewrites a layer with some entries' contents replaced; all else is kept, including the compression. */
 export async function rewriteLayer(
   blob: LentChunks,
   replacements: ReadonlyMap<number, Replacement>,
-  prove: Prove,
+  verify: LayerVerifier,
   run: SigningRun,
 ): Promise<NewLayer> {
   const { compression, tar } = await decompressLayer(blob, { limits: defaultLayerLimits });
-  return writeNewLayer(rewriteTar(tar, replacements), compression, prove, run);
+  return writeNewLayer(rewriteTar(tar, replacements), compression, verify, run);
 }
 
 /**
@@ -43,14 +43,14 @@ export async function rewriteLayer(
 export async function writeNewLayer(
   tar: LentChunks,
   compression: LayerCompression,
-  prove: Prove,
+  verify: LayerVerifier,
   { compressionLevel, temporaryDirectory, signal }: SigningRun,
 ): Promise<NewLayer> {
   const file = await openTemporaryFile(temporaryDirectory);
   const pipe = new ChunkPipe();
-  const proof = prove(pipe.chunks()).finally(() => pipe.close());
+  const verification = verify(pipe.chunks()).finally(() => pipe.close());
   // Awaited when the layer is published; until then, a rejection must not be reported as unhandled.
-  ignoreRejection(proof);
+  ignoreRejection(verification);
   try {
     const written = await usingTemporaryFiles(temporaryDirectory, () =>
       writeLayer({
@@ -63,10 +63,10 @@ export async function writeNewLayer(
       }),
     );
     pipe.end();
-    return newLayer({ file, written, compression, proof });
+    return newLayer({ file, written, compression, verification });
   } catch (error) {
     pipe.fail(error);
-    await Promise.allSettled([proof]);
+    await Promise.allSettled([verification]);
     await file[Symbol.asyncDispose]();
     throw error;
   }
@@ -75,12 +75,12 @@ export async function writeNewLayer(
 function newLayer({
   file,
   ...layer
-}: Pick<NewLayer, 'written' | 'compression' | 'proof'> & { readonly file: TemporaryFile }): NewLayer {
+}: Pick<NewLayer, 'written' | 'compression' | 'verification'> & { readonly file: TemporaryFile }): NewLayer {
   return {
     ...layer,
     open: () => fileContent(file.handle),
     async [Symbol.asyncDispose]() {
-      await Promise.allSettled([layer.proof]);
+      await Promise.allSettled([layer.verification]);
       await file[Symbol.asyncDispose]();
     },
   };

@@ -26,7 +26,7 @@ export class DependencyLists {
   #count = 0;
 
   /** Returns whether a file entry with this path has to be added. */
-  readonly wants = isDependencyListName;
+  readonly matches = isDependencyListName;
 
   /** Reads a list while its layer streams by. @throws RegistryError LIMIT_EXCEEDED */
   async add(layer: number, entry: TarEntry): Promise<void> {

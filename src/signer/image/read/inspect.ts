@@ -3,7 +3,7 @@ import type { ImageManifest } from '../../../registry/model/manifest.ts';
 import { formatPlatform } from '../../../registry/model/platform.ts';
 import type { TarEntry } from '../../../registry/tar/entry.ts';
 import { SignerError } from '../../model/errors.ts';
-import { analyzeModule, isMeant, otherKindWarning, passedOverWarning } from '../../kmod/analyze-module.ts';
+import { analyzeModule, mayBeModule, otherKindWarning, skippedWarning } from '../../kmod/analyze-module.ts';
 import type { ModuleState } from '../../model/module.ts';
 import type { InspectedPlatformReport, ModuleReport } from '../../model/report.ts';
 import type { FileVisitor, FoundFile } from './captures.ts';
@@ -26,7 +26,7 @@ export interface InspectedImage extends Omit<InspectedPlatformReport, 'shadowed'
   readonly warnings: readonly string[];
 }
 
-/** Reads an image and judges every requested module. @throws RegistryError, SignerError */
+/** Reads an image and verifies every requested module. @throws RegistryError, SignerError */
 export async function inspectPlatform(image: PlatformImage, run: InspectRun): Promise<InspectedImage> {
   const { manifest, platform } = image;
   const name = platform === undefined ? null : formatPlatform(platform);
@@ -34,16 +34,16 @@ export async function inspectPlatform(image: PlatformImage, run: InspectRun): Pr
   await using spool = new Spool(run.temporaryDirectory);
   const visitor: FileVisitor<InspectedModule> = {
     headerDetail: 'header-blocks',
-    visit: (entry) => judge(entry, spool, run.certificates),
+    visit: (entry) => inspectEntry(entry, spool, run.certificates),
   };
   const scan = await scanImage(image, visitor, run);
-  const judged = scan.files.filter(isJudged);
-  const modules = judged.map((found) => report(found, manifest));
+  const reported = scan.files.filter(isReported);
+  const modules = reported.map((found) => report(found, manifest));
   return {
     platform: name,
     digest: manifest.raw.digest,
     modules,
-    warnings: [...warningsOf(scan.files, judged), ...kernelWarnings(modules)],
+    warnings: [...warningsOf(scan.files, reported), ...kernelWarnings(modules)],
     layersNotRead: scan.layersNotRead.map(({ digest }) => digest),
     scan,
   };
@@ -54,16 +54,16 @@ const withoutModinfo = 'it has no .modinfo section, but kernels load such object
 /**
  * Codes of errors about the module; others are about this machine, such as a full disk or a missing program.
  */
-const aboutModule: ReadonlySet<string> = new Set(['DAMAGED_MODULE', 'LIMIT_EXCEEDED']);
+const moduleErrorCodes: ReadonlySet<string> = new Set(['DAMAGED_MODULE', 'LIMIT_EXCEEDED']);
 
-async function judge(
+async function inspectEntry(
   entry: TarEntry,
   spool: Spool,
   certificates: readonly X509Certificate[],
 ): Promise<InspectedModule> {
   const { size } = entry;
   try {
-    const analysis = await analyzeModule(await spool.present(entry), certificates);
+    const analysis = await analyzeModule(await spool.load(entry), certificates);
     if (analysis === null) return withoutInfo(size, 'unsigned', null);
     const { compression, info, layout, verdict } = analysis;
     const { state, signature, certificateFingerprint, problem } = verdict;
@@ -78,7 +78,7 @@ async function judge(
       problem: problem !== null && info.kind === 'object' ? `${problem}; ${withoutModinfo}` : problem,
     };
   } catch (error) {
-    if (!(error instanceof SignerError) || !aboutModule.has(error.code)) throw error;
+    if (!(error instanceof SignerError) || !moduleErrorCodes.has(error.code)) throw error;
     return withoutInfo(size, 'damaged', error.message);
   }
 }
@@ -97,12 +97,12 @@ function withoutInfo(size: number, state: ModuleState, problem: string | null): 
 }
 
 /**
- * Returns whether a file is judged; a file that is not ELF is skipped unless it was named exactly.
+ * Returns whether a file is reported; a file that is not ELF is skipped unless it was named exactly.
  * @throws SignerError NOT_A_MODULE
  */
-function isJudged({ path, explicit, captured }: FoundFile<InspectedModule>): boolean {
+function isReported({ path, explicit, captured }: FoundFile<InspectedModule>): boolean {
   const { info, state } = captured;
-  if (info === null ? state === 'damaged' : !explicit || isMeant(info, path)) return true;
+  if (info === null ? state === 'damaged' : !explicit || mayBeModule(info, path)) return true;
   if (!explicit) return false;
   throw new SignerError({
     code: 'NOT_A_MODULE',
@@ -123,11 +123,11 @@ function report(
 
 function warningsOf(
   files: readonly FoundFile<InspectedModule>[],
-  judged: readonly FoundFile<InspectedModule>[],
+  reported: readonly FoundFile<InspectedModule>[],
 ): string[] {
-  const known = new Set(judged);
+  const known = new Set(reported);
   return files.flatMap((found) => {
-    if (!known.has(found)) return [passedOverWarning(found.path)];
+    if (!known.has(found)) return [skippedWarning(found.path)];
     return found.captured.info?.kind === 'other' ? [otherKindWarning(found.path)] : [];
   });
 }

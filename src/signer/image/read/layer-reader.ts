@@ -58,10 +58,10 @@ export class LayerReader {
     if (descriptor === undefined) throw new RangeError(`no layer ${layer}`);
     const signal = first === undefined ? this.#run.signal : first.signal;
     const blob = await openLayer(this.#run.source.repository, descriptor, { signal });
-    const kept = first?.layerStore === undefined ? blob : first.layerStore.keep(layer, blob);
+    const source = first?.layerStore === undefined ? blob : first.layerStore.tee(layer, blob);
     const reports = first !== undefined && descriptor.size >= largeLayer;
     await scanLayer({
-      source: reports ? reportHalfway(kept, descriptor.size, first.onHalfway) : kept,
+      source: reports ? reportHalfway(source, descriptor.size, first.onHalfway) : source,
       list: first?.list,
       limits: defaultLayerLimits,
       diffId: config.diffIds[layer],
@@ -76,9 +76,9 @@ export class LayerReader {
     files: readonly OverlayFile[],
     visit: (layer: number, entry: TarEntry) => Promise<void>,
   ): Promise<void> {
-    for (const [layer, wanted] of Map.groupBy(files, ({ entry }) => entry.layer)) {
-      const paths = new Set(wanted.map(({ entry }) => entry.path));
-      const indexes = new Set(wanted.map(({ entry }) => entry.index));
+    for (const [layer, layerFiles] of Map.groupBy(files, ({ entry }) => entry.layer)) {
+      const paths = new Set(layerFiles.map(({ entry }) => entry.path));
+      const indexes = new Set(layerFiles.map(({ entry }) => entry.index));
       await this.read(layer, {
         wants: (path) => paths.has(path),
         visitFile: async (entry) => {

@@ -14,8 +14,8 @@ export class LayerStore implements AsyncDisposable {
     this.#directory = directory;
   }
 
-  /** Passes the stream through, and keeps a copy of its bytes. @throws SignerError FILE_ERROR */
-  async *keep(layer: number, blob: Readable): AsyncGenerator<Buffer> {
+  /** Passes the stream through, and copies its bytes to a file. @throws SignerError FILE_ERROR */
+  async *tee(layer: number, blob: Readable): AsyncGenerator<Buffer> {
     // An error emitted before the loop below listens is not lost: the loop starts with it.
     blob.on('error', () => {});
     const file = await openTemporaryFile(this.#directory);
@@ -37,7 +37,7 @@ export class LayerStore implements AsyncDisposable {
   /** Opens the copy of a layer's blob. */
   open(layer: number): LentChunks {
     const file = this.#files.get(layer);
-    if (file === undefined) throw new RangeError(`layer ${layer} was not kept`);
+    if (file === undefined) throw new RangeError(`layer ${layer} was not copied`);
     return fileContent(file.handle);
   }
 

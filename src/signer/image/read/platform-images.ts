@@ -91,7 +91,7 @@ export function requirePlatforms(
 ): void {
   const { name } = source.repository;
   const names = platforms
-    .filter((wanted) => !images.some(({ platform }) => isAskedFor(platform, [wanted])))
+    .filter((requested) => !images.some(({ platform }) => isRequestedPlatform(platform, [requested])))
     .map(formatPlatform);
   if (names.length === 0) return;
   throw new RegistryError({
@@ -103,10 +103,13 @@ export function requirePlatforms(
 }
 
 /** Returns whether a platform is one of those requested; undefined requests all. */
-export function isAskedFor(platform: Platform | undefined, asked: readonly Platform[] | undefined): boolean {
+export function isRequestedPlatform(
+  platform: Platform | undefined,
+  requested: readonly Platform[] | undefined,
+): boolean {
   return (
-    asked === undefined ||
-    (platform !== undefined && asked.some((wanted) => matchesPlatform(wanted, platform)))
+    requested === undefined ||
+    (platform !== undefined && requested.some((one) => matchesPlatform(one, platform)))
   );
 }
 
@@ -135,11 +138,12 @@ async function collect(
   if (manifest.kind === 'image') {
     const classified = await classifyManifest(source.repository, manifest, described, { signal });
     if (classified.type === 'artifact') walk.artifactTypes.push(classified.artifactType);
-    else if (isAskedFor(classified.platform, platforms)) walk.images.push({ manifest, ...classified });
+    else if (isRequestedPlatform(classified.platform, platforms))
+      walk.images.push({ manifest, ...classified });
     return;
   }
   for (const child of manifest.manifests) {
-    if (child.platform !== undefined && !isAskedFor(child.platform, platforms)) continue;
+    if (child.platform !== undefined && !isRequestedPlatform(child.platform, platforms)) continue;
     const below = await walk.reader.read(child, { depth: depth + 1, signal });
     await collect(below, { depth: depth + 1, described: child.platform }, run, walk);
   }

@@ -52,10 +52,10 @@ class Readings<Item, Result> {
   readonly #items: readonly Item[];
   readonly #reader: ListReader<Item, Result>;
   readonly #signal: AbortSignal;
-  readonly #begun: Promise<Result>[] = [];
+  readonly #started: Promise<Result>[] = [];
   #running = 0;
-  /** Whether enough of the most recently started item has been read to have shown what is looked for. */
-  #lastIsKnown = false;
+  /** Whether enough of the most recently started item has been read to have shown whether more is needed. */
+  #lastReadEnough = false;
 
   constructor(items: readonly Item[], reader: ListReader<Item, Result>, signal: AbortSignal) {
     this.#items = items;
@@ -65,37 +65,37 @@ class Readings<Item, Result> {
 
   /** Returns the result at a position, after starting all reads up to it that have not been started yet. */
   async result(position: number): Promise<Result> {
-    for (const item of this.#items.slice(this.#begun.length, position + 1)) this.#begin(item);
-    this.#beginMore();
-    const reading = this.#begun[position];
+    for (const item of this.#items.slice(this.#started.length, position + 1)) this.#start(item);
+    this.#startMore();
+    const reading = this.#started[position];
     if (reading === undefined) throw new RangeError(`no item ${position}`);
     return await reading;
   }
 
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#begun);
+    await Promise.allSettled(this.#started);
   }
 
-  #beginMore(): void {
-    for (const item of this.#items.slice(this.#begun.length)) {
-      if (this.#signal.aborted || this.#running >= concurrency || !this.#mayGoOn()) return;
-      this.#begin(item);
+  #startMore(): void {
+    for (const item of this.#items.slice(this.#started.length)) {
+      if (this.#signal.aborted || this.#running >= concurrency || !this.#mayContinue()) return;
+      this.#start(item);
     }
   }
 
-  #mayGoOn(): boolean {
+  #mayContinue(): boolean {
     const { extent } = this.#reader;
-    return extent.kind === 'all' || (this.#lastIsKnown && extent.mayNeedMore());
+    return extent.kind === 'all' || (this.#lastReadEnough && extent.mayNeedMore());
   }
 
-  #begin(item: Item): void {
-    const position = this.#begun.length;
+  #start(item: Item): void {
+    const position = this.#started.length;
     const { extent } = this.#reader;
-    this.#lastIsKnown = position > 0 && extent.kind !== 'all' && extent.isLikelyIrrelevant(item);
+    this.#lastReadEnough = position > 0 && extent.kind !== 'all' && extent.isLikelyIrrelevant(item);
     const reading = this.#read(item, position);
     // Awaited in its turn; until then, a rejection must not be reported as unhandled.
     ignoreRejection(reading);
-    this.#begun.push(reading);
+    this.#started.push(reading);
   }
 
   async #read(item: Item, position: number): Promise<Result> {
@@ -104,17 +104,17 @@ class Readings<Item, Result> {
     try {
       result = await this.#reader.read(item, {
         signal: this.#signal,
-        onHalfway: () => this.#passed(position),
+        onHalfway: () => this.#reachedHalf(position),
       });
     } finally {
       this.#running -= 1;
     }
-    this.#passed(position);
+    this.#reachedHalf(position);
     return result;
   }
 
-  #passed(position: number): void {
-    if (position === this.#begun.length - 1) this.#lastIsKnown = true;
-    this.#beginMore();
+  #reachedHalf(position: number): void {
+    if (position === this.#started.length - 1) this.#lastReadEnough = true;
+    this.#startMore();
   }
 }

@@ -108,9 +108,9 @@ function extentOf({ search }: Selection): Extent<PlacedLayer> {
 /** Routes the entries of a layer to module lists or to captures. */
 function layerVisitor<T>(layer: number, selection: Selection, captures: Captures<T>): LayerVisitor {
   const { lists } = selection;
-  const isList = (path: string) => lists !== undefined && lists.wants(path);
+  const isList = (path: string) => lists !== undefined && lists.matches(path);
   return {
-    wants: (path) => selection.mayWant(path) || isList(path),
+    wants: (path) => selection.mayMatch(path) || isList(path),
     visitFile: (entry) =>
       lists !== undefined && isList(entry.path) ? lists.add(layer, entry) : captures.addFile(layer, entry),
     visitDirectory: captures.includesDirectories

@@ -37,7 +37,7 @@ export interface Selection {
   /** Lists whose files are selected too, whatever their names; undefined: no lists. */
   readonly lists: DependencyLists | undefined;
   /** Returns whether an entry of this (cleaned, relative) path may be selected; may err towards yes. */
-  mayWant(path: string): boolean;
+  mayMatch(path: string): boolean;
   /**
    * Selects the files once the search has ended and lists have been read. @throws SignerError NOT_A_MODULE
    */
@@ -51,8 +51,8 @@ export function createSelection(patterns: readonly FilePattern[] | null): Select
   const select = (overlay: Overlay) => selectPatterns(patterns, overlay);
   const names = new Set(exact.map(baseName));
   if (exact.length < patterns.length) {
-    const mayWant = (path: string) => names.has(baseName(path)) || isModuleName(path);
-    return { search: { kind: 'all-layers' }, lists: undefined, mayWant, select };
+    const mayMatch = (path: string) => names.has(baseName(path)) || isModuleName(path);
+    return { search: { kind: 'all-layers' }, lists: undefined, mayMatch, select };
   }
   const seen = new Set<string>();
   const isDecided = (overlay: Overlay) =>
@@ -60,7 +60,7 @@ export function createSelection(patterns: readonly FilePattern[] | null): Select
   return {
     search: { kind: 'until-decided', isDecided, mayNeedMoreLayers: () => seen.size === 0 },
     lists: undefined,
-    mayWant(path) {
+    mayMatch(path) {
       const name = baseName(path);
       if (names.has(name)) seen.add(name);
       return names.has(name);
@@ -73,7 +73,7 @@ function selectEveryModule(lists: DependencyLists): Selection {
   return {
     search: { kind: 'all-layers' },
     lists,
-    mayWant: isModuleName,
+    mayMatch: isModuleName,
     async select(overlay) {
       const listed = await lists.namedFiles(overlay);
       const files = new Map<string, SelectedFile>();

@@ -36,7 +36,7 @@ export class Spool implements AsyncDisposable {
    * Returns the content of a tar entry, for use before the next entry is read: small content in memory that
    * is reused for the next entry, larger content stored.
    */
-  async present(entry: TarEntry): Promise<ByteSource> {
+  async load(entry: TarEntry): Promise<ByteSource> {
     if (entry.size > inMemoryLimit) return this.#storeEntry(entry);
     if (this.#memory.length < entry.size)
       this.#memory = Buffer.allocUnsafeSlow(Math.max(entry.size, minMemory));
@@ -46,7 +46,7 @@ export class Spool implements AsyncDisposable {
   }
 
   /** Stores a source that is not stored yet. */
-  async keep(source: ByteSource): Promise<ByteSource> {
+  async ensureStored(source: ByteSource): Promise<ByteSource> {
     return source.size > inMemoryLimit ? source : this.store(await source.read(0, source.size));
   }
 

@@ -6,7 +6,7 @@ import { LayoutRepository } from '../../../../src/registry/image/layout-reposito
 import type { ImageRepository } from '../../../../src/registry/image/repository.ts';
 import type { Selector } from '../../../../src/registry/model/reference.ts';
 import type { Manifest } from '../../../../src/registry/model/manifest.ts';
-import { proveLayer } from '../../../../src/signer/image/publish/prove.ts';
+import { verifyLayer } from '../../../../src/signer/image/publish/verify-layer.ts';
 import type { ProgressEvent } from '../../../../src/signer/model/report.ts';
 import { signImage, type SignImageOptions } from '../../../../src/signer/sign-image.ts';
 import { startFaultProxy } from '../../../support/fault-proxy.ts';
@@ -144,11 +144,11 @@ async function layerOf(paths: readonly string[]): Promise<AsyncIterable<Buffer>>
   })();
 }
 
-describe('proveLayer', () => {
+describe('verifyLayer', () => {
   it('misses a module that the layer does not contain', async () => {
     const { certificate } = bench.key.signer;
     await expect(
-      proveLayer(await layerOf([]), { entries: new Set([0]), certificate, hash: 'sha256' }),
+      verifyLayer(await layerOf([]), { entries: new Set([0]), certificate, hash: 'sha256' }),
     ).rejects.toMatchObject({
       code: 'VERIFICATION_FAILED',
       message: expect.stringContaining('contains 0 of 1 signed modules') as string,
@@ -158,14 +158,14 @@ describe('proveLayer', () => {
   it('does not take another entry for the module that it misses', async () => {
     const { certificate } = bench.key.signer;
     await expect(
-      proveLayer(await layerOf(['a.ko']), { entries: new Set([1]), certificate, hash: 'sha256' }),
+      verifyLayer(await layerOf(['a.ko']), { entries: new Set([1]), certificate, hash: 'sha256' }),
     ).rejects.toMatchObject({ code: 'VERIFICATION_FAILED' });
   });
 
   it('passes over modules that were not to be signed', async () => {
     const { certificate } = bench.key.signer;
     const blob = await layerOf(['a.ko']);
-    expect(await proveLayer(blob, { entries: new Set(), certificate, hash: 'sha256' })).toBe(0);
+    expect(await verifyLayer(blob, { entries: new Set(), certificate, hash: 'sha256' })).toBe(0);
   });
 });
 

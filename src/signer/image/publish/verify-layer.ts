@@ -23,7 +23,7 @@ export interface ExpectedLayer {
  * @returns the number of modules verified
  * @throws SignerError VERIFICATION_FAILED
  */
-export async function proveLayer(blob: LentChunks, expected: ExpectedLayer): Promise<number> {
+export async function verifyLayer(blob: LentChunks, expected: ExpectedLayer): Promise<number> {
   await using spool = new Spool(expected.temporaryDirectory);
   let verified = 0;
   await scanLayer({
@@ -32,7 +32,7 @@ export async function proveLayer(blob: LentChunks, expected: ExpectedLayer): Pro
     accepts: () => true,
     onFile: async (entry) => {
       if (!expected.entries.has(entry.index)) return;
-      await proveModule(entry, spool, expected);
+      await verifyEntry(entry, spool, expected);
       verified += 1;
     },
   });
@@ -43,12 +43,12 @@ export async function proveLayer(blob: LentChunks, expected: ExpectedLayer): Pro
   });
 }
 
-async function proveModule(
+async function verifyEntry(
   entry: TarEntry,
   spool: Spool,
   { certificate, hash }: ExpectedLayer,
 ): Promise<void> {
-  const content = await spool.present(entry);
+  const content = await spool.load(entry);
   const compression = detectModuleCompression(await content.read(0, 6));
   const { state, signature, problem } = await verifyModule(await unpackModule(content, compression), [
     certificate,

@@ -7,7 +7,7 @@ import { isImageConfigType, isNonDistributableLayerType } from '../../../registr
 import type { SigningRun } from '../plan/signing-run.ts';
 import { renameBase, type BuiltNode } from './build.ts';
 import { labelsOf, readImageConfig } from '../../../registry/image/config.ts';
-import { nameIn } from './annotations.ts';
+import { claimedName } from './annotations.ts';
 
 /** Where to look for a result. */
 interface Place {
@@ -23,7 +23,7 @@ const concurrency = 4;
  * manifests and blobs; otherwise null. The source may have been referenced by another name. Downloads only
  * manifests and configurations.
  */
-export async function findHeld(
+export async function findExistingResult(
   built: BuiltNode,
   { destination, signal }: SigningRun,
 ): Promise<BuiltNode | null> {
@@ -34,18 +34,18 @@ export async function findHeld(
     const manifest = await repository.getManifest({ tag }, { signal });
     const { digest } = manifest.raw;
     const same =
-      digest === built.raw.digest ? built : renameBase(built, await statedBaseName(manifest, place));
+      digest === built.raw.digest ? built : renameBase(built, await claimedBaseName(manifest, place));
     return digest === same.raw.digest && (await isComplete(manifest, place)) ? same : null;
   } catch (error) {
-    if (error instanceof RegistryError && unusable.has(error.code)) return null;
+    if (error instanceof RegistryError && unusableCodes.has(error.code)) return null;
     throw error;
   }
 }
 
 /**
- * Error codes of a destination whose content is not our result, or no longer complete: it is written anew.
+ * Error codes of a destination whose content is not our result, or no longer complete: it is written again.
  */
-export const unusable: ReadonlySet<string> = new Set([
+export const unusableCodes: ReadonlySet<string> = new Set([
   'NOT_FOUND',
   'BLOB_NOT_FOUND',
   'DIGEST_MISMATCH',
@@ -72,28 +72,28 @@ async function isComplete(top: Manifest, { repository, signal }: Place): Promise
     }
   }
   const limit = pLimit(concurrency);
-  const held = await limit.map([...blobs.values()], (blob) => repository.hasBlob(blob, { signal }));
-  return held.every(Boolean);
+  const present = await limit.map([...blobs.values()], (blob) => repository.hasBlob(blob, { signal }));
+  return present.every(Boolean);
 }
 
 /**
  * Returns the source's name that a signed image states, in annotations or labels; null if there is none. It
  * proves nothing without the digest beside it, which is compared. @throws RegistryError
  */
-async function statedBaseName(manifest: Manifest, { repository, signal }: Place): Promise<string | null> {
+async function claimedBaseName(manifest: Manifest, { repository, signal }: Place): Promise<string | null> {
   const reader = new ManifestReader(repository);
   const waiting = [{ manifest, depth: 0 }];
   for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
     const { manifest: one, depth } = next;
     if (one.family === 'oci') {
-      const name = nameIn(one.annotations);
+      const name = claimedName(one.annotations);
       if (name !== null || depth === 0) return name;
     } else if (one.kind === 'index') {
       for (const child of one.manifests) {
         waiting.push({ manifest: await reader.read(child, { depth: depth + 1, signal }), depth: depth + 1 });
       }
     } else if (isImageConfigType(one.config.mediaType)) {
-      const name = nameIn(labelsOf(await readImageConfig(repository, one, { signal })));
+      const name = claimedName(labelsOf(await readImageConfig(repository, one, { signal })));
       if (name !== null) return name;
     }
   }

@@ -9,13 +9,13 @@ import {
   annotationKeys,
   claimsMatch,
   claimsOf,
-  nameIn,
+  claimedName,
   signingAnnotations,
   type SigningClaims,
 } from './annotations.ts';
 import type { SigningRun } from '../plan/signing-run.ts';
 import { changedChild } from './build.ts';
-import { unusable } from './held-result.ts';
+import { unusableCodes } from './existing-result.ts';
 import { commitLabel } from '../plan/ostree.ts';
 import { replacedDescriptor, writeSignedImage } from './signed-manifest.ts';
 
@@ -32,7 +32,7 @@ interface Comparison {
  * byte, and each layer must be one of the source's or replace one. The contents of those layers are trusted.
  * Returns null otherwise.
  */
-export async function findStatedResult(run: SigningRun): Promise<Manifest | null> {
+export async function findClaimedResult(run: SigningRun): Promise<Manifest | null> {
   const { source, sourceManifest, destination, signal } = run;
   const { repository, tag } = destination;
   if (tag === undefined) return null;
@@ -43,7 +43,7 @@ export async function findStatedResult(run: SigningRun): Promise<Manifest | null
     const comparison = { run, claims: claimsOf(run), readers };
     return (await isResultOf(sourceManifest, manifest, comparison, 0)) ? manifest : null;
   } catch (error) {
-    if (error instanceof RegistryError && unusable.has(error.code)) return null;
+    if (error instanceof RegistryError && unusableCodes.has(error.code)) return null;
     throw error;
   }
 }
@@ -86,9 +86,9 @@ async function isSignedIndex(
       at += 1;
     }
   }
-  const claims = { ...comparison.claims, baseName: nameIn(result.annotations) };
+  const claims = { ...comparison.claims, baseName: claimedName(result.annotations) };
   // Docker's manifest lists have no annotations.
-  const annotations = signingAnnotations(claims, source.raw.digest, statedCount(result.annotations));
+  const annotations = signingAnnotations(claims, source.raw.digest, claimedModuleCount(result.annotations));
   return replaceChildren(source, replacements, annotations).bytes.equals(result.raw.bytes);
 }
 
@@ -101,15 +101,15 @@ async function isSignedImage(
   const added = mode === 'append' ? 1 : 0;
   if (result.layers.length !== manifest.layers.length + added) return false;
   const written = await readImageConfig(destination.repository, result, { signal });
-  const stated = manifest.family === 'oci' ? result.annotations : labelsOf(written);
-  if (!claimsMatch(stated, claims, manifest.raw.digest)) return false;
+  const claimed = manifest.family === 'oci' ? result.annotations : labelsOf(written);
+  if (!claimsMatch(claimed, claims, manifest.raw.digest)) return false;
   const config = await readImageConfig(source.repository, manifest, { signal });
   const expected = writeSignedImage({
     source: { manifest, config },
-    claims: { ...claims, baseName: nameIn(stated) },
+    claims: { ...claims, baseName: claimedName(claimed) },
     mode,
     sourceDateEpoch,
-    modulesSigned: statedCount(stated),
+    modulesSigned: claimedModuleCount(claimed),
     layers: expectedLayers(manifest, result, mode),
     diffIds: written.diffIds,
     linksBroken: hasCommit(config) && !hasCommit(written),
@@ -140,6 +140,6 @@ function hasCommit(config: ImageConfig): boolean {
   return labelsOf(config)[commitLabel] !== undefined;
 }
 
-function statedCount(stated: Readonly<Record<string, string>>): number {
-  return Number(stated[annotationKeys.modules]);
+function claimedModuleCount(annotations: Readonly<Record<string, string>>): number {
+  return Number(annotations[annotationKeys.modules]);
 }
