@@ -26,7 +26,7 @@ export interface ReadableImage {
  * Receives the entries of a layer as it streams by. Contents are provisional until the layer has been read.
  */
 export interface LayerVisitor {
-  wants(path: string): boolean;
+  accepts(path: string): boolean;
   visitFile(entry: TarEntry): Promise<void>;
   visitDirectory?: ((header: TarEntryHeader) => void) | undefined;
 }
@@ -65,7 +65,7 @@ export class LayerReader {
       list: first?.list,
       limits: defaultLayerLimits,
       diffId: config.diffIds[layer],
-      accepts: (path) => visitor.wants(path),
+      accepts: (path) => visitor.accepts(path),
       onFile: (entry) => visitor.visitFile(entry),
       onDirectory: visitor.visitDirectory,
     });
@@ -80,7 +80,7 @@ export class LayerReader {
       const paths = new Set(layerFiles.map(({ entry }) => entry.path));
       const indexes = new Set(layerFiles.map(({ entry }) => entry.index));
       await this.read(layer, {
-        wants: (path) => paths.has(path),
+        accepts: (path) => paths.has(path),
         visitFile: async (entry) => {
           if (indexes.has(entry.index)) await visit(layer, entry);
         },

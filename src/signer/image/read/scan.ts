@@ -110,7 +110,7 @@ function layerVisitor<T>(layer: number, selection: Selection, captures: Captures
   const { lists } = selection;
   const isList = (path: string) => lists !== undefined && lists.matches(path);
   return {
-    wants: (path) => selection.mayMatch(path) || isList(path),
+    accepts: (path) => selection.mayMatch(path) || isList(path),
     visitFile: (entry) =>
       lists !== undefined && isList(entry.path) ? lists.add(layer, entry) : captures.addFile(layer, entry),
     visitDirectory: captures.includesDirectories
