@@ -12,6 +12,6 @@ it('knows which tests run the program that is built, by themselves or through wh
     ]),
   );
   expect(sources).toEqual(
-    expect.arrayContaining(['test/signer/model/patterns.test.ts', 'test/registry/layer/layer.test.ts']),
+    expect.arrayContaining(['test/signer/model/patterns.test.ts', 'test/registry/layer/decompress.test.ts']),
   );
 });

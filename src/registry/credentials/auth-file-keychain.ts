@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { abortable } from '../../shared/abortable.ts';
 import { Flights, once } from '../../shared/flights.ts';
-import type { Logger } from '../../shared/logger.ts';
 import { LruMap } from '../../shared/lru.ts';
 import {
   invalidConfiguration,
@@ -9,15 +8,9 @@ import {
   type AuthConfig,
   type AuthConfigForm,
 } from './auth-config.ts';
-import { queryHelper } from './helper.ts';
+import { type HelperCall, type HelperContext, queryHelper } from './helper.ts';
 import type { Credential, CredentialTarget, Keychain } from './keychain.ts';
 import { bestFirst, helperServer, matchServerKey } from './server-key.ts';
-
-/** The context that credential helpers run in. */
-export interface HelperContext {
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly logger: Logger;
-}
 
 /** Whether an unreadable file is an error; with `if-exists` it is, but a missing one is only a warning. */
 type FileRequirement = boolean | 'if-exists';
@@ -69,22 +62,12 @@ export async function readText(path: string, required: FileRequirement): Promise
 export function authConfigKeychain(config: AuthConfig, context: HelperContext): Keychain {
   const responses = new LruMap<{ readonly credential: Credential | null }>(maxResponses);
   const flights = new Flights<Credential | null>();
-  const query = async (
-    { name, server }: HelperCall,
-    signal: AbortSignal | undefined,
-  ): Promise<Credential | null> => {
-    const key = JSON.stringify([name, server]);
+  const query = async (call: HelperCall, signal: AbortSignal | undefined): Promise<Credential | null> => {
+    const key = JSON.stringify([call.helper, call.server]);
     const known = responses.get(key);
     if (known !== undefined) return known.credential;
     return flights.join(key, signal, async (flight) => {
-      const { source } = config;
-      const credential = await queryHelper({
-        helper: name,
-        server,
-        source,
-        ...context,
-        signal: flight.signal,
-      });
+      const credential = await queryHelper(call, context, flight.signal);
       responses.set(key, { credential });
       return credential;
     });
@@ -100,15 +83,10 @@ export function authConfigKeychain(config: AuthConfig, context: HelperContext): 
   };
 }
 
-/** Which helper to call, and for which server. */
-interface HelperCall {
-  readonly name: string;
-  readonly server: string;
-}
-
-function helperFor(config: AuthConfig, target: CredentialTarget): HelperCall | null {
-  const [named] = bestFirst(config.helpers, ({ key }) => matchServerKey(key, target));
+function helperFor({ helpers, store, source }: AuthConfig, target: CredentialTarget): HelperCall | null {
+  const [named] = bestFirst(helpers, ({ key }) => matchServerKey(key, target));
   // An empty name disables the store for one registry.
-  if (named !== undefined) return named.helper === '' ? null : { name: named.helper, server: named.server };
-  return config.store === null ? null : { name: config.store, server: helperServer(target.registry) };
+  if (named !== undefined)
+    return named.helper === '' ? null : { helper: named.helper, server: named.server, source };
+  return store === null ? null : { helper: store, server: helperServer(target.registry), source };
 }

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { silentLogger, type Logger } from '../../shared/logger.ts';
 import type { Secret } from '../../shared/secret.ts';
 import { parseAuthConfig } from './auth-config.ts';
-import { authConfigKeychain, authFileKeychain, type HelperContext } from './auth-file-keychain.ts';
+import { authConfigKeychain, authFileKeychain } from './auth-file-keychain.ts';
+import type { HelperContext } from './helper.ts';
 import { anonymousKeychain, firstOf, fixedKeychain, type Keychain } from './keychain.ts';
 import { pullSecretKeychain } from './pull-secret.ts';
 
@@ -18,26 +18,22 @@ export interface CredentialSource {
   readonly anonymous?: boolean | undefined;
 }
 
-export interface DefaultKeychainOptions extends CredentialSource {
-  /** The variables named below are read from it, and part of it is passed to credential helpers. */
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly homeDirectory: string;
-  readonly logger?: Logger | undefined;
-}
-
 /**
  * Creates the default keychain. The first source that knows the registry is used: options (user name and
  * password, auth file, pull secrets), REGISTRY_AUTH_FILE, DOCKER_AUTH_CONFIG, DOCKER_CONFIG, the containers
  * auth.json, ~/.docker/config.json, ~/.dockercfg. Files are read on first use.
  */
-export function createDefaultKeychain(options: DefaultKeychainOptions): Keychain {
-  if (options.anonymous === true) return anonymousKeychain;
-  const { env, homeDirectory } = options;
-  const context: HelperContext = { environment: env, logger: options.logger ?? silentLogger };
+export function createDefaultKeychain(
+  source: CredentialSource,
+  homeDirectory: string,
+  context: HelperContext,
+): Keychain {
+  if (source.anonymous === true) return anonymousKeychain;
+  const env = context.environment;
   const file = (path: string): Keychain => authFileKeychain(path, false, context);
   const requiredFile = (path: string): Keychain => authFileKeychain(path, true, context);
   return firstOf([
-    ...optionKeychains(options, requiredFile),
+    ...optionKeychains(source, requiredFile),
     ...(env.REGISTRY_AUTH_FILE ? [authFileKeychain(env.REGISTRY_AUTH_FILE, 'if-exists', context)] : []),
     ...(env.DOCKER_AUTH_CONFIG ? [inlineKeychain(env.DOCKER_AUTH_CONFIG, context)] : []),
     ...(env.DOCKER_CONFIG ? [file(join(env.DOCKER_CONFIG, 'config.json'))] : []),
@@ -49,10 +45,9 @@ export function createDefaultKeychain(options: DefaultKeychainOptions): Keychain
 }
 
 function optionKeychains(
-  options: DefaultKeychainOptions,
+  { explicit, authfile, pullSecrets = [] }: CredentialSource,
   requiredFile: (path: string) => Keychain,
 ): Keychain[] {
-  const { explicit, authfile, pullSecrets = [] } = options;
   return [
     ...(explicit === undefined ? [] : [fixedKeychain({ source: '--username', ...explicit })]),
     ...(authfile === undefined ? [] : [requiredFile(authfile)]),

@@ -6,16 +6,19 @@ import { RegistryError } from '../model/errors.ts';
 import { excerpt } from '../../shared/printable.ts';
 import type { Credential } from './keychain.ts';
 
-export interface HelperRequest {
+/** The context that credential helpers run in. */
+export interface HelperContext {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly logger: Logger;
+}
+
+/** Which helper to run, and for what. */
+export interface HelperCall {
   /** The part after `docker-credential-`. */
   readonly helper: string;
   readonly server: string;
   /** Where the helper was configured. */
   readonly source: string;
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly logger: Logger;
-  /** Ends the helper program. */
-  readonly signal?: AbortSignal | undefined;
 }
 
 /** Timeout of a helper in milliseconds; some ask a person or a cloud service. */
@@ -32,15 +35,19 @@ const responseSchema = z.object({ Username: z.string(), Secret: z.string() });
 const notFound = 'credentials not found in native keychain';
 
 /**
- * Asks a credential helper (docker-credential-helpers protocol).
+ * Queries a credential helper (docker-credential-helpers protocol). The signal ends the program.
  * @returns null if the helper has no credential, or is not installed, which is logged as a warning
  * @throws RegistryError INVALID_CONFIGURATION if it fails; the signal's reason
  */
-export async function queryHelper(request: HelperRequest): Promise<Credential | null> {
-  const { helper, server, source, environment, logger, signal } = request;
+export async function queryHelper(
+  call: HelperCall,
+  { environment, logger }: HelperContext,
+  signal?: AbortSignal,
+): Promise<Credential | null> {
+  const { helper, server, source } = call;
   signal?.throwIfAborted();
   if (!/^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(helper))
-    throw failed(request, 'its name is not the name of a program');
+    throw failed(call, 'its name is not the name of a program');
   const program = `docker-credential-${helper}`;
   const { execa } = await import('execa');
   const result = await execa(program, ['get'], {
@@ -57,28 +64,28 @@ export async function queryHelper(request: HelperRequest): Promise<Credential | 
     logger.warn('A credential helper is not installed, continuing without it', { helper: program, source });
     return null;
   }
-  if (result.timedOut) throw failed(request, `it timed out after ${timeout / 1000} seconds`);
+  if (result.timedOut) throw failed(call, `it timed out after ${timeout / 1000} seconds`);
   if (result.failed) {
     if (result.stdout.trim() === notFound) return null;
     throw failed(
-      request,
+      call,
       excerpt(result.stdout) || `it exited with ${result.exitCode ?? result.signal ?? 'an error'}`,
     );
   }
-  return credentialOf(request, result.stdout);
+  return credentialOf(call, result.stdout);
 }
 
-function credentialOf(request: HelperRequest, stdout: string): Credential | null {
+function credentialOf(call: HelperCall, stdout: string): Credential | null {
   const parsed = responseSchema.safeParse(parseJson(stdout));
-  if (!parsed.success) throw failed(request, 'its response does not follow the protocol');
+  if (!parsed.success) throw failed(call, 'its response does not follow the protocol');
   const { Username: username, Secret: secret } = parsed.data;
   if (secret === '') return null;
-  const source = `docker-credential-${request.helper} (${request.server}, named in ${request.source})`;
+  const source = `docker-credential-${call.helper} (${call.server}, named in ${call.source})`;
   if (username === '<token>') return { source, identityToken: new Secret(secret) };
   return { source, username, password: new Secret(secret) };
 }
 
-function failed({ helper, server, source }: HelperRequest, problem: string): RegistryError {
+function failed({ helper, server, source }: HelperCall, problem: string): RegistryError {
   return new RegistryError({
     code: 'INVALID_CONFIGURATION',
     message: `The credential helper ${JSON.stringify(helper.slice(0, 60))} returned no credential for ${server}: ${problem}`,

@@ -1,4 +1,5 @@
 import { homedir } from 'node:os';
+import { silentLogger } from '../../shared/logger.ts';
 import { LruMap } from '../../shared/lru.ts';
 import { createDefaultKeychain } from '../credentials/default-keychain.ts';
 import type { Keychain } from '../credentials/keychain.ts';
@@ -84,11 +85,10 @@ export class RegistryClient {
   }
 }
 
-function defaultKeychain({ credentials, environment = process.env, logger }: RegistryOptions): Keychain {
-  return createDefaultKeychain({
-    ...credentials,
-    env: environment,
-    homeDirectory: environment['HOME'] ?? homedir(),
-    logger,
-  });
+function defaultKeychain({
+  credentials = {},
+  environment = process.env,
+  logger = silentLogger,
+}: RegistryOptions): Keychain {
+  return createDefaultKeychain(credentials, environment['HOME'] ?? homedir(), { environment, logger });
 }

@@ -9,11 +9,12 @@ import { parseAuthConfig } from '../../../src/registry/credentials/auth-config.t
 import { authConfigKeychain } from '../../../src/registry/credentials/auth-file-keychain.ts';
 import {
   createDefaultKeychain,
-  type DefaultKeychainOptions,
+  type CredentialSource,
 } from '../../../src/registry/credentials/default-keychain.ts';
-import type { Credential } from '../../../src/registry/credentials/keychain.ts';
+import type { Credential, Keychain } from '../../../src/registry/credentials/keychain.ts';
 import { pullSecretKeychain } from '../../../src/registry/credentials/pull-secret.ts';
 import { matchServerKey, parseServerKey } from '../../../src/registry/credentials/server-key.ts';
+import { type Logger, silentLogger } from '../../../src/shared/logger.ts';
 import { Secret } from '../../../src/shared/secret.ts';
 import { rejection, rememberingLogger } from '../http/local-server.ts';
 
@@ -48,14 +49,21 @@ function open({
   };
 }
 
+/** Where a test lets credentials come from. */
+interface Sources extends CredentialSource {
+  readonly env?: Record<string, string>;
+  readonly logger?: Logger;
+}
+
+function keychainFrom({ env = {}, logger = silentLogger, ...source }: Sources = {}): Keychain {
+  return createDefaultKeychain(source, folder, { environment: env, logger });
+}
+
 /** The user name that a reference gets, out of the places that everybody has. */
-async function whoPulls(
-  reference: string,
-  options: Partial<DefaultKeychainOptions> = {},
-): Promise<string | null> {
+async function whoPulls(reference: string, options: Sources = {}): Promise<string | null> {
   const slash = reference.indexOf('/');
   const target = { registry: reference.slice(0, slash), repository: reference.slice(slash + 1) };
-  const keychain = createDefaultKeychain({ env: {}, homeDirectory: folder, ...options });
+  const keychain = keychainFrom(options);
   return (await keychain.resolve(target))[0]?.username ?? null;
 }
 
@@ -142,7 +150,7 @@ describe('the places that are looked at', () => {
     await write('.docker/config.json', as('.docker'));
     await write('.dockercfg', { 'r.example': auth('.dockercfg:1') });
     const pullSecret = await write('secret/.dockerconfigjson', as('pull secret'));
-    let options: Partial<DefaultKeychainOptions> & { env: Record<string, string> } = {
+    let options: Sources & { env: Record<string, string> } = {
       explicit: { username: 'explicit', password: new Secret('1') },
       authfile,
       pullSecrets: [dirname(pullSecret)],
@@ -193,7 +201,7 @@ describe('the places that are looked at', () => {
 
   it('say where a credential came from', async () => {
     const file = await write('.docker/config.json', { auths: { 'https://r.example/v2/': auth('a:b') } });
-    const [credential] = await createDefaultKeychain({ env: {}, homeDirectory: folder }).resolve({
+    const [credential] = await keychainFrom().resolve({
       registry: 'r.example',
       repository: 'x',
     });
@@ -280,7 +288,7 @@ describe('a credential helper', () => {
     const secrets = '${KMM_SIGN_PASSWORD:-unset} ${KBUILD_SIGN_PIN:-unset}';
     const env = await helper('test', `echo "$1 $server ${secrets}" >> ${log}\n${answer}`);
     await write('.docker/config.json', { credHelpers: { 'https://r.example/': 'test' } });
-    const keychain = createDefaultKeychain({ env, homeDirectory: folder });
+    const keychain = keychainFrom({ env });
     expect((await keychain.resolve(target)).map(open)).toEqual([{ username: 'helped', password: 's3cret' }]);
     await keychain.resolve({ ...target, repository: 'other' });
     expect(await readFile(log, 'utf8')).toBe('get https://r.example/ unset unset\n');
@@ -307,7 +315,7 @@ describe('a credential helper', () => {
     const long = `printf '{"Username":"u","Secret":"%070000d"}' 1`;
     const env = await helper('test', long);
     await write('.docker/config.json', { credsStore: 'test' });
-    const found = createDefaultKeychain({ env, homeDirectory: folder }).resolve(target);
+    const found = keychainFrom({ env }).resolve(target);
     await expect(found).rejects.toMatchObject({ code: 'INVALID_CONFIGURATION' });
   });
 
@@ -324,7 +332,7 @@ describe('a credential helper', () => {
   it('gives an identity token under the name <token>', async () => {
     const env = await helper('test', `printf '{"Username":"<token>","Secret":"id"}'`);
     await write('.docker/config.json', { credsStore: 'test' });
-    const found = await createDefaultKeychain({ env, homeDirectory: folder }).resolve(target);
+    const found = await keychainFrom({ env }).resolve(target);
     expect(found.map(open)).toEqual([{ identityToken: 'id' }]);
   });
 
@@ -339,7 +347,7 @@ describe('a credential helper', () => {
     const pid = join(folder, 'pid');
     const env = await helper('test', `echo $$ > ${pid}.part; mv ${pid}.part ${pid}; exec tail -f /dev/null`);
     await write('.docker/config.json', { credsStore: 'test' });
-    const keychain = createDefaultKeychain({ env, homeDirectory: folder });
+    const keychain = keychainFrom({ env });
     const [one, other] = [new AbortController(), new AbortController()];
     const waiting = [one, other].map(({ signal }) => rejection(keychain.resolve(target, { signal })));
     const patience = { timeout: 30_000 };
@@ -358,7 +366,7 @@ describe('a credential helper', () => {
   it('that is not installed is warned of once', async () => {
     await write('.docker/config.json', { credsStore: 'desktop' });
     const logger = rememberingLogger();
-    const keychain = createDefaultKeychain({ env: { PATH: folder }, homeDirectory: folder, logger });
+    const keychain = keychainFrom({ env: { PATH: folder }, logger });
     expect(await keychain.resolve(target)).toEqual([]);
     expect(await keychain.resolve({ ...target, repository: 'other' })).toEqual([]);
     expect(logger.lines.map(({ level }) => level)).toEqual(['warn']);
