@@ -18,6 +18,7 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /out/app /app
+COPY --chmod=755 scripts/gather.sh /usr/bin/gather
 RUN ln -s /app/bin/kmm-sign.js /usr/local/bin/kmm-sign \
  && ln -s /app/bin/kmm-operator.js /usr/local/bin/kmm-operator
 # Nothing outside TMPDIR is written, so the root file system may be read-only; the user needs no entry in passwd.

@@ -121,6 +121,13 @@ export const parts = {
       'example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml',
     ],
   },
+  // The definition of the support bundles in deploy/support-bundle.
+  'troubleshoot-crds': {
+    module: 'github.com/replicatedhq/troubleshoot',
+    version: 'v0.133.0',
+    sum: 'h1:ibbjLhsD/CHD65hpB4a0jtAsP4GUaNW5hdBmCxW4c+o=',
+    files: ['config/crds/troubleshoot.sh_supportbundles.yaml'],
+  },
   // The newest version on the module proxy.
   conformance: {
     minutes: 1,

@@ -58,6 +58,7 @@ const folders = [
   'controller/hub',
   'controller/preflight',
   'controller/webhook/certificates',
+  'controller/gather',
   'controller/operator',
   'controller/webhook',
   'cli/completion',

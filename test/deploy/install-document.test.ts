@@ -106,7 +106,7 @@ describeWith([...apiServerPrograms, 'bash', 'kubectl', 'helm'], 'docs/install.md
     await mkdir(join(directory.path, 'site'));
     await writeFile(join(directory.path, 'site/kustomization.yaml'), site);
     const rendered = await shell('kubectl kustomize site');
-    expect(rendered.match(/registry\.example\/kmm-sign:0\.1\.0/g)).toHaveLength(3);
+    expect(rendered.match(/registry\.example\/kmm-sign:0\.1\.0/g)).toHaveLength(4);
     expect(rendered).not.toContain('ghcr.io');
     expect(rendered.match(/imagePullSecrets/g)).toHaveLength(2);
   });

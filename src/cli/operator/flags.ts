@@ -12,7 +12,7 @@ export type OperatorExitCode = (typeof operatorExitCodes)[keyof typeof operatorE
 /** One line per exit code, as shown in the help text. */
 export const operatorExitCodeMeanings: Readonly<Record<keyof typeof operatorExitCodes, string>> = {
   stopped: 'stopped by a signal, gracefully',
-  failed: 'failed: leadership lost, a port in use, a second signal, or a bug',
+  failed: 'failed: leadership lost, a port in use, no API server to gather from, a second signal, or a bug',
   usage: 'usage: a flag, the configuration, the environment or the kubeconfig is wrong',
 };
 
@@ -20,6 +20,7 @@ const commands = {
   run: 'the operator (default)',
   hub: 'the operator of a hub, which builds and signs for the clusters that it manages',
   webhook: 'the validating admission webhook',
+  gather: 'write what helps to understand a cluster to a directory, without secrets',
   version: 'print the version',
 } as const;
 export type OperatorCommand = keyof typeof commands;
@@ -42,6 +43,15 @@ const explanations: Readonly<Record<WebhookName, string>> = {
   managedclustermodule: "check ManagedClusterModules; alone, it is a hub's webhook",
   namespace: 'keep namespaces with Modules in them from being deleted',
   preflightvalidation: 'check PreflightValidations, those of OpenShift too',
+};
+
+const gatherValues: Readonly<Record<string, string>> = {
+  output: 'directory to write to, also -o; default must-gather',
+  namespace: "the operator's namespace, also -n; default wherever its Deployment is",
+};
+const gatherBooleans: Readonly<Record<string, string>> = {
+  hub: "gather what belongs to a hub's operator, also -u",
+  'anonymize-hosts': 'replace the names and addresses of nodes and of the API server',
 };
 
 const inConfiguration = 'It is set in the file of --config: see docs/operator-configuration.md.';
@@ -68,6 +78,15 @@ export interface OperatorFlags {
   readonly kubeconfig: string | undefined;
   readonly logLevel: LogLevel;
   readonly webhooks: readonly WebhookName[];
+  readonly gather: GatherFlags;
+}
+
+/** The flags of `gather`. */
+export interface GatherFlags {
+  readonly output: string;
+  readonly namespace: string | undefined;
+  readonly hub: boolean;
+  readonly anonymizeHosts: boolean;
 }
 
 /** Parses the command line, whose flags have one dash or two, like KMM's. @throws CliError USAGE */
@@ -83,8 +102,7 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlags {
     booleans,
     help,
   } = parseGoFlags(isFlag ? args : args.slice(1), {
-    values: Object.keys(values),
-    booleans: command === 'webhook' ? Object.keys(webhookFlags) : [],
+    ...flagsOf(command),
     helpCommand: 'kmm-operator --help',
     advice: foreignFlags,
   });
@@ -96,7 +114,23 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlags {
     kubeconfig: flagValues.get('kubeconfig'),
     logLevel: logLevelOf(flagValues.get('log-level') ?? 'info'),
     webhooks: [...booleans].flatMap((name) => webhookFlags[name] ?? []),
+    gather: {
+      output: flagValues.get('o') ?? flagValues.get('output') ?? 'must-gather',
+      namespace: flagValues.get('n') ?? flagValues.get('namespace'),
+      hub: booleans.has('u') || booleans.has('hub'),
+      anonymizeHosts: booleans.has('anonymize-hosts'),
+    },
   };
+}
+
+function flagsOf(command: OperatorCommand): { values: string[]; booleans: string[] } {
+  if (command === 'gather') {
+    return {
+      values: ['kubeconfig', 'log-level', 'o', 'n', ...Object.keys(gatherValues)],
+      booleans: ['u', ...Object.keys(gatherBooleans)],
+    };
+  }
+  return { values: Object.keys(values), booleans: command === 'webhook' ? Object.keys(webhookFlags) : [] };
 }
 
 function logLevelOf(text: string): LogLevel {
@@ -119,6 +153,11 @@ const examples: Readonly<Record<OperatorCommand, readonly string[]>> = {
   webhook: [
     'OPERATOR_NAMESPACE=kmm-operator-system kmm-operator webhook --enable-module --enable-preflightvalidation',
   ],
+  gather: [
+    'kmm-operator gather --output must-gather',
+    'kmm-operator gather --hub --anonymize-hosts --kubeconfig ~/.kube/hub',
+    'oc adm must-gather --image=IMAGE -- /usr/bin/gather',
+  ],
   version: ['kmm-operator version'],
 };
 
@@ -130,6 +169,12 @@ const flagHelp: readonly string[] = [
 const webhookHelp: readonly string[] = [
   'Flags of webhook (default: all of them):',
   ...lines(Object.entries(webhookFlags).map(([name, webhook]) => [`--${name}`, explanations[webhook]])),
+];
+
+const gatherHelp: readonly string[] = [
+  'Flags of gather:',
+  ...lines(Object.entries(gatherValues).map(([name, text]) => [`--${name} VALUE`, text])),
+  ...lines(Object.entries(gatherBooleans).map(([name, text]) => [`--${name}`, text])),
 ];
 
 /** Returns the text of `--help`, or of `COMMAND --help`. It ends with examples. */
@@ -146,7 +191,8 @@ export function operatorHelp(command?: OperatorCommand): string {
     ...flagHelp,
     '',
     ...(all || command === 'webhook' ? [...webhookHelp, ''] : []),
-    'Environment: OPERATOR_NAMESPACE (required), KMM_MANAGED, RELATED_IMAGE_SIGN, RELATED_IMAGE_BUILD,',
+    ...(all || command === 'gather' ? [...gatherHelp, ''] : []),
+    'Environment: OPERATOR_NAMESPACE (required, except by gather and version), KMM_MANAGED, RELATED_IMAGE_SIGN, RELATED_IMAGE_BUILD,',
     'HTTP_PROXY, HTTPS_PROXY, NO_PROXY. See docs/operator-configuration.md.',
     '',
     'Exit codes:',

@@ -17,7 +17,12 @@ import { printable } from '../../shared/printable.ts';
 import { version } from '../output/version.ts';
 
 /** Codes of errors caused by how the program was started. */
-const usageCodes = new Set(['USAGE', 'INVALID_OPERATOR_CONFIGURATION', 'INVALID_CONFIGURATION']);
+const usageCodes = new Set([
+  'USAGE',
+  'INVALID_OPERATOR_CONFIGURATION',
+  'INVALID_CONFIGURATION',
+  'OUTPUT_EXISTS',
+]);
 
 /** Milliseconds that connections may linger after the work has ended. */
 const exitDelay = 2000;
@@ -55,6 +60,7 @@ async function runOperatorProgram(args: readonly string[], signal: AbortSignal):
 }
 
 async function perform(flags: OperatorFlags, log: Logger, signal: AbortSignal): Promise<OperatorExitCode> {
+  if (flags.command === 'gather') return gatherInto(flags, log, signal);
   const configuration = await readConfiguration(flags, log);
   const kubeconfig = await readKubeconfig(flags.kubeconfig);
   const shared = { configuration, kubeconfig, version, log, signal };
@@ -65,6 +71,17 @@ async function perform(flags: OperatorFlags, log: Logger, signal: AbortSignal): 
   }
   const end = await lead(flags, shared);
   return end === 'stopped' ? operatorExitCodes.stopped : operatorExitCodes.failed;
+}
+
+async function gatherInto(flags: OperatorFlags, log: Logger, signal: AbortSignal): Promise<OperatorExitCode> {
+  const { output: directory, ...options } = flags.gather;
+  const kubeconfig = await readKubeconfig(flags.kubeconfig);
+  const { gather } = await import('../../controller/gather/gather.ts');
+  const result = await gather({ ...options, directory, kubeconfig, version, log, signal });
+  const { objects, problems, failures } = result;
+  writeLine(`${objects} objects were written to ${directory}; problems found: ${problems}, see summary.md`);
+  if (failures > 0) writeLine(`${failures} could not be gathered; the end of summary.md lists them`);
+  return operatorExitCodes.stopped;
 }
 
 async function lead(
