@@ -12,9 +12,10 @@ RUN node scripts/build.js --clean \
  && cp -r package.json bin dist LICENSE /out/app/ \
  && cp -r fixtures/hello /out/app/fixtures/
 
+# The image of module loaders, too: they need kmod, xz-utils and zstd, and busybox-static to copy from images without programs.
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends ca-certificates libatomic1 libstdc++6 xz-utils \
+ && apt-get install -y --no-install-recommends busybox-static ca-certificates kmod libatomic1 libstdc++6 xz-utils zstd \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /out/app /app

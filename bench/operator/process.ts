@@ -65,6 +65,14 @@ const controller = createModuleController(
       moduleLoaderServiceAccount: 'kmm-operator-module-loader',
       devicePluginServiceAccount: 'kmm-operator-device-plugin',
     },
+    loader: {
+      image: 'registry.example/kmm-sign:1',
+      imageVolumes: 'auto',
+      firmwareHostPath: undefined,
+      seLinuxType: 'spc_t',
+      unloadTimeout: 60_000,
+      deletionTimeout: 900_000,
+    },
     settings: {
       builder: 'kaniko',
       userNamespaces: false,

@@ -20,6 +20,12 @@ export const labelKeys = {
   lastHash: `${domain}/last-hash`,
   /** Annotation on pods, read as a file: soft dependencies for modprobe. */
   modulesOrder: `${domain}/modules-order`,
+  /** On the pods of module loaders: `load`, or `unload` if they only clean their node. */
+  loaderMode: `${domain}/loader-mode`,
+  /** Annotation on module loaders' DaemonSets: the hash of what the Module and its nodes want. */
+  loaderInputs: `${domain}/loader-inputs`,
+  /** Annotation on them: the hash of the DaemonSet, which also depends on the operator's version. */
+  loaderContent: `${domain}/loader-content`,
   component: 'app.kubernetes.io/component',
 } as const;
 

@@ -22,6 +22,7 @@ import {
   type Job,
   type Pod,
 } from '../../src/controller/observe/cluster/resources.ts';
+import { loaderSettings } from '../controller/module/module-facts.ts';
 import { moduleLoaderDaemonSet } from '../../src/controller/module/loading/module-loader.ts';
 import { RegistryClient } from '../../src/registry/image/client.ts';
 import { silentLogger } from '../../src/shared/logger.ts';
@@ -279,9 +280,9 @@ describeWith(programs, 'Jobs in a cluster of the tests', () => {
       const [pod] = await podsOf(client, moduleLoaders);
       expect(pod?.status?.containerStatuses?.[0]).toMatchObject({
         ready: false,
-        state: {
-          waiting: {
-            reason: 'PostStartHookError',
+        lastState: {
+          terminated: {
+            exitCode: 1,
             message: expect.stringContaining(
               `Module hello not found in directory /opt/lib/modules/${kernel}`,
             ),
@@ -300,7 +301,11 @@ function moduleLoader(target: ModuleTarget, digest: string): DaemonSet {
     moduleLoaderServiceAccount: 'loader',
     devicePluginServiceAccount: 'plugin',
   };
-  const { metadata = {}, spec } = moduleLoaderDaemonSet(target, digest, { operator, owner });
+  const { metadata = {}, spec } = moduleLoaderDaemonSet(
+    target,
+    { digest, delivery: 'copy' },
+    { operator, owner, loader: loaderSettings, loaderImage: signImage },
+  );
   if (spec === undefined) throw new Error('The DaemonSet says nothing');
   const { name = '', labels = {} } = metadata;
   return { metadata: { name, namespace, labels }, spec };

@@ -6,6 +6,7 @@ import { modules, type Pod } from '../../src/controller/observe/cluster/resource
 import { parseModule } from '../../src/api/module/module.ts';
 import { inspectImage } from '../../src/signer/inspect-image.ts';
 import { eventually } from '../cluster/wait-for.ts';
+import { imageOf } from '../controller/module/cluster-objects.ts';
 import { kernelRelease, nextKernel } from '../support/debian-kernel.ts';
 import { describeWith } from '../support/programs.ts';
 import type { TestNode } from '../support/cluster/kubelet.ts';
@@ -133,7 +134,7 @@ describeWith(operatorWorldPrograms, 'a Module that is built by Buildah and signe
       });
       const on = ({ spec }: Pod): boolean => spec?.nodeName === node.name;
       const [loader, plugin] = [loaders.find(on), plugins.find(on)];
-      expect(loader?.spec?.containers[0]?.image).toBe(`${world.registry.host}/${driver}@${digest}`);
+      expect(imageOf(loader?.spec)).toBe(`${world.registry.host}/${driver}@${digest}`);
       const loaded = String(loader?.status?.containerStatuses?.[0]?.state?.running?.startedAt);
       expect(Date.parse(String(plugin?.metadata.creationTimestamp))).toBeGreaterThanOrEqual(
         Date.parse(loaded),

@@ -13,6 +13,7 @@ import { extractModules } from '../../src/signer/extract-image.ts';
 import { runProgram } from '../cli/run-program.ts';
 import { eventually } from '../cluster/wait-for.ts';
 import { contentOf } from '../controller/hub/hub-world.ts';
+import { imageOf as imageOfPod } from '../controller/module/cluster-objects.ts';
 import { kernelRelease, nextKernel } from '../support/debian-kernel.ts';
 import type { TestNode } from '../support/cluster/kubelet.ts';
 import { sha256 } from '../support/images.ts';
@@ -134,7 +135,7 @@ describeWith([...hubAndSpokePrograms, 'sign-file', 'modinfo'], 'a ManagedCluster
       ({ metadata }) => metadata.labels?.['kmm.node.kubernetes.io/role'] === 'module-loader',
     );
     const image = await imageOf(kernelRelease);
-    expect(loaders.map(({ spec }) => spec?.containers[0]?.image)).toEqual([image, image]);
+    expect(loaders.map(({ spec }) => imageOfPod(spec))).toEqual([image, image]);
     for (const worker of workers) await expectLoaded(worker, kernelRelease);
   });
 

@@ -23,6 +23,7 @@ export interface OperatorConfiguration {
   readonly job: JobSettings;
   readonly build: BuildSettings;
   readonly sign: SignSettings;
+  readonly loader: LoaderConfiguration;
   readonly driverToolkit: { readonly images: DriverToolkitTable };
   readonly registry: RegistrySettings;
   readonly hub: HubSettings;
@@ -82,6 +83,21 @@ export interface SignSettings {
   readonly podTemplate: PodTemplate | undefined;
 }
 
+/** The settings of module loaders. */
+export interface LoaderConfiguration {
+  /** Undefined: not configured, so modules are not loaded. */
+  readonly image: string | undefined;
+  /** Whether modules' images are mounted as volumes: if all nodes support it, or always, or never. */
+  readonly imageVolumes: 'auto' | 'always' | 'never';
+  /** The node's directory for firmware, to which the kernel's search path is set. Undefined: left alone. */
+  readonly firmwareHostPath: string | undefined;
+  readonly seLinuxType: string;
+  /** How long a pod that ends tries to unload its module. */
+  readonly unloadTimeout: number;
+  /** How long a deleted Module is kept while its module is still in kernels. */
+  readonly deletionTimeout: number;
+}
+
 /** What schedules a hub's Jobs: the hub itself, by their number, or Kueue. */
 export type HubSettings =
   | { readonly maxConcurrentJobs: number }
@@ -130,6 +146,7 @@ export function loadConfiguration(
     leaderElection: leaderElection(file.leaderElection ?? {}, hub ? defaultHubResourceId : defaultResourceId),
     job: job(file.job ?? {}),
     ...images(file, variables),
+    loader: loader(file, variables),
     driverToolkit: { images: new Map(Object.entries(file.driverToolkit?.images ?? {})) },
     registry: {
       trustedCertificates: file.registry?.trustedCertificates,
@@ -197,6 +214,18 @@ function leaderElection(
     leaseDuration,
     renewDeadline,
     retryPeriod: file.retryPeriod ?? 2 * second,
+  };
+}
+
+function loader(file: ConfigurationFile, { signImage }: OperatorEnvironment): LoaderConfiguration {
+  const { loader: own = {}, worker = {}, sign = {} } = file;
+  return {
+    image: own.image ?? sign.image ?? signImage,
+    imageVolumes: own.imageVolumes ?? 'auto',
+    firmwareHostPath: worker.firmwareHostPath ?? worker.setFirmwareClassPath,
+    seLinuxType: worker.seLinuxType ?? 'spc_t',
+    unloadTimeout: own.unloadTimeout ?? minute,
+    deletionTimeout: own.deletionTimeout ?? 15 * minute,
   };
 }
 

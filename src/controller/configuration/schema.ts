@@ -66,6 +66,14 @@ export const configurationFile = z.strictObject({
     .optional(),
   sign: z.strictObject({ image: text.optional(), podTemplate: jobPodTemplate.optional() }).optional(),
   driverToolkit: z.strictObject({ images: z.record(z.string(), text).optional() }).optional(),
+  loader: z
+    .strictObject({
+      image: text.optional(),
+      imageVolumes: z.enum(['auto', 'always', 'never']).optional(),
+      unloadTimeout: positiveDuration.optional(),
+      deletionTimeout: positiveDuration.optional(),
+    })
+    .optional(),
   hub: z
     .strictObject({ maxConcurrentJobs: z.int().min(1).optional(), kueueQueue: text.optional() })
     .optional(),
@@ -86,6 +94,7 @@ export const sameKeys: readonly (readonly [string, string])[] = [
   ['leaderElection.enabled', 'leaderElection.leaderElect'],
   ['leaderElection.resourceID', 'leaderElection.resourceName'],
   ['webhook.port', 'webhookPort'],
+  ['worker.firmwareHostPath', 'worker.setFirmwareClassPath'],
 ];
 
 /** Pairs of keys that exclude each other. */
@@ -103,7 +112,4 @@ export const keysWithoutEffect: readonly string[] = [
   'metrics.disableHTTP2',
   'webhook.disableHTTP2',
   'worker.runAsUser',
-  'worker.seLinuxType',
-  'worker.firmwareHostPath',
-  'worker.setFirmwareClassPath',
 ];

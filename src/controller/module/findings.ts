@@ -20,7 +20,15 @@ export interface FindingsQuery {
   readonly loader: Rollout;
   readonly devicePlugin: Rollout | undefined;
   readonly builder: BuilderName;
+  /** Whether the operator knows an image for module loaders. */
+  readonly hasLoaderImage: boolean;
 }
+
+const noLoaderImage = {
+  reason: 'LoaderImageUnknown',
+  message:
+    'The operator has no image for module loaders. Set loader.image in its configuration, or RELATED_IMAGE_SIGN in its environment.',
+} as const;
 
 /** Returns a Module's findings: whether it is ready, progressing or degraded; and fields without effect. */
 export function findingsOf(query: FindingsQuery): Finding[] {
@@ -33,6 +41,7 @@ function ready(query: FindingsQuery): Finding {
   if (failed !== undefined) return readiness('False', failed.state.reason, sentence(failed));
   const pending = results.find(({ state }) => state.phase !== 'Ready');
   if (pending !== undefined) return readiness('False', pending.state.reason, sentence(pending));
+  if (isLoaderImageMissing(query)) return { type: 'Ready', status: 'False', ...noLoaderImage };
   if (selected.groups.length === 0) return readiness('True', 'NoNodes', 'No node matches the selector');
   if (loader.available < loader.desired) {
     return readiness('False', 'Loading', `${loader.available} of ${loader.desired} nodes have the module`);
@@ -66,9 +75,17 @@ function progressing({ results, loader, devicePlugin }: FindingsQuery): Finding 
     : { type, status: 'False', reason: 'Settled', message: 'There is nothing to do' };
 }
 
-function degraded({ results }: FindingsQuery): Finding {
+function isLoaderImageMissing({ results, hasLoaderImage }: FindingsQuery): boolean {
+  return results.length > 0 && !hasLoaderImage;
+}
+
+function degraded(query: FindingsQuery): Finding {
+  const { results } = query;
   const failed = results.filter(({ state, error }) => state.phase === 'Failed' || error !== undefined);
   const [first] = failed;
+  if (first === undefined && isLoaderImageMissing(query)) {
+    return { type: 'Degraded', status: 'True', ...noLoaderImage };
+  }
   return first === undefined
     ? { type: 'Degraded', status: 'False', reason: 'AsExpected', message: 'Nothing has failed' }
     : {

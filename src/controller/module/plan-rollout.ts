@@ -4,15 +4,15 @@ import { nonEmpty } from '../../api/schema/resource.ts';
 import type { BuilderName } from '../../builder/builder.ts';
 import { kernelLabelValue, labelKeys, nodeLabels } from '../../builder/labels.ts';
 import type { Kernel } from '../../builder/kernel.ts';
-import { KmmError } from '../../shared/errors.ts';
 import type { DaemonSetFacts } from '../observe/cluster/projections.ts';
 import { findingsOf, type Rollout } from './findings.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
 import { findMapping } from './kernel-mapping/find-mapping.ts';
 import { builderOf, type KernelResult } from './kernel-result.ts';
-import type { OperatorAccounts } from './loading/accounts.ts';
 import { devicePluginDaemonSet, devicePluginRole } from './loading/device-plugin.ts';
-import { moduleLoaderDaemonSet, moduleLoaderRole } from './loading/module-loader.ts';
+import { moduleLoaderRole } from './loading/module-loader.ts';
+import { planLoaders } from './loading/plan-loaders.ts';
+import type { LoaderSettings, OperatorAccounts } from './loading/settings.ts';
 import { moduleNameOf, ownerOf, type NamedModule } from './named-module.ts';
 import type { SelectedNodes } from './node-groups.ts';
 import { moduleStatusOf } from './status.ts';
@@ -25,6 +25,7 @@ export interface RolloutFacts {
   /** The Module's DaemonSets in the cluster. */
   readonly daemonSets: readonly DaemonSetFacts[];
   readonly operator: OperatorAccounts;
+  readonly loader: LoaderSettings;
   /** The configured builder. */
   readonly builder: BuilderName;
   /** Milliseconds since 1970. */
@@ -46,8 +47,13 @@ export interface RolloutPlan {
 /** Decides on a Module's DaemonSets, status and events. */
 export function planRollout(facts: RolloutFacts): RolloutPlan {
   const { module, results } = facts;
-  const apply = wantedDaemonSets(facts);
-  const names = new Set(apply.map(({ metadata }) => metadata?.name));
+  const loaders = planLoaders(facts, ownerOf(module));
+  const plugin = devicePluginDaemonSet(moduleNameOf(module), module.spec, {
+    operator: facts.operator,
+    owner: ownerOf(module),
+  });
+  const apply = plugin === undefined ? loaders.apply : [...loaders.apply, plugin];
+  const names = new Set([...loaders.names, plugin?.metadata?.name]);
   const mapped = mappedKernels(module, facts.selected);
   return {
     apply,
@@ -57,18 +63,6 @@ export function planRollout(facts: RolloutFacts): RolloutPlan {
     status: statusOf(facts),
     events: results.flatMap((result) => kernelEvents(result, earlierStatusOf(module, result))),
   };
-}
-
-/** Returns the DaemonSets of kernels whose image is ready, and of the device plugin. */
-function wantedDaemonSets({ module, results, operator }: RolloutFacts): V1DaemonSet[] {
-  const context = { operator, owner: ownerOf(module) };
-  const loaders = results.flatMap(({ target, state }) =>
-    target instanceof KmmError || state.digest === undefined
-      ? []
-      : [moduleLoaderDaemonSet(target, state.digest, context)],
-  );
-  const plugin = devicePluginDaemonSet(moduleNameOf(module), module.spec, context);
-  return plugin === undefined ? loaders : [...loaders, plugin];
 }
 
 /**
@@ -119,6 +113,7 @@ function statusOf(facts: RolloutFacts): ModuleStatus {
       loader,
       devicePlugin,
       builder: builderOf(module) ?? builder,
+      hasLoaderImage: facts.loader.image !== undefined,
     }),
     results,
     nodes,

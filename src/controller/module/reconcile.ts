@@ -4,7 +4,7 @@ import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
 import { requestedKernels, type PreflightCaches } from '../observe/cluster/preflights.ts';
 import type { JobFacts } from '../observe/cluster/projections.ts';
 import { modules } from '../observe/cluster/resources.ts';
-import type { OperatorAccounts } from './loading/accounts.ts';
+import type { LoaderSettings, OperatorAccounts } from './loading/settings.ts';
 import type { PipelineServices } from '../image-pipeline/request.ts';
 import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 import { type ReconcileResult, soonest } from '../runtime/controller.ts';
@@ -29,6 +29,7 @@ export interface ModuleServices extends PipelineServices {
   readonly references: ReferenceCache;
   readonly events: EventRecorder;
   readonly operator: OperatorAccounts;
+  readonly loader: LoaderSettings;
   /** Whether a hub builds and signs for this cluster: images must exist. */
   readonly managed?: boolean | undefined;
   readonly metrics?: Pick<ImageMetrics, 'observeJob'> | undefined;
@@ -71,7 +72,7 @@ export class ModuleReconciler {
   }
 
   async #reconcileModule(module: NamedModule, signal: AbortSignal): Promise<ReconcileResult> {
-    const { caches, references, operator, settings, managed, now = Date.now } = this.#services;
+    const { caches, references, operator, loader, settings, managed, now = Date.now } = this.#services;
     const { spec, metadata } = module;
     const selected = selectNodes(caches.nodes.list(), {
       selector: spec.selector,
@@ -90,6 +91,7 @@ export class ModuleReconciler {
       results,
       daemonSets: caches.daemonSets.byIndex('owner', metadata.uid),
       operator,
+      loader,
       builder: settings.builder,
       now: now(),
     });

@@ -44,6 +44,7 @@ function imageControllers(context: OperatorContext): ReturnType<ControllerFactor
     log,
     metrics: parts.metrics,
     operator: { namespace, ...serviceAccounts },
+    loader: configuration.loader,
     settings,
     managed,
   };

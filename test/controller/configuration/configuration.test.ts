@@ -116,6 +116,14 @@ describe('the configuration', () => {
       },
       job: { gcDelay: 0, backoffLimit: 3, backoff: 30_000, deadline: 7_200_000 },
       sign: { image: undefined, podTemplate: undefined },
+      loader: {
+        image: undefined,
+        imageVolumes: 'auto',
+        firmwareHostPath: undefined,
+        seLinuxType: 'spc_t',
+        unloadTimeout: 60_000,
+        deletionTimeout: 900_000,
+      },
       driverToolkit: { images: new Map() },
       registry: { trustedCertificates: undefined, checkInterval: 600_000 },
       hub: { maxConcurrentJobs: 10 },
@@ -149,9 +157,12 @@ describe('the configuration', () => {
     expect(loaded.healthProbe).toEqual({ host: undefined, port: 8081 });
     expect(loaded.webhook.port).toBe(9443);
     expect(loaded.leaderElection.enabled).toBe(true);
-    const { worker = {} } = parse(text) as { worker?: object };
-    expect(loaded.withoutEffect.filter((key) => key.startsWith('worker.'))).toHaveLength(
-      Object.keys(worker).length,
+    const { worker } = parse(text) as { worker?: Record<string, unknown> };
+    expect(loaded.withoutEffect.filter((key) => key.startsWith('worker.'))).toEqual(
+      worker === undefined ? [] : ['worker.runAsUser'],
+    );
+    expect(loaded.loader.firmwareHostPath).toBe(
+      worker?.['firmwareHostPath'] ?? worker?.['setFirmwareClassPath'],
     );
   });
 
@@ -260,6 +271,24 @@ describe('the environment', () => {
     ]);
     const managed = ['1', 't', 'True', '0', 'f', ''].map((value) => load('', { KMM_MANAGED: value }).managed);
     expect(managed).toEqual([true, true, true, false, false, false]);
+  });
+
+  it('has settings of module loaders', () => {
+    const text = `
+loader: { image: r.example/loader:1, imageVolumes: never, unloadTimeout: 5m, deletionTimeout: 1h }
+worker: { seLinuxType: other_t }
+sign: { image: r.example/kmm-sign:1 }
+`;
+    expect(load(text).loader).toEqual({
+      image: 'r.example/loader:1',
+      imageVolumes: 'never',
+      firmwareHostPath: undefined,
+      seLinuxType: 'other_t',
+      unloadTimeout: 300_000,
+      deletionTimeout: 3_600_000,
+    });
+    expect(load('sign: { image: a }').loader.image).toBe('a');
+    expect(load('', { RELATED_IMAGE_SIGN: 'b' }).loader.image).toBe('b');
   });
 
   it('names images, in both spellings, which the file overrides', () => {

@@ -1,9 +1,15 @@
+import type { V1PodSpec } from '@kubernetes/client-node';
 import { jobs, nodes, type FromServer, type Job } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { namespaces } from '../../support/namespaces.ts';
 
 export async function createNamespace(client: ApiClient, name: string): Promise<void> {
   await client.create(namespaces, { metadata: { name } });
+}
+
+/** The image that the pods of a loader copy, or that the pods of a device plugin run. */
+export function imageOf(spec: V1PodSpec | undefined): string | undefined {
+  return (spec?.initContainers?.[1] ?? spec?.containers[0])?.image;
 }
 
 /** What a node is. */

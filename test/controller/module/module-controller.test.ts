@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { configMaps, jobs, modules, nodes } from '../../../src/controller/observe/cluster/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
-import { createNode, endJob, setNodeInfo } from './cluster-objects.ts';
+import { createNode, endJob, imageOf, setNodeInfo } from './cluster-objects.ts';
 import { argumentsOf, modulePath, startModuleWorld, type ModuleWorld } from './module-world.ts';
 
 const kernel = '6.1.0-13-amd64';
@@ -28,7 +28,7 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
     });
     const [daemonSet, ...others] = await world.daemonSets(name);
     expect(others).toEqual([]);
-    expect(daemonSet?.spec?.template.spec?.containers[0]?.image).toBe(`${world.image(name)}@${digest}`);
+    expect(imageOf(daemonSet?.spec?.template.spec)).toBe(`${world.image(name)}@${digest}`);
     expect(await world.jobs(name)).toEqual([]);
   });
 
@@ -57,7 +57,7 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
     expect(digest).not.toBe(unsignedDigest);
     await vi.waitFor(async () => {
       const [daemonSet] = await world.daemonSets(name);
-      expect(daemonSet?.spec?.template.spec?.containers[0]?.image).toBe(`${world.image(name)}@${digest}`);
+      expect(imageOf(daemonSet?.spec?.template.spec)).toBe(`${world.image(name)}@${digest}`);
       expect(await world.jobs(name)).toEqual([]);
     });
     const reasons = (await world.events(name)).map(({ reason }) => reason);
@@ -121,18 +121,18 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
       expect(status?.kernels?.[0]?.digest).not.toBe(before.status?.kernels?.[0]?.digest);
     });
 
-    const running = (await world.daemonSets(name))[0]?.spec?.template.spec?.containers[0]?.image;
+    const running = imageOf((await world.daemonSets(name))[0]?.spec?.template.spec);
     await world.client.patch(
       configMaps,
       { namespace: name, name: 'build' },
       { data: { dockerfile: 'FROM scratch\nLABEL changed=yes\n' } },
     );
     const rebuild = await world.activeJob(name, 'build');
-    expect((await world.daemonSets(name))[0]?.spec?.template.spec?.containers[0]?.image).toBe(running);
+    expect(imageOf((await world.daemonSets(name))[0]?.spec?.template.spec)).toBe(running);
     await world.build(rebuild, '2');
     await world.sign(await world.activeJob(name, 'sign'), world.otherKey);
     await vi.waitFor(async () => {
-      const image = (await world.daemonSets(name))[0]?.spec?.template.spec?.containers[0]?.image;
+      const image = imageOf((await world.daemonSets(name))[0]?.spec?.template.spec);
       expect(image).not.toBe(running);
       expect(await world.jobs(name)).toEqual([]);
     }, 20_000);

@@ -1,6 +1,7 @@
 import { parseModule } from '../../../src/api/module/module.ts';
 import type { ImageState } from '../../../src/controller/image-pipeline/request.ts';
 import type { ImageResult, KernelResult } from '../../../src/controller/module/kernel-result.ts';
+import type { LoaderSettings } from '../../../src/controller/module/loading/settings.ts';
 import type { NamedModule } from '../../../src/controller/module/named-module.ts';
 import type { WantedKernel } from '../../../src/controller/module/wanted-kernels.ts';
 import type { DaemonSetFacts, NodeFacts } from '../../../src/controller/observe/cluster/projections.ts';
@@ -45,9 +46,21 @@ export function nodeOf(name: string, kernelRelease: string, changes: Partial<Nod
     osImage: 'Debian GNU/Linux 12',
     bootId: 'boot-1',
     architecture: 'amd64',
+    kubeletVersion: 'v1.34.0',
+    containerRuntimeVersion: 'containerd://2.1.4',
     ...changes,
   };
 }
+
+/** How the operator loads modules. */
+export const loaderSettings: LoaderSettings = {
+  image: 'r.example/loader:1',
+  imageVolumes: 'auto',
+  firmwareHostPath: undefined,
+  seLinuxType: 'spc_t',
+  unloadTimeout: 60_000,
+  deletionTimeout: 900_000,
+};
 
 /** The result of a kernel whose image is ready, or in another state. */
 export function resultOf(wanted: WantedKernel, changes: Partial<ImageState> = {}): KernelResult {
@@ -86,8 +99,11 @@ export function daemonSetOf(
     generation: 1,
     ownerUid: 'uid-of-driver',
     labels,
-    images: [],
+    loaderInputs: undefined,
+    loaderContent: undefined,
+    unloads: false,
     desired: 0,
+    updated: 0,
     available: 0,
     deleting: false,
     ...changes,

@@ -1,5 +1,7 @@
+import type { V1DaemonSet } from '@kubernetes/client-node';
 import { describe, expect, it } from 'vitest';
 import type { ImageState } from '../../../src/controller/image-pipeline/request.ts';
+import type { LoaderSettings } from '../../../src/controller/module/loading/settings.ts';
 import type { NamedModule } from '../../../src/controller/module/named-module.ts';
 import { selectNodes } from '../../../src/controller/module/node-groups.ts';
 import {
@@ -9,11 +11,13 @@ import {
 } from '../../../src/controller/module/plan-rollout.ts';
 import { wantedKernels } from '../../../src/controller/module/wanted-kernels.ts';
 import type { DaemonSetFacts, NodeFacts } from '../../../src/controller/observe/cluster/projections.ts';
+import { imageOf } from './cluster-objects.ts';
 import {
   building,
   daemonSetOf,
   digest,
   failed,
+  loaderSettings,
   moduleOf,
   newKernel,
   nodeOf,
@@ -35,6 +39,7 @@ interface Situation {
   readonly states?: Readonly<Record<string, Partial<ImageState>>>;
   readonly daemonSets?: readonly DaemonSetFacts[];
   readonly now?: number;
+  readonly settings?: Partial<LoaderSettings>;
 }
 
 function plan({
@@ -43,6 +48,7 @@ function plan({
   states = {},
   daemonSets = [],
   now = start,
+  settings = {},
 }: Situation): RolloutPlan {
   const { selector, tolerations = [] } = module.spec;
   const selected = selectNodes(nodes, { selector, tolerations });
@@ -54,7 +60,8 @@ function plan({
     moduleLoaderServiceAccount: 'loader',
     devicePluginServiceAccount: 'plugin',
   };
-  return planRollout({ module, selected, results, daemonSets, operator, builder: 'kaniko', now });
+  const loader = { ...loaderSettings, ...settings };
+  return planRollout({ module, selected, results, daemonSets, operator, loader, builder: 'kaniko', now });
 }
 
 function loaderOf(kernel: string, changes: Partial<DaemonSetFacts> = {}, version?: string): DaemonSetFacts {
@@ -70,7 +77,7 @@ function applied({ apply }: RolloutPlan): unknown[] {
   return apply.map(({ metadata, spec }) => ({
     role: metadata?.labels?.[roleLabel],
     kernel: metadata?.labels?.[kernelLabel],
-    image: spec?.template.spec?.containers[0]?.image,
+    image: imageOf(spec?.template.spec),
   }));
 }
 
@@ -237,6 +244,75 @@ describe('the conditions of a Module', () => {
       ].join('; '),
     ]);
     expect(condition(plan({ module, nodes: [] }), 'IdleKernelMappings')).toBeUndefined();
+  });
+});
+
+const loaderNamed = (planned: RolloutPlan, changes: Partial<DaemonSetFacts> = {}): DaemonSetFacts => {
+  const [{ metadata }] = planned.apply as [V1DaemonSet];
+  const annotations = metadata?.annotations ?? {};
+  return daemonSetOf(
+    metadata?.name ?? '',
+    { [roleLabel]: 'module-loader', [kernelLabel]: oldKernel },
+    {
+      loaderInputs: annotations['kmm.node.kubernetes.io/loader-inputs'],
+      loaderContent: annotations['kmm.node.kubernetes.io/loader-content'],
+      ...changes,
+    },
+  );
+};
+const volumes = ({ apply }: RolloutPlan): unknown =>
+  apply.map(({ spec }) => spec?.template.spec?.volumes?.[0]?.image?.reference ?? 'copied');
+
+describe('the loaders of a Module', () => {
+  const modern = nodeOf('a', oldKernel, {
+    kubeletVersion: 'v1.35.0',
+    containerRuntimeVersion: 'cri-o://1.35.0',
+  });
+
+  it.each([
+    [[modern], 'auto', `r.example/driver@${digest}`],
+    [[modern, nodeOf('b', oldKernel)], 'auto', 'copied'],
+    [[nodeOf('b', oldKernel)], 'always', `r.example/driver@${digest}`],
+    [[modern], 'never', 'copied'],
+  ] as const)(
+    'get images as all nodes can have them, or as configured: case %#',
+    (nodes, imageVolumes, expected) => {
+      expect(volumes(plan({ nodes, settings: { imageVolumes } }))).toEqual([expected]);
+    },
+  );
+
+  it.each([
+    ['v1.35.0', 'containerd://2.1.0', true],
+    ['v1.36.2-eks-1', 'containerd://2.2.1', true],
+    ['v1.35.0', 'containerd://2.0.5', false],
+    ['v1.34.9', 'cri-o://1.34.1', false],
+    ['v1.35.0', 'docker://27.0.0', false],
+    ['', '', false],
+  ])('mount images with kubelet %j and runtime %j: %s', (kubeletVersion, containerRuntimeVersion, can) => {
+    const node = nodeOf('a', oldKernel, { kubeletVersion, containerRuntimeVersion });
+    expect(volumes(plan({ nodes: [node] }))).toEqual([can ? `r.example/driver@${digest}` : 'copied']);
+  });
+
+  it('go on copying where their nodes could mount by now: a change would unload the module', () => {
+    const present = loaderNamed(plan({}));
+    expect(volumes(plan({ nodes: [modern], daemonSets: [present] }))).toEqual(['copied']);
+  });
+
+  it('stay as an earlier operator wrote them until the Module wants something else', () => {
+    const present = loaderNamed(plan({}), { loaderContent: 'other' });
+    const same = plan({ daemonSets: [present] });
+    expect([applied(same), removed(same)]).toEqual([[], []]);
+    const changed = moduleOf({ modprobe: { moduleName: 'hello', parameters: ['a=1'] } });
+    expect(applied(plan({ module: changed, daemonSets: [present] }))).toHaveLength(1);
+  });
+
+  it('are not written without an image for them, and those that run stay', () => {
+    const planned = plan({ settings: { image: undefined }, daemonSets: [loaderOf(oldKernel)] });
+    expect([applied(planned), removed(planned)]).toEqual([[], []]);
+    const message =
+      'The operator has no image for module loaders. Set loader.image in its configuration, or RELATED_IMAGE_SIGN in its environment.';
+    expect(condition(planned, 'Ready')).toEqual(['False', 'LoaderImageUnknown', message]);
+    expect(condition(planned, 'Degraded')).toEqual(['True', 'LoaderImageUnknown', message]);
   });
 });
 

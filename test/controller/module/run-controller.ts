@@ -7,11 +7,13 @@ import {
 import { createModuleController } from '../../../src/controller/module/module-controller.ts';
 import { createPreflightControllers } from '../../../src/controller/preflight/controllers.ts';
 import { ReferenceCache } from '../../../src/controller/observe/references/reference-cache.ts';
+import type { LoaderSettings } from '../../../src/controller/module/loading/settings.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import type { RuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import type { ControllerOptions } from '../../../src/controller/runtime/controller.ts';
 import { EventRecorder } from '../../../src/controller/runtime/event-recorder.ts';
 import { silentLogger } from '../../../src/shared/logger.ts';
+import { loaderSettings } from './module-facts.ts';
 
 export interface RunControllerOptions {
   readonly images?: Partial<ImageRegistryOptions> | undefined;
@@ -20,6 +22,7 @@ export interface RunControllerOptions {
   readonly preflightMetrics?: RuntimeMetrics | undefined;
   /** As PipelineSettings has it. */
   readonly unusedDelay?: number | undefined;
+  readonly loader?: Partial<LoaderSettings> | undefined;
   /** Milliseconds that begun work has to end when it is stopped. @default 1000 */
   readonly gracePeriod?: number | undefined;
 }
@@ -50,6 +53,7 @@ export function runController(client: ApiClient, options: RunControllerOptions =
       moduleLoaderServiceAccount: 'kmm-operator-module-loader',
       devicePluginServiceAccount: 'kmm-operator-device-plugin',
     },
+    loader: { ...loaderSettings, ...options.loader },
     settings: {
       builder: 'kaniko' as const,
       userNamespaces: false,

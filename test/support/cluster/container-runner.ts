@@ -19,6 +19,8 @@ export interface PodContext {
   /** Aborted when the pod must stop. */
   readonly stopping: AbortSignal;
   readonly kernel: () => string;
+  /** The directory that stands for the node's /sys/module. */
+  readonly sysModule: string;
   readonly image: (name: string) => Promise<RunnableImage>;
   /** Waits until the node is up. */
   readonly whenUp: () => Promise<void>;
@@ -32,6 +34,7 @@ export interface PodContext {
 const firstBackoff = 250;
 const longestBackoff = 5000;
 const retryAfter = 300;
+const probeAfter = 100;
 const longestMessage = 4096;
 
 /** Runs one container of a pod, restarting it according to the pod's restart policy. */
@@ -127,12 +130,14 @@ export class ContainerRunner {
       readOnlyRoot: securityContext?.readOnlyRootFilesystem === true,
       log: this.logFile(),
       kernel: kernel(),
+      sysModule: this.#context.sysModule,
     });
     this.#running = running;
     const hook = await this.#postStart(running);
     if (hook === undefined) {
-      this.record.ready = true;
       this.#set({ running: { startedAt } });
+      await this.#probe(running);
+      this.#set(this.record.state);
       // A container that ended before the pod did keeps its exit code; otherwise it is killed here when the
       // pod ends.
       if (stopping.aborted) running.kill();
@@ -151,6 +156,25 @@ export class ContainerRunner {
       },
     });
     return exitCode;
+  }
+
+  /** Waits until the container is ready, if it has a probe, or has ended. */
+  async #probe(running: RunningContainer): Promise<void> {
+    const { exec } = this.#container.startupProbe ?? this.#container.readinessProbe ?? {};
+    const isReady = exec === undefined || (await this.#becomesReady(running, exec.command ?? []));
+    await this.#collectCalls(running);
+    this.record.ready = isReady && !this.#context.stopping.aborted;
+  }
+
+  /** Returns whether a command succeeds in a container before it ends. */
+  async #becomesReady(running: RunningContainer, command: readonly string[]): Promise<boolean> {
+    const ended = running.exited.then(() => true);
+    for (;;) {
+      const { exitCode } = await running.exec(command, this.#context.stopping).catch(() => ({ exitCode: 1 }));
+      if (exitCode === 0) return true;
+      const hasEnded = await Promise.race([ended, this.#pause(probeAfter).then(() => false)]);
+      if (hasEnded || this.#context.stopping.aborted) return false;
+    }
   }
 
   /** Runs the start hook and returns its output if it failed. */

@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
-import { quote } from '../../../src/controller/module/loading/modprobe-commands.ts';
+import { quote } from '../../../src/controller/module/loading/loader-script.ts';
 import { requireProgram } from '../programs.ts';
 import { modprobeProgram, type RunnableImage } from './images.ts';
 
@@ -32,6 +32,8 @@ export interface ContainerOptions {
   readonly log: string;
   /** The kernel of its node. */
   readonly kernel: string;
+  /** The directory that stands for the node's /sys/module. @default this machine's */
+  readonly sysModule?: string | undefined;
 }
 
 /** A process with its own mount and PID namespaces. */
@@ -72,6 +74,7 @@ export async function startContainer(options: ContainerOptions): Promise<Running
     ['--die-with-parent', '--unshare-pid', '--cap-add', 'ALL', '--info-fd', '3'],
     ['--dev-bind', root, '/', ...(await hostArguments(image))],
     ['--proc', '/proc', '--dev', '/dev', '--ro-bind', '/sys', '/sys', '--dev-bind', own, ownDirectory],
+    options.sysModule === undefined ? [] : ['--bind', options.sysModule, '/sys/module'],
     ...options.mounts
       .toSorted((one, other) => one.target.length - other.target.length)
       .map(({ source, target, readOnly }) => [readOnly ? '--ro-bind' : '--dev-bind', source, target]),
@@ -89,7 +92,8 @@ export async function startContainer(options: ContainerOptions): Promise<Running
   const info = await text(child.stdio[3] as Readable);
   await log.close();
   const init = info === '' ? undefined : infoSchema.parse(JSON.parse(info))['child-pid'];
-  const modprobe = image.root === undefined ? undefined : join(own, 'modprobe');
+  const modprobe =
+    image.root === undefined && image.loadsModules !== true ? undefined : join(own, 'modprobe');
   const running = { exited, modprobe, kill: () => void child.kill('SIGKILL') };
   if (init === undefined) {
     return { ...running, exec: failsToRun, terminate: () => Promise.resolve() };

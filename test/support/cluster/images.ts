@@ -20,6 +20,8 @@ export interface RunnableImage {
   readonly folders?: readonly string[] | undefined;
   /** Commands of the container, and what they run. */
   readonly programs?: Readonly<Record<string, readonly string[]>> | undefined;
+  /** Whether its modprobe is ours, too, though it uses this machine's programs. */
+  readonly loadsModules?: boolean | undefined;
   readonly entrypoint?: readonly string[] | undefined;
   readonly arguments?: readonly string[] | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
@@ -41,6 +43,7 @@ export function kmmSignImage(): LocalImage {
     Promise.resolve({
       folders: [repository, dirname(process.execPath)],
       programs: { 'kmm-sign': [process.execPath, program] },
+      loadsModules: true,
       entrypoint: ['kmm-sign'],
     });
 }

@@ -1,25 +1,25 @@
 #!/bin/sh
-# Replaces modprobe in containers: loads nothing, but finds the module's file as modprobe does, keeps a copy
-# and records the call. It only needs a shell and cat from the image.
+# Replaces modprobe in containers: finds the module's file as modprobe does, keeps a copy and records the call. The
+# kernel's modules are the directory /sys/module.
 here=/run/kubelet/modprobe
 read -r kernel <"$here/kernel"
 directory='' remove='' found='' number=1
-while [ -e "$here/$number.arguments" ]; do number=$((number + 1)); done
-printf '%s\n' "$@" >"$here/$number.arguments"
+show=''
+for word; do [ "$word" != --show-depends ] || show=yes; done
+if [ "$show" = '' ]; then
+  while [ -e "$here/$number.arguments" ]; do number=$((number + 1)); done
+  printf '%s\n' "$@" >"$here/$number.arguments"
+fi
 
 finish() {
-  echo "$1" >"$here/$number.exit"
+  [ "$show" = yes ] || echo "$1" >"$here/$number.exit"
   exit "$1"
 }
 
 # The kernel does not distinguish - from _ in names.
-underscored() (
-  set -f
-  IFS=-
-  set -- $1-
-  IFS=_
-  echo "$*"
-)
+underscored() {
+  printf %s "$1" | tr - _
+}
 
 find_module() {
   for file in "$1"/*; do
@@ -46,17 +46,26 @@ while [ $# -gt 0 ]; do
   esac
 done
 
-echo "$kernel" >"$here/$number.kernel"
-printf '%s\n' "$@" >"$here/$number.names"
+if [ "$show" = '' ]; then
+  echo "$kernel" >"$here/$number.kernel"
+  printf '%s\n' "$@" >"$here/$number.names"
+fi
 if [ "$remove" = yes ]; then
   : >"$here/$number.remove"
+  for name; do rm -rf "/sys/module/$(underscored "$name")"; done
   finish 0
 fi
 if ! find_module "$directory/lib/modules/$kernel" "$(underscored "$1")"; then
   echo "modprobe: FATAL: Module $1 not found in directory $directory/lib/modules/$kernel" >&2
   finish 1
 fi
+if [ "$show" = yes ]; then
+  echo "insmod $found "
+  exit 0
+fi
 echo "$found" >"$here/$number.file"
 # Its name tells modinfo how it is compressed.
 cat "$found" >"$here/$number.module.ko${found##*.ko}" || finish 1
+mkdir -p "/sys/module/$(underscored "$1")"
+modinfo -F srcversion "$found" >"/sys/module/$(underscored "$1")/srcversion"
 finish 0

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { V1Taint } from '@kubernetes/client-node';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
@@ -91,6 +91,7 @@ export class NodeState {
     this.#kernel = kernel;
     this.#bootId = randomUUID();
     this.#booted = this.calls.length;
+    await rm(join(this.root, 'sys/module'), { recursive: true });
     await this.#makeDirectories();
     await this.#writeStatus(true);
     this.#up.resolve();
@@ -106,6 +107,7 @@ export class NodeState {
       `lib/modules/${this.#kernel}`,
       'var/lib/firmware',
       'var/lib/kubelet/device-plugins',
+      'sys/module',
     ]) {
       await mkdir(join(this.root, name), { recursive: true });
     }

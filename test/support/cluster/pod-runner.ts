@@ -147,6 +147,7 @@ export class PodRunner {
       references,
       stopping: this.#stopping.signal,
       kernel: () => node.kernel,
+      sysModule: join(node.root, 'sys/module'),
       image: (name) => images.get(name, pod, references),
       whenUp: () => node.whenUp(),
       changed: () => this.#report(),

@@ -3,7 +3,7 @@ import type { DevicePlugin, ModuleSpec } from '../../../api/module/spec.ts';
 import { nonEmpty } from '../../../api/schema/resource.ts';
 import { commonLabels, labelKeys, nodeLabels, type ModuleName } from '../../../builder/labels.ts';
 import { labelValue, objectName } from '../../../builder/names.ts';
-import { serviceAccountOf, type DaemonSetContext } from './accounts.ts';
+import { serviceAccountOf, type DaemonSetContext } from './settings.ts';
 
 /** The role of device plugins in labels. */
 export const devicePluginRole = 'device-plugin';
@@ -24,7 +24,7 @@ const socketVolume: V1Volume = {
 export function devicePluginDaemonSet(
   module: ModuleName,
   spec: ModuleSpec,
-  { operator, owner }: DaemonSetContext,
+  { operator, owner }: Pick<DaemonSetContext, 'operator' | 'owner'>,
 ): V1DaemonSet | undefined {
   const { devicePlugin, moduleLoader } = spec;
   if (devicePlugin === undefined) return undefined;

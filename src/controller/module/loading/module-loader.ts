@@ -2,34 +2,38 @@ import type { V1Container, V1DaemonSet, V1Volume, V1VolumeMount } from '@kuberne
 import { nonEmpty } from '../../../api/schema/resource.ts';
 import { withDigest } from '../../../builder/image-names.ts';
 import { commonLabels, kernelLabelValue, labelKeys, nodeLabels } from '../../../builder/labels.ts';
-import { labelValue, objectName } from '../../../builder/names.ts';
+import { labelStem, labelValue, objectName, shortHash, type Json } from '../../../builder/names.ts';
 import type { ModuleTarget } from '../../../builder/target.ts';
-import { serviceAccountOf, type DaemonSetContext } from './accounts.ts';
-import {
-  firmwareHostDirectory,
-  loadCommand,
-  softDependencies,
-  unloadCommand,
-  type ModprobeOptions,
-} from './modprobe-commands.ts';
+import { deliveryParts, imageVolume, type ImageDelivery } from './image-delivery.ts';
+import { loaderDirectories, modeVariable, modulesOrderFile, readyDirectory } from './loader-program.ts';
+import { escapeReferences, loaderScript, softDependencies } from './loader-script.ts';
+import { serviceAccountOf, type DaemonSetContext, type LoaderSettings } from './settings.ts';
 
 /** The role of module loaders in labels. */
 export const moduleLoaderRole = 'module-loader';
 
-interface Volumes {
-  readonly volumes: V1Volume[];
-  readonly volumeMounts: V1VolumeMount[];
+/** The directory for firmware on the node, where none is configured. */
+const defaultFirmwareDirectory = '/var/lib/firmware';
+
+/** How much sooner than Kubernetes a pod gives up unloading, to say why. Seconds. */
+const lastWordsSeconds = 5;
+
+/** What a loader loads: a target's image as it was found in the registry. */
+export interface LoaderImage {
+  readonly digest: string;
+  readonly delivery: ImageDelivery;
 }
 
 /**
- * Returns the DaemonSet that loads the module on the nodes that run one kernel: a hook runs modprobe when the
- * container starts, and another when it stops. The image is pinned by digest.
+ * Returns the DaemonSet that loads the module on the nodes that run one kernel. Its container is of
+ * `loaderImage`; the module's image, pinned by its digest, only brings files.
  */
 export function moduleLoaderDaemonSet(
   target: ModuleTarget,
-  digest: string,
-  { operator, owner }: DaemonSetContext,
+  image: LoaderImage,
+  context: DaemonSetContext & { readonly loaderImage: string },
 ): V1DaemonSet {
+  const { operator, loader, owner, loaderImage } = context;
   const { module, kernel, version } = target;
   const versionLabel = version === undefined ? {} : { [nodeLabels(module).moduleLoaderVersion]: version };
   const selected = {
@@ -44,7 +48,12 @@ export function moduleLoaderDaemonSet(
     namespace: operator.namespace,
     account: operator.moduleLoaderServiceAccount,
   });
-  const { volumes, volumeMounts } = volumesOf(target);
+  const delivered = deliveryParts(
+    image.delivery,
+    { reference: withDigest(target.image, image.digest), pullPolicy: target.imagePullPolicy },
+    { loaderImage, modprobe: target.modprobe },
+  );
+  const { volumes, volumeMounts } = volumesOf(target, loader);
   return {
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
@@ -57,18 +66,20 @@ export function moduleLoaderDaemonSet(
       }),
       namespace: module.namespace,
       labels,
+      annotations: { [labelKeys.loaderInputs]: loaderInputs(target, image, context) },
       ownerReferences: [owner],
     },
     spec: {
       selector: { matchLabels: selected },
       template: {
         metadata: {
-          labels,
+          labels: { ...labels, [labelKeys.loaderMode]: 'load' },
           ...(order === undefined ? {} : { annotations: { [labelKeys.modulesOrder]: order } }),
         },
         spec: {
           priorityClassName: 'system-node-critical',
-          shareProcessNamespace: true,
+          enableServiceLinks: false,
+          terminationGracePeriodSeconds: seconds(loader.unloadTimeout),
           nodeSelector: {
             ...target.selector,
             [labelKeys.kernel]: kernelLabelValue(kernel),
@@ -77,57 +88,107 @@ export function moduleLoaderDaemonSet(
           tolerations: [...target.tolerations],
           ...(account === undefined ? {} : { serviceAccountName: account }),
           imagePullSecrets: target.imageRepoSecret === undefined ? [] : [{ name: target.imageRepoSecret }],
-          containers: [container(target, digest, volumeMounts)],
-          volumes,
+          ...(delivered.initContainers.length === 0 ? {} : { initContainers: [...delivered.initContainers] }),
+          containers: [container(target, context, volumeMounts)],
+          volumes: [...delivered.volumes, ...volumes],
         },
       },
     },
   };
 }
 
-function container(target: ModuleTarget, digest: string, volumeMounts: V1VolumeMount[]): V1Container {
-  const options: ModprobeOptions = target;
+/**
+ * Returns the hash of what a DaemonSet depends on, but for the operator's version: a new operator leaves
+ * loaders alone as long as this stays the same, since replacing them unloads the module.
+ */
+export function loaderInputs(
+  target: ModuleTarget,
+  { digest, delivery }: LoaderImage,
+  { operator, loader }: Pick<DaemonSetContext, 'operator' | 'loader'>,
+): string {
+  const { image, imagePullPolicy, inTreeModulesToRemove, modprobe, version, kernel } = target;
+  const { serviceAccountName, imageRepoSecret, selector, tolerations } = target;
+  const { firmwareHostPath, seLinuxType, unloadTimeout } = loader;
+  const inputs = [
+    { image, imagePullPolicy, inTreeModulesToRemove, modprobe, version, release: kernel.release },
+    { serviceAccountName, imageRepoSecret, selector, tolerations, digest, delivery },
+    { firmwareHostPath, seLinuxType, unloadTimeout },
+    operator.moduleLoaderServiceAccount,
+  ];
+  return shortHash(JSON.parse(JSON.stringify(inputs)) as Json);
+}
+
+function container(
+  target: ModuleTarget,
+  { loader, loaderImage }: { readonly loader: LoaderSettings; readonly loaderImage: string },
+  volumeMounts: V1VolumeMount[],
+): V1Container {
+  const { modprobe, kernel, module, inTreeModulesToRemove } = target;
+  const script = loaderScript({
+    modprobe,
+    kernel,
+    inTreeModulesToRemove,
+    owner: labelStem(module.namespace, module.name),
+    firmwareSearchPath: loader.firmwareHostPath,
+    unloadSeconds: Math.max(seconds(loader.unloadTimeout) - lastWordsSeconds, 1),
+  });
+  const isReady = { exec: { command: ['test', '-d', `${readyDirectory}/.`] } };
   return {
     name: 'module-loader',
-    image: withDigest(target.image, digest),
-    ...(target.imagePullPolicy === undefined ? {} : { imagePullPolicy: target.imagePullPolicy }),
-    command: ['sleep', 'infinity'],
-    lifecycle: {
-      postStart: { exec: { command: ['/bin/sh', '-c', loadCommand(options)] } },
-      preStop: { exec: { command: ['/bin/sh', '-c', unloadCommand(options)] } },
-    },
+    image: loaderImage,
+    command: ['/bin/sh', '-c', escapeReferences(script), 'module-loader'],
+    env: [
+      {
+        name: modeVariable,
+        valueFrom: { fieldRef: { fieldPath: `metadata.labels['${labelKeys.loaderMode}']` } },
+      },
+    ],
+    // Soon after the start, then rarely: each probe is a process on every node.
+    startupProbe: { ...isReady, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 3600 },
+    readinessProbe: { ...isReady, periodSeconds: 20, timeoutSeconds: 10, failureThreshold: 1 },
     securityContext: {
       allowPrivilegeEscalation: false,
-      capabilities: { add: ['SYS_MODULE'] },
+      // SYSLOG: to read the kernel's messages.
+      capabilities: { add: ['SYS_MODULE', 'SYSLOG'] },
       runAsUser: 0,
-      seLinuxOptions: { type: 'spc_t' },
+      seLinuxOptions: { type: loader.seLinuxType },
     },
     volumeMounts,
   };
 }
 
-function volumesOf({ kernel, modprobe }: ModuleTarget): Volumes {
-  const hostModules = `/lib/modules/${kernel.release}`;
+function volumesOf(
+  { modprobe }: ModuleTarget,
+  { firmwareHostPath }: LoaderSettings,
+): { readonly volumes: V1Volume[]; readonly volumeMounts: V1VolumeMount[] } {
   const volumes: V1Volume[] = [
-    { name: 'node-lib-modules', hostPath: { path: hostModules, type: 'Directory' } },
+    { name: 'node-lib-modules', hostPath: { path: '/lib/modules', type: 'Directory' } },
   ];
   const volumeMounts: V1VolumeMount[] = [
-    { name: 'node-lib-modules', mountPath: hostModules, readOnly: true },
+    { name: imageVolume, mountPath: loaderDirectories.image, readOnly: true },
+    { name: 'node-lib-modules', mountPath: loaderDirectories.hostModules, readOnly: true },
   ];
+  const add = (volume: V1Volume, mountPath: string, readOnly?: true): void => {
+    volumes.push(volume);
+    volumeMounts.push({ name: volume.name, mountPath, ...(readOnly === undefined ? {} : { readOnly }) });
+  };
   if (nonEmpty(modprobe.firmwarePath) !== undefined) {
-    volumes.push({
-      name: 'node-var-lib-firmware',
-      hostPath: { path: firmwareHostDirectory, type: 'DirectoryOrCreate' },
-    });
-    volumeMounts.push({ name: 'node-var-lib-firmware', mountPath: firmwareHostDirectory });
+    const path = firmwareHostPath ?? defaultFirmwareDirectory;
+    const firmware = { name: 'node-firmware', hostPath: { path, type: 'DirectoryOrCreate' } };
+    add(firmware, loaderDirectories.hostFirmware);
+    if (firmwareHostPath !== undefined) {
+      const modules = { name: 'node-sys-module', hostPath: { path: '/sys/module', type: 'Directory' } };
+      add(modules, loaderDirectories.hostSysModule);
+    }
   }
   if (softDependencies(modprobe) !== undefined) {
     const fieldPath = `metadata.annotations['${labelKeys.modulesOrder}']`;
-    volumes.push({
-      name: 'modules-order',
-      downwardAPI: { items: [{ path: 'softdep.conf', fieldRef: { fieldPath } }] },
-    });
-    volumeMounts.push({ name: 'modules-order', mountPath: '/etc/modprobe.d', readOnly: true });
+    const items = [{ path: modulesOrderFile, fieldRef: { fieldPath } }];
+    add({ name: 'modules-order', downwardAPI: { items } }, loaderDirectories.modulesOrder, true);
   }
   return { volumes, volumeMounts };
+}
+
+function seconds(milliseconds: number): number {
+  return Math.max(Math.ceil(milliseconds / 1000), 1);
 }

@@ -17,6 +17,10 @@ export interface NodeFacts {
   readonly bootId: string;
   /** GOARCH. */
   readonly architecture: string;
+  /** Such as `v1.35.0`. */
+  readonly kubeletVersion: string;
+  /** Such as `containerd://2.1.4`. */
+  readonly containerRuntimeVersion: string;
 }
 
 /** The part of one of our Jobs that is cached. */
@@ -51,8 +55,14 @@ export interface DaemonSetFacts {
   readonly generation: number;
   readonly ownerUid: string | undefined;
   readonly labels: Readonly<Record<string, string>>;
-  readonly images: readonly string[];
+  /** Hashes of a module loader, from its annotations. */
+  readonly loaderInputs: string | undefined;
+  readonly loaderContent: string | undefined;
+  /** Whether its pods only clean their nodes. */
+  readonly unloads: boolean;
   readonly desired: number;
+  /** Nodes whose pod is of the present template. 0 if the present template was not seen yet. */
+  readonly updated: number;
   readonly available: number;
   readonly deleting: boolean;
 }
@@ -102,6 +112,8 @@ export function projectNode({ metadata, spec, status }: Node): NodeFacts {
     osImage: status?.nodeInfo?.osImage ?? '',
     bootId: status?.nodeInfo?.bootID ?? '',
     architecture: status?.nodeInfo?.architecture ?? '',
+    kubeletVersion: status?.nodeInfo?.kubeletVersion ?? '',
+    containerRuntimeVersion: status?.nodeInfo?.containerRuntimeVersion ?? '',
   };
 }
 
@@ -137,8 +149,11 @@ export function projectDaemonSet(daemonSet: DaemonSet): DaemonSetFacts {
     generation: metadata.generation ?? 0,
     ownerUid: controllerOf(metadata),
     labels: metadata.labels ?? {},
-    images: spec?.template.spec?.containers.map(({ image }) => image ?? '') ?? [],
+    loaderInputs: metadata.annotations?.[labelKeys.loaderInputs],
+    loaderContent: metadata.annotations?.[labelKeys.loaderContent],
+    unloads: spec?.template.metadata?.labels?.[labelKeys.loaderMode] === 'unload',
     desired: status?.desiredNumberScheduled ?? 0,
+    updated: status?.observedGeneration === metadata.generation ? (status?.updatedNumberScheduled ?? 0) : 0,
     available: status?.numberAvailable ?? 0,
     deleting: metadata.deletionTimestamp !== undefined,
   };

@@ -25,7 +25,7 @@ import { startControlPlane } from '../../../support/cluster/control-plane.ts';
 import { fleetPrograms, spokeName, startFleet, type Fleet } from '../../../support/hub/fleet.ts';
 import { namespaces } from '../../../support/namespaces.ts';
 import { describeWith } from '../../../support/programs.ts';
-import { createNode } from '../../module/cluster-objects.ts';
+import { createNode, imageOf } from '../../module/cluster-objects.ts';
 import { hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
 import { clusterClaims } from '../../../../src/controller/spoke/claim-publisher.ts';
 
@@ -130,8 +130,7 @@ describeWith(
         expect(found).toHaveLength(1);
         return found;
       }, eventually);
-      const { containers = [] } = daemonSet?.spec?.template.spec ?? {};
-      expect(containers[0]?.image).toBe(`${world.jobs.image(name)}@${digest}`);
+      expect(imageOf(daemonSet?.spec?.template.spec)).toBe(`${world.jobs.image(name)}@${digest}`);
       const { spec } = parseModule(await spokeModule());
       expect(spec.moduleLoader?.container.build).toBeUndefined();
       expect(spec.moduleLoader?.container.sign).toBeUndefined();

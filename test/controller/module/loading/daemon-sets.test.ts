@@ -4,12 +4,16 @@ import { parse } from 'yaml';
 import { parseModule, type Module } from '../../../../src/api/module/module.ts';
 import { parseKernel } from '../../../../src/builder/kernel.ts';
 import { devicePluginDaemonSet } from '../../../../src/controller/module/loading/device-plugin.ts';
-import type { DaemonSetContext } from '../../../../src/controller/module/loading/accounts.ts';
+import type { ImageDelivery } from '../../../../src/controller/module/loading/image-delivery.ts';
 import { moduleLoaderDaemonSet } from '../../../../src/controller/module/loading/module-loader.ts';
+import type { DaemonSetContext } from '../../../../src/controller/module/loading/settings.ts';
+import { loaderSettings } from '../module-facts.ts';
 import { resolveTarget } from '../../../../src/controller/module/kernel-mapping/resolve-target.ts';
 
 const digest = `sha256:${'c3'.repeat(32)}`;
-const facts: DaemonSetContext = {
+const facts: DaemonSetContext & { readonly loaderImage: string } = {
+  loaderImage: 'r.example/kmm-sign:1',
+  loader: loaderSettings,
   operator: {
     namespace: 'openshift-kmm',
     moduleLoaderServiceAccount: 'kmm-operator-module-loader',
@@ -35,14 +39,21 @@ function example(change: (spec: Record<string, never>) => void = () => {}): Modu
   return parseModule(object);
 }
 
-function loader(module: Module, namespace = 'drivers', release = '6.0.15-300.fc37.x86_64') {
+function loader(
+  module: Module,
+  namespace = 'drivers',
+  release = '6.0.15-300.fc37.x86_64',
+  delivery: ImageDelivery = 'volume',
+  settings: Partial<typeof loaderSettings> = {},
+) {
   const target = resolveTarget({
     module: { namespace, name: module.metadata.name },
     spec: module.spec,
     kernel: parseKernel(release),
   });
   if (target === undefined) throw new Error('No mapping matches');
-  return moduleLoaderDaemonSet(target, digest, facts);
+  const context = { ...facts, loader: { ...loaderSettings, ...settings } };
+  return moduleLoaderDaemonSet(target, { digest, delivery }, context);
 }
 
 function plugin(module: Module, namespace = 'drivers') {
@@ -69,40 +80,86 @@ describe('the module loader of the documented Module', () => {
     );
   });
 
-  it('runs the image pinned by its digest, asleep', () => {
-    expect(container?.image).toBe(`some.registry/org/my-kmod@${digest}`);
-    expect(container?.command).toEqual(['sleep', 'infinity']);
+  it('is a container of the operator, and mounts the image pinned by its digest', () => {
+    expect(container?.image).toBe('r.example/kmm-sign:1');
+    expect(container?.command?.slice(0, 2)).toEqual(['/bin/sh', '-c']);
+    expect(pod?.initContainers).toBeUndefined();
+    expect(pod?.volumes?.[0]).toEqual({
+      name: 'module-image',
+      image: { reference: `some.registry/org/my-kmod@${digest}` },
+    });
     expect(pod?.imagePullSecrets).toEqual([{ name: 'secret-name' }]);
   });
 
-  it('loads when it starts and unloads before it stops', () => {
-    expect(container?.lifecycle?.postStart?.exec?.command).toEqual([
-      '/bin/sh',
-      '-c',
-      'cp -r /firmware/* /var/lib/firmware && modprobe -v -d /opt my-kmod param=1',
-    ]);
-    expect(container?.lifecycle?.preStop?.exec?.command?.[2]).toMatch(/; modprobe -rv -d \/opt my-kmod$/);
+  it('loads with the arguments of the Module, and unloads with theirs when it is told to end', () => {
+    const script = container?.command?.[2] ?? '';
+    expect(script).toContain('load() {\n  modprobe -v -d /opt my-kmod param=1\n}');
+    expect(script).toContain('unload() {\n  modprobe -rv -d /opt my-kmod\n}');
+    expect(container?.lifecycle).toBeUndefined();
+    expect(pod?.terminationGracePeriodSeconds).toBe(60);
+    expect(script).toMatch(/^unload_seconds=55$/m);
   });
 
-  it('may load modules, and sees the modules and the firmware of the node', () => {
+  it('may load modules and read the kernel’s messages, and sees the modules and the firmware of the node', () => {
     expect(container?.securityContext).toEqual({
       allowPrivilegeEscalation: false,
-      capabilities: { add: ['SYS_MODULE'] },
+      capabilities: { add: ['SYS_MODULE', 'SYSLOG'] },
       runAsUser: 0,
       seLinuxOptions: { type: 'spc_t' },
     });
     expect(pod?.priorityClassName).toBe('system-node-critical');
-    expect(pod?.volumes).toEqual([
-      {
-        name: 'node-lib-modules',
-        hostPath: { path: '/lib/modules/6.0.15-300.fc37.x86_64', type: 'Directory' },
-      },
-      { name: 'node-var-lib-firmware', hostPath: { path: '/var/lib/firmware', type: 'DirectoryOrCreate' } },
+    expect(pod?.volumes?.slice(1)).toEqual([
+      { name: 'node-lib-modules', hostPath: { path: '/lib/modules', type: 'Directory' } },
+      { name: 'node-firmware', hostPath: { path: '/var/lib/firmware', type: 'DirectoryOrCreate' } },
     ]);
     expect(container?.volumeMounts?.map(({ mountPath, readOnly }) => [mountPath, readOnly])).toEqual([
-      ['/lib/modules/6.0.15-300.fc37.x86_64', true],
-      ['/var/lib/firmware', undefined],
+      ['/module-image', true],
+      ['/host/lib/modules', true],
+      ['/host/firmware', undefined],
     ]);
+  });
+
+  it('is ready while the module is in the kernel', () => {
+    const exec = { command: ['test', '-d', '/run/kmm-loader/ready/.'] };
+    expect(container?.readinessProbe).toMatchObject({ exec, failureThreshold: 1 });
+    expect(container?.startupProbe).toMatchObject({ exec, periodSeconds: 1 });
+  });
+
+  it('copies the image where nodes cannot mount it, with a program that the image need not have', () => {
+    const { initContainers = [], volumes } =
+      loader(example(), 'drivers', '6.1.0', 'copy').spec?.template.spec ?? {};
+    expect(initContainers.map(({ name, image }) => [name, image])).toEqual([
+      ['copy-tool', 'r.example/kmm-sign:1'],
+      ['copy-module', `some.registry/org/my-kmod@${digest}`],
+    ]);
+    expect(initContainers[1]?.command?.slice(0, 3)).toEqual(['/kmm-tools/busybox', 'sh', '-c']);
+    expect(initContainers[1]?.args).toEqual([
+      '/opt/lib/modules',
+      '/firmware',
+      '/etc/modprobe.d',
+      '/lib/modprobe.d',
+      '/usr/lib/modprobe.d',
+      '/usr/local/lib/modprobe.d',
+    ]);
+    expect(volumes?.slice(0, 2)).toEqual([
+      { name: 'module-image', emptyDir: {} },
+      { name: 'tools', emptyDir: {} },
+    ]);
+  });
+
+  it('sets the kernel’s search path for firmware where the operator is configured so', () => {
+    const settings = { firmwareHostPath: '/var/firmware', seLinuxType: 'other_t' };
+    const configured = loader(example(), 'drivers', '6.1.0', 'volume', settings).spec?.template.spec;
+    expect(configured?.volumes?.slice(2)).toEqual([
+      { name: 'node-firmware', hostPath: { path: '/var/firmware', type: 'DirectoryOrCreate' } },
+      { name: 'node-sys-module', hostPath: { path: '/sys/module', type: 'Directory' } },
+    ]);
+    expect(configured?.containers[0]?.command?.[2]).toContain(
+      '/host/sys-module/firmware_class/parameters/path',
+    );
+    expect(configured?.containers[0]?.securityContext).toMatchObject({
+      seLinuxOptions: { type: 'other_t' },
+    });
   });
 });
 
@@ -192,7 +249,7 @@ describe('special cases of module loaders', () => {
 
   it('look into the directory of the node that has the +, and keep it apart from the kernel without', () => {
     const [plus, plain] = ['6.1.0+', '6.1.0'].map((release) => loader(example(), 'drivers', release));
-    expect(plus?.spec?.template.spec?.volumes?.[0]?.hostPath?.path).toBe('/lib/modules/6.1.0+');
+    expect(plus?.spec?.template.spec?.containers[0]?.command?.[2]).toMatch(/^release=6\.1\.0\+$/m);
     expect(plus?.metadata?.name).not.toBe(plain?.metadata?.name);
     expect(plus?.spec?.selector).not.toEqual(plain?.spec?.selector);
   });

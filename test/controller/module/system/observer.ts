@@ -16,6 +16,7 @@ import type { Resource } from '../../../../src/controller/runtime/api/resource.t
 import { RegistryClient } from '../../../../src/registry/image/client.ts';
 import { parseReference } from '../../../../src/registry/model/reference.ts';
 import { verifyImage } from '../../../../src/signer/inspect-image.ts';
+import { imageOf } from '../cluster-objects.ts';
 import type { ModuleWorld } from '../module-world.ts';
 
 const role = 'kmm.node.kubernetes.io/role';
@@ -86,8 +87,8 @@ export async function startObserver(world: ModuleWorld): Promise<Observer> {
 }
 
 function imagesOf({ spec }: DaemonSet): string[] {
-  const { containers = [], initContainers = [] } = spec?.template.spec ?? {};
-  return [...containers, ...initContainers].map(({ image = '' }) => image);
+  const image = imageOf(spec?.template.spec);
+  return image === undefined ? [] : [image];
 }
 
 /** Creates a verifier of images in the registry, with the certificate of the world's first key. */

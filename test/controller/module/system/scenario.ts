@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { configMaps } from '../../../../src/controller/observe/cluster/resources.ts';
-import { createNode, setNodeInfo } from '../cluster-objects.ts';
+import { createNode, imageOf, setNodeInfo } from '../cluster-objects.ts';
 import type { ModuleWorld } from '../module-world.ts';
 import type { JobRunner } from './job-runner.ts';
 import type { Observer } from './observer.ts';
@@ -51,9 +51,7 @@ export async function runScenario(
       expect(observer.module(namespace)?.status?.kernels).toMatchObject([
         { kernelVersion: kernel, phase: 'Ready', reason: 'Signed', digest: latest },
       ]);
-      const images = observer
-        .daemonSets(namespace)
-        .map((one) => one.spec?.template.spec?.containers[0]?.image);
+      const images = observer.daemonSets(namespace).map((one) => imageOf(one.spec?.template.spec));
       expect(images.length).toBe(2);
       expect(new Set(images)).toEqual(new Set([`${world.image(namespace)}@${latest}`, 'plugin:1']));
       expect(observer.jobs(namespace)).toEqual([]);

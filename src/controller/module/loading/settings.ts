@@ -1,4 +1,8 @@
 import type { V1OwnerReference } from '@kubernetes/client-node';
+import type { LoaderConfiguration } from '../../configuration/configuration.ts';
+
+/** The operator's configuration of module loaders. */
+export type LoaderSettings = LoaderConfiguration;
 
 /** The operator's namespace and its accounts, which may run privileged pods there. */
 export interface OperatorAccounts {
@@ -10,6 +14,7 @@ export interface OperatorAccounts {
 /** What DaemonSets depend on besides the Module. */
 export interface DaemonSetContext {
   readonly operator: OperatorAccounts;
+  readonly loader: LoaderSettings;
   readonly owner: V1OwnerReference;
 }
 
