@@ -102,15 +102,15 @@ async function readConfiguration(
   log: Logger,
 ): Promise<OperatorConfiguration> {
   const { loadConfiguration } = await import('../../controller/configuration/configuration.ts');
-  const role = { hub: command === 'hub' };
-  if (file === undefined) return loadConfiguration('', process.env, role);
+  const isHub = command === 'hub';
+  if (file === undefined) return loadConfiguration('', process.env, isHub);
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw unreadable('configuration', file, error.code);
     // The ConfigMap is optional; in a pod that mounts one that does not exist, the directory is empty.
     log.info('no configuration file, using defaults', { file });
     return '';
   });
-  return loadConfiguration(text, process.env, role);
+  return loadConfiguration(text, process.env, isHub);
 }
 
 async function readKubeconfig(file: string | undefined): Promise<KubeConfig> {

@@ -28,8 +28,8 @@ export interface OperatorConfiguration {
   readonly registry: RegistrySettings;
   readonly hub: HubSettings;
   readonly proxy: ProxySettings;
-  /** Keys of the file that are accepted and have no effect. */
-  readonly withoutEffect: readonly string[];
+  /** Keys of the file that are accepted and ignored. */
+  readonly ignoredKeys: readonly string[];
 }
 
 export interface MetricsSettings {
@@ -43,8 +43,8 @@ export interface MetricsSettings {
 
 export interface WebhookSettings {
   readonly port: number;
-  /** Folder with tls.crt and tls.key. Undefined: the webhook creates its certificates. */
-  readonly certificateFolder: string | undefined;
+  /** Directory with tls.crt and tls.key. Undefined: the webhook creates its certificates. */
+  readonly certificateDirectory: string | undefined;
 }
 
 export interface LeaderElectionSettings {
@@ -122,22 +122,18 @@ const defaultHealthProbe: BindAddress = { host: undefined, port: 8081 };
 const defaultMetrics: BindAddress = { host: '0.0.0.0', port: 8443 };
 const defaultWebhookPort = 9443;
 
-export interface LoadOptions {
-  /** Whether it is for the operator of a hub. @default false */
-  readonly hub?: boolean | undefined;
-}
-
 /**
  * Loads the configuration from the text of `controller_config.yaml` (empty: all defaults) and the
  * environment.
+ * @param hub whether it is for the operator of a hub
  * @throws ConfigurationError that names each invalid key or variable
  */
 export function loadConfiguration(
   text: string,
   environment: Environment,
-  { hub = false }: LoadOptions = {},
+  hub = false,
 ): OperatorConfiguration {
-  const { file, withoutEffect } = readConfigurationFile(text);
+  const { file, ignoredKeys } = readConfigurationFile(text);
   const variables = readEnvironment(environment);
   return {
     namespace: variables.namespace,
@@ -154,7 +150,7 @@ export function loadConfiguration(
     },
     hub: hubSettings(file.hub ?? {}),
     proxy: variables.proxy,
-    withoutEffect,
+    ignoredKeys,
   };
 }
 
@@ -175,7 +171,7 @@ function servers(
     },
     webhook: {
       port: webhook.port ?? file.webhookPort ?? defaultWebhookPort,
-      certificateFolder: webhook.certDir,
+      certificateDirectory: webhook.certDir,
     },
   };
 }
@@ -186,8 +182,8 @@ function address(
   other: BindAddress | null | undefined,
   missing: BindAddress,
 ): BindAddress | undefined {
-  const given = one === undefined ? other : one;
-  return given === undefined ? missing : (given ?? undefined);
+  const value = one === undefined ? other : one;
+  return value === undefined ? missing : (value ?? undefined);
 }
 
 function hubSettings({

@@ -1,13 +1,12 @@
-import { parseDocument } from 'yaml';
-import type * as z from 'zod';
-import { withoutNulls, formatPath, formatViolation } from '../../api/schema/resource.ts';
 import { isDeepStrictEqual } from 'node:util';
+import { parseDocument } from 'yaml';
+import * as z from 'zod';
+import { withoutNulls, formatPath, formatViolation } from '../../api/schema/resource.ts';
 import { configurationError } from './errors.ts';
-import { suggestKey } from './known-keys.ts';
 import {
   configurationFile,
   exclusiveKeys,
-  keysWithoutEffect,
+  unusedKeys,
   replacedKeys,
   sameKeys,
   type ConfigurationFile,
@@ -15,11 +14,11 @@ import {
 
 const source = 'The operator configuration';
 
-/** The file, and the keys in it that have no effect. */
+/** The file, and the keys in it that are ignored. */
 export interface ReadConfigurationFile {
   readonly file: ConfigurationFile;
-  /** Paths of KMM's keys that are accepted and not used. */
-  readonly withoutEffect: readonly string[];
+  /** Paths of KMM's keys that are accepted and ignored. */
+  readonly ignoredKeys: readonly string[];
 }
 
 /**
@@ -37,19 +36,19 @@ export function readConfigurationFile(text: string): ReadConfigurationFile {
   const file = result.data;
   const problems = contradictions(file);
   if (problems.length > 0) throw configurationError(source, problems);
-  const replaced = replacedKeys.filter(({ key, by }) => isGiven(file, key) && isGiven(file, by));
-  const unused = keysWithoutEffect.filter((key) => isGiven(file, key));
-  return { file, withoutEffect: [...unused, ...replaced.map(({ key }) => key)] };
+  const replaced = replacedKeys.filter(({ key, by }) => isSet(file, key) && isSet(file, by));
+  const unused = unusedKeys.filter((key) => isSet(file, key));
+  return { file, ignoredKeys: [...unused, ...replaced.map(({ key }) => key)] };
 }
 
 function contradictions(file: ConfigurationFile): string[] {
-  const areGiven = (keys: readonly string[]): boolean => keys.every((key) => isGiven(file, key));
+  const areSet = (keys: readonly string[]): boolean => keys.every((key) => isSet(file, key));
   return [
     ...sameKeys
-      .filter(areGiven)
+      .filter(areSet)
       .filter(([one, other]) => !isDeepStrictEqual(valueAt(file, one), valueAt(file, other)))
       .map(([one, other]) => `${other}: means the same as ${one}, which has another value`),
-    ...exclusiveKeys.filter(areGiven).map(([one, other]) => `${other}: cannot be given together with ${one}`),
+    ...exclusiveKeys.filter(areSet).map(([one, other]) => `${other}: cannot be set together with ${one}`),
   ];
 }
 
@@ -59,13 +58,13 @@ function describeIssue(issue: z.core.$ZodIssue): string[] {
     return [formatViolation({ path: path === '' ? 'the document' : path, message: issue.message })];
   }
   return issue.keys.map((key) => {
-    const meant = suggestKey(path, key);
-    const message = meant === undefined ? 'unknown key' : `unknown key; did you mean ${meant}?`;
+    const suggestion = suggestKey(path, key);
+    const message = suggestion === undefined ? 'unknown key' : `unknown key; did you mean ${suggestion}?`;
     return formatViolation({ path: formatPath([...issue.path, key]), message });
   });
 }
 
-function isGiven(file: ConfigurationFile, path: string): boolean {
+function isSet(file: ConfigurationFile, path: string): boolean {
   return valueAt(file, path) !== undefined;
 }
 
@@ -76,4 +75,50 @@ function valueAt(file: ConfigurationFile, path: string): unknown {
     value = Object.entries(value).find(([key]) => key === name)?.[1];
   }
   return value;
+}
+
+/** Paths of all keys of the configuration file, such as `leaderElection.resourceID`. */
+export const configurationKeys: readonly string[] = keysOf(configurationFile, []);
+
+function keysOf(schema: unknown, path: readonly string[]): string[] {
+  if (schema instanceof z.ZodOptional) return keysOf(schema.unwrap(), path);
+  // A schema that is not strict is part of the Kubernetes API, and accepts any key.
+  const isStrict = schema instanceof z.ZodObject && schema.def.catchall instanceof z.ZodNever;
+  if (!isStrict) return path.length === 0 ? [] : [path.join('.')];
+  return Object.entries(schema.shape).flatMap(([name, inner]) => keysOf(inner, [...path, name]));
+}
+
+/** The most characters in which a misspelt key may differ. */
+const maxDistance = 2;
+
+/**
+ * Suggests a key for an unknown one: its name if it has the same parent, else its whole path. Returns
+ * undefined if none is similar.
+ */
+function suggestKey(parent: string, unknown: string): string | undefined {
+  const prefix = parent === '' ? '' : `${parent}.`;
+  const siblings = new Set(
+    configurationKeys
+      .filter((key) => key.startsWith(prefix))
+      .map((key) => key.slice(prefix.length).split('.')[0] ?? ''),
+  );
+  const nearest = [...siblings]
+    .map((name) => ({ name, distance: distance(name.toLowerCase(), unknown.toLowerCase()) }))
+    .toSorted((one, other) => one.distance - other.distance)[0];
+  if (nearest !== undefined && nearest.distance <= maxDistance) return nearest.name;
+  return configurationKeys.find((key) => key.split('.').at(-1) === unknown);
+}
+
+/** Returns the number of characters to insert, delete or replace (Levenshtein). */
+function distance(one: string, other: string): number {
+  let row = Array.from({ length: other.length + 1 }, (_, index) => index);
+  for (const [line, letter] of one.split('').entries()) {
+    const next = [line + 1];
+    for (const [index, otherLetter] of other.split('').entries()) {
+      const replaced = (row[index] ?? 0) + (letter === otherLetter ? 0 : 1);
+      next.push(Math.min(replaced, (row[index + 1] ?? 0) + 1, (next[index] ?? 0) + 1));
+    }
+    row = next;
+  }
+  return row.at(-1) ?? 0;
 }

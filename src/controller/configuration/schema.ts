@@ -88,7 +88,7 @@ export const configurationFile = z.strictObject({
 /** The content of a valid file. Durations are in milliseconds. */
 export type ConfigurationFile = z.output<typeof configurationFile>;
 
-/** Pairs of keys that mean the same in different versions of KMM. If both are given, they must agree. */
+/** Pairs of keys that mean the same in different versions of KMM. If both are set, they must agree. */
 export const sameKeys: readonly (readonly [string, string])[] = [
   ['healthProbeBindAddress', 'health.healthProbeBindAddress'],
   ['leaderElection.enabled', 'leaderElection.leaderElect'],
@@ -107,8 +107,8 @@ export const replacedKeys: readonly { readonly key: string; readonly by: string 
   { key: 'metricsBindAddress', by: 'metrics.bindAddress' },
 ];
 
-/** Keys of KMM that have no effect here. */
-export const keysWithoutEffect: readonly string[] = [
+/** Keys of KMM that are accepted and ignored here. */
+export const unusedKeys: readonly string[] = [
   'metrics.disableHTTP2',
   'webhook.disableHTTP2',
   'worker.runAsUser',

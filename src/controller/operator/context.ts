@@ -1,3 +1,4 @@
+import { whenAborted } from '../../shared/abortable.ts';
 import type { Registry } from 'prom-client';
 import type { Logger } from '../../shared/logger.ts';
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
@@ -42,3 +43,34 @@ export interface ControllerSet {
 
 /** Creates a part of the operator. Called once, before the caches are filled. */
 export type ControllerFactory = (context: OperatorContext) => ControllerSet;
+
+/**
+ * Runs controllers until they are stopped. When one fails, all stop.
+ * @param stop work in progress is finished, and nothing new is started
+ * @param lost nothing more is written
+ * @throws the first error
+ */
+export async function runControllers(
+  sets: readonly ControllerSet[],
+  stop: AbortSignal,
+  lost?: AbortSignal,
+): Promise<void> {
+  const failed = new AbortController();
+  const signal = AbortSignal.any([stop, failed.signal]);
+  const running = sets.flatMap((set) => [
+    ...set.controllers.map((controller) => controller.run({ signal, abort: lost })),
+    ...(set.run === undefined ? [] : [set.run(signal)]),
+  ]);
+  const outcomes = await Promise.allSettled([
+    ...running.map((one) =>
+      one.catch((error: unknown) => {
+        failed.abort();
+        throw error;
+      }),
+    ),
+    // The process keeps leading even if there is nothing to do.
+    whenAborted(signal),
+  ]);
+  const failure = outcomes.find((outcome) => outcome.status === 'rejected');
+  if (failure !== undefined) throw failure.reason;
+}

@@ -56,7 +56,7 @@ function imageControllers(context: OperatorContext): ReturnType<ControllerFactor
   parts.driverToolkit.onChange(() => {
     for (const { key } of caches.modules.list()) controller.enqueue(key);
   });
-  const preflight = managed ? [] : createPreflightControllers(services, { metrics });
+  const preflight = managed ? [] : createPreflightControllers(services, metrics);
   return { controllers: [controller, ...preflight], run: (signal) => parts.run(signal) };
 }
 

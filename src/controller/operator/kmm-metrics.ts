@@ -11,32 +11,37 @@ export interface KmmMetricsSources {
 
 /** Registers KMM's gauges. They are computed when they are read. */
 export function registerKmmMetrics(registry: Registry, sources: KmmMetricsSources): void {
-  const registers = [registry];
-  const count = (name: string, help: string, value: () => number): void => {
-    void new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        this.set(value());
-      },
-    });
-  };
+  const count = (name: string, help: string, value: () => number) =>
+    registerGauge(registry, name, help, value);
   const countModules = (matches: (module: Module) => boolean): number =>
     parsed(sources).filter(matches).length;
-  count('kmm_module_num', 'Modules.', () => sources.modules().length);
-  count('kmm_module_degraded_num', 'Modules of which something has failed.', () =>
+  count('kmm_module_num', 'Number of Modules.', () => sources.modules().length);
+  count('kmm_module_degraded_num', 'Number of degraded Modules.', () =>
     countModules(({ status }) =>
       (status?.conditions ?? []).some((one) => one.type === 'Degraded' && one.status === 'True'),
     ),
   );
-  count('kmm_in_cluster_build_num', 'Modules with a build section.', () => countModules(has('build')));
-  count('kmm_in_cluster_sign_num', 'Modules with a sign section.', () => countModules(has('sign')));
-  count('kmm_device_plugin_num', 'Modules with a device plugin.', () =>
+  count('kmm_in_cluster_build_num', 'Number of Modules with a build section.', () =>
+    countModules(has('build')),
+  );
+  count('kmm_in_cluster_sign_num', 'Number of Modules with a sign section.', () => countModules(has('sign')));
+  count('kmm_device_plugin_num', 'Number of Modules with a device plugin.', () =>
     countModules(({ spec }) => spec.devicePlugin !== undefined),
   );
-  count('kmm_preflight_num', 'PreflightValidations.', () => sources.preflights());
-  registerArguments(registers, sources);
+  count('kmm_preflight_num', 'Number of PreflightValidations.', () => sources.preflights());
+  registerArguments([registry], sources);
+}
+
+/** Registers a gauge whose value is computed when it is read. */
+export function registerGauge(registry: Registry, name: string, help: string, value: () => number): void {
+  void new Gauge({
+    name,
+    help,
+    registers: [registry],
+    collect() {
+      this.set(value());
+    },
+  });
 }
 
 /** Returns whether a Module has a section, for all kernels or for some. */
@@ -51,7 +56,7 @@ function has(section: 'build' | 'sign'): (module: Module) => boolean {
 function registerArguments(registers: Registry[], sources: KmmMetricsSources): void {
   void new Gauge({
     name: 'kmm_modprobe_args',
-    help: 'Arguments of modprobe, in place of the usual ones.',
+    help: 'Options of modprobe that replace the defaults.',
     labelNames: ['name', 'namespace', 'modprobeArgs'] as const,
     registers,
     collect() {
@@ -64,7 +69,7 @@ function registerArguments(registers: Registry[], sources: KmmMetricsSources): v
   });
   void new Gauge({
     name: 'kmm_modprobe_raw_args',
-    help: 'All arguments of modprobe, where a Module gives them.',
+    help: 'All arguments of modprobe, if set in the Module.',
     labelNames: ['name', 'namespace', 'modprobeRawArgs'] as const,
     registers,
     collect() {

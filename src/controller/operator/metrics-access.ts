@@ -24,11 +24,11 @@ const accessReview = z.looseObject({ status: z.looseObject({ allowed: z.boolean(
 type User = NonNullable<z.output<typeof tokenReview>['status']['user']>;
 
 /** Milliseconds for which a response of the API server is cached. */
-const goodFor = 10_000;
+const resultTtl = 10_000;
 /** The most readers in the cache; the least recently used are evicted first. */
 const maxReaders = 100;
 /** The most readers checked concurrently; further ones are rejected. */
-const maxAsking = 20;
+const maxConcurrentReviews = 20;
 /** The longest accepted token, in characters: real ones have a few kilobytes at most. */
 const maxTokenLength = 16 * 1024;
 
@@ -37,11 +37,10 @@ const maxTokenLength = 16 * 1024;
  * /metrics. Results are cached briefly, by a hash of the token. Without a response, nobody is allowed.
  */
 export function createMetricsAccess(client: ApiClient, log: Logger): ReadCheck {
-  const known = new LruMap<{ readonly answer: Promise<200 | 401 | 403>; readonly since: number }>(maxReaders);
+  const cache = new LruMap<{ readonly result: Promise<200 | 401 | 403>; readonly since: number }>(maxReaders);
+  let reviews = 0;
 
-  let asking = 0;
-
-  async function ask(token: string): Promise<200 | 401 | 403> {
+  async function review(token: string): Promise<200 | 401 | 403> {
     const user = await authenticate(client, token);
     if (user === undefined) return 401;
     return (await isAllowed(client, user)) ? 200 : 403;
@@ -51,21 +50,21 @@ export function createMetricsAccess(client: ApiClient, log: Logger): ReadCheck {
     const [, token] = /^Bearer +([^\s]+)$/i.exec(authorization ?? '') ?? [];
     if (token === undefined || token.length > maxTokenLength) return 401;
     const id = createHash('sha256').update(token).digest('hex');
-    const before = known.get(id);
-    if (before !== undefined && performance.now() - before.since < goodFor) return before.answer;
-    if (asking >= maxAsking) return 401;
-    asking += 1;
-    const answer = ask(token)
+    const cached = cache.get(id);
+    if (cached !== undefined && performance.now() - cached.since < resultTtl) return cached.result;
+    if (reviews >= maxConcurrentReviews) return 401;
+    reviews += 1;
+    const result = review(token)
       .catch((error: unknown) => {
         log.warn('metrics reader could not be checked', { error });
-        known.delete(id);
+        cache.delete(id);
         return 401 as const;
       })
       .finally(() => {
-        asking -= 1;
+        reviews -= 1;
       });
-    known.set(id, { answer, since: performance.now() });
-    return answer;
+    cache.set(id, { result, since: performance.now() });
+    return result;
   };
 }
 

@@ -1,3 +1,8 @@
+import { configMaps } from '../observe/cluster/resources.ts';
+import type { OperatorConfiguration } from '../configuration/configuration.ts';
+import { configurationError } from '../configuration/errors.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import { isApiError } from '../runtime/api/errors.ts';
 import { DriverToolkitImages } from '../observe/cluster/driver-toolkit-images.ts';
 import { ImageRegistry } from '../observe/images/image-registry.ts';
 import type { PipelineSettings } from '../image-pipeline/request.ts';
@@ -16,15 +21,11 @@ export interface PipelineParts {
   run(signal: AbortSignal): Promise<void>;
 }
 
-export interface PipelinePartsOptions {
-  /** All images are in one namespace, which may therefore use all concurrent registry requests. */
-  readonly oneNamespace?: boolean | undefined;
-}
-
-export function createPipelineParts(
-  context: OperatorContext,
-  { oneNamespace = false }: PipelinePartsOptions = {},
-): PipelineParts {
+/**
+ * Creates the parts.
+ * @param oneNamespace whether all images are in one namespace, which may then use all registry requests
+ */
+export function createPipelineParts(context: OperatorContext, oneNamespace = false): PipelineParts {
   const { configuration, client, registry, log, trustedCertificates, userAgent } = context;
   const metrics = createImageMetrics(registry);
   const references = new ReferenceCache(client, log);
@@ -75,4 +76,27 @@ function pipelineSettings(
     proxy,
     driverToolkit: () => driverToolkit.table(),
   };
+}
+
+/**
+ * Reads the certificates of registries' authorities that the configuration names; undefined if it names none.
+ * @throws ConfigurationError if they do not exist, ApiError
+ */
+export async function readTrustedCertificates(
+  client: ApiClient,
+  { namespace, registry }: Pick<OperatorConfiguration, 'namespace' | 'registry'>,
+): Promise<string | undefined> {
+  const { trustedCertificates: reference } = registry;
+  if (reference === undefined) return undefined;
+  const found = await client
+    .get(configMaps, { namespace, name: reference.configMap })
+    .catch((error: unknown) => {
+      if (isApiError(error, 'NOT_FOUND')) return undefined;
+      throw error;
+    });
+  const text = found?.data?.[reference.key];
+  if (text !== undefined) return text;
+  throw configurationError('The operator configuration', [
+    `registry.trustedCertificates: the ConfigMap ${namespace}/${reference.configMap} has no key ${reference.key}, or does not exist`,
+  ]);
 }

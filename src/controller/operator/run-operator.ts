@@ -11,10 +11,15 @@ import { createConnection } from '../runtime/api/connection.ts';
 import { EventRecorder } from '../runtime/event-recorder.ts';
 import { LeaderElection, type LeadershipEnd } from '../runtime/leader/leader-election.ts';
 import { createRuntimeMetrics } from '../runtime/metrics.ts';
-import type { ControllerFactory, ControllerSet, FollowingCache, OperatorContext } from './context.ts';
+import {
+  runControllers,
+  type ControllerFactory,
+  type ControllerSet,
+  type FollowingCache,
+  type OperatorContext,
+} from './context.ts';
 import { registerKmmMetrics } from './kmm-metrics.ts';
-import { runControllers } from './run-controllers.ts';
-import { readTrustedCertificates } from './trusted-certificates.ts';
+import { readTrustedCertificates } from './pipeline-parts.ts';
 import { serveHealth, serveMetrics } from './servers.ts';
 
 /** Our name for the API server: the owner of fields, and the source of events. */
@@ -61,7 +66,7 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
   const shared = { configuration, client, caches, preflights, events, metrics, registry, log };
   const context: OperatorContext = { ...shared, userAgent, trustedCertificates };
   const sets = factories.map((factory) => factory(context));
-  for (const key of configuration.withoutEffect) log.warn('configuration key has no effect', { key });
+  for (const key of configuration.ignoredKeys) log.warn('configuration key is ignored', { key });
 
   await using stack = new AsyncDisposableStack();
   stack.defer(() => connection.close());
@@ -73,9 +78,9 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
   // Requests for metrics, with whatever token, must not slow down the controllers.
   const { onResponse } = metrics;
   const reviewer = new ApiClient({ connection, fieldManager, userAgent, onResponse, rate: reviewRate });
-  stack.use(await serveMetrics({ settings: configuration.metrics, registry, client: reviewer, log }));
+  stack.use(await serveMetrics(configuration.metrics, registry, reviewer, log));
   log.info('operator started', { version, namespace: configuration.namespace, identity });
-  const end = await runWhileLeading({ context, sets, identity, signal });
+  const end = await runWhileLeading(context, sets, identity, signal);
   await events.flush();
   log.info('operator stopped', { reason: end });
   return end;
@@ -100,18 +105,16 @@ function measuredCaches({ caches, preflights, registry }: OperatorContext): Pick
   return [preflights.validations, preflights.validationsOcp];
 }
 
-interface Leading {
-  readonly context: OperatorContext;
-  readonly sets: readonly ControllerSet[];
-  readonly identity: string;
-  readonly signal: AbortSignal;
-}
-
-async function runWhileLeading({ context, sets, identity, signal }: Leading): Promise<LeadershipEnd> {
+async function runWhileLeading(
+  context: OperatorContext,
+  sets: readonly ControllerSet[],
+  identity: string,
+  signal: AbortSignal,
+): Promise<LeadershipEnd> {
   const { configuration, client, metrics, log } = context;
   const { enabled, resourceId, ...times } = configuration.leaderElection;
   if (!enabled) {
-    await runControllers(sets, { stop: signal });
+    await runControllers(sets, signal);
     return 'stopped';
   }
   metrics.leader(resourceId, false);
@@ -123,5 +126,5 @@ async function runWhileLeading({ context, sets, identity, signal }: Leading): Pr
     log,
     onChange: (isLeader) => metrics.leader(resourceId, isLeader),
   });
-  return election.run((signals) => runControllers(sets, signals), signal);
+  return election.run(({ stop, lost }) => runControllers(sets, stop, lost), signal);
 }

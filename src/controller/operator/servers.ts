@@ -21,30 +21,23 @@ export async function serveHealth(
   return startOperatorServer({ ...address, healthz: { ping: () => true }, readyz });
 }
 
-export interface MetricsServerOptions {
-  readonly settings: MetricsSettings;
-  readonly registry: Registry;
-  readonly client: ApiClient;
-  readonly log: Logger;
-}
-
 /** Serves /metrics to those who may read them. Returns undefined if they are turned off. */
-export async function serveMetrics(options: MetricsServerOptions): Promise<OperatorServer | undefined> {
-  const { settings, registry, client, log } = options;
+export async function serveMetrics(
+  settings: MetricsSettings,
+  registry: Registry,
+  client: ApiClient,
+  log: Logger,
+): Promise<OperatorServer | undefined> {
   if (settings.address === undefined) return undefined;
   return startOperatorServer({
     ...settings.address,
     metrics: registry,
     mayRead: settings.enableAuthnAuthz ? createMetricsAccess(client, log) : undefined,
-    tls: settings.secureServing ? await ownCertificate() : undefined,
+    tls: settings.secureServing ? await createCertificate() : undefined,
   });
 }
 
-function ownCertificate(): ReturnType<typeof createServerCertificate> {
+function createCertificate(): ReturnType<typeof createServerCertificate> {
   const now = Date.now();
-  return createServerCertificate({
-    names: ['localhost'],
-    notBefore: new Date(now - clockSkew),
-    notAfter: new Date(now + certificateLife),
-  });
+  return createServerCertificate(['localhost'], new Date(now - clockSkew), new Date(now + certificateLife));
 }

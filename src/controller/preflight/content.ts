@@ -3,7 +3,7 @@ import type { FoundModule } from '../observe/images/find-module.ts';
 import { readCertificate, readCredentials } from '../image-pipeline/inputs.ts';
 import type { PipelineRequest } from '../image-pipeline/request.ts';
 import { nonEmpty } from '../../api/schema/resource.ts';
-import type { PreflightContext } from './context.ts';
+import type { PreflightContext } from './task.ts';
 import { failed, succeeded, type Verification } from './verification.ts';
 
 /**
@@ -14,13 +14,14 @@ import { failed, succeeded, type Verification } from './verification.ts';
 export async function verifyContent(
   services: PreflightContext,
   request: PipelineRequest,
-  { digest, signal }: { readonly digest: string; readonly signal: AbortSignal },
+  digest: string,
+  signal: AbortSignal,
 ): Promise<Verification> {
   const { target, architectures } = request;
   const { image, kernel, modprobe, registryTls: tls, sign } = target;
   const moduleName = nonEmpty(modprobe.moduleName);
   if (moduleName === undefined) {
-    return succeeded(`${image} exists; rawArgs do not say which module is loaded, so none was looked for`);
+    return succeeded(`${image} exists; rawArgs do not name the module, so the content was not checked`);
   }
   const { contents: pullSecrets } = await readCredentials(services, request);
   const certificate = sign && (await readCertificate(services, request, sign));
@@ -41,7 +42,7 @@ export async function verifyContent(
     if (problem !== undefined) return failed(`${image}: ${problem}`);
   }
   const signature = sign === undefined ? '' : ', signed';
-  return succeeded(`${image} holds ${moduleName} for kernel ${kernel.release}${signature}`);
+  return succeeded(`${image} contains ${moduleName} for kernel ${kernel.release}${signature}`);
 }
 
 /** Returns what is wrong with a module, or undefined. */
@@ -51,11 +52,12 @@ function problemOf(found: FoundModule, { kernel, sign }: ModuleTarget): string |
   const because = problem === null ? '' : `: ${problem}`;
   if (state === 'damaged') return `${path} cannot be read${because}`;
   if (!matchesKernel) {
-    const made = vermagic === null ? 'does not say for which kernel it was made' : `was made for ${vermagic}`;
-    return `${path} ${made}, not for kernel ${kernel.release}`;
+    const origin =
+      vermagic === null ? 'does not name the kernel it was built for' : `was built for ${vermagic}`;
+    return `${path} ${origin}, not for kernel ${kernel.release}`;
   }
   if (sign === undefined || state === 'trusted') return undefined;
-  // If only some files are to be signed, others may carry the signature of their vendor.
+  // If only some files are to be signed, others may be signed by their vendor.
   if (state === 'untrusted' && sign.files.length > 0) return undefined;
   return state === 'unsigned'
     ? `${path} is not signed`

@@ -3,43 +3,44 @@ import type { CachedPreflight } from '../observe/cluster/preflights.ts';
 import { kernelLabelValue } from '../../builder/labels.ts';
 import { parseKernel } from '../../builder/kernel.ts';
 import { objectOf, type CacheEvent } from '../runtime/cache/informer.ts';
-import { Controller, type ControllerOptions } from '../runtime/controller.ts';
+import type { BackoffLimits } from '../../shared/backoff.ts';
+import { Controller, type Reconcile } from '../runtime/controller.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { PreflightOcpReconciler } from './ocp-reconcile.ts';
 import { PreflightReconciler } from './reconcile.ts';
-import type { PreflightContext } from './context.ts';
+import type { PreflightContext } from './task.ts';
+
+/** Creates one of the controllers. */
+type Create = (name: string, reconcile: Reconcile) => Controller;
 
 /** Validations reconciled concurrently: one may have to read many images. */
 const maxConcurrent = 4;
 
-/** Options of the preflight controllers. */
-export interface PreflightOptions extends Pick<ControllerOptions, 'backoff'> {
-  readonly metrics?: RuntimeMetrics | undefined;
-}
-
 /** Creates the controllers of PreflightValidation and PreflightValidationOCP. The caches must run, too. */
 export function createPreflightControllers(
-  services: PreflightContext,
-  options: PreflightOptions = {},
+  context: PreflightContext,
+  metrics?: RuntimeMetrics,
+  backoff?: BackoffLimits,
 ): Controller[] {
-  return [validationController(services, options), ocpController(services, options)];
+  const create = (name: string, reconcile: Reconcile): Controller =>
+    new Controller({
+      name,
+      backoff,
+      metrics: metrics?.controller(name, maxConcurrent),
+      maxConcurrent,
+      log: context.log,
+      reconcile,
+    });
+  return [validationController(context, create), ocpController(context, create)];
 }
 
-function validationController(services: PreflightContext, options: PreflightOptions): Controller {
-  const { caches, preflights, references, log } = services;
+function validationController(context: PreflightContext, create: Create): Controller {
+  const { caches, preflights, references } = context;
   const { validations } = preflights;
-  const reconciler = new PreflightReconciler(services);
-  const name = 'preflightvalidation';
-  const controller = new Controller({
-    name,
-    backoff: options.backoff,
-    metrics: options.metrics?.controller(name, maxConcurrent),
-    maxConcurrent,
-    log,
-    reconcile: (key, { signal }) => reconciler.reconcile(key, signal),
-  });
+  const reconciler = new PreflightReconciler(context);
+  const controller = create('preflightvalidation', (key, { signal }) => reconciler.reconcile(key, signal));
   const all = (): ObjectKey[] => validations.list().map(({ key }) => key);
   const ofKernel = (label: string | undefined): ObjectKey[] =>
     validations
@@ -55,7 +56,7 @@ function validationController(services: PreflightContext, options: PreflightOpti
       ownerName === undefined ? undefined : caches.jobs.get({ namespace: key.namespace, name: ownerName });
     return job === undefined ? [] : ofKernel(job.kernel);
   });
-  // Nodes cause no events: where they run the kernel, the status of their Modules changes.
+  // Nodes cause no reconciles: if they run the kernel, the status of their Modules changes.
   controller.watch(caches.nodes, () => []);
   references.onChange((users) => {
     for (const user of users) if (user.namespace === undefined) controller.enqueue(user);
@@ -63,21 +64,13 @@ function validationController(services: PreflightContext, options: PreflightOpti
   return controller;
 }
 
-function ocpController(services: PreflightContext, options: PreflightOptions): Controller {
-  const { validations, validationsOcp } = services.preflights;
-  const reconciler = new PreflightOcpReconciler(services);
-  const name = 'preflightvalidationocp';
-  const controller = new Controller({
-    name,
-    backoff: options.backoff,
-    metrics: options.metrics?.controller(name, maxConcurrent),
-    maxConcurrent,
-    log: services.log,
-    reconcile: (key, { signal }) => reconciler.reconcile(key, signal),
-  });
+function ocpController(context: PreflightContext, create: Create): Controller {
+  const { validations, validationsOcp } = context.preflights;
+  const reconciler = new PreflightOcpReconciler(context);
+  const controller = create('preflightvalidationocp', (key, { signal }) => reconciler.reconcile(key, signal));
   controller.watch(validationsOcp);
   controller.watch(validations, ({ key }) => (validationsOcp.get(key) === undefined ? [] : [key]));
-  controller.watch(services.caches.nodes, () => []);
+  controller.watch(context.caches.nodes, () => []);
   return controller;
 }
 

@@ -7,8 +7,8 @@ import type { Release, ReleaseQuery } from './release.ts';
 import { findingsOfProblem } from './status.ts';
 import { preflightAnnotations } from './task.ts';
 
-/** What a PreflightValidationOCP wants to have verified. */
-export interface WantedKernel {
+/** The kernel that a PreflightValidationOCP requests to verify. */
+export interface RequestedKernel {
   readonly kernel: string;
   readonly driverToolkit: string | undefined;
   readonly push: boolean;
@@ -31,7 +31,7 @@ export type OcpAction =
   /** The PreflightValidation that does the work does not exist, or is for something else. */
   | {
       readonly type: 'create' | 'update';
-      readonly wanted: WantedKernel;
+      readonly requested: RequestedKernel;
       /** Shows what the PreflightValidation was made for. */
       readonly mark: string;
       readonly report: OcpReport;
@@ -50,30 +50,30 @@ export function decideOcp(
   const { object, problem = '', metadata } = cached;
   if (object === undefined) return reportProblem('InvalidPreflightValidationOCP', problem);
   if (validation !== undefined && !isOwned(validation, cached)) {
-    const message = `A PreflightValidation named ${metadata.name} exists that does not belong to this one. Rename one of them.`;
+    const message = `A PreflightValidation named ${metadata.name} already exists and is not owned by this object. Rename one of them.`;
     return reportProblem('NameTaken', message);
   }
-  const wanted = wantedKernel(cached, validation, release);
-  if (wanted === undefined) {
+  const requested = requestedKernel(cached, validation, release);
+  if (requested === undefined) {
     const { releaseImage = '', useRTKernel = false } = object.spec;
     const isNew = object.status?.observedGeneration !== metadata.generation;
     const report = isNew ? reportWaiting('ReadingRelease', `${releaseImage} is being read`) : undefined;
     return { type: 'read-release', release: { releaseImage, useRTKernel }, report };
   }
-  const verifying = reportWaiting('Verifying', `Modules are being verified for kernel ${wanted.kernel}`);
-  const mark = markOf(cached, wanted);
-  if (!asksFor(validation, wanted, mark)) {
-    return { type: validation === undefined ? 'create' : 'update', wanted, mark, report: verifying };
+  const verifying = reportWaiting('Verifying', `Modules are being verified for kernel ${requested.kernel}`);
+  const mark = markOf(cached, requested);
+  if (!matches(validation, requested, mark)) {
+    return { type: validation === undefined ? 'create' : 'update', requested, mark, report: verifying };
   }
   return { type: 'report', report: reportOf(validation) ?? verifying };
 }
 
 /** Returns the requested kernel; undefined if the release has to be read, once per generation. */
-function wantedKernel(
+function requestedKernel(
   cached: CachedPreflightOcp,
   validation: CachedPreflight | undefined,
   release: Release | undefined,
-): WantedKernel | undefined {
+): RequestedKernel | undefined {
   const { kernelVersion, dtkImage, pushBuiltImage: push = false } = cached.object?.spec ?? {};
   if (kernelVersion !== undefined) return { kernel: kernelVersion, driverToolkit: nonEmpty(dtkImage), push };
   if (release !== undefined) return { ...release, push };
@@ -88,19 +88,19 @@ function isOwned({ metadata }: CachedPreflight, owner: CachedPreflightOcp): bool
   return metadata.ownerReferences?.some(({ uid }) => uid === owner.metadata.uid) ?? false;
 }
 
-function asksFor(validation: CachedPreflight | undefined, wanted: WantedKernel, mark: string): boolean {
+function matches(validation: CachedPreflight | undefined, requested: RequestedKernel, mark: string): boolean {
   const annotations = validation?.metadata.annotations;
   const spec = validation?.object?.spec;
   return (
-    spec?.kernelVersion === wanted.kernel &&
-    (spec.pushBuiltImage ?? false) === wanted.push &&
-    annotations?.[preflightAnnotations.driverToolkit] === wanted.driverToolkit &&
+    spec?.kernelVersion === requested.kernel &&
+    (spec.pushBuiltImage ?? false) === requested.push &&
+    annotations?.[preflightAnnotations.driverToolkit] === requested.driverToolkit &&
     annotations?.[preflightAnnotations.madeFor] === mark
   );
 }
 
 /** Returns a hash that is equal for results of the same generation of the same object. */
-function markOf({ metadata }: CachedPreflightOcp, { kernel, driverToolkit }: WantedKernel): string {
+function markOf({ metadata }: CachedPreflightOcp, { kernel, driverToolkit }: RequestedKernel): string {
   const { uid, generation } = metadata;
   return shortHash({ uid, generation, kernel, driverToolkit });
 }

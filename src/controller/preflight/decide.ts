@@ -1,14 +1,7 @@
-import type { PreflightValidation, VerifiedModule } from '../../api/preflight-validation.ts';
+import type { PreflightValidation } from '../../api/preflight-validation.ts';
 import type { CachedPreflight } from '../observe/cluster/preflights.ts';
-import type { Finding } from '../module/conditions.ts';
-import { findingsOf, findingsOfProblem } from './status.ts';
+import { findingsOf, findingsOfProblem, type PreflightReport } from './status.ts';
 import { isKernelRelease, taskFor, type PreflightTask } from './task.ts';
-
-/** The content of the status of a validation. */
-export interface PreflightReport {
-  readonly modules: readonly VerifiedModule[];
-  readonly findings: readonly Finding[];
-}
 
 /** What to do for a PreflightValidation. */
 export type ValidationAction =
@@ -47,7 +40,7 @@ function reportOfLeader({ kernel, leader: { key, object } }: PreflightTask): Pre
     const modules = object?.status?.modules ?? [];
     return { modules, findings: findingsOf(kernel.release, modules) };
   }
-  const message = `PreflightValidation ${key.name} asks about the same kernel; its result is waited for`;
+  const message = `PreflightValidation ${key.name} is for the same kernel; waiting for its result`;
   return { modules: [], findings: [{ type: 'Ready', status: 'False', reason: 'Verifying', message }] };
 }
 

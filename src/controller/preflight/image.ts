@@ -7,8 +7,7 @@ import { ownerOf, type NamedModule } from '../module/named-module.ts';
 import { distinct, selectNodes } from '../module/node-groups.ts';
 import type { NodeFacts } from '../observe/cluster/projections.ts';
 import { selects } from '../observe/cluster/resources.ts';
-import type { PreflightContext } from './context.ts';
-import type { PreflightTask } from './task.ts';
+import type { PreflightContext, PreflightTask } from './task.ts';
 
 /** A Module that has something to load for the kernel. */
 export interface ModuleQuery {
@@ -39,7 +38,7 @@ export function imageOf(
   const { selector, tolerations = [] } = module.spec;
   const { groups } = selectNodes(nodes, { selector, tolerations });
   const running = groups.map(({ kernel }) => kernel.release);
-  const asked = tasks
+  const requested = tasks
     .filter(({ kernel }) => !running.includes(kernel.release))
     .map(({ kernel }) => ({
       kernel,
@@ -47,7 +46,7 @@ export function imageOf(
       osImages: [],
       nodes: [],
     }));
-  const image = groupByImage(wantedKernels(module, [...groups, ...asked])).find(({ members }) =>
+  const image = groupByImage(wantedKernels(module, [...groups, ...requested])).find(({ members }) =>
     members.some(({ kernel }) => kernel.release === task.kernel.release),
   );
   const members = image?.members ?? [];
@@ -61,7 +60,8 @@ export function imageOf(
 /** Returns the request that the Module controller would make: the same Jobs, so nothing is built twice. */
 export function requestOf(
   target: ModuleTarget,
-  { module, tasks, earlier, image: { members } }: ModuleQuery & { readonly image: PreflightImage },
+  { module, tasks, earlier }: ModuleQuery,
+  { members }: PreflightImage,
 ): PipelineRequest {
   const kernels = members.map(({ kernel }) => kernel.release);
   return {
@@ -103,7 +103,7 @@ export function earlierState(earlier: VerifiedModule | undefined): EarlierState 
 }
 
 /** GOARCH by the suffix of a kernel release. */
-const endings: Readonly<Record<string, string>> = {
+const architecturesBySuffix: Readonly<Record<string, string>> = {
   x86_64: 'amd64',
   amd64: 'amd64',
   aarch64: 'arm64',
@@ -121,8 +121,8 @@ export function architecturesFor(
   selector: Readonly<Record<string, string>>,
   nodes: readonly NodeFacts[],
 ): readonly string[] {
-  const stated = endings[release.replace(/\+$/, '').split(/[.-]/).at(-1) ?? ''];
-  if (stated !== undefined) return [stated];
+  const known = architecturesBySuffix[release.replace(/\+$/, '').split(/[.-]/).at(-1) ?? ''];
+  if (known !== undefined) return [known];
   const selected = nodes.filter(({ labels }) => selects(selector, labels));
   const architectures = (selected.length > 0 ? selected : nodes)
     .map(({ architecture }) => architecture)

@@ -10,9 +10,8 @@ import { ApiError } from '../runtime/api/errors.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { decideOcp, type OcpAction, type OcpReport } from './decide-ocp.ts';
 import { readRelease } from './release.ts';
-import { recheckIntervalOf, type PreflightContext } from './context.ts';
+import { recheckIntervalOf, type PreflightContext, preflightAnnotations } from './task.ts';
 import { findingsOfProblem } from './status.ts';
-import { preflightAnnotations } from './task.ts';
 
 /**
  * Determines the kernel of a PreflightValidationOCP, has it verified by a PreflightValidation of the same
@@ -33,11 +32,11 @@ export class PreflightOcpReconciler {
     try {
       const validation = preflights.validations.get({ name: key.name });
       const action = decideOcp(cached, validation);
-      if (action.type !== 'read-release') await this.#act(cached, action, signal);
+      if (action.type !== 'read-release') await this.#apply(cached, action, signal);
       else {
         if (action.report !== undefined) await this.#report(cached, action.report, signal);
         const release = await readRelease(this.#context, action.release, signal);
-        await this.#act(cached, decideOcp(cached, validation, release), signal);
+        await this.#apply(cached, decideOcp(cached, validation, release), signal);
       }
       return {};
     } catch (error) {
@@ -49,7 +48,7 @@ export class PreflightOcpReconciler {
     }
   }
 
-  async #act(cached: CachedPreflightOcp, action: OcpAction, signal: AbortSignal): Promise<void> {
+  async #apply(cached: CachedPreflightOcp, action: OcpAction, signal: AbortSignal): Promise<void> {
     if (action.type === 'create') await this.#create(cached, action, signal);
     if (action.type === 'update') await this.#update(cached, action, signal);
     if (action.type !== 'forget' && action.report !== undefined) {
@@ -59,13 +58,13 @@ export class PreflightOcpReconciler {
 
   async #create(
     { metadata: { name, uid = '' } }: CachedPreflightOcp,
-    { wanted, mark }: Extract<OcpAction, { type: 'create' | 'update' }>,
+    { requested, mark }: Extract<OcpAction, { type: 'create' | 'update' }>,
     signal: AbortSignal,
   ): Promise<void> {
     const { driverToolkit, madeFor } = preflightAnnotations;
     const annotations = {
       [madeFor]: mark,
-      ...(wanted.driverToolkit === undefined ? {} : { [driverToolkit]: wanted.driverToolkit }),
+      ...(requested.driverToolkit === undefined ? {} : { [driverToolkit]: requested.driverToolkit }),
     };
     const owner = {
       apiVersion: 'kmm.sigs.x-k8s.io/v1beta2',
@@ -76,18 +75,18 @@ export class PreflightOcpReconciler {
       blockOwnerDeletion: true,
     };
     const metadata = { name, annotations, ownerReferences: [owner] };
-    const spec = { kernelVersion: wanted.kernel, pushBuiltImage: wanted.push };
+    const spec = { kernelVersion: requested.kernel, pushBuiltImage: requested.push };
     await this.#context.client.create(preflightValidations, { metadata, spec }, { signal });
   }
 
   async #update(
     { metadata: { name } }: CachedPreflightOcp,
-    { wanted, mark }: Extract<OcpAction, { type: 'create' | 'update' }>,
+    { requested, mark }: Extract<OcpAction, { type: 'create' | 'update' }>,
     signal: AbortSignal,
   ): Promise<void> {
     const { driverToolkit, madeFor } = preflightAnnotations;
-    const annotations = { [madeFor]: mark, [driverToolkit]: wanted.driverToolkit ?? null };
-    const spec = { kernelVersion: wanted.kernel, pushBuiltImage: wanted.push };
+    const annotations = { [madeFor]: mark, [driverToolkit]: requested.driverToolkit ?? null };
+    const spec = { kernelVersion: requested.kernel, pushBuiltImage: requested.push };
     const patch = { metadata: { annotations }, spec };
     await this.#context.client.patch(preflightValidations, { name }, patch, { signal });
   }

@@ -9,21 +9,26 @@ import { kernelLabelValue } from '../../builder/labels.ts';
 import type { Kernel } from '../../builder/kernel.ts';
 import { inParallel } from '../../shared/parallel.ts';
 import { deleteJobs, findJobGarbage } from '../module/job-garbage.ts';
-import { decideValidation, type PreflightReport, type ValidationAction } from './decide.ts';
+import { decideValidation, type ValidationAction } from './decide.ts';
 import type { ModuleQuery } from './image.ts';
-import { recheckIntervalOf, type PreflightContext } from './context.ts';
-import { findingsOf, moduleEntry, preflightStatusOf } from './status.ts';
-import { tasksOf, type PreflightTask } from './task.ts';
+import { findingsOf, moduleEntry, preflightStatusOf, type PreflightReport } from './status.ts';
+import {
+  modulesToCheck,
+  recheckIntervalOf,
+  tasksOf,
+  type CheckedModule,
+  type PreflightContext,
+  type PreflightTask,
+} from './task.ts';
 import type { Verification } from './verification.ts';
 import { verifyModule, type ModuleVerification } from './verify-module.ts';
-import { wantedModules, type WantedModule } from './wanted.ts';
 
-type Result = ModuleVerification & { readonly wanted: WantedModule };
+type Result = ModuleVerification & { readonly checked: CheckedModule };
 
 /** Modules checked concurrently: most of the work is waiting for registries. */
 const maxConcurrentModules = 64;
 
-const notYet: Verification = {
+const pending: Verification = {
   status: 'InProgress',
   stage: 'Image',
   reason: 'verification is not finished yet',
@@ -57,21 +62,22 @@ export class PreflightReconciler {
     const { caches, preflights, references } = this.#context;
     const { kernel } = task;
     const tasks = tasksOf(preflights.validations.list());
-    const wanted = wantedModules(caches.modules.list(), kernel);
-    references.use({ name: cached.key.name }, wanted.flatMap(referencesOfWanted));
-    const isNews = validation.status?.observedGeneration !== validation.metadata.generation;
-    const earlier = isNews ? [] : (validation.status?.modules ?? []);
+    const checked = modulesToCheck(caches.modules.list(), kernel);
+    references.use({ name: cached.key.name }, checked.flatMap(referencesOfChecked));
+    const isNewGeneration = validation.status?.observedGeneration !== validation.metadata.generation;
+    const earlier = isNewGeneration ? [] : (validation.status?.modules ?? []);
     // Reading many images takes some time.
-    if (isNews) await this.#write(cached, this.#report(task, wanted.map(unverified), earlier), signal);
-    const results = await this.#lookAt(wanted, { task, tasks, earlier }, signal);
+    if (isNewGeneration)
+      await this.#write(cached, this.#report(task, checked.map(unverified), earlier), signal);
+    const results = await this.#verifyAll(checked, { task, tasks, earlier }, signal);
     this.#logErrors(results);
     const isPersisted = await this.#write(cached, this.#report(task, results, earlier), signal);
     const work = results.map((result) => ({
-      uid: result.wanted.uid,
+      uid: result.checked.uid,
       jobs: result.jobs,
       settled: isPersisted && result.verification.status === 'Success',
     }));
-    const nextGarbage = await collectJobs(this.#context, { kernel, work }, signal);
+    const nextGarbage = await collectJobs(this.#context, kernel, work, signal);
     const open = results.filter(({ verification }) => verification.status !== 'Success');
     const recheck = open.length === 0 ? undefined : recheckIntervalOf(this.#context);
     return {
@@ -79,24 +85,24 @@ export class PreflightReconciler {
     };
   }
 
-  async #lookAt(
-    wanted: readonly WantedModule[],
-    question: Pick<ModuleQuery, 'task' | 'tasks'> & { readonly earlier: readonly VerifiedModule[] },
+  async #verifyAll(
+    checked: readonly CheckedModule[],
+    common: Pick<ModuleQuery, 'task' | 'tasks'> & { readonly earlier: readonly VerifiedModule[] },
     signal: AbortSignal,
   ): Promise<Result[]> {
-    const { task, tasks, earlier } = question;
+    const { task, tasks, earlier } = common;
     const results: Result[] = [];
-    const look = async (one: WantedModule, index: number, either: AbortSignal): Promise<void> => {
-      if (one.verdict !== undefined) {
-        results[index] = { wanted: one, verification: one.verdict, jobs: [] };
+    const verify = async (one: CheckedModule, index: number, either: AbortSignal): Promise<void> => {
+      if (one.result !== undefined) {
+        results[index] = { checked: one, verification: one.result, jobs: [] };
         return;
       }
       const { module, target } = one;
       const query = { module, target, task, tasks, earlier: findEntry(earlier, one) };
-      results[index] = { wanted: one, ...(await verifyModule(this.#context, query, either)) };
+      results[index] = { checked: one, ...(await verifyModule(this.#context, query, either)) };
     };
-    const looks = wanted.map((one, index) => (either: AbortSignal) => look(one, index, either));
-    await inParallel(looks, maxConcurrentModules, signal);
+    const checks = checked.map((one, index) => (either: AbortSignal) => verify(one, index, either));
+    await inParallel(checks, maxConcurrentModules, signal);
     return results;
   }
 
@@ -106,8 +112,8 @@ export class PreflightReconciler {
     earlier: readonly VerifiedModule[],
   ): PreflightReport {
     const now = this.#now();
-    const modules = results.map(({ wanted, verification }) =>
-      moduleEntry({ module: wanted.name, verification }, { earlier: findEntry(earlier, wanted), now }),
+    const modules = results.map(({ checked, verification }) =>
+      moduleEntry(checked.name, verification, findEntry(earlier, checked), now),
     );
     return { modules, findings: findingsOf(task.kernel.release, modules) };
   }
@@ -115,12 +121,12 @@ export class PreflightReconciler {
   /** @returns whether the API server already had this status */
   async #write(cached: CachedPreflight, report: PreflightReport, signal: AbortSignal): Promise<boolean> {
     const { metadata, object } = cached;
-    const status: PreflightStatus = preflightStatusOf({
-      ...report,
-      earlier: object?.status,
-      generation: metadata.generation,
-      now: this.#now(),
-    });
+    const status: PreflightStatus = preflightStatusOf(
+      report,
+      object?.status,
+      metadata.generation,
+      this.#now(),
+    );
     if (isSameValue(status, object?.status)) return true;
     const applied = { metadata: { name: metadata.name }, status };
     const options = { subresource: 'status', force: true, signal };
@@ -129,9 +135,9 @@ export class PreflightReconciler {
   }
 
   #logErrors(results: readonly Result[]): void {
-    for (const { wanted, verification } of results) {
+    for (const { checked, verification } of results) {
       if (verification.error === undefined) continue;
-      const { namespace, name } = wanted.name;
+      const { namespace, name } = checked.name;
       this.#context.log.warn('module could not be verified', {
         namespace,
         module: name,
@@ -146,19 +152,19 @@ export class PreflightReconciler {
   }
 }
 
-function unverified(wanted: WantedModule): Result {
-  return { wanted, verification: wanted.verdict ?? notYet, jobs: undefined };
+function unverified(checked: CheckedModule): Result {
+  return { checked, verification: checked.result ?? pending, jobs: undefined };
 }
 
 function findEntry(
   entries: readonly VerifiedModule[],
-  { name: { namespace, name } }: WantedModule,
+  { name: { namespace, name } }: CheckedModule,
 ): VerifiedModule | undefined {
   return entries.find((entry) => entry.namespace === namespace && entry.name === name);
 }
 
-function referencesOfWanted(wanted: WantedModule): ReturnType<typeof referencesOf> {
-  return wanted.verdict === undefined ? referencesOf(wanted.name.namespace, [wanted]) : [];
+function referencesOfChecked(checked: CheckedModule): ReturnType<typeof referencesOf> {
+  return checked.result === undefined ? referencesOf(checked.name.namespace, [checked]) : [];
 }
 
 /** What is known about a Module's Jobs for the kernel. */
@@ -178,11 +184,12 @@ interface PreflightWork {
  */
 async function collectJobs(
   { client, caches, settings, now = Date.now }: PreflightContext,
-  { kernel, work }: { readonly kernel: Kernel; readonly work: readonly PreflightWork[] },
+  kernel: Kernel,
+  work: readonly PreflightWork[],
   signal: AbortSignal,
 ): Promise<number | undefined> {
   const label = kernelLabelValue(kernel);
-  const pauses: number[] = [];
+  const delays: number[] = [];
   for (const { uid, jobs, settled } of work) {
     if (jobs === undefined) continue;
     const owned = caches.jobs.byIndex('owner', uid).filter((job) => job.kernel === label);
@@ -193,7 +200,7 @@ async function collectJobs(
       now: now(),
     });
     await deleteJobs(client, garbage, signal);
-    if (nextAfter !== undefined) pauses.push(nextAfter);
+    if (nextAfter !== undefined) delays.push(nextAfter);
   }
-  return soonest(pauses);
+  return soonest(delays);
 }

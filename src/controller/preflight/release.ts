@@ -4,7 +4,7 @@ import { parseJson } from '../../shared/json.ts';
 import { driverToolkitTable } from '../../builder/driver-toolkit.ts';
 import type { ImageAccess } from '../observe/images/clients.ts';
 import { architecturesFor } from './image.ts';
-import type { PreflightContext } from './context.ts';
+import type { PreflightContext } from './task.ts';
 
 /** Why a release cannot be checked. */
 export type PreflightErrorCode =
@@ -48,21 +48,21 @@ const toolkitReleaseSchema = z.object({
  * @throws PreflightError, RegistryError, ReferencedObjectError, ApiError
  */
 export async function readRelease(
-  services: PreflightContext,
+  context: PreflightContext,
   { releaseImage, useRTKernel }: ReleaseQuery,
   signal: AbortSignal,
 ): Promise<Release> {
-  const access = await accessOf(services);
-  const [architecture = 'amd64'] = architecturesFor('', {}, services.caches.nodes.list());
+  const access = await accessOf(context);
+  const [architecture = 'amd64'] = architecturesFor('', {}, context.caches.nodes.list());
   const read = async (image: string, path: string): Promise<unknown> => {
-    const content = await services.images.readFile({ image, access, path, architecture, signal });
+    const content = await context.images.readFile({ image, access, path, architecture, signal });
     return content === undefined ? undefined : parseJson(content.toString('utf8'));
   };
   const driverToolkit = driverToolkitTable(await read(releaseImage, imageReferences)).get('driver-toolkit');
   if (driverToolkit === undefined) {
     throw new PreflightError({
       code: 'NOT_A_RELEASE',
-      message: `${releaseImage} is not a release image: its ${imageReferences} names no driver-toolkit`,
+      message: `${releaseImage} is not a release image: its ${imageReferences} does not list driver-toolkit`,
       hint: 'Get the name of a release image with "oc adm release info".',
       facts: { image: releaseImage },
     });

@@ -3,25 +3,21 @@ import type { ModuleName } from '../../builder/labels.ts';
 import { toConditions, type Finding } from '../module/conditions.ts';
 import type { Verification } from './verification.ts';
 
-/** The result for a Module. */
-export interface NamedVerification {
-  readonly module: ModuleName;
-  readonly verification: Verification;
-}
-
 /** The longest reason in characters: all of them together have to fit into one object. */
 const maxReasonLength = 1000;
 
 /** Returns the entry of a Module. Its time is kept if its result is the same. */
 export function moduleEntry(
-  { module, verification }: NamedVerification,
-  { earlier, now }: { earlier: VerifiedModule | undefined; now: string },
+  { namespace, name }: ModuleName,
+  verification: Verification,
+  earlier: VerifiedModule | undefined,
+  now: string,
 ): VerifiedModule {
   const { status, stage, reason, image, digest, unsignedDigest, inputs, job, verified } = verification;
   const isSame = earlier?.verificationStatus === status && earlier.verificationStage === stage;
   return {
-    namespace: module.namespace,
-    name: module.name,
+    namespace,
+    name,
     verificationStatus: status,
     verificationStage: stage,
     statusReason: reason.slice(0, maxReasonLength),
@@ -35,24 +31,22 @@ export function moduleEntry(
   };
 }
 
-/** The input of a status. */
-export interface StatusQuery {
+/** The content of the status of a validation. */
+export interface PreflightReport {
   readonly modules: readonly VerifiedModule[];
   readonly findings: readonly Finding[];
-  readonly earlier: PreflightStatus | undefined;
-  readonly generation: number | undefined;
-  /** RFC 3339. */
-  readonly now: string;
 }
 
-/** Returns the status of a validation. Times are kept if nothing changed: equal states are equal texts. */
-export function preflightStatusOf({
-  modules,
-  findings,
-  earlier,
-  generation,
-  now,
-}: StatusQuery): PreflightStatus {
+/**
+ * Returns the status of a validation. Times are kept if nothing changed: equal states are equal texts.
+ * @param now RFC 3339
+ */
+export function preflightStatusOf(
+  { modules, findings }: PreflightReport,
+  earlier: PreflightStatus | undefined,
+  generation: number | undefined,
+  now: string,
+): PreflightStatus {
   return {
     observedGeneration: generation,
     conditions: toConditions(findings, { earlier: earlier?.conditions, generation, now }),

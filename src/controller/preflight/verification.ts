@@ -25,16 +25,22 @@ export function failed(reason: string): Verification {
   return { status: 'Failure', stage: 'Done', reason };
 }
 
-/** Returns the result that follows from the state of an image before its content is checked. */
-export function verificationOf(state: ImageState, { signs }: { readonly signs: boolean }): Verification {
+/**
+ * Returns the result that follows from the state of an image before its content is checked.
+ * @param signs whether the Module has the image signed
+ */
+export function verificationOf(state: ImageState, signs: boolean): Verification {
   const { phase, reason, message, inputs, job, unsignedDigest, requeueAfter } = state;
-  const known = { inputs, job, unsignedDigest, requeueAfter };
+  const progress = { inputs, job, unsignedDigest, requeueAfter };
   if (reason === 'BuildTried' && !signs) {
-    return { ...succeeded(`${message}; the result was not kept, so its content was not checked`), ...known };
+    return {
+      ...succeeded(`${message}; the result was not pushed, so its content was not checked`),
+      ...progress,
+    };
   }
   if (reason === 'BuildTried' || reason === 'SignatureNotTried') {
-    return { ...failed(`${message}. Set pushBuiltImage to have it signed and checked.`), ...known };
+    return { ...failed(`${message}. Set pushBuiltImage to sign and check it.`), ...progress };
   }
-  if (phase === 'Failed') return { ...failed(message), ...known };
-  return { status: 'InProgress', stage: 'Image', reason: message, ...known };
+  if (phase === 'Failed') return { ...failed(message), ...progress };
+  return { status: 'InProgress', stage: 'Image', reason: message, ...progress };
 }

@@ -15,8 +15,7 @@ import {
   type ModuleQuery,
   type PreflightImage,
 } from './image.ts';
-import type { PreflightContext } from './context.ts';
-import type { PreflightTask } from './task.ts';
+import type { PreflightContext, PreflightTask } from './task.ts';
 import { failed, verificationOf, type Verification } from './verification.ts';
 
 /** The result for a Module, and the Jobs of the current inputs; undefined if unknown or not ours. */
@@ -34,38 +33,39 @@ export async function verifyModule(
   const { module, target, task, earlier } = query;
   const image = imageOf(services, query);
   if (image.target instanceof KmmError) return { verification: failed(image.target.message), jobs: [] };
-  const request = requestOf(image.target, { ...query, image });
-  const asked = askedOf(query);
+  const request = requestOf(image.target, query, image);
+  const queryHash = queryHashOf(query);
   try {
-    if (await isStillVerified(services, { request, earlier, asked }, signal)) {
+    if (await isStillVerified(services, request, earlier, queryHash, signal)) {
       return { verification: verificationFrom(earlier), jobs: ownJobs(image, task, []) };
     }
     const { state, jobs } =
       image.running.length === 0
         ? await advanceImage(withDriverToolkit(services, query), request, signal)
         : { state: stateOfModule(module, image.running), jobs: ownJobs(image, task, []) };
-    const known = verificationOf(state, { signs: target.sign !== undefined });
+    const byState = verificationOf(state, target.sign !== undefined);
     const content =
       state.digest === undefined
         ? {}
         : {
-            ...(await verifyContent(services, { ...request, target }, { digest: state.digest, signal })),
+            ...(await verifyContent(services, { ...request, target }, state.digest, signal)),
             digest: state.digest,
           };
-    const verification = { ...known, ...content, image: target.image };
+    const verification = { ...byState, ...content, image: target.image };
     return {
-      verification: verification.status === 'Success' ? { ...verification, verified: asked } : verification,
+      verification:
+        verification.status === 'Success' ? { ...verification, verified: queryHash } : verification,
       jobs,
     };
   } catch (error) {
     const { state, error: unexpected } = failureOf(error, earlierState(earlier));
-    const verification = verificationOf(state, { signs: target.sign !== undefined });
+    const verification = verificationOf(state, target.sign !== undefined);
     return { verification: { ...verification, image: target.image, error: unexpected }, jobs: undefined };
   }
 }
 
-/** Returns the hash of the question: a verified Module is verified again when it changes. */
-function askedOf({ module, task }: ModuleQuery): string {
+/** Returns the hash of a query: a verified Module is verified again when it changes. */
+function queryHashOf({ module, task }: ModuleQuery): string {
   const { uid, generation, annotations } = module.metadata;
   return shortHash({
     uid,
@@ -80,14 +80,12 @@ function askedOf({ module, task }: ModuleQuery): string {
 /** Returns whether a Module was verified and its image is unchanged. A registry error counts as no change. */
 async function isStillVerified(
   services: PreflightContext,
-  {
-    request,
-    earlier,
-    asked,
-  }: { request: PipelineRequest; earlier: VerifiedModule | undefined; asked: string },
+  request: PipelineRequest,
+  earlier: VerifiedModule | undefined,
+  queryHash: string,
   signal: AbortSignal,
 ): Promise<boolean> {
-  if (earlier?.verified !== asked) return false;
+  if (earlier?.verified !== queryHash) return false;
   const { image, registryTls: tls } = request.target;
   try {
     const { contents: pullSecrets } = await readCredentials(services, request);
@@ -112,7 +110,7 @@ function stateOfModule({ status, metadata }: NamedModule, running: readonly stri
     ...rest,
     phase,
     reason,
-    message: message ?? 'The Module is being worked on for the nodes that it has already',
+    message: message ?? 'The Module controller is working on the image for existing nodes',
   };
 }
 

@@ -1,6 +1,9 @@
 import type { KubeConfig } from '@kubernetes/client-node';
 import type { Logger } from '../../shared/logger.ts';
-import { followCertificateFolder, readCertificateFolder } from './certificates/certificate-folder.ts';
+import {
+  followCertificateDirectory,
+  readCertificateDirectory,
+} from './certificates/certificate-directory.ts';
 import { rotateCertificates } from './certificates/rotation.ts';
 import type { ServerCertificate } from './certificates/server-certificate.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
@@ -38,7 +41,7 @@ export interface RunWebhookOptions {
 
 /**
  * Serves the validating admission webhook until the signal is aborted.
- * @throws ConfigurationError for a bad certificate folder
+ * @throws ConfigurationError for a bad certificate directory
  */
 export async function runWebhook(options: RunWebhookOptions): Promise<void> {
   const { configuration, kubeconfig, version, log } = options;
@@ -61,24 +64,23 @@ export async function runWebhook(options: RunWebhookOptions): Promise<void> {
     server = await startWebhookServer({ port: configuration.webhook.port, certificate, webhooks, log });
     log.info('webhook started', { version, port: server.port, webhooks: names });
   };
-  await keepCertificate({ ...options, objects: webhookObjectsOf(names), client, use });
+  await maintainCertificate(options, webhookObjectsOf(names), client, use);
   log.info('webhook stopped');
 }
 
-interface KeepCertificate extends RunWebhookOptions {
-  readonly objects: WebhookObjects;
-  readonly client: ApiClient;
-  readonly use: (certificate: ServerCertificate) => Promise<void>;
-}
-
 /** Supplies the server with certificates until the signal is aborted. */
-async function keepCertificate(options: KeepCertificate): Promise<void> {
-  const { configuration, objects, client, use, log, signal } = options;
-  const { certificateFolder: folder } = configuration.webhook;
-  if (folder !== undefined) {
-    const current = await readCertificateFolder(folder);
+async function maintainCertificate(
+  options: RunWebhookOptions,
+  objects: WebhookObjects,
+  client: ApiClient,
+  use: (certificate: ServerCertificate) => Promise<void>,
+): Promise<void> {
+  const { configuration, log, signal } = options;
+  const { certificateDirectory: directory } = configuration.webhook;
+  if (directory !== undefined) {
+    const current = await readCertificateDirectory(directory);
     await use(current);
-    return followCertificateFolder({ folder, current, use, log, signal });
+    return followCertificateDirectory(directory, current, use, log, signal);
   }
   const { namespace } = configuration;
   await rotateCertificates({

@@ -56,9 +56,9 @@ export async function startWebhookServer(options: WebhookServerOptions): Promise
       server.close();
       server.closeIdleConnections();
       // Requests in flight are finished; idle connections are closed.
-      const impatient = setTimeout(() => server.closeAllConnections(), requestTimeout);
+      const forceClose = setTimeout(() => server.closeAllConnections(), requestTimeout);
       await closed;
-      clearTimeout(impatient);
+      clearTimeout(forceClose);
     },
   };
 }
@@ -80,13 +80,13 @@ async function respond(
   if (body === undefined) return send(response, 413, 'too large\n', { connection: 'close' });
   const admission = parseAdmissionRequest(body);
   if (admission === undefined) return send(response, 400, 'not an AdmissionReview of admission.k8s.io/v1\n');
-  const verdict = await judge(validate, admission);
+  const verdict = await review(validate, admission);
   if (verdict === undefined) return send(response, 400, 'nested too deeply\n');
   send(response, 200, formatAdmissionReview(admission, verdict), { 'content-type': 'application/json' });
 }
 
 /** Returns the verdict, or undefined for an object that is nested too deeply to be traversed. */
-async function judge(validate: Validator, admission: AdmissionRequest): Promise<Verdict | undefined> {
+async function review(validate: Validator, admission: AdmissionRequest): Promise<Verdict | undefined> {
   try {
     return await validate(admission);
   } catch (error) {

@@ -3,7 +3,7 @@ import { describe, expect, it, test } from 'vitest';
 import { parse } from 'yaml';
 import { loadConfiguration } from '../../../src/controller/configuration/configuration.ts';
 import { ConfigurationError } from '../../../src/controller/configuration/errors.ts';
-import { configurationKeys } from '../../../src/controller/configuration/known-keys.ts';
+import { configurationKeys } from '../../../src/controller/configuration/read-file.ts';
 
 const environment = { OPERATOR_NAMESPACE: 'kmm-operator-system' };
 const load = (text: string, more: Readonly<Record<string, string>> = {}) =>
@@ -106,7 +106,7 @@ describe('the configuration', () => {
       managed: false,
       healthProbe: { host: undefined, port: 8081 },
       metrics: { address: { host: '0.0.0.0', port: 8443 }, secureServing: true, enableAuthnAuthz: true },
-      webhook: { port: 9443, certificateFolder: undefined },
+      webhook: { port: 9443, certificateDirectory: undefined },
       leaderElection: {
         enabled: true,
         resourceId: 'kmm.sigs.x-k8s.io',
@@ -128,14 +128,14 @@ describe('the configuration', () => {
       registry: { trustedCertificates: undefined, checkInterval: 600_000 },
       hub: { maxConcurrentJobs: 10 },
       proxy: {},
-      withoutEffect: [],
+      ignoredKeys: [],
     });
     expect(build).toMatchObject({ builder: 'kaniko', userNamespaces: false, podTemplate: undefined });
     expect(build.images.kaniko).toContain('kaniko');
   });
 
   it('is for a hub when it is told so, which has a Lease of its own', () => {
-    const loaded = loadConfiguration('hub: {kueueQueue: builds}', environment, { hub: true });
+    const loaded = loadConfiguration('hub: {kueueQueue: builds}', environment, true);
     expect(loaded.leaderElection.resourceId).toBe('kmm-hub.sigs.x-k8s.io');
     expect(loaded.hub).toEqual({ kueueQueue: 'builds' });
     const both = 'hub: {kueueQueue: builds, maxConcurrentJobs: 3}';
@@ -145,7 +145,7 @@ describe('the configuration', () => {
   test('uses metrics.bindAddress where KMM shipped it beside metricsBindAddress, and says so', () => {
     const loaded = load(shipped['2.1 for a hub']);
     expect(loaded.metrics.address).toEqual({ host: '0.0.0.0', port: 8443 });
-    expect(loaded.withoutEffect).toEqual(['metricsBindAddress']);
+    expect(loaded.ignoredKeys).toEqual(['metricsBindAddress']);
   });
 
   test('takes keys that mean the same when they agree', () => {
@@ -158,7 +158,7 @@ describe('the configuration', () => {
     expect(loaded.webhook.port).toBe(9443);
     expect(loaded.leaderElection.enabled).toBe(true);
     const { worker } = parse(text) as { worker?: Record<string, unknown> };
-    expect(loaded.withoutEffect.filter((key) => key.startsWith('worker.'))).toEqual(
+    expect(loaded.ignoredKeys.filter((key) => key.startsWith('worker.'))).toEqual(
       worker === undefined ? [] : ['worker.runAsUser'],
     );
     expect(loaded.loader.firmwareHostPath).toBe(

@@ -67,10 +67,10 @@ export function runController(client: ApiClient, options: RunControllerOptions =
   };
   const controllers = [
     createModuleController(services, options.controller),
-    ...createPreflightControllers(
-      { ...services, recheckInterval: 300 },
-      { backoff: { first: 50, limit: 500 }, metrics: options.preflightMetrics },
-    ),
+    ...createPreflightControllers({ ...services, recheckInterval: 300 }, options.preflightMetrics, {
+      first: 50,
+      limit: 500,
+    }),
   ];
   const running = Promise.all([
     ...[...allCaches(caches), preflights.validations, preflights.validationsOcp].map((cache) =>

@@ -90,7 +90,7 @@ describeWith(apiServerPrograms, 'kmm-operator run', () => {
     const log = logOf(process);
     expect(log.at(-1)).toMatchObject({ level: 'info', message: 'operator stopped', reason: 'stopped' });
     expect(log).toContainEqual(
-      expect.objectContaining({ message: 'configuration key has no effect', key: 'worker.runAsUser' }),
+      expect.objectContaining({ message: 'configuration key is ignored', key: 'worker.runAsUser' }),
     );
   });
 

@@ -31,20 +31,20 @@ function ocp(spec: object, more: { status?: PreflightStatus; generation?: number
 const byRelease = ocp({ releaseImage: 'release:1' });
 const byKernel = ocp({ kernelVersion: '6.1.0-9', dtkImage: 'dtk:2', pushBuiltImage: true });
 
-/** The validation that an action makes, as the API server has it afterwards. */
+/** Returns the validation that an action creates or updates, as stored by the API server. */
 function made(
   action: ReturnType<typeof decideOcp>,
   more: { status?: PreflightStatus; kernel?: string; owner?: string } = {},
 ): CachedPreflight {
   if (action.type !== 'create' && action.type !== 'update') throw new Error(`made nothing: ${action.type}`);
-  const { wanted, mark } = action;
-  const { status, kernel = wanted.kernel, owner = 'uid-a' } = more;
+  const { requested, mark } = action;
+  const { status, kernel = requested.kernel, owner = 'uid-a' } = more;
   const annotations = {
     [markKey]: mark,
-    ...(wanted.driverToolkit === undefined ? {} : { [toolkitKey]: wanted.driverToolkit }),
+    ...(requested.driverToolkit === undefined ? {} : { [toolkitKey]: requested.driverToolkit }),
   };
   const ownerReferences = [{ apiVersion: 'v1', kind: 'PreflightValidationOCP', name: 'a', uid: owner }];
-  const spec = { kernelVersion: kernel, pushBuiltImage: wanted.push };
+  const spec = { kernelVersion: kernel, pushBuiltImage: requested.push };
   return {
     key: { name: 'a' },
     metadata: { name: 'a', uid: 'v', resourceVersion: '1', generation: 1, annotations, ownerReferences },
@@ -98,7 +98,7 @@ describe('a PreflightValidationOCP', () => {
   it('that names a kernel has it verified without reading any release', () => {
     expect(decideOcp(byKernel, undefined)).toMatchObject({
       type: 'create',
-      wanted: { kernel: '6.1.0-9', driverToolkit: 'dtk:2', push: true },
+      requested: { kernel: '6.1.0-9', driverToolkit: 'dtk:2', push: true },
       report: verifying('6.1.0-9'),
     });
   });
@@ -123,7 +123,7 @@ describe('a PreflightValidationOCP', () => {
   it('whose release was read has its kernel verified', () => {
     expect(decideOcp(byRelease, undefined, release)).toMatchObject({
       type: 'create',
-      wanted: { ...release, push: false },
+      requested: { ...release, push: false },
       report: verifying(release.kernel),
     });
   });
@@ -147,14 +147,17 @@ describe('a PreflightValidationOCP', () => {
     const first = decideOcp(byKernel, undefined);
     expect(decideOcp(byKernel, made(first, { kernel: '6.6.6' }))).toMatchObject({
       type: 'update',
-      wanted: { kernel: '6.1.0-9' },
+      requested: { kernel: '6.1.0-9' },
     });
     const keepsNothing = ocp({ kernelVersion: '6.1.0-9', dtkImage: 'dtk:2' });
-    expect(decideOcp(keepsNothing, made(first))).toMatchObject({ type: 'update', wanted: { push: false } });
+    expect(decideOcp(keepsNothing, made(first))).toMatchObject({
+      type: 'update',
+      requested: { push: false },
+    });
     const otherToolkit = ocp({ kernelVersion: '6.1.0-9', pushBuiltImage: true });
     expect(decideOcp(otherToolkit, made(first))).toMatchObject({
       type: 'update',
-      wanted: { driverToolkit: undefined },
+      requested: { driverToolkit: undefined },
     });
   });
 

@@ -130,7 +130,7 @@ describe('a PreflightValidation', () => {
             type: 'Ready',
             status: 'False',
             reason: 'Verifying',
-            message: 'PreflightValidation a asks about the same kernel; its result is waited for',
+            message: 'PreflightValidation a is for the same kernel; waiting for its result',
           },
         ],
       },

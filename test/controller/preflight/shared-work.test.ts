@@ -92,7 +92,7 @@ describeWith(apiServerPrograms, 'preflight validation beside other work', () => 
     await preflight.applyModule(name);
     await preflight.result(name, name, {
       verificationStatus: 'Failure',
-      statusReason: expect.stringContaining('holds no hello.ko'),
+      statusReason: expect.stringContaining('has no hello.ko'),
     });
     await world.push(world.image(`${name}:${kernel}`), '2', path);
     await preflight.eventually(name, (status) => expect(ready(status)).toMatchObject({ status: 'True' }));

@@ -88,7 +88,7 @@ describeWith(apiServerPrograms, 'preflight validation', () => {
     });
     await preflight.result('next', 'foreign', {
       verificationStatus: 'Failure',
-      statusReason: expect.stringContaining(`was made for ${kernel} SMP preempt`),
+      statusReason: expect.stringContaining(`was built for ${kernel} SMP preempt`),
     });
   });
 

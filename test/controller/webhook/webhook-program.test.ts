@@ -112,7 +112,7 @@ describeWith(apiServerPrograms, 'kmm-operator webhook', () => {
     await process.stop('SIGTERM');
   });
 
-  it('ends with 2 where the folder holds no certificate', async () => {
+  it('ends with 2 if the directory has no certificate', async () => {
     await using directory = await createTemporaryDirectory();
     const config = join(directory.path, 'controller_config.yaml');
     await writeFile(config, `{healthProbeBindAddress: "0", webhook: {port: 1, certDir: ${directory.path}}}`);

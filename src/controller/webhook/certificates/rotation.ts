@@ -30,7 +30,7 @@ export interface RotationOptions extends StoredCertificateOptions {
 const defaultSettleTime = 30_000;
 const backoff = { first: 500, limit: 30_000 };
 /** Milliseconds after which everything is checked again even without an event. */
-const longestPause = 12 * 60 * 60 * 1000;
+const maxDelay = 12 * 60 * 60 * 1000;
 
 /**
  * Maintains a certificate: creates and stores it, has the API server trust it, and renews it in time. Watches
@@ -40,21 +40,21 @@ export async function rotateCertificates(options: RotationOptions): Promise<void
   const watching = new AbortController();
   const changes = watchChanges(options, AbortSignal.any([options.signal, watching.signal]));
   try {
-    await keepRotating(options, changes);
+    await rotate(options, changes);
   } finally {
     watching.abort();
     await changes.ended;
   }
 }
 
-async function keepRotating(options: RotationOptions, changes: Changes): Promise<void> {
+async function rotate(options: RotationOptions, changes: Changes): Promise<void> {
   const { client, log, signal, use, settleTime = defaultSettleTime } = options;
   let used: string | undefined;
   let failures = 0;
   while (!signal.aborted) {
     try {
-      const happened = changes.next();
-      const stored = await keepTrusted(client, options);
+      const changed = changes.next();
+      const stored = await ensureTrusted(client, options);
       const { certificate } = stored.serving;
       if (certificate !== used) {
         if (used !== undefined) await pause(settleTime, signal);
@@ -63,12 +63,13 @@ async function keepRotating(options: RotationOptions, changes: Changes): Promise
         used = certificate;
       }
       failures = 0;
-      await happened.within(Math.min(longestPause, stored.renewAt - Date.now()));
+      await changed.within(Math.min(maxDelay, stored.renewAt - Date.now()));
     } catch (error) {
       if (!isApiError(error)) throw error;
       failures += 1;
       // A simultaneous write by another replica is expected.
-      if (!isApiError(error, 'CONFLICT')) log.warn('certificate could not be kept', { failures, error });
+      if (!isApiError(error, 'CONFLICT'))
+        log.warn('certificate could not be maintained', { failures, error });
       await pause(backoffDelay(failures, backoff), signal);
     }
   }
@@ -78,7 +79,7 @@ async function keepRotating(options: RotationOptions, changes: Changes): Promise
  * Returns the certificate, after making the API server trust it. The configuration is read first and written
  * last, so that nobody overwrites its authorities with older ones.
  */
-async function keepTrusted(client: ApiClient, options: RotationOptions): Promise<StoredCertificate> {
+async function ensureTrusted(client: ApiClient, options: RotationOptions): Promise<StoredCertificate> {
   const { webhookConfiguration: name, log } = options;
   const configuration = await client
     .get(validatingWebhookConfigurations, { name })
@@ -89,7 +90,7 @@ async function keepTrusted(client: ApiClient, options: RotationOptions): Promise
   const stored = await obtainCertificate(options);
   const caBundle = Buffer.from(stored.authorities.join(''), 'utf8').toString('base64');
   if (configuration === undefined) {
-    log.warn('there is no ValidatingWebhookConfiguration', { name });
+    log.warn('ValidatingWebhookConfiguration not found', { name });
   } else if (!trusts(configuration, caBundle)) {
     await client.replace(validatingWebhookConfigurations, withAuthorities(configuration, caBundle));
     log.info('authorities written', { name, count: stored.authorities.length });
@@ -123,7 +124,7 @@ function watchChanges(
   { client, secret, webhookConfiguration, log }: RotationOptions,
   signal: AbortSignal,
 ): Changes {
-  let happened = new AbortController();
+  let changed = new AbortController();
   const informers = [
     new Informer({
       client,
@@ -140,11 +141,11 @@ function watchChanges(
       log,
     }),
   ];
-  for (const informer of informers) informer.onEvent(() => happened.abort());
+  for (const informer of informers) informer.onEvent(() => changed.abort());
   return {
     next() {
-      happened = new AbortController();
-      const either = AbortSignal.any([happened.signal, signal]);
+      changed = new AbortController();
+      const either = AbortSignal.any([changed.signal, signal]);
       return { within: (milliseconds) => pause(Math.max(0, milliseconds), either) };
     },
     ended: Promise.all(informers.map((informer) => informer.run(signal))),

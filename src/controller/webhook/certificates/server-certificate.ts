@@ -17,13 +17,6 @@ export interface ServerCertificate {
   readonly key: Secret<string>;
 }
 
-export interface ServerCertificateOptions {
-  /** DNS names and IP addresses by which clients know the server. The first is also the subject's name. */
-  readonly names: readonly string[];
-  readonly notBefore: Date;
-  readonly notAfter: Date;
-}
-
 /** A certificate and the authority that signed it, and that will never sign another. */
 export interface IssuedCertificate extends ServerCertificate {
   /** PEM. */
@@ -40,9 +33,13 @@ const usage = { digitalSignature: [7, 0x80], signCertificates: [2, 0x04] } as co
 /**
  * Creates an authority, and a certificate signed by it for a TLS server. The authority's private key is
  * discarded at once: whoever trusts the authority trusts only this certificate.
+ * @param names DNS names and IP addresses of the server; the first is also the subject's name
  */
-export async function createServerCertificate(options: ServerCertificateOptions): Promise<IssuedCertificate> {
-  const { names, notBefore, notAfter } = options;
+export async function createServerCertificate(
+  names: readonly string[],
+  notBefore: Date,
+  notAfter: Date,
+): Promise<IssuedCertificate> {
   const [authorityKey, serverKey] = [await createKey(), await createKey()];
   const commonName = (names[0] ?? 'server').slice(0, maxCommonNameLength);
   const issuer = { commonName, organization: 'kmm-operator' };

@@ -47,15 +47,15 @@ export async function obtainCertificate(options: StoredCertificateOptions): Prom
     });
     const stored = object === undefined ? undefined : readStored(object, options.names);
     if (stored !== undefined && Date.now() < stored.renewAt) return stored;
-    const data = await makeData(options, stored);
+    const data = await createData(options, stored);
     try {
       const written =
         object === undefined
           ? await client.create(secrets, { metadata: { ...secret }, type: 'Opaque', data })
           : await client.replace(secrets, { ...object, data });
-      const made = readStored(written, options.names);
-      if (made === undefined) throw new Error('the certificate that was stored cannot be used');
-      return made;
+      const created = readStored(written, options.names);
+      if (created === undefined) throw new Error('the stored certificate cannot be used');
+      return created;
     } catch (error) {
       // Another process was faster: its certificate will do.
       if (!isApiError(error, 'CONFLICT', 'ALREADY_EXISTS')) throw error;
@@ -88,17 +88,17 @@ function readStored({ data = {} }: SecretObject, names: readonly string[]): Stor
   }
 }
 
-async function makeData(
+async function createData(
   { names, life }: StoredCertificateOptions,
-  before: StoredCertificate | undefined,
+  previous: StoredCertificate | undefined,
 ): Promise<Record<string, string>> {
   const now = Date.now();
-  const { certificate, key, authority } = await createServerCertificate({
+  const { certificate, key, authority } = await createServerCertificate(
     names,
-    notBefore: new Date(now - maxClockSkew),
-    notAfter: new Date(now + life),
-  });
-  const authorities = [authority, ...(before?.authorities ?? []).slice(0, maxPredecessors)];
+    new Date(now - maxClockSkew),
+    new Date(now + life),
+  );
+  const authorities = [authority, ...(previous?.authorities ?? []).slice(0, maxPredecessors)];
   return {
     [keys.certificate]: encode(certificate),
     [keys.key]: encode(key.reveal()),

@@ -12,11 +12,7 @@ import { describeWith } from '../../../support/programs.ts';
 const day = 24 * 60 * 60 * 1000;
 
 function make(names: readonly string[]) {
-  return createServerCertificate({
-    names,
-    notBefore: new Date(Date.now() - day),
-    notAfter: new Date(Date.now() + day),
-  });
+  return createServerCertificate(names, new Date(Date.now() - day), new Date(Date.now() + day));
 }
 
 describeWith(['openssl'], 'a server certificate', ({ openssl }) => {
