@@ -147,7 +147,7 @@ describeWith(apiServerPrograms, 'preflight validation beside other work', () => 
     await world.sign(job);
     await preflight.result(name, name, {
       verificationStatus: 'Failure',
-      statusReason: expect.stringContaining(`holds no hello.ko in /opt/lib/modules/${kernel}`),
+      statusReason: expect.stringContaining(`has no hello.ko in /opt/lib/modules/${kernel}`),
     });
     await world.client.delete(nodes, { name });
   });

@@ -64,11 +64,11 @@ describeWith(apiServerPrograms, 'preflight validation', () => {
         ]),
       );
       expect(reasons).toEqual({
-        'good/driver': expect.stringContaining(`holds hello for kernel ${kernel}`),
+        'good/driver': expect.stringContaining(`contains hello for kernel ${kernel}`),
         'good/plugin-only': expect.stringContaining('nothing to load'),
         'absent/driver': expect.stringContaining('does not exist'),
         'foreign/driver': expect.stringContaining('mapping not found'),
-        'misplaced/driver': expect.stringContaining(`holds no hello.ko in /opt/lib/modules/${kernel}`),
+        'misplaced/driver': expect.stringContaining(`has no hello.ko in /opt/lib/modules/${kernel}`),
         'unmapped/driver': expect.stringContaining('mapping not found'),
         'unsigned/driver': expect.stringContaining('pushBuiltImage'),
       });
