@@ -15,7 +15,7 @@ async function runProgram(source: string): Promise<string> {
 }
 
 describe('work that is waited for with a signal', () => {
-  it('gives its result, or its own error', async () => {
+  it('returns its result, or its own error', async () => {
     const { signal } = new AbortController();
     await expect(abortable(Promise.resolve(7), signal)).resolves.toBe(7);
     await expect(abortable(Promise.reject(new Error('broken')), signal)).rejects.toThrow('broken');

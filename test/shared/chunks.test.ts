@@ -64,7 +64,7 @@ describe('a lent chunk', () => {
     expect(hash.digest('hex')).toBe(createHash('sha256').update('onetwosix').digest('hex'));
   });
 
-  test('goes as it is to a function that uses each chunk before the next', async () => {
+  test('is passed unchanged to a function that uses each chunk before the next', async () => {
     const path = join(directory, 'written');
     const file = await open(path, 'w');
     await file.writeFile(asBytes(lend()));

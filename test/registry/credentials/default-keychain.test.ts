@@ -121,7 +121,7 @@ describe('an auth file', () => {
     expect(config.entries.map(({ credential }) => open(credential))).toEqual([expected]);
   });
 
-  it('with an empty entry knows nobody', async () => {
+  it('with an empty entry has no credentials', async () => {
     await write('.docker/config.json', { auths: { 'r.example': {} } });
     expect(await whoPulls('r.example/a')).toBeNull();
   });
@@ -218,7 +218,7 @@ describe('the places that are looked at', () => {
     }
   });
 
-  it('are none for somebody who wants to be nobody', async () => {
+  it('are none for an anonymous user', async () => {
     await write('.docker/config.json', { auths: { 'r.example': auth('alice:1') } });
     expect(await whoPulls('r.example/a', { anonymous: true })).toBeNull();
   });
@@ -282,7 +282,7 @@ describe('a credential helper', () => {
   const answer = `printf '{"ServerURL":"%s","Username":"helped","Secret":"s3cret"}' "$server"`;
   const target = { registry: 'r.example', repository: 'vendor/driver' };
 
-  it('is asked for the key as it is written, with "get", and sees nothing else of our environment', async () => {
+  it('gets the key as written, with "get", and sees nothing else of our environment', async () => {
     const log = join(folder, 'log');
     vi.stubEnv('KBUILD_SIGN_PIN', 'not yours either');
     const secrets = '${KMM_SIGN_PASSWORD:-unset} ${KBUILD_SIGN_PIN:-unset}';
@@ -295,7 +295,7 @@ describe('a credential helper', () => {
     vi.unstubAllEnvs();
   });
 
-  it('for everything is asked for the registry, and for Docker Hub by its old name', async () => {
+  it('for everything gets the registry, and Docker Hub by its old name', async () => {
     const log = join(folder, 'log');
     const env = await helper('store', `echo "$server" >> ${log}\n${answer}`);
     await write('.docker/config.json', { credsStore: 'store' });
@@ -304,7 +304,7 @@ describe('a credential helper', () => {
     expect(await readFile(log, 'utf8')).toBe('r.example:5000\nhttps://index.docker.io/v1/\n');
   });
 
-  it('for everything is not asked for a registry that has an empty name in its place', async () => {
+  it('for everything is not called for a registry with an empty helper name', async () => {
     const env = await helper('store', answer);
     await write('.docker/config.json', { credsStore: 'store', credHelpers: { 'r.example': '' } });
     expect(await whoPulls('r.example/a', { env })).toBeNull();
@@ -329,7 +329,7 @@ describe('a credential helper', () => {
     expect(await whoPulls('x.example/a', { env })).toBe('helped');
   });
 
-  it('gives an identity token under the name <token>', async () => {
+  it('returns an identity token under the name <token>', async () => {
     const env = await helper('test', `printf '{"Username":"<token>","Secret":"id"}'`);
     await write('.docker/config.json', { credsStore: 'test' });
     const found = await keychainFrom({ env }).resolve(target);
@@ -343,7 +343,7 @@ describe('a credential helper', () => {
     expect(await whoPulls('r.example/a', { env })).toBe('next');
   });
 
-  it('ends when nobody waits for it any more, and is asked again the next time', async () => {
+  it('ends when nobody waits for it any more, and is called again the next time', async () => {
     const pid = join(folder, 'pid');
     const env = await helper('test', `echo $$ > ${pid}.part; mv ${pid}.part ${pid}; exec tail -f /dev/null`);
     await write('.docker/config.json', { credsStore: 'test' });

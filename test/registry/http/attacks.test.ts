@@ -192,7 +192,7 @@ describe('the realm of a challenge', () => {
   const registry = new URL('https://registry.example/');
   const rules = { registry, sendsCredentials: true, plainHttpTokenServers: ['auth.example'] };
 
-  it('of a registry without TLS gets credentials over plain HTTP on its own host and where that was asked for', async () => {
+  it('of a registry without TLS gets credentials over plain HTTP on its own host and where that was allowed', async () => {
     await using auth = await startServer((_, response) => response.end(JSON.stringify({ token })));
     // The same machine under another name.
     const realm = auth.host.replace('127.0.0.1', 'localhost');
@@ -322,7 +322,7 @@ describe('a name', () => {
     },
   );
 
-  it('that stands for this machine is not connected to, and the error says so', async () => {
+  it('that resolves to this machine is refused with an error that explains it', async () => {
     const agents = createAgents({
       registryHost: '192.0.2.1',
       readTlsMaterial: () => Promise.resolve({ authorities: [] }),

@@ -80,7 +80,7 @@ describe('parseChallenges', () => {
   const name = fc.stringMatching(/^[a-z][a-z0-9-]{0,8}$/);
   const value = fc.string({ unit: fc.constantFrom('a', ' ', ',', '=', '"', '\\', '/', ':'), maxLength: 12 });
 
-  it('gives back whatever was quoted', () => {
+  it('returns whatever was quoted', () => {
     fc.assert(
       fc.property(
         fc.uniqueArray(name, { minLength: 1, maxLength: 4 }),

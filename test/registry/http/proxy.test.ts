@@ -150,7 +150,7 @@ describeWith(['openssl', 'squid'], 'a forward proxy', () => {
     },
   );
 
-  it('is asked for a registry without TLS, and not for one that NO_PROXY names', async () => {
+  it('is used for a registry without TLS, and not for one that NO_PROXY names', async () => {
     await using server = await startServer((_, response) => response.end());
     const registry = server.host.replace('127.0.0.1', name);
     const visit = async (exceptions: string): Promise<unknown> => {

@@ -127,7 +127,7 @@ describeWith(['openssl'], 'tokens', () => {
         expect(error).toMatchObject({ code: 'UNAUTHORIZED', facts: { sources: ['test'] } });
       });
 
-      it('is told so when the user may not push', async () => {
+      it('reports that the user may not push', async () => {
         await using tokens = await startTokenServer({ users: [alice] });
         await using registry = await start({ authentication: tokens });
         await using client = connect(registry.host, {
@@ -137,7 +137,7 @@ describeWith(['openssl'], 'tokens', () => {
         expect(error).toMatchObject({ code: 'UNAUTHORIZED', facts: { status: 401 } });
       });
 
-      it('gives up after one more try when the registry takes no token', async () => {
+      it('stops after one more attempt when the registry accepts no token', async () => {
         await using tokens = await startTokenServer({ users: [alice] });
         await using registry = await start({ authentication: tokens });
         tokens.issueExpired(true);
@@ -166,7 +166,7 @@ describeWith(['openssl'], 'tokens', () => {
       expect(friend.origin()).toBe(registry.url);
     });
 
-    it('skips verification only when told to', async () => {
+    it('skips verification only when configured to', async () => {
       await using registry = await start({ tls: true });
       await using client = connect(registry.host, { insecureSkipTlsVerify: true });
       await push(client, 'vendor/driver');

@@ -39,7 +39,7 @@ describe('retries', () => {
     expect(await text(await client.transport({ method: 'GET', url: client.url('x') }))).toBe('at last');
   });
 
-  it('end, and hand on the last answer', async () => {
+  it('end, and return the last response', async () => {
     await using server = await startServer((_, response) => response.writeHead(503).end('never'));
     await using client = connect(server.host, { retries: 2 });
     expect(await text(await client.transport({ method: 'GET', url: client.url('x') }))).toBe('never');
@@ -115,7 +115,7 @@ describe('retries', () => {
     expect(slept).toEqual([7000]);
   });
 
-  it('end when the caller gives up', async () => {
+  it('end when the caller aborts', async () => {
     await using server = await startServer((_, response) => {
       controller.abort(new Error('enough'));
       response.writeHead(503, { 'retry-after': '100' }).end();
@@ -317,7 +317,7 @@ describe('a token', () => {
     expect(issued).toBe(2);
   });
 
-  it('with too small a scope is replaced by one with the scope that is asked for, listed first', async () => {
+  it('with too small a scope is replaced by one with the required scope, listed first', async () => {
     const asked: string[][] = [];
     await using server = await startServer((request, response) => {
       const url = new URL(request.url ?? '', 'http://x');
@@ -364,7 +364,7 @@ describe('a token', () => {
     expect(given).toEqual(['first', 'renewed-1']);
   });
 
-  it('with another scope in each challenge is not asked for without end', async () => {
+  it('with another scope in each challenge is not requested endlessly', async () => {
     let challenges = 0;
     await using server = await startServer((request, response) => {
       if (request.url?.startsWith('/token') === true) return response.end(JSON.stringify({ token: 't' }));
@@ -378,7 +378,7 @@ describe('a token', () => {
     expect([response.status, challenges]).toEqual([401, 9]);
   });
 
-  it('for nobody is asked for to read, and never to push', async () => {
+  it('without a user is requested to read, and never to push', async () => {
     await using server = await startServer((request, response) => {
       const { authorization } = request.headers;
       if (request.url?.startsWith('/token') === true && authorization === undefined)
@@ -409,7 +409,7 @@ describe('a token', () => {
     expect(await text(await client.transport({ method: 'GET', url: client.url('a/b/blobs/x') }))).toBe('ok');
   });
 
-  it('is not asked for by a request that was aborted, and a request for one ends with it', async () => {
+  it('is not requested for an aborted request, and a pending request for one ends with it', async () => {
     const arrived = Promise.withResolvers<void>();
     const gone = Promise.withResolvers<void>();
     let answers = true;
@@ -486,7 +486,7 @@ describe('warnings of a registry', () => {
 });
 
 describe('the limit of requests', () => {
-  it('holds, and does not lock up uploads whose bodies are downloads', async () => {
+  it('is enforced, and does not block uploads whose bodies are downloads', async () => {
     let [running, most] = [0, 0];
     const inner: Transport = async ({ url, body }) => {
       most = Math.max(most, ++running);

@@ -43,7 +43,7 @@ it('a body is given up when nothing comes for as long as the idle time, counted 
   expect(error()).toMatchObject({ code: 'ETIMEDOUT' });
 });
 
-it('a body is not given up for the time that its reader takes, and is watched again from when the reader goes on', async () => {
+it('a body does not time out while its reader is slow, and is watched again once the reader continues', async () => {
   const { source, body, error } = open();
   source.push(Buffer.alloc(300 * KiB));
   await flow();

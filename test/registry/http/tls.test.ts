@@ -86,7 +86,7 @@ describeWith(['openssl'], 'TLS', () => {
     expect(outcome).toMatchObject({ code: 'NETWORK', facts: { reason: 'ERR_TLS_CERT_ALTNAME_INVALID' } });
   });
 
-  it('shows a client certificate to a registry that wants one', async () => {
+  it('presents a client certificate to a registry that requires one', async () => {
     const clientCertificate = { certFile: client.certificate, keyFile: client.key };
     const caFiles = [authority.certificate];
     expect(await visit({ files: server, wantsClient: true }, { caFiles, clientCertificate })).toBe('client');
@@ -136,7 +136,7 @@ describeWith(['openssl'], 'TLS', () => {
     });
   });
 
-  it('skips verification when told to, and only then', async () => {
+  it('skips verification when configured to, and only then', async () => {
     expect(await visit({ files: otherName }, { insecureSkipTlsVerify: true })).toBe('nobody');
     expect(await visit({ files: server }, {})).toMatchObject({ code: 'NETWORK' });
   });

@@ -11,7 +11,7 @@ describe('retryDelay', () => {
     ]);
   });
 
-  it('is never shorter than the server asks for, and gives up when that is too long', () => {
+  it('is never shorter than the server requests, and stops retrying when that is too long', () => {
     expect(retryDelay({ ...usual, attempt: 1, retryAfter: 5000 })).toBe(5000);
     expect(retryDelay({ ...usual, attempt: 1, retryAfter: 60_001 })).toBeNull();
   });

@@ -62,7 +62,7 @@ describe('an OCI layout', () => {
     expect(names.every((name) => /^[0-9a-f]{64}$/.test(name))).toBe(true);
   });
 
-  test('that does not exist holds nothing, and is not made by asking', async () => {
+  test('that does not exist is empty, and is not created by a read', async () => {
     await expect(layout.resolve({ tag: '1.0' })).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(layout.listTags()).rejects.toMatchObject({ code: 'NOT_FOUND' });
     expect(await layout.hasBlob(descriptor)).toBe(false);
@@ -137,7 +137,7 @@ describe('an OCI layout', () => {
     await expect(layout.deleteManifest(raw.digest)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
-  test('keeps fields of its index that nobody knows', async () => {
+  test('keeps unknown fields of its index', async () => {
     await storeImage(layout, image('a'), '1.0');
     const index = { ...(await indexOf()), 'x-kept': [1] };
     await writeFile(join(directory, 'index.json'), JSON.stringify(index));
@@ -176,7 +176,7 @@ describe('a blob of a layout', () => {
     expect(await readdir(join(directory, 'blobs/sha256'))).toEqual([]);
   });
 
-  test('that was cut short on the disk is not taken for it, and is written anew', async () => {
+  test('that was cut short on disk is not taken for it, and is rewritten', async () => {
     await layout.putBlob(descriptor, open);
     await truncate(pathOf(descriptor.digest), 1000);
     await expect(layout.openBlob(descriptor)).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' });
@@ -266,7 +266,7 @@ describe('a damaged layout', () => {
     await expect(layout.resolve({ tag: '1.0' })).rejects.toMatchObject({ code });
   });
 
-  test('that gives a tag to two images is refused', async () => {
+  test('with one tag for two images is refused', async () => {
     await storeImage(layout, image('a'), '1.0');
     await storeImage(layout, image('b'), '2.0');
     const text = await readFile(join(directory, 'index.json'), 'utf8');

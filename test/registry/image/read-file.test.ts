@@ -38,7 +38,7 @@ describe('reading one file of an image', () => {
     return content?.toString('utf8');
   }
 
-  test('gives what a container would see', async () => {
+  test('returns what a container would see', async () => {
     const lower = withParents('etc/release', 'lower');
     expect(await read([lower])).toBe('lower');
     expect(await read([lower, withParents('etc/release', 'upper')])).toBe('upper');

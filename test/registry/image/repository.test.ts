@@ -65,7 +65,7 @@ describeEachRegistry('a repository', (start, kind) => {
     await registry.close();
   });
 
-  test('takes a blob once, and gives it back', async () => {
+  test('stores a blob once, and returns it', async () => {
     expect(await repository.hasBlob(descriptor)).toBe(false);
     expect(await repository.putBlob(descriptor, open)).toBe('uploaded');
     expect(await repository.putBlob(descriptor, open)).toBe('exists');
@@ -164,7 +164,7 @@ describeEachRegistry('a repository', (start, kind) => {
   });
 
   const skopeo = findProgram('skopeo');
-  test.skipIf(skopeo === undefined)('holds images that skopeo reads', async () => {
+  test.skipIf(skopeo === undefined)('has images that skopeo reads', async () => {
     const raw = await storeImage(repository, image('a'), 'skopeo');
     const name = repository.name;
     const { stdout } = await run(skopeo ?? '', [
@@ -190,7 +190,7 @@ describe('a registry that answers in its own way', () => {
   const digest = digestOf(manifest);
   const type = { 'content-type': ociMediaTypes.manifest };
 
-  test('without a digest on HEAD is asked by GET, and the digest is computed', async () => {
+  test('without a digest on HEAD is read by GET, and the digest is computed', async () => {
     const { result, requests } = await ask(
       ({ response }) => response.writeHead(200, type).end(manifest),
       resolve,
@@ -199,7 +199,7 @@ describe('a registry that answers in its own way', () => {
     expect(requests).toEqual(['HEAD manifests/1', 'GET manifests/1']);
   });
 
-  test('without HEAD is asked by GET', async () => {
+  test('without HEAD is read by GET', async () => {
     const { result } = await ask(
       ({ method, response }) =>
         method === 'HEAD' ? response.writeHead(405).end() : response.writeHead(200, type).end(manifest),
@@ -208,7 +208,7 @@ describe('a registry that answers in its own way', () => {
     expect(result).toMatchObject({ digest });
   });
 
-  test('with digest and length on HEAD is asked once', async () => {
+  test('with digest and length on HEAD is requested once', async () => {
     const headers = { ...type, 'docker-content-digest': digest, 'content-length': manifest.length };
     const { result, requests } = await ask(({ response }) => response.writeHead(200, headers).end(), resolve);
     expect(result).toMatchObject({ digest, size: manifest.length });
@@ -228,7 +228,7 @@ describe('a registry that answers in its own way', () => {
     expect(result).toMatchObject({ code });
   });
 
-  test('that gives another manifest for a digest is not believed', async () => {
+  test('that returns another manifest for a digest is refused', async () => {
     const { result } = await ask(
       ({ response }) => response.writeHead(200, { ...type, 'docker-content-digest': absent }).end(manifest),
       (repository) => repository.getManifest({ digest: absent }),
@@ -382,7 +382,7 @@ describe('a registry that answers in its own way', () => {
     expect(result).toMatchObject({ code: 'UNEXPECTED_RESPONSE' });
   });
 
-  test('that forbids deletion says so', async () => {
+  test('that forbids deletion is an error that explains it', async () => {
     const { result } = await ask(
       ({ response }) => response.writeHead(405).end('{"errors":[{"code":"UNSUPPORTED","message":"off"}]}'),
       (repository) => repository.deleteManifest(digest),

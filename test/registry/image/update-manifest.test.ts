@@ -64,7 +64,7 @@ describe('an index', () => {
     'x-also-kept': true,
   };
 
-  test('is written anew with children replaced and dropped, and all else kept in its order', () => {
+  test('is rewritten with children replaced and dropped, and everything else kept in order', () => {
     const raw = replaceChildren(
       parseIndex(document),
       new Map<number, { digest: typeof fourth; size: number } | 'drop'>([
@@ -114,7 +114,7 @@ describe('a manifest', () => {
     subject: { mediaType: ociMediaTypes.manifest, digest: first, size: 1 },
   };
 
-  test('is written anew with a layer replaced: others are verbatim, indexes into the old bytes go', () => {
+  test('is rewritten with a layer replaced: others are verbatim, indexes into the old bytes are dropped', () => {
     const image = parseImage(document);
     const [base, top] = image.layers;
     if (base === undefined || top === undefined) throw new Error('two layers');
@@ -177,7 +177,7 @@ describe('a configuration', () => {
     });
   });
 
-  test('is written anew with a layer, its history and labels, and all else kept', () => {
+  test('is rewritten with a layer, its history and labels, and everything else kept', () => {
     const written = updateImageConfig(parse(json), {
       diffIds: [first, second, third],
       appended: { createdBy: 'signing', created: 86_400 },

@@ -176,7 +176,7 @@ describe('resolving a path', () => {
     expect(describePath(overlay, path)).toBe(expected);
   });
 
-  test('gives the physical path of a file, not the one asked for', () => {
+  test('returns the physical path of a file, not the requested one', () => {
     expect(overlay.resolve('/lib/modules/x.ko')).toMatchObject([
       { file: { path: '/usr/lib/modules/x.ko', names: ['/usr/lib/modules/x.ko'] } },
     ]);
@@ -187,7 +187,7 @@ describe('resolving a path', () => {
     expect(leading.map(({ path, file }) => [path, file.path])).toEqual([['/abs', '/usr/lib/modules/x.ko']]);
   });
 
-  test('gives the physical path of a directory', () => {
+  test('returns the physical path of a directory', () => {
     expect(overlay.realDirectories('/lib/modules')).toEqual(['/usr/lib/modules']);
     expect(overlay.realDirectories('/')).toEqual(['/']);
     expect(overlay.realDirectories('/chain')).toEqual([]);
@@ -243,13 +243,13 @@ describe('before all layers are read', () => {
     expect(describePath(overlay, '/opt/m/x.ko')).toBe('undecided');
   });
 
-  test('a directory is not decided that stands in the place of a whiteout of its layer', async () => {
+  test('a directory that replaces a whiteout of its layer is undecided', async () => {
     const stack = [[], ['c/', 'c/a/'], ['.wh.c', 'c/b']];
     expect(describePath(await overlayOf(stack, 2), '/c/a')).toBe('undecided');
     expect(describePath(await overlayOf(stack), '/c/a')).toBe('directory | absent');
   });
 
-  test('a directory is not decided that stands in the place of a file of its layer', async () => {
+  test('a directory that replaces a file of its layer is undecided', async () => {
     const stack = [[], ['b/', 'b/c/'], ['b', 'b/', 'b/a']];
     expect(describePath(await overlayOf(stack, 2), '/b/c')).toBe('undecided');
     expect(describePath(await overlayOf(stack), '/b/c')).toBe('directory | absent');

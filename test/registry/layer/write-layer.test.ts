@@ -61,7 +61,7 @@ describe('packing a layer', () => {
   });
 
   describeWith(['gzip', 'zstd'], 'for other programs', ({ gzip, zstd }) => {
-    test('gives what they accept', async () => {
+    test('produces what they accept', async () => {
       expect(decode(gzip, await pack(mixed, { compression: 'gzip' })).equals(mixed)).toBe(true);
       expect(decode(zstd, await pack(mixed, { compression: 'zstd' })).equals(mixed)).toBe(true);
     });
@@ -114,7 +114,7 @@ describe('writing a layer', () => {
     expect((await readFile(file)).equals(mixed)).toBe(true);
   });
 
-  test('lets nobody else read the file', async () => {
+  test('creates the file readable only by its owner', async () => {
     await using directory = await createTemporaryDirectory();
     const file = join(directory.path, 'layer');
     const umask = process.umask(0);
@@ -148,7 +148,7 @@ describe('writing a layer', () => {
     expect(ended).toBe(true);
   });
 
-  test('stops when it is told to', async () => {
+  test('stops when it is aborted', async () => {
     await using directory = await createTemporaryDirectory();
     const signal = AbortSignal.abort(new Error('interrupted'));
     const writing = writeLayer({

@@ -87,7 +87,7 @@ describe('the media type of a manifest', () => {
 });
 
 describe('a manifest', () => {
-  test('keeps fields that nobody knows', () => {
+  test('keeps unknown fields', () => {
     const manifest = parse({ ...image, layers: [{ ...layer, 'x-new': [1] }], future: { a: 1 } });
     expect(manifest.json).toMatchObject({ future: { a: 1 }, layers: [{ 'x-new': [1] }] });
   });

@@ -113,7 +113,7 @@ describe('parseReference', () => {
     { requiredKeys: ['registry', 'repository', 'tag'] },
   );
 
-  it('gives back every reference that it wrote', () => {
+  it('parses every reference that it formatted', () => {
     fc.assert(
       fc.property(reference, (parts) => {
         const text = `${parts.registry}/${parts.repository}:${parts.tag}${parts.digest === undefined ? '' : `@${parts.digest}`}`;

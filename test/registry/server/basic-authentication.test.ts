@@ -38,7 +38,7 @@ describe('the check of passwords', () => {
     }
   });
 
-  test('computes a hash of a usual cost when the file names nobody', async () => {
+  test('computes a hash of the usual cost when the file has no users', async () => {
     const { check, computed } = counted(new Map());
     expect(await check('alice', 'right')).toBe(false);
     expect(computed).toEqual([expect.stringMatching(/^\$2b\$10\$.{53}$/)]);

@@ -115,7 +115,7 @@ describe('a blob', () => {
     );
   });
 
-  test('that nobody has is not mounted: a session begins', async () => {
+  test('that does not exist is not mounted: a session begins', async () => {
     const mount = `${repository('signed/driver')}/blobs/uploads/?mount=${hashOf('nowhere')}&from=vendor/driver`;
     const response = await fetch(mount, { method: 'POST' });
     expect(response.status).toBe(202);
@@ -152,7 +152,7 @@ describe('an upload in chunks', () => {
     expect(await errorOf(await fetch(location))).toEqual([404, 'BLOB_UPLOAD_UNKNOWN']);
   });
 
-  test('refuses a chunk that is out of order, and goes on where it was', async () => {
+  test('refuses a chunk that is out of order, and continues where it was', async () => {
     const location = await begin('order');
     await patch(location, 'hello ', '0-5');
     const early = await patch(location, 'world', '10-14');

@@ -70,7 +70,7 @@ describeEachRegistry(
       expect(await list('?n=0')).toEqual([200, { repositories: [] }, null]);
     });
 
-    test('goes on after any name', async () => {
+    test('continues after any name', async () => {
       for (const [at, last] of names.entries()) {
         expect(await list(`?last=${encodeURIComponent(last)}`)).toEqual([
           200,
@@ -80,7 +80,7 @@ describeEachRegistry(
       }
     });
 
-    test('gives a link while there are more', async () => {
+    test('returns a link while there are more', async () => {
       const pages: unknown[] = [];
       let path: string | undefined = '/v2/_catalog?n=3';
       while (path !== undefined) {

@@ -124,7 +124,7 @@ describe('a manifest', () => {
     expect((await fetch(`${base}/manifests/latest`, { method: 'HEAD' })).status).toBe(200);
   });
 
-  test('takes its tags with it when it is deleted; a tag goes alone', async () => {
+  test('is deleted together with its tags; a tag is deleted alone', async () => {
     const base = repository('deleted');
     const document = await image(base, 'a layer');
     const digest = await pushManifest(base, { reference: 'one', type: mediaType.manifest, document });
@@ -158,7 +158,7 @@ describe('tags', () => {
     expect(await (await fetch(`${base}/tags/list?n=0`)).json()).toEqual({ name: 'paged', tags: [] });
   });
 
-  test('of a repository that is not there are an error', async () => {
+  test('of a repository that does not exist are an error', async () => {
     expect(await errorOf(await fetch(`${repository('nowhere')}/tags/list`))).toEqual([404, 'NAME_UNKNOWN']);
   });
 });
@@ -205,7 +205,7 @@ describe('referrers', () => {
     expect(await list()).toEqual([null, [statementEntry]]);
   });
 
-  test('of something that is not there are an empty list', async () => {
+  test('of something that does not exist are an empty list', async () => {
     const response = await fetch(`${repository('subject')}/referrers/${hashOf('nothing')}`);
     expect(await response.json()).toEqual({ schemaVersion: 2, mediaType: mediaType.index, manifests: [] });
   });

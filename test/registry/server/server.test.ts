@@ -78,7 +78,7 @@ const authorization = (user: string, password: string): Record<string, string> =
 });
 
 describe('a password', () => {
-  test('is asked for on every path, and only the right one opens', async () => {
+  test('is required on every path, and only the right one is accepted', async () => {
     const registry = await startRegistry({
       root: join(folder, 'password'),
       basicAuth: { user: 'operator', password: new Secret('a:b c') },
@@ -174,7 +174,7 @@ describe('a registry that is killed', () => {
 });
 
 describeWith(['skopeo', 'umoci', 'tar'], 'an image that other programs made', ({ skopeo, umoci, tar }) => {
-  test.each(['oci', 'v2s2'])('goes in and comes out the same, as %s', async (format) => {
+  test.each(['oci', 'v2s2'])('is stored and returned unchanged, as %s', async (format) => {
     await using registry = await startEmbedded();
     const layout = join(folder, `layout-${format}`);
     await run(umoci, ['init', '--layout', layout]);

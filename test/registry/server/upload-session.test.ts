@@ -26,7 +26,7 @@ async function* chunks(...content: string[]): AsyncGenerator<Buffer> {
   for (const chunk of content) yield Buffer.from(chunk);
 }
 
-test('an upload that nobody has touched for an hour gives its bytes back, without another request', async () => {
+test('an upload that was idle for an hour frees its bytes, without another request', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'Date'] });
   const sessions = new UploadSessions(storageLayout(root));
   const idle = sessions.start('a');

@@ -181,7 +181,7 @@ describe('with replacements', () => {
     expect(given).toBe(2);
   });
 
-  test('every choice of entries gives an archive with just those contents', async () => {
+  test('every choice of entries results in an archive with exactly those contents', async () => {
     const names = ['a', 'b', 'c', 'd'];
     const archive = Buffer.concat([
       ...names.map((name) => entryBlocks({ name }, name.repeat(700))),
@@ -273,7 +273,7 @@ describe('attributes that hold a digest or signature of the content', () => {
   });
 });
 
-test('packing the same entries gives the same bytes', async () => {
+test('packing the same entries results in the same bytes', async () => {
   expect((await collect(packLayer(packed))).equals(await collect(packLayer(packed)))).toBe(true);
 });
 

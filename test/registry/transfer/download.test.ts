@@ -49,7 +49,7 @@ function sendPart(response: ServerResponse, start: number, count: number, bytes 
 }
 
 describe('a download', () => {
-  test('gives the bytes, and counts them', async () => {
+  test('returns the bytes, and counts them', async () => {
     const { result, bytesDown } = await download((response) => sendPart(response, 0, Infinity));
     expect(blob.equals(result as Buffer)).toBe(true);
     expect(bytesDown).toBe(blob.length);
@@ -67,7 +67,7 @@ describe('a download', () => {
     expect(result).toEqual(Buffer.alloc(0));
   });
 
-  test('that breaks off goes on where it was', async () => {
+  test('that breaks off is resumed where it was', async () => {
     const { result, ranges, bytesDown } = await download((response, { range, count }) =>
       sendPart(response, startOf(range), count < 4 ? 1_300_000 : Infinity),
     );
@@ -157,7 +157,7 @@ describe('a download', () => {
     [404, 'BLOB_NOT_FOUND'],
     [403, 'DENIED'],
     [418, 'UNEXPECTED_RESPONSE'],
-  ])('that is answered with %i fails at once', async (status, code) => {
+  ])('that gets %i fails at once', async (status, code) => {
     const { result } = await download((response) => response.writeHead(status).end());
     expect(result).toMatchObject({ code });
   });
@@ -199,7 +199,7 @@ describe('a download', () => {
     await repository.close();
   });
 
-  test('that nobody wants any more closes its connection', async () => {
+  test('that is abandoned closes its connection', async () => {
     const closed = Promise.withResolvers<void>();
     await using server = await startExchange(({ response }) => {
       response.on('close', () => closed.resolve());

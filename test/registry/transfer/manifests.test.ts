@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { ociMediaTypes } from '../../../src/registry/model/media-types.ts';
 import { describeBlob, openRemote, startExchange } from './transfer-server.ts';
 
-test('a registry that names another digest for a manifest is asked for its bytes', async () => {
+test('a manifest is read when the registry states another digest for it', async () => {
   const bytes = Buffer.from(
     JSON.stringify({ schemaVersion: 2, mediaType: ociMediaTypes.index, manifests: [] }),
   );

@@ -231,7 +231,7 @@ describe('an upload', () => {
     expect(await openSession(endpoint, descriptor.digest, undefined)).toMatchObject({ chunkSize });
   });
 
-  test('in chunks goes on where the registry says it is', async () => {
+  test('in chunks continues where the registry says it is', async () => {
     const { registry, outcome } = await upload(
       chunksOnly(({ method, response, body, count, registry: self }) => {
         if (method !== 'PATCH' || count !== 2) return false;
@@ -312,18 +312,15 @@ describe('an upload', () => {
     ]);
   });
 
-  test.each([408, 429, 499, 500, 502, 503, 504, 522])(
-    'that is answered with %i once is sent again',
-    async (status) => {
-      const { registry, outcome } = await upload(({ method, response, count }) => {
-        if (method !== 'PUT' || count !== 1) return false;
-        response.writeHead(status).end();
-        return true;
-      });
-      expect(outcome).toBe('uploaded');
-      expect(registry.log.filter((line) => line.startsWith('PUT'))).toHaveLength(2);
-    },
-  );
+  test.each([408, 429, 499, 500, 502, 503, 504, 522])('that gets %i once is sent again', async (status) => {
+    const { registry, outcome } = await upload(({ method, response, count }) => {
+      if (method !== 'PUT' || count !== 1) return false;
+      response.writeHead(status).end();
+      return true;
+    });
+    expect(outcome).toBe('uploaded');
+    expect(registry.log.filter((line) => line.startsWith('PUT'))).toHaveLength(2);
+  });
 
   test('whose answer got lost finds the blob there', async () => {
     const registry = new UploadServer(({ method, body, response, registry: self }) => {
@@ -338,7 +335,7 @@ describe('an upload', () => {
     await repository.close();
   });
 
-  test('that is tried again says so, once as a warning', async () => {
+  test('that is retried is logged, once as a warning', async () => {
     const registry = new UploadServer(({ method, count, response }) => {
       if (method !== 'PUT' || count > 2) return false;
       response.writeHead(503).end();
@@ -363,7 +360,7 @@ describe('an upload', () => {
     ]);
   });
 
-  test('that is answered with Retry-After waits that long before it is sent again', async () => {
+  test('that gets Retry-After waits that long before it is sent again', async () => {
     const registry = new UploadServer(({ method, count, response }) => {
       if (method !== 'PUT' || count !== 1) return false;
       response.writeHead(503, { 'retry-after': '1' }).end();
@@ -377,7 +374,7 @@ describe('an upload', () => {
     expect(logger.lines).toMatchObject([{ level: 'warn', fields: { reason: 503, milliseconds: 1000 } }]);
   });
 
-  test('that is answered with a longer Retry-After than we have patience for fails at once', async () => {
+  test('that gets a longer Retry-After than the limit fails at once', async () => {
     const { registry, error } = await upload(({ method, response }) => {
       if (method !== 'PUT') return false;
       response.writeHead(429, { 'retry-after': '3600' }).end();
@@ -387,7 +384,7 @@ describe('an upload', () => {
     expect(registry.log.filter((line) => line.startsWith('PUT'))).toHaveLength(1);
   });
 
-  test.each([500, 503, 429])('that is answered with %i every time fails in the end', async (status) => {
+  test.each([500, 503, 429])('that gets %i every time fails in the end', async (status) => {
     const { registry, error } = await upload(({ method, response }) => {
       if (method === 'PUT' || method === 'PATCH') response.writeHead(status).end();
       return method === 'PUT' || method === 'PATCH';
@@ -466,7 +463,7 @@ describe('an upload', () => {
     expect(registry.stored?.equals(blob)).toBe(true);
   });
 
-  test('that is aborted gives its session up', async () => {
+  test('that is aborted cancels its session', async () => {
     const given = Promise.withResolvers<void>();
     const abort = new AbortController();
     const reason = new Error('interrupted');
@@ -592,7 +589,7 @@ describe('a blob from another repository', () => {
     expect(requests).toEqual([`HEAD ${descriptor.digest}`, asked]);
   });
 
-  test('of another registry is not asked for as a link', async () => {
+  test('of another registry is not mounted', async () => {
     await using elsewhere = await startExchange(({ response }) => response.end(blob));
     const registry = new UploadServer(() => {});
     await using server = await startExchange(registry.answer);
@@ -624,7 +621,7 @@ describe('a blob from another repository', () => {
     expect(requests.filter((line) => line.startsWith('POST'))).toEqual([asked]);
   });
 
-  test('is asked for as a link only once, also when the upload in its place breaks off', async () => {
+  test('is mounted only once, also when the upload in its place breaks off', async () => {
     const { outcome, requests } = await mount(({ method, response, count }) => {
       if (method !== 'PUT' || count !== 1) return false;
       response.destroy();
