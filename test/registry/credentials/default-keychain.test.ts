@@ -18,16 +18,16 @@ import { type Logger, silentLogger } from '../../../src/shared/logger.ts';
 import { Secret } from '../../../src/shared/secret.ts';
 import { rejection, rememberingLogger } from '../http/local-server.ts';
 
-let folder = '';
+let directory = '';
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-credentials-'));
+  directory = await mkdtemp(join(tmpdir(), 'kmm-sign-test-credentials-'));
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
+afterEach(() => rm(directory, { recursive: true, force: true }));
 
 const auth = (login: string): { auth: string } => ({ auth: Buffer.from(login).toString('base64') });
 
 async function write(path: string, content: unknown, mode = 0o600): Promise<string> {
-  const file = join(folder, path);
+  const file = join(directory, path);
   await mkdir(dirname(file), { recursive: true });
   await writeFile(file, typeof content === 'string' ? content : JSON.stringify(content), { mode });
   await chmod(file, mode);
@@ -56,7 +56,7 @@ interface Sources extends CredentialSource {
 }
 
 function keychainFrom({ env = {}, logger = silentLogger, ...source }: Sources = {}): Keychain {
-  return createDefaultKeychain(source, folder, { environment: env, logger });
+  return createDefaultKeychain(source, directory, { environment: env, logger });
 }
 
 /** The user name that a reference gets, out of the places that everybody has. */
@@ -157,8 +157,8 @@ describe('the places that are looked at', () => {
       env: {
         REGISTRY_AUTH_FILE: registryAuthFile,
         DOCKER_AUTH_CONFIG: JSON.stringify(as('DOCKER_AUTH_CONFIG')),
-        DOCKER_CONFIG: join(folder, 'docker'),
-        XDG_RUNTIME_DIR: join(folder, 'run'),
+        DOCKER_CONFIG: join(directory, 'docker'),
+        XDG_RUNTIME_DIR: join(directory, 'run'),
       },
     };
     const found: (string | null)[] = [];
@@ -175,9 +175,9 @@ describe('the places that are looked at', () => {
           options = { ...options, env };
         },
       ),
-      () => rm(join(folder, '.config'), { recursive: true }),
-      () => rm(join(folder, '.docker'), { recursive: true }),
-      () => rm(join(folder, '.dockercfg')),
+      () => rm(join(directory, '.config'), { recursive: true }),
+      () => rm(join(directory, '.docker'), { recursive: true }),
+      () => rm(join(directory, '.dockercfg')),
     ];
     await look();
     for (const step of steps) {
@@ -210,7 +210,7 @@ describe('the places that are looked at', () => {
   });
 
   it('must exist when an option names them', async () => {
-    const missing = join(folder, 'missing.json');
+    const missing = join(directory, 'missing.json');
     for (const options of [{ authfile: missing }, { pullSecrets: [missing] }]) {
       expect(await rejection(whoPulls('r.example/a', options))).toMatchObject({
         code: 'INVALID_CONFIGURATION',
@@ -254,7 +254,7 @@ describe('pull secrets', () => {
     expect(matchServerKey(parseServerKey(pattern), { registry, repository: 'a' })).toBeNull();
   });
 
-  it('are read from files and folders of both types', async () => {
+  it('are read from files and directories of both types', async () => {
     const config = await write('a/.dockerconfigjson', { auths: { 'a.example': auth('a:1') } });
     const legacy = await write('b/.dockercfg', { 'b.example': { ...auth('b:1'), email: 'b@example' } });
     for (const paths of [
@@ -275,7 +275,7 @@ describe('pull secrets', () => {
 /** A helper that runs a piece of shell; what it is asked for is in $server. */
 async function helper(name: string, script: string): Promise<Record<string, string>> {
   await write(`bin/docker-credential-${name}`, `#!/bin/sh\nread -r server || true\n${script}\n`, 0o700);
-  return { PATH: `${join(folder, 'bin')}:/usr/bin:/bin`, KMM_SIGN_PASSWORD: 'not yours' };
+  return { PATH: `${join(directory, 'bin')}:/usr/bin:/bin`, KMM_SIGN_PASSWORD: 'not yours' };
 }
 
 describe('a credential helper', () => {
@@ -283,7 +283,7 @@ describe('a credential helper', () => {
   const target = { registry: 'r.example', repository: 'vendor/driver' };
 
   it('gets the key as written, with "get", and sees nothing else of our environment', async () => {
-    const log = join(folder, 'log');
+    const log = join(directory, 'log');
     vi.stubEnv('KBUILD_SIGN_PIN', 'not yours either');
     const secrets = '${KMM_SIGN_PASSWORD:-unset} ${KBUILD_SIGN_PIN:-unset}';
     const env = await helper('test', `echo "$1 $server ${secrets}" >> ${log}\n${answer}`);
@@ -296,7 +296,7 @@ describe('a credential helper', () => {
   });
 
   it('for everything gets the registry, and Docker Hub by its old name', async () => {
-    const log = join(folder, 'log');
+    const log = join(directory, 'log');
     const env = await helper('store', `echo "$server" >> ${log}\n${answer}`);
     await write('.docker/config.json', { credsStore: 'store' });
     expect(await whoPulls('r.example:5000/a', { env })).toBe('helped');
@@ -344,21 +344,21 @@ describe('a credential helper', () => {
   });
 
   it('ends when nobody waits for it any more, and is called again the next time', async () => {
-    const pid = join(folder, 'pid');
+    const pid = join(directory, 'pid');
     const env = await helper('test', `echo $$ > ${pid}.part; mv ${pid}.part ${pid}; exec tail -f /dev/null`);
     await write('.docker/config.json', { credsStore: 'test' });
     const keychain = keychainFrom({ env });
     const [one, other] = [new AbortController(), new AbortController()];
     const waiting = [one, other].map(({ signal }) => rejection(keychain.resolve(target, { signal })));
-    const patience = { timeout: 30_000 };
-    await expect.poll(() => existsSync(pid), patience).toBe(true);
+    const pollOptions = { timeout: 30_000 };
+    await expect.poll(() => existsSync(pid), pollOptions).toBe(true);
     const running = `/proc/${(await readFile(pid, 'utf8')).trim()}`;
     one.abort(new Error('enough'));
     expect(await waiting[0]).toMatchObject({ message: 'enough' });
     expect(existsSync(running)).toBe(true);
     other.abort(new Error('enough, too'));
     expect(await waiting[1]).toMatchObject({ message: 'enough, too' });
-    await expect.poll(() => existsSync(running), patience).toBe(false);
+    await expect.poll(() => existsSync(running), pollOptions).toBe(false);
     await helper('test', answer);
     expect((await keychain.resolve(target)).map(open)).toEqual([{ username: 'helped', password: 's3cret' }]);
   });
@@ -366,7 +366,7 @@ describe('a credential helper', () => {
   it('that is not installed is warned of once', async () => {
     await write('.docker/config.json', { credsStore: 'desktop' });
     const logger = rememberingLogger();
-    const keychain = keychainFrom({ env: { PATH: folder }, logger });
+    const keychain = keychainFrom({ env: { PATH: directory }, logger });
     expect(await keychain.resolve(target)).toEqual([]);
     expect(await keychain.resolve({ ...target, repository: 'other' })).toEqual([]);
     expect(logger.lines.map(({ level }) => level)).toEqual(['warn']);

@@ -112,18 +112,18 @@ describe('the variables of a proxy', () => {
 
 describeWith(['openssl', 'squid'], 'a forward proxy', () => {
   const name = 'registry.test';
-  let folder = '';
+  let directory = '';
   let authority: TestAuthority;
   let forward: ForwardProxy;
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-proxied-'));
-    authority = await createAuthority(folder);
+    directory = await mkdtemp(join(tmpdir(), 'kmm-sign-test-proxied-'));
+    authority = await createAuthority(directory);
     forward = await startForwardProxy([name]);
   });
   afterAll(async () => {
     await forward[Symbol.asyncDispose]();
-    await rm(folder, { recursive: true, force: true });
+    await rm(directory, { recursive: true, force: true });
   });
 
   it.each(['https_proxy', 'HTTPS_PROXY'])(

@@ -13,7 +13,7 @@ import { portOf } from '../../support/token-server.ts';
 import { connect } from './local-server.ts';
 
 describeWith(['openssl'], 'TLS', () => {
-  let folder = '';
+  let directory = '';
   let authority: TestAuthority;
   let stranger: TestAuthority;
   let server: CertificateFiles;
@@ -21,14 +21,14 @@ describeWith(['openssl'], 'TLS', () => {
   let client: CertificateFiles;
 
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-tls-'));
-    authority = await createAuthority(join(folder, 'authority'));
-    stranger = await createAuthority(join(folder, 'stranger'));
+    directory = await mkdtemp(join(tmpdir(), 'kmm-sign-test-tls-'));
+    authority = await createAuthority(join(directory, 'authority'));
+    stranger = await createAuthority(join(directory, 'stranger'));
     server = await authority.issueServer('server');
     otherName = await authority.issueServer('other', 'DNS:other.example');
     client = await authority.issueClient('client');
   });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+  afterAll(() => rm(directory, { recursive: true, force: true }));
 
   interface Served {
     readonly files: CertificateFiles;
@@ -94,8 +94,8 @@ describeWith(['openssl'], 'TLS', () => {
     expect(without).toMatchObject({ code: 'NETWORK' });
   });
 
-  it('takes all three from a folder as in certs.d', async () => {
-    const certDirectory = join(folder, 'certs.d');
+  it('takes all three from a directory as in certs.d', async () => {
+    const certDirectory = join(directory, 'certs.d');
     await mkdir(certDirectory);
     await copyFile(authority.certificate, join(certDirectory, 'ca.crt'));
     await copyFile(client.certificate, join(certDirectory, 'client.cert'));
@@ -108,8 +108,8 @@ describeWith(['openssl'], 'TLS', () => {
     expect(await visit({ files: server, wantsClient: true }, { certDirectory })).toBe('client');
   });
 
-  it('looks for such folders by host and port, the user before the system', async () => {
-    const home = join(folder, 'home');
+  it('looks for such directories by host and port, the user before the system', async () => {
+    const home = join(directory, 'home');
     const own = join(home, '.config/containers/certs.d/r.example:5000');
     await mkdir(own, { recursive: true });
     await copyFile(authority.certificate, join(own, 'ca.crt'));
@@ -127,7 +127,7 @@ describeWith(['openssl'], 'TLS', () => {
       code: 'INVALID_CONFIGURATION',
       message: expect.stringContaining(server.key),
     });
-    expect(await visit({ files: server }, { caFiles: [join(folder, 'missing.pem')] })).toMatchObject({
+    expect(await visit({ files: server }, { caFiles: [join(directory, 'missing.pem')] })).toMatchObject({
       code: 'INVALID_CONFIGURATION',
     });
     const swapped = { certFile: client.certificate, keyFile: server.key };

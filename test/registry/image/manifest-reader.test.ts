@@ -9,8 +9,8 @@ const exceeded = expect.objectContaining({ code: 'LIMIT_EXCEEDED' });
 const index = { schemaVersion: 2, mediaType: ociMediaTypes.index, manifests: [] };
 
 test('manifests are followed down to eight levels', async () => {
-  await using folder = await createTemporaryDirectory();
-  const repository = new LayoutRepository(folder.path);
+  await using directory = await createTemporaryDirectory();
+  const repository = new LayoutRepository(directory.path);
   const manifest = await storeManifest(repository, ociMediaTypes.index, index);
   const reader = new ManifestReader(repository);
   expect(await reader.read(manifest, { depth: 8 })).toMatchObject({ kind: 'index' });
@@ -18,8 +18,8 @@ test('manifests are followed down to eight levels', async () => {
 });
 
 test('a thousand children are followed, also where they are always the same', async () => {
-  await using folder = await createTemporaryDirectory();
-  const repository = new LayoutRepository(folder.path);
+  await using directory = await createTemporaryDirectory();
+  const repository = new LayoutRepository(directory.path);
   const manifest = await storeManifest(repository, ociMediaTypes.index, index);
   const reader = new ManifestReader(repository);
   for (let count = 0; count < 1000; count += 1) await reader.read(manifest, { depth: 1 });
@@ -27,8 +27,8 @@ test('a thousand children are followed, also where they are always the same', as
 });
 
 test('manifests are read up to 64 MiB in sum', async () => {
-  await using folder = await createTemporaryDirectory();
-  const repository = new LayoutRepository(folder.path);
+  await using directory = await createTemporaryDirectory();
+  const repository = new LayoutRepository(directory.path);
   const reader = new ManifestReader(repository);
   const filler = 'x'.repeat(3.9 * 1024 * 1024);
   const readOneMore = async (count: number) => {

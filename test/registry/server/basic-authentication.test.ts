@@ -91,18 +91,18 @@ describe('the check of passwords', () => {
 });
 
 describe('the built program', () => {
-  let folder: string;
+  let directory: string;
   beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-passwords-'));
+    directory = await mkdtemp(join(tmpdir(), 'kmm-sign-test-passwords-'));
   });
-  afterAll(() => rm(folder, { recursive: true, force: true }));
+  afterAll(() => rm(directory, { recursive: true, force: true }));
 
   test('answers others while it checks passwords', async () => {
-    const htpasswd = join(folder, 'htpasswd');
+    const htpasswd = join(directory, 'htpasswd');
     await writeFile(htpasswd, `alice:${hashSync('right', 12)}\n`);
     const child = startProgram(
       [
-        ['registry', '--root', join(folder, 'root'), '--listen', '127.0.0.1:0'],
+        ['registry', '--root', join(directory, 'root'), '--listen', '127.0.0.1:0'],
         ['--htpasswd', htpasswd, '--format', 'json'],
       ].flat(),
     );

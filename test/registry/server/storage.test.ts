@@ -13,18 +13,18 @@ import {
 } from '../../support/distribution-client.ts';
 import { describeWith } from '../../support/programs.ts';
 
-let folder: string;
+let directory: string;
 beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-durability-'));
+  directory = await mkdtemp(join(tmpdir(), 'kmm-sign-test-durability-'));
 });
-afterEach(() => rm(folder, { recursive: true, force: true }));
+afterEach(() => rm(directory, { recursive: true, force: true }));
 
 describeWith(['strace'], 'the storage of the registry', ({ strace }) => {
   /** Serves with its system calls written down, and some of them tampered with. */
   async function serve(...tampering: string[]): Promise<{ base: string; stop: () => Promise<string> }> {
-    const log = join(folder, 'trace');
+    const log = join(directory, 'trace');
     const child = startProgram(
-      ['registry', '--root', join(folder, 'root'), '--listen', '127.0.0.1:0', '--format', 'json'],
+      ['registry', '--root', join(directory, 'root'), '--listen', '127.0.0.1:0', '--format', 'json'],
       {
         through: [
           ...`${strace} -f -qq -e trace=fdatasync,link,rename -e signal=none -o ${log}`.split(' '),

@@ -9,7 +9,7 @@ import { hashOf } from '../../support/distribution-client.ts';
 import { startEmbedded } from '../../support/registries.ts';
 import { waitFor } from '../../support/wait-for.ts';
 
-const patience = { timeout: 30_000, interval: 10 };
+const pollOptions = { timeout: 30_000, interval: 10 };
 const hour = 60 * 60 * 1000;
 
 let root: string;
@@ -43,14 +43,14 @@ test('an upload that was idle for an hour frees its bytes, without another reque
     })(),
   );
   vi.advanceTimersByTime(hour / 2 + 2 * 60_000);
-  await waitFor(async () => expect(await readdir(join(root, 'uploads'))).toEqual([used.id]), patience);
+  await waitFor(async () => expect(await readdir(join(root, 'uploads'))).toEqual([used.id]), pollOptions);
   expect(sessions.find('a', idle.id)).toBeUndefined();
   // One that is receiving is never idle, however long that takes.
   vi.advanceTimersByTime(hour);
   expect(sessions.find('a', open.id)).toBe(open);
   ended.resolve();
   await receiving;
-  await waitFor(async () => expect(await readdir(join(root, 'uploads'))).toEqual([open.id]), patience);
+  await waitFor(async () => expect(await readdir(join(root, 'uploads'))).toEqual([open.id]), pollOptions);
   await sessions.close();
   expect(await readdir(join(root, 'uploads'))).toEqual([]);
 });
@@ -60,7 +60,7 @@ async function breakOff(url: string, method: string, storage: string): Promise<v
   const sent = request(url, { method, headers: { 'content-length': 8_000_000 } });
   sent.on('error', () => {});
   sent.write(Buffer.alloc(4_000_000));
-  await waitFor(async () => expect(await readdir(join(storage, 'uploads'))).toHaveLength(1), patience);
+  await waitFor(async () => expect(await readdir(join(storage, 'uploads'))).toHaveLength(1), pollOptions);
   const closed = new Promise((resolve) => {
     sent.once('close', resolve);
   });
@@ -72,7 +72,10 @@ test('an upload in one request whose client went away leaves nothing', async () 
   await using registry = await startEmbedded();
   const url = `${registry.url}/v2/a/blobs/uploads/?digest=${hashOf('never')}`;
   await breakOff(url, 'POST', registry.storage);
-  await waitFor(async () => expect(await readdir(join(registry.storage, 'uploads'))).toEqual([]), patience);
+  await waitFor(
+    async () => expect(await readdir(join(registry.storage, 'uploads'))).toEqual([]),
+    pollOptions,
+  );
 });
 
 test('an upload in parts whose client went away can be resumed', async () => {
@@ -98,7 +101,7 @@ test('an upload that was cancelled is over for requests that waited for their tu
   sent.write(Buffer.alloc(1_500_000));
   await waitFor(
     async () => expect(await readdir(join(registry.storage, 'uploads'))).toHaveLength(1),
-    patience,
+    pollOptions,
   );
   const waiting = [1, 2].map(async () => (await fetch(location, { method: 'DELETE' })).status);
   // They have arrived when a later request is answered.

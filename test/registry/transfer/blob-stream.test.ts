@@ -6,7 +6,7 @@ import { BlobStream, type BlobSource } from '../../../src/registry/transfer/blob
 import { waitFor } from '../../support/wait-for.ts';
 import { describeBlob, noise } from './transfer-server.ts';
 
-const patience = { timeout: 20_000, interval: 5 };
+const pollOptions = { timeout: 20_000, interval: 5 };
 const blob = noise(10_000);
 const descriptor = describeBlob(blob);
 const place = 'registry.example/vendor/driver';
@@ -25,11 +25,11 @@ test('a blob that is given up while its connection is renewed lets go of the new
   });
   first.end(blob.subarray(0, 1000));
   stream.resume();
-  await waitFor(() => expect(opened).toBe(2), patience);
+  await waitFor(() => expect(opened).toBe(2), pollOptions);
   stream.destroy();
   const second = new PassThrough();
   renewed.resolve({ body: second, start: 1000 });
-  await waitFor(() => expect(second.destroyed).toBe(true), patience);
+  await waitFor(() => expect(second.destroyed).toBe(true), pollOptions);
 });
 
 test('a signal that serves many blobs does not remember those that are over', async () => {
@@ -49,7 +49,7 @@ test('a connection waits for a reader that takes its time', async () => {
   const body = Readable.from(pieces);
   const open = () => Promise.resolve({ body, start: 0 });
   const stream = await BlobStream.open({ descriptor: describeBlob(large), place, open });
-  await waitFor(() => expect(body.isPaused()).toBe(true), patience);
+  await waitFor(() => expect(body.isPaused()).toBe(true), pollOptions);
   expect(stream.readableLength).toBe(1_100_000);
   expect((await buffer(stream)).equals(large)).toBe(true);
 });
