@@ -19,8 +19,6 @@ export interface AuthorizerOptions {
   readonly plainHttpTokenServers: readonly string[];
   readonly logger: Logger;
   readonly now: () => number;
-  /** Sends requests to token servers. */
-  readonly send: Transport;
 }
 
 /** A challenge and where it came from. */
@@ -54,6 +52,7 @@ const maxRepositories = 1000;
 
 /** Turns challenges into Authorization headers, using the credentials of a keychain. */
 export class Authorizer {
+  readonly #send: Transport;
   readonly #options: AuthorizerOptions;
   readonly #tokens: TokenCache;
   readonly #credentials = new LruMap<readonly Credential[]>(maxRepositories);
@@ -61,9 +60,11 @@ export class Authorizer {
   readonly #accepted = new LruMap<{ readonly candidate: Credential | null }>(maxRepositories);
   readonly #rejected = new LruMap<ReadonlySet<Credential>>(maxRepositories);
   readonly #refreshTokens = new WeakMap<Credential, Secret<string>>();
-  readonly #warnings = new LruMap<true>(maxRepositories);
+  readonly #warnedRepositories = new LruMap<true>(maxRepositories);
 
-  constructor(options: AuthorizerOptions) {
+  /** @param send sends requests to token servers */
+  constructor(send: Transport, options: AuthorizerOptions) {
+    this.#send = send;
     this.#options = options;
     this.#tokens = new TokenCache(options.now);
   }
@@ -178,7 +179,7 @@ export class Authorizer {
     const identityToken =
       candidate === null ? undefined : (this.#refreshTokens.get(candidate) ?? candidate.identityToken);
     const token = await fetchToken(
-      this.#options.send,
+      this.#send,
       {
         realm: resolveRealm(parameters.get('realm') ?? '', context.url, {
           registry: this.#options.origin(),
@@ -199,8 +200,8 @@ export class Authorizer {
   }
 
   #warnAnonymous(repository: string, found: readonly Credential[]): void {
-    if (this.#warnings.get(repository) === true) return;
-    this.#warnings.set(repository, true);
+    if (this.#warnedRepositories.get(repository) === true) return;
+    this.#warnedRepositories.set(repository, true);
     this.#options.logger.warn('The credentials were refused, reading anonymously', {
       registry: this.#options.registry,
       repository,

@@ -21,7 +21,7 @@ const maxChallenges = 1000;
  * Responds to the challenges of the registry, and of no other server. What a challenge requires is sent with later
  * requests from the start.
  */
-export function withAuthentication(inner: Transport, options: Omit<AuthorizerOptions, 'send'>): Transport {
+export function withAuthentication(inner: Transport, options: AuthorizerOptions): Transport {
   const session = new Session(inner, options);
   return (request) => session.send(request);
 }
@@ -35,10 +35,10 @@ class Session {
   /** The scopes that challenges added to those of the requests. */
   readonly #requiredScopes = new LruMap<readonly string[]>(maxChallenges);
 
-  constructor(inner: Transport, options: Omit<AuthorizerOptions, 'send'>) {
+  constructor(inner: Transport, options: AuthorizerOptions) {
     this.#inner = inner;
     this.#origin = options.origin;
-    this.#authorizer = new Authorizer({ ...options, send: inner });
+    this.#authorizer = new Authorizer(inner, options);
   }
 
   async send(request: HttpRequest): Promise<HttpResponse> {
