@@ -155,7 +155,7 @@ function lost({ endpoint, descriptor }: ChunkedUpload, has: number, sent: number
   return new RegistryError({
     code: 'UNEXPECTED_RESPONSE',
     message: `${endpoint.name} reports ${has} bytes of the blob ${descriptor.digest} where ${sent} were sent`,
-    hint: 'The registry loses parts of chunked uploads; check which size of request a proxy in front of it allows for whole ones.',
+    hint: 'The registry loses parts of chunked uploads; raise the request size limit of the proxy in front of it, so that blobs are uploaded whole.',
     facts: { digest: descriptor.digest, repository: endpoint.name },
   });
 }
