@@ -8,6 +8,9 @@ import { nextStep, type ImageFacts, type Step } from './next-step.ts';
 import type { PipelineRequest, PipelineResult, PipelineServices } from './request.ts';
 import { runJob } from './run-job.ts';
 
+/** The shortest time between checks of an image that is ready, in milliseconds. */
+const minRecheckDelay = 1000;
+
 /**
  * Takes the next steps towards a ready image: it is built if it does not exist or its recipe changed, and
  * signed if its modules do not have the certificate's signature. Keeps no state in memory, so it may be
@@ -55,12 +58,21 @@ async function takeSteps(run: Run): Promise<PipelineResult | undefined> {
     const step = nextStep(run.request, facts);
     if (step.kind === 'report') {
       if (step.repeat !== undefined) await deleteJob(run, step.repeat);
-      return step.result;
+      return withRecheck(run, step.result);
     }
     const found = await takeStep(run, step, facts);
     if (found === undefined) return undefined;
     facts = { ...facts, ...found };
   }
+}
+
+/** Schedules the next check of an image that is ready: it may be deleted or overwritten in the registry. */
+function withRecheck({ services, request, credentials }: Run, result: PipelineResult): PipelineResult {
+  if (result.state.phase !== 'Ready') return result;
+  const { image, registryTls: tls } = request.target;
+  const access = { tls, pullSecrets: credentials.contents };
+  const requeueAfter = Math.max(services.images.recheckAfter({ image, access }), minRecheckDelay);
+  return { ...result, state: { ...result.state, requeueAfter } };
 }
 
 /** Returns the facts from the cluster's caches. */

@@ -113,7 +113,7 @@ export interface PipelineServices {
     ReferenceCache,
     'dockerfile' | 'certificate' | 'pullSecret' | 'serviceAccountPullSecrets'
   >;
-  readonly images: Pick<ImageRegistry, 'resolve' | 'verify' | 'forget'>;
+  readonly images: Pick<ImageRegistry, 'resolve' | 'recheckAfter' | 'verify' | 'forget'>;
   readonly settings: PipelineSettings;
   readonly log: Logger;
   /** Returns a Job to create, or undefined if it must wait. @default each Job unchanged, at once */

@@ -21,7 +21,7 @@ import { parseReference } from '../../../src/registry/model/reference.ts';
 import { signImage } from '../../../src/signer/sign-image.ts';
 import { startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { storeImage, withParents } from '../../support/images.ts';
-import { startEmbedded, type TestRegistry } from '../../support/registries.ts';
+import { startTestRegistry, type RegistryKind, type TestRegistry } from '../../support/registries.ts';
 import { createTestKey, helloModule, type TestKey } from '../../support/signing.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
 import { createNamespace, createNode, endJob } from './cluster-objects.ts';
@@ -76,9 +76,12 @@ export function argumentsOf(job: Job): readonly string[] {
 }
 
 /** Starts one, on an API server of its own if none is given. */
-export async function startModuleWorld(given?: ApiServer): Promise<ModuleWorld> {
+export async function startModuleWorld(
+  given?: ApiServer,
+  registryKind: RegistryKind = 'embedded',
+): Promise<ModuleWorld> {
   const folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-'));
-  const [api, registry] = await Promise.all([given ?? startApiServer(), startEmbedded()]);
+  const [api, registry] = await Promise.all([given ?? startApiServer(), startTestRegistry(registryKind)]);
   const client = await api.client();
   await installCustomResources(client);
   const key = await createTestKey(folder, 'signing');

@@ -1,7 +1,6 @@
 import { shortHash } from '../../../builder/names.ts';
 import type { ModuleTarget } from '../../../builder/target.ts';
-import type { ImageResult } from '../../module/kernel-result.ts';
-import { isSameValue } from '../../runtime/same-value.ts';
+import { isSameResult, type ImageResult } from '../../module/kernel-result.ts';
 import type { MappingError } from '../../module/kernel-mapping/errors.ts';
 import { combineDesired, type ImageUser, type DesiredImage, type ImageWork } from './image-work.ts';
 
@@ -93,7 +92,7 @@ export class ImageTracker {
   record(id: string, work: ImageWork, result: ImageResult): boolean | undefined {
     const entry = this.#entries.get(id);
     if (entry === undefined || entry.work !== work) return undefined;
-    const isNew = !entry.isCurrent || !isSameValue(entry.result?.state, result.state);
+    const isNew = !entry.isCurrent || !isSameResult(result, entry.result);
     entry.result = result;
     entry.isCurrent = true;
     return isNew;

@@ -126,7 +126,6 @@ export class ImageRegistry {
     return this.#resolutions.resolve({
       image,
       caller: accessKey(access),
-      isPinned: digest !== undefined,
       admit: this.#admit(this.#queries, query),
       work: (known, flight) =>
         this.#check({
@@ -212,6 +211,11 @@ export class ImageRegistry {
           }),
       }),
     );
+  }
+
+  /** Returns after how many milliseconds the next `resolve` queries the registry again. */
+  recheckAfter({ image, access }: ImageQuery): number {
+    return this.#resolutions.expiresIn(image, accessKey(access));
   }
 
   /** Forgets what an image's name refers to, since it may have been pushed to. */

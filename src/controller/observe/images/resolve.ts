@@ -69,8 +69,6 @@ export interface ResolutionQuery {
   readonly image: string;
   /** The caller: only equal callers share a result. */
   readonly caller: string;
-  /** Whether it names a digest: then the result never changes. */
-  readonly isPinned: boolean;
   /** Waits for its turn; a result that is cached by then is used. */
   readonly admit: Admit;
   /** Queries the registry. `known` is its previous response. */
@@ -94,7 +92,7 @@ export class Resolutions {
   readonly #known = new LruMap<Resolution>(maxResolutions);
   readonly #flights = new Flights<ResolvedImage | undefined>();
 
-  /** @param foundTtl milliseconds for which a result is valid. @param now milliseconds since any fixed time */
+  /** @param foundTtl milliseconds for which a result is valid; a digest may be deleted, too. @param now milliseconds since any fixed time */
   constructor(foundTtl: number, missingTtl: number, now: () => number) {
     this.#foundTtl = foundTtl;
     this.#missingTtl = missingTtl;
@@ -103,7 +101,7 @@ export class Resolutions {
 
   /** Returns the cached result, or queries the registry. Errors are not cached. */
   async resolve(query: ResolutionQuery): Promise<ResolvedImage | undefined> {
-    const key = `${prefixOf(query.image)}${query.caller}`;
+    const key = keyOf(query.image, query.caller);
     const known = this.#cached(key);
     if (known !== undefined) return known.image;
     return query.admit(async (signal) => {
@@ -118,19 +116,20 @@ export class Resolutions {
     return known !== undefined && this.#now() < known.expires ? known : undefined;
   }
 
-  #query(
-    key: string,
-    { isPinned, work }: ResolutionQuery,
-    signal: AbortSignal,
-  ): Promise<ResolvedImage | undefined> {
+  #query(key: string, { work }: ResolutionQuery, signal: AbortSignal): Promise<ResolvedImage | undefined> {
     return this.#flights.join(key, signal, async (flight) => {
       const started = this.#now();
       const found = await work(this.#known.get(key)?.image, flight.signal);
-      const ttl =
-        found === undefined ? this.#missingTtl : isPinned ? Number.POSITIVE_INFINITY : this.#foundTtl;
+      const ttl = found === undefined ? this.#missingTtl : this.#foundTtl;
       if (!flight.isForgotten) this.#known.set(key, { image: found, expires: started + ttl });
       return found;
     });
+  }
+
+  /** Returns the milliseconds until the cached result for a caller expires, or would if there were one. */
+  expiresIn(image: string, caller: string): number {
+    const known = this.#known.get(keyOf(image, caller));
+    return known === undefined ? this.#foundTtl : Math.max(0, known.expires - this.#now());
   }
 
   /** Forgets an image: the next query is sent to the registry. Results of queries in progress are not cached. */
@@ -143,6 +142,10 @@ export class Resolutions {
   close(): void {
     this.#flights.close();
   }
+}
+
+function keyOf(image: string, caller: string): string {
+  return `${prefixOf(image)}${caller}`;
 }
 
 /** Returns the prefix of an image's keys: image names do not contain spaces. */

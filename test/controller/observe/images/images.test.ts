@@ -130,13 +130,33 @@ describeEachRegistry(
       expect(await resolve()).toMatchObject({ digest: after.digest });
     });
 
-    it('once for ever when it names a digest', async () => {
+    it('as often if it names a digest, which may be deleted', async () => {
       const { digest } = await storeImage(repository, simple(), '1.0');
       const query = { image: `${proxy.host}/${name}@${digest}`, access };
       expect(await images.resolve(query)).toMatchObject({ digest });
-      time = 1e12;
+      time = 599_999;
       expect(await images.resolve(query)).toMatchObject({ digest });
       expect(requests()).toEqual(['GET']);
+      time = 600_000;
+      expect(await images.resolve(query)).toMatchObject({ digest });
+      expect(requests()).toEqual(['GET', 'HEAD']);
+      await repository.deleteManifest(digest);
+      time = 2 * 600_000;
+      expect(await images.resolve(query)).toBeUndefined();
+    });
+
+    it('again after a time that it tells', async () => {
+      const query = { image: image(), access };
+      expect(images.recheckAfter(query)).toBe(600_000);
+      await resolve();
+      expect(images.recheckAfter(query)).toBe(10_000);
+      await storeImage(repository, simple(), '1.0');
+      time = 10_000;
+      await resolve();
+      expect(images.recheckAfter(query)).toBe(600_000);
+      time = 100_000;
+      await resolve();
+      expect(images.recheckAfter(query)).toBe(510_000);
     });
 
     it('to all architectures of an index', async () => {
