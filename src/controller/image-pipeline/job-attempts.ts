@@ -12,7 +12,14 @@ export type JobProgress = {
   | { readonly state: 'running'; readonly problem: string | undefined; readonly reason: string | undefined }
   /** The Job has not been admitted yet. */
   | { readonly state: 'queued' }
-  | { readonly state: 'succeeded'; readonly ended: number; readonly key: ObjectKey; readonly uid: string }
+  | {
+      readonly state: 'succeeded';
+      readonly ended: number;
+      readonly key: ObjectKey;
+      readonly uid: string;
+      /** Digest of the image that it pushed; undefined if its pod no longer exists. */
+      readonly pushed: string | undefined;
+    }
   /** The pause before the next attempt; milliseconds. */
   | { readonly state: 'waiting'; readonly message: string; readonly wait: number }
   | { readonly state: 'failed'; readonly message: string }

@@ -3,14 +3,19 @@ import { buildInputsHash } from '../../builder/job-hash.ts';
 import type { BuildTarget, SignTarget } from '../../builder/target.ts';
 import type { ResolvedImage } from '../observe/images/resolve.ts';
 import type { CertificateSecret } from '../observe/references/projections.ts';
-import type { ObjectKey } from '../runtime/api/object-key.ts';
 import type { JobProgress } from './job-attempts.ts';
 import type { Dockerfile } from './inputs.ts';
 import type { PipelineRequest, PipelineResult } from './request.ts';
-import { buildTried, failed, notSucceeded, ready, signatureNotTried } from './results.ts';
-
-/** Milliseconds after which a successful Job is repeated if its image does not exist. */
-const vanishedImageDelay = 600_000;
+import {
+  buildTried,
+  failed,
+  imageVanished,
+  notSucceeded,
+  ready,
+  signatureNotTried,
+  wronglySigned,
+  type RepeatableResult,
+} from './results.ts';
 
 /** An image by tag, with the digest of the tag. */
 export interface SignSource {
@@ -67,8 +72,7 @@ export type Step =
   | {
       readonly kind: 'report';
       readonly result: PipelineResult;
-      /** A Job to delete first, so that its work is repeated. */
-      readonly repeat?: { readonly key: ObjectKey; readonly uid: string } | undefined;
+      readonly repeat?: RepeatableResult['repeat'];
     };
 
 /** An image that exists and can be used or signed. */
@@ -121,7 +125,9 @@ function nextOfBuild(request: PipelineRequest, build: BuildTarget, facts: ImageF
   if (facts.build.state !== 'succeeded') return report(notSucceeded(request, 'Build', facts.build));
   if (request.push === false) return report(withInputs(buildTried(request, facts.build), inputs));
   if (facts.built === undefined) return resolve(request, 'built', build.image, { uncached: true });
-  if (facts.built === null) return imageVanished(request, build.image, facts.build, facts.now);
+  if (facts.built === null) {
+    return { kind: 'report', ...imageVanished(request, build.image, facts.build, facts.now) };
+  }
   return asBuilt(facts.built, facts.build.jobs);
 }
 
@@ -156,17 +162,16 @@ function nextOfSignature(request: PipelineRequest, sign: SignTarget, facts: Imag
   }
   if (signed === undefined) return resolve(request, 'signed', target.image, { uncached: true });
   if (signed === null) {
-    const step = imageVanished(request, target.image, signature, facts.now);
-    return { ...step, result: withInputs({ ...step.result, jobs }, built.inputs) };
+    const { result, repeat } = imageVanished(request, target.image, signature, facts.now);
+    return { ...report(withInputs({ ...result, jobs }, built.inputs)), repeat };
   }
   if (signedProblem === undefined) return verify('signedProblem', signed);
   if (signedProblem === null) {
     return report(ready(request, signed.digest, outcome(request, { ...built, source, jobs })));
   }
-  const { job } = signature;
-  const message = `${target.image} was signed by Job ${job}, but its verification failed: ${signedProblem}`;
-  const result = failed(request, 'VerificationFailed', message, { job });
-  return report(withInputs({ ...result, jobs }, built.inputs));
+  const wrong = { digest: signed.digest, problem: signedProblem };
+  const { result, repeat } = wronglySigned(request, signature, wrong, facts.now);
+  return { ...report(withInputs({ ...result, jobs }, built.inputs)), repeat };
 }
 
 /** Returns the image to sign; undefined if there is none. */
@@ -193,19 +198,6 @@ function isOutdated(request: PipelineRequest, source: SignSource | undefined, fi
   const isTriggered =
     request.rebuildsAlways === true && target.build === undefined && earlier.inputs !== triggerOf(request);
   return isTriggered || earlier.unsignedDigest !== source.digest;
-}
-
-/** Reports that a Job pushed an image that the registry does not have. After a while the Job is repeated. */
-function imageVanished(
-  request: PipelineRequest,
-  image: string,
-  { job, ended, key, uid }: Extract<JobProgress, { state: 'succeeded' }>,
-  now: number,
-): Extract<Step, { kind: 'report' }> {
-  const wait = ended + vanishedImageDelay - now;
-  const message = `Job ${job} succeeded, but ${image} is not in the registry`;
-  const result = failed(request, 'ImageVanished', message, { job, requeueAfter: Math.max(wait, 1000) });
-  return { kind: 'report', result, ...(wait <= 0 ? { repeat: { key, uid } } : {}) };
 }
 
 function outcome(

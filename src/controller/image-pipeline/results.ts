@@ -4,6 +4,18 @@ import type { ImageState, PipelineRequest, PipelineResult } from './request.ts';
 
 /** Milliseconds until an image that does not exist and that nobody builds is looked up again. */
 const missingImageDelay = 60_000;
+/** Milliseconds after the success of a Job until it is repeated if its image is not there, or not signed. */
+const vanishedImageDelay = 600_000;
+/** The same if the image was certainly overwritten: long enough that two that do so do not race. */
+const overwrittenImageDelay = 60_000;
+
+type SucceededJob = Extract<JobProgress, { state: 'succeeded' }>;
+
+/** A result, and a Job to delete so that its work is repeated. */
+export interface RepeatableResult {
+  readonly result: PipelineResult;
+  readonly repeat?: Pick<SucceededJob, 'key' | 'uid'> | undefined;
+}
 
 /** Reports an image that nodes can run. `unsignedDigest`: what it was signed from, if known. */
 export function ready(
@@ -94,6 +106,56 @@ export function signatureNotTried(
 ): PipelineResult {
   const message = `${request.target.image} does not exist with the signatures that the Module requests, and signing ${source} was not tried because nothing is pushed`;
   return { state: { ...retained(request), phase: 'Pending', reason: 'SignatureNotTried', message }, jobs };
+}
+
+/** Reports that a Job pushed an image that the registry does not have. After a while the Job is repeated. */
+export function imageVanished(
+  request: PipelineRequest,
+  image: string,
+  job: SucceededJob,
+  now: number,
+): RepeatableResult {
+  const message = `Job ${job.job} succeeded, but ${image} is not in the registry`;
+  return repeated(job, job.ended + vanishedImageDelay - now, (requeueAfter) =>
+    failed(request, 'ImageVanished', message, { job: job.job, requeueAfter }),
+  );
+}
+
+/**
+ * Reports an image that is not signed as it should be although a Job has signed it. If it was overwritten
+ * since, the Job is repeated, after a while also if that is uncertain.
+ */
+export function wronglySigned(
+  request: PipelineRequest,
+  job: SucceededJob,
+  { digest, problem }: { readonly digest: string; readonly problem: string },
+  now: number,
+): RepeatableResult {
+  const { earlier, target } = request;
+  const pushed = job.pushed ?? (earlier?.job === job.job ? earlier.digest : undefined);
+  if (pushed !== undefined && pushed !== digest) {
+    const message = `${target.image} was overwritten after Job ${job.job} had signed it, and is signed again: ${problem}`;
+    return repeated(job, job.ended + overwrittenImageDelay - now, (requeueAfter) =>
+      failed(request, 'ImageOverwritten', message, { job: job.job, requeueAfter }),
+    );
+  }
+  const message = `${target.image} was signed by Job ${job.job}, but its verification failed: ${problem}`;
+  if (pushed !== undefined)
+    return { result: failed(request, 'VerificationFailed', message, { job: job.job }) };
+  return repeated(job, job.ended + vanishedImageDelay - now, (wait) => {
+    const requeueAfter = Math.min(wait, missingImageDelay);
+    return failed(request, 'VerificationFailed', message, { job: job.job, requeueAfter });
+  });
+}
+
+/** Repeats a Job, or waits for so many milliseconds before that. */
+function repeated(
+  { key, uid }: SucceededJob,
+  wait: number,
+  resultFor: (requeueAfter: number) => PipelineResult,
+): RepeatableResult {
+  const result = resultFor(Math.max(wait, 1000));
+  return wait <= 0 ? { result, repeat: { key, uid } } : { result };
 }
 
 /** Returns what stays recorded while the image is not ready. */

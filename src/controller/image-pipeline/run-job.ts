@@ -1,3 +1,4 @@
+import { isDigest } from '../../registry/model/digest.ts';
 import { fromLibrary, jobs, type Job } from '../observe/cluster/resources.ts';
 import type { PodFacts } from '../observe/cluster/projections.ts';
 import { isApiError } from '../runtime/api/errors.ts';
@@ -47,7 +48,15 @@ export async function runJob(
     }
     case 'succeeded': {
       const { key, uid, ended } = current.found;
-      return { ...common, state: 'succeeded', ended: Date.parse(ended ?? ''), key, uid };
+      const pushed = podOf(services, key)?.terminated?.message.trim();
+      return {
+        ...common,
+        state: 'succeeded',
+        ended: Date.parse(ended ?? ''),
+        key,
+        uid,
+        pushed: pushed !== undefined && isDigest(pushed) ? pushed : undefined,
+      };
     }
     case 'waiting': {
       const message = await describeFailure(services, current.found, earlier, signal);

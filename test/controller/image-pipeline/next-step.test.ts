@@ -55,9 +55,9 @@ function facts(known: Partial<ImageFacts> = {}): ImageFacts {
   return { activePhase: undefined, now, ...known };
 }
 
-function succeeded(job: string, ended = now): JobProgress {
+function succeeded(job: string, ended = now, pushed?: string): JobProgress {
   const key = { namespace: 'default', name: job };
-  return { state: 'succeeded', job, attempts: 0, jobs: [job], ended, key, uid: `uid of ${job}` };
+  return { state: 'succeeded', job, attempts: 0, jobs: [job], ended, key, uid: `uid of ${job}`, pushed };
 }
 
 /** A step in a few details. */
@@ -377,6 +377,13 @@ function afterVanishing(minutes: number): Step {
   return nextStep(request(buildOnly), facts({ final: null, dockerfile, build, built: null }));
 }
 
+/** The step when a sign Job succeeded that many minutes ago, and the tag has another image, or a wrongly signed one. */
+function afterSigning(minutes: number, pushed: string | undefined, earlier?: EarlierState): Step {
+  const signature = succeeded('sign-1', now - minutes * 60_000, pushed);
+  const known = { ...intermediateOnly, signature, signed: finalImage, signedProblem: 'it is not signed' };
+  return nextStep(request(target, { earlier }), facts(known));
+}
+
 describe('The next step', () => {
   test.each(situations.map((situation) => [titleOf(situation), situation] as const))(
     '%s',
@@ -409,6 +416,35 @@ describe('The next step', () => {
       kind: 'report',
       result: { state: { phase: 'Signing', job: 'sign-1', inputs }, jobs: ['build-1', 'sign-1'] },
     });
+  });
+
+  test.each([
+    ['pushed another image a minute ago', afterSigning(1, vendorImage.digest), 'ImageOverwritten', true],
+    ['pushed another image just now', afterSigning(0.5, vendorImage.digest), 'ImageOverwritten', false],
+    ['pushed this very image', afterSigning(60, finalImage.digest), 'VerificationFailed', false],
+    ['pushed an unknown image a while ago', afterSigning(10, undefined), 'VerificationFailed', true],
+    ['pushed an unknown image just now', afterSigning(9, undefined), 'VerificationFailed', false],
+    [
+      'pushed another image, by the status',
+      afterSigning(1, undefined, { phase: 'Ready', inputs, job: 'sign-1', digest: vendorImage.digest }),
+      'ImageOverwritten',
+      true,
+    ],
+    [
+      'is not the one that the digest in the status is of',
+      afterSigning(1, undefined, { phase: 'Ready', inputs, job: 'sign-0', digest: vendorImage.digest }),
+      'VerificationFailed',
+      false,
+    ],
+  ] as const)('for a tag without its signatures, whose Job %s', (_title, step, reason, isRepeated) => {
+    expect(step).toMatchObject({
+      kind: 'report',
+      result: { state: { phase: 'Failed', reason, job: 'sign-1' } },
+    });
+    expect(step).toHaveProperty(
+      'repeat',
+      isRepeated ? { key: { namespace: 'default', name: 'sign-1' }, uid: 'uid of sign-1' } : undefined,
+    );
   });
 
   test('names the digest that nodes may run only when the image is ready, and where it came from', () => {

@@ -1,5 +1,11 @@
 import type { V1PodSpec } from '@kubernetes/client-node';
-import { jobs, nodes, type FromServer, type Job } from '../../../src/controller/observe/cluster/resources.ts';
+import {
+  jobs,
+  nodes,
+  pods,
+  type FromServer,
+  type Job,
+} from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { namespaces } from '../../support/namespaces.ts';
 
@@ -81,4 +87,20 @@ export async function endJob(
     { status: { startTime: now, uncountedTerminatedPods: {}, ...status } },
     { subresource: 'status' },
   );
+}
+
+/** Creates the pod of a Job, which has ended with a termination message. */
+export async function createEndedPod(
+  client: ApiClient,
+  { metadata: { namespace, name, uid = '', labels } }: FromServer<Job>,
+  message: string,
+): Promise<void> {
+  const owner = { apiVersion: 'batch/v1', kind: 'Job', name, uid, controller: true };
+  const container = { name: 'main', image: 'registry.example/main:1' };
+  const metadata = { namespace, name: `${name}-pod`, labels, ownerReferences: [owner] };
+  await client.create(pods, { metadata, spec: { containers: [container] } });
+  const terminated = { exitCode: 0, reason: 'Completed', message };
+  const containerStatus = { ...container, imageID: '', ready: false, restartCount: 0, state: { terminated } };
+  const status = { phase: 'Succeeded', containerStatuses: [containerStatus] };
+  await client.patch(pods, metadata, { status }, { subresource: 'status' });
 }

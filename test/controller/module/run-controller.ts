@@ -20,9 +20,12 @@ export interface RunControllerOptions {
   readonly controller?: Pick<ControllerOptions, 'maxConcurrent' | 'metrics'> | undefined;
   /** For the controllers of preflight validations. */
   readonly preflightMetrics?: RuntimeMetrics | undefined;
-  /** As PipelineSettings has it. */
+  /** As PipelineSettings has them. */
   readonly unusedDelay?: number | undefined;
   readonly loader?: Partial<LoaderSettings> | undefined;
+  readonly gcDelay?: number | undefined;
+  /** Milliseconds since 1970. @default Date.now */
+  readonly now?: (() => number) | undefined;
   /** Milliseconds that begun work has to end when it is stopped. @default 1000 */
   readonly gracePeriod?: number | undefined;
 }
@@ -47,6 +50,7 @@ export function runController(client: ApiClient, options: RunControllerOptions =
     references,
     images,
     log,
+    now: options.now,
     events: new EventRecorder(client, 'kmm.sigs.x-k8s.io/operator', 'test'),
     operator: {
       namespace: 'kmm-operator-system',
@@ -60,7 +64,7 @@ export function runController(client: ApiClient, options: RunControllerOptions =
       signImage: 'ghcr.io/kmm-sign/kmm-sign:test',
       backoffLimit: 1,
       backoff: 500,
-      gcDelay: 0,
+      gcDelay: options.gcDelay ?? 0,
       unusedDelay: options.unusedDelay,
       driverToolkit: () => new Map<string, string>(),
     },
