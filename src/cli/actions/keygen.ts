@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { generateKeyPair } from '../../signer/keygen.ts';
-import { passphraseFrom } from '../../signer/keys/passphrase.ts';
+import { passphraseFrom } from '../../signer/keys/reference.ts';
 import type { Session } from '../session/session.ts';
 
 export interface KeygenOptions {

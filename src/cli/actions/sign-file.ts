@@ -1,7 +1,7 @@
 import { access } from 'node:fs/promises';
 import { hashAlgorithms, parseHash, type HashAlgorithm } from '../../signer/model/module.ts';
 import { loadSigner } from '../../signer/keys/load-signer.ts';
-import { passphraseFrom } from '../../signer/keys/passphrase.ts';
+import { passphraseFrom } from '../../signer/keys/reference.ts';
 import type { ExistingSignaturePolicy } from '../../signer/model/report.ts';
 import { signLocalModule, type SignatureOrigin, type SignedLocalModule } from '../../signer/sign-file.ts';
 import { usageError } from '../output/usage-error.ts';

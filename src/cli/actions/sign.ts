@@ -1,8 +1,7 @@
 import type { Platform } from '../../registry/model/platform.ts';
 import type { HashAlgorithm } from '../../signer/model/module.ts';
 import { loadExternalSigner, loadSigner } from '../../signer/keys/load-signer.ts';
-import { passphraseFrom, type PassphraseProvider } from '../../signer/keys/passphrase.ts';
-import { isTokenUri } from '../../signer/keys/reference.ts';
+import { passphraseFrom, type PassphraseProvider, isTokenUri } from '../../signer/keys/reference.ts';
 import type { ExistingSignaturePolicy, SignMode } from '../../signer/model/report.ts';
 import { signImage, type SignImageOptions } from '../../signer/sign-image.ts';
 import { usageError } from '../output/usage-error.ts';

@@ -3,10 +3,15 @@ import { rsaKeyLength, rsaModulusLengths } from '../cms/check-signature.ts';
 import { SignerError } from '../model/errors.ts';
 import { certificateFingerprint, parseCertificates } from '../cms/certificates.ts';
 import { createLocalKey, describeKey } from './local-key.ts';
-import { type PassphraseProvider, passphraseFrom } from './passphrase.ts';
+import {
+  type PassphraseProvider,
+  passphraseFrom,
+  readReference,
+  type SecretReader,
+  type ReferenceSources,
+} from './reference.ts';
 import type { KeyMaterial } from './pkcs12.ts';
 import { parseKeyMaterial } from './private-key.ts';
-import { readReference, type SecretReader, type ReferenceSources } from './reference.ts';
 import type { SignFileProgram } from './sign-file-program.ts';
 import { type Signer, type SigningKey, signerWarnings } from '../cms/signer.ts';
 

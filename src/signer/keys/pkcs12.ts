@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import forge from 'node-forge';
 import { SignerError } from '../model/errors.ts';
-import { wrongPassphrase } from './passphrase.ts';
+import { wrongPassphrase } from './reference.ts';
 
 /**
  * Reads a PKCS #12 container (RFC 7292) that holds one private key. Imported only when needed, because

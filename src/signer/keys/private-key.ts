@@ -1,7 +1,7 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { SignerError } from '../model/errors.ts';
 import type { KeyMaterial } from './pkcs12.ts';
-import { type PassphraseProvider, wrongPassphrase } from './passphrase.ts';
+import { type PassphraseProvider, wrongPassphrase } from './reference.ts';
 import { DerError, derChildren, derTag, readDer } from '../cms/der.ts';
 
 /**

@@ -1,10 +1,9 @@
 import type { X509Certificate } from 'node:crypto';
 import { der, DerError, derTag } from '../cms/der.ts';
-import { formatDistinguishedName } from '../cms/distinguished-name.ts';
+import { formatDistinguishedName, certificateFingerprint } from '../cms/certificates.ts';
 import { parseSignedData, type SignedData, type SignerInfo } from '../cms/parse-signed-data.ts';
 import { SignatureRefusal, SignerError } from '../model/errors.ts';
 import type { HashAlgorithm, ModuleLayout, ModuleSignature, ModuleState } from '../model/module.ts';
-import { certificateFingerprint } from '../cms/certificates.ts';
 import type { ByteSource } from '../../shared/byte-source.ts';
 import { ContentDigests } from './content-digest.ts';
 import { Keyring } from './keyring.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { certificateFields } from '../../../src/signer/cms/certificates.ts';
+import { certificateFields, formatDistinguishedName } from '../../../src/signer/cms/certificates.ts';
 import {
   der,
   DerError,
@@ -15,7 +15,6 @@ import {
   readDer,
   readObjectIdentifier,
 } from '../../../src/signer/cms/der.ts';
-import { formatDistinguishedName } from '../../../src/signer/cms/distinguished-name.ts';
 import { parseSignedData } from '../../../src/signer/cms/parse-signed-data.ts';
 import { SignatureRefusal } from '../../../src/signer/model/errors.ts';
 import type { HashAlgorithm } from '../../../src/signer/model/module.ts';

@@ -12,7 +12,7 @@ import {
   loadSigner,
   type LoadSignerOptions,
 } from '../../../src/signer/keys/load-signer.ts';
-import { passphraseFrom } from '../../../src/signer/keys/passphrase.ts';
+import { passphraseFrom } from '../../../src/signer/keys/reference.ts';
 import { hashWarnings } from '../../../src/signer/cms/signer.ts';
 import { describeWith } from '../../support/programs.ts';
 
