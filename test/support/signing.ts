@@ -38,6 +38,8 @@ export interface SigningBench {
   hello: Buffer;
   /** Opens a repository of the registry. */
   repository(name: string): ImageRepository;
+  /** Opens a source and a destination that no test of the suite has used, and the number in their names. */
+  freshPair(name: string): { count: number; source: ImageRepository; destination: ImageRepository };
 }
 
 /** Sets up a registry, a key and a directory for a suite, and removes them afterwards. */
@@ -58,6 +60,16 @@ export function useSigningBench(start: () => Promise<TestRegistry> = () => start
   bench.repository = (name) => {
     const { client, registry } = bench as SigningBench;
     return client.repository({ registry: registry.host, repository: name });
+  };
+  let count = 0;
+  bench.freshPair = (name) => {
+    count += 1;
+    const suite = bench as SigningBench;
+    return {
+      count,
+      source: suite.repository(`vendor/${name}-${count}`),
+      destination: suite.repository(`signed/${name}-${count}`),
+    };
   };
   return bench as SigningBench;
 }

@@ -4,14 +4,23 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { RegistryClient } from '../../../src/registry/image/client.ts';
 import type { Digest } from '../../../src/registry/model/digest.ts';
-import type { ImageRepository } from '../../../src/registry/image/repository.ts';
 import type { RawManifest } from '../../../src/registry/model/manifest.ts';
 import { ociMediaTypes } from '../../../src/registry/model/media-types.ts';
-import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
+import {
+  type ImageRepository,
+  signImage,
+  type SignImageOptions,
+  storeBlob,
+  storeImage,
+  storeManifest,
+  withParents,
+  createTestKey,
+  helloModule,
+  useSigningBench,
+  type TestKey,
+} from '../../support/signed-images.ts';
 import { startFaultProxy, type FaultProxy } from '../../support/fault-proxy.ts';
-import { storeBlob, storeImage, storeManifest, withParents } from '../../support/images.ts';
 import { describeEachRegistry, startEmbedded, type TestRegistry } from '../../support/registries.ts';
-import { createTestKey, helloModule, useSigningBench, type TestKey } from '../../support/signing.ts';
 
 function child({ mediaType, digest, bytes }: RawManifest, more: Record<string, unknown> = {}) {
   return { mediaType, digest, size: bytes.length, ...more };

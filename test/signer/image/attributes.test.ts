@@ -4,9 +4,7 @@ import type { ImageManifest } from '../../../src/registry/model/manifest.ts';
 import { decompressLayer } from '../../../src/registry/layer/decompress.ts';
 import { defaultLayerLimits } from '../../../src/registry/layer/layer-source.ts';
 import { readTar } from '../../../src/registry/tar/reader.ts';
-import { signImage } from '../../../src/signer/sign-image.ts';
-import { storeImage, withParents } from '../../support/images.ts';
-import { useSigningBench } from '../../support/signing.ts';
+import { signImage, storeImage, withParents, useSigningBench } from '../../support/signed-images.ts';
 
 const bench = useSigningBench();
 

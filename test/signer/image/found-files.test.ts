@@ -2,16 +2,21 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { ImageRepository } from '../../../src/registry/image/repository.ts';
 import { loadSigner } from '../../../src/signer/keys/load-signer.ts';
 import type { Signer } from '../../../src/signer/cms/signer.ts';
-import type { InspectReport, SignReport } from '../../../src/signer/model/report.ts';
-import { signImage } from '../../../src/signer/sign-image.ts';
-import { verifyImage } from '../../../src/signer/inspect-image.ts';
-import { storeImage, withParents, type TestEntry } from '../../support/images.ts';
+import {
+  type ImageRepository,
+  type InspectReport,
+  type SignReport,
+  signImage,
+  verifyImage,
+  storeImage,
+  withParents,
+  type TestEntry,
+  useSigningBench,
+} from '../../support/signed-images.ts';
 import { asExecutable, withoutModinfo } from '../../support/modules.ts';
 import { describeWith } from '../../support/programs.ts';
-import { useSigningBench } from '../../support/signing.ts';
 
 /** What Debian's vim-runtime ships as tutor.ko is a text in Korean. */
 const text = '===  빔 길잡이 (VIM Tutor) ===\n';

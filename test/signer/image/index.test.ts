@@ -1,35 +1,33 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../../../src/registry/model/digest.ts';
-import type { ImageRepository } from '../../../src/registry/image/repository.ts';
 import type { ImageIndex, RawManifest } from '../../../src/registry/model/manifest.ts';
 import { dockerMediaTypes, ociMediaTypes } from '../../../src/registry/model/media-types.ts';
-import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
-import { verifyImage } from '../../../src/signer/inspect-image.ts';
-import { storeBlob, storeImage, storeManifest, withParents } from '../../support/images.ts';
-import { useSigningBench } from '../../support/signing.ts';
+import {
+  signTag,
+  type ImageRepository,
+  type SignImageOptions,
+  verifyImage,
+  storeBlob,
+  storeImage,
+  storeManifest,
+  withParents,
+  useSigningBench,
+} from '../../support/signed-images.ts';
 
 const bench = useSigningBench();
 const platforms = {
   amd64: { os: 'linux', architecture: 'amd64' },
   arm64: { os: 'linux', architecture: 'arm64', variant: 'v8' },
 };
-let count = 0;
 let source: ImageRepository;
 let destination: ImageRepository;
 
 beforeEach(() => {
-  count += 1;
-  source = bench.repository(`vendor/multi-${count}`);
-  destination = bench.repository(`signed/multi-${count}`);
+  ({ source, destination } = bench.freshPair('multi'));
 });
 
 function sign(options: Partial<SignImageOptions> = {}) {
-  return signImage({
-    source: { repository: source, selector: { tag: '1.0' } },
-    destination: { repository: destination, tag: '1.0' },
-    signer: bench.key.signer,
-    ...options,
-  });
+  return signTag(source, destination, bench.key.signer, options);
 }
 
 function child({ mediaType, digest, bytes }: RawManifest, more: Record<string, unknown> = {}) {

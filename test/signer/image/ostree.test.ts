@@ -4,12 +4,16 @@ import { execa } from 'execa';
 import { beforeAll, expect, it } from 'vitest';
 import { digestOf } from '../../../src/registry/model/digest.ts';
 import { labelsOf, readImageConfig } from '../../../src/registry/image/config.ts';
-import type { ImageRepository } from '../../../src/registry/image/repository.ts';
-import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
-import { verifyImage } from '../../../src/signer/inspect-image.ts';
-import { storeImage, withParents } from '../../support/images.ts';
+import {
+  signTag,
+  type ImageRepository,
+  type SignImageOptions,
+  verifyImage,
+  storeImage,
+  withParents,
+  useSigningBench,
+} from '../../support/signed-images.ts';
 import { describeWith, type ProgramPaths } from '../../support/programs.ts';
-import { useSigningBench } from '../../support/signing.ts';
 
 const modulePath = '/usr/lib/modules/6.1/extra/hello.ko';
 const ownModule = '/opt/own.ko';
@@ -33,12 +37,7 @@ describeWith(['ostree', 'skopeo', 'umoci', 'sign-file'], 'an image with an OSTre
   function sign(options: Partial<SignImageOptions>) {
     runs += 1;
     destination = bench.repository(`signed/bootc-${runs}`);
-    return signImage({
-      source: { repository: source, selector: { tag: '1.0' } },
-      destination: { repository: destination, tag: '1.0' },
-      signer: bench.key.signer,
-      ...options,
-    });
+    return signTag(source, destination, bench.key.signer, options);
   }
 
   async function labels(): Promise<Record<string, string>> {

@@ -1,9 +1,13 @@
 import type { ServerResponse } from 'node:http';
 import { expect, it } from 'vitest';
 import { RegistryClient } from '../../../src/registry/image/client.ts';
-import { signImage } from '../../../src/signer/sign-image.ts';
-import { storeImage, withParents } from '../../support/images.ts';
-import { helloModule, useSigningBench } from '../../support/signing.ts';
+import {
+  signImage,
+  storeImage,
+  withParents,
+  helloModule,
+  useSigningBench,
+} from '../../support/signed-images.ts';
 import { rejection } from '../../registry/http/local-server.ts';
 import { startExchange } from '../../registry/transfer/transfer-server.ts';
 

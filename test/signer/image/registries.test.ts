@@ -5,11 +5,16 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { RegistryClient } from '../../../src/registry/image/client.ts';
 import { openRepository, parseImageLocation } from '../../../src/registry/open-repository.ts';
 import { Secret } from '../../../src/shared/secret.ts';
-import { signImage } from '../../../src/signer/sign-image.ts';
-import { verifyImage } from '../../../src/signer/inspect-image.ts';
-import { storeImage, withParents } from '../../support/images.ts';
+import {
+  signImage,
+  verifyImage,
+  storeImage,
+  withParents,
+  createTestKey,
+  helloModule,
+  type TestKey,
+} from '../../support/signed-images.ts';
 import { describeEachRegistry, type TestRegistry, testUser } from '../../support/registries.ts';
-import { createTestKey, helloModule, type TestKey } from '../../support/signing.ts';
 
 let folder: string;
 let key: TestKey;

@@ -8,38 +8,40 @@ import { resolveImage } from '../../../src/controller/observe/images/resolve.ts'
 import { verifyModules } from '../../../src/controller/observe/images/verdict.ts';
 import { digestOf } from '../../../src/registry/model/digest.ts';
 import { readFileOfImage } from '../../../src/registry/image/read-file.ts';
-import type { ImageRepository } from '../../../src/registry/image/repository.ts';
 import type { ImageManifest, RawManifest } from '../../../src/registry/model/manifest.ts';
 import { ociMediaTypes } from '../../../src/registry/model/media-types.ts';
 import { extractModules } from '../../../src/signer/extract-image.ts';
-import { inspectImage, verifyImage } from '../../../src/signer/inspect-image.ts';
-import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
-import { makeTar, noReferrers, storeBlob, storeManifest, sum, withParents } from '../../support/images.ts';
+import {
+  signTag,
+  type ImageRepository,
+  inspectImage,
+  verifyImage,
+  type SignImageOptions,
+  makeTar,
+  noReferrers,
+  storeBlob,
+  storeManifest,
+  sum,
+  withParents,
+  useSigningBench,
+} from '../../support/signed-images.ts';
 import { describeWith } from '../../support/programs.ts';
-import { useSigningBench } from '../../support/signing.ts';
 
 const foreign: string = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip';
 const amd64 = { os: 'linux', architecture: 'amd64' };
 const bench = useSigningBench();
-let count = 0;
+let count: number;
 let source: ImageRepository;
 let destination: ImageRepository;
 
 beforeEach(() => {
-  count += 1;
-  source = bench.repository(`vendor/runnable-${count}`);
-  destination = bench.repository(`signed/runnable-${count}`);
+  ({ count, source, destination } = bench.freshPair('runnable'));
 });
 
 const image = () => ({ repository: source, selector: { tag: '1.0' } });
 
 function sign(options: Partial<SignImageOptions> = {}) {
-  return signImage({
-    source: image(),
-    destination: { repository: destination, tag: '1.0' },
-    signer: bench.key.signer,
-    ...options,
-  });
+  return signTag(source, destination, bench.key.signer, options);
 }
 
 async function states(repository = source, platforms?: SignImageOptions['platforms']) {

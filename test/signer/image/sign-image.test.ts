@@ -4,12 +4,12 @@ import { dirname, join } from 'node:path';
 import { gunzipSync, gzipSync, zstdCompressSync, zstdDecompressSync } from 'node:zlib';
 import { execa } from 'execa';
 import { beforeEach, describe, expect, it } from 'vitest';
-import type { ImageRepository } from '../../../src/registry/image/repository.ts';
-import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
-import type { SignReport } from '../../../src/signer/model/report.ts';
-import { verifyImage } from '../../../src/signer/inspect-image.ts';
-import { describeWith, type ProgramPaths } from '../../support/programs.ts';
 import {
+  signTag,
+  type ImageRepository,
+  type SignImageOptions,
+  type SignReport,
+  verifyImage,
   noReferrers,
   sha256,
   storeImage,
@@ -17,18 +17,18 @@ import {
   withParents,
   type TestEntry,
   type TestImage,
-} from '../../support/images.ts';
-import { createTestKey, useSigningBench } from '../../support/signing.ts';
+  createTestKey,
+  useSigningBench,
+} from '../../support/signed-images.ts';
+import { describeWith, type ProgramPaths } from '../../support/programs.ts';
 
 const bench = useSigningBench();
-let count = 0;
+let count: number;
 let source: ImageRepository;
 let destination: ImageRepository;
 
 beforeEach(() => {
-  count += 1;
-  source = bench.repository(`vendor/driver-${count}`);
-  destination = bench.repository(`signed/driver-${count}`);
+  ({ count, source, destination } = bench.freshPair('driver'));
 });
 
 async function sign(image: TestImage, options: Partial<SignImageOptions> = {}): Promise<SignReport> {
@@ -37,12 +37,7 @@ async function sign(image: TestImage, options: Partial<SignImageOptions> = {}): 
 }
 
 function signAgain(options: Partial<SignImageOptions> = {}): Promise<SignReport> {
-  return signImage({
-    source: { repository: source, selector: { tag: '1.0' } },
-    destination: { repository: destination, tag: '1.0' },
-    signer: bench.key.signer,
-    ...options,
-  });
+  return signTag(source, destination, bench.key.signer, options);
 }
 
 async function states(options: { certificates?: 'ours' | 'none' } = {}): Promise<Record<string, string>> {

@@ -3,39 +3,34 @@ import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { digestOf } from '../../../src/registry/model/digest.ts';
-import type { ImageRepository } from '../../../src/registry/image/repository.ts';
 import type { ImageManifest, RawManifest } from '../../../src/registry/model/manifest.ts';
 import type { JsonObject } from '../../../src/registry/model/json.ts';
 import { dockerMediaTypes, ociMediaTypes } from '../../../src/registry/model/media-types.ts';
-import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
 import {
+  signTag,
+  type ImageRepository,
+  type SignImageOptions,
   makeTar,
   storeBlob,
   storeImage,
   storeManifest,
   withParents,
   type TestLayer,
-} from '../../support/images.ts';
-import { createTestKey, useSigningBench } from '../../support/signing.ts';
+  createTestKey,
+  useSigningBench,
+} from '../../support/signed-images.ts';
 
 const bench = useSigningBench();
-let count = 0;
+let count: number;
 let source: ImageRepository;
 let destination: ImageRepository;
 
 beforeEach(() => {
-  count += 1;
-  source = bench.repository(`vendor/unchanged-${count}`);
-  destination = bench.repository(`signed/unchanged-${count}`);
+  ({ count, source, destination } = bench.freshPair('unchanged'));
 });
 
 function sign(options: Partial<SignImageOptions> = {}) {
-  return signImage({
-    source: { repository: source, selector: { tag: '1.0' } },
-    destination: { repository: destination, tag: '1.0' },
-    signer: bench.key.signer,
-    ...options,
-  });
+  return signTag(source, destination, bench.key.signer, options);
 }
 
 const layers = (): TestLayer[] => [

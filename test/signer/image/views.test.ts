@@ -2,23 +2,26 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { inspectReportText } from '../../../src/cli/output/inspect-report.ts';
-import type { ImageRepository } from '../../../src/registry/image/repository.ts';
-import type { InspectReport } from '../../../src/signer/model/report.ts';
-import { signImage, type SignImageOptions } from '../../../src/signer/sign-image.ts';
 import { signLocalModule } from '../../../src/signer/sign-file.ts';
-import { verifyImage } from '../../../src/signer/inspect-image.ts';
-import { storeImage, withParents, type TestEntry } from '../../support/images.ts';
-import { useSigningBench } from '../../support/signing.ts';
+import {
+  signTag,
+  type ImageRepository,
+  type InspectReport,
+  type SignImageOptions,
+  verifyImage,
+  storeImage,
+  withParents,
+  type TestEntry,
+  useSigningBench,
+} from '../../support/signed-images.ts';
 
 const bench = useSigningBench();
-let count = 0;
+let count: number;
 let source: ImageRepository;
 let destination: ImageRepository;
 
 beforeEach(() => {
-  count += 1;
-  source = bench.repository(`vendor/views-${count}`);
-  destination = bench.repository(`signed/views-${count}`);
+  ({ count, source, destination } = bench.freshPair('views'));
 });
 
 /** Our module with a signature. */
@@ -53,12 +56,7 @@ function judged({ platforms }: InspectReport): string[] {
 }
 
 function sign(options: Partial<SignImageOptions> = {}) {
-  return signImage({
-    source: { repository: source, selector: { tag: '1.0' } },
-    destination: { repository: destination, tag: '1.0' },
-    signer: bench.key.signer,
-    ...options,
-  });
+  return signTag(source, destination, bench.key.signer, options);
 }
 
 describe('a module that an upper layer replaces through a link of a lower one', () => {

@@ -2,10 +2,8 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { signImage } from '../../../src/signer/sign-image.ts';
-import { storeImage, withParents } from '../../support/images.ts';
+import { signImage, storeImage, withParents, useSigningBench } from '../../support/signed-images.ts';
 import { describeWith } from '../../support/programs.ts';
-import { useSigningBench } from '../../support/signing.ts';
 
 const bench = useSigningBench();
 

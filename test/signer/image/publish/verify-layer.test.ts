@@ -3,16 +3,25 @@ import { join } from 'node:path';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ociMediaTypes } from '../../../../src/registry/model/media-types.ts';
 import { LayoutRepository } from '../../../../src/registry/image/layout-repository.ts';
-import type { ImageRepository } from '../../../../src/registry/image/repository.ts';
 import type { Selector } from '../../../../src/registry/model/reference.ts';
 import type { Manifest } from '../../../../src/registry/model/manifest.ts';
 import { verifyLayer } from '../../../../src/signer/image/publish/verify-layer.ts';
 import type { ProgressEvent } from '../../../../src/signer/model/report.ts';
-import { signImage, type SignImageOptions } from '../../../../src/signer/sign-image.ts';
+import {
+  signTag,
+  type ImageRepository,
+  type SignReport,
+  type SignImageOptions,
+  makeTar,
+  storeImage,
+  storeManifest,
+  withParents,
+  createTestKey,
+  useSigningBench,
+  type TestKey,
+} from '../../../support/signed-images.ts';
 import { startFaultProxy } from '../../../support/fault-proxy.ts';
-import { makeTar, storeImage, storeManifest, withParents } from '../../../support/images.ts';
 import { describeWith } from '../../../support/programs.ts';
-import { createTestKey, useSigningBench, type TestKey } from '../../../support/signing.ts';
 
 const bench = useSigningBench();
 let count = 0;
@@ -27,11 +36,8 @@ beforeEach(() => {
   events = [];
 });
 
-function sign(options: Partial<SignImageOptions> = {}): ReturnType<typeof signImage> {
-  return signImage({
-    source: { repository: source, selector: { tag: '1.0' } },
-    destination: { repository: destination, tag: '1.0' },
-    signer: bench.key.signer,
+function sign(options: Partial<SignImageOptions> = {}): Promise<SignReport> {
+  return signTag(source, destination, bench.key.signer, {
     onProgress: (event) => events.push(event),
     ...options,
   });
