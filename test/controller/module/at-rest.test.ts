@@ -1,13 +1,10 @@
-import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
-import { daemonSets, modules } from '../../../src/controller/observe/cluster/resources.ts';
-import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
+import { daemonSets } from '../../../src/controller/observe/cluster/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
-import { countingClient, reconciles } from '../runtime/counting-client.ts';
 import { endJob } from './cluster-objects.ts';
-import { startModuleWorld, type ModuleWorld } from './module-world.ts';
-import { runController } from './run-controller.ts';
+import type { ModuleWorld } from './module-world.ts';
+import { startObservedController, type ObservedController } from './observed-controller.ts';
 
 const kernel = '6.1.0-13-amd64';
 const waiting = { timeout: 30_000, interval: 50 };
@@ -18,36 +15,14 @@ function ofStill(writes: readonly string[]): string[] {
   return writes.filter((write) => write.includes('/namespaces/still/') && !write.includes('events'));
 }
 
-describeWith(apiServerPrograms, 'looking at a Module again', () => {
+describeWith(apiServerPrograms, 'reconciling a Module again', () => {
+  let controller: ObservedController;
   let world: ModuleWorld;
-  let writes: readonly string[];
-  const registry = new Registry();
-  let stop: () => Promise<void>;
   beforeAll(async () => {
-    world = await startModuleWorld();
-    const counting = await countingClient(world.api.kubeconfig);
-    ({ writes } = counting);
-    stop = runController(counting.client, {
-      controller: { metrics: createRuntimeMetrics(registry).controller('module', 1) },
-    });
+    controller = await startObservedController();
+    ({ world } = controller);
   });
-  afterAll(async () => {
-    await stop?.();
-    await world?.[Symbol.asyncDispose]();
-  });
-
-  /** Has the Module of a namespace looked at, and waits until that has been done. */
-  async function look(namespace: string, value: string): Promise<void> {
-    const before = await reconciles(registry, 'module');
-    await world.client.patch(
-      modules,
-      { namespace, name: 'driver' },
-      { metadata: { annotations: { 'example.com/note': value } } },
-    );
-    await vi.waitFor(async () => {
-      expect(await reconciles(registry, 'module')).toBeGreaterThan(before);
-    }, waiting);
-  }
+  afterAll(() => controller?.[Symbol.asyncDispose]());
 
   it('writes nothing where nothing has changed', async () => {
     const name = 'still';
@@ -55,10 +30,10 @@ describeWith(apiServerPrograms, 'looking at a Module again', () => {
     await world.push(world.image(`${name}:${kernel}`));
     await world.apply(name, world.spec(name, {}));
     await world.eventually(name, ({ status }) => expect(status?.kernels).toMatchObject([{ phase: 'Ready' }]));
-    await look(name, '0');
-    const before = ofStill(writes);
-    for (const value of ['1', '2', '3']) await look(name, value);
-    expect(ofStill(writes)).toEqual(before);
+    await controller.touchModule(name, '0');
+    const before = ofStill(controller.writes);
+    for (const value of ['1', '2', '3']) await controller.touchModule(name, value);
+    expect(ofStill(controller.writes)).toEqual(before);
   });
 
   it('keeps the Jobs that failed, and makes no more of them than it may', async () => {
@@ -72,7 +47,7 @@ describeWith(apiServerPrograms, 'looking at a Module again', () => {
     await world.eventually(name, ({ status }) => {
       expect(status?.kernels).toMatchObject([{ phase: 'Failed', attempts: 2 }]);
     });
-    for (const value of ['1', '2', '3', '4']) await look(name, value);
+    for (const value of ['1', '2', '3', '4']) await controller.touchModule(name, value);
     const uids = (await world.jobs(name)).map(({ metadata }) => metadata.uid);
     expect(new Set(uids)).toEqual(new Set([first.metadata.uid, second.metadata.uid]));
     expect(uids).toHaveLength(2);
@@ -111,10 +86,10 @@ describeWith(apiServerPrograms, 'looking at a Module again', () => {
         { subresource: 'status' },
       );
     await setDesired(1);
-    await look(name, '0');
+    await controller.touchModule(name, '0');
     await world.apply(name, world.spec(name, { version: 'v2' }, { devicePlugin }));
     await vi.waitFor(async () => expect(await versions()).toEqual(['v1', 'v2']), waiting);
-    for (const value of ['1', '2']) await look(name, value);
+    for (const value of ['1', '2']) await controller.touchModule(name, value);
     expect(await versions()).toEqual(['v1', 'v2']);
     await setDesired(0);
     await vi.waitFor(async () => expect(await versions()).toEqual(['v2']), waiting);

@@ -1,42 +1,24 @@
-import { Registry } from 'prom-client';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import { preflightValidationsOcp } from '../../../src/controller/observe/cluster/resources.ts';
-import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { endJob } from '../module/cluster-objects.ts';
-import { startModuleWorld, type ModuleWorld } from '../module/module-world.ts';
-import { runController } from '../module/run-controller.ts';
-import { countingClient, reconciles } from '../runtime/counting-client.ts';
-import { build, createPreflight, kernel, ready, waiting, type Preflight } from './preflight-world.ts';
+import type { ModuleWorld } from '../module/module-world.ts';
+import { startObservedController, type ObservedController } from '../module/observed-controller.ts';
+import { build, createPreflight, kernel, ready, type Preflight } from './preflight-world.ts';
 
-describeWith(apiServerPrograms, 'looking at a preflight validation again', () => {
+describeWith(apiServerPrograms, 'reconciling a preflight validation again', () => {
+  let controller: ObservedController;
   let world: ModuleWorld;
   let preflight: Preflight;
-  let writes: readonly string[];
-  const registry = new Registry();
-  let stop: () => Promise<void>;
   beforeAll(async () => {
-    world = await startModuleWorld();
-    const counting = await countingClient(world.api.kubeconfig);
-    ({ writes } = counting);
-    stop = runController(counting.client, { preflightMetrics: createRuntimeMetrics(registry) });
+    controller = await startObservedController();
+    ({ world } = controller);
     preflight = createPreflight(world);
   });
-  afterAll(async () => {
-    await stop?.();
-    await world?.[Symbol.asyncDispose]();
-  });
+  afterAll(() => controller?.[Symbol.asyncDispose]());
 
-  /** Waits until a controller has reconciled some more times. */
-  async function looks(controller: string, more: number): Promise<void> {
-    const before = await reconciles(registry, controller);
-    await vi.waitFor(async () => {
-      expect(await reconciles(registry, controller)).toBeGreaterThanOrEqual(before + more);
-    }, waiting);
-  }
-
-  it('writes nothing where the answer is the same', async () => {
+  it('writes nothing if the result is the same', async () => {
     const name = 'missing';
     await world.namespace(name);
     await preflight.applyModule(name);
@@ -48,15 +30,15 @@ describeWith(apiServerPrograms, 'looking at a preflight validation again', () =>
         expect(ready(status)).toMatchObject({ status: 'False' }),
       );
     }
-    // What failed is looked at again and again.
-    await looks('preflightvalidation', 2);
-    const before = [...writes];
-    await looks('preflightvalidation', 4);
-    expect(writes).toEqual(before);
+    // What failed is reconciled again and again.
+    await controller.afterReconciles('preflightvalidation', 2);
+    const before = [...controller.writes];
+    await controller.afterReconciles('preflightvalidation', 4);
+    expect(controller.writes).toEqual(before);
     await preflight.clear();
   });
 
-  it('writes nothing for one of OpenShift where nothing has changed', async () => {
+  it('writes nothing for one of OpenShift if nothing has changed', async () => {
     await world.client.apply(
       preflightValidationsOcp,
       { metadata: { name: 'ocp' }, spec: { kernelVersion: kernel } },
@@ -64,15 +46,15 @@ describeWith(apiServerPrograms, 'looking at a preflight validation again', () =>
     );
     await preflight.eventually('ocp', (status) => expect(ready(status)).toMatchObject({ status: 'True' }));
     const nudge = async (value: string): Promise<void> => {
-      const looked = looks('preflightvalidationocp', 1);
       const annotations = { 'example.com/note': value };
-      await world.client.patch(preflightValidationsOcp, { name: 'ocp' }, { metadata: { annotations } });
-      await looked;
+      await controller.afterReconciles('preflightvalidationocp', 1, () =>
+        world.client.patch(preflightValidationsOcp, { name: 'ocp' }, { metadata: { annotations } }),
+      );
     };
     await nudge('0');
-    const before = [...writes];
+    const before = [...controller.writes];
     for (const value of ['1', '2', '3']) await nudge(value);
-    expect(writes).toEqual(before);
+    expect(controller.writes).toEqual(before);
     await world.client.delete(preflightValidationsOcp, { name: 'ocp' });
   });
 
@@ -86,7 +68,7 @@ describeWith(apiServerPrograms, 'looking at a preflight validation again', () =>
     const second = await world.activeJob(name, 'build');
     await endJob(world.client, second, 'Failed');
     await preflight.result('failed', name, { verificationStatus: 'Failure' });
-    await looks('preflightvalidation', 4);
+    await controller.afterReconciles('preflightvalidation', 4);
     const uids = (await world.jobs(name)).map(({ metadata }) => metadata.uid);
     expect(new Set(uids)).toEqual(new Set([first.metadata.uid, second.metadata.uid]));
     expect(uids).toHaveLength(2);
