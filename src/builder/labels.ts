@@ -27,6 +27,8 @@ export const labelKeys = {
   /** Annotation on them: the hash of the DaemonSet, which also depends on the operator's version. */
   loaderContent: `${domain}/loader-content`,
   component: 'app.kubernetes.io/component',
+  /** On all our objects; KMM 1.x has no such label. */
+  partOf: 'app.kubernetes.io/part-of',
 } as const;
 
 /** Identifies a Module. */
@@ -125,7 +127,7 @@ export function commonLabels(name: string, component: string): Record<string, st
   return {
     [labelKeys.moduleName]: labelValue(name),
     'app.kubernetes.io/name': 'kmm',
-    'app.kubernetes.io/part-of': 'kmm',
+    [labelKeys.partOf]: 'kmm',
     [labelKeys.component]: component,
   };
 }

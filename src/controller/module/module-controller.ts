@@ -6,6 +6,8 @@ import type { ClusterCaches } from '../observe/cluster/caches.ts';
 import { requestedKernel, type CachedPreflight } from '../observe/cluster/preflights.ts';
 import type { NodeFacts, PodFacts } from '../observe/cluster/projections.ts';
 import { selects } from '../observe/cluster/resources.ts';
+import { isSameValue } from '../runtime/same-value.ts';
+import { problemOf as findProblem } from './node-problems.ts';
 import { ModuleReconciler, type ModuleServices } from './reconcile.ts';
 
 /** Creates the Module controller, with the events that trigger it. */
@@ -27,7 +29,10 @@ export function createModuleController(
   controller.watch(caches.nodes, (event) => modulesOfNode(caches, event));
   controller.watch(caches.jobs, (event) => owners(objectOf(event).ownerUid));
   controller.watch(caches.daemonSets, (event) => owners(objectOf(event).ownerUid));
-  controller.watch(caches.pods, (event) => owners(jobOwner(caches, objectOf(event))));
+  controller.watch(caches.pods, (event) => [
+    ...owners(jobOwner(caches, objectOf(event))),
+    ...modulesOfOperand(caches, event),
+  ]);
   if (services.preflights !== undefined) {
     // Jobs for a kernel that is no longer under validation have to be deleted.
     controller.watch(services.preflights.validations, (event) =>
@@ -45,6 +50,33 @@ export function createModuleController(
 function jobOwner(caches: ClusterCaches, { key, labels, ownerName }: PodFacts): string | undefined {
   if (labels[labelKeys.jobType] === undefined || ownerName === undefined) return undefined;
   return caches.jobs.get({ namespace: key.namespace, name: ownerName })?.ownerUid;
+}
+
+/**
+ * Returns the Module of a loader's or device plugin's pod, if something keeps the pod from its work or did.
+ * That it runs, its DaemonSet says.
+ */
+function modulesOfOperand({ modules, daemonSets }: ClusterCaches, event: CacheEvent<PodFacts>): ObjectKey[] {
+  const [before, after] = [
+    event.type === 'added' ? undefined : event.previous,
+    event.type === 'deleted' ? undefined : event.object,
+  ];
+  const { key, labels, ownerName } = objectOf(event);
+  const name = labels[labelKeys.moduleName];
+  if (labels[labelKeys.role] === undefined || name === undefined) return [];
+  const owner =
+    ownerName === undefined
+      ? undefined
+      : daemonSets.get({ namespace: key.namespace, name: ownerName })?.ownerUid;
+  const isForeign = owner === undefined;
+  if (!isForeign && isSameValue(problemOf(before), problemOf(after)) && after !== undefined) return [];
+  return isForeign
+    ? [{ namespace: key.namespace ?? '', name }]
+    : modules.byIndex('uid', owner).map((module) => module.key);
+}
+
+function problemOf(pod: PodFacts | undefined): unknown {
+  return pod === undefined ? null : (findProblem(pod) ?? null);
 }
 
 /** Returns the Modules that select a node, or did before its labels changed. */

@@ -19,6 +19,8 @@ export interface SelectedNodes {
   readonly groups: readonly NodeGroup[];
   /** Kernels of all nodes that match the selector, including those with taints: what runs there stays. */
   readonly kernels: readonly Kernel[];
+  /** Nodes that match the selector and have a taint that is not tolerated. */
+  readonly tainted: readonly { readonly node: string; readonly taint: V1Taint }[];
 }
 
 export interface NodeSelection {
@@ -35,8 +37,13 @@ export function selectNodes(
     ({ labels, kernelRelease }) => kernelRelease !== '' && selects(selector, labels),
   );
   const groups = new Map<string, NodeFacts[]>();
+  const tainted: { node: string; taint: V1Taint }[] = [];
   for (const node of selected) {
-    if (!node.taints.every((taint) => isTolerated(taint, tolerations))) continue;
+    const taint = node.taints.find((one) => !isTolerated(one, tolerations));
+    if (taint !== undefined) {
+      tainted.push({ node: node.name, taint });
+      continue;
+    }
     const group = groups.get(node.kernelRelease);
     if (group === undefined) groups.set(node.kernelRelease, [node]);
     else group.push(node);
@@ -46,6 +53,7 @@ export function selectNodes(
       .toSorted(([a], [b]) => (a < b ? -1 : 1))
       .map(([release, group]) => groupOf(release, group)),
     kernels: distinct(selected.map(({ kernelRelease }) => kernelRelease)).map(parseKernel),
+    tainted,
   };
 }
 

@@ -4,8 +4,8 @@ import { nonEmpty } from '../../api/schema/resource.ts';
 import type { BuilderName } from '../../builder/builder.ts';
 import { kernelLabelValue, labelKeys, nodeLabels } from '../../builder/labels.ts';
 import type { Kernel } from '../../builder/kernel.ts';
-import type { DaemonSetFacts } from '../observe/cluster/projections.ts';
-import { findingsOf, type Rollout } from './findings.ts';
+import type { DaemonSetFacts, PodFacts } from '../observe/cluster/projections.ts';
+import { findingsOf } from './findings.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
 import { findMapping } from './kernel-mapping/find-mapping.ts';
 import { builderOf, type KernelResult } from './kernel-result.ts';
@@ -15,6 +15,8 @@ import { planLoaders } from './loading/plan-loaders.ts';
 import type { LoaderSettings, OperatorAccounts } from './loading/settings.ts';
 import { moduleNameOf, ownerOf, type NamedModule } from './named-module.ts';
 import type { SelectedNodes } from './node-groups.ts';
+import { findNodeProblems, problemEvents, type NodeProblemGroup } from './node-problems.ts';
+import type { Rollout } from './readiness.ts';
 import { moduleStatusOf } from './status.ts';
 
 /** What is known about a Module after the work on its images. */
@@ -24,6 +26,8 @@ export interface RolloutFacts {
   readonly results: readonly KernelResult[];
   /** The Module's DaemonSets in the cluster. */
   readonly daemonSets: readonly DaemonSetFacts[];
+  /** Pods with the labels of the Module's loaders and device plugins. */
+  readonly pods: readonly PodFacts[];
   readonly operator: OperatorAccounts;
   readonly loader: LoaderSettings;
   /** The configured builder. */
@@ -55,13 +59,19 @@ export function planRollout(facts: RolloutFacts): RolloutPlan {
   const apply = plugin === undefined ? loaders.apply : [...loaders.apply, plugin];
   const names = new Set([...loaders.names, plugin?.metadata?.name]);
   const mapped = mappedKernels(module, facts.selected);
+  const { ours, foreign } = splitPods(facts);
+  const problems = findNodeProblems(ours);
+  const status = statusOf(facts, problems, foreign);
   return {
     apply,
     remove: facts.daemonSets.filter(
       (one) => !names.has(one.key.name) && !one.deleting && !isStillNeeded(one, module, mapped),
     ),
-    status: statusOf(facts),
-    events: results.flatMap((result) => kernelEvents(result, earlierStatusOf(module, result))),
+    status,
+    events: [
+      ...results.flatMap((result) => kernelEvents(result, earlierStatusOf(module, result))),
+      ...problemEvents(status, module.status, problems),
+    ],
   };
 }
 
@@ -101,7 +111,22 @@ function isMapped(mappings: Parameters<typeof findMapping>[0], kernel: Kernel): 
   }
 }
 
-function statusOf(facts: RolloutFacts): ModuleStatus {
+/** Tells the pods of the Module's DaemonSets from others with their labels. */
+function splitPods({ pods, daemonSets }: RolloutFacts): { ours: PodFacts[]; foreign: PodFacts[] } {
+  const names = new Set(daemonSets.map(({ key }) => key.name));
+  const isOurs = ({ ownerName = '' }: PodFacts): boolean => names.has(ownerName);
+  return {
+    ours: pods.filter(isOurs),
+    // Those that end may be of a DaemonSet that is gone.
+    foreign: pods.filter((pod) => !isOurs(pod) && !pod.deleting),
+  };
+}
+
+function statusOf(
+  facts: RolloutFacts,
+  problems: readonly NodeProblemGroup[],
+  foreignPods: readonly PodFacts[],
+): ModuleStatus {
   const { module, selected, results, builder, now } = facts;
   const { loader, devicePlugin, nodes } = progressOf(facts);
   return moduleStatusOf({
@@ -114,6 +139,8 @@ function statusOf(facts: RolloutFacts): ModuleStatus {
       devicePlugin,
       builder: builderOf(module) ?? builder,
       hasLoaderImage: facts.loader.image !== undefined,
+      problems,
+      foreignPods,
     }),
     results,
     nodes,
@@ -131,7 +158,8 @@ function progressOf({ module: { spec }, selected, results, daemonSets }: Rollout
 } {
   const available = (role: string): number =>
     daemonSets
-      .filter(({ labels }) => labels[labelKeys.role] === role)
+      // A DaemonSet of KMM's may have the same role.
+      .filter(({ labels }) => labels[labelKeys.role] === role && labels[labelKeys.partOf] !== undefined)
       .reduce((sum, one) => sum + one.available, 0);
   const nodes = selected.groups.reduce((sum, group) => sum + group.nodes.length, 0);
   const mapped = results.reduce((sum, { group }) => sum + group.nodes.length, 0);

@@ -1,5 +1,6 @@
 import type { ModuleStatus } from '../../api/module/module.ts';
 import { kernelLabelValue } from '../../builder/labels.ts';
+import { labelValue } from '../../builder/names.ts';
 import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
 import { requestedKernels, type PreflightCaches } from '../observe/cluster/preflights.ts';
 import type { JobFacts } from '../observe/cluster/projections.ts';
@@ -90,6 +91,7 @@ export class ModuleReconciler {
       selected,
       results,
       daemonSets: caches.daemonSets.byIndex('owner', metadata.uid),
+      pods: caches.pods.byIndex('operand', `${metadata.namespace}/${labelValue(metadata.name)}`),
       operator,
       loader,
       builder: settings.builder,

@@ -1,7 +1,7 @@
 import type { KernelStatus, ModuleStatus, Module } from '../../api/module/module.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { toConditions, type Finding } from './conditions.ts';
-import type { Rollout } from './findings.ts';
+import type { Rollout } from './readiness.ts';
 import type { KernelResult } from './kernel-result.ts';
 
 /** The input of a status. */

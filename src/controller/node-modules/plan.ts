@@ -76,7 +76,7 @@ function loaderOf(
   const kernel = kernelLabelValue(parseKernel(node.kernelRelease));
   const { moduleLoaderVersion } = nodeLabels(entry);
   return pods.find((pod) => {
-    if (!isLoaderOf(pod, entry) || !pod.ready || pod.deleting) return false;
+    if (!isLoaderOf(pod, entry) || !pod.ready || pod.deleting || isCleaner(pod)) return false;
     if (pod.labels[labelKeys.kernel] !== kernel || pod.labels[moduleLoaderVersion] !== entry.version)
       return false;
     // After a reboot, the kubelet first reports the new boot, then that the pod is no longer ready.
@@ -94,7 +94,9 @@ function leftover(
   spec: readonly NodeModuleSpec[],
   entry: NodeModuleStatus,
 ): NodeModuleStatus[] {
-  const isHeld = pods.some((pod) => isLoaderOf(pod, entry) && (pod.ready || pod.deleting));
+  const isHeld = pods.some(
+    (pod) => isLoaderOf(pod, entry) && (isCleaner(pod) ? !pod.ready : pod.ready || pod.deleting),
+  );
   if (!isHeld || entry.bootId !== node.bootId) return [];
   const { config, bootId: _boot, ...rest } = entry;
   const wanted = find(spec, keyOf(entry));
@@ -109,6 +111,11 @@ function isLoadedByKmm({ node, present }: NodeModulesState, entry: NodeModuleSta
 function isLoaderOf({ key, labels, phase }: PodFacts, { namespace, name }: NodeModuleStatus): boolean {
   if (phase === 'Succeeded' || phase === 'Failed' || key.namespace !== namespace) return false;
   return labels[labelKeys.role] === moduleLoaderRole && labels[labelKeys.moduleName] === labelValue(name);
+}
+
+/** Returns whether a loader's pod only unloads: it is ready when the module is gone. */
+function isCleaner({ labels }: PodFacts): boolean {
+  return labels[labelKeys.loaderMode] === 'unload';
 }
 
 function labelsOf(

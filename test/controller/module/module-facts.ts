@@ -98,7 +98,7 @@ export function daemonSetOf(
     uid: `uid-of-${name}`,
     generation: 1,
     ownerUid: 'uid-of-driver',
-    labels,
+    labels: { 'app.kubernetes.io/part-of': 'kmm', ...labels },
     loaderInputs: undefined,
     loaderContent: undefined,
     unloads: false,

@@ -10,8 +10,13 @@ import {
   type RolloutPlan,
 } from '../../../src/controller/module/plan-rollout.ts';
 import { wantedKernels } from '../../../src/controller/module/wanted-kernels.ts';
-import type { DaemonSetFacts, NodeFacts } from '../../../src/controller/observe/cluster/projections.ts';
+import type {
+  DaemonSetFacts,
+  NodeFacts,
+  PodFacts,
+} from '../../../src/controller/observe/cluster/projections.ts';
 import { imageOf } from './cluster-objects.ts';
+import { pod } from './labels/nodes-and-pods.ts';
 import {
   building,
   daemonSetOf,
@@ -40,6 +45,7 @@ interface Situation {
   readonly daemonSets?: readonly DaemonSetFacts[];
   readonly now?: number;
   readonly settings?: Partial<LoaderSettings>;
+  readonly pods?: readonly PodFacts[];
 }
 
 function plan({
@@ -49,6 +55,7 @@ function plan({
   daemonSets = [],
   now = start,
   settings = {},
+  pods = [],
 }: Situation): RolloutPlan {
   const { selector, tolerations = [] } = module.spec;
   const selected = selectNodes(nodes, { selector, tolerations });
@@ -61,7 +68,8 @@ function plan({
     devicePluginServiceAccount: 'plugin',
   };
   const loader = { ...loaderSettings, ...settings };
-  return planRollout({ module, selected, results, daemonSets, operator, loader, builder: 'kaniko', now });
+  const facts = { module, selected, results, daemonSets, pods, operator, loader };
+  return planRollout({ ...facts, builder: 'kaniko', now });
 }
 
 function loaderOf(kernel: string, changes: Partial<DaemonSetFacts> = {}, version?: string): DaemonSetFacts {
@@ -313,6 +321,96 @@ describe('the loaders of a Module', () => {
       'The operator has no image for module loaders. Set loader.image in its configuration, or RELATED_IMAGE_SIGN in its environment.';
     expect(condition(planned, 'Ready')).toEqual(['False', 'LoaderImageUnknown', message]);
     expect(condition(planned, 'Degraded')).toEqual(['True', 'LoaderImageUnknown', message]);
+  });
+});
+
+/** The pod of a loader that cannot load on a node. */
+const failing = (node: string): PodFacts =>
+  pod({
+    module: 'driver',
+    facts: {
+      ready: false,
+      ownerName: `loader-${oldKernel}`,
+      targetNode: node,
+      failure: { kind: 'ended', reason: 'Error', message: 'modprobe: ERROR: no\n' },
+    },
+  });
+
+describe('a Module that is not ready', () => {
+  const taints = [{ key: 'reserved', value: 'gpu', effect: 'NoSchedule' }];
+  const version = 'kmm.node.kubernetes.io/version-module.drivers.driver';
+
+  it.each<[Situation, unknown]>([
+    [
+      { nodes: [nodeOf('a', '5.10.0'), nodeOf('b', '5.10.0')] },
+      ['False', 'NoMatchingMapping', 'No kernel mapping matches the kernels of the nodes: 5.10.0'],
+    ],
+    [
+      { nodes: [nodeOf('a', oldKernel, { taints }), nodeOf('b', oldKernel, { taints })] },
+      [
+        'False',
+        'UntoleratedTaint',
+        'All 2 nodes that match the selector have taints that the Module does not tolerate, such as reserved=gpu:NoSchedule on node a',
+      ],
+    ],
+    [
+      {
+        module: moduleOf({ version: '2.0' }),
+        nodes: [nodeOf('a', oldKernel, { labels: { gpu: 'yes', [version]: '1.0' } })],
+      },
+      ['False', 'NoNodeWithVersion', `No node has the label ${version}=2.0`],
+    ],
+    [
+      {
+        module: moduleOf({ version: '2.0' }),
+        nodes: [nodeOf('a', oldKernel, { labels: { gpu: 'yes', [version]: '2.0' } })],
+      },
+      ['False', 'Loading', '0 of 1 nodes have the module'],
+    ],
+    [{ nodes: [] }, ['True', 'NoNodes', 'No node matches the selector']],
+  ])('says why: case %#', (situation, expected) => {
+    expect(condition(plan(situation), 'Ready')).toEqual(expected);
+  });
+
+  it('tells the node and the reason of what failed on nodes, once by an event', () => {
+    const situation = {
+      nodes: [nodeOf('a', oldKernel), nodeOf('b', oldKernel)],
+      daemonSets: [loaderOf(oldKernel, { desired: 2, available: 1 })],
+      pods: [failing('b')],
+    };
+    const planned = plan(situation);
+    const said = 'Node b: modprobe: ERROR: no';
+    expect(condition(planned, 'Ready')).toEqual(['False', 'LoadFailed', said]);
+    expect(condition(planned, 'Degraded')).toEqual(['True', 'LoadFailed', said]);
+    expect(condition(planned, 'Progressing')).toEqual([
+      'False',
+      'Stalled',
+      'What is missing has failed; see Degraded',
+    ]);
+    expect(planned.events).toContainEqual({
+      type: 'Warning',
+      reason: 'LoadFailed',
+      action: 'Load',
+      note: said,
+    });
+    const module = { ...moduleOf(), status: planned.status };
+    expect(plan({ ...situation, module }).events).toEqual([]);
+  });
+
+  it('does not count what others made with its labels, and says so', () => {
+    const kmm = loaderOf(oldKernel, { available: 1, labels: { [roleLabel]: 'module-loader' } });
+    const planned = plan({
+      daemonSets: [kmm],
+      pods: [
+        pod({ module: 'driver', facts: { ownerName: 'other', key: { namespace: 'drivers', name: 'x' } } }),
+      ],
+    });
+    expect(planned.status.moduleLoader?.availableNumber).toBe(0);
+    expect(condition(planned, 'ForeignPods')).toEqual([
+      'True',
+      'NotCounted',
+      "A pod has the labels of this Module's pods, but no DaemonSet of the operator: x on node node; it is not counted",
+    ]);
   });
 });
 

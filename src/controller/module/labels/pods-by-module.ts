@@ -65,6 +65,7 @@ function addPod(known: ModulePods, pod: PodFacts, kernel: string | undefined): v
   }
   known.hasModuleLoaderPod = true;
   // After a reboot into another kernel, the old pod counts as ready until the kubelet reports otherwise.
+  if (pod.labels[labelKeys.loaderMode] === 'unload') return;
   if (!works || kernel === undefined || pod.labels[labelKeys.kernel] !== kernel) return;
   known.isLoaded = true;
   const version = pod.labels[known.indexed.keys.moduleLoaderVersion];

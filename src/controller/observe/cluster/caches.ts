@@ -52,7 +52,10 @@ export interface ClusterCaches {
   readonly jobs: Informer<Job, JobFacts>;
   /** Index `owner`: UID of the controlling owner. */
   readonly daemonSets: Informer<DaemonSet, DaemonSetFacts>;
-  /** Indexes `node`: its name; `owner`: namespace/name of the Job or DaemonSet that created it. */
+  /**
+   * Indexes `node`: its name; `operand`: namespace/label of the Module, of loaders and device plugins;
+   * `owner`: namespace/name of the Job or DaemonSet that created it.
+   */
   readonly pods: Informer<Pod, PodFacts>;
 }
 
@@ -86,10 +89,17 @@ export function createCaches(client: ApiClient, log: Logger): ClusterCaches {
       selection: { labelSelector: labelKeys.moduleName },
       indexes: {
         node: ({ nodeName }) => (nodeName === undefined ? [] : [nodeName]),
+        operand: ({ key, labels }) => operandOf(key, labels),
         owner: ({ key, ownerName }) => (ownerName === undefined ? [] : [`${key.namespace}/${ownerName}`]),
       },
     }),
   };
+}
+
+/** Returns the value of the index `operand`: namespace/value of the label that names the Module. */
+function operandOf({ namespace }: ObjectKey, labels: Readonly<Record<string, string>>): string[] {
+  const module = labels[labelKeys.moduleName];
+  return module === undefined || labels[labelKeys.role] === undefined ? [] : [`${namespace}/${module}`];
 }
 
 function ownedBy({ ownerUid }: { readonly ownerUid: string | undefined }): string[] {

@@ -85,6 +85,19 @@ export interface PodFacts {
   /** Why it has not started, such as `ImagePullBackOff` or `Unschedulable`. */
   readonly waiting: PodProblem | undefined;
   readonly terminated: PodEnd | undefined;
+  /** Of a pod of a DaemonSet: the node that it is for, even if it is not scheduled yet. */
+  readonly targetNode: string | undefined;
+  /** Why it is not running: the end of a container that failed, or what one is waiting for. */
+  readonly failure: PodFailure | undefined;
+}
+
+/** What keeps a pod from running. */
+export interface PodFailure {
+  readonly kind: 'ended' | 'waiting' | 'unscheduled';
+  /** Such as `Error`, `ImagePullBackOff` or `Unschedulable`. */
+  readonly reason: string;
+  /** The termination message, or that of the kubelet or the scheduler. */
+  readonly message: string;
 }
 
 /** Why a container is waiting. */
@@ -184,7 +197,38 @@ export function projectPod(pod: Pod): PodFacts {
       reason: terminated.reason ?? '',
       message: terminated.message ?? '',
     },
+    targetNode: spec?.nodeName ?? intendedNode(spec),
+    failure: failureOf(pod),
   };
+}
+
+/** Returns the node for which the DaemonSet controller has made a pod. */
+function intendedNode(spec: Pod['spec']): string | undefined {
+  const terms =
+    spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [];
+  return terms.flatMap(({ matchFields = [] }) => matchFields).find(({ key }) => key === 'metadata.name')
+    ?.values?.[0];
+}
+
+/** Reasons for which containers wait without anything being wrong. */
+const ordinaryWaits = new Set(['PodInitializing', 'ContainerCreating', 'CrashLoopBackOff', '']);
+
+function failureOf({ status }: Pod): PodFailure | undefined {
+  const containers = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
+  for (const { state, lastState, ready } of containers) {
+    const { waiting, terminated } = state ?? {};
+    const { reason = '', message = '' } = waiting ?? {};
+    if (waiting && !ordinaryWaits.has(reason)) return { kind: 'waiting', reason, message };
+    const end = terminated ?? lastState?.terminated;
+    if (!ready && end && end.exitCode !== 0) {
+      return { kind: 'ended', reason: end.reason ?? '', message: end.message ?? `exit code ${end.exitCode}` };
+    }
+  }
+  const unscheduled = status?.conditions?.find(
+    ({ type, status: value, reason }) =>
+      type === 'PodScheduled' && value === 'False' && reason === 'Unschedulable',
+  );
+  return unscheduled && { kind: 'unscheduled', ...problem(unscheduled) };
 }
 
 function imagesOf(spec: Pod['spec']): string[] {

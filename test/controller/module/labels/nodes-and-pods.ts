@@ -42,6 +42,8 @@ export function pod(options: PodOptions = {}): PodFacts {
     deleting: false,
     waiting: undefined,
     terminated: undefined,
+    targetNode: 'node',
+    failure: undefined,
     ...facts,
   };
 }
