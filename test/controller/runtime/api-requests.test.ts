@@ -24,19 +24,22 @@ describeWith(['openssl'], 'requests to an API server', () => {
     ['apply', () => server.client().apply(configMaps, object)],
     ['patch', () => server.client().patch(configMaps, key, {})],
     ['delete', () => server.client().delete(configMaps, key)],
-  ])('to %s are sent once, though the kept connection breaks before the answer', async (_name, write) => {
-    let breaks = 0;
-    server.answer = (request, response) => {
-      if (request.method === 'GET') return answerJson(response, object);
-      breaks += 1;
-      request.socket.destroy();
-    };
-    await server.client().get(configMaps, key);
-    await expect(write()).rejects.toMatchObject({ code: 'NETWORK' });
-    expect([breaks, server.requests.length]).toEqual([1, 2]);
-  });
+  ])(
+    'to %s are sent only once if the kept-alive connection breaks before the response',
+    async (_name, write) => {
+      let breaks = 0;
+      server.answer = (request, response) => {
+        if (request.method === 'GET') return answerJson(response, object);
+        breaks += 1;
+        request.socket.destroy();
+      };
+      await server.client().get(configMaps, key);
+      await expect(write()).rejects.toMatchObject({ code: 'NETWORK' });
+      expect([breaks, server.requests.length]).toEqual([1, 2]);
+    },
+  );
 
-  it('that only read are sent again when the kept connection breaks', async () => {
+  it('that only read are retried if the kept-alive connection breaks', async () => {
     let reads = 0;
     server.answer = (request, response) => {
       reads += 1;
@@ -49,7 +52,7 @@ describeWith(['openssl'], 'requests to an API server', () => {
     expect(reads).toBe(3);
   });
 
-  it('all wait as long as the server asks them to with 429 and Retry-After', async () => {
+  it('all wait as long as the server requests with 429 and Retry-After', async () => {
     let opensAt: number | undefined;
     let refused = 0;
     server.answer = (_request, response) => {
@@ -78,7 +81,7 @@ describeWith(['openssl'], 'requests to an API server', () => {
     expect(server.requests).toHaveLength(50 + refused);
   });
 
-  it('end with an error when the server never has time for them, or does not say when', async () => {
+  it('fail if the server keeps rejecting them, or sends no Retry-After', async () => {
     server.answer = (_request, response) => answerJson(response, tooMany, 429, { 'retry-after': '0' });
     await expect(server.client().get(configMaps, key)).rejects.toMatchObject({ code: 'TOO_MANY_REQUESTS' });
     expect(server.requests).toHaveLength(10);
@@ -87,7 +90,7 @@ describeWith(['openssl'], 'requests to an API server', () => {
     expect(server.requests).toHaveLength(11);
   });
 
-  it('do not wait beyond the abortion of their signal', async () => {
+  it('stop waiting when their signal is aborted', async () => {
     server.answer = (_request, response) => answerJson(response, tooMany, 429, { 'retry-after': '3600' });
     const client = server.client();
     const stop = new AbortController();
@@ -98,7 +101,7 @@ describeWith(['openssl'], 'requests to an API server', () => {
     expect(server.requests).toHaveLength(1);
   });
 
-  it('are no more than the client may send, those for leases apart', async () => {
+  it('are limited in their rate, except those for leases', async () => {
     server.answer = (_request, response) => answerJson(response, object);
     // After the first three, one in a quarter of an hour.
     const client = server.client({ rate: { perSecond: 0.001, burst: 3 } });
@@ -113,7 +116,7 @@ describeWith(['openssl'], 'requests to an API server', () => {
     expect(server.requests).toHaveLength(4);
   });
 
-  it('renew a lease while all others wait', async () => {
+  it('for leases are sent while all others wait', async () => {
     server.answer = (request, response) => {
       if (!request.url?.includes('/leases')) {
         return answerJson(response, tooMany, 429, { 'retry-after': '3600' });
@@ -142,7 +145,7 @@ describeWith(['openssl'], 'requests to an API server', () => {
     await expect(paused).rejects.toMatchObject({ name: 'AbortError' });
   });
 
-  it('for lists ask for half as many objects when an answer is too large, and go on where they were', async () => {
+  it('for lists request half as many objects after a response that is too large, and continue where they were', async () => {
     const names = Array.from({ length: 75 }, (_, index) => `c${index}`);
     const pad = 'x'.repeat(1024 * 1024);
     const limits: number[] = [];
@@ -161,7 +164,7 @@ describeWith(['openssl'], 'requests to an API server', () => {
     expect(limits).toEqual([72, 36, 36, 36]);
   });
 
-  it('for lists fail when a single object is too large', async () => {
+  it('for lists fail if a single object is too large', async () => {
     const page = Buffer.alloc(65 * 1024 * 1024, ' ');
     server.answer = (_request, response) => response.end(page);
     await expect(listAll(server.client(), configMaps, { pageSize: 3 })).rejects.toMatchObject({

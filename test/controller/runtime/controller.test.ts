@@ -20,7 +20,7 @@ function counted(last: number, stop: AbortController): () => number {
 }
 
 describe('a controller', () => {
-  it('comes again after an error and after requeueAfter', async () => {
+  it('reconciles again after an error and after requeueAfter', async () => {
     const stop = new AbortController();
     const count = counted(4, stop);
     const controller = new Controller({
@@ -37,7 +37,7 @@ describe('a controller', () => {
     expect(count()).toBe(5);
   });
 
-  it('begins with the shortest wait again after a success', async () => {
+  it('resets the back-off after a success', async () => {
     const stop = new AbortController();
     const waits: number[] = [];
     let calls = 0;
@@ -58,7 +58,7 @@ describe('a controller', () => {
     expect(waits).toHaveLength(30);
   });
 
-  it('lets no namespace take more workers than it may', async () => {
+  it('limits the workers per namespace', async () => {
     const stop = new AbortController();
     const hung = Promise.withResolvers<void>();
     const seen: string[] = [];
@@ -82,7 +82,7 @@ describe('a controller', () => {
     expect(seen).toEqual(['slow/1', 'quick/1', 'slow/2', 'quick/2', 'quick/last']);
   });
 
-  it('aborts what still hangs when the grace period is over, and does not count that as a failure', async () => {
+  it('aborts work that outlasts the grace period, and does not count it as a failure', async () => {
     const stop = new AbortController();
     const registry = new Registry();
     const reasons: unknown[] = [];
@@ -107,7 +107,7 @@ describe('a controller', () => {
     expect(await registry.metrics()).toContain('workqueue_retries_total{name="test",controller="test"} 0');
   });
 
-  it('does not come again after a TerminalError, and counts under the names of controller-runtime', async () => {
+  it('does not retry after a TerminalError, and uses the metric names of controller-runtime', async () => {
     const registry = new Registry();
     const metrics = createRuntimeMetrics(registry).controller('test', 1);
     const stop = new AbortController();
@@ -137,7 +137,7 @@ describe('a controller', () => {
     expect(text).toContain('controller_runtime_active_workers{controller="test"} 0');
   });
 
-  it('works on as many keys at a time as it may, never twice on one', async () => {
+  it('reconciles up to maxConcurrent keys concurrently, never the same one twice', async () => {
     const stop = new AbortController();
     const active = new Set<string>();
     const gates = new Map<string, PromiseWithResolvers<void>>();
@@ -164,7 +164,7 @@ describe('a controller', () => {
     expect([most, started, doubled]).toEqual([2, ['a', 'b', 'c', 'd'], []]);
   });
 
-  it('ends what it began when it is stopped, and aborts it when it must', async () => {
+  it('finishes work in progress when stopped, and aborts it when told to', async () => {
     for (const how of ['signal', 'abort'] as const) {
       const [stop, abort] = [new AbortController(), new AbortController()];
       const events: string[] = [];

@@ -44,7 +44,7 @@ describeWith(apiServerPrograms, 'a real API server', () => {
   });
   afterAll(() => api[Symbol.asyncDispose]());
 
-  it('says what it does not have, and what it does not allow', async () => {
+  it('reports missing objects and forbidden requests', async () => {
     await expect(client.get(configMaps, { namespace: 'default', name: 'none' })).rejects.toMatchObject({
       code: 'NOT_FOUND',
     });
@@ -57,7 +57,7 @@ describeWith(apiServerPrograms, 'a real API server', () => {
     });
   });
 
-  it('gives a field to one manager: another meets a conflict unless it takes the field over', async () => {
+  it('assigns a field to one manager: another one gets a conflict unless it forces', async () => {
     const other = await api.client(undefined, 'other');
     await client.apply(configMaps, configMap('shared', 'ours'));
     await expect(other.apply(configMaps, configMap('shared', 'theirs'))).rejects.toMatchObject({
@@ -70,7 +70,7 @@ describeWith(apiServerPrograms, 'a real API server', () => {
     });
   });
 
-  it('replaces only what has not changed meanwhile', async () => {
+  it('replaces an object only if it is unchanged', async () => {
     const object = await client.create(configMaps, configMap('replaced', 'a'));
     await client.replace(configMaps, { ...object, data: { value: 'b' } });
     await expect(client.replace(configMaps, { ...object, data: { value: 'c' } })).rejects.toMatchObject({
@@ -78,7 +78,7 @@ describeWith(apiServerPrograms, 'a real API server', () => {
     });
   });
 
-  it('keeps an object until its finalizer is gone', async () => {
+  it('keeps an object until its finalizer is removed', async () => {
     const finalizer = 'kmm.sigs.x-k8s.io/test';
     const key = { namespace: 'default', name: 'finalized' };
     const created = await client.create(configMaps, configMap('finalized', 'a'));
@@ -94,7 +94,7 @@ describeWith(apiServerPrograms, 'a real API server', () => {
     await expect(client.get(configMaps, key)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
-  it('has one Event for what is recorded again, with a count', async () => {
+  it('has one Event with a count for repeated records', async () => {
     const object = await client.create(configMaps, configMap('eventful', 'a'));
     const recorder = new EventRecorder(client, 'kmm.sigs.x-k8s.io/test', 'test-0');
     const event = { resource: configMaps, object, type: 'Normal', action: 'Building' } as const;
@@ -111,7 +111,7 @@ describeWith(apiServerPrograms, 'a real API server', () => {
     expect(ours).toHaveLength(2);
   });
 
-  it('takes our CustomResourceDefinitions without a field that it does not know', async () => {
+  it('accepts our CustomResourceDefinitions without an unknown field', async () => {
     const folder = 'deploy/chart/kmm-sign/crds';
     const files = readdirSync(join(root, folder));
     expect(files.length).toBeGreaterThan(0);
@@ -133,7 +133,7 @@ describeWith(apiServerPrograms, 'a real API server', () => {
     }
   });
 
-  it('takes the Module of the documents, shows its columns, and refuses one that breaks a rule', async () => {
+  it('accepts the Module of the documentation, shows its columns, and rejects one that breaks a rule', async () => {
     const file = 'fixtures/documents/openshift-4.12/4.8-build-and-sign.yaml';
     const [example] = readObjects<Module>(file).filter(({ kind }) => kind === 'Module');
     if (example === undefined) throw new Error(`${file} has no Module`);
@@ -165,7 +165,7 @@ describeWith(apiServerPrograms, 'a real API server', () => {
     });
   });
 
-  it('lets the operator say how it is', async () => {
+  it('accepts the status that the operator writes', async () => {
     let isReady = false;
     const metrics = new Registry();
     await using server = await startOperatorServer({

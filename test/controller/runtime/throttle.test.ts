@@ -42,7 +42,7 @@ function ask(throttle: Throttle, clock: Clock, count: number, turns: string[] = 
 }
 
 describe('a throttle', () => {
-  it('lets a burst pass, then so many a second, in order', async () => {
+  it('allows a burst, then the average rate, in order', async () => {
     const clock = new ManualClock();
     const turns = ask(new Throttle({ perSecond: 10, burst: 3 }, clock), clock, 6);
     await clock.moveTo(250);
@@ -51,7 +51,7 @@ describe('a throttle', () => {
     expect(turns.at(-1)).toBe('5@300');
   });
 
-  it('allows a burst again after a rest, and no larger one', async () => {
+  it('allows a burst again after idleness, and no larger one', async () => {
     const clock = new ManualClock();
     const throttle = new Throttle({ perSecond: 10, burst: 3 }, clock);
     const turns = ask(throttle, clock, 3);
@@ -61,7 +61,7 @@ describe('a throttle', () => {
     expect(turns.slice(3)).toEqual(['3@60000', '4@60000', '5@60000', '6@60100']);
   });
 
-  it('holds everybody back during a pause, also who waited already, then lets them pass one by one', async () => {
+  it('blocks all requests during a pause, including those already waiting, then releases them one by one', async () => {
     const clock = new ManualClock();
     const throttle = new Throttle({ perSecond: 10, burst: 2 }, clock);
     const turns = ask(throttle, clock, 4);
@@ -77,7 +77,7 @@ describe('a throttle', () => {
     expect(turns.slice(2).map((turn) => turn.split('@')[1])).toEqual(['1050', '1150', '1250']);
   });
 
-  it('lets nobody pass whose signal is aborted', async () => {
+  it('rejects a request whose signal is aborted', async () => {
     const clock = new ManualClock();
     const throttle = new Throttle({ perSecond: 1, burst: 1 }, clock);
     const stop = new AbortController();

@@ -16,7 +16,7 @@ describe('the work queue', () => {
   beforeEach(() => vi.useFakeTimers());
   afterEach(() => vi.useRealTimers());
 
-  it('gives keys in the order in which they came, each once', async () => {
+  it('returns keys in the order of their addition, each once', async () => {
     const queue = new WorkQueue();
     for (const name of ['one', 'two', 'one', 'three', 'two']) queue.add(key(name));
     expect(queue.depth).toBe(3);
@@ -24,7 +24,7 @@ describe('the work queue', () => {
     expect(queue.depth).toBe(0);
   });
 
-  it('tells namespaces apart', async () => {
+  it('distinguishes namespaces', async () => {
     const queue = new WorkQueue();
     queue.add({ namespace: 'a', name: 'x' });
     queue.add({ namespace: 'b', name: 'x' });
@@ -36,7 +36,7 @@ describe('the work queue', () => {
     ]);
   });
 
-  it('gives namespaces turns, however many keys one has', async () => {
+  it('serves namespaces in turn, however many keys one has', async () => {
     const queue = new WorkQueue();
     for (const name of ['1', '2', '3']) queue.add({ namespace: 'many', name });
     queue.add({ namespace: 'few', name: '4' });
@@ -44,7 +44,7 @@ describe('the work queue', () => {
     expect(await takeReady(queue, 5)).toEqual(['1', '4', '5', '2', '3']);
   });
 
-  it('gives no more keys of a namespace than may be worked on at a time; others and those without one go on', async () => {
+  it('limits the active keys of a namespace; others and cluster-scoped ones continue', async () => {
     const queue = new WorkQueue({ maxPerNamespace: 2 });
     for (const name of ['1', '2', '3', '4']) queue.add({ namespace: 'many', name });
     for (const name of ['5', '6', '7']) queue.add({ name });
@@ -59,7 +59,7 @@ describe('the work queue', () => {
     expect(queue.depth).toBe(1);
   });
 
-  it('gives a key that is worked on to nobody else, and gives it again after that', async () => {
+  it('never returns a key that is being processed; it returns it again afterwards', async () => {
     const queue = new WorkQueue();
     queue.add(key('one'));
     await queue.take();
@@ -72,7 +72,7 @@ describe('the work queue', () => {
     expect(queue.depth).toBe(0);
   });
 
-  it('counts a key once that is added several times while it is worked on', async () => {
+  it('counts a key once if it is added several times while being processed', async () => {
     let added = 0;
     const observer = { added: () => (added += 1), retried: ignore, taken: ignore, worked: ignore };
     const queue = new WorkQueue({ observer });
@@ -82,7 +82,7 @@ describe('the work queue', () => {
     expect(added).toBe(2);
   });
 
-  it('waits as long as a timer can where it is told to wait longer', async () => {
+  it('caps a delay at the longest that a timer allows', async () => {
     const queue = new WorkQueue();
     queue.addAfter(key('one'), 1e12);
     await vi.advanceTimersByTimeAsync(2_147_483_646);
@@ -91,7 +91,7 @@ describe('the work queue', () => {
     expect(queue.depth).toBe(1);
   });
 
-  it('doubles the wait with each failure of a key, up to the limit, until it is forgotten', async () => {
+  it('doubles the delay with each failure of a key, up to the limit, until it is forgotten', async () => {
     const queue = new WorkQueue({ backoff: { first: 100, limit: 350 } });
     for (const wait of [100, 200, 350, 350]) {
       queue.retry(key('one'));
@@ -107,7 +107,7 @@ describe('the work queue', () => {
     expect(queue.depth).toBe(1);
   });
 
-  it('takes the earliest of several delays, and an addition at once ends them', async () => {
+  it('uses the earliest of several delays, and an immediate addition cancels them', async () => {
     const queue = new WorkQueue();
     queue.addAfter(key('one'), 1000);
     queue.addAfter(key('one'), 500);
@@ -123,7 +123,7 @@ describe('the work queue', () => {
     expect(queue.depth).toBe(0);
   });
 
-  it('lets those go who wait when it is stopped, and keeps no timer', async () => {
+  it('releases waiting workers when stopped, and leaves no timer', async () => {
     const queue = new WorkQueue();
     const waiting = queue.take();
     queue.addAfter(key('one'), 1000);

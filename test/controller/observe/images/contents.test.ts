@@ -89,14 +89,14 @@ function verify(
 }
 
 describe('the modules of an image', () => {
-  it('are signed when each carries a signature of ours', async () => {
+  it('are signed if each has a signature of ours', async () => {
     const digest = await sign(await store(modules('m/a.ko', 'm/b.ko')));
     expect(await verify(digest)).toEqual({ state: 'signed', modules: 2 });
     expect(await verify(digest, ['/m/b.ko'])).toEqual({ state: 'signed', modules: 1 });
     expect(await verify(digest, [], [stranger, bench.key])).toEqual({ state: 'signed', modules: 2 });
   });
 
-  it('are not when one of them is unsigned, unless it was not asked for', async () => {
+  it('are not signed if one of them is unsigned, unless it was not requested', async () => {
     const digest = await sign(await store(modules('m/a.ko', 'm/b.ko', 'm/c.ko')), bench.key, ['/m/a.ko']);
     expect(await verify(digest)).toEqual({
       state: 'unsigned',
@@ -109,7 +109,7 @@ describe('the modules of an image', () => {
     });
   });
 
-  it('are not when somebody else signed them', async () => {
+  it('are not signed if another certificate signed them', async () => {
     const digest = await sign(await store(modules('m/a.ko')), stranger);
     expect(await verify(digest)).toMatchObject({
       state: 'untrusted',
@@ -117,7 +117,7 @@ describe('the modules of an image', () => {
     });
   });
 
-  it('are not when a signature does not fit or cannot be read', async () => {
+  it('are not signed if a signature does not match or cannot be read', async () => {
     const signed = await sign(await store(modules('m/a.ko')));
     const extracted = join(bench.folder, 'extracted');
     await extractModules({
@@ -140,7 +140,7 @@ describe('the modules of an image', () => {
     });
   });
 
-  it('are not when there is none, or none where one was asked for', async () => {
+  it('are not signed if there are none, or none at a requested path', async () => {
     const empty = await store(withParents('etc/motd', 'hello'));
     expect(await verify(empty)).toEqual({
       state: 'no-modules',
@@ -154,7 +154,7 @@ describe('the modules of an image', () => {
     expect(await verify(empty, ['/etc/motd'])).toMatchObject({ state: 'damaged' });
   });
 
-  it('must be signed on every platform that holds some', async () => {
+  it('must be signed on every platform that has some', async () => {
     const signed = await sign(await store(modules('m/a.ko')));
     const unsigned = await store(modules('m/a.ko'), 'arm64');
     const without = await store(withParents('etc/motd', 'hello'), 's390x');
@@ -168,7 +168,7 @@ describe('the modules of an image', () => {
     });
   });
 
-  it('are read once for many who ask, and not again for the same certificates and files', async () => {
+  it('are read once for concurrent callers, and not again for the same certificates and files', async () => {
     const digest = await sign(await store(modules('m/a.ko')));
     const signed = { state: 'signed', modules: 1 };
     proxy.reset();
@@ -188,7 +188,7 @@ describe('the modules of an image', () => {
     expect(checks).toEqual(['verify signed', 'verify untrusted', 'verify signed']);
   });
 
-  it('are all that counts, beside a text with the name of one', async () => {
+  it("are found by content: a text file with a module's name is not one", async () => {
     const digest = await sign(await store([...modules('m/a.ko'), { name: 'm/tutor.ko', content: '길잡이' }]));
     expect(await verify(digest)).toEqual({ state: 'signed', modules: 1 });
     expect(await verify(digest, ['/m/*.ko'])).toEqual({ state: 'signed', modules: 1 });
@@ -198,7 +198,7 @@ describe('the modules of an image', () => {
     });
   });
 
-  it('are no verdict when the registry fails or gives other bytes, and asked for again', async () => {
+  it('yield an error if the registry fails or sends other bytes, and are read again', async () => {
     const digest = await sign(await store(modules('m/a.ko')));
     proxy.reset(({ path }) => (path.includes('/blobs/') ? { kind: 'status', status: 500 } : undefined));
     await expect(verify(digest)).rejects.toMatchObject({ code: 'UNEXPECTED_RESPONSE' });
@@ -212,7 +212,7 @@ describe('the modules of an image', () => {
     await expect(verify('latest')).rejects.toMatchObject({ code: 'INVALID_REFERENCE' });
   });
 
-  it('are no longer read when nobody waits any more', async () => {
+  it('are no longer read when the last caller has left', async () => {
     const digest = await sign(await store(modules('m/a.ko')));
     const patience = new AbortController();
     const certificates = [bench.key.signer.certificate];
@@ -278,7 +278,7 @@ describe('a module is found', () => {
     expect(found).toMatchObject({ found: true, state: 'unsigned' });
   });
 
-  it('in any dirName, written in any way', async () => {
+  it('in any dirName, in any notation', async () => {
     const digest = await store(modules(`lib/modules/${kernel}/hello.ko`));
     for (const dirName of ['/', '']) {
       expect(await find(digest, { dirName })).toMatchObject({ path: `/lib/modules/${kernel}/hello.ko` });
@@ -289,7 +289,7 @@ describe('a module is found', () => {
     });
   });
 
-  it('but does not fit when it was made for another kernel', async () => {
+  it('but does not match if it was built for another kernel', async () => {
     const digest = await store(modules('opt/lib/modules/6.1.0-56/hello.ko'));
     expect(await find(digest, { kernelRelease: '6.1.0-56' })).toMatchObject({
       found: true,

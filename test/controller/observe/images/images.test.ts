@@ -84,7 +84,7 @@ describeEachRegistry(
         .filter(({ status, path }) => status !== 401 && path.includes('/manifests/'))
         .map(({ method }) => method);
 
-    it('to digest and architecture, asked for once by many at a time and not again for a while', async () => {
+    it('to digest and architecture, with one query for concurrent callers and a cached result', async () => {
       const { digest } = await storeImage(repository, simple(), '1.0');
       const expected = { digest, architectures: ['amd64'] };
       expect(await Promise.all([resolve(), resolve(), resolve()])).toEqual([expected, expected, expected]);
@@ -103,7 +103,7 @@ describeEachRegistry(
       expect(requests()).toEqual(['GET', 'HEAD', 'HEAD', 'GET']);
     });
 
-    it('to nothing when the registry says that it does not exist, and anew when that is old or forgotten', async () => {
+    it('to nothing if the registry says that it does not exist, and again when the result is old or forgotten', async () => {
       expect(await resolve()).toBeUndefined();
       await storeImage(repository, simple(), '2.0');
       expect(await resolve()).toBeUndefined();
@@ -120,7 +120,7 @@ describeEachRegistry(
       expect(await resolve()).toMatchObject({ digest });
     });
 
-    it('to what is there after it was forgotten, though it was being asked for then', async () => {
+    it('to the current image after it was forgotten during a query', async () => {
       const before = await storeImage(repository, simple(), '1.0');
       // It is forgotten while the registry is being asked.
       proxy.reset(() => images.forget(image()) as undefined);
@@ -145,7 +145,7 @@ describeEachRegistry(
       expect(await images.resolve(query)).toBeUndefined();
     });
 
-    it('again after a time that it tells', async () => {
+    it('again after the configured time', async () => {
       const query = { image: image(), access };
       expect(images.recheckAfter(query)).toBe(600_000);
       await resolve();
@@ -199,7 +199,7 @@ describeEachRegistry(
       expect(checks).toEqual(['resolve UNAUTHORIZED']);
     });
 
-    it('with the credentials of several secrets, of which one fits', async () => {
+    it('with the credentials of several secrets, one of which is valid', async () => {
       const { digest } = await storeImage(repository, simple(), '1.0');
       const [right, wrong] = [pullSecret(proxy.host), pullSecret(proxy.host, 'wrong')];
       const legacy: PullSecretContent = {
@@ -211,7 +211,7 @@ describeEachRegistry(
       expect(await resolve()).toMatchObject({ digest });
     });
 
-    it('separately for those with other credentials', async () => {
+    it('separately for callers with other credentials', async () => {
       await storeImage(repository, simple(), '1.0');
       await resolve();
       const changed = { ...access, pullSecrets: [pullSecret(proxy.host, 'wrong')] };
@@ -241,7 +241,7 @@ describeEachRegistry(
       },
     );
 
-    it('for those who still wait when one of them gives up', async () => {
+    it('for the remaining callers when one of them aborts', async () => {
       const { digest } = await storeImage(repository, simple(), '1.0');
       const impatient = new AbortController();
       const both = [images.resolve({ image: image(), access, signal: impatient.signal }), resolve()];
@@ -269,7 +269,7 @@ describeEachRegistry(
       await folder[Symbol.asyncDispose]();
     });
 
-    it('with the authorities that it was given, or without verifying where the Module says so', async () => {
+    it('with the configured authorities, or without verification if the Module says so', async () => {
       const authority = await readFile(registry.caFile ?? '', 'utf8');
       expect(new X509Certificate(authority).ca).toBe(true);
       const query = { image: `${registry.host}/vendor/driver:1.0`, access: { tls: {}, pullSecrets: [] } };

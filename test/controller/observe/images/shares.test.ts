@@ -39,7 +39,7 @@ const at = (registry: string, namespace: string): Share => ({ registry, namespac
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 describe('shares', () => {
-  it('leave room for other namespaces, and for other registries', async () => {
+  it('leave room for other namespaces and other registries', async () => {
     const bench = new Bench();
     for (const name of ['a1', 'a2', 'a3']) void bench.start(name, at('slow', 'a'));
     void bench.start('b1', at('slow', 'b'));
@@ -50,7 +50,7 @@ describe('shares', () => {
     expect(bench.begun).toEqual(['a1', 'a2', 'b1', 'c2']);
   });
 
-  it("are limited by the registry only where they are no namespace's", async () => {
+  it('without a namespace are limited only by the registry', async () => {
     const bench = new Bench({ ...limits, perNamespace: 1 });
     for (const name of ['1', '2', '3', '4'])
       void bench.start(name, { registry: 'slow', namespace: undefined });
@@ -58,7 +58,7 @@ describe('shares', () => {
     expect(bench.begun).toEqual(['1', '2', '3']);
   });
 
-  it('are given to no more than there may be in all', async () => {
+  it('are limited in total', async () => {
     const bench = new Bench();
     for (const name of ['1', '2', '3', '4', '5']) void bench.start(name, at(`r${name}`, `n${name}`));
     await settle();
@@ -68,7 +68,7 @@ describe('shares', () => {
     expect(bench.begun).toEqual(['1', '2', '3', '4', '5']);
   });
 
-  it('go to namespaces in turn, however many of one wait, and within one in the order in which they came', async () => {
+  it('go to namespaces in turn, however many of one wait, and within one in order', async () => {
     const bench = new Bench({ total: 1, perRegistry: 1, perNamespace: 1, maxWaiting: 3 });
     const all = [
       ['first', 'a'],
@@ -88,7 +88,7 @@ describe('shares', () => {
     expect(bench.begun).toEqual(['first', 'a1', 'b1', 'c1', 'a2', 'b2', 'a3']);
   });
 
-  it('are refused when too many of a namespace wait; others may wait still', async () => {
+  it('are refused if too many of a namespace wait; others may still wait', async () => {
     const bench = new Bench({ total: 1, perRegistry: 1, perNamespace: 1, maxWaiting: 2 });
     for (const name of ['a1', 'a2', 'a3']) void bench.start(name, at('r', 'a'));
     await expect(bench.start('a4', at('r', 'a'))).rejects.toMatchObject({
@@ -105,7 +105,7 @@ describe('shares', () => {
     expect(await other).toBe('b1');
   });
 
-  it('are not given to whoever has left', async () => {
+  it('are not assigned to callers that have left', async () => {
     const bench = new Bench({ ...limits, total: 1 });
     void bench.start('first', at('r', 'a'));
     const impatient = new AbortController();

@@ -50,7 +50,7 @@ class DrippingRegistry {
   }
 }
 
-describe('a registry whose answers never end', () => {
+describe('a registry whose responses never end', () => {
   let slow: DrippingRegistry;
   let slowHost: string;
   let quick: Server;
@@ -86,7 +86,7 @@ describe('a registry whose answers never end', () => {
   const ask = (host: string, name: string, more: Pick<ImageQuery, 'namespace' | 'signal'> = {}) =>
     images.resolve({ image: `${host}/${name}:1.0`, access, ...more });
 
-  it('holds up neither other namespaces nor other images of registries that answer', async () => {
+  it('delays neither other namespaces nor images of registries that respond', async () => {
     open({ deadline: forever });
     const stuck = Array.from({ length: 30 }, (_, index) =>
       ask(slowHost, `driver-${index}`, { namespace: `tenant-${index % 10}` }),
@@ -102,7 +102,7 @@ describe('a registry whose answers never end', () => {
     for (const result of await settled) expect(result.status).toBe('rejected');
   });
 
-  it('holds up a namespace only as far as its share goes', async () => {
+  it('delays a namespace only within its share', async () => {
     open({ deadline: forever, perRegistry: 100 });
     const settled = Promise.allSettled(
       Array.from({ length: 10 }, (_, index) => ask(slowHost, `driver-${index}`, { namespace: 'greedy' })),
@@ -114,7 +114,7 @@ describe('a registry whose answers never end', () => {
     await settled;
   });
 
-  it('is given up after the deadline: an error that names it, and room for others', async () => {
+  it('times out after the deadline, with an error that names it and room for others', async () => {
     open({ deadline: 300, perNamespace: 1 });
     const share = { namespace: 'tenant' };
     const [one, two] = await Promise.allSettled([ask(slowHost, 'one', share), ask(slowHost, 'two', share)]);
@@ -130,7 +130,7 @@ describe('a registry whose answers never end', () => {
     expect(await ask(quickHost, 'driver')).toBeUndefined();
   });
 
-  it('is given up when the deadline is over, though somebody joined later and waits still', async () => {
+  it('times out after the deadline even if another caller joined later', async () => {
     open({ deadline: 400 });
     const first = ask(slowHost, 'driver');
     first.catch(() => {});
@@ -142,7 +142,7 @@ describe('a registry whose answers never end', () => {
     expect([slow.requests, outcomes]).toEqual([1, ['resolve NETWORK']]);
   });
 
-  it('is asked no longer when nobody waits for it any more, and not before', async () => {
+  it('is no longer queried when the last caller has left, and not before', async () => {
     open({ deadline: forever });
     const [one, two] = [new AbortController(), new AbortController()];
     const first = ask(slowHost, 'driver', { signal: one.signal });

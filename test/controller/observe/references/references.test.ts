@@ -100,7 +100,7 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     }, waiting);
   }
 
-  it('is followed by a watch of its own while somebody uses it', async () => {
+  it('is followed by its own watch while it is in use', async () => {
     await putDockerfile('build', { dockerfile: 'FROM one', other: 'not ours' });
     await putDockerfile('unrelated', { dockerfile: 'FROM else' });
     cache.use(user, [reference('dockerfile', 'build')]);
@@ -124,7 +124,7 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     expect(await read()).toEqual({ dockerfile: 'FROM three' });
   });
 
-  it('is followed by one watch for all its users, until the last of them has gone', async () => {
+  it('is followed by one watch for all its users, until the last one is gone', async () => {
     await putDockerfile('build', { dockerfile: 'FROM one' });
     cache.use(user, [reference('dockerfile', 'build')]);
     cache.use(other, [reference('dockerfile', 'build')]);
@@ -147,7 +147,7 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     expect(calls.gets).toHaveLength(before + 1);
   });
 
-  it('is told of when it changes between the first look and the watch', async () => {
+  it('is reported if it changes between the first read and the watch', async () => {
     const release = calls.holdLists();
     await putDockerfile('changes', { dockerfile: 'FROM one' });
     await putDockerfile('goes', { dockerfile: 'FROM one' });
@@ -171,7 +171,7 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     expect(told).toEqual(new Set(['user of changes', 'user of comes', 'user of goes']));
   });
 
-  it('is asked for once by many at a time', async () => {
+  it('is read once for concurrent readers', async () => {
     const release = calls.holdLists();
     await putDockerfile('build', { dockerfile: 'FROM one' });
     cache.use(user, [reference('dockerfile', 'build')]);
@@ -180,7 +180,7 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     expect(calls.gets).toHaveLength(1);
   });
 
-  it('tells nobody of changes in what nobody reads', async () => {
+  it('is not reported for changes in parts that are not read', async () => {
     await putDockerfile('build', { dockerfile: 'FROM one' });
     cache.use(user, [reference('dockerfile', 'build')]);
     await untilFollowed(() => cache.dockerfile(at('build')));
@@ -208,7 +208,7 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     }
   });
 
-  it('is never the private key beside the certificate: nobody looks at it', async () => {
+  it('is never the private key beside the certificate: it is not read', async () => {
     const cert = (await readFile(key.certificate)).toString('base64');
     const privateKey = (await readFile(key.key)).toString('base64');
     const lookedAt: (string | symbol)[] = [];
@@ -247,7 +247,7 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     expect((await cache.certificate(at('signing')))?.certificates).toHaveLength(1);
   });
 
-  it('is a pull secret, wrapped so that no log shows it', async () => {
+  it('is a pull secret, wrapped so that logs do not show it', async () => {
     const config = JSON.stringify({ auths: { 'r.example': { auth: 'dTpwYXNzd29yZA==' } } });
     await putSecret('pull', { '.dockerconfigjson': config });
     await putSecret('legacy', { '.dockercfg': '{}' });
@@ -273,7 +273,7 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     expect(await cache.serviceAccountPullSecrets(account)).toEqual(['a', 'b']);
   });
 
-  it('is an error that shows what helps where the operator may not read it, until it may', async () => {
+  it('is an error with a hint while the operator may not read it', async () => {
     stop.abort();
     await done;
     await admin.create(serviceAccounts, { metadata: at('operator') });

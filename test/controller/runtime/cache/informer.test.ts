@@ -48,7 +48,7 @@ describeWith(apiServerPrograms, 'the cache', () => {
     return name;
   }
 
-  it('sees what is there, what comes, changes and goes, and keeps what it was asked to', async () => {
+  it('sees existing, added, changed and deleted objects, and stores their projections', async () => {
     const namespace = await inNamespace('changes');
     await client.create(configMaps, configMap('first', 'a', namespace));
     const { informer, seen, signal, end } = follow(namespace, client);
@@ -65,7 +65,7 @@ describeWith(apiServerPrograms, 'the cache', () => {
     await end();
   });
 
-  it('goes on through watches that the API server ends, without a list', async () => {
+  it('resumes watches that the API server ends, without relisting', async () => {
     const namespace = await inNamespace('time-outs');
     const requests: string[] = [];
     const open = client.open.bind(client);
@@ -96,7 +96,7 @@ describeWith(apiServerPrograms, 'the cache', () => {
     await end();
   });
 
-  it('sees what happened while the API server was killed and its history thrown away', async () => {
+  it('catches up after the API server was killed and its history compacted', async () => {
     const namespace = await inNamespace('restart');
     await using relay = await startRelay(api.port);
     for (const name of ['stays', 'changes', 'goes'])
@@ -124,7 +124,7 @@ describeWith(apiServerPrograms, 'the cache', () => {
     await end();
   });
 
-  it('ends a watch that is silent for too long', async () => {
+  it('ends a watch that receives nothing for too long', async () => {
     const namespace = await inNamespace('silence');
     const { metadata } = await client.create(configMaps, configMap('first', 'a', namespace));
     const silent = watch(client, configMaps, {
@@ -137,7 +137,7 @@ describeWith(apiServerPrograms, 'the cache', () => {
     await expect(silent.next()).rejects.toMatchObject({ code: 'TIMEOUT' });
   });
 
-  it('is told GONE when a watch begins before the history that is left', async () => {
+  it('receives GONE if a watch starts before the remaining history', async () => {
     const namespace = await inNamespace('gone');
     const { metadata } = await client.create(configMaps, configMap('first', 'a', namespace));
     await client.apply(configMaps, configMap('first', 'b', namespace), { force: true });

@@ -26,7 +26,7 @@ describeWith(apiServerPrograms, 'leader election', () => {
     await directory[Symbol.asyncDispose]();
   });
 
-  it('never has two leaders, and a next one after a kill and after a release', async () => {
+  it('never has two leaders, and elects a new one after a kill and after a release', async () => {
     const log = join(directory.path, 'beats');
     writeFileSync(log, '');
     const beats = () =>
@@ -66,7 +66,7 @@ describeWith(apiServerPrograms, 'leader election', () => {
     expect(lease.spec?.leaseTransitions).toBe(3);
   });
 
-  it('stops a leader that cannot renew, before another could lead', async () => {
+  it('stops a leader that cannot renew before another can lead', async () => {
     await using relay = await startRelay(api.port);
     const election = new LeaderElection({
       client: await api.client(relay.port),
@@ -88,7 +88,7 @@ describeWith(apiServerPrograms, 'leader election', () => {
     expect(lease.spec?.holderIdentity).toBe('cut-off');
   });
 
-  it('does not believe itself to lead after the event loop was busy beyond the deadline', async () => {
+  it('does not report itself as leader after the event loop was blocked beyond the deadline', async () => {
     const election = new LeaderElection({
       client: await api.client(),
       lease: { namespace: 'default', name: 'busy' },
