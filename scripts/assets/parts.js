@@ -121,6 +121,20 @@ export const parts = {
       'example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml',
     ],
   },
+  // What the bundles of npm run bundle are checked with, and the definition of what they are.
+  'operator-verify': {
+    minutes: 2,
+    module: 'github.com/operator-framework/api',
+    version: 'v0.27.0',
+    sum: 'h1:OrVaGKZJvbZo58HTv2guz7aURkhVKYhFqZ/6VpifiXI=',
+    build: ['build', '-ldflags', '-s -w', './cmd/operator-verify'],
+  },
+  'cluster-service-version-crds': {
+    module: 'github.com/operator-framework/api',
+    version: 'v0.27.0',
+    sum: 'h1:OrVaGKZJvbZo58HTv2guz7aURkhVKYhFqZ/6VpifiXI=',
+    files: ['crds/operators.coreos.com_clusterserviceversions.yaml'],
+  },
   // The definition of the support bundles in deploy/support-bundle.
   'troubleshoot-crds': {
     module: 'github.com/replicatedhq/troubleshoot',

@@ -48,6 +48,7 @@ const sources = {
   kaniko: { variable: 'KMM_SIGN_TEST_KANIKO', hint: assets },
   helm: { variable: 'KMM_SIGN_TEST_HELM', hint: assets },
   'ocm-work': { hint: assets },
+  'operator-verify': { hint: assets },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
   ostree: { hint: debian('ostree') },

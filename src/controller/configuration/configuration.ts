@@ -138,7 +138,7 @@ export function loadConfiguration(
   return {
     namespace: variables.namespace,
     managed: variables.managed,
-    ...servers(file),
+    ...servers(file, variables),
     leaderElection: leaderElection(file.leaderElection ?? {}, hub ? defaultHubResourceId : defaultResourceId),
     job: job(file.job ?? {}),
     ...images(file, variables),
@@ -156,6 +156,7 @@ export function loadConfiguration(
 
 function servers(
   file: ConfigurationFile,
+  { certificateDirectory }: Pick<OperatorEnvironment, 'certificateDirectory'>,
 ): Pick<OperatorConfiguration, 'healthProbe' | 'metrics' | 'webhook'> {
   const { metrics = {}, webhook = {} } = file;
   return {
@@ -171,7 +172,7 @@ function servers(
     },
     webhook: {
       port: webhook.port ?? file.webhookPort ?? defaultWebhookPort,
-      certificateDirectory: webhook.certDir,
+      certificateDirectory: webhook.certDir ?? certificateDirectory,
     },
   };
 }

@@ -291,6 +291,13 @@ sign: { image: r.example/kmm-sign:1 }
     expect(load('', { RELATED_IMAGE_SIGN: 'b' }).loader.image).toBe('b');
   });
 
+  it("says where the webhook's certificate is, unless the file does", () => {
+    const variables = { WEBHOOK_CERTIFICATE_DIRECTORY: '/certificates' };
+    expect(load('', variables).webhook.certificateDirectory).toBe('/certificates');
+    expect(load('webhook: { certDir: /own }', variables).webhook.certificateDirectory).toBe('/own');
+    expect(load('', {}).webhook.certificateDirectory).toBeUndefined();
+  });
+
   it('names images, in both spellings, which the file overrides', () => {
     expect(load('', { RELATED_IMAGES_SIGN: 'a', RELATED_IMAGES_BUILD: 'b' })).toMatchObject({
       sign: { image: 'a' },
