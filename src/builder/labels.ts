@@ -26,6 +26,8 @@ export const labelKeys = {
   loaderInputs: `${domain}/loader-inputs`,
   /** Annotation on them: the hash of the DaemonSet, which also depends on the operator's version. */
   loaderContent: `${domain}/loader-content`,
+  /** Annotation on DaemonSets: the hash of the template that pods of KMM are kept beside. */
+  takenOver: 'kmm.sigs.x-k8s.io/taken-over',
   component: 'app.kubernetes.io/component',
   /** On all our objects; KMM 1.x has no such label. */
   partOf: 'app.kubernetes.io/part-of',

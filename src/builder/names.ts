@@ -55,6 +55,13 @@ export function objectName(readable: readonly string[], identity: Json, maxLengt
   return prefix === '' ? hash : `${prefix}-${hash}`;
 }
 
+const ownName = new RegExp(`^([a-z0-9]+-)*[a-z2-7]{${hashLength}}$`);
+
+/** Returns whether a name could be a result of `objectName`. */
+export function isObjectName(name: string): boolean {
+  return ownName.test(name);
+}
+
 /**
  * Returns a text as a label value: unchanged if allowed, otherwise a readable prefix and a hash. A text that
  * looks as if it ended in such a hash gets one too, so that different texts have different values.

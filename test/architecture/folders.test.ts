@@ -48,6 +48,7 @@ const folders = [
   'controller/module/kernel-mapping',
   'controller/module/loading',
   'controller/module/labels',
+  'controller/kmm-migration',
   'controller/module',
   'controller/node-modules',
   'controller/spoke',

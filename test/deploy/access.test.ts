@@ -12,7 +12,7 @@ const kmm = 'kmm.sigs.x-k8s.io';
 
 /** In every namespace, and of what has none. */
 const controllerEverywhere: Access = {
-  [`${kmm}/modules`]: read,
+  [`${kmm}/modules`]: [...read, 'patch'],
   [`${kmm}/modules/status`]: ['patch'],
   [`${kmm}/preflightvalidations`]: [...read, 'create', 'patch'],
   [`${kmm}/preflightvalidations/status`]: ['patch'],
@@ -21,7 +21,7 @@ const controllerEverywhere: Access = {
   [`${kmm}/nodemodulesconfigs`]: operate,
   [`${kmm}/nodemodulesconfigs/status`]: ['patch'],
   nodes: [...read, 'patch'],
-  pods: ['list', 'watch'],
+  pods: ['list', 'watch', 'patch', 'delete'],
   'pods/log': ['get'],
   serviceaccounts: read,
   'batch/jobs': [...read, 'create', 'delete'],

@@ -40,7 +40,7 @@ const hubInItsNamespace: Access = {
 /** It makes no Jobs and asks for no logs of theirs, and writes nothing of preflight validations. */
 const spokeEverywhere: Access = {
   ...always,
-  [`${kmm}/modules`]: read,
+  [`${kmm}/modules`]: [...read, 'patch'],
   [`${kmm}/modules/status`]: ['patch'],
   [`${kmm}/preflightvalidations`]: read,
   [`${kmm}/preflightvalidationsocp`]: read,
@@ -48,7 +48,7 @@ const spokeEverywhere: Access = {
   [`${kmm}/nodemodulesconfigs`]: operate,
   [`${kmm}/nodemodulesconfigs/status`]: ['patch'],
   nodes: [...read, 'patch'],
-  pods: ['list', 'watch'],
+  pods: ['list', 'watch', 'patch', 'delete'],
   serviceaccounts: read,
   'batch/jobs': [...read, 'delete'],
   'apps/daemonsets': operate,

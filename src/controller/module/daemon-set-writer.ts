@@ -25,10 +25,14 @@ export class DaemonSetWriter {
     this.#caches = caches;
   }
 
-  /** Writes what is new or was changed by others, then deletes. @throws ApiError */
-  async write({ apply, remove }: Pick<RolloutPlan, 'apply' | 'remove'>, signal: AbortSignal): Promise<void> {
+  /** Deletes what is taken over, writes what is new or was changed by others, then deletes. @throws ApiError */
+  async write(
+    { orphan, apply, remove }: Pick<RolloutPlan, 'orphan' | 'apply' | 'remove'>,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (const daemonSet of orphan) await this.#delete(daemonSet, 'Orphan', signal);
     for (const daemonSet of apply) await this.#apply(daemonSet, signal);
-    for (const daemonSet of remove) await this.#delete(daemonSet, signal);
+    for (const daemonSet of remove) await this.#delete(daemonSet, 'Background', signal);
   }
 
   async #apply(daemonSet: V1DaemonSet, signal: AbortSignal): Promise<void> {
@@ -42,9 +46,13 @@ export class DaemonSetWriter {
     this.#written.set(key, { hash, generation: metadata.generation ?? 0 });
   }
 
-  async #delete({ key, uid }: DaemonSetFacts, signal: AbortSignal): Promise<void> {
+  async #delete(
+    { key, uid }: DaemonSetFacts,
+    propagationPolicy: 'Background' | 'Orphan',
+    signal: AbortSignal,
+  ): Promise<void> {
     this.#written.delete(formatKey(key));
-    await this.#client.delete(daemonSets, key, { uid, signal }).catch((error: unknown) => {
+    await this.#client.delete(daemonSets, key, { uid, propagationPolicy, signal }).catch((error: unknown) => {
       if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
     });
   }

@@ -4,6 +4,7 @@ import { nonEmpty } from '../../api/schema/resource.ts';
 import type { BuilderName } from '../../builder/builder.ts';
 import { kernelLabelValue, labelKeys, nodeLabels } from '../../builder/labels.ts';
 import type { Kernel } from '../../builder/kernel.ts';
+import { takeOverDaemonSets } from '../kmm-migration/take-over.ts';
 import type { DaemonSetFacts, PodFacts } from '../observe/cluster/projections.ts';
 import { findingsOf } from './findings.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
@@ -40,6 +41,8 @@ export interface RolloutFacts {
 export interface RolloutPlan {
   /** DaemonSets to write. */
   readonly apply: readonly V1DaemonSet[];
+  /** DaemonSets of KMM to delete without their pods, before others are written. */
+  readonly orphan: readonly DaemonSetFacts[];
   /** DaemonSets to delete. */
   readonly remove: readonly DaemonSetFacts[];
   /** The status; equal to the Module's if nothing has changed. */
@@ -56,16 +59,22 @@ export function planRollout(facts: RolloutFacts): RolloutPlan {
     operator: facts.operator,
     owner: ownerOf(module),
   });
-  const apply = plugin === undefined ? loaders.apply : [...loaders.apply, plugin];
+  const wanted = plugin === undefined ? loaders.apply : [...loaders.apply, plugin];
   const names = new Set([...loaders.names, plugin?.metadata?.name]);
+  const { apply, orphan } = takeOverDaemonSets(wanted, facts.daemonSets, facts.pods);
   const mapped = mappedKernels(module, facts.selected);
   const { ours, foreign } = splitPods(facts);
   const problems = findNodeProblems(ours);
   const status = statusOf(facts, problems, foreign);
   return {
+    orphan,
     apply,
     remove: facts.daemonSets.filter(
-      (one) => !names.has(one.key.name) && !one.deleting && !isStillNeeded(one, module, mapped),
+      (one) =>
+        !names.has(one.key.name) &&
+        !one.deleting &&
+        !orphan.includes(one) &&
+        !isStillNeeded(one, module, mapped),
     ),
     status,
     events: [

@@ -1,6 +1,7 @@
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { createModuleController } from '../module/module-controller.ts';
 import { createNodeLabelsController } from '../module/labels/controller.ts';
+import { createFinalizerControllers } from '../kmm-migration/finalizers.ts';
 import { createNodeModulesCache } from '../node-modules/cache.ts';
 import { createNodeModulesController } from '../node-modules/controller.ts';
 import { createPreflightControllers } from '../preflight/controllers.ts';
@@ -23,9 +24,19 @@ const maxConcurrentModulesPerNamespace = 8;
  * sign or check anything.
  */
 export function controllerFactories({ managed }: OperatorConfiguration): readonly ControllerFactory[] {
-  return managed
-    ? [imageControllers, nodeLabelControllers, nodeModulesControllers, claimControllers]
-    : [imageControllers, nodeLabelControllers, nodeModulesControllers];
+  return managed ? [...clusterFactories, claimControllers] : clusterFactories;
+}
+
+const clusterFactories = [
+  imageControllers,
+  nodeLabelControllers,
+  nodeModulesControllers,
+  migrationControllers,
+] as const satisfies readonly ControllerFactory[];
+
+/** Creates the controllers that see to what KMM has left. */
+function migrationControllers(context: OperatorContext): ReturnType<ControllerFactory> {
+  return { controllers: createFinalizerControllers(context) };
 }
 
 /** Creates the controllers that build, sign and check images, with shared registry caches. */

@@ -105,6 +105,7 @@ export function daemonSetOf(
     desired: 0,
     updated: 0,
     available: 0,
+    takenOver: undefined,
     deleting: false,
     ...changes,
   };

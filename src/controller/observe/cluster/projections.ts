@@ -64,6 +64,8 @@ export interface DaemonSetFacts {
   /** Nodes whose pod is of the present template. 0 if the present template was not seen yet. */
   readonly updated: number;
   readonly available: number;
+  /** Hash of the template since which pods of KMM are kept, from an annotation. */
+  readonly takenOver: string | undefined;
   readonly deleting: boolean;
 }
 
@@ -75,7 +77,9 @@ export interface PodFacts {
   readonly labels: Readonly<Record<string, string>>;
   /** Name of the Job or DaemonSet that created it. */
   readonly ownerName: string | undefined;
-  /** Of containers and init containers, and those mounted as volumes. */
+  readonly resourceVersion: string;
+  readonly finalizers: readonly string[];
+  /** Of containers and init containers, those mounted as volumes, and what the kubelet says it runs. */
   readonly images: readonly string[];
   /** When its container was started last, in RFC 3339. */
   readonly startedAt: string | undefined;
@@ -168,6 +172,7 @@ export function projectDaemonSet(daemonSet: DaemonSet): DaemonSetFacts {
     desired: status?.desiredNumberScheduled ?? 0,
     updated: status?.observedGeneration === metadata.generation ? (status?.updatedNumberScheduled ?? 0) : 0,
     available: status?.numberAvailable ?? 0,
+    takenOver: metadata.annotations?.[labelKeys.takenOver],
     deleting: metadata.deletionTimestamp !== undefined,
   };
 }
@@ -185,7 +190,9 @@ export function projectPod(pod: Pod): PodFacts {
     nodeName: spec?.nodeName,
     labels: metadata.labels ?? {},
     ownerName: metadata.ownerReferences?.find(({ controller }) => controller === true)?.name,
-    images: imagesOf(spec),
+    resourceVersion: metadata.resourceVersion ?? '',
+    finalizers: metadata.finalizers ?? [],
+    images: imagesOf(pod),
     startedAt: text(running?.startedAt),
     ready:
       status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') ?? false,
@@ -231,10 +238,13 @@ function failureOf({ status }: Pod): PodFailure | undefined {
   return unscheduled && { kind: 'unscheduled', ...problem(unscheduled) };
 }
 
-function imagesOf(spec: Pod['spec']): string[] {
+function imagesOf({ spec, status }: Pod): string[] {
   const containers = [...(spec?.containers ?? []), ...(spec?.initContainers ?? [])];
   const volumes = (spec?.volumes ?? []).map((volume) => volume.image?.reference);
-  return [...containers.map(({ image }) => image), ...volumes].filter((image) => image !== undefined);
+  const running = (status?.containerStatuses ?? []).map(({ imageID }) => imageID);
+  return [...containers.map(({ image }) => image), ...volumes, ...running].filter(
+    (image): image is string => image !== undefined && image !== '',
+  );
 }
 
 function problem({ reason = '', message = '' }: { reason?: string; message?: string }): PodProblem {

@@ -35,6 +35,8 @@ export function pod(options: PodOptions = {}): PodFacts {
     nodeName: 'node',
     labels: podLabels(options),
     ownerName: 'daemon-set',
+    resourceVersion: '1',
+    finalizers: [],
     images: [],
     startedAt: undefined,
     ready: true,
