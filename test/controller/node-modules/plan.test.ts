@@ -31,6 +31,12 @@ function loader(options: PodOptions = {}, facts: Partial<PodFacts> = {}): PodFac
   return pod({ module: 'driver', kernel: release, ...options, facts: { images, startedAt: '1', ...facts } });
 }
 
+/** A pod that unloads what another has loaded. */
+function cleaner(): PodFacts {
+  const { labels } = loader();
+  return loader({}, { labels: { ...labels, 'kmm.node.kubernetes.io/loader-mode': 'unload' } });
+}
+
 function plan(changes: Partial<NodeModulesState> = {}) {
   const wanted = wantedModules([cached()], node);
   return planNodeModules({ node, wanted, pods: [], present: undefined, loadedBy: new Map(), ...changes });
@@ -128,6 +134,7 @@ describe('what a node has', () => {
     ['has another image', loader({}, { images: [`r.example/driver@${otherDigest}`] })],
     ['is of another namespace', loader({ namespace: 'other' })],
     ['is a device plugin', loader({ role: 'device-plugin' })],
+    ['only cleans the node', cleaner()],
   ])('is nothing when the only pod %s', (_, only) => {
     expect(plan({ pods: [only] }).status).toEqual([]);
   });
