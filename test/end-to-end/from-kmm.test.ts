@@ -15,6 +15,10 @@ import { operatorWorldPrograms, startOperatorWorld, type OperatorWorld } from '.
 const namespace = 'default';
 const kernelLabel = 'kmm.node.kubernetes.io/kernel-version.full';
 
+function uidsOf(found: readonly Pod[]): string[] {
+  return found.map(({ metadata }) => metadata.uid ?? '').toSorted();
+}
+
 describeWith(operatorWorldPrograms, 'coming from KMM', () => {
   let world: OperatorWorld;
   let workers: readonly TestNode[];
@@ -30,8 +34,6 @@ describeWith(operatorWorldPrograms, 'coming from KMM', () => {
   });
 
   const loaders = (name: string): Promise<Pod[]> => world.pods(name, 'module-loader');
-  const uidsOf = (found: readonly Pod[]): string[] =>
-    found.map(({ metadata }) => metadata.uid ?? '').toSorted();
   /** What was unloaded, on any node. */
   const unloads = (): unknown[] =>
     workers.flatMap(({ modprobeCalls }) => modprobeCalls.filter(({ action }) => action === 'unload'));
@@ -61,9 +63,8 @@ describeWith(operatorWorldPrograms, 'coming from KMM', () => {
       expect(ready).toHaveLength(2);
     });
     const before = await loaders(name);
-    expect(before.map((pod) => pod.metadata.finalizers)).toEqual(
-      Array(2).fill(['kmm.node.kubernetes.io/node-labeler']),
-    );
+    const finalizers = before.flatMap((pod) => pod.metadata.finalizers ?? []);
+    expect(finalizers).toEqual(Array(2).fill('kmm.node.kubernetes.io/node-labeler'));
 
     await world.startOperator();
     await eventually(async () => {

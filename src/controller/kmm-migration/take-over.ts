@@ -66,9 +66,10 @@ function findPods(daemonSet: V1DaemonSet, pods: readonly PodFacts[]): PodFacts[]
 /** Returns a DaemonSet that does not replace pods by itself. */
 function keepingPods(daemonSet: V1DaemonSet, template: string): V1DaemonSet {
   const { metadata, spec } = daemonSet;
+  const annotations = { ...metadata?.annotations, [labelKeys.takenOver]: template };
   return Object.assign({}, daemonSet, {
-    metadata: { ...metadata, annotations: { ...metadata?.annotations, [labelKeys.takenOver]: template } },
-    spec: { ...spec, updateStrategy: { type: 'OnDelete' } },
+    metadata: Object.assign({}, metadata, { annotations }),
+    spec: Object.assign({}, spec, { updateStrategy: { type: 'OnDelete' } }),
   });
 }
 
