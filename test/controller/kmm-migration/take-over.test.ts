@@ -32,7 +32,7 @@ function leftPod(changes: Partial<PodFacts> = {}): PodFacts {
 }
 
 function plan(daemonSets: readonly DaemonSetFacts[], pods: readonly PodFacts[] = [], wanted = loader()) {
-  const { apply, orphan } = takeOverDaemonSets([wanted], daemonSets, () => pods);
+  const { apply, orphan } = takeOverDaemonSets([wanted], daemonSets, pods);
   return { apply, orphan: orphan.map(({ key }) => key.name), strategy: apply[0]?.spec?.updateStrategy?.type };
 }
 
