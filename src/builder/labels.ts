@@ -18,6 +18,8 @@ export const labelKeys = {
   managedClusterModule: `${domain}/managedclustermodule.name`,
   /** Annotation: the hash of everything that a Job depends on. */
   lastHash: `${domain}/last-hash`,
+  /** Annotation on Jobs: the hash of the versions of the Secrets that it mounts. */
+  secretsVersion: `${domain}/secrets-version`,
   /** Annotation on pods, read as a file: soft dependencies for modprobe. */
   modulesOrder: `${domain}/modules-order`,
   /** On the pods of module loaders: `load`, or `unload` if they only clean their node. */

@@ -57,7 +57,7 @@ async function takeSteps(run: Run): Promise<PipelineResult | undefined> {
   for (;;) {
     const step = nextStep(run.request, facts);
     if (step.kind === 'report') {
-      if (step.repeat !== undefined) await deleteJob(run, step.repeat);
+      for (const job of step.repeat ?? []) await deleteJob(run, job);
       return withRecheck(run, step.result);
     }
     const found = await takeStep(run, step, facts);
@@ -172,7 +172,7 @@ async function verify(
 
 async function deleteJob(
   { services: { client }, signal }: Run,
-  { key, uid }: NonNullable<Extract<Step, { kind: 'report' }>['repeat']>,
+  { key, uid }: NonNullable<Extract<Step, { kind: 'report' }>['repeat']>[number],
 ): Promise<void> {
   await client.delete(jobs, key, { uid, signal }).catch((error: unknown) => {
     if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;

@@ -11,6 +11,8 @@ export type PipelineErrorCode =
   | 'DOCKERFILE_MISSING'
   | 'CERTIFICATE_SECRET_MISSING'
   | 'PULL_SECRET_MISSING'
+  /** A Secret that a Job mounts: its pod would wait for it. */
+  | 'SECRET_MISSING'
   /** The operator's configuration does not name it. */
   | 'SIGN_IMAGE_UNKNOWN'
   /** A build makes an image for only one architecture. */

@@ -22,7 +22,12 @@ export type JobProgress = {
     }
   /** The pause before the next attempt; milliseconds. */
   | { readonly state: 'waiting'; readonly message: string; readonly wait: number }
-  | { readonly state: 'failed'; readonly message: string }
+  | {
+      readonly state: 'failed';
+      readonly message: string;
+      /** Jobs to delete so that the work is repeated, since a Secret that they used has changed. */
+      readonly outdated: readonly { readonly key: ObjectKey; readonly uid: string }[];
+    }
 );
 
 /** The state of the attempts of one piece of work, derived only from the Jobs in the cluster. */

@@ -122,7 +122,9 @@ function nextOfBuild(request: PipelineRequest, build: BuildTarget, facts: ImageF
   // Built before signing was configured, or cleaned up since: the final image is used.
   if (!isChanged && existing === null && final !== null) return asBuilt(null, []);
   if (facts.build === undefined) return { kind: 'build' };
-  if (facts.build.state !== 'succeeded') return report(notSucceeded(request, 'Build', facts.build));
+  if (facts.build.state !== 'succeeded') {
+    return { ...report(notSucceeded(request, 'Build', facts.build)), repeat: outdatedJobs(facts.build) };
+  }
   if (request.push === false) return report(withInputs(buildTried(request, facts.build), inputs));
   if (facts.built === undefined) return resolve(request, 'built', build.image, { uncached: true });
   if (facts.built === null) {
@@ -158,7 +160,8 @@ function nextOfSignature(request: PipelineRequest, sign: SignTarget, facts: Imag
   if (signature === undefined) return { kind: 'sign', source };
   const jobs = [...built.jobs, ...signature.jobs];
   if (signature.state !== 'succeeded') {
-    return report(withInputs({ ...notSucceeded(request, 'Sign', signature), jobs }, built.inputs));
+    const result = { ...notSucceeded(request, 'Sign', signature), jobs };
+    return { ...report(withInputs(result, built.inputs)), repeat: outdatedJobs(signature) };
   }
   if (signed === undefined) return resolve(request, 'signed', target.image, { uncached: true });
   if (signed === null) {
@@ -172,6 +175,11 @@ function nextOfSignature(request: PipelineRequest, sign: SignTarget, facts: Imag
   const wrong = { digest: signed.digest, problem: signedProblem };
   const { result, repeat } = wronglySigned(request, signature, wrong, facts.now);
   return { ...report(withInputs({ ...result, jobs }, built.inputs)), repeat };
+}
+
+/** Returns the failed Jobs of work that is repeated because of a changed Secret. */
+function outdatedJobs(progress: JobProgress): RepeatableResult['repeat'] {
+  return progress.state === 'failed' && progress.outdated.length > 0 ? progress.outdated : undefined;
 }
 
 /** Returns the image to sign; undefined if there is none. */

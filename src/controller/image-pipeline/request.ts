@@ -111,7 +111,7 @@ export interface PipelineServices {
   readonly caches: Pick<ClusterCaches, 'jobs' | 'pods'>;
   readonly references: Pick<
     ReferenceCache,
-    'dockerfile' | 'certificate' | 'pullSecret' | 'serviceAccountPullSecrets'
+    'dockerfile' | 'certificate' | 'pullSecret' | 'serviceAccountPullSecrets' | 'secretVersion'
   >;
   readonly images: Pick<ImageRegistry, 'resolve' | 'recheckAfter' | 'verify' | 'forget'>;
   readonly settings: PipelineSettings;

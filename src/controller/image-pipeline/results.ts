@@ -11,10 +11,10 @@ const overwrittenImageDelay = 60_000;
 
 type SucceededJob = Extract<JobProgress, { state: 'succeeded' }>;
 
-/** A result, and a Job to delete so that its work is repeated. */
+/** A result, and Jobs to delete so that their work is repeated. */
 export interface RepeatableResult {
   readonly result: PipelineResult;
-  readonly repeat?: Pick<SucceededJob, 'key' | 'uid'> | undefined;
+  readonly repeat?: readonly Pick<SucceededJob, 'key' | 'uid'>[] | undefined;
 }
 
 /** Reports an image that nodes can run. `unsignedDigest`: what it was signed from, if known. */
@@ -155,7 +155,7 @@ function repeated(
   resultFor: (requeueAfter: number) => PipelineResult,
 ): RepeatableResult {
   const result = resultFor(Math.max(wait, 1000));
-  return wait <= 0 ? { result, repeat: { key, uid } } : { result };
+  return wait <= 0 ? { result, repeat: [{ key, uid }] } : { result };
 }
 
 /** Returns what stays recorded while the image is not ready. */

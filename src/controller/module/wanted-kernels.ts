@@ -104,7 +104,13 @@ export function referencesOf(
     const { build, sign, imageRepoSecret, serviceAccountName = 'default' } = target;
     const names: (readonly [Reference['kind'], string])[] = [
       ...(build === undefined ? [] : [['dockerfile', build.dockerfileConfigMap] as const]),
-      ...(sign === undefined ? [] : [['certificate', sign.certSecret] as const]),
+      ...(build?.secrets ?? []).map((secret) => ['secret', secret] as const),
+      ...(sign === undefined
+        ? []
+        : ([
+            ['certificate', sign.certSecret],
+            ['secret', sign.keySecret],
+          ] as const)),
       imageRepoSecret === undefined
         ? ['service-account', serviceAccountName]
         : ['pull-secret', imageRepoSecret],

@@ -14,6 +14,7 @@ function job(state: JobFacts['state'], changes: Partial<JobFacts> = {}): JobFact
     image: undefined,
     kernel: undefined,
     hash: undefined,
+    secretsVersion: undefined,
     state,
     suspended: false,
     reason: undefined,

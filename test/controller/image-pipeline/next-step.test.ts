@@ -167,7 +167,7 @@ const situations: readonly Situation[] = [
     next: 'Pending BuildTried',
   },
   ...(['running', 'queued', 'waiting', 'failed'] as const).map((state): Situation => {
-    const details = { message: 'exit code 1', wait: 5, problem: undefined, reason: undefined };
+    const details = { message: 'exit code 1', wait: 5, problem: undefined, reason: undefined, outdated: [] };
     return {
       of: buildOnly,
       when: `the Job is ${state}`,
@@ -392,6 +392,24 @@ describe('The next step', () => {
     },
   );
 
+  test.each([
+    ['build', { final: null, dockerfile, existing: null }],
+    ['signature', intermediateOnly],
+  ])('repeats a %s that failed if a Secret that it used has changed', (work, known) => {
+    const job = { key: { namespace: 'default', name: 'job-1' }, uid: 'uid of job-1' };
+    const common = {
+      state: 'failed',
+      job: 'job-1',
+      attempts: 1,
+      jobs: ['job-1'],
+      message: 'exit code 1',
+    } as const;
+    const repeatOf = (outdated: Extract<JobProgress, { state: 'failed' }>['outdated']) =>
+      nextStep(request(target), facts({ ...known, [work]: { ...common, outdated } }));
+    expect(repeatOf([job])).toMatchObject({ result: { state: { phase: 'Failed' } }, repeat: [job] });
+    expect(repeatOf([])).toHaveProperty('repeat', undefined);
+  });
+
   test('keeps what is known of the build in the state while the image is signed', () => {
     const step = nextStep(
       request(target),
@@ -443,7 +461,7 @@ describe('The next step', () => {
     });
     expect(step).toHaveProperty(
       'repeat',
-      isRepeated ? { key: { namespace: 'default', name: 'sign-1' }, uid: 'uid of sign-1' } : undefined,
+      isRepeated ? [{ key: { namespace: 'default', name: 'sign-1' }, uid: 'uid of sign-1' }] : undefined,
     );
   });
 
@@ -458,6 +476,8 @@ describe('The next step', () => {
   test('repeats a Job whose image vanished only after ten minutes', () => {
     expect(afterVanishing(9)).not.toHaveProperty('repeat');
     expect(afterVanishing(9)).toMatchObject({ result: { state: { requeueAfter: 60_000 } } });
-    expect(afterVanishing(10)).toMatchObject({ repeat: { key: { name: 'build-1' }, uid: 'uid of build-1' } });
+    expect(afterVanishing(10)).toMatchObject({
+      repeat: [{ key: { name: 'build-1' }, uid: 'uid of build-1' }],
+    });
   });
 });

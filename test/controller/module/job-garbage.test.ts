@@ -14,6 +14,7 @@ const job: JobFacts = {
   image: undefined,
   kernel: '6.1.0',
   hash: undefined,
+  secretsVersion: undefined,
   state: 'active',
   reason: undefined,
   message: undefined,

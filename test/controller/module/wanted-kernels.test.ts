@@ -131,11 +131,12 @@ describe('what a Module refers to', () => {
     expect(referencedBy({}, { imageRepoSecret: { name: 'pull' } })).toEqual(['pull-secret drivers/pull']);
   });
 
-  it('is the Dockerfile and the certificate, and never the private key', () => {
+  it('is the Dockerfile and the certificate, and of the private key only the metadata of its Secret', () => {
     const signing = { keySecret: { name: 'key' }, certSecret: { name: 'certificate' } };
     expect(referencedBy({ build, sign: signing })).toEqual([
       'dockerfile drivers/build',
       'certificate drivers/certificate',
+      'secret drivers/key',
       'service-account drivers/default',
     ]);
   });

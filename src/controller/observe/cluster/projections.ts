@@ -36,6 +36,8 @@ export interface JobFacts {
   /** Value of the kernel label. */
   readonly kernel: string | undefined;
   readonly hash: string | undefined;
+  /** Hash of the versions of its Secrets when it was created. */
+  readonly secretsVersion: string | undefined;
   readonly state: 'active' | 'succeeded' | 'failed';
   /** Whether it must not run now: Kueue, or somebody else, decides when it may. */
   readonly suspended: boolean;
@@ -148,6 +150,7 @@ export function projectJob(job: Job): JobFacts {
     image: metadata.labels?.[labelKeys.image],
     kernel: metadata.labels?.[labelKeys.targetKernel],
     hash: metadata.annotations?.[labelKeys.lastHash],
+    secretsVersion: metadata.annotations?.[labelKeys.secretsVersion],
     state: ended === undefined ? 'active' : ended.type === 'Complete' ? 'succeeded' : 'failed',
     suspended: spec?.suspend === true,
     reason: ended?.reason,

@@ -64,6 +64,15 @@ export const certificateSource: ReferenceSource<Secret, CertificateSecret> = {
   },
 };
 
+/** Secrets that Jobs mount: only whether they have changed. Their content is not transferred. */
+export const secretVersionSource: ReferenceSource<Secret, string> = {
+  resource: { ...secrets, metadataOnly: true },
+  project: ({ metadata: { uid = '', resourceVersion = '' } }) => {
+    const value = `${uid} ${resourceVersion}`;
+    return { digest: value, value };
+  },
+};
+
 /** Secrets with registry credentials. */
 export const pullSecretSource: ReferenceSource<Secret, PullSecretContent> = {
   resource: secrets,

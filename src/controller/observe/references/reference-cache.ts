@@ -7,6 +7,7 @@ import {
   certificateSource,
   dockerfileSource,
   pullSecretSource,
+  secretVersionSource,
   serviceAccountSource,
   type CertificateSecret,
   type ReferenceSource,
@@ -24,6 +25,7 @@ export class ReferenceCache {
   readonly #certificates;
   readonly #pullSecrets;
   readonly #serviceAccounts;
+  readonly #secretVersions;
 
   constructor(client: ApiClient, log: Logger = silentLogger) {
     const follow = <T extends KubernetesObject, P>(source: ReferenceSource<T, P>): FollowedObjects<T, P> =>
@@ -32,6 +34,7 @@ export class ReferenceCache {
     this.#certificates = follow(certificateSource);
     this.#pullSecrets = follow(pullSecretSource);
     this.#serviceAccounts = follow(serviceAccountSource);
+    this.#secretVersions = follow(secretVersionSource);
   }
 
   /** The number of objects that are followed. */
@@ -92,12 +95,22 @@ export class ReferenceCache {
     return this.#serviceAccounts.read(key);
   }
 
+  /**
+   * Returns the version of a Secret, which differs after every change; undefined if it does not exist. Its
+   * content is not read.
+   * @throws ReferencedObjectError REFERENCE_FORBIDDEN, ApiError
+   */
+  secretVersion(key: NamespacedKey): Promise<string | undefined> {
+    return this.#secretVersions.read(key);
+  }
+
   #all() {
     return [
       ['dockerfile', this.#dockerfiles],
       ['certificate', this.#certificates],
       ['pull-secret', this.#pullSecrets],
       ['service-account', this.#serviceAccounts],
+      ['secret', this.#secretVersions],
     ] as const satisfies readonly (readonly [ReferenceKind, unknown])[];
   }
 

@@ -4,7 +4,7 @@ import type { ApiError } from '../../runtime/api/errors.ts';
 import type { Resource } from '../../runtime/api/resource.ts';
 
 /** What a Module refers to by name. */
-export type ReferenceKind = 'dockerfile' | 'certificate' | 'pull-secret' | 'service-account';
+export type ReferenceKind = 'dockerfile' | 'certificate' | 'pull-secret' | 'service-account' | 'secret';
 
 /** The key of an object in a namespace. */
 export interface NamespacedKey {

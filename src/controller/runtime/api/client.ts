@@ -3,7 +3,7 @@ import * as z from 'zod';
 import { parseRetryAfter } from '../../../shared/backoff.ts';
 import { ApiError, errorFromStatus } from './errors.ts';
 import { keyOf, objectSchema, type KubernetesObject, type ObjectKey } from './object-key.ts';
-import { apiVersionOf, pathOf, type Resource } from './resource.ts';
+import { acceptOf, apiVersionOf, pathOf, type Resource } from './resource.ts';
 import { readAll, readJson } from './body.ts';
 import type { Connection, ConnectionRequest } from './connection.ts';
 import { Throttle, type RequestRate } from './throttle.ts';
@@ -101,7 +101,8 @@ export class ApiClient {
     key: ObjectKey,
     options: CallOptions = {},
   ): Promise<T> {
-    return this.#object(resource, { method: 'GET', path: pathOf(resource, key), ...options });
+    const accept = acceptOf(resource, 'object');
+    return this.#object(resource, { method: 'GET', path: pathOf(resource, key), accept, ...options });
   }
 
   /** Creates an object. @throws ApiError ALREADY_EXISTS, INVALID and others */

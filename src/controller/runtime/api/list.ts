@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { ApiError, isApiError } from './errors.ts';
 import type { KubernetesObject } from './object-key.ts';
-import { pathOf, type Resource } from './resource.ts';
+import { acceptOf, pathOf, type Resource } from './resource.ts';
 import { asObject, type ApiClient, type CallOptions } from './client.ts';
 
 /** Objects per response, unless it becomes too large. */
@@ -42,6 +42,7 @@ export async function* listPages<T extends KubernetesObject>(
   options: ListOptions = {},
 ): AsyncGenerator<Page<T>> {
   const path = pathOf(resource, { namespace: options.namespace });
+  const accept = acceptOf(resource, 'list');
   let next: string | undefined;
   let pageSize = options.pageSize ?? defaultPageSize;
   for (;;) {
@@ -49,7 +50,7 @@ export async function* listPages<T extends KubernetesObject>(
     const query = { limit: pageSize, continue: next, labelSelector, fieldSelector };
     let response: unknown;
     try {
-      response = await client.request({ method: 'GET', path, query, signal, timeout });
+      response = await client.request({ method: 'GET', path, query, accept, signal, timeout });
     } catch (error) {
       if (pageSize === 1 || !isApiError(error, 'TOO_LARGE')) throw error;
       pageSize = Math.floor(pageSize / 2);

@@ -8,6 +8,8 @@ export interface Resource<T extends KubernetesObject = KubernetesObject> {
   readonly plural: string;
   readonly kind: string;
   readonly namespaced: boolean;
+  /** Whether only the metadata of objects are read: the API server leaves out the rest. @default false */
+  readonly metadataOnly?: boolean | undefined;
   /** Carries only the type; never set. */
   readonly objectType?: T;
 }
@@ -23,6 +25,13 @@ export interface ResourceLocation {
 /** Returns the `apiVersion` of a resource's objects. */
 export function apiVersionOf({ group, version }: Resource): string {
   return group === '' ? version : `${group}/${version}`;
+}
+
+/** Returns the media type to request for objects, or for lists of them. */
+export function acceptOf({ metadataOnly = false }: Resource, kind: 'object' | 'list'): string {
+  if (!metadataOnly) return 'application/json';
+  const type = kind === 'list' ? 'PartialObjectMetadataList' : 'PartialObjectMetadata';
+  return `application/json;as=${type};g=meta.k8s.io;v=v1`;
 }
 
 /** Returns the URL path of a resource, object or subresource (Kubernetes API concepts, "Resource URIs"). */

@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { ApiError, errorFromStatus } from './errors.ts';
 import type { KubernetesObject } from './object-key.ts';
-import { pathOf, type Resource } from './resource.ts';
+import { acceptOf, pathOf, type Resource } from './resource.ts';
 import { readJsonLines } from './body.ts';
 import { asObject, type ApiClient } from './client.ts';
 import type { Selection } from './list.ts';
@@ -42,6 +42,7 @@ export async function* watch<T extends KubernetesObject>(
   const response = await client.open({
     method: 'GET',
     path,
+    accept: acceptOf(resource, 'object'),
     query: {
       watch: true,
       allowWatchBookmarks: true,

@@ -47,6 +47,7 @@ const job: JobFacts = {
   image: 'image',
   kernel: '6.1.0',
   hash: 'hash',
+  secretsVersion: undefined,
   state: 'succeeded',
   suspended: false,
   reason: undefined,

@@ -39,6 +39,7 @@ function job(name: string, module: string): JobFacts {
   } as const;
   const unknown = {
     hash: undefined,
+    secretsVersion: undefined,
     reason: undefined,
     message: undefined,
     created: undefined,
