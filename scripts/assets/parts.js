@@ -27,6 +27,10 @@ export const parts = {
   // What turns an API server into a cluster. Archives usually used for KUBEBUILDER_ASSETS only have kubectl.
   'kube-controller-manager': kubernetes('kube-controller-manager', 4),
   'kube-scheduler': kubernetes('kube-scheduler', 1),
+  // The nodes of test/node. Debian's containerd has no image volumes; this one does.
+  kubelet: kubernetes('kubelet', 2),
+  'containerd-2': containerd('containerd', 2),
+  'containerd-2-shim': containerd('containerd-shim-runc-v2'),
   kubectl: isReadyMade ? { ...readyMade('kubectl', 'v1.34.5'), isCluster: true } : kubernetes('kubectl', 2),
   helm: isReadyMade
     ? readyMade('helm', 'v4.1.4')
@@ -170,5 +174,25 @@ function kubernetes(name, minutes) {
     within: 'kubernetes',
     isCluster: true,
     build: ['build', '-ldflags', flags, `k8s.io/kubernetes/cmd/${name}`],
+  };
+}
+
+/** A program of containerd 2, with what its CRI plugin needs. The module's vendor directory is incomplete. */
+function containerd(name, minutes) {
+  const version = 'v2.1.4';
+  return {
+    ...(minutes === undefined ? {} : { minutes }),
+    module: 'github.com/containerd/containerd/v2',
+    version,
+    sum: 'h1:/hXWjiSFd6ftrBOBGfAZ6T30LJcx1dBjdKEeI8xucKQ=',
+    build: [
+      'build',
+      '-mod=readonly',
+      '-tags',
+      'no_btrfs,no_devmapper,no_zfs,no_tracing',
+      '-ldflags',
+      `-s -w -X github.com/containerd/containerd/v2/version.Version=${version}`,
+      `./cmd/${name}`,
+    ],
   };
 }

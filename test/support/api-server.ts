@@ -8,7 +8,7 @@ import { stringify } from 'yaml';
 import { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { createConnection, loadConfig } from '../../src/controller/runtime/api/connection.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
-import { createAuthority } from './certificates.ts';
+import { createAuthority, loopback, type TestAuthority } from './certificates.ts';
 import { freePort, startProcess, type RunningProcess } from './processes.ts';
 import { requireProgram } from './programs.ts';
 
@@ -24,6 +24,12 @@ export interface ApiServer extends AsyncDisposable {
   readonly port: number;
   /** Path of a kubeconfig with all permissions. */
   readonly kubeconfig: string;
+  /** PEM file of the authority that issued its certificate. */
+  readonly authority: string;
+  /** The token in the kubeconfig. */
+  readonly token: string;
+  /** Returns the token of a node's kubelet. */
+  nodeToken(name: string): string;
   /** Creates a client with all permissions, for the given port. @default the server's own */
   client(port?: number, fieldManager?: string): Promise<ApiClient>;
   /** Kills the server, as in a crash. */
@@ -34,8 +40,21 @@ export interface ApiServer extends AsyncDisposable {
   compact(): Promise<void>;
 }
 
-/** Starts etcd and kube-apiserver on 127.0.0.1. */
-export async function startApiServer(): Promise<ApiServer> {
+/** What an API server needs to know that real pods and kubelets use. */
+export interface ApiServerSurroundings {
+  /** Addresses under which it is reached besides 127.0.0.1. */
+  readonly gateway: string;
+  readonly apiService: string;
+  readonly serviceRange: string;
+  /** Of the nodes whose kubelets may use it. */
+  readonly names: readonly string[];
+}
+
+/**
+ * Starts etcd and kube-apiserver on 127.0.0.1. With surroundings, service accounts are admitted as usual, pods of
+ * services are reached directly, and nodes may do what the Node authorizer says; otherwise pods need no account.
+ */
+export async function startApiServer(surroundings?: ApiServerSurroundings): Promise<ApiServer> {
   const directory = await createTemporaryDirectory();
   const [port, etcdPort, peerPort] = [await freePort(), await freePort(), await freePort()];
   const at = (name: string): string => join(directory.path, name);
@@ -55,13 +74,16 @@ export async function startApiServer(): Promise<ApiServer> {
     ].flat(),
     { log: at('etcd.out') },
   );
-  const args = await serverArguments(at, port, etcdPort);
+  const args = await serverArguments({ at, port, etcdPort, surroundings });
   await writeKubeconfig(at('kubeconfig'), at('certificates/ca.crt'), port);
   let server: RunningProcess | undefined;
 
   const api: ApiServer = {
     port,
     kubeconfig: at('kubeconfig'),
+    authority: at('certificates/ca.crt'),
+    token,
+    nodeToken,
     async client(of = port, fieldManager = 'test') {
       const config = await loadConfig(at('kubeconfig'));
       moveTo(config, of);
@@ -109,13 +131,25 @@ async function askEtcd(port: number, path: string, body: object): Promise<{ revi
   return header;
 }
 
-async function serverArguments(
-  at: (name: string) => string,
-  port: number,
-  etcdPort: number,
-): Promise<string[]> {
+function nodeToken(name: string): string {
+  return `${token}-${name}`;
+}
+
+async function serverArguments({
+  at,
+  port,
+  etcdPort,
+  surroundings,
+}: {
+  at: (name: string) => string;
+  port: number;
+  etcdPort: number;
+  surroundings: ApiServerSurroundings | undefined;
+}): Promise<string[]> {
   const authority = await createAuthority(at('certificates'));
-  const tls = await authority.issueServer('apiserver');
+  const addresses = surroundings === undefined ? [] : [surroundings.gateway, surroundings.apiService];
+  const names = [loopback, ...addresses.map((address) => `IP:${address}`)].join(',');
+  const tls = await authority.issueServer('apiserver', names);
   const key = at('service-accounts.key');
   await promisify(execFile)(requireProgram('openssl'), [
     'genpkey',
@@ -126,18 +160,45 @@ async function serverArguments(
     '-out',
     key,
   ]);
-  await writeFile(at('tokens'), `${token},admin,admin,"system:masters"\n`, { mode: 0o600 });
+  const nodes = (surroundings?.names ?? []).map(
+    (name) => `${nodeToken(name)},system:node:${name},${name},"system:nodes"\n`,
+  );
+  await writeFile(at('tokens'), `${token},admin,admin,"system:masters"\n${nodes.join('')}`, { mode: 0o600 });
   return [
     ['--bind-address=127.0.0.1', `--secure-port=${port}`, `--etcd-servers=http://127.0.0.1:${etcdPort}`],
     [`--tls-cert-file=${tls.certificate}`, `--tls-private-key-file=${tls.key}`],
-    [`--token-auth-file=${at('tokens')}`, '--authorization-mode=RBAC', '--allow-privileged=true'],
+    [`--token-auth-file=${at('tokens')}`, '--allow-privileged=true'],
     ['--service-account-issuer=https://kubernetes.default.svc', `--service-account-key-file=${key}`],
-    [`--service-account-signing-key-file=${key}`, '--service-cluster-ip-range=10.96.0.0/16'],
-    ['--disable-admission-plugins=ServiceAccount', '--endpoint-reconciler-type=none'],
+    [`--service-account-signing-key-file=${key}`, '--endpoint-reconciler-type=none'],
     ['--etcd-compaction-interval=0', `--cert-dir=${at('apiserver')}`],
     // The address at which it requests logs from a node's kubelet.
     ['--kubelet-preferred-address-types=InternalIP'],
+    surroundings === undefined ? isolatedArguments : await realArguments(surroundings, authority),
   ].flat();
+}
+
+const isolatedArguments = [
+  '--authorization-mode=RBAC',
+  '--disable-admission-plugins=ServiceAccount',
+  '--service-cluster-ip-range=10.96.0.0/16',
+];
+
+async function realArguments(
+  { serviceRange }: ApiServerSurroundings,
+  authority: TestAuthority,
+): Promise<string[]> {
+  const kubeletClient = await authority.issueClient('kube-apiserver-kubelet-client');
+  return [
+    '--authorization-mode=Node,RBAC',
+    '--enable-admission-plugins=NodeRestriction',
+    `--service-cluster-ip-range=${serviceRange}`,
+    // On by default from 1.35 on.
+    '--feature-gates=ImageVolume=true',
+    // No proxy of services runs: webhooks are called at the addresses of their pods.
+    '--enable-aggregator-routing=true',
+    `--kubelet-client-certificate=${kubeletClient.certificate}`,
+    `--kubelet-client-key=${kubeletClient.key}`,
+  ];
 }
 
 async function writeKubeconfig(file: string, authority: string, port: number): Promise<void> {

@@ -20,7 +20,8 @@ export interface TestAuthority extends CertificateFiles {
   issueClient(name: string): Promise<CertificateFiles>;
 }
 
-const loopback = 'IP:127.0.0.1,IP:::1,DNS:localhost';
+/** Names of this machine. */
+export const loopback = 'IP:127.0.0.1,IP:::1,DNS:localhost';
 
 /** Creates a certificate authority in a directory, with the openssl program. */
 export async function createAuthority(folder: string): Promise<TestAuthority> {

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort, startProcess, type RunningProcess } from '../processes.ts';
 import { requireProgram } from '../programs.ts';
 
-const controllers = [
+const defaultControllers = [
   'job-controller',
   'daemonset-controller',
   'replicaset-controller',
@@ -19,19 +19,27 @@ const controllers = [
 /** Milliseconds within which a program must be healthy. */
 const startLimit = 60_000;
 
-/** Starts kube-controller-manager and kube-scheduler as an administrator. */
+/**
+ * Starts kube-controller-manager and kube-scheduler as an administrator. `rootAuthority` is the PEM file of the
+ * authority that pods trust in the API server.
+ */
 export async function startControlPlane({
   kubeconfig,
   directory,
+  controllers = defaultControllers,
+  rootAuthority,
 }: {
   kubeconfig: string;
   directory: string;
+  controllers?: readonly string[];
+  rootAuthority?: string;
 }): Promise<AsyncDisposable> {
   const own: Readonly<Record<string, readonly string[]>> = {
     'kube-controller-manager': [
       `--controllers=${controllers.join(',')}`,
       '--use-service-account-credentials=false',
       '--namespace-sync-period=5s',
+      ...(rootAuthority === undefined ? [] : [`--root-ca-file=${rootAuthority}`]),
     ],
     'kube-scheduler': [],
   };

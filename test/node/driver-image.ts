@@ -1,0 +1,44 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { promisify } from 'node:util';
+import type { ImageRepository } from '../../src/registry/image/repository.ts';
+import { makeTar, storeImage, withParents, type TestEntry, type TestLayer } from '../support/images.ts';
+import { requireProgram } from '../support/programs.ts';
+
+const applets = ['sh', 'mkdir', 'cp', 'cat', 'ls', 'rm', 'sleep'];
+const config = { config: { Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'] } };
+
+/** Pushes an image with busybox and Debian's kmod under the tag `latest`: what images of modules are made from. */
+export async function pushKmodImage(repository: ImageRepository): Promise<void> {
+  await storeImage(repository, { layers: [await kmodLayer()], config }, 'latest');
+}
+
+async function kmodLayer(): Promise<TestLayer> {
+  const busybox = await readFile(requireProgram('busybox'));
+  const kmod = requireProgram('modprobe');
+  const { stdout } = await promisify(execFile)('ldd', [kmod]);
+  const libraries = Array.from(stdout.matchAll(/(\/\S+) \(0x/g), ([, path = '']) => path);
+  const programs = ['modprobe', 'depmod', 'insmod', 'rmmod', 'lsmod'];
+  const entries = [
+    ...withParents('bin/busybox', busybox, { mode: 0o755 }),
+    ...applets.map((name) => link(name, 'busybox')),
+    { name: 'bin/kmod', content: await readFile(kmod), mode: 0o755 },
+    ...programs.map((name) => link(name, 'kmod')),
+    ...(
+      await Promise.all(
+        libraries.map(async (path) => withParents(path.slice(1), await readFile(path), { mode: 0o755 })),
+      )
+    ).flat(),
+    { name: 'tmp/' },
+  ];
+  return { tar: await makeTar(distinct(entries)) };
+}
+
+/** Directories are named by each file in them. */
+function distinct(entries: readonly TestEntry[]): TestEntry[] {
+  return [...new Map(entries.map((entry) => [entry.name, entry])).values()];
+}
+
+function link(name: string, target: string): TestEntry {
+  return { name: `bin/${name}`, type: 'symlink', linkname: target };
+}

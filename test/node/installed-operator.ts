@@ -1,0 +1,183 @@
+import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
+import type { BuilderName } from '../../src/builder/builder.ts';
+import { allowReferences, createPullSecret, createSigningSecrets } from '../end-to-end/module-secrets.ts';
+import { makeKeyPair, type KeyPair } from '../end-to-end/key-pair.ts';
+import { pushImages } from '../end-to-end/images.ts';
+import { buildToolsPrograms } from '../end-to-end/build-tools.ts';
+import { chartDirectory, deployDirectory, run } from '../deploy/manifests.ts';
+import { pushKmodImage } from './driver-image.ts';
+import {
+  imagePrograms,
+  makeBuildahImage,
+  makeKanikoImage,
+  makeOperatorImage,
+  pushImage,
+} from '../support/node/debian-images.ts';
+import { realClusterPrograms, startRealCluster, type RealCluster } from '../support/node/real-cluster.ts';
+import { testUser } from '../support/registries.ts';
+import { waitFor } from '../support/wait-for.ts';
+
+/** The real programs that an operator on real nodes needs, and root. */
+export const installedOperatorPrograms = [
+  ...realClusterPrograms,
+  ...imagePrograms,
+  ...buildToolsPrograms,
+  'helm',
+  'kaniko',
+] as const;
+
+/** The namespace of the operator. */
+export const operatorNamespace = 'kmm-operator-system';
+const version = '0.1.0';
+const installDocument = fileURLToPath(new URL('../../docs/install.md', import.meta.url));
+
+/** A cluster whose registry has everything that an operator and a Module need. */
+export interface PreparedCluster extends RealCluster {
+  readonly key: KeyPair;
+}
+
+/** Starts a cluster, pushes the operator's image and others, and prepares the namespace `default` for Modules. */
+export async function startPreparedCluster(nodes: readonly string[]): Promise<PreparedCluster> {
+  await using stack = new AsyncDisposableStack();
+  const cluster = stack.use(await startRealCluster(nodes));
+  const { registry, kubectl, directory } = cluster;
+  const images = {
+    'kmm-sign': [await makeOperatorImage(), version],
+    buildah: [await makeBuildahImage(), 'v1'],
+    kaniko: [await makeKanikoImage(), 'v1'],
+  } as const;
+  for (const [name, [image, tag]] of Object.entries(images)) {
+    await pushImage(image, { reference: `${registry}/${name}:${tag}`, ...testUser });
+  }
+  await pushImages(cluster.repository);
+  await pushKmodImage(cluster.repository('kmod'));
+  const key = await makeKeyPair(directory);
+  await kubectl(['label', 'namespace', 'default', 'pod-security.kubernetes.io/enforce=privileged']);
+  await createSigningSecrets(kubectl, { namespace: 'default', key });
+  await createPullSecret(kubectl, { namespace: 'default', host: registry });
+  const owned = stack.move();
+  return { ...cluster, key, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+/** The operator's configuration: what is pulled comes from the cluster's registry. */
+function configurationFor(
+  { registry }: RealCluster,
+  kernel: string,
+  builder: BuilderName,
+  loader: object,
+): object {
+  const tools = `${registry}/build-tools:bookworm`;
+  return {
+    job: { gcDelay: '1h', backoffLimit: 0 },
+    build: { builder, image: `${registry}/${builder}:v1` },
+    driverToolkit: { images: { [kernel]: tools } },
+    registry: { checkInterval: '5s' },
+    loader,
+  };
+}
+
+/** Creates the namespace with the pull secret of the operator's own image. */
+async function createNamespace({ kubectl, registry }: RealCluster): Promise<void> {
+  await kubectl(['create', 'namespace', operatorNamespace]);
+  await kubectl(['label', 'namespace', operatorNamespace, 'pod-security.kubernetes.io/enforce=restricted']);
+  await kubectl([
+    ...`create secret docker-registry pull --namespace=${operatorNamespace} --docker-server=${registry}`.split(
+      ' ',
+    ),
+    `--docker-username=${testUser.username}`,
+    `--docker-password=${testUser.password}`,
+  ]);
+}
+
+/** Installs the chart. The namespace allows pods of the profile "restricted" only. */
+export async function installChart(
+  cluster: RealCluster,
+  kernel: string,
+  builder: BuilderName,
+): Promise<void> {
+  await createNamespace(cluster);
+  const settings = [
+    `image.repository=${cluster.registry}/kmm-sign`,
+    'imagePullSecrets={pull}',
+    'references.namespaces={default}',
+  ];
+  const values = join(cluster.directory, 'values.json');
+  await writeFile(values, JSON.stringify({ configuration: configurationFor(cluster, kernel, builder, {}) }));
+  await run('helm', [
+    'install',
+    'kmm-sign',
+    chartDirectory,
+    `--namespace=${operatorNamespace}`,
+    `--values=${values}`,
+    ...settings.flatMap((setting) => ['--set', setting]),
+    `--kubeconfig=${cluster.kubeconfig}`,
+  ]);
+  await untilRolledOut(cluster);
+}
+
+/** Installs an overlay as docs/install.md says for a private registry. */
+export async function installOverlay(
+  cluster: RealCluster,
+  kernel: string,
+  builder: BuilderName,
+  loader: object = {},
+): Promise<void> {
+  const { kubectl, directory, registry } = cluster;
+  await createNamespace(cluster);
+  const document = await readFile(installDocument, 'utf8');
+  const site = /^```yaml\n(.*?)^```$/ms.exec(document)?.[1] ?? '';
+  await cp(deployDirectory, join(directory, 'deploy'), { recursive: true });
+  await mkdir(join(directory, 'site'));
+  await writeFile(join(directory, 'site/kustomization.yaml'), site.replaceAll('registry.example', registry));
+  const configuration = join(directory, 'controller_config.yaml');
+  await writeFile(configuration, stringify(configurationFor(cluster, kernel, builder, loader)));
+  await kubectl([
+    ...`create configmap kmm-operator-manager-config --namespace=${operatorNamespace}`.split(' '),
+    `--from-file=${configuration}`,
+  ]);
+  await kubectl(['apply', '--server-side', '--force-conflicts', '-k', join(directory, 'site')]);
+  await allowReferences(kubectl, {
+    namespace: 'default',
+    account: `${operatorNamespace}:kmm-operator-controller`,
+  });
+  await untilRolledOut(cluster);
+}
+
+/** Uninstalls what `installChart` installed. */
+export async function uninstallChart({ kubectl, kubeconfig }: RealCluster): Promise<void> {
+  await run('helm', [
+    'uninstall',
+    'kmm-sign',
+    `--namespace=${operatorNamespace}`,
+    `--kubeconfig=${kubeconfig}`,
+  ]);
+  await kubectl(['delete', '-k', join(deployDirectory, 'crds')]);
+  await kubectl(['delete', 'namespace', operatorNamespace]);
+}
+
+async function untilRolledOut({ kubectl }: RealCluster): Promise<void> {
+  for (const name of ['controller', 'webhook']) {
+    const deployment = `deployment/kmm-operator-${name}`;
+    await kubectl(['rollout', 'status', deployment, `--namespace=${operatorNamespace}`, '--timeout=120s']);
+  }
+}
+
+/** Pods are pulled and started for real, beside other tests. */
+const patience = { timeout: 240_000, interval: 500 };
+
+/** Waits until a check holds. @throws Error with what the pods of the namespace `default` say */
+export async function untilHolds(cluster: RealCluster, check: () => Promise<void>): Promise<void> {
+  try {
+    await waitFor(check, patience);
+  } catch (error) {
+    const pods = await cluster.kubectl(['describe', 'pods']);
+    const names = (await cluster.kubectl(['get', 'pods', '--output=name'])).trim().split('\n');
+    const logs = await Promise.all(
+      names.map((name) => cluster.kubectl(['logs', name, '--all-containers', '--tail=30']).catch(String)),
+    );
+    throw new Error([String(error), pods, ...logs].join('\n'), { cause: error });
+  }
+}
