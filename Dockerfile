@@ -7,7 +7,7 @@ COPY package.json package-lock.json ./
 RUN npm ci --ignore-scripts
 COPY . .
 RUN node scripts/build.js --clean \
- && rm -f dist/*.map dist/index.js \
+ && rm -f dist/*.map dist/index.js dist/action.mjs* \
  && mkdir -p /out/app/fixtures \
  && cp -r package.json bin dist LICENSE /out/app/ \
  && cp -r fixtures/hello /out/app/fixtures/

@@ -1,4 +1,5 @@
-// Bundles the programs and the library into dist/, with shared and lazily loaded chunks:
+// Bundles the programs and the library into dist/, with shared and lazily loaded chunks, and the GitHub Action into one
+// file:
 //
 //     node scripts/build.js [--clean] [--no-source-maps] [--outdir FOLDER]
 //
@@ -81,22 +82,20 @@ const requireNode =
   `if(parseInt(process.versions.node)<${oldestNode})` +
   `throw new Error('kmm-sign needs Node ${oldestNode} or newer, this is '+process.version);`;
 
-const { metafile } = await build({
+/** What all bundles have in common. */
+const common = {
   plugins: [lazyBuiltIns, leftOut],
   // got checks whether a body is FormData, and the global would load undici; none of our bodies is.
   define: { FormData: 'WeakRef' },
   absWorkingDir: root,
   metafile: true,
-  entryPoints: Object.fromEntries(Object.entries(entryPoints).filter(([, file]) => existsSync(file))),
   outdir,
   bundle: true,
-  splitting: true,
   format: 'esm',
   platform: 'node',
   target: 'node24',
   // An older Node must get as far as the first line of a file, which reports what is needed.
   supported: { using: false },
-  sourcemap: given['no-source-maps'] ? false : 'linked',
   // Names are kept for stack traces.
   minifySyntax: true,
   minifyWhitespace: true,
@@ -106,6 +105,19 @@ const { metafile } = await build({
   banner: {
     js: requireNode + "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);",
   },
+};
+
+const { metafile } = await build({
+  ...common,
+  entryPoints: Object.fromEntries(Object.entries(entryPoints).filter(([, file]) => existsSync(file))),
+  splitting: true,
+  sourcemap: given['no-source-maps'] ? false : 'linked',
+});
+// A runner checks out a tag and starts one file, which must find all that it needs in itself.
+const { metafile: actionMetafile } = await build({
+  ...common,
+  entryPoints: { action: 'src/cli/github-action/main.ts' },
+  outExtension: { '.js': '.mjs' },
 });
 
 await writeFile(join(outdir, 'metafile.json'), JSON.stringify(metafile));
@@ -118,7 +130,8 @@ if (nameless.length > 0) throw new Error(`import() of CommonJS loses its names: 
 
 // Files of earlier builds are removed, but not at once: a running program may still load them.
 const millisecondsToKeep = given.clean ? 0 : 10 * 60 * 1000;
-const made = new Set(['metafile.json', ...Object.keys(metafile.outputs).map((file) => basename(file))]);
+const outputs = [metafile, actionMetafile].flatMap((one) => Object.keys(one.outputs));
+const made = new Set(['metafile.json', ...outputs.map((file) => basename(file))]);
 for (const name of await readdir(outdir)) {
   const file = join(outdir, name);
   if (made.has(name) || name === '.compile-cache') continue;

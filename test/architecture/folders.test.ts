@@ -71,6 +71,7 @@ const folders = [
   'cli/commands',
   'cli',
   'cli/operator',
+  'cli/github-action',
 ];
 
 const maxLines = 300;
