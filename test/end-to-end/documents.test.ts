@@ -16,6 +16,9 @@ const applied = / (?:created|configured|unchanged)\n$/;
 
 /** Files and numbers of objects. */
 const accepted = [
+  ['openshift-4.12/2.3.1-drivercontainer.yaml', 0],
+  ['openshift-4.12/2.3.1-drivercontainer.yaml', 1],
+  ['openshift-4.12/2.3.1-drivercontainer.yaml', 3],
   ['openshift-4.12/4.12.2.2-install-hub.yaml', 0],
   ['openshift-4.12/4.2.2-namespace.yaml', 0],
   ['openshift-4.12/4.4.1.1-dockerfile-configmap.yaml', 0],
@@ -30,6 +33,8 @@ const placeholder = 'metadata.name: Invalid value: "<';
 
 /** What is said of the other objects of a file. */
 const refused = [
+  ['openshift-4.12/2.3.1-buildconfig.yaml', otherProduct],
+  ['openshift-4.12/2.3.1-drivercontainer.yaml', 'unknown field "userNames"'],
   ['openshift-4.12/4.10.1-machine-config.yaml', otherProduct],
   ['openshift-4.12/4.10.3-firmware.yaml', 'spec.moduleLoader.container.kernelMappings: Required value'],
   ['openshift-4.12/4.12.2.2-install-hub.yaml', otherProduct],

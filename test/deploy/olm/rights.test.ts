@@ -1,7 +1,7 @@
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { afterAll, beforeAll, expect, it } from 'vitest';
 import * as z from 'zod';
-import { createTemporaryDirectory } from '../../../src/shared/temporary.ts';
+import { createTemporaryDirectory, type TemporaryDirectory } from '../../../src/shared/temporary.ts';
 import { describeWith } from '../../support/programs.ts';
 import { renderOverlay } from '../manifests.ts';
 import { manifestsAndAccounts, readBundle, writeBundles } from './lifecycle-manager.ts';
@@ -48,6 +48,13 @@ const claims = ['create', 'delete', 'get', 'list', 'patch', 'watch'].map(
 const certificates = (right: string): boolean => right.includes('-webhook-certificate') || right.includes('admissionregistration');
 
 describeWith(['kubectl'], 'what the accounts of the bundles may do', () => {
+  let directory: TemporaryDirectory;
+  beforeAll(async () => {
+    directory = await createTemporaryDirectory();
+    await writeBundles(directory.path);
+  });
+  afterAll(() => directory?.[Symbol.asyncDispose]());
+
   it.each([
     ['kernel-module-management', 'openshift', 'kmm-operator-controller', 'kmm-operator-controller-manager', claims],
     ['kernel-module-management', 'openshift', 'kmm-operator-webhook', 'kmm-operator-webhook', []],
@@ -62,8 +69,6 @@ describeWith(['kubectl'], 'what the accounts of the bundles may do', () => {
     ],
     ['kernel-module-management-hub', 'hub-openshift', 'kmm-operator-hub-webhook', 'kmm-operator-hub-webhook', []],
   ])('%s: is what the overlay %s allows %s, but for what is named here', async (name, overlay, account, bundled, more) => {
-    await using directory = await createTemporaryDirectory();
-    await writeBundles(directory.path);
     const bundle = await readBundle(join(directory.path, name));
     const namespace = bundle.csv.metadata.annotations['operatorframework.io/suggested-namespace'] ?? '';
     const before = rightsOf(await renderOverlay(overlay), account).filter((right) => !certificates(right));
