@@ -1,17 +1,22 @@
+import type { V1DaemonSet } from '@kubernetes/client-node';
 import type { ModuleStatus } from '../../api/module/module.ts';
-import { kernelLabelValue } from '../../builder/labels.ts';
+import { kernelLabelValue, labelKeys } from '../../builder/labels.ts';
 import { labelValue } from '../../builder/names.ts';
 import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
 import { requestedKernels, type PreflightCaches } from '../observe/cluster/preflights.ts';
 import type { JobFacts } from '../observe/cluster/projections.ts';
 import { modules } from '../observe/cluster/resources.ts';
+import { moduleLoaderRole } from './loading/module-loader.ts';
+import { loaderFinalizer } from './loading/plan-unloading.ts';
 import type { LoaderSettings, OperatorAccounts } from './loading/settings.ts';
+import { deleteModule } from './module-deleter.ts';
 import type { PipelineServices } from '../image-pipeline/request.ts';
 import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 import { type ReconcileResult, soonest } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import type { ObjectKey, ObjectMetadata } from '../runtime/api/object-key.ts';
+import { addFinalizer, isBeingDeleted } from '../runtime/finalizers.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { DaemonSetWriter } from './daemon-set-writer.ts';
 import { invalidEvent, statusOfInvalid } from './conditions.ts';
@@ -57,10 +62,10 @@ export class ModuleReconciler {
   /** @throws the error of a kernel if a retry may help, or an AggregateError of several */
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const cached = this.#services.caches.modules.get(key);
-    if (cached === undefined || cached.metadata.deletionTimestamp !== undefined) {
-      // What it owns is garbage-collected by Kubernetes.
+    if (cached === undefined || isBeingDeleted(cached)) {
       this.#services.references.use(key, []);
-      return {};
+      // What it owns is garbage-collected by Kubernetes once it is released.
+      return cached === undefined ? {} : this.#delete(cached, signal);
     }
     const { module } = cached;
     if (module === undefined) return this.#reportInvalid(cached, signal);
@@ -97,6 +102,8 @@ export class ModuleReconciler {
       builder: settings.builder,
       now: now(),
     });
+    // An event will follow.
+    if (await this.#hold(module, plan.apply, signal)) return {};
     await this.#daemonSets.write(plan, signal);
     const outcome = await this.#writeStatus(module, plan.status, signal);
     // These events may already have been recorded for a Module that was out of date.
@@ -105,6 +112,35 @@ export class ModuleReconciler {
       outcome === 'same' ? await this.#collectJobs(module, { results, advance }, signal) : undefined;
     throwErrors(results);
     return { requeueAfter: soonest([nextAfter, ...results.map(({ state }) => state.requeueAfter)]) };
+  }
+
+  /**
+   * Adds our finalizer before a loader is written, so that the Module stays until its nodes are clean.
+   * @returns whether the Module has changed by that
+   */
+  async #hold(
+    { metadata }: NamedModule,
+    apply: readonly V1DaemonSet[],
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const loads = apply.some(
+      ({ metadata: { labels = {} } = {} }) => labels[labelKeys.role] === moduleLoaderRole,
+    );
+    if (!loads || metadata.finalizers?.includes(loaderFinalizer) === true) return false;
+    await addFinalizer(this.#services.client, modules, { metadata }, loaderFinalizer, { signal }).catch(
+      (error: unknown) => {
+        if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
+      },
+    );
+    return true;
+  }
+
+  #delete(cached: CachedModule, signal: AbortSignal): Promise<ReconcileResult> {
+    const writeStatus = async (status: ModuleStatus): Promise<void> => {
+      const present = cached.module?.status ?? cached.rawStatus;
+      if (!isSameValue(status, present)) await this.#apply(cached.metadata, status, signal);
+    };
+    return deleteModule(this.#services, cached, writeStatus, signal);
   }
 
   /** Advances each image once. One that fails does not hold up the others. */

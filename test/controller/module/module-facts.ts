@@ -103,6 +103,7 @@ export function daemonSetOf(
     loaderContent: undefined,
     unloads: false,
     desired: 0,
+    isObserved: true,
     updated: 0,
     available: 0,
     takenOver: undefined,

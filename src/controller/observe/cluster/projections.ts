@@ -63,7 +63,9 @@ export interface DaemonSetFacts {
   /** Whether its pods only clean their nodes. */
   readonly unloads: boolean;
   readonly desired: number;
-  /** Nodes whose pod is of the present template. 0 if the present template was not seen yet. */
+  /** Whether the counters are of the present template. */
+  readonly isObserved: boolean;
+  /** Nodes whose pod is of the present template. */
   readonly updated: number;
   readonly available: number;
   /** Hash of the template since which pods of KMM are kept, from an annotation. */
@@ -173,7 +175,8 @@ export function projectDaemonSet(daemonSet: DaemonSet): DaemonSetFacts {
     loaderContent: metadata.annotations?.[labelKeys.loaderContent],
     unloads: spec?.template.metadata?.labels?.[labelKeys.loaderMode] === 'unload',
     desired: status?.desiredNumberScheduled ?? 0,
-    updated: status?.observedGeneration === metadata.generation ? (status?.updatedNumberScheduled ?? 0) : 0,
+    isObserved: status?.observedGeneration === metadata.generation,
+    updated: status?.updatedNumberScheduled ?? 0,
     available: status?.numberAvailable ?? 0,
     takenOver: metadata.annotations?.[labelKeys.takenOver],
     deleting: metadata.deletionTimestamp !== undefined,
