@@ -1,6 +1,8 @@
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { createModuleController } from '../module/module-controller.ts';
 import { createNodeLabelsController } from '../module/labels/controller.ts';
+import { checkDefinitions } from '../kmm-migration/definitions.ts';
+import { modules } from '../observe/cluster/resources.ts';
 import { createFinalizerControllers } from '../kmm-migration/finalizers.ts';
 import { createNodeModulesCache } from '../node-modules/cache.ts';
 import { createNodeModulesController } from '../node-modules/controller.ts';
@@ -36,7 +38,21 @@ const clusterFactories = [
 
 /** Creates the controllers that see to what KMM has left. */
 function migrationControllers(context: OperatorContext): ReturnType<ControllerFactory> {
-  return { controllers: createFinalizerControllers(context) };
+  const { client, caches, registry, events, log } = context;
+  const onOutdated = (note: string): void => {
+    // The definition of KMM has no conditions in the status, so events are what users see.
+    for (const { metadata } of caches.modules.list()) {
+      const about = { resource: modules, object: { metadata } };
+      events.record({ ...about, type: 'Warning', reason: 'OutdatedDefinition', action: 'Check', note });
+    }
+  };
+  return {
+    controllers: createFinalizerControllers(context),
+    async run(signal) {
+      await caches.modules.waitForSync(signal).catch(() => undefined);
+      await checkDefinitions({ client, registry, log, of: 'cluster', onOutdated }, signal);
+    },
+  };
 }
 
 /** Creates the controllers that build, sign and check images, with shared registry caches. */

@@ -1,5 +1,6 @@
 import { createHubCaches, createHubJobCaches } from '../hub/fleet/caches.ts';
 import { createHubControllers } from '../hub/hub-controllers.ts';
+import { checkDefinitions } from '../kmm-migration/definitions.ts';
 import type { ControllerSet, OperatorContext } from './context.ts';
 import { registerGauge } from './kmm-metrics.ts';
 import { createPipelineParts } from './pipeline-parts.ts';
@@ -39,6 +40,8 @@ export function hubControllers(context: OperatorContext): ControllerSet {
   return {
     controllers: hub.controllers,
     caches: Object.values(caches),
-    run: (signal) => parts.run(signal),
+    async run(signal) {
+      await Promise.all([parts.run(signal), checkDefinitions({ client, registry, log, of: 'hub' }, signal)]);
+    },
   };
 }

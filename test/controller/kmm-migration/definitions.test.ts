@@ -1,0 +1,71 @@
+import { Registry } from 'prom-client';
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import {
+  checkDefinitions,
+  describeOutdated,
+  findOutdatedDefinitions,
+} from '../../../src/controller/kmm-migration/definitions.ts';
+import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
+import { silentLogger } from '../../../src/shared/logger.ts';
+import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
+import { installCustomResources, installDefinitions } from '../../support/custom-resources.ts';
+import { describeWith } from '../../support/programs.ts';
+import { moduleDefinitionOfKmm } from './definition-of-kmm.ts';
+
+const ofCluster = [
+  'modules.kmm.sigs.x-k8s.io',
+  'nodemodulesconfigs.kmm.sigs.x-k8s.io',
+  'preflightvalidations.kmm.sigs.x-k8s.io',
+  'preflightvalidationsocp.kmm.sigs.x-k8s.io',
+];
+const waiting = { timeout: 20_000, interval: 100 };
+
+describeWith(apiServerPrograms, 'the definitions in a cluster', () => {
+  let api: ApiServer;
+  let client: ApiClient;
+  beforeAll(async () => {
+    api = await startApiServer();
+    client = await api.client();
+  });
+  afterAll(() => api?.[Symbol.asyncDispose]());
+
+  it('are missing where nobody has applied them, those of a cluster or of a hub', async () => {
+    const missing = await findOutdatedDefinitions(client, 'cluster');
+    expect(missing).toEqual(ofCluster.map((name) => ({ name, missing: [] })));
+    expect((await findOutdatedDefinitions(client, 'hub')).map(describeOutdated)).toEqual([
+      'The definition managedclustermodules.hub.kmm.sigs.x-k8s.io is missing. Apply that of this version: ' +
+        'kubectl apply --server-side --force-conflicts -k deploy/hub-crds',
+    ]);
+  });
+
+  it('are reported once, in sentences and as a metric, until they are as they should be', async () => {
+    await installDefinitions(client, [moduleDefinitionOfKmm()]);
+    const stop = new AbortController();
+    const registry = new Registry();
+    const sentences: string[] = [];
+    const onOutdated = (sentence: string) => sentences.push(sentence);
+    const options = {
+      client,
+      registry,
+      log: silentLogger,
+      of: 'cluster',
+      onOutdated,
+      interval: 100,
+    } as const;
+    const running = checkDefinitions(options, stop.signal);
+    await vi.waitFor(() => {
+      expect(sentences).toContain(
+        'The definition modules.kmm.sigs.x-k8s.io is of KMM or of an earlier version: it lacks status.conditions ' +
+          'and 1 more fields. Apply that of this version: kubectl apply --server-side --force-conflicts -k deploy/crds',
+      );
+    }, waiting);
+    expect(await registry.metrics()).toContain(
+      'kmm_outdated_definition{definition="modules.kmm.sigs.x-k8s.io"} 1',
+    );
+    await installCustomResources(client);
+    await running;
+    expect(await registry.metrics()).not.toContain('kmm_outdated_definition{');
+    expect(sentences).toHaveLength(new Set(sentences).size);
+    stop.abort();
+  });
+});
