@@ -12,6 +12,8 @@ import type { BuildInputs } from './job-inputs.ts';
 import {
   buildSecretDirectory,
   buildSecrets,
+  hostModules,
+  hostModulesDirectory,
   proxyEnvironment,
   pullSecretFile,
   scratch,
@@ -115,6 +117,7 @@ function mounts(build: BuildTarget, inputs: BuildInputs): Mount[] {
           }),
         ]),
     ...buildSecrets(build.secrets),
+    hostModules(),
     ...trustedCertificatesMount(inputs.trustedCertificates),
   ];
 }
@@ -127,6 +130,7 @@ function buildahArguments(target: BuildableTarget, inputs: BuildInputs): string[
     ...buildArguments(target, inputs.driverToolkitImage).map(
       ({ name, value }) => `--build-arg=${name}=${value}`,
     ),
+    `--volume=${hostModulesDirectory}:${hostModulesDirectory}:ro`,
     ...target.build.secrets.map((name) => {
       const directory = buildSecretDirectory(name);
       return `--volume=${directory}:${directory}:ro`;

@@ -12,6 +12,7 @@ import { terminationLog } from './job.ts';
 import type { BuildInputs } from './job-inputs.ts';
 import {
   buildSecrets,
+  hostModules,
   proxyEnvironment,
   pullSecretFile,
   trustedCertificatesFile,
@@ -85,6 +86,7 @@ function mounts(build: BuildTarget, inputs: BuildInputs): Mount[] {
           }),
         ]),
     ...buildSecrets(build.secrets),
+    hostModules(),
     ...trustedCertificatesMount(inputs.trustedCertificates),
   ];
 }

@@ -73,6 +73,18 @@ export function pullSecretFile(secret: PullSecret, mount: Omit<FileMount, 'sourc
   return secretFile({ ...mount, source: secret.name, key: secret.key ?? '.dockerconfigjson' });
 }
 
+/** Where builds and module loaders see the node's /lib/modules: images may link to modules in it. */
+export const hostModulesDirectory = '/host/lib/modules';
+
+/** Mounts the node's /lib/modules, read-only, for depmod to find dependencies that are in the kernel's tree. */
+export function hostModules(): Mount {
+  const name = 'node-lib-modules';
+  return {
+    volume: { name, hostPath: { path: '/lib/modules' } },
+    mount: { name, mountPath: hostModulesDirectory, readOnly: true },
+  };
+}
+
 /** Mounts the certificate authorities of registries. */
 export function trustedCertificatesMount(certificates: TrustedCertificates | undefined): Mount[] {
   if (certificates === undefined) return [];

@@ -59,6 +59,16 @@ describe.each(builderNames)('a build Job with %s', (builder) => {
     }
   });
 
+  it('sees the modules of its node, read-only, for dependencies that are in the kernel’s tree', () => {
+    const { pod, container } = podOf(builder, target, buildInputs());
+    expect(pod.volumes).toContainEqual({ name: 'node-lib-modules', hostPath: { path: '/lib/modules' } });
+    expect(container.volumeMounts).toContainEqual({
+      name: 'node-lib-modules',
+      mountPath: '/host/lib/modules',
+      readOnly: true,
+    });
+  });
+
   it('mounts every volume once, under names of its own', () => {
     const certificates = { configMap: 'ca', key: 'ca-bundle.crt' };
     const { pod, container } = podOf(builder, target, buildInputs({ trustedCertificates: certificates }));

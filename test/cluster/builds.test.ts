@@ -56,7 +56,8 @@ const dockerfileFrom = (base: string): string =>
     `FROM ${base}`,
     'ARG KERNEL_FULL_VERSION',
     'ARG ARG_NAME',
-    'RUN mkdir -p /opt/lib/modules/${KERNEL_FULL_VERSION} && cp /hello.ko /opt/lib/modules/${KERNEL_FULL_VERSION}/',
+    // The node's modules, in which depmod would look for dependencies.
+    'RUN [ -d /host/lib/modules/${KERNEL_FULL_VERSION} ] && mkdir -p /opt/lib/modules/${KERNEL_FULL_VERSION} && cp /hello.ko /opt/lib/modules/${KERNEL_FULL_VERSION}/',
     'COPY Dockerfile /Dockerfile',
     'LABEL argument="${ARG_NAME}"',
     '',

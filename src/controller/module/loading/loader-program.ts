@@ -1,9 +1,11 @@
+import { hostModulesDirectory } from '../../../builder/mounts.ts';
+
 /** Directories of a module loader's container. */
 export const loaderDirectories = {
   /** The module's image: an image volume, or what was copied of it. */
   image: '/module-image',
   /** The node's /lib/modules. */
-  hostModules: '/host/lib/modules',
+  hostModules: hostModulesDirectory,
   /** The node's directory for firmware. */
   hostFirmware: '/host/firmware',
   /** The node's /sys/module; only where the kernel's search path for firmware is set. */
