@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -81,5 +81,27 @@ describe('the examples of the KMM documentation', () => {
     expect(findDockerfile(object['data'] as Record<string, string>)?.text).toContain(
       'FROM ${DTK_AUTO} as builder',
     );
+  });
+});
+
+describe('the README of the documents', () => {
+  const readme = readFileSync(join(directory, 'README.md'), 'utf8');
+  const part = (heading: string): string => readme.slice(readme.indexOf(heading)).split('\n## ')[0] ?? '';
+  /** The names in a table's first column, as patterns. */
+  const patterns = [...part('## What happens to each YAML').matchAll(/`([^`]+\.yaml)`/g)].map(
+    ([, name = '']) =>
+      new RegExp(`^(?:openshift-4\\.12/)?${name.replaceAll('.', '\\.').replaceAll('*', '.*')}$`),
+  );
+
+  it.each([...new Set(examples.map(({ file }) => file))])('says what happens to %s', (file) => {
+    expect(patterns.some((pattern) => pattern.test(file))).toBe(true);
+  });
+
+  it('names only tests and documents that exist', () => {
+    const commands = part('## What happens to each command');
+    const tests = [...commands.matchAll(/`(test\/[^`]+)`/g)].map(([, path = '']) => path);
+    const pages = [...readme.matchAll(/\]\(\.\.\/\.\.\/([^)#]+)/g)].map(([, path = '']) => path);
+    const missing = [...tests, ...pages].filter((path) => !existsSync(join(directory, '../..', path)));
+    expect([tests.length > 5, missing]).toEqual([true, []]);
   });
 });
