@@ -41,6 +41,11 @@ export interface PipelineRequest {
    * Pending, with the reason BuildTried or SignatureNotTried. @default true
    */
   readonly push?: boolean | undefined;
+  /**
+   * Whether others push the image, too: then a signature that was overwritten is not repeated, so that they do
+   * not take turns. @default false
+   */
+  readonly isContested?: boolean | undefined;
   /** The persisted state of the image. */
   readonly earlier?: EarlierState | undefined;
   /** Called before a Job is created. Throws if the request is out of date. */

@@ -134,7 +134,10 @@ export function wronglySigned(
   const { earlier, target } = request;
   const pushed = job.pushed ?? (earlier?.job === job.job ? earlier.digest : undefined);
   if (pushed !== undefined && pushed !== digest) {
-    const message = `${target.image} was overwritten after Job ${job.job} had signed it, and is signed again: ${problem}`;
+    const next = request.isContested === true ? 'another Module pushes it, too' : 'is signed again';
+    const message = `${target.image} was overwritten after Job ${job.job} had signed it, and ${next}: ${problem}`;
+    if (request.isContested === true)
+      return { result: failed(request, 'ImageOverwritten', message, { job: job.job }) };
     return repeated(job, job.ended + overwrittenImageDelay - now, (requeueAfter) =>
       failed(request, 'ImageOverwritten', message, { job: job.job, requeueAfter }),
     );

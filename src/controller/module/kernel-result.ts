@@ -56,12 +56,14 @@ export interface AdvanceQuery {
   readonly image: ImageGroup;
   /** Whether to bypass the caches of images and references. */
   readonly closely: boolean;
+  /** Whether other Modules push the image, too. */
+  readonly isShared: boolean;
 }
 
 /** Takes the next steps towards a ready image. Never throws: a failure is reported per kernel. */
 export async function advanceKernels(
   services: PipelineServices,
-  { module, owner, image, closely }: AdvanceQuery,
+  { module, owner, image, closely, isShared }: AdvanceQuery,
   signal: AbortSignal,
 ): Promise<ImageResult> {
   const { members, target } = image;
@@ -78,6 +80,7 @@ export async function advanceKernels(
     builder: builderOf(module),
     retry: module.metadata.annotations?.[moduleAnnotations.retry],
     rebuildsAlways: rebuildsAlways(module),
+    isContested: isShared,
     earlier,
     confirm: () => confirmModule(services.client, module, signal),
   };

@@ -15,7 +15,9 @@ export function createModuleController(
   services: ModuleServices,
   options: Pick<ControllerOptions, 'maxConcurrent' | 'maxPerNamespace' | 'metrics' | 'backoff'> = {},
 ): Controller {
-  const reconciler = new ModuleReconciler(services);
+  const reconciler = new ModuleReconciler(services, (modules) => {
+    for (const module of modules) controller.enqueue(module);
+  });
   const { caches, references, log } = services;
   const controller = new Controller({
     ...options,

@@ -18,6 +18,7 @@ import { moduleNameOf, ownerOf, type NamedModule } from './named-module.ts';
 import type { SelectedNodes } from './node-groups.ts';
 import { findNodeProblems, problemEvents, type NodeProblemGroup } from './node-problems.ts';
 import type { Rollout } from './readiness.ts';
+import { sharedImagesEvents, sharedImagesFinding, type SharedImage } from './shared-images.ts';
 import { moduleStatusOf } from './status.ts';
 
 /** What is known about a Module after the work on its images. */
@@ -33,6 +34,8 @@ export interface RolloutFacts {
   readonly loader: LoaderSettings;
   /** The configured builder. */
   readonly builder: BuilderName;
+  /** Images that other Modules push, too; undefined if that is not known yet. */
+  readonly sharedImages: readonly SharedImage[] | undefined;
   /** Milliseconds since 1970. */
   readonly now: number;
 }
@@ -80,6 +83,7 @@ export function planRollout(facts: RolloutFacts): RolloutPlan {
     events: [
       ...results.flatMap((result) => kernelEvents(result, earlierStatusOf(module, result))),
       ...problemEvents(status, module.status, problems),
+      ...sharedImagesEvents(status, module.status),
     ],
   };
 }
@@ -140,17 +144,20 @@ function statusOf(
   const { loader, devicePlugin, nodes } = progressOf(facts);
   return moduleStatusOf({
     module,
-    findings: findingsOf({
-      module,
-      selected,
-      results,
-      loader,
-      devicePlugin,
-      builder: builderOf(module) ?? builder,
-      hasLoaderImage: facts.loader.image !== undefined,
-      problems,
-      foreignPods,
-    }),
+    findings: [
+      ...findingsOf({
+        module,
+        selected,
+        results,
+        loader,
+        devicePlugin,
+        builder: builderOf(module) ?? builder,
+        hasLoaderImage: facts.loader.image !== undefined,
+        problems,
+        foreignPods,
+      }),
+      ...sharedImagesFinding(facts.sharedImages, module.status),
+    ],
     results,
     nodes,
     loader,

@@ -15,7 +15,7 @@ import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 import { type ReconcileResult, soonest } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
 import { isApiError } from '../runtime/api/errors.ts';
-import type { ObjectKey, ObjectMetadata } from '../runtime/api/object-key.ts';
+import { keyOf, type ObjectKey, type ObjectMetadata } from '../runtime/api/object-key.ts';
 import { addFinalizer, isBeingDeleted } from '../runtime/finalizers.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { DaemonSetWriter } from './daemon-set-writer.ts';
@@ -28,6 +28,7 @@ import type { ImageMetrics } from './metrics.ts';
 import { namedModule, ownerOf, type NamedModule, confirmModule, OutOfDate } from './named-module.ts';
 import { selectNodes } from './node-groups.ts';
 import { planRollout } from './plan-rollout.ts';
+import { ImageSharing } from './shared-images.ts';
 
 /** The services of the Module reconciler. */
 export interface ModuleServices extends PipelineServices {
@@ -53,9 +54,12 @@ const changedPause = 100;
 export class ModuleReconciler {
   readonly #services: ModuleServices;
   readonly #daemonSets: DaemonSetWriter;
+  readonly #sharing: ImageSharing;
 
-  constructor(services: ModuleServices) {
+  /** @param enqueue called with Modules that must be reconciled because of another one */
+  constructor(services: ModuleServices, enqueue: (modules: readonly ObjectKey[]) => void) {
     this.#services = services;
+    this.#sharing = new ImageSharing(() => services.caches.modules.list(), enqueue);
     this.#daemonSets = new DaemonSetWriter(services.client, services.caches);
   }
 
@@ -64,11 +68,15 @@ export class ModuleReconciler {
     const cached = this.#services.caches.modules.get(key);
     if (cached === undefined || isBeingDeleted(cached)) {
       this.#services.references.use(key, []);
+      this.#sharing.unregister(key);
       // What it owns is garbage-collected by Kubernetes once it is released.
       return cached === undefined ? {} : this.#delete(cached, signal);
     }
     const { module } = cached;
-    if (module === undefined) return this.#reportInvalid(cached, signal);
+    if (module === undefined) {
+      this.#sharing.unregister(key);
+      return this.#reportInvalid(cached, signal);
+    }
     try {
       return await this.#reconcileModule(namedModule(cached, module), signal);
     } catch (error) {
@@ -86,6 +94,7 @@ export class ModuleReconciler {
     });
     const wanted = wantedKernels(module, selected.groups, { managed });
     references.use(metadata, referencesOf(metadata.namespace, wanted));
+    const sharedImages = this.#sharing.register(keyOf(module), wanted);
     const advance = (closely: boolean): Promise<KernelResult[]> =>
       this.#advance(module, { wanted, closely }, signal);
     const isTriggered = spec.imageRebuildTriggerGeneration !== module.status?.imageRebuildTriggerGeneration;
@@ -100,6 +109,7 @@ export class ModuleReconciler {
       operator,
       loader,
       builder: settings.builder,
+      sharedImages,
       now: now(),
     });
     // An event will follow.
@@ -152,7 +162,16 @@ export class ModuleReconciler {
     const images = groupByImage(wanted);
     const owner = ownerOf(module);
     const results = await Promise.all(
-      images.map((image) => advanceKernels(this.#services, { module, owner, image, closely }, signal)),
+      images.map((image) => {
+        const query = {
+          module,
+          owner,
+          image,
+          closely,
+          isShared: this.#sharing.isShared(keyOf(module), image),
+        };
+        return advanceKernels(this.#services, query, signal);
+      }),
     );
     return wanted.flatMap((kernel) => {
       const result = results[images.findIndex(({ members }) => members.includes(kernel.group))];

@@ -465,6 +465,14 @@ describe('The next step', () => {
     );
   });
 
+  test('does not sign a tag again that others push, too', () => {
+    const signature = succeeded('sign-1', now - 60 * 60_000, vendorImage.digest);
+    const known = { ...intermediateOnly, signature, signed: finalImage, signedProblem: 'it is not signed' };
+    const step = nextStep(request(target, { isContested: true }), facts(known));
+    expect(step).toMatchObject({ result: { state: { phase: 'Failed', reason: 'ImageOverwritten' } } });
+    expect(step).toHaveProperty('repeat', undefined);
+  });
+
   test('names the digest that nodes may run only when the image is ready, and where it came from', () => {
     const step = nextStep(request(target), facts({ ...bothImages, finalProblem: null }));
     expect(step).toMatchObject({

@@ -69,7 +69,7 @@ function plan({
   };
   const loader = { ...loaderSettings, ...settings };
   const facts = { module, selected, results, daemonSets, pods, operator, loader };
-  return planRollout({ ...facts, builder: 'kaniko', now });
+  return planRollout({ ...facts, builder: 'kaniko', sharedImages: [], now });
 }
 
 function loaderOf(kernel: string, changes: Partial<DaemonSetFacts> = {}, version?: string): DaemonSetFacts {
