@@ -98,9 +98,12 @@ describeWith(
 
     test('is read in a pod as its service account', async () => {
       const pod = await inPodOf('signer');
-      await vi.waitFor(async () => {
-        expect(await sign(pod)).toMatchObject({ stderr: '', exitCode: 0, isSigned: true });
-      });
+      await vi.waitFor(
+        async () => {
+          expect(await sign(pod)).toMatchObject({ stderr: '', exitCode: 0, isSigned: true });
+        },
+        { timeout: 20_000 },
+      );
     });
 
     test('is refused to an account without the right, with exit code 13', async () => {
