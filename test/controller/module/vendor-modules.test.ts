@@ -32,9 +32,9 @@ describeWith(apiServerPrograms, 'a Module that the operator of a vendor generate
     });
   }
 
-  const roles = async (namespace: string): Promise<(string | undefined)[]> =>
+  const roles = async (namespace: string): Promise<string[]> =>
     (await world.daemonSets(namespace))
-      .map(({ metadata }) => metadata.labels?.['kmm.node.kubernetes.io/role'])
+      .map(({ metadata }) => metadata.labels?.['kmm.node.kubernetes.io/role'] ?? '')
       .toSorted();
 
   it('is built, and rolled out with its order of loading', async () => {
