@@ -52,6 +52,12 @@ if [ "$show" = '' ]; then
 fi
 if [ "$remove" = yes ]; then
   : >"$here/$number.remove"
+  for name; do
+    if [ "$(cat "/sys/module/$(underscored "$name")/refcnt" 2>/dev/null || echo 0)" != 0 ]; then
+      echo "modprobe: FATAL: Module $name is in use." >&2
+      finish 1
+    fi
+  done
   for name; do rm -rf "/sys/module/$(underscored "$name")"; done
   finish 0
 fi
