@@ -1,7 +1,10 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
+import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
+import { kernelRelease } from '../support/debian-kernel.ts';
 import { makeTar, storeImage, withParents, type TestEntry, type TestLayer } from '../support/images.ts';
 import { requireProgram } from '../support/programs.ts';
 
@@ -11,6 +14,23 @@ const config = { config: { Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'] } };
 /** Pushes an image with busybox and Debian's kmod under the tag `latest`: what images of modules are made from. */
 export async function pushKmodImage(repository: ImageRepository): Promise<void> {
   await storeImage(repository, { layers: [await kmodLayer()], config }, 'latest');
+}
+
+/** Pushes an image with a module for Debian's newest kernel, which is its tag. */
+export async function pushDriver(repository: ImageRepository, module: Buffer): Promise<void> {
+  await using work = await createTemporaryDirectory();
+  const directory = join(work.path, 'lib/modules', kernelRelease);
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, 'hello.ko'), module);
+  await promisify(execFile)(requireProgram('depmod'), ['--basedir', work.path, kernelRelease]);
+  const files = await readdir(directory);
+  const entries = await Promise.all(
+    files.map(async (file) =>
+      withParents(`opt/lib/modules/${kernelRelease}/${file}`, await readFile(join(directory, file))),
+    ),
+  );
+  const layers = [await kmodLayer(), { entries: distinct(entries.flat()) }];
+  await storeImage(repository, { layers, config }, kernelRelease);
 }
 
 async function kmodLayer(): Promise<TestLayer> {

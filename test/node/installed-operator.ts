@@ -166,7 +166,7 @@ async function untilRolledOut({ kubectl }: RealCluster): Promise<void> {
 }
 
 /** Pods are pulled and started for real, beside other tests. */
-const patience = { timeout: 240_000, interval: 500 };
+const patience = { timeout: 420_000, interval: 500 };
 
 /** Waits until a check holds. @throws Error with what the pods of the namespace `default` say */
 export async function untilHolds(cluster: RealCluster, check: () => Promise<void>): Promise<void> {

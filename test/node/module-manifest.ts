@@ -10,8 +10,8 @@ export interface ModuleManifestOptions {
 }
 
 /**
- * A Module that is built and signed, with its Dockerfile, in the namespace `default`. The headers are those of
- * Debian's newest kernel, whatever the kernel is.
+ * A Module that is built on the node `native` and signed, with its Dockerfile, in the namespace `default`. The
+ * headers are those of Debian's newest kernel, whatever the kernel is.
  */
 export function moduleManifest({ name, registry, repository, node }: ModuleManifestOptions): string {
   return `apiVersion: v1
@@ -43,11 +43,46 @@ spec:
           build:
             dockerfileConfigMap: { name: ${name}-dockerfile }
             baseImageRegistryTLS: { insecure: true }
+            selector: { kubernetes.io/hostname: native }
           sign:
             unsignedImageRegistryTLS: { insecure: true }
             keySecret: { name: my-signing-key }
             certSecret: { name: my-signing-key-pub }
             filesToSign: ['/opt/lib/modules/\${KERNEL_FULL_VERSION}/hello.ko']
+  imageRepoSecret: { name: repo-pull-secret }
+  selector: { kubernetes.io/hostname: ${node} }
+`;
+}
+
+/** A Module whose image exists, and is signed if it says so. */
+export function prebuiltManifest(options: {
+  readonly name: string;
+  readonly registry: string;
+  /** Without a tag. */
+  readonly image: string;
+  readonly node: string;
+  /** The image that is signed to get the other one. */
+  readonly unsigned?: string;
+}): string {
+  const { name, registry, image, node, unsigned } = options;
+  const sign = `
+          sign:
+            unsignedImage: '${registry}/${unsigned}:\${KERNEL_FULL_VERSION}'
+            unsignedImageRegistryTLS: { insecure: true }
+            keySecret: { name: my-signing-key }
+            certSecret: { name: my-signing-key-pub }
+            filesToSign: ['/opt/lib/modules/\${KERNEL_FULL_VERSION}/hello.ko']`;
+  return `apiVersion: kmm.sigs.x-k8s.io/v1beta1
+kind: Module
+metadata: { name: ${name}, namespace: default }
+spec:
+  moduleLoader:
+    container:
+      modprobe: { moduleName: hello }
+      registryTLS: { insecure: true }
+      kernelMappings:
+        - regexp: '^.+$'
+          containerImage: '${registry}/${image}:\${KERNEL_FULL_VERSION}'${unsigned === undefined ? '' : sign}
   imageRepoSecret: { name: repo-pull-secret }
   selector: { kubernetes.io/hostname: ${node} }
 `;

@@ -86,7 +86,7 @@ describeWith(installedOperatorPrograms, 'the operator on a real node', () => {
       const { worst, platforms } = await inspectImage({ image, certificates: [cluster.key.x509] });
       expect(worst).toBe('trusted');
       expect(platforms[0]?.modules).toMatchObject([{ path: `/opt/lib/modules/${release()}/hello.ko` }]);
-    }, 300_000);
+    }, 500_000);
 
     it('takes one Job each, of which the one that signs is admitted by pod security "restricted"', async () => {
       const labelSelector = `kmm.node.kubernetes.io/module.name=${name}`;

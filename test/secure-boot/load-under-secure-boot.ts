@@ -1,11 +1,12 @@
-import { copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { X509Certificate } from 'node:crypto';
 import { boot } from './boot.ts';
-import { type GuestFile, initialFileSystem } from './initial-file-system.ts';
+import type { GuestFile } from './initial-file-system.ts';
 import { kernelRelease } from '../support/debian-kernel.ts';
 import { type BootFiles, bootFiles } from './packages.ts';
+import { makeSystemPartition } from './system-partition.ts';
 import { enrolMachineOwnerKeys } from './variables.ts';
 
 export interface LoadOptions {
@@ -37,12 +38,7 @@ const errors: Readonly<Record<number, string>> = {
   126: 'ENOKEY',
   129: 'EKEYREJECTED',
 };
-const bootScript = `set timeout=0
-linux /vmlinuz console=ttyS0 loglevel=4 panic=-1 log_buf_len=1M
-initrd /initrd
-boot
-halt
-`;
+const parameters = 'console=ttyS0 loglevel=4 panic=-1 log_buf_len=1M';
 /** A module of Debian's without dependencies, signed by Debian. */
 const control = 'drivers/net/dummy.ko';
 const supportModules = ['crypto/sha512_generic.ko'];
@@ -62,7 +58,8 @@ export async function loadUnderSecureBoot({ modules, certificates }: LoadOptions
       { name: 'control: changed', bytes: changed(genuine) },
     ];
     const all = [...controls, ...modules];
-    const systemPartition = await makeSystemPartition(directory, files, all);
+    const initial = await guestFiles(files, all);
+    const systemPartition = await makeSystemPartition({ directory, files, parameters, initial });
     const variables = join(directory, 'variables.fd');
     const store = await readFile(files.variables);
     const keys = certificates.map(({ raw }) => raw);
@@ -74,22 +71,6 @@ export async function loadUnderSecureBoot({ modules, certificates }: LoadOptions
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
-}
-
-async function makeSystemPartition(
-  directory: string,
-  files: BootFiles,
-  modules: LoadOptions['modules'],
-): Promise<string> {
-  const root = join(directory, 'system');
-  await mkdir(join(root, 'EFI/BOOT'), { recursive: true });
-  await mkdir(join(root, 'EFI/debian'));
-  await copyFile(files.shim, join(root, 'EFI/BOOT/BOOTX64.EFI'));
-  await copyFile(files.grub, join(root, 'EFI/BOOT/grubx64.efi'));
-  await copyFile(files.kernel, join(root, 'vmlinuz'));
-  await writeFile(join(root, 'EFI/debian/grub.cfg'), bootScript);
-  await writeFile(join(root, 'initrd'), initialFileSystem(await guestFiles(files, modules)));
-  return root;
 }
 
 async function guestFiles(files: BootFiles, modules: LoadOptions['modules']): Promise<GuestFile[]> {

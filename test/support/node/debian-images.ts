@@ -163,3 +163,24 @@ export async function pushImage(
   const options = ['--tls-verify=false', '--disable-compression', `--creds=${to.username}:${to.password}`];
   await buildah('push', '--quiet', ...options, name, `docker://${to.reference}`);
 }
+
+/** Makes the root of a machine that runs containers, with programs of this machine, in a new directory. */
+export async function makeNodeRoot(directory: string): Promise<void> {
+  await makeBase();
+  const name = 'localhost/node-root:bookworm';
+  const packages = [
+    'containerd',
+    'runc',
+    'containernetworking-plugins',
+    'iptables',
+    'kmod',
+    'busybox-static',
+  ];
+  await buildText(name, [`FROM ${base}`, install(...packages)]);
+  const container = await buildah('from', '--pull=never', name);
+  try {
+    await cp(await buildah('mount', container), directory, { recursive: true, verbatimSymlinks: true });
+  } finally {
+    await buildah('rm', container);
+  }
+}
