@@ -14,8 +14,12 @@ import {
 import { prebuiltManifest } from '../node/module-manifest.ts';
 import { kernelRelease } from '../support/debian-kernel.ts';
 import { describeWith } from '../support/programs.ts';
-import { startGuestWitness, type GuestWitness } from './node/guest-witness.ts';
-import { secureBootNodePrograms, startSecureBootNode, type SecureBootNode } from './node/secure-boot-node.ts';
+import { startGuestWitness, type GuestWitness } from '../secure-boot/node/guest-witness.ts';
+import {
+  secureBootNodePrograms,
+  startSecureBootNode,
+  type SecureBootNode,
+} from '../secure-boot/node/secure-boot-node.ts';
 
 const name = 'driver';
 /** A test waits for pulls and boots without KVM. */
@@ -75,7 +79,7 @@ describeWith(programs, 'a node under Secure Boot that mounts images', () => {
   it(
     'unloads it when the Module is deleted',
     async () => {
-      await cluster.kubectl(['delete', 'module', name, '--timeout=120s']);
+      await cluster.kubectl(['delete', 'module', name, '--timeout=400s']);
       await untilHolds(cluster, async () => expect(await loaders()).toEqual([]));
       expect(await witness.loaded('hello')).toBeUndefined();
     },

@@ -14,8 +14,12 @@ import { moduleManifest, prebuiltManifest } from '../node/module-manifest.ts';
 import { pushDriver } from '../node/driver-image.ts';
 import { kernelRelease } from '../support/debian-kernel.ts';
 import { describeWith } from '../support/programs.ts';
-import { startGuestWitness, type GuestWitness } from './node/guest-witness.ts';
-import { secureBootNodePrograms, startSecureBootNode, type SecureBootNode } from './node/secure-boot-node.ts';
+import { startGuestWitness, type GuestWitness } from '../secure-boot/node/guest-witness.ts';
+import {
+  secureBootNodePrograms,
+  startSecureBootNode,
+  type SecureBootNode,
+} from '../secure-boot/node/secure-boot-node.ts';
 
 const name = 'driver';
 const ready = expect.objectContaining({ type: 'Ready', status: 'True', reason: 'Loaded' }) as unknown;
@@ -64,7 +68,7 @@ describeWith([...installedOperatorPrograms, ...secureBootNodePrograms], 'a node 
   }
 
   async function deleteModule(): Promise<void> {
-    await cluster.kubectl(['delete', 'module', name, '--timeout=120s']);
+    await cluster.kubectl(['delete', 'module', name, '--timeout=400s']);
     await untilHolds(cluster, async () => expect(await loaders()).toEqual([]));
   }
 
