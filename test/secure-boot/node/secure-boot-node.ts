@@ -77,8 +77,12 @@ export async function startSecureBootNode(options: SecureBootNodeOptions): Promi
     const failure = (): string | undefined => (machine?.exited === true ? machine.output() : undefined);
     try {
       const deadline = performance.now() + readyLimit;
-      while (before !== undefined && (await bootId(cluster, name)) === before) {
-        if (performance.now() > deadline) throw new Error('its kubelet did not come back');
+      const isBack = async (): Promise<boolean> => {
+        const now = await bootId(cluster, name);
+        return now !== undefined && now !== before;
+      };
+      while (!(await isBack())) {
+        if (performance.now() > deadline) throw new Error('its kubelet did not report the boot');
         await sleep(500);
       }
       await untilReady(cluster.client, name, failure, readyLimit);

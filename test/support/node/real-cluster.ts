@@ -95,7 +95,8 @@ export async function startRealCluster(names: readonly string[]): Promise<RealCl
     async kubectl(args, input = '') {
       const common = [`--kubeconfig=${api.kubeconfig}`, `--cache-dir=${join(directory, 'kubectl')}`];
       const running = promisify(execFile)(requireProgram('kubectl'), [...common, ...args]);
-      running.child.stdin?.end(input);
+      // kubectl ends without reading what it does not need.
+      running.child.stdin?.on('error', () => undefined).end(input);
       return (await running).stdout;
     },
     async startNode(name) {
