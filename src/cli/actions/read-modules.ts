@@ -6,6 +6,8 @@ import type { InspectReport } from '../../signer/model/report.ts';
 import type { RegistryFlags } from '../options/registry-flags.ts';
 import { nonEmpty } from '../options/shared-options.ts';
 import { type ExitCode, exitCodeOfState } from '../output/exit-codes.ts';
+import { writeResultFile } from '../output/digest-file.ts';
+import { junitReport } from '../output/junit-report.ts';
 import { inspectReportText, verifyReportText } from '../output/inspect-report.ts';
 import { Images } from '../session/open-image.ts';
 import type { Session } from '../session/session.ts';
@@ -20,8 +22,12 @@ export async function inspect(options: ReadModulesOptions, session: Session): Pr
 }
 
 /** Verifies all modules of an image; the exit code is that of the worst. */
-export async function verify(options: ReadModulesOptions, session: Session): Promise<ExitCode> {
+export async function verify(
+  options: ReadModulesOptions & { readonly junitFile?: string | undefined },
+  session: Session,
+): Promise<ExitCode> {
   const report = await readModules(options, session, verifyImage);
+  await writeResultFile(options.junitFile, junitReport(report));
   session.output({ json: () => report, text: () => verifyReportText(report) });
   return exitCodeOfState(report.worst);
 }

@@ -18,7 +18,8 @@ export function addVerify(root: CommandUnknownOpts, runtime: Runtime): void {
     .argument('<image>', 'the image')
     .addOption(trustedCertificatesOption('a trusted certificate (required), file or env://NAME; repeatable'))
     .addOption(fileOption('check only this absolute path or glob; repeatable; default every kernel module'))
-    .addOption(platformsOption('for an index, check only this platform; repeatable; default all'));
+    .addOption(platformsOption('for an index, check only this platform; repeatable; default all'))
+    .option('--junit-file <file>', 'also write the modules to a file as a JUnit report, each a test case');
   addRegistryFlags(command);
   command.action((image, options, self) =>
     runtime.perform(async (session) => {

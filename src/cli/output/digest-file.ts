@@ -12,15 +12,22 @@ import { fileError, replaceFile } from '../../signer/files/write-file.ts';
 const irreplaceableCodes: ReadonlySet<unknown> = new Set(['EACCES', 'EBUSY', 'EPERM', 'EROFS', 'EXDEV']);
 
 /**
- * Writes a digest to the file of `--digest-file`, without a newline, as Tekton requires for results. A
- * regular file is replaced atomically; devices, pipes and single mounted files, such as Kubernetes'
+ * Writes a digest to the file of `--digest-file`, without a newline, as Tekton requires for results.
+ * @throws SignerError FILE_ERROR
+ */
+export async function writeDigestFile(file: string | undefined, digest: Digest | null): Promise<void> {
+  if (digest !== null) await writeResultFile(file, digest);
+}
+
+/**
+ * Writes a result to a file that an option names. A regular file is replaced atomically; devices, pipes and single mounted files, such as Kubernetes'
  * /dev/termination-log, are written in place. A symbolic link is refused: whoever can create one in that
  * directory could choose what is overwritten.
  * @throws SignerError FILE_ERROR
  */
-export async function writeDigestFile(file: string | undefined, digest: Digest | null): Promise<void> {
-  if (file === undefined || digest === null) return;
-  const content = Buffer.from(digest);
+export async function writeResultFile(file: string | undefined, result: string): Promise<void> {
+  if (file === undefined) return;
+  const content = Buffer.from(result);
   const existing = await lstat(file).catch(() => null);
   if (existing?.isSymbolicLink() === true) {
     if (!(await isSystemLink(file))) throw symbolicLinkError(file);
