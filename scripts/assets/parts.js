@@ -146,6 +146,19 @@ export const parts = {
     sum: 'h1:ibbjLhsD/CHD65hpB4a0jtAsP4GUaNW5hdBmCxW4c+o=',
     files: ['config/crds/troubleshoot.sh_supportbundles.yaml'],
   },
+  // Judges Tekton's Tasks and StepActions with the code of its admission webhook.
+  'tekton-validate': {
+    minutes: 1,
+    version: 'v1.6.0',
+    within: 'tekton',
+    build: ['build', '-ldflags', '-s -w', '.'],
+  },
+  actionlint: {
+    version: 'v1.7.12',
+    module: 'github.com/rhysd/actionlint',
+    sum: 'h1:vQ4GeJN86C0QH+gTUQcs8McmK62OLT3kmakPMtEWYnY=',
+    build: ['build', './cmd/actionlint'],
+  },
   // The newest version on the module proxy.
   conformance: {
     minutes: 1,

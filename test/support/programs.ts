@@ -49,6 +49,8 @@ const sources = {
   kaniko: { variable: 'KMM_SIGN_TEST_KANIKO', hint: assets },
   helm: { variable: 'KMM_SIGN_TEST_HELM', hint: assets },
   'ocm-work': { hint: assets },
+  'tekton-validate': { hint: assets },
+  actionlint: { hint: assets },
   'operator-verify': { hint: assets },
   'containerd-2': { hint: assets },
   'containerd-2-shim': { hint: assets },
