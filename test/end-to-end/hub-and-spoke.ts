@@ -16,6 +16,7 @@ import { nextKernel } from '../support/debian-kernel.ts';
 import { pushToolsForNextKernel } from './images.ts';
 import {
   installedClusterPrograms,
+  signImage,
   startInstalledCluster,
   type InstalledCluster,
 } from './installed-cluster.ts';
@@ -113,7 +114,8 @@ export async function startHubAndSpoke(): Promise<HubAndSpoke> {
       const own = { driverToolkit: { images }, job: { ...job, gcDelay: '0s' } };
       return hub.startOperator({ ...rest, ...own, ...configuration });
     },
-    startSpokeOperator: () => spoke.startOperator({ registry: { checkInterval: '5s' } }),
+    startSpokeOperator: () =>
+      spoke.startOperator({ loader: { image: signImage }, registry: { checkInterval: '5s' } }),
     eventually: (name, check) =>
       eventually(async () => {
         const module = parseManagedClusterModule(await hub.client.get(managedClusterModules, { name }));
