@@ -141,18 +141,23 @@ describeWith(
       });
     });
 
-    it('reports on the hub that the nodes of the spoke have the module', async () => {
-      const [daemonSet] = await spokeDaemonSets();
+    /** Does what the DaemonSet controller of the spoke does when a node's pod is ready. */
+    async function reportReady({ metadata }: DaemonSet): Promise<void> {
       const status = {
-        observedGeneration: daemonSet?.metadata.generation,
+        observedGeneration: metadata.generation,
         currentNumberScheduled: 1,
         desiredNumberScheduled: 1,
+        updatedNumberScheduled: 1,
         numberAvailable: 1,
         numberMisscheduled: 0,
         numberReady: 1,
       };
-      const { metadata } = daemonSet!;
       await fleet.spokeClient.patch(daemonSets, metadata, { status }, { subresource: 'status' });
+    }
+
+    it('reports on the hub that the nodes of the spoke have the module', async () => {
+      const [daemonSet] = await spokeDaemonSets();
+      await reportReady(daemonSet!);
       await world.eventually(name, (module) => {
         expect(module.status).toMatchObject({ phases: { Ready: 1 }, numberApplied: 1 });
         expect(module.status?.clusters ?? []).toEqual([]);
@@ -225,6 +230,8 @@ describeWith(
       stops.unshift(async () => plane[Symbol.asyncDispose]());
       await fleet.hubClient.delete(managedClusterModules, { name });
       await vi.waitFor(async () => {
+        // The Module is held until all nodes have reported that its module is unloaded.
+        for (const daemonSet of await spokeDaemonSets()) await reportReady(daemonSet);
         expect(await listAll(fleet.hubClient, manifestWorks, { namespace: spokeName })).toEqual([]);
         expect(await spokeModule()).toBeUndefined();
       }, eventually);
