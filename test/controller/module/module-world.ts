@@ -14,6 +14,7 @@ import {
   type Job,
 } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
+import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import { events, type KubernetesEvent } from '../../../src/controller/runtime/event-recorder.ts';
 import { RegistryClient } from '../../../src/registry/image/client.ts';
@@ -170,7 +171,7 @@ export async function startModuleWorld(
     async build(job, content, path) {
       const destination = argumentsOf(job).find((argument) => argument.startsWith('--destination='));
       const digest = await world.push(destination?.slice('--destination='.length) ?? '', content, path);
-      await endJob(client, job, 'Complete');
+      await complete(client, job);
       return digest;
     },
     async sign(job, by = key) {
@@ -184,7 +185,7 @@ export async function startModuleWorld(
         destination: { repository: to.repository, tag: to.reference.tag ?? 'latest' },
         signer: by.signer,
       });
-      await endJob(client, job, 'Complete');
+      await complete(client, job);
       return report.digest ?? '';
     },
     async push(image, content = '1', path = modulePath) {
@@ -204,4 +205,11 @@ export async function startModuleWorld(
     },
   };
   return world;
+}
+
+/** Completes a Job, unless an operator that has found what it pushed has deleted it already. */
+async function complete(client: ApiClient, job: Job): Promise<void> {
+  await endJob(client, job, 'Complete').catch((error: unknown) => {
+    if (!isApiError(error, 'NOT_FOUND')) throw error;
+  });
 }
