@@ -1,7 +1,7 @@
 import type { ResolvedImage } from '../observe/images/resolve.ts';
 import { jobs } from '../observe/cluster/resources.ts';
 import { ReferenceCache } from '../observe/references/reference-cache.ts';
-import { isApiError } from '../runtime/api/errors.ts';
+import { ignoreOutdated } from '../runtime/api/errors.ts';
 import { readCertificate, readCredentials, readDockerfile, type Credentials } from './inputs.ts';
 import { buildJobs, signJobs } from './job-manifests.ts';
 import { nextStep, type ImageFacts, type Step } from './next-step.ts';
@@ -174,9 +174,7 @@ async function deleteJob(
   { services: { client }, signal }: Run,
   { key, uid }: NonNullable<Extract<Step, { kind: 'report' }>['repeat']>[number],
 ): Promise<void> {
-  await client.delete(jobs, key, { uid, signal }).catch((error: unknown) => {
-    if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
-  });
+  await client.delete(jobs, key, { uid, signal }).catch(ignoreOutdated);
 }
 
 /**

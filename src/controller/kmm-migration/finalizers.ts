@@ -4,7 +4,7 @@ import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
 import type { PodFacts } from '../observe/cluster/projections.ts';
 import { modules, pods } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/api/errors.ts';
+import { ignoreOutdated } from '../runtime/api/errors.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { Controller, type ReconcileResult } from '../runtime/controller.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
@@ -108,8 +108,4 @@ async function setFinalizers(
   await (resource === pods
     ? client.patch(pods, key, patch, { signal })
     : client.patch(modules, key, patch, { signal }));
-}
-
-function ignoreOutdated(error: unknown): void {
-  if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
 }

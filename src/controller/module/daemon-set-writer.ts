@@ -4,7 +4,7 @@ import type { ClusterCaches } from '../observe/cluster/caches.ts';
 import type { DaemonSetFacts } from '../observe/cluster/projections.ts';
 import { daemonSets, fromLibrary } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/api/errors.ts';
+import { ignoreOutdated } from '../runtime/api/errors.ts';
 import { formatKey } from '../runtime/api/object-key.ts';
 import type { RolloutPlan } from './plan-rollout.ts';
 
@@ -52,8 +52,6 @@ export class DaemonSetWriter {
     signal: AbortSignal,
   ): Promise<void> {
     this.#written.delete(formatKey(key));
-    await this.#client.delete(daemonSets, key, { uid, propagationPolicy, signal }).catch((error: unknown) => {
-      if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
-    });
+    await this.#client.delete(daemonSets, key, { uid, propagationPolicy, signal }).catch(ignoreOutdated);
   }
 }

@@ -2,7 +2,7 @@ import { kernelLabelValue } from '../../builder/labels.ts';
 import type { JobFacts } from '../observe/cluster/projections.ts';
 import { jobs } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/api/errors.ts';
+import { ignoreOutdated } from '../runtime/api/errors.ts';
 import { soonest } from '../runtime/controller.ts';
 
 const defaultUnusedDelay = 60_000;
@@ -94,8 +94,6 @@ export async function deleteJobs(
   signal: AbortSignal,
 ): Promise<void> {
   for (const { key, uid } of garbage) {
-    await client.delete(jobs, key, { uid, signal }).catch((error: unknown) => {
-      if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
-    });
+    await client.delete(jobs, key, { uid, signal }).catch(ignoreOutdated);
   }
 }

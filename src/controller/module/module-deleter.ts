@@ -4,7 +4,7 @@ import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
 import type { DaemonSetFacts } from '../observe/cluster/projections.ts';
 import { daemonSets, modules } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/api/errors.ts';
+import { ignoreOutdated } from '../runtime/api/errors.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
 import { removeFinalizer } from '../runtime/finalizers.ts';
@@ -55,13 +55,13 @@ export async function deleteModule(
   });
   if (step.type === 'release') {
     if (step.reason !== 'clean') recordLeftLoaded(events, cached, step);
-    await ignoreOutdated(removeFinalizer(client, modules, { metadata }, loaderFinalizer, { signal }));
+    await removeFinalizer(client, modules, { metadata }, loaderFinalizer, { signal }).catch(ignoreOutdated);
     return {};
   }
   for (const { key, uid: owner } of step.remove) {
-    await ignoreOutdated(client.delete(daemonSets, key, { uid: owner, signal }));
+    await client.delete(daemonSets, key, { uid: owner, signal }).catch(ignoreOutdated);
   }
-  for (const daemonSet of step.unload) await ignoreOutdated(startUnloading(client, daemonSet, signal));
+  for (const daemonSet of step.unload) await startUnloading(client, daemonSet, signal).catch(ignoreOutdated);
   await writeStatus(statusWhile(cached, step.message, findNodeProblems(pods), now()));
   return { requeueAfter: Math.min(step.remaining, recheckInterval) };
 }
@@ -117,10 +117,4 @@ function statusWhile(
     now: new Date(now).toISOString(),
   });
   return { ...status, observedGeneration: generation, conditions };
-}
-
-async function ignoreOutdated(work: Promise<unknown>): Promise<void> {
-  await work.catch((error: unknown) => {
-    if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
-  });
 }

@@ -3,7 +3,7 @@ import type { Module } from '../../api/module/module.ts';
 import type { ModuleName } from '../../builder/labels.ts';
 import type { CachedModule } from '../observe/cluster/caches.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/api/errors.ts';
+import { ignoreNotFound } from '../runtime/api/errors.ts';
 import { modules } from '../observe/cluster/resources.ts';
 
 /** A Module from the API server, with namespace, UID and resource version. */
@@ -55,10 +55,7 @@ export async function confirmModule(
   signal: AbortSignal,
 ): Promise<void> {
   const { namespace, name, uid, resourceVersion } = metadata;
-  const current = await client.get(modules, { namespace, name }, { signal }).catch((error: unknown) => {
-    if (isApiError(error, 'NOT_FOUND')) return undefined;
-    throw error;
-  });
+  const current = await client.get(modules, { namespace, name }, { signal }).catch(ignoreNotFound);
   if (current?.metadata.uid === uid && current.metadata.resourceVersion === resourceVersion) return;
   throw new OutOfDate(`the Module ${namespace}/${name} has changed`);
 }

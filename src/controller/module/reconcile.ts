@@ -14,7 +14,7 @@ import type { PipelineServices } from '../image-pipeline/request.ts';
 import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 import { type ReconcileResult, soonest } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
-import { isApiError } from '../runtime/api/errors.ts';
+import { isApiError, ignoreOutdated } from '../runtime/api/errors.ts';
 import { keyOf, type ObjectKey, type ObjectMetadata } from '../runtime/api/object-key.ts';
 import { addFinalizer, isBeingDeleted } from '../runtime/finalizers.ts';
 import { isSameValue } from '../runtime/same-value.ts';
@@ -138,9 +138,7 @@ export class ModuleReconciler {
     );
     if (!loads || metadata.finalizers?.includes(loaderFinalizer) === true) return false;
     await addFinalizer(this.#services.client, modules, { metadata }, loaderFinalizer, { signal }).catch(
-      (error: unknown) => {
-        if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
-      },
+      ignoreOutdated,
     );
     return true;
   }

@@ -4,7 +4,7 @@ import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
 import type { NodeFacts, PodFacts } from '../observe/cluster/projections.ts';
 import { nodeModulesConfigs, selects } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/api/errors.ts';
+import { ignoreOutdated } from '../runtime/api/errors.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { objectOf, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ReconcileResult } from '../runtime/controller.ts';
@@ -134,9 +134,7 @@ async function remove(
   { name, uid }: CachedNodeModules,
   signal: AbortSignal,
 ): Promise<void> {
-  await client.delete(nodeModulesConfigs, { name }, { uid, signal }).catch((error: unknown) => {
-    if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
-  });
+  await client.delete(nodeModulesConfigs, { name }, { uid, signal }).catch(ignoreOutdated);
 }
 
 /** Returns whether an event of a node matters: kubelets update nodes all the time. */

@@ -2,7 +2,7 @@ import { configMaps } from '../observe/cluster/resources.ts';
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { configurationError } from '../configuration/errors.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { isApiError } from '../runtime/api/errors.ts';
+import { ignoreNotFound } from '../runtime/api/errors.ts';
 import { DriverToolkitImages } from '../observe/cluster/driver-toolkit-images.ts';
 import { ImageRegistry } from '../observe/images/image-registry.ts';
 import type { PipelineSettings } from '../image-pipeline/request.ts';
@@ -88,12 +88,7 @@ export async function readTrustedCertificates(
 ): Promise<string | undefined> {
   const { trustedCertificates: reference } = registry;
   if (reference === undefined) return undefined;
-  const found = await client
-    .get(configMaps, { namespace, name: reference.configMap })
-    .catch((error: unknown) => {
-      if (isApiError(error, 'NOT_FOUND')) return undefined;
-      throw error;
-    });
+  const found = await client.get(configMaps, { namespace, name: reference.configMap }).catch(ignoreNotFound);
   const text = found?.data?.[reference.key];
   if (text !== undefined) return text;
   throw configurationError('The operator configuration', [

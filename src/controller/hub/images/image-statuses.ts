@@ -7,7 +7,7 @@ import { conflictReason, type DesiredImage } from './image-work.ts';
 import { OutOfDate } from '../../module/named-module.ts';
 import { isSameValue } from '../../runtime/same-value.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
-import { isApiError } from '../../runtime/api/errors.ts';
+import { ignoreNotFound } from '../../runtime/api/errors.ts';
 import { managedClusterModules } from '../fleet/managed-cluster-modules.ts';
 import { type CachedManagedClusterModule, viewVersionOf } from '../fleet/managed-cluster-modules.ts';
 
@@ -61,10 +61,7 @@ export async function confirmUsers(
   signal: AbortSignal,
 ): Promise<void> {
   for (const { key, resource } of users) {
-    const found = await client.get(managedClusterModules, key, { signal }).catch((error: unknown) => {
-      if (isApiError(error, 'NOT_FOUND')) return undefined;
-      throw error;
-    });
+    const found = await client.get(managedClusterModules, key, { signal }).catch(ignoreNotFound);
     const current = found === undefined ? undefined : parseManagedClusterModule(found);
     const isSame =
       current !== undefined &&

@@ -1,6 +1,6 @@
 import { manifestWorks } from '../fleet/manifest-works.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
-import { isApiError } from '../../runtime/api/errors.ts';
+import { ignoreOutdated } from '../../runtime/api/errors.ts';
 import { formatKey } from '../../runtime/api/object-key.ts';
 import type { HubCaches } from '../fleet/caches.ts';
 import type { DesiredManifestWork } from './manifest-work.ts';
@@ -92,8 +92,6 @@ export class WorkSync {
   async delete({ key, uid, deleting }: CachedManifestWork, signal: AbortSignal): Promise<void> {
     if (deleting) return;
     this.#written.delete(formatKey(key));
-    await this.#client.delete(manifestWorks, key, { uid, signal }).catch((error: unknown) => {
-      if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
-    });
+    await this.#client.delete(manifestWorks, key, { uid, signal }).catch(ignoreOutdated);
   }
 }

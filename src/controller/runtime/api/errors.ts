@@ -47,6 +47,19 @@ export function isApiError(error: unknown, ...codes: readonly ApiErrorCode[]): e
   return error instanceof ApiError && (codes.length === 0 || codes.includes(error.code));
 }
 
+/** For `catch`: an object that does not exist is undefined. @throws any other error */
+export function ignoreNotFound(error: unknown): undefined {
+  if (!isApiError(error, 'NOT_FOUND')) throw error;
+}
+
+/**
+ * For `catch` of a write: the object no longer exists or has changed, which its cache will report. @throws any
+ * other error
+ */
+export function ignoreOutdated(error: unknown): undefined {
+  if (!isApiError(error, 'NOT_FOUND', 'CONFLICT')) throw error;
+}
+
 /** Thrown by a reconciler if a retry cannot help: counted and logged, called again only after a change. */
 export class TerminalError extends Error {
   override readonly name = 'TerminalError';

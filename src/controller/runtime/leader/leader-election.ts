@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks';
 import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../api/client.ts';
 import { pause, withJitter } from '../../../shared/backoff.ts';
-import { isApiError } from '../api/errors.ts';
+import { isApiError, ignoreNotFound } from '../api/errors.ts';
 import type { ObjectKey } from '../api/object-key.ts';
 import { acquired, leases, released, type Lease } from './lease.ts';
 
@@ -133,10 +133,7 @@ export class LeaderElection {
     const { client, lease: key, identity } = this.#options;
     const call = { timeout: Math.max(1000, this.#renewDeadline / 2), urgent: true };
     const seconds = this.#leaseDuration / 1000;
-    const current = await client.get(leases, key, call).catch((error: unknown) => {
-      if (isApiError(error, 'NOT_FOUND')) return undefined;
-      throw error;
-    });
+    const current = await client.get(leases, key, call).catch(ignoreNotFound);
     if (current === undefined) {
       const { namespace, name } = key;
       return client.create(leases, acquired({ metadata: { namespace, name } }, identity, seconds), call);

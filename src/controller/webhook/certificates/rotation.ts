@@ -7,7 +7,7 @@ import {
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { backoffDelay, pause } from '../../../shared/backoff.ts';
 import { Informer } from '../../runtime/cache/informer.ts';
-import { isApiError } from '../../runtime/api/errors.ts';
+import { isApiError, ignoreNotFound } from '../../runtime/api/errors.ts';
 import { keyOf } from '../../runtime/api/object-key.ts';
 import type { ServerCertificate } from './server-certificate.ts';
 import {
@@ -81,12 +81,7 @@ async function rotate(options: RotationOptions, changes: Changes): Promise<void>
  */
 async function ensureTrusted(client: ApiClient, options: RotationOptions): Promise<StoredCertificate> {
   const { webhookConfiguration: name, log } = options;
-  const configuration = await client
-    .get(validatingWebhookConfigurations, { name })
-    .catch((error: unknown) => {
-      if (isApiError(error, 'NOT_FOUND')) return undefined;
-      throw error;
-    });
+  const configuration = await client.get(validatingWebhookConfigurations, { name }).catch(ignoreNotFound);
   const stored = await obtainCertificate(options);
   const caBundle = Buffer.from(stored.authorities.join(''), 'utf8').toString('base64');
   if (configuration === undefined) {

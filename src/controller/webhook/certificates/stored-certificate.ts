@@ -3,7 +3,7 @@ import { isIP } from 'node:net';
 import { Secret } from '../../../shared/secret.ts';
 import { secrets, type Secret as SecretObject } from '../../observe/cluster/resources.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
-import { isApiError } from '../../runtime/api/errors.ts';
+import { isApiError, ignoreNotFound } from '../../runtime/api/errors.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
 import { createServerCertificate, type ServerCertificate } from './server-certificate.ts';
 
@@ -41,10 +41,7 @@ const maxPredecessors = 2;
 export async function obtainCertificate(options: StoredCertificateOptions): Promise<StoredCertificate> {
   const { client, secret } = options;
   for (;;) {
-    const object = await client.get(secrets, secret).catch((error: unknown) => {
-      if (isApiError(error, 'NOT_FOUND')) return undefined;
-      throw error;
-    });
+    const object = await client.get(secrets, secret).catch(ignoreNotFound);
     const stored = object === undefined ? undefined : readStored(object, options.names);
     if (stored !== undefined && Date.now() < stored.renewAt) return stored;
     const data = await createData(options, stored);
