@@ -11,6 +11,7 @@ import { isBuiltin } from 'node:module';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+import { buildInfo } from './build-info.js';
 
 const { values: given } = parseArgs({
   options: {
@@ -86,7 +87,7 @@ const requireNode =
 const common = {
   plugins: [lazyBuiltIns, leftOut],
   // got checks whether a body is FormData, and the global would load undici; none of our bodies is.
-  define: { FormData: 'WeakRef' },
+  define: { FormData: 'WeakRef', kmmSignBuild: JSON.stringify(buildInfo(root)) },
   absWorkingDir: root,
   metafile: true,
   outdir,

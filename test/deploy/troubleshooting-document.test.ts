@@ -11,6 +11,7 @@ import { apiServerPrograms, startApiServer, type ApiServer } from '../support/ap
 import { installCustomResources, installDefinitions, type Definition } from '../support/custom-resources.ts';
 import { readDefinitions } from '../support/hub/crds.ts';
 import { describeWith, requireProgram } from '../support/programs.ts';
+import manifest from '../../package.json' with { type: 'json' };
 import { deployDirectory, run } from './manifests.ts';
 
 const text = await readFile(fileURLToPath(new URL('../../docs/troubleshooting.md', import.meta.url)), 'utf8');
@@ -63,7 +64,7 @@ describeWith([...apiServerPrograms, 'bash', 'kubectl'], 'docs/troubleshooting.md
 
   it.each(onOpenShift)('finds the image as the documents do: %s', async (find, use) => {
     const image = await shell(`${find}; printf %s "$MUST_GATHER_IMAGE"`);
-    expect(image).toBe('ghcr.io/kmm-sign/kmm-sign:0.1.0');
+    expect(image).toBe(`ghcr.io/kmm-sign/kmm-sign:${manifest.version}`);
     expect(use).toMatch(/^oc adm must-gather --image="\$\{MUST_GATHER_IMAGE\}" -- \/usr\/bin\/gather(?: -u)?$/);
   });
 

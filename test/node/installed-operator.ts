@@ -2,6 +2,7 @@ import { cp, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { stringify } from 'yaml';
+import manifest from '../../package.json' with { type: 'json' };
 import type { BuilderName } from '../../src/builder/builder.ts';
 import { allowReferences, createPullSecret, createSigningSecrets } from '../end-to-end/module-secrets.ts';
 import { makeKeyPair, type KeyPair } from '../end-to-end/key-pair.ts';
@@ -31,7 +32,7 @@ export const installedOperatorPrograms = [
 
 /** The namespace of the operator. */
 export const operatorNamespace = 'kmm-operator-system';
-const version = '0.1.0';
+const { version } = manifest;
 const installDocument = fileURLToPath(new URL('../../docs/install.md', import.meta.url));
 
 /** A cluster whose registry has everything that an operator and a Module need. */

@@ -2,7 +2,7 @@ import { Argument, type CommandUnknownOpts, Option } from '@commander-js/extra-t
 import { environmentVariables } from '../options/environment.ts';
 import { table } from '../output/text.ts';
 import { required } from '../output/usage-error.ts';
-import { version } from '../output/version.ts';
+import { versionFacts, versionText } from '../output/version.ts';
 import type { Runtime } from '../session/runtime.ts';
 
 /** `kmm-sign registry`. */
@@ -86,16 +86,12 @@ export function addVersion(root: CommandUnknownOpts, runtime: Runtime): void {
   root
     .command('version')
     .summary('print the version')
-    .description('Prints the versions of the program and of Node.')
+    .description(
+      'Prints the version of the program and the commit that it was built from; as JSON, Node too.',
+    )
     .action(() =>
       runtime.perform((session) => {
-        const facts = {
-          version,
-          node: process.versions.node,
-          openssl: process.versions.openssl,
-          platform: `${process.platform}/${process.arch}`,
-        };
-        session.output({ json: () => facts, text: () => version });
+        session.output({ json: versionFacts, text: versionText });
         return Promise.resolve();
       }),
     );

@@ -21,7 +21,7 @@ const commands = {
   hub: 'the operator of a hub, which builds and signs for the clusters that it manages',
   webhook: 'the validating admission webhook',
   gather: 'write what helps to understand a cluster to a directory, without secrets',
-  version: 'print the version',
+  version: 'print the version and the commit',
 } as const;
 export type OperatorCommand = keyof typeof commands;
 
@@ -54,6 +54,10 @@ const gatherBooleans: Readonly<Record<string, string>> = {
   'anonymize-hosts': 'replace the names and addresses of nodes and of the API server',
 };
 
+const versionBooleans: Readonly<Record<string, string>> = {
+  json: 'print JSON, with the versions of Node and OpenSSL',
+};
+
 const inConfiguration = 'It is set in the file of --config: see docs/operator-configuration.md.';
 
 /** Flags of operators based on controller-runtime, and what replaces them here. */
@@ -79,6 +83,8 @@ export interface OperatorFlags {
   readonly logLevel: LogLevel;
   readonly webhooks: readonly WebhookName[];
   readonly gather: GatherFlags;
+  /** Whether `version` prints JSON. */
+  readonly json: boolean;
 }
 
 /** The flags of `gather`. */
@@ -120,8 +126,14 @@ export function parseOperatorFlags(args: readonly string[]): OperatorFlags {
       hub: booleans.has('u') || booleans.has('hub'),
       anonymizeHosts: booleans.has('anonymize-hosts'),
     },
+    json: booleans.has('json'),
   };
 }
+
+const booleansOf: Partial<Record<OperatorCommand, object>> = {
+  webhook: webhookFlags,
+  version: versionBooleans,
+};
 
 function flagsOf(command: OperatorCommand): { values: string[]; booleans: string[] } {
   if (command === 'gather') {
@@ -130,7 +142,7 @@ function flagsOf(command: OperatorCommand): { values: string[]; booleans: string
       booleans: ['u', ...Object.keys(gatherBooleans)],
     };
   }
-  return { values: Object.keys(values), booleans: command === 'webhook' ? Object.keys(webhookFlags) : [] };
+  return { values: Object.keys(values), booleans: Object.keys(booleansOf[command] ?? {}) };
 }
 
 function logLevelOf(text: string): LogLevel {
@@ -158,7 +170,7 @@ const examples: Readonly<Record<OperatorCommand, readonly string[]>> = {
     'kmm-operator gather --hub --anonymize-hosts --kubeconfig ~/.kube/hub',
     'oc adm must-gather --image=IMAGE -- /usr/bin/gather',
   ],
-  version: ['kmm-operator version'],
+  version: ['kmm-operator version --json'],
 };
 
 const flagHelp: readonly string[] = [
@@ -171,10 +183,14 @@ const webhookHelp: readonly string[] = [
   ...lines(Object.entries(webhookFlags).map(([name, webhook]) => [`--${name}`, explanations[webhook]])),
 ];
 
+function flagLines(booleans: Readonly<Record<string, string>>): [string, string][] {
+  return Object.entries(booleans).map(([name, text]) => [`--${name}`, text]);
+}
+
 const gatherHelp: readonly string[] = [
   'Flags of gather:',
   ...lines(Object.entries(gatherValues).map(([name, text]) => [`--${name} VALUE`, text])),
-  ...lines(Object.entries(gatherBooleans).map(([name, text]) => [`--${name}`, text])),
+  ...lines(flagLines(gatherBooleans)),
 ];
 
 /** Returns the text of `--help`, or of `COMMAND --help`. It ends with examples. */
@@ -192,6 +208,7 @@ export function operatorHelp(command?: OperatorCommand): string {
     '',
     ...(all || command === 'webhook' ? [...webhookHelp, ''] : []),
     ...(all || command === 'gather' ? [...gatherHelp, ''] : []),
+    ...(command === 'version' ? ['Flags of version:', ...lines(flagLines(versionBooleans)), ''] : []),
     'Environment: OPERATOR_NAMESPACE (required, except by gather and version), KMM_MANAGED, RELATED_IMAGE_SIGN, RELATED_IMAGE_BUILD,',
     'HTTP_PROXY, HTTPS_PROXY, NO_PROXY. See docs/operator-configuration.md.',
     '',

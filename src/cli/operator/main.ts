@@ -14,7 +14,7 @@ import { createLogger, jsonLine, type Logger } from '../../shared/logger.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { usageError, type CliError } from '../output/usage-error.ts';
 import { printable } from '../../shared/printable.ts';
-import { version } from '../output/version.ts';
+import { version, versionFacts, versionText } from '../output/version.ts';
 
 /** Codes of errors caused by how the program was started. */
 const usageCodes = new Set([
@@ -45,7 +45,8 @@ async function runOperatorProgram(args: readonly string[], signal: AbortSignal):
   try {
     const flags = parseOperatorFlags(args);
     if (flags.help) return print(operatorHelp(flags.named ? flags.command : undefined));
-    if (flags.command === 'version') return print(version);
+    if (flags.command === 'version')
+      return print(flags.json ? JSON.stringify(versionFacts()) : versionText());
     log = createLogger(flags.logLevel, jsonLine, writeLine);
     return await perform(flags, log, signal);
   } catch (error) {
