@@ -153,6 +153,23 @@ export const parts = {
     within: 'tekton',
     build: ['build', '-ldflags', '-s -w', '.'],
   },
+  // Watches NodeModulesConfigs with controller-runtime, as the operators of vendors do.
+  'node-modules-watch': {
+    minutes: 1,
+    version: 'v0.20.2',
+    within: 'node-modules-watch',
+    build: ['build', '-ldflags', '-s -w', '.'],
+  },
+  // What a BootModuleConfig is written to on OpenShift.
+  'machine-config-crds': {
+    module: 'github.com/openshift/api',
+    version: 'v0.0.0-20250124212313-a770960d61e0',
+    sum: 'h1:dCvNfygMrPLVNQ06bpHXrxKfrXHiprO4+etHrRUqI8g=',
+    files: [
+      'machineconfiguration/v1/zz_generated.crd-manifests/0000_80_machine-config_01_machineconfigs.crd.yaml',
+      'operator/v1/zz_generated.crd-manifests/0000_80_machine-config_01_machineconfigurations.crd.yaml',
+    ],
+  },
   actionlint: {
     version: 'v1.7.12',
     module: 'github.com/rhysd/actionlint',

@@ -21,9 +21,18 @@ export const chartDirectory = `${deployDirectory}chart/kmm-sign`;
 
 /** Runs a program and gives its standard output. @throws Error with what it said, when it fails */
 export async function run(program: ProgramName, args: readonly string[], input = ''): Promise<string> {
+  return (await runWithWarnings(program, args, input)).stdout;
+}
+
+/** Runs a program; what it warns of is on standard error. @throws Error with what it said, when it fails */
+export async function runWithWarnings(
+  program: ProgramName,
+  args: readonly string[],
+  input = '',
+): Promise<{ readonly stdout: string; readonly stderr: string }> {
   const running = promisify(execFile)(requireProgram(program), args, { maxBuffer: 2 ** 26 });
   running.child.stdin?.end(input);
-  return (await running).stdout;
+  return running;
 }
 
 /** What kustomize makes of an overlay. */

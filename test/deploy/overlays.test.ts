@@ -2,7 +2,16 @@ import { readdirSync } from 'node:fs';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../support/api-server.ts';
 import { describeWith } from '../support/programs.ts';
-import { deployDirectory, renderChart, renderOverlay, run, type Manifest } from './manifests.ts';
+import { customResourceDefinitions } from '../../src/api/crd/definitions.ts';
+import {
+  deployDirectory,
+  parseManifests,
+  renderChart,
+  renderOverlay,
+  run,
+  runWithWarnings,
+  type Manifest,
+} from './manifests.ts';
 
 const overlays = readdirSync(`${deployDirectory}overlays`);
 /** cert-manager's own resources: its definitions are not on a bare API server. */
@@ -20,15 +29,34 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
     run('kubectl', ['--kubeconfig', api.kubeconfig, ...args], input);
   const helm = (namespace: string, ...args: string[]): Promise<string> =>
     run('helm', [...args, '--kubeconfig', api.kubeconfig, '--namespace', namespace]);
-  const apply = async (objects: Manifest[], ...options: string[]): Promise<void> => {
+  /** Applies objects and gives what the API server warns of. */
+  const apply = async (objects: Manifest[], ...options: string[]): Promise<string> => {
     const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items: objects });
-    await kubectl(['apply', '--server-side', '--validate=strict', ...options, '-f', '-'], list);
+    const command = ['apply', '--server-side', '--validate=strict', ...options, '-f', '-'];
+    return (await runWithWarnings('kubectl', ['--kubeconfig', api.kubeconfig, ...command], list)).stderr;
   };
 
-  it.each(overlays)('takes the overlay %s without a field that it does not know', async (name) => {
+  it.each(overlays)('takes the overlay %s without a warning or a field that it does not know', async (name) => {
     const objects = await renderOverlay(name);
     expect(objects.some(({ kind }) => kind === 'Deployment')).toBe(true);
-    await apply(objects.filter((object) => !isOfCertManager(object)));
+    expect(await apply(objects.filter((object) => !isOfCertManager(object)))).toBe('');
+  });
+
+  it.each(['crds', 'hub-crds'])('takes the definitions in %s without a warning', async (folder) => {
+    const command = ['apply', '--server-side', '--force-conflicts', '-k', `${deployDirectory}${folder}`];
+    expect(await runWithWarnings('kubectl', ['--kubeconfig', api.kubeconfig, ...command])).toMatchObject({
+      stderr: '',
+    });
+  });
+
+  it('warns of a format in a definition that Kubernetes does not know', async () => {
+    const text = JSON.stringify(customResourceDefinitions()[0]);
+    const [definition] = parseManifests(
+      text.replace('"observedGeneration":{"type":"integer"', '$&,"format":"int63"'),
+    );
+    expect(await apply(definition === undefined ? [] : [definition], '--force-conflicts')).toContain(
+      'unrecognized format "int63"',
+    );
   });
 
   it('refuses the same with a field that is wrong', async () => {
@@ -104,7 +132,7 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
     ];
     const objects = await renderChart(namespace, ...[settings, ...shared].map((one) => `--set=${one}`));
     expect(objects.map(({ kind }) => kind)).toContain('ConfigMap');
-    await apply(objects, '--force-conflicts');
+    expect(await apply(objects, '--force-conflicts')).toBe('');
   });
 
   it('lets Helm install, upgrade and remove the chart, with a hub beside the operator', async () => {

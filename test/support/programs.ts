@@ -51,6 +51,7 @@ const sources = {
   'ocm-work': { hint: assets },
   'tekton-validate': { hint: assets },
   actionlint: { hint: assets },
+  'node-modules-watch': { hint: assets },
   'operator-verify': { hint: assets },
   'containerd-2': { hint: assets },
   'containerd-2-shim': { hint: assets },
