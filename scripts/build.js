@@ -29,6 +29,9 @@ const entryPoints = {
   index: 'src/index.ts',
   // Runs in a thread.
   'password-worker': 'src/registry/server/password-worker.ts',
+  // Programs of pods, which the operator reads.
+  loader: 'src/controller/module/loading/loader.sh',
+  'copy-image': 'src/controller/module/loading/copy-image.sh',
 };
 // An import statement reads every property of a built-in module, and some of these load more than all the
 // rest: undici, MIME types, reports. HTTP/2, which got would load needlessly, is never used.
@@ -91,6 +94,7 @@ const common = {
   absWorkingDir: root,
   metafile: true,
   outdir,
+  loader: { '.sh': 'copy' },
   bundle: true,
   format: 'esm',
   platform: 'node',

@@ -65,6 +65,7 @@ const sources = {
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
   ostree: { hint: debian('ostree') },
+  shellcheck: { hint: debian('shellcheck') },
   squid: { folders: ['/usr/sbin'], hint: debian('squid') },
   buildah: { hint: debian('buildah') },
   'sign-file': {

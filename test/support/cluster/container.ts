@@ -7,7 +7,7 @@ import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import * as z from 'zod';
-import { quote } from '../../../src/controller/module/loading/loader-script.ts';
+import { quote } from '../../../src/controller/module/loading/loader-environment.ts';
 import { requireProgram } from '../programs.ts';
 import { modprobeProgram, type RunnableImage } from './images.ts';
 

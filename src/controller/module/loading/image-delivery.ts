@@ -2,8 +2,8 @@ import type { V1Container, V1Volume } from '@kubernetes/client-node';
 import type { Modprobe } from '../../../api/module/modprobe.ts';
 import { nonEmpty } from '../../../api/schema/resource.ts';
 import type { NodeFacts } from '../../observe/cluster/projections.ts';
-import { loaderDirectories } from './loader-program.ts';
-import { escapeReferences } from './loader-script.ts';
+import { escapeReferences } from './loader-environment.ts';
+import { copyProgram, loaderDirectories } from './loader-program.ts';
 import type { LoaderSettings } from './settings.ts';
 
 /** How the files of a module's image get into its loader: mounted, or copied by an init container. */
@@ -46,7 +46,6 @@ export interface DeliveryParts {
 export const imageVolume = 'module-image';
 
 const toolsVolume = 'tools';
-const toolsDirectory = '/kmm-tools';
 
 /** Returns the parts that bring an image's files. */
 export function deliveryParts(
@@ -60,7 +59,7 @@ export function deliveryParts(
     return { volumes: [{ name: imageVolume, image: source }], initContainers: [] };
   }
   const securityContext = { allowPrivilegeEscalation: false, runAsUser: 0 };
-  const tools = { name: toolsVolume, mountPath: toolsDirectory };
+  const tools = { name: toolsVolume, mountPath: loaderDirectories.tools };
   return {
     volumes: [
       { name: imageVolume, emptyDir: {} },
@@ -71,7 +70,7 @@ export function deliveryParts(
         // The module's image may have no programs: this one needs no libraries.
         name: 'copy-tool',
         image: loaderImage,
-        command: ['cp', '/bin/busybox', `${toolsDirectory}/busybox`],
+        command: ['cp', '/bin/busybox', `${loaderDirectories.tools}/busybox`],
         securityContext,
         volumeMounts: [tools],
       },
@@ -79,7 +78,13 @@ export function deliveryParts(
         name: 'copy-module',
         image: reference,
         ...(pullPolicy === undefined ? {} : { imagePullPolicy: pullPolicy }),
-        command: [`${toolsDirectory}/busybox`, 'sh', '-c', escapeReferences(copyProgram), 'copy-module'],
+        command: [
+          `${loaderDirectories.tools}/busybox`,
+          'sh',
+          '-c',
+          escapeReferences(copyProgram),
+          'copy-module',
+        ],
         args: pathsOf(modprobe).map(escapeReferences),
         securityContext,
         volumeMounts: [
@@ -107,42 +112,3 @@ function pathsOf({ dirName, firmwarePath, args, rawArgs }: Modprobe): string[] {
     ),
   ].filter((path) => path.startsWith('/'));
 }
-
-/**
- * Copies paths of its container's root, and what symbolic links in them lead to, for busybox. It never
- * changes: the paths are arguments.
- */
-const copyProgram = [
-  'set -eu',
-  'busybox=/kmm-tools/busybox to=/module-image links=/module-image/.kmm-links',
-  // A pod whose sandbox was replaced begins anew.
-  '$busybox rm -rf $to/*',
-  'copy() {',
-  '  [ -e "$1" ] || [ -L "$1" ] || return 0',
-  '  $busybox mkdir -p "$to${1%/*}"',
-  '  $busybox cp -dRf "$1" "$to${1%/*}/"',
-  '}',
-  'for path in "$@"; do',
-  '  if [ "$path" != / ]; then copy "$path"; continue; fi',
-  '  for entry in /*; do',
-  '    case $entry in /proc | /sys | /dev | /kmm-tools | "$to") ;; *) copy "$entry" ;; esac',
-  '  done',
-  'done',
-  'pass=0 more=yes',
-  'while [ $more = yes ] && [ $pass -lt 8 ]; do',
-  '  pass=$((pass + 1)) more=no',
-  '  $busybox find $to -type l >$links',
-  '  while read -r link; do',
-  '    target=$($busybox readlink "$link")',
-  '    case $target in',
-  '      /host/* | /proc/* | /sys/* | /dev/*) continue ;;',
-  '      /*) [ ! -e "$to$target" ] && [ ! -L "$to$target" ] || continue ;;',
-  '      *) [ ! -e "$link" ] || continue; target=$($busybox readlink -f "${link#"$to"}") || continue ;;',
-  '    esac',
-  '    [ -e "$target" ] && [ ! -e "$to$target" ] || continue',
-  '    copy "$target"',
-  '    more=yes',
-  '  done <$links',
-  'done',
-  '$busybox rm -f $links',
-].join('\n');

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { hostModulesDirectory } from '../../../builder/mounts.ts';
 
 /** Directories of a module loader's container. */
@@ -14,6 +15,8 @@ export const loaderDirectories = {
   modulesOrder: '/modules-order',
   /** What the loader remembers while it runs. */
   state: '/run/kmm-loader',
+  /** The programs that copy the image; only where it is copied. */
+  tools: '/kmm-tools',
 } as const;
 
 /** The file in `modulesOrder`. */
@@ -22,177 +25,18 @@ export const modulesOrderFile = 'softdep.conf';
 /** Exists as a directory while the module is in the kernel; when unloading, once it is not. */
 export const readyDirectory = `${loaderDirectories.state}/ready`;
 
-/** Environment variable: `load`, or `unload` for a loader that only cleans its node. */
-export const modeVariable = 'KMM_LOADER_MODE';
-
 /**
- * The module loader's program for a POSIX shell. It never changes: what a Module says is defined ahead of it,
- * by `loaderScript`: variables, and functions that run modprobe.
+ * The programs of pods for a POSIX shell, without comments and indentation, since each pod holds a copy. They never
+ * change: what a Module says comes in variables and arguments.
  */
-export const loaderProgram = [
-  // Ends with the words for the container's status, and what the kernel said meanwhile.
-  'fail() {',
-  '  printf "%s\\n" "$1" >&2',
-  '  { printf "%s\\n" "$1" | head -c 2048; kernel_lines; } >/dev/termination-log',
-  '  exit 1',
-  '}',
-  'kernel_lines() {',
-  '  dmesg --syslog 2>/dev/null |',
-  '    mark=$mark awk "seen || ENVIRON[\\"mark\\"] == \\"\\"; \\$0 == ENVIRON[\\"mark\\"] { seen = 1 }" | tail -n 8',
-  '}',
-  '',
-  // Makes the paths of the image lead to its files, except where there are files of our own.
-  'link() (',
-  '  from=$1 to=$2 depth=$3',
-  '  set --',
-  '  for entry in "$from"/*; do',
-  '    path=$to/${entry##*/}',
-  '    case $path in /proc | /sys | /dev | /host | /usr/share) continue ;; esac',
-  '    if [ -d "$entry" ] && [ ! -L "$entry" ] && [ -d "$path" ]; then',
-  '      [ "$depth" -eq 0 ] || link "$entry" "$path" $((depth - 1))',
-  '    elif [ -L "$entry" ] && [ -d "$path" ] && [ ! -L "$path" ] && rmdir "$path" 2>/dev/null; then',
-  '      set -- "$@" "$entry"',
-  '    elif [ ! -e "$path" ] && [ ! -L "$path" ] && { [ -e "$entry" ] || [ -L "$entry" ]; }; then',
-  '      set -- "$@" "$entry"',
-  '    fi',
-  '  done',
-  '  [ $# -eq 0 ] || ln -s "$@" "$to/" 2>/dev/null',
-  '  :',
-  ')',
-  'link_modules() {',
-  '  mkdir -p /lib/modules 2>/dev/null',
-  '  [ -e "/lib/modules/$release" ] || ln -s "/host/lib/modules/$release" /lib/modules/ 2>/dev/null',
-  '}',
-  'link_image() {',
-  '  [ "$image_first" = yes ] || link_modules',
-  '  for directory in etc lib usr/lib usr/local/lib; do',
-  '    for file in "/module-image/$directory/modprobe.d"/*; do',
-  '      [ -e "$file" ] || continue',
-  '      mkdir -p "/$directory/modprobe.d"',
-  '      ln -sf "$file" "/$directory/modprobe.d/"',
-  '    done',
-  '  done',
-  '  link /module-image "" 4',
-  '  link_modules',
-  '  if [ -e /modules-order/softdep.conf ]; then',
-  '    mkdir -p /etc/modprobe.d',
-  '    ln -sf /modules-order/softdep.conf /etc/modprobe.d/kmm-modules-order.conf',
-  '  fi',
-  '}',
-  '',
-  // Finds the name that the kernel will know the module by, and its file.
-  'find_module() {',
-  '  module= file=',
-  '  while read -r word path _; do',
-  '    [ "$word" = insmod ] || continue',
-  '    if [ -n "$wanted" ] && [ "$module" = "$wanted" ]; then break; fi',
-  '    module=${path##*/} file=$path',
-  '    module=$(printf %s "${module%%.ko*}" | tr - _)',
-  '  done <<END',
-  '$(depends 2>/dev/null)',
-  'END',
-  '  [ -n "$module" ] || module=$wanted',
-  '}',
-  'is_loaded() { [ -n "$module" ] && [ -d "/sys/module/$module" ]; }',
-  '',
-  // Compares the kernel's module with the image's: 0 the same, 1 another, 2 unknown.
-  'compare() {',
-  '  [ -n "$file" ] || return 2',
-  '  in_kernel=$(cat "/sys/module/$module/srcversion" 2>/dev/null)',
-  '  in_image=$(modinfo -F srcversion "$file" 2>/dev/null)',
-  '  if [ -z "$in_kernel$in_image" ]; then',
-  '    in_kernel=$(build_id 2>/dev/null <"/sys/module/$module/notes/.note.gnu.build-id")',
-  '    in_image=$(plain | build_id)',
-  '    [ -n "$in_kernel" ] && [ -n "$in_image" ] || return 2',
-  '  fi',
-  '  [ "$in_kernel" = "$in_image" ]',
-  '}',
-  'plain() {',
-  '  case $file in',
-  '    *.xz) xz -dc "$file" ;;',
-  '    *.zst) zstd -qdc "$file" ;;',
-  '    *.gz) gzip -dc "$file" ;;',
-  '    *) cat "$file" ;;',
-  '  esac',
-  '}',
-  // The note of that type and name, and its 20 bytes.
-  'build_id() {',
-  '  od -An -v -tx1 | tr -d " \\n" | grep -o "040000001400000003000000474e5500.\\{40\\}" | head -n 1',
-  '}',
-  '',
-  // Unloads, and tries again for a number of seconds while it fails.
-  'unload_within() {',
-  '  end=$(($(date +%s) + $1))',
-  '  while :; do',
-  '    if words=$(unload 2>&1); then failed=no; else failed=yes; fi',
-  '    left=$(loaded_ones)',
-  '    if [ -z "$left" ] && { [ -n "$module" ] || [ "$failed" = no ]; }; then return 0; fi',
-  '    [ "$failed" = yes ] || words="modprobe succeeded, but the kernel still has $left"',
-  '    words="$words$(users)"',
-  '    printf "%s\\n" "$words" >/dev/termination-log',
-  '    [ "$(date +%s)" -lt "$end" ] || return 1',
-  '    sleep 1',
-  '  done',
-  '}',
-  'users() {',
-  '  is_loaded || return 0',
-  '  holders=$(ls "/sys/module/$module/holders" 2>/dev/null | tr "\\n" " ")',
-  '  count=$(cat "/sys/module/$module/refcnt" 2>/dev/null)',
-  '  if [ -n "$holders" ]; then printf " (module is in use by %s)" "${holders% }"',
-  '  elif [ "${count:-0}" != 0 ]; then printf " (module is in use: %s references)" "$count"; fi',
-  '}',
-  '',
-  'stop() {',
-  '  trap "" TERM INT',
-  '  rm -f /run/kmm-loader/ready',
-  '  if [ "$KMM_LOADER_MODE" = unload ] && [ -z "$(loaded_ones)" ]; then exit 0; fi',
-  '  remove_firmware',
-  '  unload_within "$unload_seconds" || fail "$words"',
-  '  restore_firmware_path',
-  '  : >/dev/termination-log',
-  '  exit 0',
-  '}',
-  'clean() {',
-  '  remove_firmware',
-  '  unload_within "$try_seconds" || fail "$words"',
-  '  restore_firmware_path',
-  '  ready=/',
-  '}',
-  'start() {',
-  '  is_same=no',
-  '  if is_loaded; then',
-  '    compare',
-  '    case $? in',
-  '      0) is_same=yes ;;',
-  '      1) if ! remove_in_tree || is_loaded; then replace; fi ;;',
-  '    esac',
-  '  fi',
-  '  if [ "$is_same" = no ]; then words=$(remove_in_tree 2>&1) || fail "$words"; fi',
-  '  words=$(copy_firmware 2>&1) || fail "$words"',
-  '  words=$(load 2>&1) || fail "$words"',
-  '  if [ -n "$words" ]; then printf "%s\\n" "$words" >&2; fi',
-  '  if [ -z "$module" ]; then ready=/; return; fi',
-  '  is_loaded || fail "modprobe succeeded, but there is no /sys/module/$module"',
-  '  compare',
-  '  [ $? -ne 1 ] || fail "the kernel has another build of $module ($in_kernel) than the image ($in_image)"',
-  '  ready=/sys/module/$module',
-  '}',
-  'replace() {',
-  '  unload_within "$try_seconds" ||',
-  '    fail "the kernel has another build of $module ($in_kernel) than the image ($in_image), and keeps it: $words"',
-  '}',
-  '',
-  'mkdir -p /run/kmm-loader',
-  'rm -f /run/kmm-loader/ready',
-  'mark=$(dmesg --syslog 2>/dev/null | tail -n 1)',
-  'trap stop TERM INT',
-  'link_image',
-  'find_module',
-  'if [ "$KMM_LOADER_MODE" = unload ]; then clean; else start; fi',
-  'ln -s "$ready" /run/kmm-loader/ready',
-  ': >/dev/termination-log',
-  'while :; do',
-  '  sleep infinity &',
-  '  wait $!',
-  'done',
-].join('\n');
+export const loaderProgram: string = shellProgram('loader.sh');
+export const copyProgram: string = shellProgram('copy-image.sh');
+
+/** Reads a file beside this one: the build puts it beside the bundle, too. */
+function shellProgram(name: string): string {
+  return readFileSync(new URL(name, import.meta.url), 'utf8')
+    .split('\n')
+    .map((line) => line.trimStart())
+    .filter((line) => line !== '' && !line.startsWith('#'))
+    .join('\n');
+}

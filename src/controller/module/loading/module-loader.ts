@@ -5,8 +5,8 @@ import { commonLabels, kernelLabelValue, labelKeys, nodeLabels } from '../../../
 import { labelStem, labelValue, objectName, shortHash, type Json } from '../../../builder/names.ts';
 import type { ModuleTarget } from '../../../builder/target.ts';
 import { deliveryParts, imageVolume, type ImageDelivery } from './image-delivery.ts';
-import { loaderDirectories, modeVariable, modulesOrderFile, readyDirectory } from './loader-program.ts';
-import { escapeReferences, loaderScript, softDependencies } from './loader-script.ts';
+import { escapeReferences, loaderEnvironment, modeVariable, softDependencies } from './loader-environment.ts';
+import { loaderDirectories, loaderProgram, modulesOrderFile, readyDirectory } from './loader-program.ts';
 import { serviceAccountOf, type DaemonSetContext, type LoaderSettings } from './settings.ts';
 
 /** The role of module loaders in labels. */
@@ -124,7 +124,7 @@ function container(
   volumeMounts: V1VolumeMount[],
 ): V1Container {
   const { modprobe, kernel, module, inTreeModulesToRemove } = target;
-  const script = loaderScript({
+  const environment = loaderEnvironment({
     modprobe,
     kernel,
     inTreeModulesToRemove,
@@ -136,8 +136,9 @@ function container(
   return {
     name: 'module-loader',
     image: loaderImage,
-    command: ['/bin/sh', '-c', escapeReferences(script), 'module-loader'],
+    command: ['/bin/sh', '-c', escapeReferences(loaderProgram), 'module-loader'],
     env: [
+      ...Object.entries(environment).map(([name, value]) => ({ name, value: escapeReferences(value) })),
       {
         name: modeVariable,
         valueFrom: { fieldRef: { fieldPath: `metadata.labels['${labelKeys.loaderMode}']` } },
@@ -162,7 +163,8 @@ function volumesOf(
   { firmwareHostPath }: LoaderSettings,
 ): { readonly volumes: V1Volume[]; readonly volumeMounts: V1VolumeMount[] } {
   const volumes: V1Volume[] = [
-    { name: 'node-lib-modules', hostPath: { path: '/lib/modules', type: 'Directory' } },
+    // A node that has no such directory starts the pod all the same, which then says what modprobe does.
+    { name: 'node-lib-modules', hostPath: { path: '/lib/modules', type: 'DirectoryOrCreate' } },
   ];
   const volumeMounts: V1VolumeMount[] = [
     { name: imageVolume, mountPath: loaderDirectories.image, readOnly: true },

@@ -92,12 +92,15 @@ describe('the module loader of the documented Module', () => {
   });
 
   it('loads with the arguments of the Module, and unloads with theirs when it is told to end', () => {
-    const script = container?.command?.[2] ?? '';
-    expect(script).toContain('load() {\n  modprobe -v -d /opt my-kmod param=1\n}');
-    expect(script).toContain('unload() {\n  modprobe -rv -d /opt my-kmod\n}');
+    expect(container?.env).toEqual(
+      expect.arrayContaining([
+        { name: 'KMM_LOAD', value: '-v -d /opt my-kmod param=1' },
+        { name: 'KMM_UNLOAD', value: '-rv -d /opt my-kmod' },
+        { name: 'KMM_UNLOAD_SECONDS', value: '55' },
+      ]),
+    );
     expect(container?.lifecycle).toBeUndefined();
     expect(pod?.terminationGracePeriodSeconds).toBe(60);
-    expect(script).toMatch(/^unload_seconds=55$/m);
   });
 
   it('may load modules and read the kernel’s messages, and sees the modules and the firmware of the node', () => {
@@ -109,7 +112,7 @@ describe('the module loader of the documented Module', () => {
     });
     expect(pod?.priorityClassName).toBe('system-node-critical');
     expect(pod?.volumes?.slice(1)).toEqual([
-      { name: 'node-lib-modules', hostPath: { path: '/lib/modules', type: 'Directory' } },
+      { name: 'node-lib-modules', hostPath: { path: '/lib/modules', type: 'DirectoryOrCreate' } },
       { name: 'node-firmware', hostPath: { path: '/var/lib/firmware', type: 'DirectoryOrCreate' } },
     ]);
     expect(container?.volumeMounts?.map(({ mountPath, readOnly }) => [mountPath, readOnly])).toEqual([
@@ -154,9 +157,10 @@ describe('the module loader of the documented Module', () => {
       { name: 'node-firmware', hostPath: { path: '/var/firmware', type: 'DirectoryOrCreate' } },
       { name: 'node-sys-module', hostPath: { path: '/sys/module', type: 'Directory' } },
     ]);
-    expect(configured?.containers[0]?.command?.[2]).toContain(
-      '/host/sys-module/firmware_class/parameters/path',
-    );
+    expect(configured?.containers[0]?.env).toContainEqual({
+      name: 'KMM_FIRMWARE_PATH',
+      value: '/var/firmware',
+    });
     expect(configured?.containers[0]?.securityContext).toMatchObject({
       seLinuxOptions: { type: 'other_t' },
     });
@@ -249,7 +253,10 @@ describe('special cases of module loaders', () => {
 
   it('look into the directory of the node that has the +, and keep it apart from the kernel without', () => {
     const [plus, plain] = ['6.1.0+', '6.1.0'].map((release) => loader(example(), 'drivers', release));
-    expect(plus?.spec?.template.spec?.containers[0]?.command?.[2]).toMatch(/^release=6\.1\.0\+$/m);
+    expect(plus?.spec?.template.spec?.containers[0]?.env).toContainEqual({
+      name: 'KMM_RELEASE',
+      value: '6.1.0+',
+    });
     expect(plus?.metadata?.name).not.toBe(plain?.metadata?.name);
     expect(plus?.spec?.selector).not.toEqual(plain?.spec?.selector);
   });

@@ -5,6 +5,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   rmSync,
@@ -12,11 +13,18 @@ import {
 } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { loaderProgram } from '../../../../src/controller/module/loading/loader-program.ts';
 import { requireProgram, type ProgramName } from '../../../support/programs.ts';
 import { waitFor } from '../../../support/wait-for.ts';
 
 /** The real programs that a node of this kind takes. */
 export const loaderPrograms: readonly ProgramName[] = ['depmod', 'modinfo', 'unshare'];
+
+/** Programs that replace a file by a compressed one. */
+const compressors = { xz: ['xz', '--check=crc32'], zst: ['zstd', '-q', '--rm'] } as const;
+
+/** The variables of a loader. */
+export type LoaderEnvironment = Readonly<Record<string, string>>;
 
 /** A directory tree: content by path. */
 export type Files = Readonly<Record<string, string | Buffer>>;
@@ -56,6 +64,33 @@ export class LoaderNode implements Disposable {
     execFileSync(requireProgram('depmod'), ['-b', this.path('image', base), release()]);
   }
 
+  /** Compresses the image's modules, and indexes them so. */
+  compressModules(suffix: 'gz' | 'xz' | 'zst'): void {
+    const directory = this.path('image/opt/lib/modules', release());
+    const modules = readdirSync(directory).filter((file) => file.endsWith('.ko'));
+    // The depmod of Debian 12 knows no gzip, others do: it indexes names as long, which are then replaced.
+    const [program = '', ...options] = compressors[suffix === 'gz' ? 'xz' : suffix];
+    for (const file of modules) execFileSync(program, [...options, join(directory, file)]);
+    execFileSync(requireProgram('depmod'), ['-b', this.path('image/opt'), release()]);
+    if (suffix !== 'gz') return;
+    for (const file of modules) {
+      execFileSync('xz', ['-d', join(directory, `${file}.xz`)]);
+      execFileSync('gzip', [join(directory, file)]);
+    }
+    for (const name of ['modules.dep', 'modules.dep.bin']) {
+      const index = readFileSync(join(directory, name), 'latin1').replaceAll('.ko.xz', '.ko.gz');
+      writeFileSync(join(directory, name), index, 'latin1');
+    }
+  }
+
+  /** Removes the indexes of the image's modules that match. */
+  removeIndexes(pattern: RegExp): void {
+    const directory = this.path('image/opt/lib/modules', release());
+    for (const name of readdirSync(directory).filter((file) => pattern.test(file))) {
+      rmSync(join(directory, name));
+    }
+  }
+
   /** Puts a module into the kernel that was not loaded by a loader. */
   addLoaded(name: string, files: Files = {}): void {
     this.add('sys-module', { [`${name}/initstate`]: 'live\n', [`${name}/refcnt`]: '0\n' });
@@ -86,13 +121,19 @@ export class LoaderNode implements Disposable {
       : [];
   }
 
+  /** The names of files that went into the kernel, and their options, in order. */
+  inserted(): string[] {
+    const lines = this.calls().filter((line) => line.startsWith('insmod'));
+    return lines.map((line) => line.replace(/^.*\//, '').trim());
+  }
+
   /** Starts a loader in a container of its own. */
-  start(script: string, mode: 'load' | 'unload' = 'load'): LoaderRun {
-    writeFileSync(this.path('script'), script);
+  start(environment: LoaderEnvironment, mode: 'load' | 'unload' = 'load'): LoaderRun {
+    writeFileSync(this.path('script'), loaderProgram);
     cpSync(new URL('modprobe.sh', import.meta.url), this.path('modprobe'));
     const args = ['--mount', '--pid', '--fork', '--kill-child', 'sh', '-c', setUp, 'set-up', this.path()];
     const child = spawn(requireProgram('unshare'), args, {
-      env: { ...process.env, MODE: mode },
+      env: { ...process.env, ...environment, KMM_LOADER_MODE: mode },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     let output = '';
@@ -105,6 +146,10 @@ export class LoaderNode implements Disposable {
     return {
       exited,
       output: () => output,
+      processes: () => {
+        const first = childrenOf(child.pid);
+        return [...first, ...first.flatMap(childrenOf)];
+      },
       ready: () =>
         waitFor(
           () => {
@@ -113,8 +158,7 @@ export class LoaderNode implements Disposable {
           { timeout: 15_000, interval: 20 },
         ),
       async terminate() {
-        const pid = readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim();
-        process.kill(Number(pid), 'SIGTERM');
+        process.kill(childrenOf(child.pid)[0] ?? 0, 'SIGTERM');
         return exited;
       },
       kill: () => void child.kill('SIGKILL'),
@@ -122,8 +166,8 @@ export class LoaderNode implements Disposable {
   }
 
   /** Starts a loader and waits until it is ready. */
-  async load(script: string): Promise<LoaderRun> {
-    const run = this.start(script);
+  async load(environment: LoaderEnvironment): Promise<LoaderRun> {
+    const run = this.start(environment);
     await run.ready();
     return run;
   }
@@ -137,10 +181,17 @@ export class LoaderNode implements Disposable {
 export interface LoaderRun {
   readonly exited: Promise<number>;
   output(): string;
+  /** The IDs of its processes. */
+  processes(): number[];
   ready(): Promise<void>;
   /** Sends the signal with which the kubelet ends pods, and gives the exit code. */
   terminate(): Promise<number>;
   kill(): void;
+}
+
+function childrenOf(pid: number | undefined): number[] {
+  const list = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return list.split(' ').filter(Boolean).map(Number);
 }
 
 /** Lays out the container: the programs of this machine with a writable layer, and the pod's mounts. */
@@ -169,4 +220,4 @@ mknod -m 666 $root/dev/null c 1 3
 : >$root/dev/termination-log
 mount --bind log $root/dev/termination-log
 mount -t proc none $root/proc
-PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin KMM_LOADER_MODE=$MODE exec chroot $root /bin/sh -c "$(cat script)" module-loader`;
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin exec chroot $root /bin/sh -c "$(cat script)" module-loader`;

@@ -26,10 +26,15 @@ printf '%s\n' "$lines" | while read -r word path options; do
 	name=${path##*/}
 	name=$(printf %s "${name%%.ko*}" | tr - _)
 	[ ! -d "/sys/module/$name" ] || continue
+	# What kmod hands to the kernel as it is.
+	if [ "$(head -c 2 "$path" | od -An -tx1)" = " 1f 8b" ]; then
+		echo "modprobe: ERROR: could not insert '$name': Exec format error" >&2
+		exit 1
+	fi
 	mkdir "/sys/module/$name"
 	echo 0 >"/sys/module/$name/refcnt"
 	printf %s "$options" >"/sys/module/$name/options"
-	modinfo -F srcversion "$path" >"/sys/module/$name/srcversion"
+	modinfo -F srcversion "$(readlink -f "$path")" >"/sys/module/$name/srcversion"
 	[ -s "/sys/module/$name/srcversion" ] || rm "/sys/module/$name/srcversion"
 	echo "insmod $path $options" >>/run/kmm-loader/calls
-done
+done || exit

@@ -1,20 +1,16 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { release } from 'node:os';
-import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, expect, it } from 'vitest';
 import { modprobe as modprobeSchema } from '../../../../src/api/module/modprobe.ts';
 import { parseKernel } from '../../../../src/builder/kernel.ts';
 import {
-  escapeReferences,
-  loaderScript,
-  quote,
+  loaderEnvironment,
   softDependencies,
   type LoaderTask,
-} from '../../../../src/controller/module/loading/loader-script.ts';
+} from '../../../../src/controller/module/loading/loader-environment.ts';
 import { helloModule } from '../../../support/signing.ts';
 import { describeWith } from '../../../support/programs.ts';
-import { LoaderNode, loaderPrograms } from './loader-container.ts';
+import { LoaderNode, loaderPrograms, type LoaderEnvironment } from './loader-container.ts';
 
 const hello = await helloModule;
 /** Of hello.ko, as modinfo prints it. */
@@ -27,8 +23,8 @@ const withoutSrcversion = Buffer.from(
   'latin1',
 );
 
-function scriptFor(modprobe: object, changes: Partial<LoaderTask> = {}): string {
-  return loaderScript({
+function variablesFor(modprobe: object, changes: Partial<LoaderTask> = {}): LoaderEnvironment {
+  return loaderEnvironment({
     modprobe: modprobeSchema.parse(modprobe),
     kernel: parseKernel(release()),
     inTreeModulesToRemove: [],
@@ -36,64 +32,6 @@ function scriptFor(modprobe: object, changes: Partial<LoaderTask> = {}): string 
     unloadSeconds: 2,
     ...changes,
   });
-}
-
-/** The line of a function in a script. */
-function commandOf(script: string, name: string): string | undefined {
-  return new RegExp(`^${name}\\(\\) \\{\\n  (.*)\\n\\}`, 'm').exec(script)?.[1];
-}
-
-describe('the script of a module loader', () => {
-  it.each([
-    [{ moduleName: 'm' }, 'modprobe -v -d /opt m'],
-    [{ moduleName: 'm', parameters: ['a=1', 'b=2'] }, 'modprobe -v -d /opt m a=1 b=2'],
-    [{ moduleName: 'm', args: { load: ['-v', '-f'] } }, 'modprobe -v -f -d /opt m'],
-    [{ rawArgs: { load: ['-d', '/opt', 'm'], unload: ['-r', 'm'] } }, 'modprobe -d /opt m'],
-    [{ moduleName: 'm', dirName: '/kmods' }, 'modprobe -v -d /kmods m'],
-  ])('loads %j with %s', (modprobe, command) => {
-    expect(commandOf(scriptFor(modprobe), 'load')).toBe(command);
-  });
-
-  it.each([
-    [{ moduleName: 'm', parameters: ['a=1'] }, 'modprobe -rv -d /opt m'],
-    [{ moduleName: 'm', args: { unload: ['-r', '-f'] } }, 'modprobe -r -f -d /opt m'],
-    [{ rawArgs: { load: ['m'], unload: ['-r', 'm'] } }, 'modprobe -r m'],
-    [{ moduleName: 'm', modulesLoadingOrder: ['m', 'n', 'o'] }, 'modprobe -rv -d /opt m n o'],
-  ])('unloads %j with %s', (modprobe, command) => {
-    expect(commandOf(scriptFor(modprobe), 'unload')).toBe(command);
-  });
-
-  it('names soft dependencies in the order of loading', () => {
-    const order = modprobeSchema.parse({ moduleName: 'm', modulesLoadingOrder: ['m', 'n', 'o'] });
-    expect(softDependencies(order)).toBe('softdep m pre: n\nsoftdep n pre: o\n');
-    expect(softDependencies(modprobeSchema.parse({ moduleName: 'm' }))).toBeUndefined();
-  });
-
-  it('quotes words so that a shell gives them back', () => {
-    fc.assert(
-      fc.property(
-        fc.string({ unit: fc.constantFrom('a', ' ', "'", '"', '$', '`', '\\', '\n', '*', ';', '-', '!') }),
-        (word) => {
-          const printed = execFileSync('/bin/sh', ['-c', `printf %s ${quote(word)}`], { encoding: 'utf8' });
-          expect(printed).toBe(word);
-        },
-      ),
-      { numRuns: 30 },
-    );
-  });
-
-  it('survives the expansion of variables in commands of containers', () => {
-    fc.assert(
-      fc.property(fc.string({ unit: fc.constantFrom('a', '$', '(', ')', '{') }), (text) => {
-        expect(expandedByKubernetes(escapeReferences(text))).toBe(text);
-      }),
-    );
-  });
-});
-
-/** As Kubernetes expands `$(NAME)` with every variable set (third_party/forked/golang/expansion). */
-function expandedByKubernetes(text: string): string {
-  return text.replaceAll(/\$\$|\$\([^)]*\)/g, (found) => (found === '$$' ? '$' : 'expanded'));
 }
 
 describeWith(loaderPrograms, 'a module loader, run with the programs of its image', () => {
@@ -110,7 +48,7 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
 
   it('loads the module of an image that has no programs, and unloads it when its pod ends', async () => {
     node.addModules({ hello });
-    const run = await node.load(scriptFor({ moduleName: 'hello', parameters: ['whom=me'] }));
+    const run = await node.load(variablesFor({ moduleName: 'hello', parameters: ['whom=me'] }));
     expect(node.isLoaded('hello')).toBe(true);
     expect(options('hello')).toBe('whom=me');
     expect(await run.terminate()).toBe(0);
@@ -124,7 +62,7 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
   ])('finds modules %s', async (_title, base, link, target, dirName) => {
     node.addModules({ hello }, base);
     symlinkSync(target, node.path('image', link));
-    (await node.load(scriptFor({ moduleName: 'hello', dirName }))).kill();
+    (await node.load(variablesFor({ moduleName: 'hello', dirName }))).kill();
     expect(node.isLoaded('hello')).toBe(true);
   });
 
@@ -144,8 +82,18 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
       rmSync(at(name));
       symlinkSync(there, at(name));
     }
-    (await node.load(scriptFor({ moduleName: 'hello' }))).kill();
+    (await node.load(variablesFor({ moduleName: 'hello' }))).kill();
     expect(readdirSync(node.path('sys-module')).toSorted()).toEqual(['first', 'hello', 'second']);
+  });
+
+  it('idles in one process with less than 300 kilobytes of its own', async () => {
+    node.addModules({ hello });
+    const run = await node.load(variablesFor({ moduleName: 'hello' }));
+    const [pid, ...others] = run.processes();
+    expect(others).toEqual([]);
+    const own = /^Private_Dirty: +(\d+) kB/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1];
+    expect(Number(own)).toBeLessThan(300);
+    run.kill();
   });
 
   it('heeds settings in the image, also beside an order of modules', async () => {
@@ -153,14 +101,9 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
     node.add('image', { 'etc/modprobe.d/hello.conf': 'options hello whom=settings\n' });
     const modprobe = { moduleName: 'hello', modulesLoadingOrder: ['hello', 'helper-one'] };
     node.add('order', { 'softdep.conf': softDependencies(modprobeSchema.parse(modprobe)) ?? '' });
-    const run = await node.load(scriptFor(modprobe));
+    const run = await node.load(variablesFor(modprobe));
     expect(options('hello')).toBe('whom=settings');
-    expect(
-      node
-        .calls()
-        .filter((line) => line.startsWith('insmod'))
-        .map((line) => line.split('/').at(-1)),
-    ).toEqual(['helper-one.ko ', 'hello.ko whom=settings']);
+    expect(node.inserted()).toEqual(['helper-one.ko', 'hello.ko whom=settings']);
     expect(await run.terminate()).toBe(0);
     expect(node.isLoaded('helper_one')).toBe(false);
   });
@@ -172,7 +115,7 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
       "';touch /host/firmware/owned;'",
     ];
     node.addModules({ hello });
-    const script = scriptFor(
+    const variables = variablesFor(
       {
         moduleName: 'hello',
         parameters: evil.map((text) => `a=${text}`),
@@ -180,13 +123,13 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
       },
       { inTreeModulesToRemove: evil, owner: evil.join() },
     );
-    const run = node.start(script);
+    const run = node.start(variables);
     expect(await run.exited).toBe(1);
-    const raw = node.start(scriptFor({ rawArgs: { load: evil, unload: evil } }));
+    const raw = node.start(variablesFor({ rawArgs: { load: evil, unload: evil } }));
     expect(await raw.exited).toBe(1);
     expect(existsSync(node.path('firmware', 'owned'))).toBe(false);
     const harmless = await node.load(
-      scriptFor({ moduleName: 'hello', parameters: evil.map((text) => `a=${text}`) }),
+      variablesFor({ moduleName: 'hello', parameters: evil.map((text) => `a=${text}`) }),
     );
     expect(node.calls().at(-2)).toBe(`-v|-d|/opt|hello|${evil.map((text) => `a=${text}|`).join('')}`);
     harmless.kill();
@@ -195,7 +138,7 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
 
   it('ends with the words of modprobe where the module cannot be loaded', async () => {
     node.addModules({ other: hello });
-    const run = node.start(scriptFor({ moduleName: 'hello' }));
+    const run = node.start(variablesFor({ moduleName: 'hello' }));
     expect(await run.exited).toBe(1);
     expect(node.termination).toContain(
       `modprobe: FATAL: Module hello not found in directory /opt/lib/modules/${release()}`,
@@ -206,7 +149,7 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
   it('knows what raw arguments load', async () => {
     node.addModules({ 'hello-there': hello });
     const rawArgs = { load: ['-d', '/opt', 'hello-there'], unload: ['-r', '-d', '/opt', 'hello-there'] };
-    const run = await node.load(scriptFor({ rawArgs }));
+    const run = await node.load(variablesFor({ rawArgs }));
     expect(node.isLoaded('hello_there')).toBe(true);
     expect(await run.terminate()).toBe(0);
     expect(node.isLoaded('hello_there')).toBe(false);
@@ -215,11 +158,11 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
   it('removes in-tree modules that are loaded before it loads', async () => {
     node.addModules({ hello });
     node.addLoaded('old_driver');
-    const script = scriptFor(
+    const variables = variablesFor(
       { moduleName: 'hello' },
       { inTreeModulesToRemove: ['old-driver', 'not-loaded'] },
     );
-    (await node.load(script)).kill();
+    (await node.load(variables)).kill();
     expect(node.isLoaded('old_driver')).toBe(false);
     expect(node.calls().slice(0, 2)).toEqual(['-rv|-d|/host|old-driver|', '-v|-d|/opt|hello|']);
   });
@@ -227,14 +170,14 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
   it('leaves the module alone where the kernel has the same, though in-tree it would be removed', async () => {
     node.addModules({ hello });
     node.addLoaded('hello', { srcversion, refcnt: '3' });
-    (await node.load(scriptFor({ moduleName: 'hello' }, { inTreeModulesToRemove: ['hello'] }))).kill();
+    (await node.load(variablesFor({ moduleName: 'hello' }, { inTreeModulesToRemove: ['hello'] }))).kill();
     expect(node.calls()).toEqual(['-v|-d|/opt|hello|']);
   });
 
   it('replaces another build of the module', async () => {
     node.addModules({ hello });
     node.addLoaded('hello', { srcversion: 'OLD' });
-    (await node.load(scriptFor({ moduleName: 'hello' }))).kill();
+    (await node.load(variablesFor({ moduleName: 'hello' }))).kill();
     expect(readFileSync(node.path('sys-module/hello/srcversion'), 'utf8').trim()).toBe(srcversion);
   });
 
@@ -256,7 +199,7 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
     async (_title, module, files, words) => {
       node.addModules({ hello: module });
       node.addLoaded('hello', { ...files, refcnt: '1' });
-      const run = node.start(scriptFor({ moduleName: 'hello' }).replace(/^try_seconds=.*/m, 'try_seconds=1'));
+      const run = node.start({ ...variablesFor({ moduleName: 'hello' }), KMM_TRY_SECONDS: '1' });
       expect(await run.exited).toBe(1);
       expect(node.termination).toContain(words);
       expect(node.termination).toContain(
@@ -269,13 +212,13 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
   it('knows the same module by its build ID', async () => {
     node.addModules({ hello: withoutSrcversion });
     node.addLoaded('hello', { 'notes/.note.gnu.build-id': noteOf(buildId), refcnt: '1' });
-    (await node.load(scriptFor({ moduleName: 'hello' }))).kill();
+    (await node.load(variablesFor({ moduleName: 'hello' }))).kill();
     expect(node.calls()).toEqual(['-v|-d|/opt|hello|']);
   });
 
   it('tries to unload until nobody uses the module', async () => {
     node.addModules({ hello });
-    const run = await node.load(scriptFor({ moduleName: 'hello' }, { unloadSeconds: 60 }));
+    const run = await node.load(variablesFor({ moduleName: 'hello' }, { unloadSeconds: 60 }));
     writeFileSync(node.path('sys-module/hello/refcnt'), '1\n');
     const exited = run.terminate();
     await expect.poll(() => node.termination, { timeout: 10_000 }).toContain('is in use');
@@ -287,7 +230,7 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
 
   it('says who uses a module that it could not unload in time', async () => {
     node.addModules({ hello });
-    const run = await node.load(scriptFor({ moduleName: 'hello' }));
+    const run = await node.load(variablesFor({ moduleName: 'hello' }));
     node.add('sys-module', { 'hello/holders/gpu_a': '', 'hello/holders/gpu_b': '', 'hello/refcnt': '2\n' });
     expect(await run.terminate()).toBe(1);
     expect(node.termination).toContain('Module hello is in use. (module is in use by gpu_a gpu_b)');
@@ -296,7 +239,7 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
   it('cleans a node without loading anything', async () => {
     node.addModules({ hello });
     node.addLoaded('hello', { srcversion });
-    const run = node.start(scriptFor({ moduleName: 'hello' }), 'unload');
+    const run = node.start(variablesFor({ moduleName: 'hello' }), 'unload');
     await run.ready();
     expect(node.isLoaded('hello')).toBe(false);
     expect(await run.terminate()).toBe(0);
@@ -307,7 +250,7 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
     node.addModules({ hello });
     node.add('image', { 'firmware/a.bin': 'a', 'firmware/sub/deep/b.bin': 'b' });
     node.add('firmware', { 'sub/foreign.bin': 'theirs' });
-    const run = await node.load(scriptFor({ moduleName: 'hello', firmwarePath: '/firmware/' }));
+    const run = await node.load(variablesFor({ moduleName: 'hello', firmwarePath: '/firmware/' }));
     expect(readFileSync(node.path('firmware/sub/deep/b.bin'), 'utf8')).toBe('b');
     expect(await run.terminate()).toBe(0);
     expect(readdirSync(node.path('firmware'))).toEqual(['sub']);
@@ -325,11 +268,11 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
         readFileSync(node.path('sys-module', path), 'latin1').replace(/[\n\0]$/, '');
       const common = { firmwareSearchPath: '/var/lib/firmware' };
       const firmwarePath = '/firmware';
-      const first = await node.load(scriptFor({ moduleName: 'hello', firmwarePath }, common));
+      const first = await node.load(variablesFor({ moduleName: 'hello', firmwarePath }, common));
       expect(value()).toBe('/var/lib/firmware');
       rmSync(node.path('state/ready'));
       const second = await node.load(
-        scriptFor({ moduleName: 'second', firmwarePath }, { ...common, owner: 'b.c' }),
+        variablesFor({ moduleName: 'second', firmwarePath }, { ...common, owner: 'b.c' }),
       );
       expect(await first.terminate()).toBe(0);
       expect(value()).toBe('/var/lib/firmware');
@@ -338,13 +281,6 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
       expect(readdirSync(node.path('firmware'))).toEqual([]);
     },
   );
-
-  it('finds the directory of a kernel whose release ends in +', () => {
-    const script = scriptFor({ moduleName: 'm', dirName: '/opt' }, { kernel: parseKernel('6.1.0+') });
-    expect(commandOf(script, 'load')).toBe(
-      'modprobe $([ -d /opt/lib/modules/6.1.0+ ] || echo -S 6.1.0) -v -d /opt m',
-    );
-  });
 });
 
 /** A note section with a build ID (elf.h). */
