@@ -5,7 +5,14 @@ import type { PodFacts } from '../observe/cluster/projections.ts';
 import type { Finding } from './conditions.ts';
 import type { KernelResult } from './kernel-result.ts';
 import { describeNodeProblem } from './node-problems.ts';
-import { isLoaderImageMissing, noLoaderImage, ready, sentence, type FindingsQuery } from './readiness.ts';
+import {
+  isIncomplete,
+  isLoaderImageMissing,
+  noLoaderImage,
+  ready,
+  sentence,
+  type FindingsQuery,
+} from './readiness.ts';
 
 /** Returns a Module's findings: whether it is ready, progressing or degraded; and fields without effect. */
 export function findingsOf(query: FindingsQuery): Finding[] {
@@ -20,8 +27,8 @@ function progressing({ results, loader, devicePlugin, problems }: FindingsQuery)
     return { type, status: 'True', reason: first.state.reason, message: withOthers(first, working.length) };
   }
   const rollouts = devicePlugin === undefined ? [loader] : [loader, devicePlugin];
-  const isRollingOut = rollouts.some(({ available, desired }) => available < desired);
-  const missing = Math.max(...rollouts.map(({ available, desired }) => desired - available));
+  const isRollingOut = rollouts.some(isIncomplete);
+  const missing = Math.max(...rollouts.map(({ current, desired }) => desired - current));
   const failing = new Set(problems.flatMap(({ nodes }) => nodes)).size;
   if (isRollingOut && failing >= missing) {
     return { type, status: 'False', reason: 'Stalled', message: 'What is missing has failed; see Degraded' };

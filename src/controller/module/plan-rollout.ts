@@ -68,7 +68,7 @@ export function planRollout(facts: RolloutFacts): RolloutPlan {
   const mapped = mappedKernels(module, facts.selected);
   const { ours, foreign } = splitPods(facts);
   const problems = findNodeProblems(ours);
-  const status = statusOf(facts, problems, foreign);
+  const status = statusOf(facts, { problems, foreign, wanted });
   return {
     orphan,
     apply,
@@ -137,11 +137,15 @@ function splitPods({ pods, daemonSets }: RolloutFacts): { ours: PodFacts[]; fore
 
 function statusOf(
   facts: RolloutFacts,
-  problems: readonly NodeProblemGroup[],
-  foreignPods: readonly PodFacts[],
+  found: {
+    readonly problems: readonly NodeProblemGroup[];
+    readonly foreign: readonly PodFacts[];
+    readonly wanted: readonly V1DaemonSet[];
+  },
 ): ModuleStatus {
   const { module, selected, results, builder, now } = facts;
-  const { loader, devicePlugin, nodes } = progressOf(facts);
+  const { problems, foreign: foreignPods, wanted } = found;
+  const { loader, devicePlugin, nodes } = progressOf(facts, wanted);
   return moduleStatusOf({
     module,
     findings: [
@@ -167,29 +171,44 @@ function statusOf(
 }
 
 /** Counts the nodes that are eligible for the module, should have it, and have it. */
-function progressOf({ module: { spec }, selected, results, daemonSets }: RolloutFacts): {
+function progressOf(
+  { module: { spec }, selected, results, daemonSets }: RolloutFacts,
+  wanted: readonly V1DaemonSet[],
+): {
   readonly nodes: number;
   readonly loader: Rollout;
   readonly devicePlugin: Rollout | undefined;
 } {
-  const available = (role: string): number =>
-    daemonSets
+  const have = (role: string): Pick<Rollout, 'available' | 'current'> => {
+    const found = daemonSets
       // A DaemonSet of KMM's may have the same role.
-      .filter(({ labels }) => labels[labelKeys.role] === role && labels[labelKeys.partOf] !== undefined)
-      .reduce((sum, one) => sum + one.available, 0);
+      .filter(({ labels }) => labels[labelKeys.role] === role && labels[labelKeys.partOf] !== undefined);
+    return {
+      available: found.reduce((sum, one) => sum + one.available, 0),
+      current: found.reduce((sum, one) => sum + currentOf(one, wanted), 0),
+    };
+  };
   const nodes = selected.groups.reduce((sum, group) => sum + group.nodes.length, 0);
   const mapped = results.reduce((sum, { group }) => sum + group.nodes.length, 0);
   return {
     nodes,
-    loader: { desired: mapped, available: available(moduleLoaderRole) },
+    loader: { desired: mapped, ...have(moduleLoaderRole) },
     devicePlugin:
       spec.devicePlugin === undefined
         ? undefined
-        : {
-            desired: spec.moduleLoader === undefined ? nodes : mapped,
-            available: available(devicePluginRole),
-          },
+        : { desired: spec.moduleLoader === undefined ? nodes : mapped, ...have(devicePluginRole) },
   };
+}
+
+/** Counts the nodes where a DaemonSet has the pod that it should have by now, and not an earlier one. */
+function currentOf(daemonSet: DaemonSetFacts, wanted: readonly V1DaemonSet[]): number {
+  const { key, loaderInputs, isObserved, takenOver, updated, available } = daemonSet;
+  // Its pods are of KMM, and stay.
+  if (takenOver !== undefined) return available;
+  const changes = wanted.find(({ metadata }) => metadata?.name === key.name);
+  const inputs = changes?.metadata?.annotations?.[labelKeys.loaderInputs];
+  if (!isObserved || (inputs !== undefined && inputs !== loaderInputs)) return 0;
+  return Math.min(updated, available);
 }
 
 /** Returns the previous status of a kernel. */

@@ -12,6 +12,13 @@ import { describeNodeProblem, type NodeProblemGroup } from './node-problems.ts';
 export interface Rollout {
   readonly desired: number;
   readonly available: number;
+  /** Of the available ones, those that have what the Module wants now, and not what it wanted before. */
+  readonly current: number;
+}
+
+/** Returns whether nodes lack something, or still have an earlier one. */
+export function isIncomplete({ current, desired }: Rollout): boolean {
+  return current < desired;
 }
 
 /** What a Module's findings depend on. */
@@ -56,22 +63,13 @@ export function ready(query: FindingsQuery): Finding {
   const withoutNodes = nodesMissing(query);
   if (withoutNodes !== undefined) return withoutNodes;
   const [problem] = problems;
-  const isIncomplete =
-    loader.available < loader.desired ||
-    (devicePlugin !== undefined && devicePlugin.available < devicePlugin.desired);
-  if (isIncomplete && problem !== undefined) {
+  const isPluginIncomplete = devicePlugin !== undefined && isIncomplete(devicePlugin);
+  if ((isIncomplete(loader) || isPluginIncomplete) && problem !== undefined) {
     return readiness('False', problem.reason, describeNodeProblem(problem));
   }
-  if (loader.available < loader.desired) {
-    return readiness('False', 'Loading', `${loader.available} of ${loader.desired} nodes have the module`);
-  }
-  if (devicePlugin !== undefined && devicePlugin.available < devicePlugin.desired) {
-    const { available, desired } = devicePlugin;
-    return readiness(
-      'False',
-      'StartingDevicePlugin',
-      `${available} of ${desired} nodes have the device plugin`,
-    );
+  if (isIncomplete(loader)) return readiness('False', 'Loading', progress(loader, 'module'));
+  if (isPluginIncomplete) {
+    return readiness('False', 'StartingDevicePlugin', progress(devicePlugin, 'device plugin'));
   }
   return readiness('True', 'Loaded', `${loader.desired} of ${loader.desired} nodes have the module`);
 }
@@ -110,6 +108,12 @@ function nodesMissing({ module, selected, results, loader }: FindingsQuery): Fin
 }
 
 const maxKernels = 5;
+
+function progress({ available, current, desired }: Rollout, what: string): string {
+  return available < desired
+    ? `${available} of ${desired} nodes have the ${what}`
+    : `${current} of ${desired} nodes have the new ${what}, the others still have the earlier one`;
+}
 
 function readiness(status: 'True' | 'False', reason: string, message: string): Finding {
   return { type: 'Ready', status, reason, message };

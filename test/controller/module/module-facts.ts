@@ -104,7 +104,7 @@ export function daemonSetOf(
     unloads: false,
     desired: 0,
     isObserved: true,
-    updated: 0,
+    updated: changes.available ?? 0,
     available: 0,
     takenOver: undefined,
     deleting: false,

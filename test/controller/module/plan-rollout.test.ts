@@ -324,6 +324,50 @@ describe('the loaders of a Module', () => {
   });
 });
 
+describe('a new version of the image', () => {
+  const nodes = [nodeOf('a', oldKernel), nodeOf('b', oldKernel)];
+  const all = { desired: 2, updated: 2, available: 2 };
+  const present = (changes: Partial<DaemonSetFacts>): DaemonSetFacts =>
+    loaderNamed(plan({ nodes }), { ...all, ...changes });
+  const next = { [oldKernel]: { digest: `sha256:${'e'.repeat(64)}` } };
+
+  it.each<[string, DaemonSetFacts, Situation['states'], string]>([
+    ['is not written yet', present({}), next, '0 of 2'],
+    ['was not seen yet by the controller of DaemonSets', present({ isObserved: false }), {}, '0 of 2'],
+    ['is loaded by one of two nodes', present({ updated: 1 }), {}, '1 of 2'],
+  ])('is not reported as loaded where it %s', (_title, daemonSet, states, count) => {
+    const planned = plan({ nodes, daemonSets: [daemonSet], states: states ?? {} });
+    expect(condition(planned, 'Ready')).toEqual([
+      'False',
+      'Loading',
+      `${count} nodes have the new module, the others still have the earlier one`,
+    ]);
+    expect(condition(planned, 'Progressing')).toEqual([
+      'True',
+      'RollingOut',
+      'Pods are being started on nodes',
+    ]);
+    expect(planned.status.moduleLoader).toMatchObject({ desiredNumber: 2, availableNumber: 2 });
+  });
+
+  it('is reported where all nodes have it, or have pods that were taken over', () => {
+    const loaded = ['True', 'Loaded', '2 of 2 nodes have the module'];
+    expect(condition(plan({ nodes, daemonSets: [present({})] }), 'Ready')).toEqual(loaded);
+    const takenOver = present({ updated: 0, takenOver: 'template' });
+    expect(condition(plan({ nodes, daemonSets: [takenOver] }), 'Ready')).toEqual(loaded);
+  });
+
+  it('of the device plugin is not reported as started where nodes run the earlier one', () => {
+    const role = { [roleLabel]: 'device-plugin' };
+    const daemonSets = [present({}), daemonSetOf('driver-device-plugin', role, { ...all, updated: 0 })];
+    expect(condition(plan({ module: moduleOf({}, plugin), nodes, daemonSets }), 'Ready')).toEqual([
+      'False',
+      'StartingDevicePlugin',
+      '0 of 2 nodes have the new device plugin, the others still have the earlier one',
+    ]);
+  });
+});
+
 /** The pod of a loader that cannot load on a node. */
 const failing = (node: string): PodFacts =>
   pod({
