@@ -137,6 +137,17 @@ describe('problems of nodes', () => {
     ['runs', container({ running: {} })],
     ['has ended well', container({ terminated: { exitCode: 0 } })],
     [
+      'its node lost when it was switched off',
+      container({ terminated: { exitCode: 255, reason: 'Unknown' } }),
+    ],
+    [
+      'starts again after that',
+      container(
+        { waiting: { reason: 'PodInitializing' } },
+        { terminated: { exitCode: 137, reason: 'ContainerStatusUnknown', message: 'could not be located' } },
+      ),
+    ],
+    [
       'is ready after it had failed',
       {
         phase: 'Running',

@@ -226,6 +226,9 @@ function intendedNode(spec: Pod['spec']): string | undefined {
 /** Reasons for which containers wait without anything being wrong. */
 const ordinaryWaits = new Set(['PodInitializing', 'ContainerCreating', 'CrashLoopBackOff', '']);
 
+/** Reasons of containers whose end was not seen: their node was switched off, or has lost them. */
+const unseenEnds = new Set(['Unknown', 'ContainerStatusUnknown']);
+
 function failureOf({ status }: Pod): PodFailure | undefined {
   const containers = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
   for (const { state, lastState, ready } of containers) {
@@ -233,7 +236,7 @@ function failureOf({ status }: Pod): PodFailure | undefined {
     const { reason = '', message = '' } = waiting ?? {};
     if (waiting && !ordinaryWaits.has(reason)) return { kind: 'waiting', reason, message };
     const end = terminated ?? lastState?.terminated;
-    if (!ready && end && end.exitCode !== 0) {
+    if (!ready && end && end.exitCode !== 0 && !unseenEnds.has(end.reason ?? '')) {
       return { kind: 'ended', reason: end.reason ?? '', message: end.message ?? `exit code ${end.exitCode}` };
     }
   }
