@@ -169,16 +169,21 @@ async function untilRolledOut({ kubectl }: RealCluster): Promise<void> {
 /** Pods are pulled and started for real, beside other tests. */
 const patience = { timeout: 420_000, interval: 500 };
 
-/** Waits until a check holds. @throws Error with what the pods of the namespace `default` say */
-export async function untilHolds(cluster: RealCluster, check: () => Promise<void>): Promise<void> {
+/** Waits until a check holds, and returns what it found. @throws Error with what the pods of the namespace `default` say */
+export async function untilHolds<T>(cluster: RealCluster, check: () => Promise<T>): Promise<T> {
   try {
-    await waitFor(check, patience);
+    return await waitFor(check, patience);
   } catch (error) {
-    const pods = await cluster.kubectl(['describe', 'pods']);
-    const names = (await cluster.kubectl(['get', 'pods', '--output=name'])).trim().split('\n');
-    const logs = await Promise.all(
-      names.map((name) => cluster.kubectl(['logs', name, '--all-containers', '--tail=30']).catch(String)),
-    );
-    throw new Error([String(error), pods, ...logs].join('\n'), { cause: error });
+    throw new Error([String(error), await describePods(cluster)].join('\n'), { cause: error });
   }
+}
+
+/** Returns what Kubernetes and their logs say of the pods of the namespace `default`. */
+export async function describePods({ kubectl }: RealCluster): Promise<string> {
+  const pods = await kubectl(['describe', 'pods']);
+  const names = (await kubectl(['get', 'pods', '--output=name'])).trim().split('\n');
+  const logs = await Promise.all(
+    names.map((name) => kubectl(['logs', name, '--all-containers', '--tail=30']).catch(String)),
+  );
+  return [pods, ...logs].join('\n');
 }

@@ -6,6 +6,7 @@ import { listAll } from '../../src/controller/runtime/api/list.ts';
 import { inspectImage } from '../../src/signer/inspect-image.ts';
 import { describeWith } from '../support/programs.ts';
 import {
+  describePods,
   installChart,
   installedOperatorPrograms,
   installOverlay,
@@ -76,13 +77,14 @@ describeWith(installedOperatorPrograms, 'the operator on a real node', () => {
         ['apply', '--filename=-'],
         moduleManifest({ name, registry: cluster.registry, repository, node: 'native' }),
       );
-      await untilHolds(cluster, async () => {
+      const kernels = await untilHolds(cluster, async () => {
         const { status } = await moduleNamed(name);
         expect(['Ready', 'Failed']).toContain(status?.kernels?.[0]?.phase);
+        return status?.kernels;
       });
-      const { status } = await moduleNamed(name);
+      const said = kernels?.[0]?.phase === 'Failed' ? await describePods(cluster) : '';
       const kernel = { kernelVersion: release(), phase: 'Ready', reason: 'Signed' };
-      expect(status?.kernels).toEqual([expect.objectContaining(kernel)]);
+      expect({ said, kernels }).toEqual({ said: '', kernels: [expect.objectContaining(kernel)] });
       const image = { repository: cluster.repository(repository), selector: { tag: release() } };
       const { worst, platforms } = await inspectImage({ image, certificates: [cluster.key.x509] });
       expect(worst).toBe('trusted');

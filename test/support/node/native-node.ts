@@ -86,13 +86,17 @@ export async function untilReady(
   }
 }
 
+/** How taints begin that tell a node's state. */
+const stateTaints = 'node.kubernetes.io/';
+
 /** Returns why a node is not ready for pods, or undefined if it is. */
 async function stateOf(client: ApiClient, name: string): Promise<string | undefined> {
   try {
     const { spec, status } = await client.get(nodes, { name });
     const ready = status?.conditions?.find(({ type }) => type === 'Ready');
     if (ready?.status !== 'True') return ready?.message ?? 'it has no status';
-    const taints = spec?.taints?.map(({ key }) => key) ?? [];
+    // Others are a test's own.
+    const taints = (spec?.taints?.map(({ key }) => key) ?? []).filter((key) => key.startsWith(stateTaints));
     return taints.length === 0 ? undefined : `it is tainted: ${taints.join(', ')}`;
   } catch (error) {
     if (!isApiError(error, 'NOT_FOUND')) throw error;
