@@ -1,48 +1,94 @@
 // Starts a program of this package on a recent enough Node: this one, or that of the npm package `node`. This
 // file itself runs on older ones.
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import * as module from 'node:module';
-import { setFlagsFromString } from 'node:v8';
-import { fileURLToPath } from 'node:url';
+import { dirname } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import vm from 'node:vm';
 
 const oldest = 24;
 /** In this package's directory, or next to it if this package was installed as a dependency. */
-const bundledNode = ['../node_modules/node/bin/node', '../../node/bin/node']
-  .map((path) => fileURLToPath(new URL(path, import.meta.url)))
-  .find((path) => existsSync(path));
+const bundledNodes = ['../node_modules/node/bin/node', '../../node/bin/node'];
 
 /**
- * Starts a bundle of dist/ with flags for V8. `launcher` is the URL of the calling file.
- * @param {{ name: string, bundle: string, launcher: string, flags?: readonly string[] }} options
+ * Starts a bundle of dist/. `launcher` is the URL of the calling file.
+ * @param {{ name: string, bundle: string, launcher: string }} options
  */
-export async function launch({ name, bundle, launcher, flags = [] }) {
-  const program = new URL(`../dist/${bundle}`, import.meta.url);
+export async function launch({ name, bundle, launcher }) {
+  const program = fileURLToPath(new URL(`../dist/${bundle}`, import.meta.url));
   if (!existsSync(program)) {
     fail(name, 'the program has not been built', 'Run npm run build in its directory.');
   } else if (Number(process.versions.node.split('.')[0]) >= oldest) {
-    for (const flag of flags) setFlagsFromString(flag);
-    // Compiled code is cached next to the program; if that is not writable, nothing is cached.
-    module.enableCompileCache(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)));
-    await import(program.href);
-  } else if (bundledNode !== undefined) {
-    await runWith(bundledNode, name, launcher);
+    await run(program);
   } else {
+    await runWithBundledNode(name, launcher);
+  }
+}
+
+async function run(program) {
+  const isScript = program.endsWith('.cjs');
+  const script = isScript ? compile(program, { requiresCache: true }) : undefined;
+  if (script !== undefined) return start(script, program);
+  // Compiled code is cached next to the program; if that is not writable, nothing is cached.
+  module.enableCompileCache(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)));
+  if (isScript) module.createRequire(program)(program);
+  else await import(pathToFileURL(program).href);
+}
+
+/** The file with a bundle's compiled code: the last line of the bundle, and what V8 made of it. */
+export function cacheOf(program) {
+  return `${program}.cache`;
+}
+
+/** The length of a bundle's last line, a comment with a digest of the rest (scripts/build.js). */
+export const lastLineLength = 67;
+
+/**
+ * Compiles a CommonJS bundle. With it may come its compiled code (scripts/code-cache.js), which V8 rejects unless it
+ * is from the same version of V8; that it is from the same bundle is for us to check.
+ * @param {string} program
+ * @param {{ requiresCache: boolean }} options whether to return nothing if there is no compiled code of it
+ */
+export function compile(program, { requiresCache }) {
+  // Bundles are ASCII.
+  const text = readFileSync(program, 'latin1');
+  const cached = requiresCache && existsSync(cacheOf(program)) ? readFileSync(cacheOf(program)) : undefined;
+  const isOfBundle = cached?.latin1Slice(0, lastLineLength) === text.slice(-lastLineLength);
+  if (requiresCache && !isOfBundle) return undefined;
+  const source = `(function(exports,require,module,__filename,__dirname){${text}\n})`;
+  const script = new vm.Script(source, {
+    filename: program,
+    cachedData: cached?.subarray(lastLineLength),
+  });
+  return script.cachedDataRejected === true ? undefined : script;
+}
+
+/** Runs a compiled CommonJS bundle. */
+export function start(script, program) {
+  const exported = { exports: {} };
+  const require = module.createRequire(program);
+  script.runInThisContext()(exported.exports, require, exported, program, dirname(program));
+}
+
+/**
+ * Runs the launcher with the Node of the npm package, forwards signals to it, and ends with its exit code or signal.
+ */
+async function runWithBundledNode(name, launcher) {
+  const node = bundledNodes
+    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
+    .find((path) => existsSync(path));
+  if (node === undefined) {
     fail(
       name,
       `Node ${oldest} or newer is needed, this is ${process.version}`,
       'Install a newer Node; or install this package again with its optional dependency, the npm package node, and its scripts.',
     );
+    return;
   }
-}
-
-/** Runs the launcher with another Node, forwards signals to it, and ends with its exit code or signal. */
-async function runWith(node, name, launcher) {
+  const args = [fileURLToPath(launcher), ...process.argv.slice(2)];
   const { spawn } = await import('node:child_process');
   // In a separate process group: otherwise Ctrl-C would reach it twice, from the terminal and from here.
-  const child = spawn(node, [fileURLToPath(launcher), ...process.argv.slice(2)], {
-    stdio: 'inherit',
-    detached: true,
-  });
+  const child = spawn(node, args, { stdio: 'inherit', detached: true });
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
   const passOn = (signal) => child.kill(signal);
   for (const signal of signals) process.on(signal, passOn);

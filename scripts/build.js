@@ -1,16 +1,20 @@
-// Bundles the programs and the library into dist/, with shared and lazily loaded chunks, and the GitHub Action into one
-// file:
+// Bundles the programs and the library into dist/, and the GitHub Action into one file:
 //
 //     node scripts/build.js [--clean] [--no-source-maps] [--outdir FOLDER]
 //
+// The command line is one file, cli.cjs, with its compiled code beside it (scripts/code-cache.js); large packages that
+// few runs need are files of their own. The operator and the library share chunks, some of them loaded lazily.
+//
 // --clean deletes files of earlier builds at once. metafile.json, next to the bundles, lists what is in them
 // and why; tests read it, and so does https://esbuild.github.io/analyze/.
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { isBuiltin } from 'node:module';
+import { appendFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
+import { lazyBuiltIns, leftOut, oldestNode, recentNode, separately } from './build/plugins.js';
 import { buildInfo } from './build-info.js';
 
 const { values: given } = parseArgs({
@@ -22,83 +26,29 @@ const { values: given } = parseArgs({
 });
 const root = resolve(import.meta.dirname, '..');
 const outdir = given.outdir === undefined ? join(root, 'dist') : resolve(given.outdir);
+const sourcemap = given['no-source-maps'] ? false : 'linked';
 
-const entryPoints = {
-  cli: 'src/cli/main.ts',
-  operator: 'src/cli/operator/main.ts',
-  index: 'src/index.ts',
-  // Runs in a thread.
-  'password-worker': 'src/registry/server/password-worker.ts',
-  // Programs of pods, which the operator reads.
-  loader: 'src/controller/module/loading/loader.sh',
-  'copy-image': 'src/controller/module/loading/copy-image.sh',
-};
-// An import statement reads every property of a built-in module, and some of these load more than all the
-// rest: undici, MIME types, reports. HTTP/2, which got would load needlessly, is never used.
-const lazyBuiltIns = {
-  name: 'lazy-built-ins',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(?:node:)?[a-z0-9_/]+$/ }, ({ path, kind }) => {
-      if (!isBuiltin(path)) return undefined;
-      const name = path.replace(/^(?:node:)?/, 'node:');
-      // What is imported with import() is already lazy, and needs the names that only the real module
-      // exports.
-      return kind === 'dynamic-import'
-        ? { path: name, external: true }
-        : { path: name, namespace: 'built-in' };
-    });
-    onLoad({ filter: /.*/, namespace: 'built-in' }, ({ path }) => ({
-      contents:
-        path === 'node:http2'
-          ? 'module.exports = { constants: {}, Http2ServerResponse: class {} };'
-          : `module.exports = process.getBuiltinModule(${JSON.stringify(path)});`,
-      loader: 'js',
-    }));
-  },
-};
-
-// Only kubeconfigs and their authentication are used of the Kubernetes client. They refer to the client
-// generated from the API, which has 5 MB, and to undici, with which that client would send its requests.
-const leftOut = {
-  name: 'left-out',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: /^(?:undici|\.\/gen\/index\.js|\.\/middleware\.js)$/ }, ({ path, importer }) =>
-      importer.endsWith('/@kubernetes/client-node/dist/config.js')
-        ? { path, namespace: 'left-out' }
-        : undefined,
-    );
-    onLoad({ filter: /.*/, namespace: 'left-out' }, () => ({
-      contents: ['Agent', 'ProxyAgent', 'createConfiguration', 'ServerConfiguration', 'setHeaderMiddleware']
-        .map(
-          (name) => `export function ${name}() { throw new Error('the generated client is not bundled'); }`,
-        )
-        .join('\n'),
-    }));
-  },
-};
-
-/**
- * The oldest Node that the bundles run on. bin/launch.js looks for a newer one; users of the library may not
- * have one.
- */
-const oldestNode = 24;
+/** bin/launch.js looks for a newer Node than this; users of the library may not have one. */
 const requireNode =
   `if(parseInt(process.versions.node)<${oldestNode})` +
   `throw new Error('kmm-sign needs Node ${oldestNode} or newer, this is '+process.version);`;
 
 /** What all bundles have in common. */
 const common = {
-  plugins: [lazyBuiltIns, leftOut],
-  // got checks whether a body is FormData, and the global would load undici; none of our bodies is.
-  define: { FormData: 'WeakRef', kmmSignBuild: JSON.stringify(buildInfo(root)) },
+  define: {
+    // got checks whether a body is FormData, and the global would load undici; none of our bodies is.
+    FormData: 'WeakRef',
+    kmmSignBuild: JSON.stringify(buildInfo(root)),
+    // got's assertions list types in their messages. Making a list format reads the data of languages.
+    'Intl.ListFormat': '__ListFormat',
+  },
   absWorkingDir: root,
   metafile: true,
   outdir,
   loader: { '.sh': 'copy' },
   bundle: true,
-  format: 'esm',
   platform: 'node',
-  target: 'node24',
+  target: `node${oldestNode}`,
   // An older Node must get as far as the first line of a file, which reports what is needed.
   supported: { using: false },
   // Names are kept for stack traces.
@@ -106,40 +56,115 @@ const common = {
   minifyWhitespace: true,
   legalComments: 'linked',
   logLevel: 'warning',
-  // Some dependencies are CommonJS and load built-in modules with require().
+};
+
+const listFormat = "class __ListFormat{format(list){return[...list].join(', ')}}";
+
+/** Bundles with import and export. Some dependencies are CommonJS and load built-in modules with require(). */
+const modules = {
+  ...common,
+  plugins: [leftOut, lazyBuiltIns()],
+  format: 'esm',
   banner: {
-    js: requireNode + "import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);",
+    js: `${requireNode}${listFormat}import{createRequire as __cr}from'node:module';const require=__cr(import.meta.url);`,
   },
 };
 
-const { metafile } = await build({
+/** Bundles of which V8 can be given the compiled code. */
+const scripts = {
   ...common,
-  entryPoints: Object.fromEntries(Object.entries(entryPoints).filter(([, file]) => existsSync(file))),
-  splitting: true,
-  sourcemap: given['no-source-maps'] ? false : 'linked',
-});
-// A runner checks out a tag and starts one file, which must find all that it needs in itself.
-const { metafile: actionMetafile } = await build({
-  ...common,
-  entryPoints: { action: 'src/cli/github-action/main.ts' },
-  outExtension: { '.js': '.mjs' },
-});
+  plugins: [leftOut, lazyBuiltIns()],
+  format: 'cjs',
+  outExtension: { '.js': '.cjs' },
+  banner: { js: listFormat },
+  sourcemap,
+};
 
-await writeFile(join(outdir, 'metafile.json'), JSON.stringify(metafile));
+/** Packages of the command line that few runs need. None of them shares a class with the rest. */
+const seldomNeeded = {
+  '@kubernetes/client-node/dist/config.js': 'kubeconfig',
+  '@noble/curves/nist.js': 'elliptic-curves',
+  bcryptjs: 'bcrypt',
+  execa: 'execa',
+  'node-forge': 'forge',
+};
+
+const built = await Promise.all([
+  build({
+    ...modules,
+    entryPoints: {
+      operator: 'src/cli/operator/main.ts',
+      index: 'src/index.ts',
+      // Runs in a thread.
+      'password-worker': 'src/registry/server/password-worker.ts',
+      // Programs of pods, which the operator reads.
+      loader: 'src/controller/module/loading/loader.sh',
+      'copy-image': 'src/controller/module/loading/copy-image.sh',
+    },
+    splitting: true,
+    sourcemap,
+  }),
+  build({
+    ...scripts,
+    plugins: [
+      separately(
+        Object.fromEntries(Object.entries(seldomNeeded).map(([name, file]) => [name, `${file}.cjs`])),
+      ),
+      ...scripts.plugins,
+    ],
+    entryPoints: { cli: 'src/cli/main.ts' },
+    banner: {
+      js: `${requireNode}${listFormat}const __url=require('node:url').pathToFileURL(__filename).href;`,
+    },
+    define: { ...common.define, 'import.meta.url': '__url' },
+  }),
+  build({
+    ...scripts,
+    entryPoints: Object.fromEntries(Object.entries(seldomNeeded).map(([name, file]) => [file, name])),
+  }),
+  // A runner checks out a tag and starts one file, which must find all that it needs in itself.
+  build({
+    ...modules,
+    entryPoints: { action: 'src/cli/github-action/main.ts' },
+    outExtension: { '.js': '.mjs' },
+  }),
+]);
+
+const outputs = Object.assign({}, ...built.map(({ metafile }) => metafile.outputs));
+const inputs = Object.assign({}, ...built.map(({ metafile }) => metafile.inputs));
+await writeFile(join(outdir, 'metafile.json'), JSON.stringify({ inputs, outputs }));
 
 // A CommonJS chunk imported with import() exports only `default`: its names would be undefined.
+const [{ metafile }] = built;
 const nameless = Object.values(metafile.outputs)
   .map(({ entryPoint }) => entryPoint)
   .filter((file) => file !== undefined && metafile.inputs[file]?.format === 'cjs');
 if (nameless.length > 0) throw new Error(`import() of CommonJS loses its names: ${nameless.join(', ')}`);
 
+// Tells whose compiled code is whose: V8 itself compares no more than the length of the source.
+const cli = join(outdir, 'cli.cjs');
+const digest = createHash('sha256')
+  .update(await readFile(cli))
+  .digest('hex');
+await appendFile(cli, `//${digest}\n`);
+
 // Files of earlier builds are removed, but not at once: a running program may still load them.
 const millisecondsToKeep = given.clean ? 0 : 10 * 60 * 1000;
-const outputs = [metafile, actionMetafile].flatMap((one) => Object.keys(one.outputs));
-const made = new Set(['metafile.json', ...outputs.map((file) => basename(file))]);
+const made = new Set([
+  'metafile.json',
+  'cli.cjs.cache',
+  ...Object.keys(outputs).map((file) => basename(file)),
+]);
 for (const name of await readdir(outdir)) {
   const file = join(outdir, name);
   if (made.has(name) || name === '.compile-cache') continue;
   const { mtimeMs } = await stat(file);
   if (Date.now() - mtimeMs >= millisecondsToKeep) await rm(file, { recursive: true, force: true });
 }
+
+const node = recentNode();
+// The demonstration needs its module.
+if (node !== undefined && existsSync(join(outdir, '../fixtures/hello/hello.ko')))
+  execFileSync(node, [join(import.meta.dirname, 'code-cache.js'), cli], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });

@@ -48,6 +48,8 @@ function run(program, args, cwd = root) {
 function pack(destination) {
   const staging = mkdtempSync(join(tmpdir(), 'kmm-sign-package-'));
   try {
+    for (const path of ['bin', 'fixtures/hello', 'README.md', 'LICENSE'])
+      cpSync(join(root, path), join(staging, path), { recursive: true });
     const dist = join(staging, 'dist');
     run(execPath, ['scripts/build.js', '--no-source-maps', `--outdir=${dist}`]);
     run(execPath, [
@@ -57,8 +59,6 @@ function pack(destination) {
       '--outDir',
       `${dist}/types`,
     ]);
-    for (const path of ['bin', 'fixtures/hello', 'README.md', 'LICENSE'])
-      cpSync(join(root, path), join(staging, path), { recursive: true });
     writeFileSync(join(staging, 'package.json'), `${JSON.stringify(publishedManifest(), null, 2)}\n`);
     run('npm', ['pack', '--silent', `--pack-destination=${destination}`], staging);
   } finally {

@@ -46,8 +46,8 @@ export function createAgents(options: AgentsOptions): Agents {
     async close() {
       for (const pool of await Promise.allSettled(pools.values())) {
         if (pool.status === 'rejected') continue;
-        pool.value.http.destroy();
-        pool.value.https.destroy();
+        pool.value.http?.destroy();
+        pool.value.https?.destroy();
       }
       pools.clear();
     },
@@ -72,15 +72,10 @@ async function createPool(
     ...(proxy === null ? {} : { proxyEnv: { HTTP_PROXY: proxy, HTTPS_PROXY: proxy } }),
     ...(own || proxy !== null ? {} : { lookup: checkedLookup }),
   };
-  const secureContext = tls ? contextOf(await options.readTlsMaterial(), own) : undefined;
-  return {
-    http: new HttpAgent(shared),
-    https: new HttpsAgent({
-      ...shared,
-      ...(secureContext === undefined ? {} : { secureContext }),
-      rejectUnauthorized: !options.insecureSkipTlsVerify,
-    }),
-  };
+  if (!tls) return { http: new HttpAgent(shared) };
+  const secureContext = contextOf(await options.readTlsMaterial(), own);
+  const rejectUnauthorized = !options.insecureSkipTlsVerify;
+  return { https: new HttpsAgent({ ...shared, secureContext, rejectUnauthorized }) };
 }
 
 /** Creates one context for all connections: parsing hundreds of authorities for each would be slow. */

@@ -6,10 +6,10 @@ import { networkError } from './network-error.ts';
 import { ResponseBody } from './response-body.ts';
 import type { HttpRequest, HttpResponse, Transport } from './transport.ts';
 
-/** The connections that a request may use. */
+/** The connections that a request may use; the one for its scheme is enough. */
 export interface AgentPair {
-  readonly http: HttpAgent;
-  readonly https: HttpsAgent;
+  readonly http?: HttpAgent;
+  readonly https?: HttpsAgent;
 }
 
 /** Timeout of name lookup, connection and TLS handshake each, in milliseconds. */
