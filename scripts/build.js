@@ -75,6 +75,8 @@ const scripts = {
   ...common,
   plugins: [leftOut, lazyBuiltIns()],
   format: 'cjs',
+  // Compiled code cannot say how to import; require() does.
+  supported: { ...common.supported, 'dynamic-import': false },
   outExtension: { '.js': '.cjs' },
   banner: { js: listFormat },
   sourcemap,

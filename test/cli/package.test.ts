@@ -51,7 +51,9 @@ describe('the package', () => {
 
   test('has its programs, its types and no source maps', async () => {
     const files = await readdir(at('node_modules', 'kmm-sign'), { recursive: true });
-    const dist = ['cli.cjs', 'cli.cjs.cache', 'operator.js', 'types/index.d.ts'].map((name) => `dist/${name}`);
+    const dist = ['cli.cjs', 'cli.cjs.cache', 'operator.js', 'types/index.d.ts'].map(
+      (name) => `dist/${name}`,
+    );
     expect(files).toEqual(expect.arrayContaining(['bin/kmm-sign.js', ...dist]));
     expect(files.filter((name) => name.endsWith('.map') || name.endsWith('metafile.json'))).toEqual([]);
   });
