@@ -2,6 +2,7 @@
 import { argv } from 'node:process';
 import { allCaches, createCaches } from '../../src/controller/observe/cluster/caches.ts';
 import { ImageRegistry } from '../../src/controller/observe/images/image-registry.ts';
+import { DeviceClassCache } from '../../src/controller/module/device-classes/device-class-cache.ts';
 import { createModuleController } from '../../src/controller/module/module-controller.ts';
 import { ReferenceCache } from '../../src/controller/observe/references/reference-cache.ts';
 import { ApiClient } from '../../src/controller/runtime/api/client.ts';
@@ -52,11 +53,13 @@ const client = new ApiClient({
 const log = silentLogger;
 const caches = createCaches(client, log);
 const references = new ReferenceCache(client, log);
+const deviceClasses = new DeviceClassCache(client, log);
 const controller = createModuleController(
   {
     client,
     caches,
     references,
+    deviceClasses,
     images: new ImageRegistry({ userAgent: 'bench' }),
     log,
     events: new EventRecorder(client, 'kmm.sigs.x-k8s.io/operator', 'bench'),
@@ -101,5 +104,6 @@ const { signal } = new AbortController();
 await Promise.all([
   ...allCaches(caches).map((cache) => cache.run(signal)),
   references.run(signal),
+  deviceClasses.run(signal),
   controller.run({ signal }),
 ]);

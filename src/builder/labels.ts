@@ -8,6 +8,8 @@ const beta = 'beta.kmm.node.kubernetes.io';
 /** Keys of labels and annotations on the objects we create. */
 export const labelKeys = {
   moduleName: `${domain}/module.name`,
+  /** On DeviceClasses, which have no namespace: that of their Module. */
+  moduleNamespace: `${domain}/module.namespace`,
   role: `${domain}/role`,
   kernel: `${domain}/kernel-version.full`,
   targetKernel: `${domain}/target-kernel`,
@@ -46,13 +48,15 @@ export interface NodeLabels {
   /** The kernel module is loaded. */
   readonly ready: string;
   readonly devicePluginReady: string;
+  /** The driver for dynamic resource allocation runs. */
+  readonly draReady: string;
   /** Value: the version that is loaded. */
   readonly versionReady: string;
   /** Set by administrators: the version that the node should run. */
   readonly version: string;
   /** Set by us: the version whose module loader may run on the node. */
   readonly moduleLoaderVersion: string;
-  /** Set by us: the version whose device plugin may run on the node. */
+  /** Set by us: the version whose device plugin or driver for dynamic resource allocation may run on the node. */
   readonly devicePluginVersion: string;
 }
 
@@ -62,6 +66,7 @@ const nodeLabelForms = {
   moduleLoaderVersion: { start: `${beta}/version-module-loader.`, end: '' },
   devicePluginVersion: { start: `${beta}/version-device-plugin.`, end: '' },
   devicePluginReady: { start: `${domain}/`, end: '.device-plugin-ready' },
+  draReady: { start: `${domain}/`, end: '.dra-ready' },
   versionReady: { start: `${domain}/`, end: '.version.ready' },
   ready: { start: `${domain}/`, end: '.ready' },
 } as const satisfies Record<keyof NodeLabels, { readonly start: string; readonly end: string }>;
@@ -72,6 +77,7 @@ const readingOrder = [
   'moduleLoaderVersion',
   'devicePluginVersion',
   'devicePluginReady',
+  'draReady',
   'versionReady',
   'ready',
 ] as const satisfies readonly (keyof NodeLabels)[];
@@ -93,6 +99,7 @@ export function nodeLabelsOf(stem: string): NodeLabels {
   return {
     ready: keyOf('ready'),
     devicePluginReady: keyOf('devicePluginReady'),
+    draReady: keyOf('draReady'),
     versionReady: keyOf('versionReady'),
     version: keyOf('version'),
     moduleLoaderVersion: keyOf('moduleLoaderVersion'),

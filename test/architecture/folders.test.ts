@@ -47,6 +47,7 @@ const folders = [
   'controller/image-pipeline',
   'controller/module/kernel-mapping',
   'controller/module/loading',
+  'controller/module/device-classes',
   'controller/module/labels',
   'controller/kmm-migration',
   'controller/module',

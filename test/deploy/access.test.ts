@@ -26,6 +26,7 @@ const controllerEverywhere: Access = {
   serviceaccounts: read,
   'batch/jobs': [...read, 'create', 'delete'],
   'apps/daemonsets': operate,
+  'resource.k8s.io/deviceclasses': operate,
   'events.k8s.io/events': ['create', 'patch'],
   'authentication.k8s.io/tokenreviews': ['create'],
   'authorization.k8s.io/subjectaccessreviews': ['create'],

@@ -52,6 +52,7 @@ const spokeEverywhere: Access = {
   serviceaccounts: read,
   'batch/jobs': [...read, 'delete'],
   'apps/daemonsets': operate,
+  'resource.k8s.io/deviceclasses': operate,
 };
 const spokeInItsNamespace: Access = {
   secrets: read,

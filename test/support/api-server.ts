@@ -53,8 +53,12 @@ export interface ApiServerSurroundings {
 /**
  * Starts etcd and kube-apiserver on 127.0.0.1. With surroundings, service accounts are admitted as usual, pods of
  * services are reached directly, and nodes may do what the Node authorizer says; otherwise pods need no account.
+ * `more` are further arguments of kube-apiserver.
  */
-export async function startApiServer(surroundings?: ApiServerSurroundings): Promise<ApiServer> {
+export async function startApiServer(
+  surroundings?: ApiServerSurroundings,
+  more: readonly string[] = [],
+): Promise<ApiServer> {
   const directory = await createTemporaryDirectory();
   const [port, etcdPort, peerPort] = [await freePort(), await freePort(), await freePort()];
   const at = (name: string): string => join(directory.path, name);
@@ -74,7 +78,7 @@ export async function startApiServer(surroundings?: ApiServerSurroundings): Prom
     ].flat(),
     { log: at('etcd.out') },
   );
-  const args = await serverArguments({ at, port, etcdPort, surroundings });
+  const args = [...(await serverArguments({ at, port, etcdPort, surroundings })), ...more];
   await writeKubeconfig(at('kubeconfig'), at('certificates/ca.crt'), port);
   let server: RunningProcess | undefined;
 

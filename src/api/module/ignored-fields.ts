@@ -14,11 +14,6 @@ export interface IgnoredField {
 /** Every field that has no effect, for the documentation and for a condition on the Modules that use it. */
 export const ignoredFields: readonly IgnoredField[] = [
   {
-    path: 'spec.dra',
-    reason: 'DRA drivers are not deployed yet',
-    isUsed: (spec) => spec.dra !== undefined,
-  },
-  {
     path: 'spec.moduleLoader.container.build.kanikoParams',
     reason: 'images are built with Buildah here, which has no such settings',
     isUsed: (spec, builder) => builder !== 'kaniko' && usesKanikoParams(spec),

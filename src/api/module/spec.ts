@@ -1,5 +1,7 @@
 import * as z from 'zod';
 import {
+  deviceClassConfiguration,
+  deviceSelector,
   envVar,
   labelMap,
   localObjectReference,
@@ -73,7 +75,22 @@ const operand = {
   automountServiceAccountToken: z.boolean().optional(),
 };
 
-const deviceClass = z.looseObject({ name: z.string() });
+/** Limits of Kubernetes for a DeviceClass. */
+const maxPerDeviceClass = 32;
+
+const deviceClass = z.object({
+  name: z.string().describe('Name of the DeviceClass, which has no namespace.'),
+  selectors: z
+    .array(deviceSelector)
+    .max(maxPerDeviceClass)
+    .optional()
+    .describe('What a device must be to be of the class.'),
+  config: z
+    .array(deviceClassConfiguration)
+    .max(maxPerDeviceClass)
+    .optional()
+    .describe('What drivers are told of every device that is claimed by the class.'),
+});
 
 /** The spec of a Module. */
 export const moduleSpec = z
@@ -87,15 +104,25 @@ export const moduleSpec = z
           .describe('ServiceAccount of the pods that load the module.'),
       })
       .optional()
-      .describe('Loads the kernel module. Omit it if only a device plugin is needed.'),
+      .describe('Loads the kernel module. Omit it if only a device plugin or a DRA driver is needed.'),
     devicePlugin: z
       .object(operand)
       .optional()
       .describe('A device plugin for nodes where the module is loaded.'),
     dra: z
-      .object({ ...operand, driverName: z.string(), deviceClasses: z.array(deviceClass).optional() })
+      .object({
+        ...operand,
+        driverName: z.string().describe('Name under which the driver registers, a DNS subdomain.'),
+        deviceClasses: z
+          .array(deviceClass)
+          .optional()
+          .describe('DeviceClasses that exist as long as this does.'),
+      })
       .optional()
-      .describe('A driver for dynamic resource allocation (DRA). Accepted, but ignored so far.'),
+      .describe(
+        'A driver for dynamic resource allocation (DRA), for nodes where the module is loaded. Needs ' +
+          'Kubernetes 1.34 or newer.',
+      ),
     imageRepoSecret: localObjectReference
       .optional()
       .describe('Pull secret for the images, and for building and signing them.'),
@@ -122,4 +149,8 @@ export const moduleSpec = z
 export type ModuleSpec = z.output<typeof moduleSpec>;
 export type ModuleLoader = NonNullable<ModuleSpec['moduleLoader']>;
 export type ModuleLoaderContainer = ModuleLoader['container'];
+/** What a container of a plugin for the kubelet is configured with. */
+export type OperandContainer = z.output<typeof operandContainer>;
 export type DevicePlugin = NonNullable<ModuleSpec['devicePlugin']>;
+export type DraDriver = NonNullable<ModuleSpec['dra']>;
+export type DeviceClassSpec = z.output<typeof deviceClass>;

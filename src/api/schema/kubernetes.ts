@@ -1,5 +1,7 @@
 import type {
   V1Affinity,
+  V1DeviceClassConfiguration,
+  V1DeviceSelector,
   V1EnvVar,
   V1LocalObjectReference,
   V1ResourceRequirements,
@@ -44,6 +46,16 @@ export const volume = kubernetes<V1Volume>({
 export const resourceRequirements = kubernetes<V1ResourceRequirements>({
   limits: z.record(z.string(), quantity).optional(),
   requests: z.record(z.string(), quantity).optional(),
+});
+
+/** What a device must be to be of a DeviceClass. */
+export const deviceSelector = kubernetes<V1DeviceSelector>({
+  cel: z.looseObject({ expression: z.string() }).optional(),
+});
+
+/** What a DeviceClass tells a driver. */
+export const deviceClassConfiguration = kubernetes<V1DeviceClassConfiguration>({
+  opaque: z.looseObject({ driver: z.string() }).optional(),
 });
 
 /** A taint that pods tolerate. */

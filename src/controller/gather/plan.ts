@@ -64,6 +64,7 @@ export const clusterPlan: GatherPlan = {
     { resource: ['apps', 'daemonsets'], selection: ofModules },
     { resource: ['batch', 'jobs'], selection: ofModules },
     { resource: ['', 'pods'], selection: ofModules },
+    { resource: ['resource.k8s.io', 'deviceclasses'], selection: ofModules },
     { resource: ['cluster.open-cluster-management.io', 'clusterclaims'] },
     { resource: ['work.open-cluster-management.io', 'appliedmanifestworks'] },
   ],

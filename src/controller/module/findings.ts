@@ -3,6 +3,7 @@ import { parseKernel } from '../../builder/kernel.ts';
 import { findIdleMappings } from './kernel-mapping/find-mapping.ts';
 import type { PodFacts } from '../observe/cluster/projections.ts';
 import type { Finding } from './conditions.ts';
+import { draFinding } from './dra-findings.ts';
 import type { KernelResult } from './kernel-result.ts';
 import { describeNodeProblem } from './node-problems.ts';
 import {
@@ -19,14 +20,17 @@ export function findingsOf(query: FindingsQuery): Finding[] {
   return [ready(query), progressing(query), degraded(query), ...unused(query)];
 }
 
-function progressing({ results, loader, devicePlugin, problems }: FindingsQuery): Finding {
+function progressing({ results, loader, devicePlugin, dra, draProblem, problems }: FindingsQuery): Finding {
   const working = results.filter(({ state }) => state.phase !== 'Ready' && state.phase !== 'Failed');
   const [first] = working;
   const type = 'Progressing';
   if (first !== undefined) {
     return { type, status: 'True', reason: first.state.reason, message: withOthers(first, working.length) };
   }
-  const rollouts = devicePlugin === undefined ? [loader] : [loader, devicePlugin];
+  // What cannot be deployed makes no progress.
+  const rollouts = [loader, devicePlugin, draProblem === undefined ? dra : undefined].filter(
+    (one) => one !== undefined,
+  );
   const isRollingOut = rollouts.some(isIncomplete);
   const missing = Math.max(...rollouts.map(({ current, desired }) => desired - current));
   const failing = new Set(problems.flatMap(({ nodes }) => nodes)).size;
@@ -45,6 +49,8 @@ function degraded(query: FindingsQuery): Finding {
   if (first === undefined && isLoaderImageMissing(query)) {
     return { type: 'Degraded', status: 'True', ...noLoaderImage };
   }
+  const withoutDra = draFinding('Degraded', query.draProblem);
+  if (first === undefined && withoutDra !== undefined) return withoutDra;
   const [problem, ...more] = query.problems;
   if (first === undefined && problem !== undefined) {
     const others = more.length === 0 ? '' : ` (and ${more.length} more problems)`;

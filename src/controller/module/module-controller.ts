@@ -8,6 +8,7 @@ import type { NodeFacts, PodFacts } from '../observe/cluster/projections.ts';
 import { selects } from '../observe/cluster/resources.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { problemOf as findProblem } from './node-problems.ts';
+import type { CachedDeviceClass } from './device-classes/device-class-cache.ts';
 import { ModuleReconciler, type ModuleServices } from './reconcile.ts';
 
 /** Creates the Module controller, with the events that trigger it. */
@@ -35,6 +36,15 @@ export function createModuleController(
     ...owners(jobOwner(caches, objectOf(event))),
     ...modulesOfOperand(caches, event),
   ]);
+  const { deviceClasses } = services;
+  deviceClasses.onAccess(() => {
+    for (const { key, module } of caches.modules.list()) {
+      if (module?.spec.dra !== undefined) controller.enqueue(key);
+    }
+  });
+  deviceClasses.onEvent((event) => {
+    for (const key of modulesOfDeviceClass(caches, event)) controller.enqueue(key);
+  });
   if (services.preflights !== undefined) {
     // Jobs for a kernel that is no longer under validation have to be deleted.
     controller.watch(services.preflights.validations, (event) =>
@@ -79,6 +89,17 @@ function modulesOfOperand({ modules, daemonSets }: ClusterCaches, event: CacheEv
 
 function problemOf(pod: PodFacts | undefined): unknown {
   return pod === undefined ? null : (findProblem(pod) ?? null);
+}
+
+/** Returns the Modules that want a DeviceClass of that name. */
+function modulesOfDeviceClass(
+  { modules }: ClusterCaches,
+  { key }: CacheEvent<CachedDeviceClass>,
+): ObjectKey[] {
+  return modules
+    .list()
+    .filter(({ module }) => module?.spec.dra?.deviceClasses?.some(({ name }) => name === key.name) === true)
+    .map((module) => module.key);
 }
 
 /** Returns the Modules that select a node, or did before its labels changed. */

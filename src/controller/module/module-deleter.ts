@@ -8,6 +8,7 @@ import { ignoreOutdated } from '../runtime/api/errors.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
 import { removeFinalizer } from '../runtime/finalizers.ts';
+import { deviceClassFinalizer, type DeviceClassKeeper } from './device-classes/device-class-keeper.ts';
 import { toConditions, type Finding } from './conditions.ts';
 import type { ModuleStatus } from '../../api/module/module.ts';
 import { loaderFinalizer, nextUnloadingStep, type UnloadingStep } from './loading/plan-unloading.ts';
@@ -18,6 +19,7 @@ export interface DeleterServices {
   readonly client: ApiClient;
   readonly caches: Pick<ClusterCaches, 'daemonSets' | 'pods'>;
   readonly events: EventRecorder;
+  readonly deviceClasses: Pick<DeviceClassKeeper, 'release'>;
   readonly loader: { readonly deletionTimeout: number };
   readonly now?: (() => number) | undefined;
 }
@@ -29,8 +31,8 @@ export type WriteStatus = (status: ModuleStatus) => Promise<void>;
 const recheckInterval = 5000;
 
 /**
- * Takes the next step of deleting a Module: its module is unloaded from its nodes, and then the Module is
- * released. Without our finalizer there is nothing to do.
+ * Takes the next step of deleting a Module: its DeviceClasses are deleted, its module is unloaded from its nodes,
+ * and then the Module is released. Without our finalizers there is nothing to do.
  */
 export async function deleteModule(
   services: DeleterServices,
@@ -38,9 +40,14 @@ export async function deleteModule(
   writeStatus: WriteStatus,
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
-  const { client, caches, events, loader, now = Date.now } = services;
+  const { client, caches, events, deviceClasses, loader, now = Date.now } = services;
   const { metadata } = cached;
   const { namespace = '', name, uid = '', deletionTimestamp, finalizers = [] } = metadata;
+  if (finalizers.includes(deviceClassFinalizer)) {
+    // Before the driver goes, so that nobody gets a device any more. An event will follow.
+    await deviceClasses.release({ module: { namespace, name }, metadata }, signal);
+    return {};
+  }
   if (!finalizers.includes(loaderFinalizer)) return {};
   const owned = caches.daemonSets.byIndex('owner', uid);
   const pods = caches.pods.byIndex('operand', `${namespace}/${labelValue(name)}`);

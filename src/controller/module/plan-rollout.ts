@@ -8,9 +8,12 @@ import { takeOverDaemonSets } from '../kmm-migration/take-over.ts';
 import type { DaemonSetFacts, PodFacts } from '../observe/cluster/projections.ts';
 import { findingsOf } from './findings.ts';
 import { kernelEvents, type KernelEvent } from './kernel-events.ts';
+import type { DraState } from './device-classes/device-class-keeper.ts';
+import { draEvents } from './dra-findings.ts';
 import { findMapping } from './kernel-mapping/find-mapping.ts';
 import { builderOf, type KernelResult } from './kernel-result.ts';
 import { devicePluginDaemonSet, devicePluginRole } from './loading/device-plugin.ts';
+import { draDriverDaemonSet, draDriverRole } from './loading/dra-driver.ts';
 import { moduleLoaderRole } from './loading/module-loader.ts';
 import { planLoaders } from './loading/plan-loaders.ts';
 import type { LoaderSettings, OperatorAccounts } from './loading/settings.ts';
@@ -28,7 +31,9 @@ export interface RolloutFacts {
   readonly results: readonly KernelResult[];
   /** The Module's DaemonSets in the cluster. */
   readonly daemonSets: readonly DaemonSetFacts[];
-  /** Pods with the labels of the Module's loaders and device plugins. */
+  /** Whether the driver for dynamic resource allocation can be deployed, if the Module has one. */
+  readonly dra: DraState;
+  /** Pods with the labels of the Module's loaders and plugins. */
   readonly pods: readonly PodFacts[];
   readonly operator: OperatorAccounts;
   readonly loader: LoaderSettings;
@@ -58,10 +63,7 @@ export interface RolloutPlan {
 export function planRollout(facts: RolloutFacts): RolloutPlan {
   const { module, results } = facts;
   const loaders = planLoaders(facts, ownerOf(module));
-  const plugin = devicePluginDaemonSet(moduleNameOf(module), module.spec, {
-    operator: facts.operator,
-    owner: ownerOf(module),
-  });
+  const plugin = pluginOf(facts);
   const wanted = plugin === undefined ? loaders.apply : [...loaders.apply, plugin];
   const names = new Set([...loaders.names, plugin?.metadata?.name]);
   const { apply, orphan } = takeOverDaemonSets(wanted, facts.daemonSets, facts.pods);
@@ -84,8 +86,15 @@ export function planRollout(facts: RolloutFacts): RolloutPlan {
       ...results.flatMap((result) => kernelEvents(result, earlierStatusOf(module, result))),
       ...problemEvents(status, module.status, problems),
       ...sharedImagesEvents(status, module.status),
+      ...draEvents(facts.dra, module.status),
     ],
   };
+}
+
+/** Returns the plugin of the Module for kubelets: it has one at most. */
+function pluginOf({ module, operator, dra }: RolloutFacts): V1DaemonSet | undefined {
+  const query = [moduleNameOf(module), module.spec, { operator, owner: ownerOf(module) }] as const;
+  return devicePluginDaemonSet(...query) ?? (dra.isServed ? draDriverDaemonSet(...query) : undefined);
 }
 
 /**
@@ -100,10 +109,11 @@ function isStillNeeded(
   const keys = nodeLabels(moduleNameOf(module));
   const version = nonEmpty(module.spec.moduleLoader?.container.version);
   const role = labels[labelKeys.role];
-  if (role === devicePluginRole) {
+  if (role === devicePluginRole || role === draDriverRole) {
+    const plugin = role === devicePluginRole ? module.spec.devicePlugin : module.spec.dra;
     // In an ordered upgrade, nodes change versions one by one.
     const isOther = labels[keys.devicePluginVersion] !== version;
-    return module.spec.devicePlugin !== undefined && version !== undefined && isOther && desired > 0;
+    return plugin !== undefined && version !== undefined && isOther && desired > 0;
   }
   if (role !== moduleLoaderRole || !mapped.includes(labels[labelKeys.kernel] ?? '')) return false;
   return labels[keys.moduleLoaderVersion] === version || desired > 0;
@@ -145,7 +155,7 @@ function statusOf(
 ): ModuleStatus {
   const { module, selected, results, builder, now } = facts;
   const { problems, foreign: foreignPods, wanted } = found;
-  const { loader, devicePlugin, nodes } = progressOf(facts, wanted);
+  const { loader, devicePlugin, dra, nodes } = progressOf(facts, wanted);
   return moduleStatusOf({
     module,
     findings: [
@@ -155,6 +165,8 @@ function statusOf(
         results,
         loader,
         devicePlugin,
+        dra,
+        draProblem: facts.dra.problem,
         builder: builderOf(module) ?? builder,
         hasLoaderImage: facts.loader.image !== undefined,
         problems,
@@ -166,6 +178,7 @@ function statusOf(
     nodes,
     loader,
     devicePlugin,
+    dra,
     now: new Date(now).toISOString(),
   });
 }
@@ -178,6 +191,7 @@ function progressOf(
   readonly nodes: number;
   readonly loader: Rollout;
   readonly devicePlugin: Rollout | undefined;
+  readonly dra: Rollout | undefined;
 } {
   const have = (role: string): Pick<Rollout, 'available' | 'current'> => {
     const found = daemonSets
@@ -190,13 +204,13 @@ function progressOf(
   };
   const nodes = selected.groups.reduce((sum, group) => sum + group.nodes.length, 0);
   const mapped = results.reduce((sum, { group }) => sum + group.nodes.length, 0);
+  const plugin = (operand: object | undefined, role: string): Rollout | undefined =>
+    operand && { desired: spec.moduleLoader === undefined ? nodes : mapped, ...have(role) };
   return {
     nodes,
     loader: { desired: mapped, ...have(moduleLoaderRole) },
-    devicePlugin:
-      spec.devicePlugin === undefined
-        ? undefined
-        : { desired: spec.moduleLoader === undefined ? nodes : mapped, ...have(devicePluginRole) },
+    devicePlugin: plugin(spec.devicePlugin, devicePluginRole),
+    dra: plugin(spec.dra, draDriverRole),
   };
 }
 

@@ -3,6 +3,8 @@ import { nonEmpty } from '../../api/schema/resource.ts';
 import { nodeLabels } from '../../builder/labels.ts';
 import type { PodFacts } from '../observe/cluster/projections.ts';
 import type { Finding } from './conditions.ts';
+import type { DraProblem } from './device-classes/device-class-keeper.ts';
+import { draFinding } from './dra-findings.ts';
 import type { KernelResult } from './kernel-result.ts';
 import { moduleNameOf, type NamedModule } from './named-module.ts';
 import { distinct, type SelectedNodes } from './node-groups.ts';
@@ -28,6 +30,9 @@ export interface FindingsQuery {
   readonly results: readonly KernelResult[];
   readonly loader: Rollout;
   readonly devicePlugin: Rollout | undefined;
+  readonly dra: Rollout | undefined;
+  /** What keeps the driver for dynamic resource allocation from being deployed. */
+  readonly draProblem: DraProblem | undefined;
   readonly builder: BuilderName;
   /** Whether the operator knows an image for module loaders. */
   readonly hasLoaderImage: boolean;
@@ -54,23 +59,27 @@ export function isLoaderImageMissing({
 
 /** Returns whether a Module is ready: whether all nodes that should have it do. */
 export function ready(query: FindingsQuery): Finding {
-  const { results, loader, devicePlugin, problems } = query;
+  const { results, loader, devicePlugin, dra, draProblem, problems } = query;
   const failed = results.find(({ state }) => state.phase === 'Failed');
   if (failed !== undefined) return readiness('False', failed.state.reason, sentence(failed));
   const pending = results.find(({ state }) => state.phase !== 'Ready');
   if (pending !== undefined) return readiness('False', pending.state.reason, sentence(pending));
   if (isLoaderImageMissing(query)) return readiness('False', noLoaderImage.reason, noLoaderImage.message);
+  const withoutDra = draFinding('Ready', draProblem);
+  if (withoutDra !== undefined) return withoutDra;
   const withoutNodes = nodesMissing(query);
   if (withoutNodes !== undefined) return withoutNodes;
   const [problem] = problems;
   const isPluginIncomplete = devicePlugin !== undefined && isIncomplete(devicePlugin);
-  if ((isIncomplete(loader) || isPluginIncomplete) && problem !== undefined) {
+  const isDraIncomplete = dra !== undefined && isIncomplete(dra);
+  if ((isIncomplete(loader) || isPluginIncomplete || isDraIncomplete) && problem !== undefined) {
     return readiness('False', problem.reason, describeNodeProblem(problem));
   }
   if (isIncomplete(loader)) return readiness('False', 'Loading', progress(loader, 'module'));
   if (isPluginIncomplete) {
     return readiness('False', 'StartingDevicePlugin', progress(devicePlugin, 'device plugin'));
   }
+  if (isDraIncomplete) return readiness('False', 'StartingDraDriver', progress(dra, 'DRA driver'));
   return readiness('True', 'Loaded', `${loader.desired} of ${loader.desired} nodes have the module`);
 }
 

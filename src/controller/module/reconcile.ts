@@ -6,6 +6,8 @@ import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
 import { requestedKernels, type PreflightCaches } from '../observe/cluster/preflights.ts';
 import type { JobFacts } from '../observe/cluster/projections.ts';
 import { modules } from '../observe/cluster/resources.ts';
+import type { DeviceClassCache } from './device-classes/device-class-cache.ts';
+import { DeviceClassKeeper } from './device-classes/device-class-keeper.ts';
 import { moduleLoaderRole } from './loading/module-loader.ts';
 import { loaderFinalizer } from './loading/plan-unloading.ts';
 import type { LoaderSettings, OperatorAccounts } from './loading/settings.ts';
@@ -14,8 +16,8 @@ import type { PipelineServices } from '../image-pipeline/request.ts';
 import type { ReferenceCache } from '../observe/references/reference-cache.ts';
 import { type ReconcileResult, soonest } from '../runtime/controller.ts';
 import type { EventRecorder } from '../runtime/event-recorder.ts';
-import { isApiError, ignoreOutdated } from '../runtime/api/errors.ts';
-import { keyOf, type ObjectKey, type ObjectMetadata } from '../runtime/api/object-key.ts';
+import { ignoreOutdated } from '../runtime/api/errors.ts';
+import { keyOf, type ObjectKey } from '../runtime/api/object-key.ts';
 import { addFinalizer, isBeingDeleted } from '../runtime/finalizers.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import { DaemonSetWriter } from './daemon-set-writer.ts';
@@ -25,15 +27,24 @@ import type { KernelEvent } from './kernel-events.ts';
 import { groupByImage, referencesOf, wantedKernels, type WantedKernel } from './wanted-kernels.ts';
 import { advanceKernels, isSameResult, type KernelResult, waitingForHub } from './kernel-result.ts';
 import type { ImageMetrics } from './metrics.ts';
-import { namedModule, ownerOf, type NamedModule, confirmModule, OutOfDate } from './named-module.ts';
+import {
+  confirmModule,
+  moduleNameOf,
+  namedModule,
+  OutOfDate,
+  ownerOf,
+  type NamedModule,
+} from './named-module.ts';
 import { selectNodes } from './node-groups.ts';
 import { planRollout } from './plan-rollout.ts';
 import { ImageSharing } from './shared-images.ts';
+import { ModuleStatusWriter } from './status-writer.ts';
 
 /** The services of the Module reconciler. */
 export interface ModuleServices extends PipelineServices {
   readonly caches: ClusterCaches;
   readonly references: ReferenceCache;
+  readonly deviceClasses: DeviceClassCache;
   readonly events: EventRecorder;
   readonly operator: OperatorAccounts;
   readonly loader: LoaderSettings;
@@ -54,13 +65,17 @@ const changedPause = 100;
 export class ModuleReconciler {
   readonly #services: ModuleServices;
   readonly #daemonSets: DaemonSetWriter;
+  readonly #status: ModuleStatusWriter;
   readonly #sharing: ImageSharing;
+  readonly #deviceClasses: DeviceClassKeeper;
 
   /** @param enqueue called with Modules that must be reconciled because of another one */
   constructor(services: ModuleServices, enqueue: (modules: readonly ObjectKey[]) => void) {
     this.#services = services;
     this.#sharing = new ImageSharing(() => services.caches.modules.list(), enqueue);
     this.#daemonSets = new DaemonSetWriter(services.client, services.caches);
+    this.#status = new ModuleStatusWriter(services.client);
+    this.#deviceClasses = new DeviceClassKeeper(services.client, services.deviceClasses);
   }
 
   /** @throws the error of a kernel if a retry may help, or an AggregateError of several */
@@ -100,28 +115,36 @@ export class ModuleReconciler {
     const isTriggered = spec.imageRebuildTriggerGeneration !== module.status?.imageRebuildTriggerGeneration;
     const results = await advance(isTriggered);
     if (results.some(isOutOfDate)) return {};
+    const dra = await this.#deviceClasses.reconcile(
+      { module: moduleNameOf(module), metadata, dra: spec.dra },
+      signal,
+    );
+    // An event will follow.
+    if (dra === undefined) return {};
     const plan = planRollout({
       module,
       selected,
       results,
       daemonSets: caches.daemonSets.byIndex('owner', metadata.uid),
       pods: caches.pods.byIndex('operand', `${metadata.namespace}/${labelValue(metadata.name)}`),
+      dra,
       operator,
       loader,
       builder: settings.builder,
       sharedImages,
       now: now(),
     });
-    // An event will follow.
     if (await this.#hold(module, plan.apply, signal)) return {};
     await this.#daemonSets.write(plan, signal);
-    const outcome = await this.#writeStatus(module, plan.status, signal);
+    const outcome = await this.#status.write(module, plan.status, signal);
     // These events may already have been recorded for a Module that was out of date.
     if (outcome === 'written') this.#record(module, plan.events);
     const nextAfter =
       outcome === 'same' ? await this.#collectJobs(module, { results, advance }, signal) : undefined;
     throwErrors(results);
-    return { requeueAfter: soonest([nextAfter, ...results.map(({ state }) => state.requeueAfter)]) };
+    return {
+      requeueAfter: soonest([nextAfter, dra.requeueAfter, ...results.map(({ state }) => state.requeueAfter)]),
+    };
   }
 
   /**
@@ -146,9 +169,10 @@ export class ModuleReconciler {
   #delete(cached: CachedModule, signal: AbortSignal): Promise<ReconcileResult> {
     const writeStatus = async (status: ModuleStatus): Promise<void> => {
       const present = cached.module?.status ?? cached.rawStatus;
-      if (!isSameValue(status, present)) await this.#apply(cached.metadata, status, signal);
+      if (!isSameValue(status, present)) await this.#status.apply(cached.metadata, status, signal);
     };
-    return deleteModule(this.#services, cached, writeStatus, signal);
+    const services = { ...this.#services, deviceClasses: this.#deviceClasses };
+    return deleteModule(services, cached, writeStatus, signal);
   }
 
   /** Advances each image once. One that fails does not hold up the others. */
@@ -236,38 +260,15 @@ export class ModuleReconciler {
     });
   }
 
-  /** @returns `same` if the API server already had this status */
-  async #writeStatus(
-    module: NamedModule,
-    status: ModuleStatus,
-    signal: AbortSignal,
-  ): Promise<'same' | 'written' | 'outdated'> {
-    if (isSameValue(status, module.status)) return 'same';
-    return (await this.#apply(module.metadata, status, signal)) ? 'written' : 'outdated';
-  }
-
   /** Reports an invalid Module. What runs is kept. */
   async #reportInvalid(cached: CachedModule, signal: AbortSignal): Promise<ReconcileResult> {
     const { events, now = Date.now } = this.#services;
     const { metadata, problem, rawStatus } = cached;
     // The rest of the status stays as it is.
     const status = { ...cached.status, ...statusOfInvalid(cached, now()) };
-    if (isSameValue(status, rawStatus) || !(await this.#apply(metadata, status, signal))) return {};
+    if (isSameValue(status, rawStatus) || !(await this.#status.apply(metadata, status, signal))) return {};
     events.record({ resource: modules, object: { metadata }, ...invalidEvent(problem) });
     return {};
-  }
-
-  /** Writes a status, unless the Module has changed: its event will follow. @returns whether it did */
-  async #apply(metadata: ObjectMetadata, status: ModuleStatus, signal: AbortSignal): Promise<boolean> {
-    const { namespace, name, uid, resourceVersion } = metadata;
-    const object = { metadata: { namespace, name, uid, resourceVersion }, status };
-    try {
-      await this.#services.client.apply(modules, object, { subresource: 'status', force: true, signal });
-      return true;
-    } catch (error) {
-      if (!isApiError(error, 'CONFLICT', 'NOT_FOUND')) throw error;
-      return false;
-    }
   }
 }
 

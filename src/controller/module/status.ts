@@ -13,13 +13,14 @@ export interface StatusQuery {
   readonly nodes: number;
   readonly loader: Rollout;
   readonly devicePlugin: Rollout | undefined;
+  readonly dra: Rollout | undefined;
   /** RFC 3339. */
   readonly now: string;
 }
 
 /** Returns the status of a Module. Times are kept if nothing changed: equal states are equal texts. */
 export function moduleStatusOf(query: StatusQuery): ModuleStatus {
-  const { module, findings, results, nodes, loader, devicePlugin, now } = query;
+  const { module, findings, results, nodes, loader, devicePlugin, dra, now } = query;
   const { generation } = module.metadata;
   const counters = ({ desired, available }: Rollout) => ({
     nodesMatchingSelectorNumber: nodes,
@@ -31,6 +32,7 @@ export function moduleStatusOf(query: StatusQuery): ModuleStatus {
     conditions: toConditions(findings, { earlier: module.status?.conditions, generation, now }),
     moduleLoader: counters(loader),
     devicePlugin: devicePlugin && counters(devicePlugin),
+    dra: dra && counters(dra),
     imageRebuildTriggerGeneration: module.spec.imageRebuildTriggerGeneration,
     kernels: results.flatMap((result) => kernelStatuses(result, module.status?.kernels ?? [], now)),
   };

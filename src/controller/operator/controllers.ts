@@ -1,4 +1,5 @@
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
+import { DeviceClassCache } from '../module/device-classes/device-class-cache.ts';
 import { createModuleController } from '../module/module-controller.ts';
 import { createNodeLabelsController } from '../module/labels/controller.ts';
 import { checkDefinitions } from '../kmm-migration/definitions.ts';
@@ -61,11 +62,13 @@ function imageControllers(context: OperatorContext): ReturnType<ControllerFactor
   const { namespace, managed } = configuration;
   const parts = createPipelineParts(context);
   const { references, images, settings } = parts;
+  const deviceClasses = new DeviceClassCache(client, log);
   const services = {
     client,
     caches,
     preflights,
     references,
+    deviceClasses,
     images,
     events,
     log,
@@ -84,7 +87,12 @@ function imageControllers(context: OperatorContext): ReturnType<ControllerFactor
     for (const { key } of caches.modules.list()) controller.enqueue(key);
   });
   const preflight = managed ? [] : createPreflightControllers(services, metrics);
-  return { controllers: [controller, ...preflight], run: (signal) => parts.run(signal) };
+  return {
+    controllers: [controller, ...preflight],
+    async run(signal) {
+      await Promise.all([parts.run(signal), deviceClasses.run(signal)]);
+    },
+  };
 }
 
 function claimControllers({ client, caches, metrics, log }: OperatorContext): ReturnType<ControllerFactory> {

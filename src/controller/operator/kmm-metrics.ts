@@ -28,6 +28,9 @@ export function registerKmmMetrics(registry: Registry, sources: KmmMetricsSource
   count('kmm_device_plugin_num', 'Number of Modules with a device plugin.', () =>
     countModules(({ spec }) => spec.devicePlugin !== undefined),
   );
+  count('kmm_dra_num', 'Number of Modules with a driver for dynamic resource allocation.', () =>
+    countModules(({ spec }) => spec.dra !== undefined),
+  );
   count('kmm_preflight_num', 'Number of PreflightValidations.', () => sources.preflights());
   registerArguments([registry], sources);
 }

@@ -280,11 +280,15 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
     await world.namespaceWithNode(name, kernel);
     await world.push(world.image(`${name}:${kernel}`));
     const kernelMappings = [{ regexp: String.raw`^.+\fc37\.x86_64$` }, { regexp: '^.+$' }];
-    const dra = { container: { image: 'dra' }, driverName: 'example.com' };
-    await world.apply(name, { ...world.spec(name, { kernelMappings }), dra });
+    const kaniko = { ...build, kanikoParams: { tag: 'debug' } };
+    const annotations = { 'kmm.sigs.x-k8s.io/builder': 'buildah' };
+    await world.apply(name, world.spec(name, { kernelMappings, build: kaniko }), annotations);
     await world.eventually(name, ({ status }) => {
       expect(status?.conditions).toContainEqual(
-        expect.objectContaining({ type: 'FieldsNotActedOn', message: expect.stringContaining('spec.dra') }),
+        expect.objectContaining({
+          type: 'FieldsNotActedOn',
+          message: expect.stringContaining('kanikoParams'),
+        }),
       );
       expect(status?.conditions).toContainEqual(
         expect.objectContaining({ type: 'IdleKernelMappings', reason: 'MatchesNoKernel' }),

@@ -35,6 +35,7 @@ const roleLabel = 'kmm.node.kubernetes.io/role';
 const loaderVersion = 'beta.kmm.node.kubernetes.io/version-module-loader.drivers.driver';
 const pluginVersion = 'beta.kmm.node.kubernetes.io/version-device-plugin.drivers.driver';
 const plugin = { devicePlugin: { container: { image: 'r.example/plugin:1' } } };
+const draDriver = { dra: { container: { image: 'r.example/dra:1' }, driverName: 'gpu.example' } };
 const start = Date.parse('2026-05-01T12:00:00Z');
 
 interface Situation {
@@ -46,6 +47,8 @@ interface Situation {
   readonly now?: number;
   readonly settings?: Partial<LoaderSettings>;
   readonly pods?: readonly PodFacts[];
+  /** @default served */
+  readonly dra?: RolloutFacts['dra'];
 }
 
 function plan({
@@ -56,6 +59,7 @@ function plan({
   now = start,
   settings = {},
   pods = [],
+  dra = { isServed: true, problem: undefined },
 }: Situation): RolloutPlan {
   const { selector, tolerations = [] } = module.spec;
   const selected = selectNodes(nodes, { selector, tolerations });
@@ -68,7 +72,7 @@ function plan({
     devicePluginServiceAccount: 'plugin',
   };
   const loader = { ...loaderSettings, ...settings };
-  const facts = { module, selected, results, daemonSets, pods, operator, loader };
+  const facts = { module, selected, results, daemonSets, pods, dra, operator, loader };
   return planRollout({ ...facts, builder: 'kaniko', sharedImages: [], now });
 }
 
@@ -161,10 +165,28 @@ describe('the DaemonSets of a Module', () => {
       daemonSetOf('plugin-v1', { [roleLabel]: 'device-plugin', [pluginVersion]: 'v1' }),
       true,
     ],
+    [
+      'DRA driver of the version before, though the Module has a device plugin now',
+      daemonSetOf('dra-v1', { [roleLabel]: 'dra', [pluginVersion]: 'v1' }, { desired: 2 }),
+      true,
+    ],
     ['one without a role that is known', daemonSetOf('else', { [roleLabel]: 'else' }, { desired: 1 }), true],
   ])('stay or go in an ordered upgrade: a %s', (_title, daemonSet, goes) => {
     const situation = { module: moduleOf({ version: 'v2' }, plugin), daemonSets: [daemonSet] };
     expect(removed(plan(situation))).toEqual(goes ? [daemonSet.key.name] : []);
+  });
+
+  it('are the DRA driver’s too where the API server has what it needs, and stay while nodes have its version', () => {
+    const module = moduleOf({ version: 'v2' }, draDriver);
+    const old = daemonSetOf('dra-v1', { [roleLabel]: 'dra', [pluginVersion]: 'v1' }, { desired: 2 });
+    const served = plan({ module, daemonSets: [old] });
+    expect(applied(served).at(-1)).toEqual({ role: 'dra', kernel: undefined, image: 'r.example/dra:1' });
+    expect(removed(served)).toEqual([]);
+    const current = daemonSetOf('dra-v2', { [roleLabel]: 'dra', [pluginVersion]: 'v2' }, { desired: 2 });
+    const problem = { reason: 'DraNotServed', message: 'It has none' };
+    const absent = plan({ module, daemonSets: [current], dra: { isServed: false, problem } });
+    expect(applied(absent)).toMatchObject([{ role: 'module-loader' }]);
+    expect(removed(absent)).toEqual(['dra-v2']);
   });
 
   it('go when the Module no longer has a device plugin, though nodes run it', () => {
@@ -469,6 +491,40 @@ describe('the status of a Module', () => {
     const counters = { nodesMatchingSelectorNumber: 3, desiredNumber: 2 };
     expect(status.moduleLoader).toEqual({ ...counters, availableNumber: 1 });
     expect(status.devicePlugin).toEqual({ ...counters, availableNumber: 0 });
+  });
+
+  it('counts nodes with the DRA driver, and waits for them', () => {
+    const loaded = loaderOf(oldKernel, { desired: 2, available: 2 });
+    const driver = daemonSetOf('dra', { [roleLabel]: 'dra' }, { desired: 2, available: 1 });
+    const nodes = [nodeOf('a', oldKernel), nodeOf('b', oldKernel)];
+    const starting = plan({ module: moduleOf({}, draDriver), nodes, daemonSets: [loaded, driver] });
+    const counters = { nodesMatchingSelectorNumber: 2, desiredNumber: 2 };
+    expect(starting.status.dra).toEqual({ ...counters, availableNumber: 1 });
+    expect(condition(starting, 'Ready')).toEqual([
+      'False',
+      'StartingDraDriver',
+      '1 of 2 nodes have the DRA driver',
+    ]);
+    expect(condition(starting, 'Progressing')).toEqual(['True', 'RollingOut', expect.any(String)]);
+    const all = plan({
+      module: moduleOf({}, draDriver),
+      nodes,
+      daemonSets: [loaded, { ...driver, updated: 2, available: 2 }],
+    });
+    expect(condition(all, 'Ready')).toEqual(['True', 'Loaded', '2 of 2 nodes have the module']);
+    expect(plan({ nodes, daemonSets: [loaded] }).status.dra).toBeUndefined();
+  });
+
+  it('says why the DRA driver is not deployed, with one event, though no node is there yet', () => {
+    const problem = { reason: 'DraNotServed', message: 'It has none' };
+    const situation = { nodes: [], dra: { isServed: false, problem } };
+    const planned = plan({ ...situation, module: moduleOf({}, draDriver) });
+    expect(condition(planned, 'Ready')).toEqual(['False', 'DraNotServed', 'It has none']);
+    expect(condition(planned, 'Degraded')).toEqual(['True', 'DraNotServed', 'It has none']);
+    expect(condition(planned, 'Progressing')).toEqual(['False', 'Settled', 'There is nothing to do']);
+    expect(planned.events).toMatchObject([{ type: 'Warning', reason: 'DraNotServed', note: 'It has none' }]);
+    const reported = { ...moduleOf({}, draDriver), status: planned.status };
+    expect(plan({ ...situation, module: reported }).events).toEqual([]);
   });
 
   it('has an entry for each architecture of a kernel', () => {

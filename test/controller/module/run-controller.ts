@@ -4,6 +4,7 @@ import {
   ImageRegistry,
   type ImageRegistryOptions,
 } from '../../../src/controller/observe/images/image-registry.ts';
+import { DeviceClassCache } from '../../../src/controller/module/device-classes/device-class-cache.ts';
 import { createModuleController } from '../../../src/controller/module/module-controller.ts';
 import { createPreflightControllers } from '../../../src/controller/preflight/controllers.ts';
 import { ReferenceCache } from '../../../src/controller/observe/references/reference-cache.ts';
@@ -36,6 +37,7 @@ export function runController(client: ApiClient, options: RunControllerOptions =
   const log = silentLogger;
   const caches = createCaches(client, log);
   const references = new ReferenceCache(client, log);
+  const deviceClasses = new DeviceClassCache(client, log, 300);
   const images = new ImageRegistry({
     userAgent: 'kmm-sign-tests',
     missingTtl: 200,
@@ -48,6 +50,7 @@ export function runController(client: ApiClient, options: RunControllerOptions =
     caches,
     preflights,
     references,
+    deviceClasses,
     images,
     log,
     now: options.now,
@@ -81,6 +84,7 @@ export function runController(client: ApiClient, options: RunControllerOptions =
       cache.run(stop.signal),
     ),
     references.run(stop.signal),
+    deviceClasses.run(stop.signal),
     ...controllers.map((controller) =>
       controller.run({ signal: stop.signal, gracePeriod: options.gracePeriod ?? 1000 }),
     ),

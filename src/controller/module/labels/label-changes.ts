@@ -61,7 +61,8 @@ function wantedLabels(
 ): Map<string, string> {
   const wanted = new Map<string, string>();
   if (kernel !== undefined) wanted.set(labelKeys.kernel, kernel);
-  for (const { indexed, isLoaded, isDevicePluginReady, loadedVersions } of found.values()) {
+  for (const pods of found.values()) {
+    const { indexed, isLoaded, isDevicePluginReady, isDraDriverReady, loadedVersions } = pods;
     const { keys, exists } = indexed;
     const want = (key: string, value: string): void => {
       // A pod keeps the labels of a Module that was deleted. It cannot add labels to the node: otherwise
@@ -70,6 +71,7 @@ function wantedLabels(
     };
     if (isLoaded) want(keys.ready, '');
     if (isDevicePluginReady) want(keys.devicePluginReady, '');
+    if (isDraDriverReady) want(keys.draReady, '');
     const [version] = loadedVersions;
     // If two versions are loaded at once, neither is reported.
     if (version !== undefined && loadedVersions.size === 1) want(keys.versionReady, version);
@@ -102,8 +104,15 @@ function difference(
   return changes;
 }
 
+const statusLabels: readonly (keyof NodeLabels)[] = [
+  'ready',
+  'devicePluginReady',
+  'draReady',
+  'versionReady',
+];
+
 function isStatusLabel(kind: keyof NodeLabels): boolean {
-  return kind === 'ready' || kind === 'devicePluginReady' || kind === 'versionReady';
+  return statusLabels.includes(kind);
 }
 
 /**
@@ -126,7 +135,7 @@ function versionChanges(
       moduleLoader: labels[keys.moduleLoaderVersion],
       devicePlugin: labels[keys.devicePluginVersion],
       hasModuleLoaderPod: pods?.hasModuleLoaderPod ?? false,
-      hasDevicePluginPod: pods?.hasDevicePluginPod ?? false,
+      hasDevicePluginPod: pods?.hasPluginPod ?? false,
     });
     if (change !== undefined) changes[keys[change.label]] = change.value;
   }

@@ -1,6 +1,7 @@
 import { labelKeys, nodeLabels, type ModuleName, type NodeLabels } from '../../../builder/labels.ts';
 import type { PodFacts } from '../../observe/cluster/projections.ts';
 import { devicePluginRole } from '../loading/device-plugin.ts';
+import { draDriverRole } from '../loading/dra-driver.ts';
 import { moduleLoaderRole } from '../loading/module-loader.ts';
 import { labelStem, labelValue } from '../../../builder/names.ts';
 
@@ -8,10 +9,12 @@ import { labelStem, labelValue } from '../../../builder/names.ts';
 export interface ModulePods {
   readonly indexed: IndexedModule;
   hasModuleLoaderPod: boolean;
-  hasDevicePluginPod: boolean;
+  /** Whether a device plugin, or a driver for dynamic resource allocation, is there. */
+  hasPluginPod: boolean;
   /** Whether the module is loaded, by a pod for the kernel that the node runs. */
   isLoaded: boolean;
   isDevicePluginReady: boolean;
+  isDraDriverReady: boolean;
   /** Versions of the pods that have loaded the module. */
   readonly loadedVersions: Set<string>;
 }
@@ -19,7 +22,11 @@ export interface ModulePods {
 /** Returns whether a pod's state is reflected in labels of its node. */
 export function isOperandPod({ labels }: PodFacts): boolean {
   const role = labels[labelKeys.role];
-  return role === moduleLoaderRole || role === devicePluginRole;
+  return role === moduleLoaderRole || isPluginRole(role);
+}
+
+function isPluginRole(role: string | undefined): boolean {
+  return role === devicePluginRole || role === draDriverRole;
 }
 
 /**
@@ -49,18 +56,21 @@ function nothingOf(indexed: IndexedModule): ModulePods {
   return {
     indexed,
     hasModuleLoaderPod: false,
-    hasDevicePluginPod: false,
+    hasPluginPod: false,
     isLoaded: false,
     isDevicePluginReady: false,
+    isDraDriverReady: false,
     loadedVersions: new Set(),
   };
 }
 
 function addPod(known: ModulePods, pod: PodFacts, kernel: string | undefined): void {
   const works = pod.ready && !pod.deleting;
-  if (pod.labels[labelKeys.role] === devicePluginRole) {
-    known.hasDevicePluginPod = true;
-    known.isDevicePluginReady ||= works;
+  const role = pod.labels[labelKeys.role];
+  if (isPluginRole(role)) {
+    known.hasPluginPod = true;
+    if (role === draDriverRole) known.isDraDriverReady ||= works;
+    else known.isDevicePluginReady ||= works;
     return;
   }
   known.hasModuleLoaderPod = true;

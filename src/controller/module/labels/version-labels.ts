@@ -8,6 +8,7 @@ export interface VersionState {
   readonly devicePlugin: string | undefined;
   /** Whether such a pod is still on the node, even if it is terminating. */
   readonly hasModuleLoaderPod: boolean;
+  /** Of a device plugin, or of a driver for dynamic resource allocation, which takes its place. */
   readonly hasDevicePluginPod: boolean;
 }
 

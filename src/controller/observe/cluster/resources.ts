@@ -1,6 +1,7 @@
 import type {
   V1ConfigMap,
   V1DaemonSet,
+  V1DeviceClass,
   V1Job,
   V1Node,
   V1Pod,
@@ -35,6 +36,7 @@ export type FromServer<T> = Omit<T, 'metadata' | 'apiVersion' | 'kind'> &
 
 export type ConfigMap = FromServer<V1ConfigMap>;
 export type DaemonSet = FromServer<V1DaemonSet>;
+export type DeviceClass = FromServer<V1DeviceClass>;
 export type Job = FromServer<V1Job>;
 export type Node = FromServer<V1Node>;
 export type Pod = FromServer<V1Pod>;
@@ -76,6 +78,14 @@ export const daemonSets: Resource<DaemonSet> = {
   plural: 'daemonsets',
   kind: 'DaemonSet',
   namespaced: true,
+};
+/** API servers before Kubernetes 1.34 do not have them. */
+export const deviceClasses: Resource<DeviceClass> = {
+  group: 'resource.k8s.io',
+  version: 'v1',
+  plural: 'deviceclasses',
+  kind: 'DeviceClass',
+  namespaced: false,
 };
 export const jobs: Resource<Job> = {
   group: 'batch',

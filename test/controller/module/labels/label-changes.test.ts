@@ -9,6 +9,7 @@ import { indexOf, kernelKey, merge, pod, release, type PodOptions } from './node
 
 const ready = 'kmm.node.kubernetes.io/drivers.a.ready';
 const pluginReady = 'kmm.node.kubernetes.io/drivers.a.device-plugin-ready';
+const draReady = 'kmm.node.kubernetes.io/drivers.a.dra-ready';
 const versionReady = 'kmm.node.kubernetes.io/drivers.a.version.ready';
 const kernel = { [kernelKey]: release };
 
@@ -51,6 +52,24 @@ describe('ready labels', () => {
       unloaded: [],
     });
     expect(changes({ pods: [pod()] }).labels).toEqual({ [ready]: '' });
+  });
+
+  it('come and go with a DRA driver as with a device plugin', () => {
+    const driver = pod({ role: 'dra' });
+    expect(changes({ pods: [driver] }).labels).toEqual({ [draReady]: '' });
+    const labels = { ...kernel, [draReady]: '' };
+    expect(changes({ labels, pods: [driver] }).labels).toEqual({});
+    expect(changes({ labels }).labels).toEqual({ [draReady]: null });
+  });
+
+  it('keep the version of a loader until the DRA driver of that version has ended', () => {
+    const loaderVersion = 'beta.kmm.node.kubernetes.io/version-module-loader.drivers.a';
+    const wanted = { 'kmm.node.kubernetes.io/version-module.drivers.a': 'v2' };
+    const labels = { ...kernel, ...wanted, [ready]: '', [versionReady]: 'v1', [loaderVersion]: 'v1' };
+    const loader = pod({ version: 'v1' });
+    const ending = pod({ role: 'dra', version: 'v1', facts: { deleting: true, ready: false } });
+    expect(changes({ labels, pods: [loader, ending] }).labels).toEqual({});
+    expect(changes({ labels, pods: [loader] }).labels).toEqual({ [loaderVersion]: null });
   });
 
   it.each<[string, PodOptions]>([
@@ -109,7 +128,7 @@ describe('labels of others', () => {
       ...kernel,
       'kmm.node.kubernetes.io/my-kmod.ready': '',
       'kmm.node.kubernetes.io/my-kmod.device-plugin-ready': '',
-      'kmm.node.kubernetes.io/drivers.a.dra-ready': '',
+      'kmm.node.kubernetes.io/my-kmod.dra-ready': '',
       'kmm.node.kubernetes.io/drivers.a.device-plugin-target': '',
       'beta.kmm.node.kubernetes.io/version-worker-pod.drivers.a': 'v1',
       'kmm.node.kubernetes.io/version-module.drivers': 'v1',
@@ -132,7 +151,7 @@ describe('any state of a node', () => {
   const namespace = fc.constantFrom('drivers', 'other');
   const anyPod = fc
     .record({
-      role: fc.constantFrom('module-loader', 'device-plugin', 'build'),
+      role: fc.constantFrom('module-loader', 'device-plugin', 'dra', 'build'),
       namespace,
       module: module.map(labelValue),
       kernel: fc.constantFrom(release, '5.10.0'),

@@ -4,6 +4,7 @@ import { parse } from 'yaml';
 import { parseModule, type Module } from '../../../../src/api/module/module.ts';
 import { parseKernel } from '../../../../src/builder/kernel.ts';
 import { devicePluginDaemonSet } from '../../../../src/controller/module/loading/device-plugin.ts';
+import { draDriverDaemonSet } from '../../../../src/controller/module/loading/dra-driver.ts';
 import type { ImageDelivery } from '../../../../src/controller/module/loading/image-delivery.ts';
 import { moduleLoaderDaemonSet } from '../../../../src/controller/module/loading/module-loader.ts';
 import type { DaemonSetContext } from '../../../../src/controller/module/loading/settings.ts';
@@ -205,6 +206,106 @@ describe('the device plugin of the documented Module', () => {
     expect(plugin(alone)?.spec?.template.spec?.nodeSelector).toEqual({
       'node-role.kubernetes.io/worker': '',
     });
+  });
+});
+
+/** The example with a DRA driver in the place of its device plugin. */
+function withDra(container: object = {}): Module {
+  return example((spec) => {
+    delete spec['devicePlugin'];
+    const dra = {
+      driverName: 'gpu.example',
+      container: { image: 'r.example/dra:1', env: [{ name: 'MINE', value: 'yes' }], ...container },
+      initContainer: { image: 'r.example/init:1' },
+      volumes: [{ name: 'own', hostPath: { path: '/opt/own' } }],
+      serviceAccountName: 'dra',
+      automountServiceAccountToken: true,
+    };
+    Object.assign(spec, { dra });
+  });
+}
+
+function driver(module: Module) {
+  return draDriverDaemonSet({ namespace: 'drivers', name: module.metadata.name }, module.spec, facts);
+}
+
+function driverPod(module: Module) {
+  return driver(module)?.spec?.template.spec;
+}
+
+describe('the DaemonSet of a DRA driver', () => {
+  it('is as KMM has it: where the module is loaded, in the network of the node, with the kubelet’s directories', () => {
+    const pod = driverPod(withDra());
+    expect(pod).toMatchObject({
+      hostNetwork: true,
+      priorityClassName: 'system-node-critical',
+      serviceAccountName: 'dra',
+      automountServiceAccountToken: true,
+      nodeSelector: {
+        'node-role.kubernetes.io/worker': '',
+        'kmm.node.kubernetes.io/drivers.my-kmod.ready': '',
+      },
+      initContainers: [
+        { name: 'dra-init', image: 'r.example/init:1', securityContext: { privileged: true } },
+      ],
+      volumes: [
+        { name: 'own', hostPath: { path: '/opt/own' } },
+        {
+          name: 'kubelet-plugins',
+          hostPath: { path: '/var/lib/kubelet/plugins/', type: 'DirectoryOrCreate' },
+        },
+        {
+          name: 'kubelet-plugins-registry',
+          hostPath: { path: '/var/lib/kubelet/plugins_registry/', type: 'Directory' },
+        },
+        { name: 'cdi', hostPath: { path: '/var/run/cdi', type: 'DirectoryOrCreate' } },
+      ],
+    });
+    expect(pod?.containers).toEqual([
+      {
+        name: 'dra',
+        image: 'r.example/dra:1',
+        securityContext: { privileged: true },
+        env: [
+          { name: 'NODE_NAME', valueFrom: { fieldRef: { fieldPath: 'spec.nodeName' } } },
+          { name: 'POD_UID', valueFrom: { fieldRef: { fieldPath: 'metadata.uid' } } },
+          { name: 'CDI_ROOT', value: '/var/run/cdi' },
+          { name: 'KUBELET_REGISTRAR_DIRECTORY_PATH', value: '/var/lib/kubelet/plugins_registry/' },
+          { name: 'KUBELET_PLUGINS_DIRECTORY_PATH', value: '/var/lib/kubelet/plugins/' },
+          { name: 'HEALTHCHECK_PORT', value: '51515' },
+          { name: 'MINE', value: 'yes' },
+        ],
+        volumeMounts: [
+          { name: 'kubelet-plugins', mountPath: '/var/lib/kubelet/plugins/' },
+          { name: 'kubelet-plugins-registry', mountPath: '/var/lib/kubelet/plugins_registry/' },
+          { name: 'cdi', mountPath: '/var/run/cdi' },
+        ],
+        livenessProbe: {
+          grpc: { port: 51_515, service: 'liveness' },
+          initialDelaySeconds: 30,
+          periodSeconds: 10,
+          timeoutSeconds: 5,
+          failureThreshold: 3,
+        },
+      },
+    ]);
+  });
+
+  it.each([
+    ['another port', '51600', 51_600],
+    ['none', '-1', undefined],
+  ])('follows a driver that serves its health at %s', (_title, value, port) => {
+    const env = [{ name: 'HEALTHCHECK_PORT', value }];
+    const [container] = driverPod(withDra({ env }))?.containers ?? [];
+    expect(container?.env?.filter(({ name }) => name === 'HEALTHCHECK_PORT')).toEqual(env);
+    expect(container?.livenessProbe?.grpc?.port).toBe(port);
+  });
+
+  it('needs no loaded module when there is no loader, and is absent when the Module has none', () => {
+    const alone = withDra();
+    const spec = { ...alone.spec, moduleLoader: undefined };
+    expect(driverPod({ ...alone, spec })?.nodeSelector).toEqual({ 'node-role.kubernetes.io/worker': '' });
+    expect(driver(example())).toBeUndefined();
   });
 });
 

@@ -1,0 +1,189 @@
+import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import {
+  deviceClasses,
+  modules,
+  type DeviceClass,
+} from '../../../../src/controller/observe/cluster/resources.ts';
+import { isApiError } from '../../../../src/controller/runtime/api/errors.ts';
+import { apiServerPrograms, startApiServer } from '../../../support/api-server.ts';
+import { describeWith } from '../../../support/programs.ts';
+import { startModuleWorld, type ModuleWorld } from '../module-world.ts';
+
+const kernel = '6.1.0-13-amd64';
+const roleLabel = 'kmm.node.kubernetes.io/role';
+const selectors = [{ cel: { expression: "device.driver == 'gpu.example'" } }];
+const config = [{ opaque: { driver: 'gpu.example', parameters: { mode: 'fast' } } }];
+
+/** A Module's section for a driver. */
+function driver(...classes: readonly object[]): { readonly dra: object } {
+  return {
+    dra: { driverName: 'gpu.example', container: { image: 'r.example/dra:1' }, deviceClasses: classes },
+  };
+}
+
+/** The Ready condition of a Module that waits for something of its driver. */
+function notReady(reason: string, message: RegExp): unknown {
+  return expect.objectContaining({
+    type: 'Ready',
+    status: 'False',
+    reason,
+    message: expect.stringMatching(message) as unknown,
+  });
+}
+
+async function rolesIn(world: ModuleWorld, namespace: string): Promise<string[]> {
+  const all = await world.daemonSets(namespace);
+  return all.map(({ metadata }) => metadata.labels?.[roleLabel] ?? '').toSorted();
+}
+
+describeWith(apiServerPrograms, 'a driver for dynamic resource allocation', () => {
+  let world: ModuleWorld;
+  beforeAll(async () => {
+    world = await startModuleWorld();
+    await world.startController();
+  });
+  afterAll(() => world?.[Symbol.asyncDispose]());
+
+  async function classNamed(name: string): Promise<DeviceClass | undefined> {
+    try {
+      return await world.client.get(deviceClasses, { name });
+    } catch (error) {
+      if (!isApiError(error, 'NOT_FOUND')) throw error;
+      return undefined;
+    }
+  }
+
+  async function applyModule(name: string, more: object): Promise<void> {
+    await world.apply(name, world.spec(name, {}, more));
+  }
+
+  async function prepare(name: string): Promise<void> {
+    await world.namespaceWithNode(name, kernel);
+    await world.push(world.image(`${name}:${kernel}`));
+  }
+
+  it('is deployed with its DeviceClasses, which are labelled as those of KMM', async () => {
+    const name = 'deployed';
+    await prepare(name);
+    await applyModule(name, driver({ name: 'gpu.example', selectors, config }, { name: 'any.example' }));
+    await vi.waitFor(async () => {
+      expect(await rolesIn(world, name)).toEqual(['dra', 'module-loader']);
+      expect((await classNamed('gpu.example'))?.spec).toEqual({ selectors, config });
+      expect(await classNamed('any.example')).toBeDefined();
+    });
+    expect((await classNamed('gpu.example'))?.metadata.labels).toMatchObject({
+      'kmm.node.kubernetes.io/module.name': 'driver',
+      'kmm.node.kubernetes.io/module.namespace': name,
+    });
+    await world.eventually(name, ({ status }) => {
+      expect(status?.dra).toEqual({ nodesMatchingSelectorNumber: 1, desiredNumber: 1, availableNumber: 0 });
+    });
+  });
+
+  it('has its DeviceClasses changed and deleted with their entries, and keeps what others added', async () => {
+    const name = 'deployed';
+    const patch = { metadata: { annotations: { 'example.org/note': 'mine' } }, spec: { selectors: [] } };
+    await world.client.patch(deviceClasses, { name: 'gpu.example' }, patch);
+    await vi.waitFor(async () => {
+      expect(await classNamed('gpu.example')).toMatchObject({
+        metadata: { annotations: { 'example.org/note': 'mine' } },
+        spec: { selectors },
+      });
+    });
+    await applyModule(name, driver({ name: 'gpu.example', selectors }));
+    await vi.waitFor(async () => {
+      expect((await classNamed('gpu.example'))?.spec).toEqual({ selectors });
+      expect(await classNamed('any.example')).toBeUndefined();
+    });
+  });
+
+  it('goes with its DeviceClasses when the Module no longer asks for it', async () => {
+    const name = 'deployed';
+    await applyModule(name, {});
+    await vi.waitFor(async () => {
+      expect(await rolesIn(world, name)).toEqual(['module-loader']);
+      expect(await classNamed('gpu.example')).toBeUndefined();
+    });
+    const { status, metadata } = await world.module(name);
+    expect(status?.dra).toBeUndefined();
+    expect(metadata.finalizers).not.toContain('kmm.sigs.x-k8s.io/device-classes');
+  });
+
+  it('leaves the DeviceClass of somebody else alone, says so, and takes the name once it is free', async () => {
+    const [name, taken] = ['foreign', 'taken.example'];
+    await prepare(name);
+    await world.client.create(deviceClasses, { metadata: { name: taken }, spec: {} });
+    await applyModule(name, driver({ name: taken, selectors }));
+    await world.eventually(name, ({ status }) => {
+      expect(status?.conditions).toContainEqual(
+        notReady('ForeignDeviceClass', /^The DeviceClass taken\.example is there, but not of this Module/),
+      );
+    });
+    expect((await classNamed(taken))?.spec).toEqual({});
+    await vi.waitFor(async () => {
+      const reasons = (await world.events(name)).map(({ reason }) => reason);
+      expect(reasons.filter((reason) => reason === 'ForeignDeviceClass')).toHaveLength(1);
+    });
+    await world.client.delete(deviceClasses, { name: taken });
+    await vi.waitFor(async () => expect((await classNamed(taken))?.spec).toEqual({ selectors }));
+  });
+
+  it('is deployed, though not ready, where the API server refuses a DeviceClass', async () => {
+    const name = 'refused';
+    await prepare(name);
+    await applyModule(name, driver({ name: 'wrong.example', selectors: [{ cel: { expression: '1 +' } }] }));
+    await world.eventually(name, ({ status }) => {
+      expect(status?.conditions).toContainEqual(
+        notReady('DeviceClassRefused', /refuses the DeviceClass wrong\.example .*expression/),
+      );
+    });
+    await vi.waitFor(async () => expect(await rolesIn(world, name)).toEqual(['dra', 'module-loader']));
+  });
+
+  it('has its DeviceClasses deleted with the Module, before anything else', async () => {
+    const name = 'deleted';
+    await prepare(name);
+    await applyModule(name, driver({ name: 'deleted.example' }));
+    await vi.waitFor(async () => expect(await classNamed('deleted.example')).toBeDefined());
+    await vi.waitFor(async () => expect(await rolesIn(world, name)).toEqual(['dra', 'module-loader']));
+    await world.client.delete(modules, { namespace: name, name: 'driver' });
+    await vi.waitFor(async () => {
+      expect(await classNamed('deleted.example')).toBeUndefined();
+    });
+    // The loader has no node to clean: no controller of DaemonSets runs here.
+    await vi.waitFor(async () => {
+      const module = await world.client
+        .get(modules, { namespace: name, name: 'driver' })
+        .catch(() => undefined);
+      expect(module?.metadata.finalizers ?? []).not.toContain('kmm.sigs.x-k8s.io/device-classes');
+    });
+  });
+});
+
+describeWith(apiServerPrograms, 'an API server without DeviceClasses', () => {
+  let world: ModuleWorld;
+  beforeAll(async () => {
+    world = await startModuleWorld(
+      await startApiServer(undefined, ['--runtime-config=resource.k8s.io/v1=false']),
+    );
+    await world.startController();
+  });
+  afterAll(() => world?.[Symbol.asyncDispose]());
+
+  it('gets the module, but no driver, and the Module says why', async () => {
+    const name = 'older';
+    await world.namespaceWithNode(name, kernel);
+    await world.push(world.image(`${name}:${kernel}`));
+    await world.apply(name, world.spec(name, {}, driver({ name: 'gpu.example' })));
+    const { status } = await world.eventually(name, (module) => {
+      expect(module.status?.conditions).toContainEqual(
+        notReady('DraNotServed', /does not have resource\.k8s\.io\/v1.*Kubernetes 1\.34 or newer/),
+      );
+    });
+    expect(status?.conditions).toContainEqual(
+      expect.objectContaining({ type: 'Degraded', status: 'True', reason: 'DraNotServed' }),
+    );
+    expect(await rolesIn(world, name)).toEqual(['module-loader']);
+    await world.client.delete(modules, { namespace: name, name: 'driver' });
+  });
+});
