@@ -66,13 +66,13 @@ export const managedClusterModuleStatus = z.object({
   clusters: z
     .array(clusterStatus)
     .max(maxListedClusters)
-    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['name'] })
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
     .optional()
     .describe(`The clusters that are not Ready, worst first, at most ${maxListedClusters}.`),
   images: z
     .array(imageStatus)
     .max(maxListedImages)
-    .meta({ 'x-kubernetes-list-type': 'map', 'x-kubernetes-list-map-keys': ['image'] })
+    .meta({ 'x-kubernetes-list-type': 'atomic' })
     .optional()
     .describe(`The images that the hub builds, signs and verifies, at most ${maxListedImages}.`),
 });

@@ -87,3 +87,40 @@ export class Flights<T> {
     if (this.#flights.get(key) === flight) this.#flights.delete(key);
   }
 }
+
+interface FreshRead<T> {
+  readonly running: Promise<T>;
+  next: Promise<T> | undefined;
+}
+
+/**
+ * Shares reads of what changes: callers that come while a read is in progress share the next one, so that
+ * what each of them gets was read after it had asked.
+ */
+export class FreshReads<T> {
+  readonly #read: (key: string) => Promise<T>;
+  readonly #reads = new Map<string, FreshRead<T>>();
+
+  constructor(read: (key: string) => Promise<T>) {
+    this.#read = read;
+  }
+
+  /** Reads what a key stands for. Rejects as the read does. */
+  read(key: string): Promise<T> {
+    const current = this.#reads.get(key);
+    if (current === undefined) return this.#begin(key);
+    const begin = (): Promise<T> => this.#begin(key);
+    current.next ??= current.running.then(begin, begin);
+    return current.next;
+  }
+
+  #begin(key: string): Promise<T> {
+    const current: FreshRead<T> = { running: this.#read(key), next: undefined };
+    this.#reads.set(key, current);
+    const ended = (): void => {
+      if (current.next === undefined) this.#reads.delete(key);
+    };
+    current.running.then(ended, ended);
+    return current.running;
+  }
+}

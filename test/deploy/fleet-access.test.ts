@@ -24,7 +24,7 @@ const always: Access = {
 const hubEverywhere: Access = {
   ...always,
   [`${hubGroup}/managedclustermodules`]: read,
-  [`${hubGroup}/managedclustermodules/status`]: ['patch'],
+  [`${hubGroup}/managedclustermodules/status`]: ['update'],
   [`cluster.${ocm}/managedclusters`]: read,
   [`work.${ocm}/manifestworks`]: operate,
 };

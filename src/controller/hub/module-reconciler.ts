@@ -6,6 +6,7 @@ import { isSameValue } from '../runtime/same-value.ts';
 import { isApiError } from '../runtime/api/errors.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
+import { metadataOf } from '../runtime/api/resource.ts';
 import type { ImageTracker } from './images/image-tracker.ts';
 import { limitImages } from './images/desired-images.ts';
 import { imageStatuses } from './images/image-statuses.ts';
@@ -153,10 +154,13 @@ export class ManagedClusterModuleReconciler {
     status: ManagedClusterModuleStatus,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const options = { subresource: 'status', force: true, signal };
     const object = { metadata: { name, uid, resourceVersion }, status };
     try {
-      await this.#context.client.apply(managedClusterModules, object, options);
+      // Not by server-side apply, which costs the API server half as much again for a long status.
+      await this.#context.client.replace(metadataOf(managedClusterModules), object, {
+        subresource: 'status',
+        signal,
+      });
       return true;
     } catch (error) {
       if (!isApiError(error, 'CONFLICT', 'NOT_FOUND')) throw error;

@@ -4,6 +4,7 @@ import type { ModuleName } from '../../builder/labels.ts';
 import type { CachedModule } from '../observe/cluster/caches.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import { ignoreNotFound } from '../runtime/api/errors.ts';
+import { metadataOf } from '../runtime/api/resource.ts';
 import { modules } from '../observe/cluster/resources.ts';
 
 /** A Module from the API server, with namespace, UID and resource version. */
@@ -55,7 +56,9 @@ export async function confirmModule(
   signal: AbortSignal,
 ): Promise<void> {
   const { namespace, name, uid, resourceVersion } = metadata;
-  const current = await client.get(modules, { namespace, name }, { signal }).catch(ignoreNotFound);
+  const current = await client
+    .get(metadataOf(modules), { namespace, name }, { signal })
+    .catch(ignoreNotFound);
   if (current?.metadata.uid === uid && current.metadata.resourceVersion === resourceVersion) return;
   throw new OutOfDate(`the Module ${namespace}/${name} has changed`);
 }

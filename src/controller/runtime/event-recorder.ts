@@ -3,6 +3,7 @@ import { LruMap } from '../../shared/lru.ts';
 import { randomUUID } from 'node:crypto';
 import { silentLogger, type Logger } from '../../shared/logger.ts';
 import type { ApiClient } from './api/client.ts';
+import { EventBudget } from './event-budget.ts';
 import { microTime } from './leader/lease.ts';
 import type { KubernetesObject } from './api/object-key.ts';
 import { apiVersionOf, type Resource } from './api/resource.ts';
@@ -56,13 +57,17 @@ const seriesDuration = 30 * 60_000;
 /** The most series kept; the least recently used are evicted first. */
 const maxSeries = 2048;
 
-/** Records Events. Repeating one only raises its count. Never throws, and does not block. */
+/**
+ * Records Events. Repeating one only raises its count, and there is a limit for each object. Never throws, and
+ * does not block.
+ */
 export class EventRecorder {
   readonly #client: ApiClient;
   readonly #controller: string;
   readonly #instance: string;
   readonly #log: Logger;
   readonly #series = new LruMap<Series>(maxSeries);
+  readonly #budget = new EventBudget();
   readonly #pending = new Set<Promise<void>>();
 
   /**
@@ -83,6 +88,14 @@ export class EventRecorder {
     if (known !== undefined && performance.now() - known.since < seriesDuration) {
       known.count += 1;
       this.#write(id, known);
+      return;
+    }
+    if (!this.#budget.spend(`${object.metadata.uid} ${type}`, performance.now())) {
+      this.#log.debug('event left out: the object has too many', {
+        name: object.metadata.name,
+        reason,
+        note,
+      });
       return;
     }
     const series = {

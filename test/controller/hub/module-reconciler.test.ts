@@ -138,6 +138,18 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with a problem in one cl
     await world.client.delete(managedClusterModules, { name });
   });
 
+  it('takes back a ManifestWork of its own whose label somebody has removed', async () => {
+    const name = 'hidden';
+    await rollOut(name, ['hidden-1']);
+    const key = { namespace: 'hidden-1', name };
+    const labels = { 'kmm.node.kubernetes.io/managedclustermodule.name': null };
+    const { metadata } = await world.client.patch(manifestWorks, key, { metadata: { labels } });
+    expect(metadata.labels ?? {}).toEqual({});
+    await haveWork(name, ['hidden-1']);
+    const found = await world.client.get(manifestWorks, key);
+    expect([found.metadata.uid, found.metadata.generation]).toEqual([metadata.uid, metadata.generation]);
+  });
+
   it('accepts fields that others add to a ManifestWork', async () => {
     const name = 'added';
     await rollOut(name, ['added-1']);

@@ -111,6 +111,21 @@ describeWith(apiServerPrograms, 'a real API server', () => {
     expect(ours).toHaveLength(2);
   });
 
+  it('has no more than 25 new Events of each type about one object at once', async () => {
+    const object = await client.create(configMaps, configMap('talkative', 'a'));
+    const recorder = new EventRecorder(client, 'kmm.sigs.x-k8s.io/test', 'test-0');
+    const event = { resource: configMaps, object, action: 'Building', reason: 'Built' } as const;
+    for (let kernel = 0; kernel < 30; kernel += 1) {
+      recorder.record({ ...event, type: 'Normal', note: `Kernel ${kernel} has its image.` });
+    }
+    recorder.record({ ...event, type: 'Warning', note: 'Another kernel has none.' });
+    await recorder.flush();
+    const found = await listAll(client, events, { namespace: 'default' });
+    const ours = found.filter(({ regarding }) => regarding['uid'] === object.metadata.uid);
+    const types = ours.map(({ type }) => type).toSorted();
+    expect(types).toEqual([...Array.from({ length: 25 }, () => 'Normal'), 'Warning']);
+  });
+
   it('accepts our CustomResourceDefinitions without an unknown field', async () => {
     const folder = 'deploy/chart/kmm-sign/crds';
     const files = readdirSync(join(root, folder));

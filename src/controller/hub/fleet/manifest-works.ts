@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { shortHash, type Json } from '../../../builder/names.ts';
-import type { CustomResource } from '../../observe/cluster/resources.ts';
+import type { CustomResource, FullMetadata } from '../../observe/cluster/resources.ts';
 import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';
 import { readFeedback, type ModuleFeedback } from './feedback.ts';
 import type { Resource } from '../../runtime/api/resource.ts';
@@ -72,6 +72,11 @@ export function specHashOf({ spec }: Pick<CustomResource, 'spec'>): string {
   return shortHash(spec as Json);
 }
 
+/** Returns the UID of the object that controls one; undefined if none does. */
+export function controllerUidOf({ ownerReferences }: FullMetadata): string | undefined {
+  return ownerReferences?.find(({ controller }) => controller === true)?.uid;
+}
+
 /** Reduces a ManifestWork to what is used. What cannot be parsed of its status counts as absent. */
 export function projectManifestWork(work: CustomResource): CachedManifestWork {
   const { metadata, status } = work;
@@ -88,7 +93,7 @@ export function projectManifestWork(work: CustomResource): CachedManifestWork {
     key: keyOf(work),
     uid: metadata.uid ?? '',
     generation: metadata.generation ?? 0,
-    ownerUid: metadata.ownerReferences?.find(({ controller }) => controller === true)?.uid,
+    ownerUid: controllerUidOf(metadata),
     specHash: specHashOf(work),
     applied: applied === undefined ? undefined : applied.status === 'True',
     problem: failure && {

@@ -22,7 +22,7 @@ import {
 import type { JobSlots } from './job-slots.ts';
 import { managedClusterModules } from '../fleet/managed-cluster-modules.ts';
 import type { CachedManagedClusterModule } from '../fleet/managed-cluster-modules.ts';
-import { confirmUsers } from './image-statuses.ts';
+import { UserConfirmation } from './user-confirmation.ts';
 import type { HubContext } from '../fleet/caches.ts';
 
 /** The label that names a Job's Kueue queue. */
@@ -35,6 +35,7 @@ export class ImageReconciler {
   readonly #context: HubContext;
   readonly #tracker: ImageTracker;
   readonly #slots: JobSlots;
+  readonly #confirmation: UserConfirmation;
   readonly #onOutcome: (users: readonly ObjectKey[]) => void;
   #hasStarted = false;
   /** When to start at the latest, in milliseconds since 1970. */
@@ -50,6 +51,7 @@ export class ImageReconciler {
     this.#context = context;
     this.#tracker = tracker;
     this.#slots = slots;
+    this.#confirmation = new UserConfirmation(context.client);
     this.#onOutcome = onOutcome;
   }
 
@@ -142,7 +144,7 @@ export class ImageReconciler {
 
   #confirm({ users, request }: ImageWork, signal: AbortSignal): Promise<void> {
     const query = { users: users.flatMap(({ uid }) => this.#cached(uid)), image: request.target.image };
-    return confirmUsers(this.#context.client, query, signal);
+    return this.#confirmation.confirm(query, signal);
   }
 
   #admit(id: string, work: ImageWork, job: Job): Job | undefined {

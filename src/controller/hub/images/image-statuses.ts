@@ -1,15 +1,9 @@
-import { type HubImageStatus, parseManagedClusterModule } from '../../../api/managed-cluster-module.ts';
+import type { HubImageStatus } from '../../../api/managed-cluster-module.ts';
 import { KmmError } from '../../../shared/errors.ts';
 import type { ImageState } from '../../image-pipeline/request.ts';
 import { describe } from '../../module/kernel-result.ts';
 import { imageIdOf, type ImageTracker } from './image-tracker.ts';
 import { conflictReason, type DesiredImage } from './image-work.ts';
-import { OutOfDate } from '../../module/named-module.ts';
-import { isSameValue } from '../../runtime/same-value.ts';
-import type { ApiClient } from '../../runtime/api/client.ts';
-import { ignoreNotFound } from '../../runtime/api/errors.ts';
-import { managedClusterModules } from '../fleet/managed-cluster-modules.ts';
-import { type CachedManagedClusterModule, viewVersionOf } from '../fleet/managed-cluster-modules.ts';
 
 /**
  * Returns the images for the status of a ManagedClusterModule. One that has not been checked since the start
@@ -47,33 +41,4 @@ function conflictState(
 
 function withoutRequeue({ requeueAfter: _pause, ...state }: ImageState): Omit<ImageState, 'requeueAfter'> {
   return state;
-}
-
-/**
- * Checks with the API server that ManagedClusterModules are still as cached, as far as an image is concerned:
- * their status has the same entry for it. Status is written before Jobs are deleted, so if there is no Job and
- * then this check succeeds, no other hub has created that Job and deleted it again.
- * @throws OutOfDate, ApiError
- */
-export async function confirmUsers(
-  client: ApiClient,
-  { users, image }: { readonly users: readonly CachedManagedClusterModule[]; readonly image: string },
-  signal: AbortSignal,
-): Promise<void> {
-  for (const { key, resource } of users) {
-    const found = await client.get(managedClusterModules, key, { signal }).catch(ignoreNotFound);
-    const current = found === undefined ? undefined : parseManagedClusterModule(found);
-    const isSame =
-      current !== undefined &&
-      resource !== undefined &&
-      viewVersionOf(current) === viewVersionOf(resource) &&
-      isSameValue(entryOf(current, image), entryOf(resource, image));
-    if (!isSame) throw new OutOfDate(`the ManagedClusterModule ${key.name} has changed`);
-  }
-}
-
-type Resource = NonNullable<CachedManagedClusterModule['resource']>;
-
-function entryOf({ status }: Resource, image: string): unknown {
-  return status?.images?.find((entry) => entry.image === image);
 }

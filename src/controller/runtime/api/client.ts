@@ -101,8 +101,7 @@ export class ApiClient {
     key: ObjectKey,
     options: CallOptions = {},
   ): Promise<T> {
-    const accept = acceptOf(resource, 'object');
-    return this.#object(resource, { method: 'GET', path: pathOf(resource, key), accept, ...options });
+    return this.#object(resource, { method: 'GET', path: pathOf(resource, key), ...options });
   }
 
   /** Creates an object. @throws ApiError ALREADY_EXISTS, INVALID and others */
@@ -245,7 +244,8 @@ export class ApiClient {
   }
 
   async #object<T extends KubernetesObject>(resource: Resource<T>, request: RawRequest): Promise<T> {
-    return asObject(resource, await this.request(request), request.path);
+    const accept = acceptOf(resource, 'object');
+    return asObject(resource, await this.request({ accept, ...request }), request.path);
   }
 
   #writeQuery({ fieldManager, fieldValidation = 'Strict', dryRun = false }: WriteOptions): Query {

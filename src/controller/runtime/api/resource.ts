@@ -8,10 +8,18 @@ export interface Resource<T extends KubernetesObject = KubernetesObject> {
   readonly plural: string;
   readonly kind: string;
   readonly namespaced: boolean;
-  /** Whether only the metadata of objects are read: the API server leaves out the rest. @default false */
+  /** Whether the API server leaves out all but the metadata of objects in its responses. @default false */
   readonly metadataOnly?: boolean | undefined;
   /** Carries only the type; never set. */
   readonly objectType?: T;
+}
+
+/** Returns the resource with only the metadata of its objects, in responses to reads and to writes. */
+export function metadataOf<T extends KubernetesObject>({
+  objectType: _type,
+  ...resource
+}: Resource<T>): Resource<Pick<T, 'metadata'>> {
+  return { ...resource, metadataOnly: true };
 }
 
 /** What a request addresses within a resource. */

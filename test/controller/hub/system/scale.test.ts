@@ -15,6 +15,8 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
   let fleet: LoadFleet;
   /** Writes of the operator, by method and resource. */
   const writes = new Map<string, number>();
+  /** Its reads of ManagedClusterModules, by the media type that it accepts. */
+  const reads: string[] = [];
   const registry = new Registry();
   const controller = 'managed-cluster-module';
   let stop: () => Promise<void>;
@@ -25,6 +27,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
       const resource = /\/(manifestworks|jobs|managedclustermodules)\b/.exec(request.path)?.[1];
       const key = `${request.method} ${resource}`;
       if (request.method !== 'GET' && resource !== undefined) writes.set(key, (writes.get(key) ?? 0) + 1);
+      if (/\/managedclustermodules\/[^/?]+$/.test(request.path)) reads.push(request.headers['accept'] ?? '');
       return connection.send(request);
     };
     const client = new ApiClient({
@@ -54,10 +57,17 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     expect(fleet.works).toBe(400);
     expect(fleet.jobs()).toHaveLength(fleet.distinctWork);
     expect(new Set(fleet.jobs()).size).toBe(fleet.distinctWork);
-    expect(writesOf('manifestworks')).toBe(fleet.works);
+    expect(writesOf('manifestworks', 'POST')).toBe(fleet.works);
+    expect(writesOf('manifestworks')).toBe(0);
     expect(writesOf('jobs', 'POST')).toBe(fleet.distinctWork);
     expect(fleet.tagged()).toEqual([]);
   }, 120_000);
+
+  it('asks for more than the metadata of a module only where it has changed meanwhile', () => {
+    const metadata = reads.filter((accept) => accept.includes('as=PartialObjectMetadata')).length;
+    expect(metadata).toBeGreaterThan(0);
+    expect(reads.length - metadata).toBeLessThan(metadata / 2);
+  });
 
   it('writes nothing at rest, although agents keep reporting', async () => {
     await vi.waitFor(async () => expect(await fleet.world.jobs.jobs('kmm-hub')).toEqual([]), waiting);
@@ -81,6 +91,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     await converged();
     expect(fleet.jobs().length - jobs).toBe(fleet.distinctWorkOfKernel);
     expect(writesOf('manifestworks') - works).toBe(fleet.works);
+    expect(writesOf('manifestworks', 'POST')).toBe(fleet.works);
     expect(fleet.workWrites()).toBe(2 * fleet.works);
     expect(fleet.tagged()).toEqual([]);
   }, 120_000);

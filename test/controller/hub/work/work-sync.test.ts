@@ -30,11 +30,13 @@ describe('a ManifestWork', () => {
     expect(decideWork(desired, { ...nothing, cached: cached() })).toBe('keep');
   });
 
-  it.each([
-    ['its spec is another', { spec: { workload: { manifests: [] } } }],
-    ['it belongs to a ManagedClusterModule of that name that is gone', { owner: 'earlier' }],
-  ])('is updated if %s', (_title, more) => {
-    expect(decideWork(desired, { ...nothing, cached: cached(more) })).toBe('update');
+  it('is updated if its spec is another', () => {
+    const other = cached({ spec: { workload: { manifests: [] } } });
+    expect(decideWork(desired, { ...nothing, cached: other })).toBe('update');
+  });
+
+  it('is adopted if it belongs to a ManagedClusterModule of that name that is gone', () => {
+    expect(decideWork(desired, { ...nothing, cached: cached({ owner: 'earlier' }) })).toBe('adopt');
   });
 
   it('is awaited in the cache for a while after it was written', () => {

@@ -1,0 +1,55 @@
+import { describe, expect, it } from 'vitest';
+import { FreshReads } from '../../src/shared/flights.ts';
+
+describe('fresh reads', () => {
+  /** Reads that end when the test says so, with the number of the read. */
+  function controlled() {
+    const ends: PromiseWithResolvers<void>[] = [];
+    const reads = new FreshReads(async () => {
+      const end = Promise.withResolvers<void>();
+      const number = ends.push(end);
+      await end.promise;
+      return number;
+    });
+    return { ends, reads };
+  }
+
+  it('give callers what was read after they had asked, and share it', async () => {
+    const { ends, reads } = controlled();
+    const first = reads.read('a');
+    const others = [reads.read('a'), reads.read('a')];
+    expect(ends).toHaveLength(1);
+    ends[0]?.resolve();
+    expect(await first).toBe(1);
+    expect(ends).toHaveLength(2);
+    ends[1]?.resolve();
+    expect(await Promise.all(others)).toEqual([2, 2]);
+  });
+
+  it('begin anew once nobody is waiting', async () => {
+    const { ends, reads } = controlled();
+    const first = reads.read('a');
+    ends[0]?.resolve();
+    await first;
+    const second = reads.read('a');
+    ends[1]?.resolve();
+    expect(await second).toBe(2);
+  });
+
+  it('go on after one that failed', async () => {
+    const { ends, reads } = controlled();
+    const first = reads.read('a');
+    const next = reads.read('a');
+    ends[0]?.reject(new Error('unreachable'));
+    await expect(first).rejects.toThrow('unreachable');
+    ends[1]?.resolve();
+    expect(await next).toBe(2);
+  });
+
+  it('are separate for each key', () => {
+    const { ends, reads } = controlled();
+    void reads.read('a');
+    void reads.read('b');
+    expect(ends).toHaveLength(2);
+  });
+});
