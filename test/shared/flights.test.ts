@@ -1,19 +1,19 @@
 import { describe, expect, it } from 'vitest';
 import { FreshReads } from '../../src/shared/flights.ts';
 
-describe('fresh reads', () => {
-  /** Reads that end when the test says so, with the number of the read. */
-  function controlled() {
-    const ends: PromiseWithResolvers<void>[] = [];
-    const reads = new FreshReads(async () => {
-      const end = Promise.withResolvers<void>();
-      const number = ends.push(end);
-      await end.promise;
-      return number;
-    });
-    return { ends, reads };
-  }
+/** Reads that end when the test says so, with the number of the read. */
+function controlled() {
+  const ends: PromiseWithResolvers<void>[] = [];
+  const reads = new FreshReads(async () => {
+    const end = Promise.withResolvers<void>();
+    const number = ends.push(end);
+    await end.promise;
+    return number;
+  });
+  return { ends, reads };
+}
 
+describe('fresh reads', () => {
   it('give callers what was read after they had asked, and share it', async () => {
     const { ends, reads } = controlled();
     const first = reads.read('a');

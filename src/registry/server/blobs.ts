@@ -1,5 +1,4 @@
 import { open } from 'node:fs/promises';
-import { pipeline } from 'node:stream/promises';
 import type { Digest } from '../model/digest.ts';
 import {
   type Exchange,
@@ -9,12 +8,10 @@ import {
   ProtocolError,
   parseChunkRange,
 } from './exchange.ts';
+import { sendFile } from './send-file.ts';
 import { checkDigest, checkName, uploadUnknown } from './route.ts';
 import { isFileError, unlinkBlob, commitBlob, linkBlob } from './storage.ts';
 import type { UploadSession } from './upload-session.ts';
-
-/** Bytes read from disk at a time. */
-const readSize = 256 * 1024;
 
 /**
  * Handles requests for a blob: distribution-spec, "Pulling blobs", "Checking if content exists", "Deleting
@@ -67,10 +64,7 @@ async function sendBlob(
     response.end();
     return;
   }
-  await pipeline(
-    handle.createReadStream({ start, end, highWaterMark: readSize, autoClose: false }),
-    response,
-  );
+  await sendFile(handle, { start, end }, response);
 }
 
 function blobUnknown(): ProtocolError {

@@ -78,7 +78,10 @@ export class UploadSession {
   async #write(chunks: Buffer[], bytes: number): Promise<void> {
     try {
       this.#handle ??= await open(this.file, 'wx');
-      let { bytesWritten } = await this.#handle.writev(chunks, this.#size);
+      const writing = this.#handle.writev(chunks, this.#size);
+      // The disk is busy meanwhile. After a failed write the digest no longer matters.
+      for (const chunk of chunks) this.#sha256.update(chunk);
+      let { bytesWritten } = await writing;
       // A nearly full disk accepts only a part; the next attempt reports the error.
       while (bytesWritten < bytes) {
         const rest = Buffer.concat(chunks).subarray(bytesWritten);
@@ -89,7 +92,6 @@ export class UploadSession {
       this.#isBroken = true;
       throw error;
     }
-    for (const chunk of chunks) this.#sha256.update(chunk);
     this.#size += bytes;
   }
 

@@ -69,6 +69,24 @@ describe('a blob', () => {
     expect(Buffer.from(await response.arrayBuffer()).equals(content.subarray(start, end))).toBe(true);
   });
 
+  test('reaches each of several clients whole, also when others leave in the middle', async () => {
+    const large = randomBytes(9_000_001);
+    const digests = [await pushBlob(repository('busy'), content), await pushBlob(repository('busy'), large)];
+    const pull = async (digest: string | undefined, leave: boolean): Promise<string | undefined> => {
+      const stop = new AbortController();
+      const response = await fetch(`${repository('busy')}/blobs/${digest}`, { signal: stop.signal });
+      if (!leave) return hashOf(Buffer.from(await response.arrayBuffer()));
+      await response.body?.getReader().read();
+      stop.abort();
+      return undefined;
+    };
+    const pulls = Array.from({ length: 32 }, (_, index) => pull(digests[index % 2], index % 4 > 1));
+    const expected = Array.from({ length: 32 }, (_, index) =>
+      index % 4 > 1 ? undefined : digests[index % 2],
+    );
+    expect(await Promise.all(pulls)).toEqual(expected);
+  });
+
   test('has nothing past its end', async () => {
     const digest = await pushBlob(repository('parts'), content);
     const response = await fetch(`${repository('parts')}/blobs/${digest}`, {
