@@ -52,6 +52,7 @@ const folders = [
   'controller/kmm-migration',
   'controller/module',
   'controller/node-modules',
+  'controller/boot-module',
   'controller/spoke',
   'controller/hub/fleet',
   'controller/hub/images',

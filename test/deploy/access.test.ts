@@ -20,6 +20,8 @@ const controllerEverywhere: Access = {
   [`${kmm}/preflightvalidationsocp/status`]: ['patch'],
   [`${kmm}/nodemodulesconfigs`]: operate,
   [`${kmm}/nodemodulesconfigs/status`]: ['patch'],
+  [`${kmm}/bootmoduleconfigs`]: [...read, 'patch'],
+  [`${kmm}/bootmoduleconfigs/status`]: ['patch'],
   nodes: [...read, 'patch'],
   pods: ['list', 'watch', 'patch', 'delete'],
   'pods/log': ['get'],

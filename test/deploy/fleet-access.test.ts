@@ -47,6 +47,8 @@ const spokeEverywhere: Access = {
   [`cluster.${ocm}/clusterclaims`]: operate,
   [`${kmm}/nodemodulesconfigs`]: operate,
   [`${kmm}/nodemodulesconfigs/status`]: ['patch'],
+  [`${kmm}/bootmoduleconfigs`]: [...read, 'patch'],
+  [`${kmm}/bootmoduleconfigs/status`]: ['patch'],
   nodes: [...read, 'patch'],
   pods: ['list', 'watch', 'patch', 'delete'],
   serviceaccounts: read,

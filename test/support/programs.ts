@@ -68,6 +68,9 @@ const sources = {
   shellcheck: { hint: debian('shellcheck') },
   squid: { folders: ['/usr/sbin'], hint: debian('squid') },
   buildah: { hint: debian('buildah') },
+  podman: { hint: debian('podman') },
+  'ignition-validate': { hint: debian('ignition') },
+  'systemd-analyze': { hint: debian('systemd') },
   'sign-file': {
     variable: 'KMM_SIGN_TEST_SIGN_FILE',
     folders: [

@@ -1,4 +1,5 @@
 import type { V1CustomResourceColumnDefinition, V1CustomResourceDefinition } from '@kubernetes/client-node';
+import { bootModuleConfigSpec, bootModuleConfigStatus } from '../boot-module-config.ts';
 import { managedClusterModuleSpec, managedClusterModuleStatus } from '../managed-cluster-module.ts';
 import { moduleSpec } from '../module/spec.ts';
 import { moduleStatus } from '../module/module.ts';
@@ -55,6 +56,24 @@ const resources: readonly CustomResource[] = [
     spec: nodeModulesConfigSpec,
     status: nodeModulesConfigStatus,
     columns: [],
+  },
+  {
+    group,
+    kind: 'BootModuleConfig',
+    plural: 'bootmoduleconfigs',
+    shortNames: ['bmc'],
+    scope: 'Namespaced',
+    description:
+      'A kernel module that nodes of OpenShift load at boot, before their network starts. The operator writes a MachineConfig for it.',
+    versions: oneVersion,
+    spec: bootModuleConfigSpec,
+    status: bootModuleConfigStatus,
+    columns: [
+      ...ready,
+      { name: 'MachineConfig', type: 'string', jsonPath: '.spec.machineConfigName' },
+      { name: 'Pool', type: 'string', jsonPath: '.spec.machineConfigPoolName' },
+      message,
+    ],
   },
   {
     group,

@@ -1,5 +1,7 @@
 import type { OperatorConfiguration } from '../configuration/configuration.ts';
 import { DeviceClassCache } from '../module/device-classes/device-class-cache.ts';
+import { createBootModuleCache } from '../boot-module/cache.ts';
+import { createBootModuleController } from '../boot-module/controller.ts';
 import { createModuleController } from '../module/module-controller.ts';
 import { createNodeLabelsController } from '../module/labels/controller.ts';
 import { checkDefinitions } from '../kmm-migration/definitions.ts';
@@ -34,6 +36,7 @@ const clusterFactories = [
   imageControllers,
   nodeLabelControllers,
   nodeModulesControllers,
+  bootModuleControllers,
   migrationControllers,
 ] as const satisfies readonly ControllerFactory[];
 
@@ -114,6 +117,18 @@ function nodeModulesControllers(context: OperatorContext): ReturnType<Controller
   const controller = createNodeModulesController({ client, caches, nodeModules, metrics, log });
   // The operator is ready without it: the definition may be missing.
   return { controllers: [controller], run: (signal) => nodeModules.run(signal) };
+}
+
+function bootModuleControllers(context: OperatorContext): ReturnType<ControllerFactory> {
+  const { client, configuration, metrics, log } = context;
+  const bootModules = createBootModuleCache(client, log);
+  const loaderImage = configuration.loader.image;
+  const boot = createBootModuleController({ client, bootModules, loaderImage, metrics, log });
+  // The operator is ready without it: the definition may be missing.
+  const run = async (signal: AbortSignal): Promise<void> => {
+    await Promise.all([bootModules.run(signal), boot.followMachineConfigs(signal)]);
+  };
+  return { controllers: [boot.controller], run };
 }
 
 function nodeLabelControllers({

@@ -1,4 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
+import { parseBootModuleConfig } from '../../api/boot-module-config.ts';
 import { parseManagedClusterModule } from '../../api/managed-cluster-module.ts';
 import { parseModule } from '../../api/module/module.ts';
 import { findIgnoredFields } from '../../api/module/ignored-fields.ts';
@@ -7,6 +8,7 @@ import {
   parsePreflightValidationOcp,
   checkPreflightKernel,
 } from '../../api/preflight-validation.ts';
+import { checkBootModuleConfig } from '../../api/validation/boot-module-config.ts';
 import { checkManagedClusterModule, checkModuleSpec } from '../../api/validation/module-spec.ts';
 import { ResourceError, formatViolation, type Findings } from '../../api/schema/resource.ts';
 import { modules } from '../observe/cluster/resources.ts';
@@ -54,6 +56,11 @@ export const preflightValidator: Validator = validator((object) =>
 /** Checks PreflightValidationOCPs. */
 export const preflightOcpValidator: Validator = validator((object) =>
   checkPreflightKernel(parsePreflightValidationOcp(object).spec.kernelVersion),
+);
+
+/** Checks BootModuleConfigs. */
+export const bootModuleValidator: Validator = validator((object) =>
+  checkBootModuleConfig(parseBootModuleConfig(object).spec),
 );
 
 /** Refuses to delete a namespace that has Modules: their finalizers would outlive what removes them. */

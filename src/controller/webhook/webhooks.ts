@@ -1,6 +1,7 @@
 import type { BuilderName } from '../../builder/builder.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 import {
+  bootModuleValidator,
   managedClusterModuleValidator,
   moduleValidator,
   namespaceValidator,
@@ -20,7 +21,10 @@ export function createWebhooks(
   defaultBuilder: BuilderName,
 ): ReadonlyMap<string, Validator> {
   const all: Readonly<Record<WebhookName, Readonly<Record<string, Validator>>>> = {
-    module: { '/validate-kmm-sigs-x-k8s-io-v1beta1-module': moduleValidator(defaultBuilder) },
+    module: {
+      '/validate-kmm-sigs-x-k8s-io-v1beta1-module': moduleValidator(defaultBuilder),
+      '/validate-kmm-sigs-x-k8s-io-v1beta1-bootmoduleconfig': bootModuleValidator,
+    },
     managedclustermodule: {
       '/validate-hub-kmm-sigs-x-k8s-io-v1beta1-managedclustermodule': managedClusterModuleValidator,
     },

@@ -15,6 +15,7 @@ import { moduleDefinitionOfKmm } from './definition-of-kmm.ts';
 const ofCluster = [
   'modules.kmm.sigs.x-k8s.io',
   'nodemodulesconfigs.kmm.sigs.x-k8s.io',
+  'bootmoduleconfigs.kmm.sigs.x-k8s.io',
   'preflightvalidations.kmm.sigs.x-k8s.io',
   'preflightvalidationsocp.kmm.sigs.x-k8s.io',
 ];
