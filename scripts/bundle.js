@@ -1,6 +1,7 @@
 // Writes the bundles of the Operator Lifecycle Manager, for the operator and for that of a hub, and a catalog with them:
 //
-//     npm run bundle -- --image REF@sha256:… [--builder-image REF@sha256:…] [--bundle-registry HOST/PATH] [--output DIR]
+//     npm run bundle -- --image REF@sha256:… [--loader-image REF@sha256:…] [--builder-image REF@sha256:…]
+//         [--bundle-registry HOST/PATH] [--output DIR]
 //
 // Everything is written from deploy/, which kubectl (kustomize) renders, and from deploy/olm. Images are pinned by digest.
 import { spawnSync } from 'node:child_process';
@@ -23,6 +24,7 @@ const { values: options } = parseArgs({
   options: {
     image: { type: 'string' },
     'builder-image': { type: 'string' },
+    'loader-image': { type: 'string' },
     'bundle-registry': { type: 'string', default: 'ghcr.io/kmm-sign' },
     output: { type: 'string', default: 'olm' },
   },
@@ -31,11 +33,15 @@ const { values: options } = parseArgs({
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const icon = readFileSync(join(deploy, 'olm/icon.svg'));
 const operator = pinned('--image', options.image);
+const others = { builder: '--builder-image', loader: '--loader-image' };
 const images = {
   operator,
-  ...(options['builder-image'] === undefined
-    ? {}
-    : { builder: pinned('--builder-image', options['builder-image']) }),
+  ...Object.fromEntries(
+    Object.entries(others).flatMap(([role, option]) => {
+      const image = options[option.slice(2)];
+      return image === undefined ? [] : [[role, pinned(option, image)]];
+    }),
+  ),
 };
 const output = resolve(options.output);
 for (const name of packages) writePackage(name);
@@ -54,7 +60,10 @@ function writePackage(name) {
   const more = base.more.map((file) => readFileSync(join(deploy, file), 'utf8'));
   const objects = [kustomize(join(deploy, 'overlays', base.overlay)), ...more].flatMap(documentsIn);
   const created = new Date(Number(env.SOURCE_DATE_EPOCH ?? 0) * 1000).toISOString();
-  const csv = serviceVersion({ objects, base, name, version, images, icon, now: created });
+  // A hub loads nothing.
+  const { loader: _, ...hubImages } = images;
+  const used = name.endsWith('-hub') ? hubImages : images;
+  const csv = serviceVersion({ objects, base, name, version, images: used, icon, now: created });
   const directory = join(output, name);
   // Nothing of an earlier version may stay.
   rmSync(directory, { recursive: true, force: true });

@@ -92,6 +92,7 @@ const imageVariables = {
   RELATED_IMAGE_SIGN: 'operator',
   RELATED_IMAGES_MUST_GATHER: 'operator',
   RELATED_IMAGE_BUILD: 'builder',
+  RELATED_IMAGE_LOADER: 'loader',
 };
 
 function deployment({ metadata, spec }, { rename, images }) {

@@ -96,6 +96,7 @@ describeWith(['kubectl', 'helm'], 'the Helm chart', () => {
     'references.clusterwide=true',
     'mode=spokes',
     'mode=hub,references.clusterWide=true',
+    'mode=hub,images.loader=registry.example/loader',
     'mode=hub,references.namespaces={drivers}',
     'mode=spoke,images.build=registry.example/build',
     'mode=spoke,images.sign=registry.example/sign',

@@ -14,6 +14,7 @@ import {
   imagePrograms,
   makeBuildahImage,
   makeKanikoImage,
+  makeLoaderImage,
   makeOperatorImage,
   pushImage,
 } from '../support/node/debian-images.ts';
@@ -47,6 +48,7 @@ export async function startPreparedCluster(nodes: readonly string[]): Promise<Pr
   const { registry, kubectl, directory } = cluster;
   const images = {
     'kmm-sign': [await makeOperatorImage(), version],
+    'kmm-sign-loader': [await makeLoaderImage(), version],
     buildah: [await makeBuildahImage(), 'v1'],
     kaniko: [await makeKanikoImage(), 'v1'],
   } as const;

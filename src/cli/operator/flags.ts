@@ -209,7 +209,7 @@ export function operatorHelp(command?: OperatorCommand): string {
     ...(all || command === 'webhook' ? [...webhookHelp, ''] : []),
     ...(all || command === 'gather' ? [...gatherHelp, ''] : []),
     ...(command === 'version' ? ['Flags of version:', ...lines(flagLines(versionBooleans)), ''] : []),
-    'Environment: OPERATOR_NAMESPACE (required, except by gather and version), KMM_MANAGED, RELATED_IMAGE_SIGN, RELATED_IMAGE_BUILD,',
+    'Environment: OPERATOR_NAMESPACE (required, except by gather and version), KMM_MANAGED, RELATED_IMAGE_SIGN, RELATED_IMAGE_BUILD, RELATED_IMAGE_LOADER,',
     'HTTP_PROXY, HTTPS_PROXY, NO_PROXY. See docs/operator-configuration.md.',
     '',
     'Exit codes:',

@@ -214,10 +214,14 @@ function leaderElection(
   };
 }
 
-function loader(file: ConfigurationFile, { signImage }: OperatorEnvironment): LoaderConfiguration {
+function loader(
+  file: ConfigurationFile,
+  { loaderImage, signImage }: OperatorEnvironment,
+): LoaderConfiguration {
   const { loader: own = {}, worker = {}, sign = {} } = file;
   return {
-    image: own.image ?? sign.image ?? signImage,
+    // The image that signs can load, too.
+    image: own.image ?? loaderImage ?? sign.image ?? signImage,
     imageVolumes: own.imageVolumes ?? 'auto',
     firmwareHostPath: worker.firmwareHostPath ?? worker.setFirmwareClassPath,
     seLinuxType: worker.seLinuxType ?? 'spc_t',

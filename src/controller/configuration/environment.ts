@@ -10,6 +10,7 @@ export interface OperatorEnvironment {
   readonly managed: boolean;
   readonly signImage: string | undefined;
   readonly kanikoImage: string | undefined;
+  readonly loaderImage: string | undefined;
   /** Where the webhook's certificate is, unless the file says so. */
   readonly certificateDirectory: string | undefined;
   readonly proxy: ProxySettings;
@@ -43,6 +44,7 @@ export function readEnvironment(environment: Environment): OperatorEnvironment {
     managed,
     signImage: valueOf('RELATED_IMAGE_SIGN', 'RELATED_IMAGES_SIGN'),
     kanikoImage: valueOf('RELATED_IMAGE_BUILD', 'RELATED_IMAGES_BUILD'),
+    loaderImage: valueOf('RELATED_IMAGE_LOADER'),
     certificateDirectory: valueOf('WEBHOOK_CERTIFICATE_DIRECTORY'),
     proxy: {
       ...(httpProxy === undefined ? {} : { httpProxy }),

@@ -46,7 +46,7 @@ export interface FindingsQuery {
 export const noLoaderImage = {
   reason: 'LoaderImageUnknown',
   message:
-    'The operator has no image for module loaders. Set loader.image in its configuration, or RELATED_IMAGE_SIGN in its environment.',
+    'The operator has no image for module loaders. Set loader.image in its configuration, or RELATED_IMAGE_LOADER in its environment.',
 } as const;
 
 /** Returns whether loaders are wanted, but the operator has no image for them. */

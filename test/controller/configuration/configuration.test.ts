@@ -289,6 +289,9 @@ sign: { image: r.example/kmm-sign:1 }
     });
     expect(load('sign: { image: a }').loader.image).toBe('a');
     expect(load('', { RELATED_IMAGE_SIGN: 'b' }).loader.image).toBe('b');
+    const both = { RELATED_IMAGE_SIGN: 'b', RELATED_IMAGE_LOADER: 'c' };
+    expect(load('sign: { image: d }', both).loader.image).toBe('c');
+    expect(load('loader: { image: e }', both).loader.image).toBe('e');
   });
 
   it("says where the webhook's certificate is, unless the file does", () => {

@@ -340,7 +340,7 @@ describe('the loaders of a Module', () => {
     const planned = plan({ settings: { image: undefined }, daemonSets: [loaderOf(oldKernel)] });
     expect([applied(planned), removed(planned)]).toEqual([[], []]);
     const message =
-      'The operator has no image for module loaders. Set loader.image in its configuration, or RELATED_IMAGE_SIGN in its environment.';
+      'The operator has no image for module loaders. Set loader.image in its configuration, or RELATED_IMAGE_LOADER in its environment.';
     expect(condition(planned, 'Ready')).toEqual(['False', 'LoaderImageUnknown', message]);
     expect(condition(planned, 'Degraded')).toEqual(['True', 'LoaderImageUnknown', message]);
   });

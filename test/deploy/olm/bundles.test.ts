@@ -12,7 +12,7 @@ import { installDefinitions } from '../../support/custom-resources.ts';
 import { readDefinitions } from '../../support/hub/crds.ts';
 import { describeWith } from '../../support/programs.ts';
 import { run, type Manifest } from '../manifests.ts';
-import { builderImage, operatorImage, readBundle, writeBundles } from './lifecycle-manager.ts';
+import { builderImage, loaderImage, operatorImage, readBundle, writeBundles } from './lifecycle-manager.ts';
 
 const packages = ['kernel-module-management', 'kernel-module-management-hub'];
 /** What validators say of events.k8s.io, taking it for the old group, and of themselves. */
@@ -73,6 +73,7 @@ describeWith([...apiServerPrograms, 'kubectl', 'operator-verify'], 'the bundles'
       expect(csv.spec.relatedImages).toEqual([
         { name: 'operator', image: operatorImage },
         { name: 'builder', image: builderImage },
+        ...(name.endsWith('-hub') ? [] : [{ name: 'loader', image: loaderImage }]),
       ]);
       for (const { spec } of csv.spec.install.spec.deployments) {
         const [{ image, env }] = spec.template.spec.containers;

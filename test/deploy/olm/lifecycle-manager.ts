@@ -12,10 +12,12 @@ const script = fileURLToPath(new URL('../../../scripts/bundle.js', import.meta.u
 /** An image as released: with its digest. */
 export const operatorImage = `registry.example/kmm-sign@sha256:${'a'.repeat(64)}`;
 export const builderImage = `registry.example/kaniko@sha256:${'b'.repeat(64)}`;
+export const loaderImage = `registry.example/kmm-sign-loader@sha256:${'c'.repeat(64)}`;
 
 /** Writes the bundles and the catalog, as `npm run bundle` does. */
 export async function writeBundles(output: string, ...more: readonly string[]): Promise<void> {
-  const images = ['--image', operatorImage, '--builder-image', builderImage];
+  const others = ['--builder-image', builderImage, '--loader-image', loaderImage];
+  const images = ['--image', operatorImage, ...others];
   const env = { ...process.env, KUBECTL: requireProgram('kubectl') };
   await promisify(execFile)(process.execPath, [script, ...images, '--output', output, ...more], { env });
 }

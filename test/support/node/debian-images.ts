@@ -106,6 +106,14 @@ export async function makeOperatorImage(): Promise<string> {
   return name;
 }
 
+/** Builds the image of module loaders from the Dockerfile of this checkout, and returns its name. */
+export async function makeLoaderImage(): Promise<string> {
+  await makeBase();
+  const name = 'localhost/kmm-sign-loader:checkout';
+  await build(name, join(checkout, 'Dockerfile'), checkout, '--target=loader');
+  return name;
+}
+
 /** Shares npm's cache with the build. */
 async function npmCache(): Promise<string[]> {
   const { stdout } = await run('npm', ['config', 'get', 'cache']);

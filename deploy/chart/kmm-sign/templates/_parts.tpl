@@ -20,6 +20,11 @@ app.kubernetes.io/part-of: kmm
 {{- end -}}
 {{- end }}
 
+{{/* The image that loads modules. */}}
+{{- define "kmm-sign.loaderImage" -}}
+{{ .Values.image.repository }}-loader:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
 {{/* controller_config.yaml; empty where defaults do. */}}
 {{- define "kmm-sign.configuration" -}}
 {{- $configuration := deepCopy .Values.configuration -}}
