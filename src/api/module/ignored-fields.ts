@@ -1,4 +1,4 @@
-import type { ModuleSpec } from './spec.ts';
+import type { ModuleSpec, OperandContainer } from './spec.ts';
 
 /** What builds images: the effect of fields depends on it. */
 type Builder = 'kaniko' | 'buildah';
@@ -18,7 +18,16 @@ export const ignoredFields: readonly IgnoredField[] = [
     reason: 'images are built with Buildah here, which has no such settings',
     isUsed: (spec, builder) => builder !== 'kaniko' && usesKanikoParams(spec),
   },
+  ...(['devicePlugin', 'dra'] as const).map((operand) => ({
+    path: `spec.${operand}.initContainer`,
+    reason: 'Kubernetes has no probes for such containers, so startupProbe and livenessProbe are left out',
+    isUsed: (spec: ModuleSpec) => hasProbes(spec[operand]?.initContainer),
+  })),
 ];
+
+function hasProbes(container: OperandContainer | undefined): boolean {
+  return container?.startupProbe !== undefined || container?.livenessProbe !== undefined;
+}
 
 /** Returns the fields of a Module that have no effect. */
 export function findIgnoredFields(spec: ModuleSpec, builder: Builder): IgnoredField[] {

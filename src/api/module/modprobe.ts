@@ -21,6 +21,13 @@ export const modprobeFields = z.object({
     .optional()
     .describe('Options of modprobe. Default: -v for loading and -rv for unloading.'),
   rawArgs: modprobeArguments.optional().describe('All arguments of modprobe.'),
+  modprobedDir: z
+    .string()
+    .optional()
+    .describe(
+      'Directory in the image with files for /etc/modprobe.d of the pod that loads the module. Those in ' +
+        'modprobe.d directories of the image are found without it.',
+    ),
   modulesLoadingOrder: z
     .array(z.string())
     .optional()

@@ -5,6 +5,7 @@ import {
   envVar,
   labelMap,
   localObjectReference,
+  probe,
   resourceRequirements,
   toleration,
   volume,
@@ -65,6 +66,8 @@ const operandContainer = z.object({
   env: z.array(envVar).optional(),
   resources: resourceRequirements.optional(),
   volumeMounts: z.array(volumeMount).optional(),
+  startupProbe: probe.optional(),
+  livenessProbe: probe.optional(),
 });
 
 const operand = {

@@ -4,6 +4,7 @@ import type {
   V1DeviceSelector,
   V1EnvVar,
   V1LocalObjectReference,
+  V1Probe,
   V1ResourceRequirements,
   V1Toleration,
   V1Volume,
@@ -41,6 +42,9 @@ export const volume = kubernetes<V1Volume>({
   name: z.string(),
   hostPath: z.looseObject({ path: z.string() }).optional(),
 });
+
+/** What the kubelet asks a container, to start or to restart it. */
+export const probe = kubernetes<V1Probe>({});
 
 /** A container's requests and limits. */
 export const resourceRequirements = kubernetes<V1ResourceRequirements>({

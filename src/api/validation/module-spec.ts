@@ -93,7 +93,16 @@ function checkModprobe(modprobe: Modprobe, path: string): Violation[] {
       message: 'load and unload rawArgs must be set when moduleName is unset',
     });
   }
+  const { modprobedDir } = modprobe;
+  if (nonEmpty(modprobedDir) !== undefined && !isAbsolutePath(modprobedDir ?? '')) {
+    const message = `${JSON.stringify(modprobedDir)} must be an absolute path, without . or .. in it`;
+    found.push({ path: `${path}.modprobedDir`, message });
+  }
   return [...found, ...checkLoadingOrder(modprobe, `${path}.modulesLoadingOrder`)];
+}
+
+function isAbsolutePath(path: string): boolean {
+  return /^\/[^\0]+$/.test(path) && !path.split('/').some((part) => part === '.' || part === '..');
 }
 
 function checkLoadingOrder({ moduleName, modulesLoadingOrder }: Modprobe, path: string): Violation[] {

@@ -124,6 +124,16 @@ describe('checking a Module', () => {
       `${at}.modprobe.rawArgs: load and unload rawArgs must be set when moduleName is unset`,
     ],
     [
+      'a relative directory of settings',
+      { modprobe: { moduleName: 'a', modprobedDir: 'etc/modprobe.d' } },
+      `${at}.modprobe.modprobedDir: "etc/modprobe.d" must be an absolute path, without . or .. in it`,
+    ],
+    [
+      'a directory of settings outside the image',
+      { modprobe: { moduleName: 'a', modprobedDir: '/opt/../../etc' } },
+      `${at}.modprobe.modprobedDir: "/opt/../../etc" must be an absolute path, without . or .. in it`,
+    ],
+    [
       'a loading order of one',
       { modprobe: { moduleName: 'a', modulesLoadingOrder: ['a'] } },
       `${at}.modprobe.modulesLoadingOrder: if a loading order is defined, at least two values must be defined`,

@@ -1,7 +1,7 @@
 import type { V1Container, V1DaemonSet, V1Volume } from '@kubernetes/client-node';
 import type { DevicePlugin, ModuleSpec } from '../../../api/module/spec.ts';
 import type { ModuleName } from '../../../builder/labels.ts';
-import { pluginContainer, pluginDaemonSet } from './plugin-daemon-set.ts';
+import { pluginContainer, pluginDaemonSet, probesOf } from './plugin-daemon-set.ts';
 import type { DaemonSetContext } from './settings.ts';
 
 /** The role of device plugins in labels. */
@@ -38,7 +38,7 @@ export function devicePluginDaemonSet(
 }
 
 function containerOf({ container }: DevicePlugin): V1Container {
-  return Object.assign(pluginContainer('device-plugin', container), {
+  return Object.assign(pluginContainer('device-plugin', container), probesOf(container), {
     securityContext: { privileged: true },
     volumeMounts: [
       ...(container.volumeMounts ?? []),

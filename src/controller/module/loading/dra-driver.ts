@@ -1,7 +1,7 @@
 import type { V1Container, V1DaemonSet, V1EnvVar, V1Probe, V1Volume } from '@kubernetes/client-node';
 import type { DraDriver, ModuleSpec } from '../../../api/module/spec.ts';
 import type { ModuleName } from '../../../builder/labels.ts';
-import { pluginContainer, pluginDaemonSet } from './plugin-daemon-set.ts';
+import { pluginContainer, pluginDaemonSet, probesOf } from './plugin-daemon-set.ts';
 import type { DaemonSetContext } from './settings.ts';
 
 /** The role of drivers for dynamic resource allocation (DRA) in labels. */
@@ -74,6 +74,7 @@ function containerOf({ container }: DraDriver): V1Container {
       ],
     },
     livenessProbe === undefined ? {} : { livenessProbe },
+    probesOf(container),
   );
 }
 

@@ -97,7 +97,7 @@ export function deliveryParts(
 }
 
 /** Returns the paths of the image that a loader may need: `/` means everything. */
-function pathsOf({ dirName, firmwarePath, args, rawArgs }: Modprobe): string[] {
+function pathsOf({ dirName, firmwarePath, modprobedDir, args, rawArgs }: Modprobe): string[] {
   const words = [args, rawArgs].flatMap((given) => [...(given?.load ?? []), ...(given?.unload ?? [])]);
   const named = words.flatMap((word) => /\/.*$/.exec(word)?.[0] ?? []);
   const firmware = nonEmpty(firmwarePath);
@@ -106,6 +106,7 @@ function pathsOf({ dirName, firmwarePath, args, rawArgs }: Modprobe): string[] {
       [
         ...(rawArgs?.load === undefined ? [`${dirName}/lib/modules`] : ['/lib/modules', '/usr/lib/modules']),
         ...(firmware === undefined ? [] : [`/${firmware}`]),
+        ...(nonEmpty(modprobedDir) === undefined ? [] : [modprobedDir ?? '']),
         ...['/etc', '/lib', '/usr/lib', '/usr/local/lib'].map((directory) => `${directory}/modprobe.d`),
         ...named,
       ].map((path) => path.replaceAll(/\/{2,}/g, '/').replace(/(?<=.)\/$/, '')),

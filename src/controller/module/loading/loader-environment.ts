@@ -26,6 +26,7 @@ export function loaderEnvironment(task: LoaderTask): Record<string, string> {
   const { modprobe, kernel, inTreeModulesToRemove, owner, firmwareSearchPath, unloadSeconds } = task;
   const { rawArgs, modulesLoadingOrder = [] } = modprobe;
   const firmware = nonEmpty(modprobe.firmwarePath);
+  const settings = nonEmpty(modprobe.modprobedDir);
   return {
     KMM_RELEASE: kernel.release,
     // Raw arguments are left as they are.
@@ -38,6 +39,7 @@ export function loaderEnvironment(task: LoaderTask): Record<string, string> {
     KMM_IN_TREE: command(...inTreeModulesToRemove),
     KMM_FIRMWARE: firmware === undefined ? '' : trimmed(`/${firmware}`),
     KMM_FIRMWARE_PATH: firmware === undefined ? '' : (firmwareSearchPath ?? ''),
+    ...(settings === undefined ? {} : { KMM_SETTINGS: trimmed(settings) }),
     KMM_OWNER: owner,
     KMM_TRY_SECONDS: String(trySeconds),
     KMM_UNLOAD_SECONDS: String(unloadSeconds),

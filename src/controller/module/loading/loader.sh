@@ -55,6 +55,23 @@ link_image() {
   fi
 }
 
+# Makes the files of the directory that the Module names settings of modprobe, or says why it cannot.
+link_settings() {
+  [ -n "${KMM_SETTINGS:-}" ] || return 0
+  from=/module-image$KMM_SETTINGS
+  [ -d "$from" ] || fail "the image has no directory $KMM_SETTINGS (modprobedDir)"
+  mkdir -p /etc/modprobe.d
+  found=no
+  for file in "$from"/* "$from"/.[!.]*; do
+    [ -e "$file" ] || continue
+    [ ! -d "$file" ] || fail "$KMM_SETTINGS (modprobedDir) of the image has a directory in it: ${file##*/}"
+    [ "${file##*/}" != kmm-modules-order.conf ] || fail "$KMM_SETTINGS (modprobedDir) of the image has a file of the operator's name: ${file##*/}"
+    ln -sf "$file" /etc/modprobe.d/
+    found=yes
+  done
+  [ "$found" = yes ] || fail "the directory $KMM_SETTINGS (modprobedDir) of the image is empty"
+}
+
 # own DIRECTORY: turns what is linked of its path into directories of ours, whose entries are links to the same.
 own() (
   here='' rest=${1#/}/
@@ -280,6 +297,7 @@ rm -f /run/kmm-loader/ready /run/kmm-loader/idle
 mark=$(kernel_log | tail -n 1)
 trap stop TERM INT
 link_image
+link_settings
 find_version
 find_module
 if [ "$KMM_LOADER_MODE" = unload ]; then clean; else start; fi

@@ -77,7 +77,7 @@ export function pluginDaemonSet(
   };
 }
 
-/** Returns a plugin's container as its Module describes it. */
+/** Returns a plugin's container as its Module describes it; without probes, which an init container cannot have. */
 export function pluginContainer(name: string, container: OperandContainer): V1Container {
   const { image, imagePullPolicy, command, args, env, resources, volumeMounts } = container;
   return {
@@ -89,5 +89,16 @@ export function pluginContainer(name: string, container: OperandContainer): V1Co
     ...(env === undefined ? {} : { env }),
     ...(resources === undefined ? {} : { resources }),
     ...(volumeMounts === undefined ? {} : { volumeMounts }),
+  };
+}
+
+/** Returns the probes of a plugin's container that its Module describes. */
+export function probesOf({
+  startupProbe,
+  livenessProbe,
+}: OperandContainer): Pick<V1Container, 'startupProbe' | 'livenessProbe'> {
+  return {
+    ...(startupProbe === undefined ? {} : { startupProbe }),
+    ...(livenessProbe === undefined ? {} : { livenessProbe }),
   };
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import { parseModule, type Module } from '../../../../src/api/module/module.ts';
 import { parseKernel } from '../../../../src/builder/kernel.ts';
+import { findIgnoredFields } from '../../../../src/api/module/ignored-fields.ts';
 import { devicePluginDaemonSet } from '../../../../src/controller/module/loading/device-plugin.ts';
 import { draDriverDaemonSet } from '../../../../src/controller/module/loading/dra-driver.ts';
 import type { ImageDelivery } from '../../../../src/controller/module/loading/image-delivery.ts';
@@ -196,6 +197,21 @@ describe('the device plugin of the documented Module', () => {
         name: 'kubelet-device-plugins',
         hostPath: { path: '/var/lib/kubelet/device-plugins', type: 'Directory' },
       },
+    ]);
+  });
+
+  it('has the probes of its Module, but for those of an init container, which has none', () => {
+    const startupProbe = { httpGet: { port: 8080, path: '/started' } };
+    const livenessProbe = { exec: { command: ['true'] }, periodSeconds: 5 };
+    const probed = example((spec) => {
+      const container = { image: 'r.example/plugin:1', startupProbe, livenessProbe };
+      Object.assign(spec, { devicePlugin: { container, initContainer: container } });
+    });
+    const { containers = [], initContainers = [] } = plugin(probed)?.spec?.template.spec ?? {};
+    expect(containers).toMatchObject([{ startupProbe, livenessProbe }]);
+    expect(initContainers).toEqual([{ name: 'device-plugin-init', image: 'r.example/plugin:1' }]);
+    expect(findIgnoredFields(probed.spec, 'buildah').map(({ path }) => path)).toEqual([
+      'spec.devicePlugin.initContainer',
     ]);
   });
 

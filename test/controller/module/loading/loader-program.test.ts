@@ -108,6 +108,37 @@ describeWith(loaderPrograms, 'a module loader, run with the programs of its imag
     expect(node.isLoaded('helper_one')).toBe(false);
   });
 
+  it('heeds the files of the directory that modprobedDir names, beside an order of modules', async () => {
+    node.addModules({ hello, 'helper-one': hello });
+    node.add('image', { 'vendor/settings/hello.conf': 'options hello whom=vendor\n' });
+    const modprobe = {
+      moduleName: 'hello',
+      modprobedDir: '/vendor/settings/',
+      modulesLoadingOrder: ['hello', 'helper-one'],
+    };
+    node.add('order', { 'softdep.conf': softDependencies(modprobeSchema.parse(modprobe)) ?? '' });
+    const run = await node.load(variablesFor(modprobe));
+    expect(node.inserted()).toEqual(['helper-one.ko', 'hello.ko whom=vendor']);
+    expect(await run.terminate()).toBe(0);
+  });
+
+  it.each([
+    ['does not exist', {}, 'the image has no directory /vendor/settings (modprobedDir)'],
+    ['has a directory in it', { 'vendor/settings/more/a.conf': '' }, 'has a directory in it: more'],
+    [
+      'has a file of the operator’s name',
+      { 'vendor/settings/kmm-modules-order.conf': '' },
+      "has a file of the operator's name: kmm-modules-order.conf",
+    ],
+  ])('loads nothing when the directory that modprobedDir names %s', async (_title, files, words) => {
+    node.addModules({ hello });
+    node.add('image', files);
+    const run = node.start(variablesFor({ moduleName: 'hello', modprobedDir: '/vendor/settings' }));
+    expect(await run.exited).toBe(1);
+    expect(node.termination).toContain(words);
+    expect(node.isLoaded('hello')).toBe(false);
+  });
+
   it('does not run what is written into names, paths and parameters', async () => {
     const evil = [
       '$(touch /host/firmware/owned)',
