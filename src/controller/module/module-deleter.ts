@@ -66,7 +66,9 @@ export async function deleteModule(
     return {};
   }
   for (const { key, uid: owner } of step.remove) {
-    await client.delete(daemonSets, key, { uid: owner, signal }).catch(ignoreOutdated);
+    // It is there until its pods are gone, so that they are waited for.
+    const options = { uid: owner, propagationPolicy: 'Foreground', signal } as const;
+    await client.delete(daemonSets, key, options).catch(ignoreOutdated);
   }
   for (const daemonSet of step.unload) await startUnloading(client, daemonSet, signal).catch(ignoreOutdated);
   await writeStatus(statusWhile(cached, step.message, findNodeProblems(pods), now()));

@@ -10,6 +10,11 @@ import { describeWith } from '../../../support/programs.ts';
 import { startModuleWorld, type ModuleWorld } from '../module-world.ts';
 
 const kernel = '6.1.0-13-amd64';
+
+async function eventually(check: () => Promise<unknown>): Promise<void> {
+  await vi.waitFor(check, { timeout: 30_000, interval: 50 });
+}
+
 const roleLabel = 'kmm.node.kubernetes.io/role';
 const selectors = [{ cel: { expression: "device.driver == 'gpu.example'" } }];
 const config = [{ opaque: { driver: 'gpu.example', parameters: { mode: 'fast' } } }];
@@ -66,7 +71,7 @@ describeWith(apiServerPrograms, 'a driver for dynamic resource allocation', () =
     const name = 'deployed';
     await prepare(name);
     await applyModule(name, driver({ name: 'gpu.example', selectors, config }, { name: 'any.example' }));
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await rolesIn(world, name)).toEqual(['dra', 'module-loader']);
       expect((await classNamed('gpu.example'))?.spec).toEqual({ selectors, config });
       expect(await classNamed('any.example')).toBeDefined();
@@ -84,14 +89,14 @@ describeWith(apiServerPrograms, 'a driver for dynamic resource allocation', () =
     const name = 'deployed';
     const patch = { metadata: { annotations: { 'example.org/note': 'mine' } }, spec: { selectors: [] } };
     await world.client.patch(deviceClasses, { name: 'gpu.example' }, patch);
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await classNamed('gpu.example')).toMatchObject({
         metadata: { annotations: { 'example.org/note': 'mine' } },
         spec: { selectors },
       });
     });
     await applyModule(name, driver({ name: 'gpu.example', selectors }));
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect((await classNamed('gpu.example'))?.spec).toEqual({ selectors });
       expect(await classNamed('any.example')).toBeUndefined();
     });
@@ -100,12 +105,11 @@ describeWith(apiServerPrograms, 'a driver for dynamic resource allocation', () =
   it('goes with its DeviceClasses when the Module no longer asks for it', async () => {
     const name = 'deployed';
     await applyModule(name, {});
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await rolesIn(world, name)).toEqual(['module-loader']);
       expect(await classNamed('gpu.example')).toBeUndefined();
     });
-    const { status, metadata } = await world.module(name);
-    expect(status?.dra).toBeUndefined();
+    const { metadata } = await world.eventually(name, ({ status }) => expect(status?.dra).toBeUndefined());
     expect(metadata.finalizers).not.toContain('kmm.sigs.x-k8s.io/device-classes');
   });
 
@@ -120,12 +124,12 @@ describeWith(apiServerPrograms, 'a driver for dynamic resource allocation', () =
       );
     });
     expect((await classNamed(taken))?.spec).toEqual({});
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       const reasons = (await world.events(name)).map(({ reason }) => reason);
       expect(reasons.filter((reason) => reason === 'ForeignDeviceClass')).toHaveLength(1);
     });
     await world.client.delete(deviceClasses, { name: taken });
-    await vi.waitFor(async () => expect((await classNamed(taken))?.spec).toEqual({ selectors }));
+    await eventually(async () => expect((await classNamed(taken))?.spec).toEqual({ selectors }));
   });
 
   it('is deployed, though not ready, where the API server refuses a DeviceClass', async () => {
@@ -137,26 +141,32 @@ describeWith(apiServerPrograms, 'a driver for dynamic resource allocation', () =
         notReady('DeviceClassRefused', /refuses the DeviceClass wrong\.example .*expression/),
       );
     });
-    await vi.waitFor(async () => expect(await rolesIn(world, name)).toEqual(['dra', 'module-loader']));
+    await eventually(async () => expect(await rolesIn(world, name)).toEqual(['dra', 'module-loader']));
   });
 
   it('has its DeviceClasses deleted with the Module, before anything else', async () => {
     const name = 'deleted';
     await prepare(name);
     await applyModule(name, driver({ name: 'deleted.example' }));
-    await vi.waitFor(async () => expect(await classNamed('deleted.example')).toBeDefined());
-    await vi.waitFor(async () => expect(await rolesIn(world, name)).toEqual(['dra', 'module-loader']));
+    await eventually(async () => expect(await classNamed('deleted.example')).toBeDefined());
+    await eventually(async () => expect(await rolesIn(world, name)).toEqual(['dra', 'module-loader']));
     await world.client.delete(modules, { namespace: name, name: 'driver' });
-    await vi.waitFor(async () => {
+    await eventually(async () => {
       expect(await classNamed('deleted.example')).toBeUndefined();
     });
-    // The loader has no node to clean: no controller of DaemonSets runs here.
-    await vi.waitFor(async () => {
-      const module = await world.client
-        .get(modules, { namespace: name, name: 'driver' })
-        .catch(() => undefined);
-      expect(module?.metadata.finalizers ?? []).not.toContain('kmm.sigs.x-k8s.io/device-classes');
+    // The driver is deleted next. It stays until its pods are gone, which nobody sees to here; so does the loader.
+    await eventually(async () => {
+      const all = await world.daemonSets(name);
+      const modes = all.map(({ metadata, spec }) => [
+        metadata.labels?.[roleLabel],
+        metadata.deletionTimestamp === undefined
+          ? spec?.template.metadata?.labels?.['kmm.node.kubernetes.io/loader-mode']
+          : 'being deleted',
+      ]);
+      expect(Object.fromEntries(modes)).toEqual({ dra: 'being deleted', 'module-loader': 'load' });
     });
+    const { finalizers } = (await world.module(name)).metadata;
+    expect(finalizers).toEqual(['kmm.sigs.x-k8s.io/module-loader']);
   });
 });
 

@@ -35,6 +35,13 @@ function step(changes: Partial<UnloadingFacts>) {
 }
 
 describe('a Module that is being deleted', () => {
+  it('ends its DRA driver before its loaders unload', () => {
+    const driver = daemonSet('dra', { loaderInputs: undefined });
+    const pods = [pod({ role: 'dra' }), pod()];
+    expect(step({ daemonSets: [loader, driver], pods })).toMatchObject({ remove: [driver], unload: [] });
+    expect(step({ daemonSets: [loader], pods })).toMatchObject({ remove: [], unload: [] });
+  });
+
   it('ends its device plugin first, and waits until its pods are gone', () => {
     const pods = [pod({ role: 'device-plugin' }), pod()];
     expect(step({ daemonSets: [loader, plugin], pods })).toEqual({
