@@ -31,6 +31,13 @@ export const parts = {
   kubelet: kubernetes('kubelet', 2),
   'containerd-2': containerd('containerd', 2),
   'containerd-2-shim': containerd('containerd-shim-runc-v2'),
+  // A driver for dynamic resource allocation on them.
+  'dra-plugin': {
+    minutes: 1,
+    version: 'v0.34.0',
+    within: 'dra-plugin',
+    build: ['build', '-ldflags', '-s -w', '.'],
+  },
   kubectl: isReadyMade ? { ...readyMade('kubectl', 'v1.34.5'), isCluster: true } : kubernetes('kubectl', 2),
   helm: isReadyMade
     ? readyMade('helm', 'v4.1.4')

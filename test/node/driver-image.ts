@@ -1,12 +1,13 @@
 import { execFile } from 'node:child_process';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { release } from 'node:os';
 import { promisify } from 'node:util';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { kernelRelease } from '../support/debian-kernel.ts';
 import { makeTar, storeImage, withParents, type TestEntry, type TestLayer } from '../support/images.ts';
-import { requireProgram } from '../support/programs.ts';
+import { requireProgram, type ProgramName } from '../support/programs.ts';
 
 const applets = ['sh', 'mkdir', 'cp', 'cat', 'ls', 'rm', 'sleep'];
 const config = { config: { Env: ['PATH=/usr/sbin:/usr/bin:/sbin:/bin'] } };
@@ -31,6 +32,31 @@ export async function pushDriver(repository: ImageRepository, module: Buffer): P
   );
   const layers = [await kmodLayer(), { entries: distinct(entries.flat()) }];
   await storeImage(repository, { layers, config }, kernelRelease);
+}
+
+/** Pushes an image for a module that is built into the kernel of this machine: modprobe has nothing to do. */
+export async function pushBuiltIn(repository: ImageRepository, file: string): Promise<void> {
+  const kernel = release();
+  await using work = await createTemporaryDirectory();
+  const directory = join(work.path, 'lib/modules', kernel);
+  await mkdir(directory, { recursive: true });
+  await writeFile(join(directory, 'modules.builtin'), `${file}\n`);
+  await promisify(execFile)(requireProgram('depmod'), ['--basedir', work.path, kernel]);
+  const files = await readdir(directory);
+  const entries = await Promise.all(
+    files.map(async (name) =>
+      withParents(`opt/lib/modules/${kernel}/${name}`, await readFile(join(directory, name))),
+    ),
+  );
+  const layers = [await kmodLayer(), { entries: distinct(entries.flat()) }];
+  await storeImage(repository, { layers, config }, kernel);
+}
+
+/** Pushes an image whose only file is a program, under the tag `v1`. */
+export async function pushProgram(repository: ImageRepository, program: ProgramName): Promise<void> {
+  const entries = withParents(`bin/${program}`, await readFile(requireProgram(program)), { mode: 0o755 });
+  const Entrypoint = [`/bin/${program}`];
+  await storeImage(repository, { layers: [{ entries }], config: { config: { Entrypoint } } }, 'v1');
 }
 
 async function kmodLayer(): Promise<TestLayer> {

@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { env as processEnv } from 'node:process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { startProcess, type RunningProcess } from '../processes.ts';
@@ -26,16 +27,20 @@ export interface ContainerdOptions {
   readonly registry: string;
   /** Image of the containers that hold a pod's namespaces. */
   readonly pause: string;
+  /** 2 has image volumes, and devices of CDI. @default 1, Debian's */
+  readonly containerd?: 1 | 2 | undefined;
 }
 
-/** Starts Debian's containerd with its CRI plugin. Needs root. @throws Error with its log */
+/** Starts containerd with its CRI plugin. Needs root. @throws Error with its log */
 export async function startContainerd(options: ContainerdOptions): Promise<Containerd> {
   const { directory, network } = options;
   const at = (name: string): string => join(directory, name);
   const socket = at('containerd.sock');
   await writeConfiguration(options, at);
-  const process = startProcess(requireProgram('containerd'), ['--config', at('containerd.toml')], {
+  const { program, env } = options.containerd === 2 ? await secondVersion(at('bin')) : firstVersion();
+  const process = startProcess(program, ['--config', at('containerd.toml')], {
     log: at('containerd.log'),
+    env,
   });
   const ctr = async (...args: readonly string[]): Promise<string> => {
     const common = ['--address', socket, '--namespace', 'k8s.io'];
@@ -61,6 +66,17 @@ export async function startContainerd(options: ContainerdOptions): Promise<Conta
       await run('rm', ['-rf', `/var/lib/cni/networks/${network.bridge}`]);
     },
   };
+}
+
+function firstVersion(): { program: string; env: Record<string, string> } {
+  return { program: requireProgram('containerd'), env: {} };
+}
+
+/** Its shim is found by name, beside Debian's. */
+async function secondVersion(bin: string): Promise<{ program: string; env: Record<string, string> }> {
+  await mkdir(bin);
+  await symlink(requireProgram('containerd-2-shim'), join(bin, 'containerd-shim-runc-v2'));
+  return { program: requireProgram('containerd-2'), env: { PATH: `${bin}:${processEnv['PATH'] ?? ''}` } };
 }
 
 async function writeConfiguration(

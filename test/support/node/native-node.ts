@@ -1,6 +1,8 @@
+import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { nodes } from '../../../src/controller/observe/cluster/resources.ts';
@@ -11,6 +13,7 @@ import { startContainerd, unmountBelow, type ContainerdOptions } from './contain
 /** The real programs that a native node needs, and root. */
 export const nativeNodePrograms = ['kubelet', 'containerd', 'ctr', 'runc', 'bridge', 'ip', 'umount'] as const;
 
+const run = promisify(execFile);
 /** Milliseconds within which a node must be ready. */
 const readyLimit = 120_000;
 
@@ -21,6 +24,11 @@ export interface NativeNodeOptions extends ContainerdOptions {
   /** PEM file of the authority of the API server's client certificate. */
   readonly authority: string;
   readonly client: ApiClient;
+  /**
+   * Whether plugins find the kubelet where they expect it, below /var/lib/kubelet: one node of a machine at a
+   * time. @default false
+   */
+  readonly hasPlugins?: boolean | undefined;
 }
 
 /** Starts containerd and a kubelet of this machine, and waits until their node is ready for pods. */
@@ -43,6 +51,7 @@ export async function startNativeNode(options: NativeNodeOptions): Promise<Async
     ['--config', at('kubelet.json'), '--kubeconfig', options.kubeconfig, '--root-dir', at('kubelet')],
     ['--cert-dir', at('certificates'), '--hostname-override', name, '--node-ip', network.gateway],
   ].flat();
+  if (options.hasPlugins === true) stack.use(await sharePluginDirectories(at('kubelet')));
   stack.use(await keepSettings());
   const kubelet = startProcess(requireProgram('kubelet'), args, { log: at('kubelet.log') });
   stack.defer(async () => {
@@ -50,6 +59,20 @@ export async function startNativeNode(options: NativeNodeOptions): Promise<Async
     await unmountBelow(at('kubelet'));
   });
   await untilReady(client, name, () => (kubelet.exited ? kubelet.output() : undefined));
+  return stack.move();
+}
+
+/** Lays a kubelet's directories of plugins over those of /var/lib/kubelet. */
+async function sharePluginDirectories(root: string): Promise<AsyncDisposable> {
+  await using stack = new AsyncDisposableStack();
+  for (const name of ['plugins', 'plugins_registry']) {
+    const [own, expected] = [join(root, name), join('/var/lib/kubelet', name)];
+    for (const directory of [own, expected]) await mkdir(directory, { recursive: true });
+    await run(requireProgram('mount'), ['--bind', own, expected]);
+    stack.defer(async () => {
+      await run(requireProgram('umount'), ['--lazy', expected]);
+    });
+  }
   return stack.move();
 }
 

@@ -12,7 +12,7 @@ import { startControlPlane } from '../cluster/control-plane.ts';
 import { makeTar, storeImage, withParents } from '../images.ts';
 import { requireProgram } from '../programs.ts';
 import { startDockerRegistry, testUser } from '../registries.ts';
-import { nativeNodePrograms, startNativeNode } from './native-node.ts';
+import { nativeNodePrograms, startNativeNode, type NativeNodeOptions } from './native-node.ts';
 import { createNodeNetwork, type NodeNetwork } from './network.ts';
 
 /** The real programs that a cluster with real nodes needs, and root. */
@@ -25,6 +25,9 @@ export const realClusterPrograms = [
   'docker-registry',
   'busybox',
 ] as const;
+
+/** What is special about a node of this machine. */
+export type NodeKind = Pick<NativeNodeOptions, 'containerd' | 'hasPlugins'>;
 
 /** A cluster whose nodes have real kubelets, with a registry of its own. */
 export interface RealCluster extends AsyncDisposable {
@@ -43,7 +46,7 @@ export interface RealCluster extends AsyncDisposable {
   /** Runs kubectl with all permissions and returns its standard output. */
   readonly kubectl: (args: readonly string[], input?: string) => Promise<string>;
   /** Starts a kubelet of this machine. It stops with the cluster. */
-  startNode(name: string): Promise<void>;
+  startNode(name: string, kind?: NodeKind): Promise<void>;
   /** Writes a kubeconfig with the permissions of a node. `authority` is the path of its file there. */
   kubeconfigOfNode(name: string, authority?: string): Promise<string>;
 }
@@ -99,11 +102,11 @@ export async function startRealCluster(names: readonly string[]): Promise<RealCl
       running.child.stdin?.on('error', () => undefined).end(input);
       return (await running).stdout;
     },
-    async startNode(name) {
+    async startNode(name, kind = {}) {
       const kubeconfig = await kubeconfigOfNode(name);
       const { authority } = api;
       const options = { directory, network, registry, pause, kubeconfig, authority, client };
-      started.use(await startNativeNode({ name, ...options }));
+      started.use(await startNativeNode({ name, ...options, ...kind }));
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
