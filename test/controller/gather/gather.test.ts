@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parse } from 'yaml';
 import {
   configMaps,
+  deviceClasses,
   preflightValidations,
   secrets,
 } from '../../../src/controller/observe/cluster/resources.ts';
@@ -101,6 +102,10 @@ describeWith([...apiServerPrograms, 'kubectl'], 'kmm-operator gather', () => {
       metadata: { name: 'next' },
       spec: { kernelVersion: '6.2.0' },
     });
+    await client.create(deviceClasses, {
+      metadata: { name: 'gpu.example', labels: { 'kmm.node.kubernetes.io/module.name': 'driver' } },
+      spec: {},
+    });
     // Last, since no pod answers for its webhook here.
     const items = await renderOverlay('kubernetes');
     const install = [
@@ -154,6 +159,7 @@ describeWith([...apiServerPrograms, 'kubectl'], 'kmm-operator gather', () => {
         'timestamp',
         'cluster-scoped-resources/core/nodes/failed-build.yaml',
         'cluster-scoped-resources/kmm.sigs.x-k8s.io/preflightvalidations/next.yaml',
+        'cluster-scoped-resources/resource.k8s.io/deviceclasses/gpu.example.yaml',
         'cluster-scoped-resources/apiextensions.k8s.io/customresourcedefinitions/modules.kmm.sigs.x-k8s.io.yaml',
         'cluster-scoped-resources/admissionregistration.k8s.io/validatingwebhookconfigurations/kmm-operator-validating-webhook-configuration.yaml',
         'namespaces/failed-build/kmm.sigs.x-k8s.io/modules/driver.yaml',

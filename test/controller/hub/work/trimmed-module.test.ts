@@ -43,6 +43,26 @@ const documented = resource({
 });
 
 describe('the Module for a cluster', () => {
+  it('has all of a driver for dynamic resource allocation', () => {
+    const dra = {
+      driverName: 'gpu.example',
+      container: { image: 'registry.example/dra:1', env: [{ name: 'A', value: 'b' }] },
+      initContainer: { image: 'registry.example/init:1' },
+      serviceAccountName: 'dra',
+      volumes: [{ name: 'own', hostPath: { path: '/opt/own' } }],
+      automountServiceAccountToken: true,
+      deviceClasses: [
+        {
+          name: 'gpu.example',
+          selectors: [{ cel: { expression: "device.driver == 'gpu.example'" } }],
+          config: [{ opaque: { driver: 'gpu.example', parameters: { mode: 'fast' } } }],
+        },
+      ],
+    };
+    const container = { kernelMappings: [{ regexp: '^6' }], containerImage: 'registry.example/a:1' };
+    expect(onSpoke(resource(container, { dra }), []).spec.dra).toEqual(dra);
+  });
+
   it('has a literal mapping by digest for each kernel, then the others, and neither build nor sign', () => {
     const module = trimmedModule(documented, images(documented, ['6.1.0-10', '6.1.0-9', '4.18.0']));
     // KMM's definition requires an image in every mapping; the cluster expands it.
