@@ -189,6 +189,15 @@ describe('the DaemonSets of a Module', () => {
     expect(removed(absent)).toEqual(['dra-v2']);
   });
 
+  it('of a DRA driver that KMM has deployed are deleted without their pods before ours are written', () => {
+    const labels = { 'kmm.node.kubernetes.io/module.name': 'driver', [roleLabel]: 'dra' };
+    const theirs = { ...daemonSetOf('driver-dra-x7k2p', {}, { desired: 2 }), labels };
+    const planned = plan({ module: moduleOf({}, draDriver), daemonSets: [theirs] });
+    expect(planned.orphan).toEqual([theirs]);
+    expect(removed(planned)).toEqual([]);
+    expect(applied(planned)).toMatchObject([{ role: 'module-loader' }]);
+  });
+
   it('go when the Module no longer has a device plugin, though nodes run it', () => {
     const labels = { [roleLabel]: 'device-plugin', [pluginVersion]: 'v1' };
     const old = daemonSetOf('plugin', labels, { desired: 1 });

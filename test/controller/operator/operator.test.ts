@@ -123,6 +123,7 @@ describeWith(apiServerPrograms, 'kmm-operator run', () => {
           'kmm_in_cluster_build_num 1',
           'kmm_in_cluster_sign_num 1',
           'kmm_device_plugin_num 0',
+          'kmm_dra_num 0',
           'kmm_preflight_num 1',
           'leader_election_master_status{name="kmm.sigs.x-k8s.io"} 1',
         ]),

@@ -4,9 +4,13 @@ import {
   modules,
   type DeviceClass,
 } from '../../../../src/controller/observe/cluster/resources.ts';
+import { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
+import { createConnection, loadConfig } from '../../../../src/controller/runtime/api/connection.ts';
 import { isApiError } from '../../../../src/controller/runtime/api/errors.ts';
 import { apiServerPrograms, startApiServer } from '../../../support/api-server.ts';
+import { run } from '../../../deploy/manifests.ts';
 import { describeWith } from '../../../support/programs.ts';
+import { runController } from '../run-controller.ts';
 import { startModuleWorld, type ModuleWorld } from '../module-world.ts';
 
 const kernel = '6.1.0-13-amd64';
@@ -169,6 +173,60 @@ describeWith(apiServerPrograms, 'a driver for dynamic resource allocation', () =
     expect(finalizers).toEqual(['kmm.sigs.x-k8s.io/module-loader']);
   });
 });
+
+describeWith([...apiServerPrograms, 'kubectl'], 'an operator whose role is of an earlier version', () => {
+  let world: ModuleWorld;
+  let stop: () => Promise<void>;
+  beforeAll(async () => {
+    world = await startModuleWorld();
+    stop = runController(await clientWithEarlierRole(world));
+  });
+  afterAll(async () => {
+    await stop?.();
+    await world?.[Symbol.asyncDispose]();
+  });
+
+  it('says that it may not read DeviceClasses, and goes on once it may', async () => {
+    const name = 'forbidden';
+    await world.namespaceWithNode(name, kernel);
+    await world.push(world.image(`${name}:${kernel}`));
+    await world.apply(name, world.spec(name, {}, driver({ name: 'gpu.example' })));
+    await world.eventually(name, ({ status }) => {
+      expect(status?.conditions).toContainEqual(
+        notReady('DeviceClassesForbidden', /may not read DeviceClasses.*ClusterRole of this version/),
+      );
+    });
+    expect(await rolesIn(world, name)).toEqual(['module-loader']);
+    await kubectl(
+      world,
+      'create clusterrolebinding all --clusterrole=cluster-admin --serviceaccount=default:operator',
+    );
+    await eventually(async () => expect(await rolesIn(world, name)).toEqual(['dra', 'module-loader']));
+  });
+});
+
+/** Returns a client that may do everything but with DeviceClasses. */
+async function clientWithEarlierRole(world: ModuleWorld): Promise<ApiClient> {
+  await kubectl(world, 'create serviceaccount operator --namespace=default');
+  const resources = ['*.', '*.apps', '*.batch', '*.kmm.sigs.x-k8s.io', '*.events.k8s.io'];
+  await kubectl(world, `create clusterrole earlier --verb=* --resource=${resources.join(',')}`);
+  await kubectl(
+    world,
+    'create clusterrolebinding earlier --clusterrole=earlier --serviceaccount=default:operator',
+  );
+  const kubeconfig = await loadConfig(world.api.kubeconfig);
+  const token = (await kubectl(world, 'create token operator --namespace=default')).trim();
+  for (const user of kubeconfig.users) Object.assign(user, { token });
+  return new ApiClient({
+    connection: createConnection(kubeconfig),
+    fieldManager: 'kmm-operator',
+    userAgent: 'kmm-sign-tests',
+  });
+}
+
+async function kubectl({ api }: ModuleWorld, command: string): Promise<string> {
+  return run('kubectl', [`--kubeconfig=${api.kubeconfig}`, ...command.split(' ')]);
+}
 
 describeWith(apiServerPrograms, 'an API server without DeviceClasses', () => {
   let world: ModuleWorld;
