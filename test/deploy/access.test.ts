@@ -37,6 +37,7 @@ const references: Access = { secrets: read, configmaps: read };
 const inItsNamespace: Access = {
   ...references,
   'coordination.k8s.io/leases': ['get', 'create', 'update'],
+  'pods/status': ['patch'],
 };
 
 describeWith([...apiServerPrograms, 'kubectl'], 'what the accounts may do', () => {

@@ -36,6 +36,7 @@ const hubInItsNamespace: Access = {
   configmaps: read,
   serviceaccounts: read,
   'coordination.k8s.io/leases': ['get', 'create', 'update'],
+  'pods/status': ['patch'],
 };
 /** It makes no Jobs and asks for no logs of theirs, and writes nothing of preflight validations. */
 const spokeEverywhere: Access = {
@@ -60,6 +61,7 @@ const spokeInItsNamespace: Access = {
   secrets: read,
   configmaps: read,
   'coordination.k8s.io/leases': ['get', 'create', 'update'],
+  'pods/status': ['patch'],
 };
 
 /** A service account. */

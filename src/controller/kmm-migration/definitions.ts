@@ -111,6 +111,8 @@ export interface DefinitionsOptions {
   readonly of: 'cluster' | 'hub';
   /** Called with a sentence about each outdated definition, once. */
   readonly onOutdated?: ((sentence: string) => void) | undefined;
+  /** Called with a sentence about each that is outdated now: at first, and when that has changed. */
+  readonly report?: ((sentences: readonly string[]) => Promise<void>) | undefined;
   /** Milliseconds. @default a minute */
   readonly interval?: number | undefined;
 }
@@ -120,7 +122,7 @@ export interface DefinitionsOptions {
  * without their fields the API server refuses every status. Ends when all are as they should be.
  */
 export async function checkDefinitions(options: DefinitionsOptions, signal: AbortSignal): Promise<void> {
-  const { client, registry, log, of, onOutdated, interval = recheckInterval } = options;
+  const { client, registry, log, of, onOutdated, report, interval = recheckInterval } = options;
   let outdated: readonly OutdatedDefinition[] = [];
   const name = 'kmm_outdated_definition';
   registry.removeSingleMetric(name);
@@ -135,15 +137,19 @@ export async function checkDefinitions(options: DefinitionsOptions, signal: Abor
     },
   });
   const reported = new Set<string>();
+  let before: string | undefined;
   while (!signal.aborted) {
     try {
       outdated = await findOutdatedDefinitions(client, of, signal);
-      for (const sentence of outdated.map(describeOutdated)) {
+      const sentences = outdated.map(describeOutdated);
+      for (const sentence of sentences) {
         if (reported.has(sentence)) continue;
         reported.add(sentence);
         log.warn(sentence);
         onOutdated?.(sentence);
       }
+      if (sentences.join('\n') !== before) await report?.(sentences);
+      before = sentences.join('\n');
       if (outdated.length === 0) return;
     } catch (error) {
       if (!signal.aborted) log.warn('definitions could not be checked', { error });

@@ -5,6 +5,7 @@ import { createBootModuleController } from '../boot-module/controller.ts';
 import { createModuleController } from '../module/module-controller.ts';
 import { createNodeLabelsController } from '../module/labels/controller.ts';
 import { checkDefinitions } from '../kmm-migration/definitions.ts';
+import { ownPod, reportDefinitions } from '../kmm-migration/pod-condition.ts';
 import { modules } from '../observe/cluster/resources.ts';
 import { createFinalizerControllers } from '../kmm-migration/finalizers.ts';
 import { createNodeModulesCache } from '../node-modules/cache.ts';
@@ -44,7 +45,7 @@ const clusterFactories = [
 function migrationControllers(context: OperatorContext): ReturnType<ControllerFactory> {
   const { client, caches, registry, events, log } = context;
   const onOutdated = (note: string): void => {
-    // The definition of KMM has no conditions in the status, so events are what users see.
+    // The definition of KMM has no conditions in the status, so events are what users of Modules see.
     for (const { metadata } of caches.modules.list()) {
       const about = { resource: modules, object: { metadata } };
       events.record({ ...about, type: 'Warning', reason: 'OutdatedDefinition', action: 'Check', note });
@@ -54,7 +55,9 @@ function migrationControllers(context: OperatorContext): ReturnType<ControllerFa
     controllers: createFinalizerControllers(context),
     async run(signal) {
       await caches.modules.waitForSync(signal).catch(() => undefined);
-      await checkDefinitions({ client, registry, log, of: 'cluster', onOutdated }, signal);
+      const report = (sentences: readonly string[]): Promise<void> =>
+        reportDefinitions(client, ownPod(context.configuration), sentences, { signal });
+      await checkDefinitions({ client, registry, log, of: 'cluster', onOutdated, report }, signal);
     },
   };
 }

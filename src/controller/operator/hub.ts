@@ -1,6 +1,7 @@
 import { createHubCaches, createHubJobCaches } from '../hub/fleet/caches.ts';
 import { createHubControllers } from '../hub/hub-controllers.ts';
 import { checkDefinitions } from '../kmm-migration/definitions.ts';
+import { ownPod, reportDefinitions } from '../kmm-migration/pod-condition.ts';
 import type { ControllerSet, OperatorContext } from './context.ts';
 import { registerGauge } from './kmm-metrics.ts';
 import { createPipelineParts } from './pipeline-parts.ts';
@@ -41,7 +42,12 @@ export function hubControllers(context: OperatorContext): ControllerSet {
     controllers: hub.controllers,
     caches: Object.values(caches),
     async run(signal) {
-      await Promise.all([parts.run(signal), checkDefinitions({ client, registry, log, of: 'hub' }, signal)]);
+      const report = (sentences: readonly string[]): Promise<void> =>
+        reportDefinitions(client, ownPod(configuration), sentences, { signal });
+      await Promise.all([
+        parts.run(signal),
+        checkDefinitions({ client, registry, log, of: 'hub', report }, signal),
+      ]);
     },
   };
 }

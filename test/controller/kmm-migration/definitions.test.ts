@@ -5,6 +5,8 @@ import {
   describeOutdated,
   findOutdatedDefinitions,
 } from '../../../src/controller/kmm-migration/definitions.ts';
+import { reportDefinitions } from '../../../src/controller/kmm-migration/pod-condition.ts';
+import { pods } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { silentLogger } from '../../../src/shared/logger.ts';
 import { apiServerPrograms, startApiServer, type ApiServer } from '../../support/api-server.ts';
@@ -45,9 +47,16 @@ describeWith(apiServerPrograms, 'the definitions in a cluster', () => {
     const registry = new Registry();
     const sentences: string[] = [];
     const onOutdated = (sentence: string) => sentences.push(sentence);
+    const pod = { namespace: 'default', name: 'kmm-operator-controller-0' };
+    const container = { name: 'manager', image: 'r.example/operator:1' };
+    await client.create(pods, { metadata: pod, spec: { containers: [container] } });
+    const initial = [{ type: 'Ready', status: 'True' }];
+    await client.patch(pods, pod, { status: { conditions: initial } }, { subresource: 'status' });
+    const conditions = async () => (await client.get(pods, pod)).status?.conditions;
     const options = {
       client,
       registry,
+      report: (all: readonly string[]) => reportDefinitions(client, pod, all, { signal: stop.signal }),
       log: silentLogger,
       of: 'cluster',
       onOutdated,
@@ -63,8 +72,22 @@ describeWith(apiServerPrograms, 'the definitions in a cluster', () => {
     expect(await registry.metrics()).toContain(
       'kmm_outdated_definition{definition="modules.kmm.sigs.x-k8s.io"} 1',
     );
+    await vi.waitFor(async () => {
+      expect(await conditions()).toMatchObject([
+        ...initial,
+        {
+          type: 'kmm.sigs.x-k8s.io/DefinitionsUpToDate',
+          status: 'False',
+          reason: 'OutdatedDefinition',
+          message: expect.stringContaining(
+            'Apply that of this version: kubectl apply --server-side --force-conflicts -k deploy/crds',
+          ),
+        },
+      ]);
+    }, waiting);
     await installCustomResources(client);
     await running;
+    expect(await conditions()).toMatchObject([...initial, { status: 'True', reason: 'UpToDate' }]);
     expect(await registry.metrics()).not.toContain('kmm_outdated_definition{');
     expect(sentences).toHaveLength(new Set(sentences).size);
     stop.abort();
