@@ -7,10 +7,11 @@ import type { ApiClient } from '../../runtime/api/client.ts';
 import type { CacheEvent } from '../../runtime/cache/informer.ts';
 import { Controller, type Reconcile } from '../../runtime/controller.ts';
 import { isApiError } from '../../runtime/api/errors.ts';
-import type { EventRecorder } from '../../runtime/event-recorder.ts';
+import type { EventRecorder, EventSpec } from '../../runtime/event-recorder.ts';
 import type { RuntimeMetrics } from '../../runtime/metrics.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
-import { isRelevantLabel, labelChanges, type LabelChanges } from './label-changes.ts';
+import { ConfirmedUnloads } from './confirmed-unloads.ts';
+import { isRelevantLabel, labelChanges } from './label-changes.ts';
 import { ModuleIndex, isOperandPod } from './pods-by-module.ts';
 
 /** The services of the controller of node labels. */
@@ -52,17 +53,23 @@ export function createNodeLabelsController(options: NodeLabelsOptions): Controll
 
 function reconciler({ client, caches, events }: NodeLabelsOptions, modules: ModuleIndex): Reconcile {
   const latest = new LatestNodes();
+  const unloads = new ConfirmedUnloads();
   return async (key, { signal, log }) => {
     const node = latest.of(key.name, caches.nodes.get(key));
-    if (node === undefined) return {};
-    const changes = labelChanges({ node, pods: caches.pods.byIndex('node', key.name), modules });
-    const { labels } = changes;
+    if (node === undefined) {
+      unloads.forget(key.name);
+      return {};
+    }
+    const pods = caches.pods.byIndex('node', key.name);
+    for (const name of unloads.take(key.name, pods, modules)) recordUnloaded(events, node, name);
+    const { labels, loaded } = labelChanges({ node, pods, modules });
     if (Object.keys(labels).length === 0) return {};
     try {
       const patched = await client.patch(nodes, key, { metadata: { labels } }, { signal });
       latest.keep(projectNode(patched));
       log.info('node labels changed', { node: key.name, labels });
-      recordEvents(events, patched, changes);
+      unloads.loaded(key.name, loaded);
+      for (const name of loaded) recordLoaded(events, node, name);
     } catch (error) {
       // The node is gone, and the cache will know soon.
       if (!isApiError(error, 'NOT_FOUND')) throw error;
@@ -71,16 +78,18 @@ function reconciler({ client, caches, events }: NodeLabelsOptions, modules: Modu
   };
 }
 
-function recordEvents(events: EventRecorder, object: Node, { loaded, unloaded }: LabelChanges): void {
-  const common = { resource: nodes, object, type: 'Normal' } as const;
-  for (const name of loaded) {
-    const note = `Module ${name} loaded into the kernel`;
-    events.record({ ...common, reason: 'ModuleLoaded', action: 'Load', note });
-  }
-  for (const name of unloaded) {
-    const note = `Module ${name} unloaded from the kernel`;
-    events.record({ ...common, reason: 'ModuleUnloaded', action: 'Unload', note });
-  }
+function recordLoaded(events: EventRecorder, node: NodeFacts, name: string): void {
+  const note = `Module ${name} loaded into the kernel`;
+  events.record({ ...aboutNode(node), reason: 'ModuleLoaded', action: 'Load', note });
+}
+
+function recordUnloaded(events: EventRecorder, node: NodeFacts, name: string): void {
+  const note = `Module ${name} unloaded from the kernel`;
+  events.record({ ...aboutNode(node), reason: 'ModuleUnloaded', action: 'Unload', note });
+}
+
+function aboutNode({ name, uid }: NodeFacts): Pick<EventSpec<Node>, 'resource' | 'object' | 'type'> {
+  return { resource: nodes, object: { metadata: { name, uid } }, type: 'Normal' };
 }
 
 function nodesOfNodeEvent(event: CacheEvent<NodeFacts>): ObjectKey[] {

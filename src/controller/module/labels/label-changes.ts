@@ -29,8 +29,6 @@ export interface LabelChanges {
   readonly labels: Patch;
   /** `NAMESPACE/NAME` of the Modules whose ready label is added. */
   readonly loaded: readonly string[];
-  /** `NAMESPACE/NAME` of the Modules whose ready label is removed. */
-  readonly unloaded: readonly string[];
 }
 
 /**
@@ -43,9 +41,7 @@ export function labelChanges({ node, pods, modules }: NodeState): LabelChanges {
   const wanted = wantedLabels(node.labels, kernel, found);
   const ours = moduleLabels(node.labels);
   const labels = { ...difference(node.labels, ours, wanted), ...versionChanges(node.labels, ours, found) };
-  const { loaded, unloaded } = readyChanges(node.labels, labels);
-  const nameOf = (stem: string): string => modules.nameOf(stem);
-  return { labels, loaded: loaded.map(nameOf), unloaded: unloaded.map(nameOf) };
+  return { labels, loaded: readyModules(node.labels, labels).map((stem) => modules.nameOf(stem)) };
 }
 
 /** Returns whether a label is one that we set, remove or act on. */
@@ -142,15 +138,10 @@ function versionChanges(
   return changes;
 }
 
-/** Returns the stems of the Modules whose ready label is added or removed. */
-function readyChanges(labels: Labels, changes: Patch): { loaded: string[]; unloaded: string[] } {
-  const loaded: string[] = [];
-  const unloaded: string[] = [];
-  for (const [key, value] of Object.entries(changes)) {
-    const parsed = parseNodeLabel(key);
-    if (parsed?.kind !== 'ready') continue;
-    if (value === null) unloaded.push(parsed.stem);
-    else if (!(key in labels)) loaded.push(parsed.stem);
-  }
-  return { loaded, unloaded };
+/** Returns the stems of the Modules whose ready label is added. */
+function readyModules(labels: Labels, changes: Patch): string[] {
+  return Object.entries(changes).flatMap(([key, value]) => {
+    const parsed = value === null || key in labels ? undefined : parseNodeLabel(key);
+    return parsed?.kind === 'ready' ? [parsed.stem] : [];
+  });
 }

@@ -115,6 +115,19 @@ export class Cluster {
     return key;
   }
 
+  /** Asks for the end of a pod, as its DaemonSet does. */
+  async deletePod(key: { namespace: string; name: string }): Promise<void> {
+    await this.client.delete(pods, key);
+  }
+
+  /** Reports the end of a pod's container, as a kubelet does before it deletes the pod. */
+  async endContainer(key: { namespace: string; name: string }, exitCode: number): Promise<void> {
+    const terminated = { exitCode, reason: exitCode === 0 ? 'Completed' : 'Error' };
+    const common = { name: 'module-loader', image: '', imageID: '', ready: false, restartCount: 0 };
+    const status = { containerStatuses: [{ ...common, state: { terminated } }] };
+    await this.client.patch(pods, key, { status }, { subresource: 'status' });
+  }
+
   /** Deletes a pod as a kubelet does when all has ended. */
   async removePod(key: { namespace: string; name: string }): Promise<void> {
     await this.client.request({ method: 'DELETE', path: pathOf(pods, key), body: { gracePeriodSeconds: 0 } });

@@ -49,7 +49,6 @@ describe('ready labels', () => {
     expect(come).toEqual({
       labels: { [ready]: '', [versionReady]: 'v1', [pluginReady]: '' },
       loaded: ['drivers/a'],
-      unloaded: [],
     });
     expect(changes({ pods: [pod()] }).labels).toEqual({ [ready]: '' });
   });
@@ -84,7 +83,6 @@ describe('ready labels', () => {
     expect(changes({ labels, pods: [pod({ version: 'v1', ...options })] })).toEqual({
       labels: { [ready]: null, [versionReady]: null },
       loaded: [],
-      unloaded: ['drivers/a'],
     });
   });
 
@@ -93,7 +91,7 @@ describe('ready labels', () => {
     expect(changes({ pods }).labels).toEqual({ [ready]: '' });
     expect(
       changes({ pods: pods.slice(1), labels: { ...kernel, [ready]: '', [versionReady]: 'v1' } }),
-    ).toEqual({ labels: { [versionReady]: 'v2' }, loaded: [], unloaded: [] });
+    ).toEqual({ labels: { [versionReady]: 'v2' }, loaded: [] });
   });
 
   it('of a Module that is gone stay while a pod has it loaded, and never come anew', () => {
@@ -113,7 +111,6 @@ describe('ready labels', () => {
     expect(changes({ modules, pods })).toEqual({
       labels: { [keys.ready]: '' },
       loaded: [`drivers/${name}`],
-      unloaded: [],
     });
     modules.delete({ namespace: 'drivers', name });
     expect(changes({ modules, pods, labels: { ...kernel, [keys.ready]: '' } }).labels).toEqual({

@@ -10,12 +10,20 @@ export interface PodOptions {
   readonly module?: string;
   readonly kernel?: string;
   readonly version?: string;
+  readonly mode?: 'load' | 'unload';
   readonly facts?: Partial<PodFacts>;
 }
 
 /** Labels as the DaemonSets give them to their pods. */
 export function podLabels(options: PodOptions): Record<string, string> {
-  const { role = 'module-loader', namespace = 'drivers', module = 'a', kernel = release, version } = options;
+  const {
+    role = 'module-loader',
+    namespace = 'drivers',
+    module = 'a',
+    kernel = release,
+    version,
+    mode,
+  } = options;
   const isLoader = role === 'module-loader';
   const key = `beta.kmm.node.kubernetes.io/version-${role}.${namespace}.${module}`;
   return {
@@ -23,6 +31,7 @@ export function podLabels(options: PodOptions): Record<string, string> {
     'kmm.node.kubernetes.io/role': role,
     ...(isLoader ? { [kernelKey]: kernel } : {}),
     ...(version === undefined ? {} : { [key]: version }),
+    ...(mode === undefined ? {} : { 'kmm.node.kubernetes.io/loader-mode': mode }),
   };
 }
 
