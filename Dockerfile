@@ -15,7 +15,7 @@ RUN node scripts/build.js --clean \
 # The image of module loaders, the stage "loader": a tenth of the program's, since every node pulls it.
 FROM debian:bookworm-slim AS loader-root
 RUN apt-get update \
- && apt-get install -y --no-install-recommends busybox-static kmod zstd \
+ && apt-get install -y --no-install-recommends busybox-static keyutils kmod zstd \
  && rm -rf /var/lib/apt/lists/*
 COPY scripts/image/loader-root.sh /
 RUN sh /loader-root.sh / /out
@@ -28,7 +28,7 @@ CMD ["sh"]
 # The program. Modules can be loaded by this image, too.
 FROM debian:bookworm-slim
 RUN apt-get update \
- && apt-get install -y --no-install-recommends busybox-static ca-certificates kmod libatomic1 libstdc++6 xz-utils zstd \
+ && apt-get install -y --no-install-recommends busybox-static ca-certificates keyutils kmod libatomic1 libstdc++6 xz-utils zstd \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /usr/local/bin/node /usr/local/bin/node
 COPY --from=build /out/app /app

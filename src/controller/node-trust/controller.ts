@@ -1,0 +1,139 @@
+import type { Logger } from '../../shared/logger.ts';
+import { shortHash, type Json } from '../../builder/names.ts';
+import type { ClusterCaches } from '../observe/cluster/caches.ts';
+import { daemonSets, fromLibrary, nodes, pods, type Pod } from '../observe/cluster/resources.ts';
+import type { ApiClient } from '../runtime/api/client.ts';
+import { ignoreNotFound, ignoreOutdated } from '../runtime/api/errors.ts';
+import { Informer, objectOf } from '../runtime/cache/informer.ts';
+import { Controller, type ReconcileResult } from '../runtime/controller.ts';
+import type { ControllerMetrics } from '../runtime/metrics.ts';
+import { isSameValue } from '../runtime/same-value.ts';
+import { trustDaemonSet, trustName, trustPodLabels, type TrustOptions } from './daemon-set.ts';
+import { onlyTrust, trustLabels } from './labels.ts';
+
+/** The owner of the labels, so that those that others have written stay. */
+const labelManager = 'kmm-operator-node-trust';
+
+/** The key of the DaemonSet in the queue; no node has such a name. */
+const daemonSetKey = { name: '/daemon-set' };
+
+/** A pod that looks at a node. */
+interface TrustPod {
+  readonly nodeName: string | undefined;
+  /** Its last report; undefined before the first. */
+  readonly report: string | undefined;
+}
+
+export interface TrustServices {
+  readonly client: ApiClient;
+  readonly caches: Pick<ClusterCaches, 'nodes' | 'daemonSets'>;
+  /** Where the DaemonSet is, or was. */
+  readonly namespace: string;
+  /** Undefined: nothing is reported, and what was is removed. */
+  readonly options: TrustOptions | undefined;
+  readonly log: Logger;
+  readonly metrics?: ControllerMetrics | undefined;
+}
+
+/**
+ * Creates the controller that runs a pod on each node to look at what it trusts, and labels nodes by their
+ * reports unless Node Feature Discovery does. Labels stay until there is another report: modules must not be
+ * unloaded because a pod was replaced.
+ */
+export function createNodeTrust(services: TrustServices) {
+  const { client, caches, namespace, options, log, metrics } = services;
+  const selection = { namespace, labelSelector: Object.entries(trustPodLabels).flat().join('=') };
+  const reports = new Informer({
+    client,
+    log,
+    resource: pods,
+    selection,
+    project: projectPod,
+    indexes: { node: ({ nodeName }) => (nodeName === undefined ? [] : [nodeName]) },
+  });
+  const written: { hash?: string; generation?: number } = {};
+  const controller = new Controller({
+    name: 'node-trust',
+    log,
+    metrics,
+    reconcile: ({ name }, { signal }) =>
+      name === daemonSetKey.name
+        ? reconcileDaemonSet(services, written, signal)
+        : reconcileNode(services, reports.byIndex('node', name), { name, signal }),
+  });
+  controller.watch(reports, (event) => {
+    const { nodeName } = objectOf(event);
+    return nodeName === undefined || event.type === 'deleted' ? [] : [{ name: nodeName }];
+  });
+  controller.watch(caches.nodes, (event) => {
+    if (event.type === 'deleted') return [];
+    const isSame =
+      event.type === 'updated' &&
+      isSameValue(onlyTrust(event.previous.labels), onlyTrust(event.object.labels));
+    return isSame ? [] : [event.key];
+  });
+  controller.watch(caches.daemonSets, ({ key }) =>
+    key.name === trustName && key.namespace === namespace ? [daemonSetKey] : [],
+  );
+  if (options !== undefined) controller.enqueue(daemonSetKey);
+  return { controller, cache: reports };
+}
+
+function projectPod({ spec, status }: Pod): TrustPod {
+  const [watching] = status?.containerStatuses ?? [];
+  const [reporting] = status?.initContainerStatuses ?? [];
+  // The container ends only when the facts have changed since the init container reported them.
+  const last = watching?.state?.terminated?.message ?? watching?.lastState?.terminated?.message;
+  const first = reporting?.state?.terminated;
+  const report = last === undefined || last === '' ? first?.message : last;
+  return { nodeName: spec?.nodeName, report: first?.exitCode === 0 ? report : undefined };
+}
+
+async function reconcileDaemonSet(
+  { client, caches, namespace, options }: TrustServices,
+  written: { hash?: string; generation?: number },
+  signal: AbortSignal,
+): Promise<ReconcileResult> {
+  const key = { namespace, name: trustName };
+  const found = caches.daemonSets.get(key);
+  if (options === undefined) {
+    if (found !== undefined) await client.delete(daemonSets, key, { signal }).catch(ignoreNotFound);
+    return {};
+  }
+  const object = fromLibrary(trustDaemonSet(options));
+  const hash = shortHash(JSON.parse(JSON.stringify(object)) as Json);
+  // Its status changes often.
+  if (written.hash === hash && found !== undefined && found.generation <= (written.generation ?? 0))
+    return {};
+  const { metadata } = await client.apply(daemonSets, object, { force: true, signal });
+  Object.assign(written, { hash, generation: metadata.generation ?? 0 });
+  return {};
+}
+
+async function reconcileNode(
+  { client, caches, options }: TrustServices,
+  found: readonly TrustPod[],
+  { name, signal }: { name: string; signal: AbortSignal },
+): Promise<ReconcileResult> {
+  const node = caches.nodes.get({ name });
+  if (node === undefined) return {};
+  const present = onlyTrust(node.labels);
+  const wanted = wantedLabels(options, found);
+  if (wanted === undefined || isSameValue(present, wanted)) return {};
+  const object = { metadata: { name, uid: node.uid, labels: wanted } };
+  await client
+    .apply(nodes, object, { fieldManager: labelManager, force: true, signal })
+    .catch(ignoreOutdated);
+  return {};
+}
+
+/** Returns the labels that we should own; undefined to leave them as they are. */
+function wantedLabels(
+  options: TrustOptions | undefined,
+  found: readonly TrustPod[],
+): Record<string, string> | undefined {
+  if (options === undefined || options.publisher === 'nfd') return {};
+  const reports = found.flatMap(({ report }) => (report === undefined ? [] : [report]));
+  const [report] = reports;
+  return report === undefined ? undefined : trustLabels(report);
+}
