@@ -1,7 +1,7 @@
 // Writes the bundles of the Operator Lifecycle Manager, for the operator and for that of a hub, and a catalog with them:
 //
 //     npm run bundle -- --image REF@sha256:… [--loader-image REF@sha256:…] [--builder-image REF@sha256:…]
-//         [--bundle-registry HOST/PATH] [--output DIR]
+//         [--nfd-image REF@sha256:…] [--bundle-registry HOST/PATH] [--output DIR]
 //
 // Everything is written from deploy/, which kubectl (kustomize) renders, and from deploy/olm. Images are pinned by digest.
 import { spawnSync } from 'node:child_process';
@@ -13,18 +13,19 @@ import { parseArgs } from 'node:util';
 import { parse, parseAllDocuments, stringify } from 'yaml';
 import { catalogOf } from './olm/catalog.js';
 import { accountsOf, manifestsOf } from './olm/permissions.js';
-import { serviceVersion } from './olm/service-version.js';
+import { imageVariables, serviceVersion } from './olm/service-version.js';
 
 const root = resolve(import.meta.dirname, '..');
 const deploy = join(root, 'deploy');
 const channel = 'stable';
-const packages = ['kernel-module-management', 'kernel-module-management-hub'];
+const packages = ['kernel-module-management', 'kernel-module-management-hub', 'nfd'];
 
 const { values: options } = parseArgs({
   options: {
     image: { type: 'string' },
     'builder-image': { type: 'string' },
     'loader-image': { type: 'string' },
+    'nfd-image': { type: 'string' },
     'bundle-registry': { type: 'string', default: 'ghcr.io/kmm-sign' },
     output: { type: 'string', default: 'olm' },
   },
@@ -33,7 +34,8 @@ const { values: options } = parseArgs({
 const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
 const icon = readFileSync(join(deploy, 'olm/icon.svg'));
 const operator = pinned('--image', options.image);
-const others = { builder: '--builder-image', loader: '--loader-image' };
+/** The images by their roles; those that a package has no use for are left out of it. */
+const others = { builder: '--builder-image', loader: '--loader-image', nfd: '--nfd-image' };
 const images = {
   operator,
   ...Object.fromEntries(
@@ -60,10 +62,7 @@ function writePackage(name) {
   const more = base.more.map((file) => readFileSync(join(deploy, file), 'utf8'));
   const objects = [kustomize(join(deploy, 'overlays', base.overlay)), ...more].flatMap(documentsIn);
   const created = new Date(Number(env.SOURCE_DATE_EPOCH ?? 0) * 1000).toISOString();
-  // A hub loads nothing.
-  const { loader: _, ...hubImages } = images;
-  const used = name.endsWith('-hub') ? hubImages : images;
-  const csv = serviceVersion({ objects, base, name, version, images: used, icon, now: created });
+  const csv = serviceVersion({ objects, base, name, version, images: imagesOf(base), icon, now: created });
   const directory = join(output, name);
   // Nothing of an earlier version may stay.
   rmSync(directory, { recursive: true, force: true });
@@ -81,6 +80,12 @@ function writePackage(name) {
   const catalog = catalogOf({ name, base, version, channel, bundleImage, csv, icon });
   write(join(output, `catalog/${name}/catalog.yaml`), catalog);
   console.log(`${name}: ${directory}`);
+}
+
+/** The images of a package: the operator's, and those that its variables name. */
+function imagesOf(base) {
+  const roles = ['operator', ...Object.values(base.imageVariables ?? imageVariables)];
+  return Object.fromEntries(Object.entries(images).filter(([role]) => roles.includes(role)));
 }
 
 function kustomize(directory) {

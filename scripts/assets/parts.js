@@ -132,6 +132,19 @@ export const parts = {
       'example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml',
     ],
   },
+  // Node Feature Discovery. As in its image, the node's files are below /host-.
+  'nfd-master': nodeFeatureDiscovery('nfd-master', 2),
+  'nfd-worker': nodeFeatureDiscovery('nfd-worker'),
+  'nfd-gc': nodeFeatureDiscovery('nfd-gc'),
+  'nfd-crds': {
+    module: 'sigs.k8s.io/node-feature-discovery',
+    version: 'v0.19.0',
+    sum: 'h1:9CYm16vjSIbNO5Z1Y67rcrfy51YWmy3+6wjiWzJbrC4=',
+    files: [
+      'deployment/base/nfd-crds/nfd-api-crds.yaml',
+      'deployment/base/noderesourcetopologies-crd/noderesourcetopologies.yaml',
+    ],
+  },
   // What the bundles of npm run bundle are checked with, and the definition of what they are.
   'operator-verify': {
     minutes: 2,
@@ -139,6 +152,13 @@ export const parts = {
     version: 'v0.27.0',
     sum: 'h1:OrVaGKZJvbZo58HTv2guz7aURkhVKYhFqZ/6VpifiXI=',
     build: ['build', '-ldflags', '-s -w', './cmd/operator-verify'],
+  },
+  // Judges the catalog as opm validate does.
+  'catalog-validate': {
+    minutes: 1,
+    version: 'v1.55.0',
+    within: 'catalog',
+    build: ['build', '-ldflags', '-s -w', '.'],
   },
   'cluster-service-version-crds': {
     module: 'github.com/operator-framework/api',
@@ -211,6 +231,19 @@ function kubernetes(name, minutes) {
     within: 'kubernetes',
     isCluster: true,
     build: ['build', '-ldflags', flags, `k8s.io/kubernetes/cmd/${name}`],
+  };
+}
+
+/** A program of Node Feature Discovery. */
+function nodeFeatureDiscovery(name, minutes) {
+  const module = 'sigs.k8s.io/node-feature-discovery';
+  const version = 'v0.19.0';
+  const flags = `-s -w -X ${module}/pkg/version.version=${version} -X ${module}/pkg/utils/hostpath.pathPrefix=/host-`;
+  return {
+    ...(minutes === undefined ? {} : { minutes }),
+    version,
+    within: 'nfd',
+    build: ['build', '-ldflags', flags, `${module}/cmd/${name}`],
   };
 }
 

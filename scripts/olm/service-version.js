@@ -35,13 +35,15 @@ export function serviceVersion({ objects, base, name, version, images, icon, now
       icon: [{ base64data: Buffer.from(icon).toString('base64'), mediatype: 'image/svg+xml' }],
       installModes: ['OwnNamespace', 'SingleNamespace', 'MultiNamespace', 'AllNamespaces'].map((type) => ({
         type,
-        supported: type === 'AllNamespaces',
+        supported: type === (base.installMode ?? 'AllNamespaces'),
       })),
       customresourcedefinitions: { owned: ownedBy(objects, base) },
       install: {
         strategy: 'deployment',
         spec: {
-          deployments: deployments.map((one) => deployment(one, { rename, images })),
+          deployments: deployments.map((one) =>
+            deployment(one, { rename, images, variables: base.imageVariables ?? imageVariables }),
+          ),
           ...permissionsOf(objects, accounts, base.namespace),
         },
       },
@@ -87,15 +89,15 @@ function ownedBy(objects, { descriptions }) {
     });
 }
 
-/** The variables with images, by the role of the image. */
-const imageVariables = {
+/** The variables with images, by the role of the image; a package may have others. */
+export const imageVariables = {
   RELATED_IMAGE_SIGN: 'operator',
   RELATED_IMAGES_MUST_GATHER: 'operator',
   RELATED_IMAGE_BUILD: 'builder',
   RELATED_IMAGE_LOADER: 'loader',
 };
 
-function deployment({ metadata, spec }, { rename, images }) {
+function deployment({ metadata, spec }, { rename, images, variables }) {
   const { serviceAccountName, containers, ...pod } = spec.template.spec;
   const isWebhook = metadata.labels['app.kubernetes.io/component'] === 'webhook';
   const change = ({ env, ...container }) => ({
@@ -103,7 +105,7 @@ function deployment({ metadata, spec }, { rename, images }) {
     image: images.operator,
     env: isWebhook
       ? [...env, { name: 'WEBHOOK_CERTIFICATE_DIRECTORY', value: certificateDirectory }]
-      : [...env.filter(({ name }) => imageVariables[name] === undefined), ...imageSettings(images)],
+      : [...env.filter(({ name }) => variables[name] === undefined), ...imageSettings(images, variables)],
   });
   const changed = {
     ...pod,
@@ -117,8 +119,8 @@ function deployment({ metadata, spec }, { rename, images }) {
   };
 }
 
-function imageSettings(images) {
-  return Object.entries(imageVariables).flatMap(([name, role]) =>
+function imageSettings(images, variables) {
+  return Object.entries(variables).flatMap(([name, role]) =>
     images[role] === undefined ? [] : [{ name, value: images[role] }],
   );
 }

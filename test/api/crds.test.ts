@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { customResourceDefinitions } from '../../src/api/crd/definitions.ts';
+import { nfdDefinitions } from '../../src/api/crd/nfd-definitions.ts';
 import { manifestFiles } from '../../src/api/crd/manifest-files.ts';
 
 const directory = fileURLToPath(new URL('../../deploy/', import.meta.url));
@@ -21,7 +22,7 @@ function* walk(schema: Schema, path = ''): Generator<[string, Schema]> {
   }
 }
 
-const schemas = customResourceDefinitions().flatMap((definition) =>
+const schemas = [...customResourceDefinitions(), ...nfdDefinitions()].flatMap((definition) =>
   definition.spec.versions.map((version) => ({
     name: `${definition.spec.names.kind} ${version.name}`,
     // The type of the client lacks the keywords' index.
@@ -55,7 +56,7 @@ const allowed = new Set([
 
 describe('the CustomResourceDefinitions', () => {
   it('are committed as the schemas write them (npm run crds)', () => {
-    const committed = ['crds', 'hub-crds', 'chart/kmm-sign/crds'].flatMap((folder) =>
+    const committed = ['crds', 'hub-crds', 'nfd-crds/openshift', 'chart/kmm-sign/crds'].flatMap((folder) =>
       readdirSync(join(directory, folder)).map((name) => `${folder}/${name}`),
     );
     expect(committed.toSorted()).toEqual(

@@ -19,6 +19,7 @@ const accepted = [
   ['openshift-4.12/2.3.1-drivercontainer.yaml', 0],
   ['openshift-4.12/2.3.1-drivercontainer.yaml', 1],
   ['openshift-4.12/2.3.1-drivercontainer.yaml', 3],
+  ['openshift-4.12/3.2.1-namespace.yaml', 0],
   ['openshift-4.12/4.12.2.2-install-hub.yaml', 0],
   ['openshift-4.12/4.2.2-namespace.yaml', 0],
   ['openshift-4.12/4.4.1.1-dockerfile-configmap.yaml', 0],
@@ -35,6 +36,12 @@ const placeholder = 'metadata.name: Invalid value: "<';
 const refused = [
   ['openshift-4.12/2.3.1-buildconfig.yaml', otherProduct],
   ['openshift-4.12/2.3.1-drivercontainer.yaml', 'unknown field "userNames"'],
+  ['openshift-4.12/3.2.1-operator-group.yaml', otherProduct],
+  ['openshift-4.12/3.2.1-subscription.yaml', otherProduct],
+  // Accepted where `kmm-operator nfd` is installed: test/controller/nfd.
+  ['openshift-4.12/3.3.1-node-feature-discovery.yaml', otherProduct],
+  ['openshift-4.12/3.6-node-feature-rule.yaml', otherProduct],
+  ['openshift-4.12/3.7.1-node-resource-topology.yaml', otherProduct],
   ['openshift-4.12/4.10.1-machine-config.yaml', otherProduct],
   ['openshift-4.12/4.10.3-firmware.yaml', 'spec.moduleLoader.container.kernelMappings: Required value'],
   ['openshift-4.12/4.12.2.2-install-hub.yaml', otherProduct],

@@ -7,7 +7,7 @@ import type { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { nameOf, renderOverlay, type Manifest } from '../deploy/manifests.ts';
 import { clusterPrograms, startCluster } from '../support/cluster/cluster.ts';
-import { buildahImage, kanikoImage, kmmSignImage } from '../support/cluster/images.ts';
+import { buildahImage, kanikoImage, kmmSignImage, type LocalImage } from '../support/cluster/images.ts';
 import type { Kubelet } from '../support/cluster/kubelet.ts';
 import { requireProgram } from '../support/programs.ts';
 import { runOperator, writeKubeconfig, type OperatorProcess } from './operator-process.ts';
@@ -57,12 +57,15 @@ export interface InstalledClusterOptions {
   readonly overlay: string;
   /** Makes the cluster's own resources known. */
   readonly prepare: (client: ApiClient) => Promise<void>;
+  /** More images that are in no registry. */
+  readonly images?: Readonly<Record<string, LocalImage>> | undefined;
 }
 
 /** Starts a cluster without nodes, and installs all but the programs. */
 export async function startInstalledCluster({
   overlay,
   prepare,
+  images = {},
 }: InstalledClusterOptions): Promise<InstalledCluster> {
   await using stack = new AsyncDisposableStack();
   const directory = stack.use(await createTemporaryDirectory());
@@ -73,6 +76,7 @@ export async function startInstalledCluster({
       [builders.buildah.defaultImage]: buildahImage(),
       [builders.kaniko.defaultImage]: kanikoImage(),
       [signImage]: kmmSignImage(),
+      ...images,
     },
   });
   const kubectl: Kubectl = async (args, input = '') => {

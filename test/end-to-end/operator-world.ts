@@ -15,6 +15,7 @@ import { listAll } from '../../src/controller/runtime/api/list.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { eventually } from '../cluster/wait-for.ts';
+import type { LocalImage } from '../support/cluster/images.ts';
 import type { Kubelet } from '../support/cluster/kubelet.ts';
 import { installCustomResources } from '../support/custom-resources.ts';
 import { kernelRelease } from '../support/debian-kernel.ts';
@@ -61,13 +62,15 @@ export interface OperatorWorld extends AsyncDisposable {
   nodeLabels(node: string): Promise<Record<string, string>>;
 }
 
-/** Starts all but the operator. */
-export async function startOperatorWorld(): Promise<OperatorWorld> {
+/** Starts all but the operator, with more images that are in no registry. */
+export async function startOperatorWorld(
+  images?: Readonly<Record<string, LocalImage>>,
+): Promise<OperatorWorld> {
   await using stack = new AsyncDisposableStack();
   const directory = stack.use(await createTemporaryDirectory());
   const { registry, repository } = stack.use(await startPrivateRegistry());
   const cluster = stack.use(
-    await startInstalledCluster({ overlay: 'kubernetes', prepare: installCustomResources }),
+    await startInstalledCluster({ overlay: 'kubernetes', prepare: installCustomResources, images }),
   );
   const { client, kubeconfig, kubelet, kubectl, account } = cluster;
   const key = await makeKeyPair(directory.path);

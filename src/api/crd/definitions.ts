@@ -9,6 +9,7 @@ import {
   preflightValidationOcpSpec,
   preflightValidationSpec,
 } from '../preflight-validation.ts';
+import { conditionColumn, counterColumn } from './columns.ts';
 import { customResourceDefinition, type CustomResource } from './custom-resource-definition.ts';
 
 const group = 'kmm.sigs.x-k8s.io';
@@ -124,20 +125,7 @@ const resources: readonly CustomResource[] = [
   },
 ];
 
-/** Returns the CustomResourceDefinitions of the project. */
+/** Returns the CustomResourceDefinitions for kernel modules: those of a cluster, and those of a hub. */
 export function customResourceDefinitions(): V1CustomResourceDefinition[] {
   return resources.map(customResourceDefinition);
-}
-
-function conditionColumn(
-  name: string,
-  type: string,
-  field: 'status' | 'reason' | 'message',
-  priority = 0,
-): V1CustomResourceColumnDefinition {
-  return { name, type: 'string', jsonPath: `.status.conditions[?(@.type=="${type}")].${field}`, priority };
-}
-
-function counterColumn(name: string, jsonPath: string): V1CustomResourceColumnDefinition {
-  return { name, type: 'integer', jsonPath };
 }

@@ -19,6 +19,7 @@ export const operatorExitCodeMeanings: Readonly<Record<keyof typeof operatorExit
 const commands = {
   run: 'the operator (default)',
   hub: 'the operator of a hub, which builds and signs for the clusters that it manages',
+  nfd: 'the operator of Node Feature Discovery, for the namespace that it runs in',
   webhook: 'the validating admission webhook',
   gather: 'write what helps to understand a cluster to a directory, without secrets',
   version: 'print the version and the commit',
@@ -162,6 +163,7 @@ const examples: Readonly<Record<OperatorCommand, readonly string[]>> = {
   hub: [
     'OPERATOR_NAMESPACE=kmm-operator-hub-system kmm-operator hub --config controller_config.yaml --log-level debug',
   ],
+  nfd: ['OPERATOR_NAMESPACE=openshift-nfd kmm-operator nfd --config controller_config.yaml'],
   webhook: [
     'OPERATOR_NAMESPACE=kmm-operator-system kmm-operator webhook --enable-module --enable-preflightvalidation',
   ],
@@ -210,7 +212,7 @@ export function operatorHelp(command?: OperatorCommand): string {
     ...(all || command === 'gather' ? [...gatherHelp, ''] : []),
     ...(command === 'version' ? ['Flags of version:', ...lines(flagLines(versionBooleans)), ''] : []),
     'Environment: OPERATOR_NAMESPACE (required, except by gather and version), KMM_MANAGED, RELATED_IMAGE_SIGN, RELATED_IMAGE_BUILD, RELATED_IMAGE_LOADER,',
-    'HTTP_PROXY, HTTPS_PROXY, NO_PROXY. See docs/operator-configuration.md.',
+    'RELATED_IMAGE_NODE_FEATURE_DISCOVERY, HTTP_PROXY, HTTPS_PROXY, NO_PROXY. See docs/operator-configuration.md.',
     '',
     'Exit codes:',
     ...Object.entries(operatorExitCodes).map(

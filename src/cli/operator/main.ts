@@ -94,6 +94,10 @@ async function lead(
     const { hubControllers } = await import('../../controller/operator/hub.ts');
     return runOperator({ ...shared, kind: 'hub', factories: [hubControllers] });
   }
+  if (command === 'nfd') {
+    const { nfdControllers } = await import('../../controller/operator/nfd.ts');
+    return runOperator({ ...shared, kind: 'nfd', factories: [nfdControllers] });
+  }
   const { controllerFactories } = await import('../../controller/operator/controllers.ts');
   return runOperator({ ...shared, factories: controllerFactories(shared.configuration) });
 }
@@ -103,15 +107,15 @@ async function readConfiguration(
   log: Logger,
 ): Promise<OperatorConfiguration> {
   const { loadConfiguration } = await import('../../controller/configuration/configuration.ts');
-  const isHub = command === 'hub';
-  if (file === undefined) return loadConfiguration('', process.env, isHub);
+  const kind = command === 'hub' || command === 'nfd' ? command : 'cluster';
+  if (file === undefined) return loadConfiguration('', process.env, kind);
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'ENOENT') throw unreadable('configuration', file, error.code);
     // The ConfigMap is optional; in a pod that mounts one that does not exist, the directory is empty.
     log.info('no configuration file, using defaults', { file });
     return '';
   });
-  return loadConfiguration(text, process.env, isHub);
+  return loadConfiguration(text, process.env, kind);
 }
 
 async function readKubeconfig(file: string | undefined): Promise<KubeConfig> {

@@ -27,6 +27,9 @@ export interface OperatorConfiguration {
   readonly driverToolkit: { readonly images: DriverToolkitTable };
   readonly registry: RegistrySettings;
   readonly hub: HubSettings;
+  readonly nodeFeatureDiscovery: NodeFeatureDiscoverySettings;
+  /** Who publishes what nodes trust. Undefined: nobody looks. */
+  readonly nodeTrust: { readonly publish: 'labels' | 'nfd' } | undefined;
   readonly proxy: ProxySettings;
   /** Keys of the file that are accepted and ignored. */
   readonly ignoredKeys: readonly string[];
@@ -98,6 +101,15 @@ export interface LoaderConfiguration {
   readonly deletionTimeout: number;
 }
 
+/** The settings of `kmm-operator nfd`. */
+export interface NodeFeatureDiscoverySettings {
+  /** The image of NFD for all resources, whatever they ask for. Undefined: what they ask for, or the default. */
+  readonly image: string | undefined;
+}
+
+/** The program that a configuration is for: `kmm-operator run`, `hub` or `nfd`. */
+export type OperatorKind = 'cluster' | 'hub' | 'nfd';
+
 /** What schedules a hub's Jobs: the hub itself, by their number, or Kueue. */
 export type HubSettings =
   | { readonly maxConcurrentJobs: number }
@@ -114,9 +126,12 @@ export interface RegistrySettings {
 const second = 1000;
 const minute = 60 * second;
 
-/** The Leases of KMM, so that KMM and this operator never run at the same time. */
-const defaultResourceId = 'kmm.sigs.x-k8s.io';
-const defaultHubResourceId = 'kmm-hub.sigs.x-k8s.io';
+/** The first two are the Leases of KMM, so that KMM and this operator never run at the same time. */
+const defaultResourceIds: Readonly<Record<OperatorKind, string>> = {
+  cluster: 'kmm.sigs.x-k8s.io',
+  hub: 'kmm-hub.sigs.x-k8s.io',
+  nfd: 'nfd.kmm.sigs.x-k8s.io',
+};
 const defaultMaxConcurrentJobs = 10;
 const defaultHealthProbe: BindAddress = { host: undefined, port: 8081 };
 const defaultMetrics: BindAddress = { host: '0.0.0.0', port: 8443 };
@@ -125,13 +140,12 @@ const defaultWebhookPort = 9443;
 /**
  * Loads the configuration from the text of `controller_config.yaml` (empty: all defaults) and the
  * environment.
- * @param hub whether it is for the operator of a hub
  * @throws ConfigurationError that names each invalid key or variable
  */
 export function loadConfiguration(
   text: string,
   environment: Environment,
-  hub = false,
+  kind: OperatorKind = 'cluster',
 ): OperatorConfiguration {
   const { file, ignoredKeys } = readConfigurationFile(text);
   const variables = readEnvironment(environment);
@@ -139,7 +153,7 @@ export function loadConfiguration(
     namespace: variables.namespace,
     managed: variables.managed,
     ...servers(file, variables),
-    leaderElection: leaderElection(file.leaderElection ?? {}, hub ? defaultHubResourceId : defaultResourceId),
+    leaderElection: leaderElection(file.leaderElection ?? {}, defaultResourceIds[kind]),
     job: job(file.job ?? {}),
     ...images(file, variables),
     loader: loader(file, variables),
@@ -149,6 +163,8 @@ export function loadConfiguration(
       checkInterval: file.registry?.checkInterval ?? 10 * minute,
     },
     hub: hubSettings(file.hub ?? {}),
+    nodeTrust: file.nodeTrust,
+    nodeFeatureDiscovery: { image: file.nodeFeatureDiscovery?.image ?? variables.nfdImage },
     proxy: variables.proxy,
     ignoredKeys,
   };

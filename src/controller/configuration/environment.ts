@@ -11,6 +11,8 @@ export interface OperatorEnvironment {
   readonly signImage: string | undefined;
   readonly kanikoImage: string | undefined;
   readonly loaderImage: string | undefined;
+  /** The variable of OpenShift's operator for NFD. */
+  readonly nfdImage: string | undefined;
   /** Where the webhook's certificate is, unless the file says so. */
   readonly certificateDirectory: string | undefined;
   readonly proxy: ProxySettings;
@@ -45,6 +47,7 @@ export function readEnvironment(environment: Environment): OperatorEnvironment {
     signImage: valueOf('RELATED_IMAGE_SIGN', 'RELATED_IMAGES_SIGN'),
     kanikoImage: valueOf('RELATED_IMAGE_BUILD', 'RELATED_IMAGES_BUILD'),
     loaderImage: valueOf('RELATED_IMAGE_LOADER'),
+    nfdImage: valueOf('RELATED_IMAGE_NODE_FEATURE_DISCOVERY', 'NODE_FEATURE_DISCOVERY_IMAGE'),
     certificateDirectory: valueOf('WEBHOOK_CERTIFICATE_DIRECTORY'),
     proxy: {
       ...(httpProxy === undefined ? {} : { httpProxy }),

@@ -77,6 +77,8 @@ export const configurationFile = z.strictObject({
   hub: z
     .strictObject({ maxConcurrentJobs: z.int().min(1).optional(), kueueQueue: text.optional() })
     .optional(),
+  nodeTrust: z.strictObject({ publish: z.enum(['labels', 'nfd']) }).optional(),
+  nodeFeatureDiscovery: z.strictObject({ image: text.optional() }).optional(),
   registry: z
     .strictObject({
       trustedCertificates: z.strictObject({ configMap: text, key: text }).optional(),

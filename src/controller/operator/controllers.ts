@@ -10,6 +10,7 @@ import { modules } from '../observe/cluster/resources.ts';
 import { createFinalizerControllers } from '../kmm-migration/finalizers.ts';
 import { createNodeModulesCache } from '../node-modules/cache.ts';
 import { createNodeModulesController } from '../node-modules/controller.ts';
+import { createNodeTrust } from '../node-trust/controller.ts';
 import { createPreflightControllers } from '../preflight/controllers.ts';
 import { createClaimCache, createClaimPublisher } from '../spoke/claim-publisher.ts';
 import type { ControllerFactory, OperatorContext } from './context.ts';
@@ -38,6 +39,7 @@ const clusterFactories = [
   nodeLabelControllers,
   nodeModulesControllers,
   bootModuleControllers,
+  nodeTrustControllers,
   migrationControllers,
 ] as const satisfies readonly ControllerFactory[];
 
@@ -132,6 +134,32 @@ function bootModuleControllers(context: OperatorContext): ReturnType<ControllerF
     await Promise.all([bootModules.run(signal), boot.followMachineConfigs(signal)]);
   };
   return { controllers: [boot.controller], run };
+}
+
+function nodeTrustControllers(context: OperatorContext): ReturnType<ControllerFactory> {
+  const { configuration, client, caches, metrics, log } = context;
+  const { namespace, nodeTrust, loader } = configuration;
+  const { image, seLinuxType } = loader;
+  if (nodeTrust !== undefined && image === undefined) log.warn('nodeTrust needs loader.image');
+  const options =
+    nodeTrust === undefined || image === undefined
+      ? undefined
+      : {
+          namespace,
+          image,
+          serviceAccountName: serviceAccounts.moduleLoaderServiceAccount,
+          seLinuxType,
+          publisher: nodeTrust.publish,
+        };
+  const { controller, cache } = createNodeTrust({
+    client,
+    caches,
+    namespace,
+    options,
+    log,
+    metrics: metrics.controller('node-trust', 1),
+  });
+  return { controllers: [controller], caches: [cache] };
 }
 
 function nodeLabelControllers({

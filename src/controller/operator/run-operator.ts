@@ -5,7 +5,7 @@ import { Registry } from 'prom-client';
 import type { Logger } from '../../shared/logger.ts';
 import { allCaches, createCaches } from '../observe/cluster/caches.ts';
 import { createPreflightCaches } from '../observe/cluster/preflights.ts';
-import type { OperatorConfiguration } from '../configuration/configuration.ts';
+import type { OperatorConfiguration, OperatorKind } from '../configuration/configuration.ts';
 import { ApiClient } from '../runtime/api/client.ts';
 import { createConnection } from '../runtime/api/connection.ts';
 import { EventRecorder } from '../runtime/event-recorder.ts';
@@ -32,8 +32,8 @@ export interface RunOperatorOptions {
   readonly configuration: OperatorConfiguration;
   readonly kubeconfig: KubeConfig;
   readonly factories: readonly ControllerFactory[];
-  /** What to follow besides the controllers' own caches: a hub has no Modules. @default cluster */
-  readonly kind?: 'cluster' | 'hub' | undefined;
+  /** What to follow besides the controllers' own caches: only a cluster has Modules. @default cluster */
+  readonly kind?: OperatorKind | undefined;
   /** Version of the program. */
   readonly version: string;
   readonly log: Logger;
@@ -57,7 +57,7 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
   const identity = `${hostname()}_${randomUUID()}`;
   const events = new EventRecorder(
     client,
-    `kmm.sigs.x-k8s.io/${kind === 'hub' ? 'hub' : 'operator'}`,
+    `kmm.sigs.x-k8s.io/${kind === 'cluster' ? 'operator' : kind}`,
     hostname(),
     log,
   );
@@ -71,8 +71,8 @@ export async function runOperator(options: RunOperatorOptions): Promise<Leadersh
   await using stack = new AsyncDisposableStack();
   stack.defer(() => connection.close());
   const own = sets.flatMap((set) => set.caches ?? []);
-  const followed = kind === 'hub' ? own : [...allCaches(caches), ...own];
-  follow(stack, kind === 'hub' ? followed : [...followed, ...measuredCaches(context)]);
+  const followed = kind === 'cluster' ? [...allCaches(caches), ...own] : own;
+  follow(stack, kind === 'cluster' ? [...followed, ...measuredCaches(context)] : followed);
   const haveSynced = (): boolean => followed.every(({ hasSynced }) => hasSynced);
   stack.use(await serveHealth(configuration.healthProbe, { caches: haveSynced }));
   // Requests for metrics, with whatever token, must not slow down the controllers.

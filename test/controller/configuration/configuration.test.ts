@@ -99,6 +99,17 @@ worker:
 };
 
 describe('the configuration', () => {
+  it('takes the image of Node Feature Discovery from the file, or from the variables of both operators', () => {
+    const own = { RELATED_IMAGE_NODE_FEATURE_DISCOVERY: 'registry.example/own' };
+    const theirs = { NODE_FEATURE_DISCOVERY_IMAGE: 'registry.example/theirs' };
+    expect(load('nodeFeatureDiscovery: {image: registry.example/file}', own).nodeFeatureDiscovery.image).toBe(
+      'registry.example/file',
+    );
+    expect(load('', { ...own, ...theirs }).nodeFeatureDiscovery.image).toBe('registry.example/own');
+    expect(load('', theirs).nodeFeatureDiscovery.image).toBe('registry.example/theirs');
+    expect(loadConfiguration('', environment, 'nfd').leaderElection.resourceId).toBe('nfd.kmm.sigs.x-k8s.io');
+  });
+
   it('has defaults for everything that may be left out', () => {
     const { build, ...rest } = load('');
     expect(rest).toEqual({
@@ -127,6 +138,8 @@ describe('the configuration', () => {
       driverToolkit: { images: new Map() },
       registry: { trustedCertificates: undefined, checkInterval: 600_000 },
       hub: { maxConcurrentJobs: 10 },
+      nodeTrust: undefined,
+      nodeFeatureDiscovery: { image: undefined },
       proxy: {},
       ignoredKeys: [],
     });
@@ -135,7 +148,7 @@ describe('the configuration', () => {
   });
 
   it('is for a hub when it is told so, which has a Lease of its own', () => {
-    const loaded = loadConfiguration('hub: {kueueQueue: builds}', environment, true);
+    const loaded = loadConfiguration('hub: {kueueQueue: builds}', environment, 'hub');
     expect(loaded.leaderElection.resourceId).toBe('kmm-hub.sigs.x-k8s.io');
     expect(loaded.hub).toEqual({ kueueQueue: 'builds' });
     const both = 'hub: {kueueQueue: builds, maxConcurrentJobs: 3}';

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { cp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -12,9 +12,9 @@ import { installDefinitions } from '../../support/custom-resources.ts';
 import { readDefinitions } from '../../support/hub/crds.ts';
 import { describeWith } from '../../support/programs.ts';
 import { run, type Manifest } from '../manifests.ts';
-import { builderImage, loaderImage, operatorImage, readBundle, writeBundles } from './lifecycle-manager.ts';
+import { builderImage, loaderImage, nfdImage, operatorImage, readBundle, writeBundles } from './lifecycle-manager.ts';
 
-const packages = ['kernel-module-management', 'kernel-module-management-hub'];
+const packages = ['kernel-module-management', 'kernel-module-management-hub', 'nfd'];
 /** What validators say of events.k8s.io, taking it for the old group, and of themselves. */
 const knownWarnings = [/APIs which were deprecated and removed in v1\.25.* for events:/, /validator is deprecated/];
 
@@ -22,13 +22,14 @@ const subscriptionSchema = z.looseObject({
   metadata: z.looseObject({ namespace: z.string() }),
   spec: z.looseObject({ name: z.string(), channel: z.string() }),
 });
-/** The Subscriptions of the documents: the second is within a Policy. */
+/** The Subscriptions of the documents: the last is within a Policy. */
 const subscriptions = [
+  documentExample('openshift-4.12/3.2.1-subscription.yaml'),
   documentExample('openshift-4.12/4.12.2.2-install-hub.yaml', 2),
   findSubscription(documentExample('openshift-4.12/4.12.4-install-spoke.yaml')),
 ].map((object = {}) => [object, subscriptionSchema.parse(object)] as const);
 
-describeWith([...apiServerPrograms, 'kubectl', 'operator-verify'], 'the bundles', (programs) => {
+describeWith([...apiServerPrograms, 'kubectl', 'operator-verify', 'catalog-validate'], 'the bundles', (programs) => {
   let directory: TemporaryDirectory;
   let api: ApiServer;
   beforeAll(async () => {
@@ -72,8 +73,8 @@ describeWith([...apiServerPrograms, 'kubectl', 'operator-verify'], 'the bundles'
       const { csv } = await bundle(name);
       expect(csv.spec.relatedImages).toEqual([
         { name: 'operator', image: operatorImage },
-        { name: 'builder', image: builderImage },
-        ...(name.endsWith('-hub') ? [] : [{ name: 'loader', image: loaderImage }]),
+        ...(name === 'nfd' ? [{ name: 'nfd', image: nfdImage }] : [{ name: 'builder', image: builderImage }]),
+        ...(name === 'kernel-module-management' ? [{ name: 'loader', image: loaderImage }] : []),
       ]);
       for (const { spec } of csv.spec.install.spec.deployments) {
         const [{ image, env }] = spec.template.spec.containers;
@@ -95,6 +96,19 @@ describeWith([...apiServerPrograms, 'kubectl', 'operator-verify'], 'the bundles'
     });
   });
 
+  const validate = (folder: string) => promisify(execFile)(programs['catalog-validate'], [folder]);
+
+  it('are in a catalog that satisfies the validator of opm, which refuses one with a channel that has no bundle', async () => {
+    const catalog = join(directory.path, 'catalog');
+    await validate(catalog);
+    const wrong = join(directory.path, 'wrong');
+    await cp(catalog, wrong, { recursive: true });
+    const file = join(wrong, 'nfd/catalog.yaml');
+    const text = await readFile(file, 'utf8');
+    await writeFile(file, text.replace('- name: nfd.v', '- name: other.v'));
+    await expect(validate(wrong)).rejects.toThrow('nfd');
+  });
+
   it.each(subscriptions)('are what a Subscription of the documents asks for', async (object, { metadata, spec }) => {
     const { csv } = await bundle(spec.name);
     expect(spec.channel).toBe('stable');
@@ -102,6 +116,15 @@ describeWith([...apiServerPrograms, 'kubectl', 'operator-verify'], 'the bundles'
     const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: metadata.namespace } };
     await apply(namespace);
     expect(await apply(object)).toContain('serverside-applied');
+  });
+
+  it('of the package nfd works in its own namespace, as the OperatorGroup of the documents asks', async () => {
+    const { csv } = await bundle('nfd');
+    const modes = z.array(z.object({ type: z.string(), supported: z.boolean() })).parse(csv.spec['installModes']);
+    expect(modes.filter(({ supported }) => supported)).toEqual([{ type: 'OwnNamespace', supported: true }]);
+    const group = documentExample('openshift-4.12/3.2.1-operator-group.yaml');
+    expect(group).toMatchObject({ metadata: { namespace: 'openshift-nfd' }, spec: { targetNamespaces: ['openshift-nfd'] } });
+    expect(await apply(group)).toContain('serverside-applied');
   });
 
   it('have examples that our API takes', async () => {

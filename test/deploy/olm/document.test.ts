@@ -15,7 +15,7 @@ describeWith(['kubectl'], 'docs/olm.md', () => {
   it('builds what npm run bundle writes, under the names that the catalog has', async () => {
     await using directory = await createTemporaryDirectory();
     await writeBundles(directory.path, '--bundle-registry', 'REGISTRY');
-    for (const name of ['kernel-module-management', 'kernel-module-management-hub']) {
+    for (const name of ['kernel-module-management', 'kernel-module-management-hub', 'nfd']) {
       const image = `REGISTRY/${name}-bundle:${version}`;
       expect(text).toContain(`docker build -f olm/${name}/bundle.Dockerfile -t ${image} olm/${name}\n`);
       expect(text).toContain(`docker push ${image}\n`);

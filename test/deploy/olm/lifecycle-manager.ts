@@ -13,10 +13,11 @@ const script = fileURLToPath(new URL('../../../scripts/bundle.js', import.meta.u
 export const operatorImage = `registry.example/kmm-sign@sha256:${'a'.repeat(64)}`;
 export const builderImage = `registry.example/kaniko@sha256:${'b'.repeat(64)}`;
 export const loaderImage = `registry.example/kmm-sign-loader@sha256:${'c'.repeat(64)}`;
+export const nfdImage = `registry.example/nfd@sha256:${'d'.repeat(64)}`;
 
 /** Writes the bundles and the catalog, as `npm run bundle` does. */
 export async function writeBundles(output: string, ...more: readonly string[]): Promise<void> {
-  const others = ['--builder-image', builderImage, '--loader-image', loaderImage];
+  const others = ['--builder-image', builderImage, '--loader-image', loaderImage, '--nfd-image', nfdImage];
   const images = ['--image', operatorImage, ...others];
   const env = { ...process.env, KUBECTL: requireProgram('kubectl') };
   await promisify(execFile)(process.execPath, [script, ...images, '--output', output, ...more], { env });

@@ -68,6 +68,7 @@ describeWith(['kubectl'], 'what the accounts of the bundles may do', () => {
       [],
     ],
     ['kernel-module-management-hub', 'hub-openshift', 'kmm-operator-hub-webhook', 'kmm-operator-hub-webhook', []],
+    ['nfd', 'nfd-openshift', 'nfd-controller-manager', 'nfd-controller-manager', []],
   ])('%s: is what the overlay %s allows %s, but for what is named here', async (name, overlay, account, bundled, more) => {
     const bundle = await readBundle(join(directory.path, name));
     const namespace = bundle.csv.metadata.annotations['operatorframework.io/suggested-namespace'] ?? '';

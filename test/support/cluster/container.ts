@@ -1,7 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { lstat, mkdir, open, readFile, readlink, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -66,6 +66,7 @@ export async function startContainer(options: ContainerOptions): Promise<Running
   const own = join(folder, 'kubelet');
   await makeRoot(root, image);
   await writePrograms(own, options);
+  await makeMountPoints(options.mounts);
   const env = {
     ...options.env,
     PATH: `${ownDirectory}/bin:${options.env['PATH'] ?? defaultPath}`,
@@ -124,6 +125,15 @@ async function makeRoot(root: string, image: RunnableImage): Promise<void> {
   }
   // A copy of its own, as in an image: programs write there, such as buildah if netavark is installed.
   await promisify(execFile)('cp', ['-a', '/etc', root]);
+}
+
+/** Makes the directories for mounts within others, which may be read-only in the container. */
+async function makeMountPoints(mounts: readonly BindMount[]): Promise<void> {
+  for (const { target } of mounts) {
+    const around = mounts.find((one) => target.startsWith(`${one.target}/`));
+    if (around === undefined) continue;
+    await mkdir(join(around.source, relative(around.target, target)), { recursive: true });
+  }
 }
 
 async function writePrograms(own: string, { image, kernel }: ContainerOptions): Promise<void> {

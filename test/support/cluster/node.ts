@@ -72,7 +72,11 @@ export class NodeState {
       'kubernetes.io/os': 'linux',
       'kubernetes.io/arch': architecture,
     };
-    await this.#client.create(nodes, { metadata: { name, labels: { ...wellKnown, ...labels } } });
+    // The kubelet annotates its node; a node without annotations takes no JSON patch that adds one.
+    const annotations = { 'volumes.kubernetes.io/controller-managed-attach-detach': 'true' };
+    await this.#client.create(nodes, {
+      metadata: { name, labels: { ...wellKnown, ...labels }, annotations },
+    });
     await this.#makeDirectories();
     await this.#writeStatus(true);
     // Admission taints new nodes as not ready; the controller that removes the taint does not run.

@@ -120,10 +120,9 @@ async function write(folder: string, files: readonly File[], defaultMode = 0o644
 
 /** Returns a directory of the node. @throws MissingReference if it must exist and does not */
 async function hostFolder(path: string, type: string): Promise<string> {
-  const isDirectory = await stat(path).then(
-    (found) => found.isDirectory(),
-    () => false,
-  );
+  const found = await stat(path).catch(() => undefined);
+  if (found?.isFile() === true && type !== 'Directory') return path;
+  const isDirectory = found?.isDirectory() === true;
   if (type === 'Directory' && !isDirectory)
     throw new MissingReference(`hostPath type check failed: ${path} is not a directory`);
   if (!isDirectory) await mkdir(path, { recursive: true });

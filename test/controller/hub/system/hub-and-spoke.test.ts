@@ -47,7 +47,7 @@ async function startOperator(
   };
   const text =
     "{ healthProbeBindAddress: '0', metrics: { bindAddress: '0' }, registry: { checkInterval: 500ms } }";
-  const configuration = loadConfiguration(text, environment, hub);
+  const configuration = loadConfiguration(text, environment, hub ? 'hub' : 'cluster');
   const stop = new AbortController();
   const running = runOperator({
     configuration,
