@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { cp, copyFile, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,6 +12,8 @@ export const imagePrograms = ['apt-get', 'buildah', 'debootstrap', 'tar'] as con
 
 const run = promisify(execFile);
 const checkout = fileURLToPath(new URL('../../..', import.meta.url));
+/** The cache of images is that of all checkouts on this machine, whose tests may run at once. */
+const checkoutTag = `checkout-${createHash('sha256').update(checkout).digest('hex').slice(0, 8)}`;
 const base = 'localhost/debian:bookworm-slim';
 const certificates = '/etc/ssl/certs/ca-certificates.crt';
 const maxOutput = 2 ** 26;
@@ -101,7 +104,7 @@ export async function makeOperatorImage(): Promise<string> {
       await copyFile(certificates, join(context, 'ca-certificates.crt'));
     },
   );
-  const name = 'localhost/kmm-sign:checkout';
+  const name = `localhost/kmm-sign:${checkoutTag}`;
   await build(name, join(checkout, 'Dockerfile'), checkout, ...(await npmCache()));
   return name;
 }
@@ -109,7 +112,7 @@ export async function makeOperatorImage(): Promise<string> {
 /** Builds the image of module loaders from the Dockerfile of this checkout, and returns its name. */
 export async function makeLoaderImage(): Promise<string> {
   await makeBase();
-  const name = 'localhost/kmm-sign-loader:checkout';
+  const name = `localhost/kmm-sign-loader:${checkoutTag}`;
   await build(name, join(checkout, 'Dockerfile'), checkout, '--target=loader');
   return name;
 }
