@@ -122,6 +122,11 @@ const built = await Promise.all([
   }),
   build({
     ...scripts,
+    // Runs in threads.
+    entryPoints: { 'scan-thread': 'src/registry/layer/scan-thread.ts' },
+  }),
+  build({
+    ...scripts,
     entryPoints: Object.fromEntries(Object.entries(seldomNeeded).map(([name, file]) => [file, name])),
   }),
   // A runner checks out a tag and starts one file, which must find all that it needs in itself.

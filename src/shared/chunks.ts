@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { Hash } from 'node:crypto';
 import { writeSync } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import type { Writable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 
 /**
  * A chunk of a stream whose memory its producer reuses or frees: it is valid until the next chunk is requested.
@@ -70,6 +70,74 @@ export function feedChunk(stream: Writable, chunk: LentChunk, done: (error?: Err
  */
 export function asBytes(source: LentChunks): AsyncIterable<Buffer> {
   return source as AsyncIterable<Buffer>;
+}
+
+/** Bytes of a stream that are read ahead of the consumer. */
+const readAhead = 1024 * 1024;
+
+/**
+ * Yields the chunks of a stream as they are, lent, and frees each: a stream's own iterator would copy to join them, and
+ * the garbage collector would let tens of megabytes pile up. Stopping early destroys the stream.
+ * @param whenUsed awaited before a chunk is freed, for what still reads it then
+ */
+export async function* lendChunks(
+  stream: Readable,
+  whenUsed: (chunk: Buffer) => Promise<void> | void = () => {},
+): AsyncGenerator<LentChunk> {
+  const queue: Buffer[] = [];
+  let queued = 0;
+  let ended = false;
+  let failure: { readonly error: unknown } | undefined = stream.errored
+    ? { error: stream.errored }
+    : undefined;
+  let wake: (() => void) | undefined;
+  stream
+    .on('data', (chunk: Buffer) => {
+      queue.push(chunk);
+      queued += chunk.length;
+      if (queued >= readAhead) stream.pause();
+      wake?.();
+    })
+    .on('error', (error) => {
+      failure = { error };
+      wake?.();
+    })
+    .on('end', () => {
+      ended = true;
+      wake?.();
+    })
+    .on('close', () => {
+      if (!ended) failure ??= { error: new Error('the stream was closed before its end') };
+      wake?.();
+    });
+  try {
+    for (;;) {
+      const chunk = queue.shift();
+      if (chunk !== undefined) {
+        queued -= chunk.length;
+        if (queued < readAhead) stream.resume();
+        const used = whenUsed(chunk);
+        yield chunk;
+        await used;
+        if (chunk.length >= Buffer.poolSize) freeOutputBuffer(chunk.buffer, chunk.length);
+      } else if (failure !== undefined) {
+        throw failure.error;
+      } else if (ended) {
+        return;
+      } else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
+    }
+  } finally {
+    stream.on('error', () => {}).destroy();
+  }
+}
+
+/** Yields what a function makes of a chunk's memory, which it must not keep. */
+export function* withBytes<T>(chunk: LentChunk, use: (bytes: Uint8Array) => Iterable<T>): Generator<T> {
+  yield* use(bytesOf(chunk));
 }
 
 /** The memory of a chunk. Private, so that nothing outside this file can keep it. */

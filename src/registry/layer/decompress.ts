@@ -1,8 +1,15 @@
 import type { Readable, Transform } from 'node:stream';
 import { constants, createGunzip, createZstdDecompress } from 'node:zlib';
-import { feedChunk, freeOutputBuffer, type LentChunk, type LentChunks } from '../../shared/chunks.ts';
+import {
+  feedChunk,
+  freeOutputBuffer,
+  type LentChunk,
+  type LentChunks,
+  withBytes,
+} from '../../shared/chunks.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { LayerCompression } from '../model/media-types.ts';
+import { Inflater } from './inflate.ts';
 import { type LayerLimits, LayerSource } from './layer-source.ts';
 
 /** Bytes needed to detect a layer's compression. */
@@ -43,6 +50,13 @@ export interface DecompressedLayer {
   readonly tar: LentChunks;
 }
 
+/** Options of `decompressLayer`. */
+export interface DecompressOptions {
+  readonly limits: Pick<LayerLimits, 'maxUncompressedBytes'>;
+  /** Whether to inflate in this thread, which it keeps busy. @default false: in threads of Node's pool */
+  readonly blocking?: boolean | undefined;
+}
+
 /**
  * Decompresses a layer: gzip (all members), zstd (all frames) or uncompressed, as detected from its first
  * bytes. Trailing data after the compressed data is an error, as in Go.
@@ -50,7 +64,7 @@ export interface DecompressedLayer {
  */
 export async function decompressLayer(
   source: LentChunks,
-  { limits }: { readonly limits: Pick<LayerLimits, 'maxUncompressedBytes'> },
+  { limits, blocking = false }: DecompressOptions,
 ): Promise<DecompressedLayer> {
   const compressed = new LayerSource(source);
   const firstBytes = await compressed.peek(magicLength);
@@ -63,7 +77,13 @@ export async function decompressLayer(
     throw notSupported(unsupported.name);
   }
   const compression = detectCompression(firstBytes);
-  const tar = compression === 'none' ? passThrough(compressed) : unpack(compressed, compression);
+  const inflater = compression === 'gzip' && blocking ? Inflater.create() : undefined;
+  const tar =
+    inflater !== undefined
+      ? inflate(compressed, inflater)
+      : compression === 'none'
+        ? passThrough(compressed)
+        : unpack(compressed, compression);
   return { compression, tar: limitBytes(tar, limits.maxUncompressedBytes) };
 }
 
@@ -90,6 +110,24 @@ async function* passThrough(source: LayerSource): AsyncGenerator<LentChunk> {
       yield chunk;
     }
   } finally {
+    await source.cancel();
+  }
+}
+
+async function* inflate(source: LayerSource, inflater: Inflater): AsyncGenerator<LentChunk> {
+  try {
+    while (inflater.problem === undefined) {
+      const chunk = await source.next();
+      if (chunk === undefined) break;
+      yield* withBytes(chunk, (bytes) => inflater.inflate(bytes));
+    }
+    yield* inflater.end();
+    if (inflater.problem === undefined) return;
+    // The source's own error (a digest mismatch) explains more.
+    await source.drain();
+    throw inflater.problem === 'damaged' ? damaged('gzip') : followedByOtherData('gzip');
+  } finally {
+    inflater.close();
     await source.cancel();
   }
 }

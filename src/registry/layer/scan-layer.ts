@@ -5,7 +5,7 @@ import { RegistryError } from '../model/errors.ts';
 import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
 import { readTar } from '../tar/reader.ts';
 import { decompressLayer } from './decompress.ts';
-import type { EntryList } from './entry-list.ts';
+import type { ListedEntry } from './entry-list.ts';
 import { defaultLayerLimits, type LayerLimits } from './layer-source.ts';
 import type { LayerCompression } from '../model/media-types.ts';
 
@@ -14,7 +14,7 @@ export interface ScanLayerOptions {
   /** The blob as stored. It is read to its end so that it can verify its digest; destroyed on error. */
   readonly source: LentChunks;
   /** Collects what the overlay needs of every entry. */
-  readonly list?: EntryList | undefined;
+  readonly list?: { add(entry: ListedEntry): void } | undefined;
   readonly limits?: LayerLimits | undefined;
   /** Selects the files to pass to `onFile`. Default: none. */
   readonly accepts?: ((path: string) => boolean) | undefined;
@@ -27,6 +27,8 @@ export interface ScanLayerOptions {
   readonly onDirectory?: ((header: TarEntryHeader) => void) | undefined;
   /** The expected digest of the tar, from the image's configuration. Default: not checked. */
   readonly diffId?: Digest | undefined;
+  /** Whether to inflate in this thread, which it keeps busy. @default false */
+  readonly blocking?: boolean | undefined;
 }
 
 /** The result of a scan. */
@@ -47,8 +49,8 @@ interface Meter {
  * (DIGEST_MISMATCH) takes precedence over INVALID_LAYER
  */
 export async function scanLayer(options: ScanLayerOptions): Promise<ScannedLayer> {
-  const { source, limits = defaultLayerLimits, diffId } = options;
-  const { compression, tar } = await decompressLayer(source, { limits });
+  const { source, limits = defaultLayerLimits, diffId, blocking } = options;
+  const { compression, tar } = await decompressLayer(source, { limits, blocking });
   const hash = diffId === undefined ? undefined : createHash(digestAlgorithm(diffId));
   const meter: Meter = { bytes: 0, hash };
   const metered = measure(tar, meter);

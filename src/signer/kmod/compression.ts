@@ -16,11 +16,12 @@ import type { ModuleCompression } from '../model/module.ts';
 /** Limit on the unpacked size: larger than any real module, so that a hostile one is stopped. */
 export const defaultMaxModuleBytes = 1024 ** 3;
 
-const suffix = /\.ko(?:\.gz|\.xz|\.zst)?$/;
+/** What a path ends with that is a module's: .ko, .ko.gz, .ko.xz or .ko.zst. */
+export const moduleName: RegExp = /\.ko(?:\.gz|\.xz|\.zst)?$/;
 
 /** Returns whether a path ends like a module's: .ko, .ko.gz, .ko.xz or .ko.zst. */
 export function isModuleName(path: string): boolean {
-  return suffix.test(path);
+  return moduleName.test(path);
 }
 
 const magics: readonly (readonly [ModuleCompression, Buffer])[] = [

@@ -9,12 +9,15 @@ const hasChildren = 0x20000000;
 /** Limit on the nodes visited: an index of all modules of a distribution has about 50,000. */
 const maxNodes = 500_000;
 
+/** What the path of a list ends with. */
+export const dependencyListName: RegExp = /(?:^|\/)modules\.dep(?:\.bin)?$/;
+
 /**
  * Returns whether a file with this name tells modprobe where modules are: the text file, or the index that
  * modprobe reads.
  */
 export function isDependencyListName(path: string): boolean {
-  return /(?:^|\/)modules\.dep(?:\.bin)?$/.test(path);
+  return dependencyListName.test(path);
 }
 
 /** Returns the paths in a modules.dep or modules.dep.bin, as written there; none if it is unreadable. */

@@ -171,7 +171,8 @@ async function rewrite(
     const replacements = new Map(modules.map(({ found, replacement }) => [found.header.index, replacement]));
     const entries = new Set(replacements.keys());
     const blob = plan.layerStore.open(index);
-    const layer = run.disposables.use(await rewriteLayer(blob, replacements, verifierOf(entries, run), run));
+    const verify = verifierOf(replaces.size, entries, run);
+    const layer = run.disposables.use(await rewriteLayer(blob, replacements, verify, run));
     const { compression } = layer;
     const descriptor = replacedDescriptor(replaces, { ...layer.written, compression }, plan.manifest.family);
     layers.push({ layer, descriptor, replaces, entries, verification: reportWritten(layer, run) });
@@ -188,16 +189,20 @@ async function append(
   const packed = appendedEntries({ modules: signed, directories: plan.scan.directories, sourceDateEpoch });
   if (plan.scan.overlay !== undefined) await checkAppended(plan.scan.overlay, packed, signed);
   const entries = new Set(packed.flatMap(({ type }, index) => (type === 'file' ? [index] : [])));
-  const verify = verifierOf(entries, run);
+  // Modules pack to about a quarter.
+  const expectedSize = signed.reduce((sum, { replacement }) => sum + replacement.size / 4, 0);
+  const verify = verifierOf(expectedSize, entries, run);
   const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', verify, run));
   const { digest, size } = layer.written;
   const descriptor = { mediaType: layerMediaType(plan.manifest.family, layer.compression), digest, size };
   return { layer, descriptor, replaces: null, entries, verification: reportWritten(layer, run) };
 }
 
-function verifierOf(entries: ReadonlySet<number>, run: SigningRun): LayerVerifier {
+/** @param size bytes of the blob, or about how many */
+function verifierOf(size: number, entries: ReadonlySet<number>, run: SigningRun): LayerVerifier {
   const { signer, hash, temporaryDirectory } = run;
-  return (blob) => verifyLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });
+  const expected = { size, entries, certificate: signer.certificate, hash, temporaryDirectory };
+  return (blob) => verifyLayer(blob, expected);
 }
 
 function reportWritten({ written, verification }: NewLayer, { onProgress }: SigningRun): Promise<void> {

@@ -174,6 +174,7 @@ async function readBackLayers(node: BuiltNode, run: SigningRun): Promise<void> {
   const { destination, signer, hash, temporaryDirectory, signal } = run;
   for (const { descriptor, entries } of node.layers) {
     const blob = await destination.repository.openBlob(descriptor, { signal });
-    await verifyLayer(blob, { entries, certificate: signer.certificate, hash, temporaryDirectory });
+    const { size } = descriptor;
+    await verifyLayer(blob, { size, entries, certificate: signer.certificate, hash, temporaryDirectory });
   }
 }

@@ -1,6 +1,6 @@
 import type { X509Certificate } from 'node:crypto';
 import { defaultLayerLimits } from '../../../registry/layer/layer-source.ts';
-import { scanLayer } from '../../../registry/layer/scan-layer.ts';
+import { scanBlob } from '../../../registry/layer/scan-in-thread.ts';
 import type { TarEntry } from '../../../registry/tar/entry.ts';
 import type { LentChunks } from '../../../shared/chunks.ts';
 import { SignerError } from '../../model/errors.ts';
@@ -11,6 +11,8 @@ import { Spool } from '../read/spool.ts';
 
 /** What a layer must contain before it is published. */
 export interface ExpectedLayer {
+  /** Bytes of the blob, or about how many. */
+  readonly size: number;
   /** Positions in the tar of the signed modules. */
   readonly entries: ReadonlySet<number>;
   readonly certificate: X509Certificate;
@@ -26,8 +28,10 @@ export interface ExpectedLayer {
 export async function verifyLayer(blob: LentChunks, expected: ExpectedLayer): Promise<number> {
   await using spool = new Spool(expected.temporaryDirectory);
   let verified = 0;
-  await scanLayer({
+  await scanBlob({
     source: blob,
+    size: expected.size,
+    filter: { indexes: expected.entries },
     limits: defaultLayerLimits,
     accepts: () => true,
     onFile: async (entry) => {

@@ -3,10 +3,11 @@ import { openLayer } from '../../../registry/image/repository.ts';
 import type { EntryList } from '../../../registry/layer/entry-list.ts';
 import { defaultLayerLimits } from '../../../registry/layer/layer-source.ts';
 import type { OverlayFile } from '../../../registry/layer/overlay.ts';
-import { scanLayer } from '../../../registry/layer/scan-layer.ts';
+import type { EntryFilter } from '../../../registry/layer/entry-filter.ts';
+import { scanBlob } from '../../../registry/layer/scan-in-thread.ts';
 import type { ImageManifest } from '../../../registry/model/manifest.ts';
 import type { TarEntry, TarEntryHeader } from '../../../registry/tar/entry.ts';
-import type { LentChunk, LentChunks } from '../../../shared/chunks.ts';
+import { lendChunks, type LentChunk, type LentChunks } from '../../../shared/chunks.ts';
 import type { LayerStore } from './layer-store.ts';
 import type { ReadingRun } from './platform-images.ts';
 
@@ -27,6 +28,8 @@ export interface ReadableImage {
  */
 export interface LayerVisitor {
   accepts(path: string): boolean;
+  /** Selects at least what `accepts` does. */
+  readonly filter: EntryFilter;
   visitFile(entry: TarEntry): Promise<void>;
   visitDirectory?: ((header: TarEntryHeader) => void) | undefined;
 }
@@ -58,9 +61,11 @@ export class LayerReader {
     if (descriptor === undefined) throw new RangeError(`no layer ${layer}`);
     const signal = first === undefined ? this.#run.signal : first.signal;
     const blob = await openLayer(this.#run.source.repository, descriptor, { signal });
-    const source = first?.layerStore === undefined ? blob : first.layerStore.tee(layer, blob);
+    const source = first?.layerStore === undefined ? lendChunks(blob) : first.layerStore.tee(layer, blob);
     const reports = first !== undefined && descriptor.size >= largeLayer;
-    await scanLayer({
+    await scanBlob({
+      size: descriptor.size,
+      filter: visitor.filter,
       source: reports ? reportHalfway(source, descriptor.size, first.onHalfway) : source,
       list: first?.list,
       limits: defaultLayerLimits,
@@ -81,6 +86,7 @@ export class LayerReader {
       const indexes = new Set(layerFiles.map(({ entry }) => entry.index));
       await this.read(layer, {
         accepts: (path) => paths.has(path),
+        filter: { indexes },
         visitFile: async (entry) => {
           if (indexes.has(entry.index)) await visit(layer, entry);
         },

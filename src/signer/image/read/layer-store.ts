@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { ignoreRejection } from '../../../shared/abortable.ts';
 import type { TemporaryFile } from '../../../shared/temporary.ts';
 import { fileContent } from '../../../shared/byte-source.ts';
-import type { LentChunks } from '../../../shared/chunks.ts';
+import { lendChunks, type LentChunk, type LentChunks } from '../../../shared/chunks.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 
 /** Copies of layer blobs on disk, kept from when they are read until they are rewritten. */
@@ -15,20 +15,24 @@ export class LayerStore implements AsyncDisposable {
   }
 
   /** Passes the stream through, and copies its bytes to a file. @throws SignerError FILE_ERROR */
-  async *tee(layer: number, blob: Readable): AsyncGenerator<Buffer> {
+  async *tee(layer: number, blob: Readable): AsyncGenerator<LentChunk> {
     // An error emitted before the loop below listens is not lost: the loop starts with it.
     blob.on('error', () => {});
     const file = await openTemporaryFile(this.#directory);
     this.#files.set(layer, file);
     let writing = Promise.resolve();
+    const write = (chunk: Buffer): Promise<void> => {
+      const before = writing;
+      writing = usingTemporaryFiles(this.#directory, async () => {
+        await before;
+        await file.handle.writeFile(chunk);
+      });
+      // Awaited before the chunk is freed; until then, a rejection must not be reported as unhandled.
+      ignoreRejection(writing);
+      return writing;
+    };
     try {
-      for await (const chunk of blob as AsyncIterable<Buffer>) {
-        await writing;
-        writing = usingTemporaryFiles(this.#directory, () => file.handle.writeFile(chunk));
-        // Awaited with the next chunk; until then, a rejection must not be reported as unhandled.
-        ignoreRejection(writing);
-        yield chunk;
-      }
+      yield* lendChunks(blob, write);
     } finally {
       await writing;
     }

@@ -111,6 +111,7 @@ function layerVisitor<T>(layer: number, selection: Selection, captures: Captures
   const isList = (path: string) => lists !== undefined && lists.matches(path);
   return {
     accepts: (path) => selection.mayMatch(path) || isList(path),
+    filter: selection.filter,
     visitFile: (entry) =>
       lists !== undefined && isList(entry.path) ? lists.add(layer, entry) : captures.addFile(layer, entry),
     visitDirectory: captures.includesDirectories

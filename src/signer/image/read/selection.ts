@@ -1,8 +1,10 @@
 import type { Overlay, OverlayFile, Resolution } from '../../../registry/layer/overlay.ts';
+import type { EntryFilter } from '../../../registry/layer/entry-filter.ts';
 import { DependencyLists } from './dependency-lists.ts';
 import type { ReadingRun } from './platform-images.ts';
 import { SignerError } from '../../model/errors.ts';
-import { isModuleName } from '../../kmod/compression.ts';
+import { isModuleName, moduleName } from '../../kmod/compression.ts';
+import { dependencyListName } from '../../kmod/modules-dep.ts';
 import { rebasePattern, type FilePattern } from '../../model/patterns.ts';
 
 /** A requested file. */
@@ -36,6 +38,8 @@ export interface Selection {
   readonly search: Search;
   /** Lists whose files are selected too, whatever their names; undefined: no lists. */
   readonly lists: DependencyLists | undefined;
+  /** Selects at least the files that `mayMatch` and the lists do. */
+  readonly filter: EntryFilter;
   /** Returns whether an entry of this (cleaned, relative) path may be selected; may err towards yes. */
   mayMatch(path: string): boolean;
   /**
@@ -52,7 +56,8 @@ export function createSelection(patterns: readonly FilePattern[] | null): Select
   const names = new Set(exact.map(baseName));
   if (exact.length < patterns.length) {
     const mayMatch = (path: string) => names.has(baseName(path)) || isModuleName(path);
-    return { search: { kind: 'all-layers' }, lists: undefined, mayMatch, select };
+    const filter = { names, pattern: moduleName };
+    return { search: { kind: 'all-layers' }, lists: undefined, filter, mayMatch, select };
   }
   const seen = new Set<string>();
   const isDecided = (overlay: Overlay) =>
@@ -60,6 +65,7 @@ export function createSelection(patterns: readonly FilePattern[] | null): Select
   return {
     search: { kind: 'until-decided', isDecided, mayNeedMoreLayers: () => seen.size === 0 },
     lists: undefined,
+    filter: { names },
     mayMatch(path) {
       const name = baseName(path);
       if (names.has(name)) seen.add(name);
@@ -69,10 +75,13 @@ export function createSelection(patterns: readonly FilePattern[] | null): Select
   };
 }
 
+const moduleOrListName = new RegExp(`${moduleName.source}|${dependencyListName.source}`);
+
 function selectEveryModule(lists: DependencyLists): Selection {
   return {
     search: { kind: 'all-layers' },
     lists,
+    filter: { pattern: moduleOrListName },
     mayMatch: isModuleName,
     async select(overlay) {
       const listed = await lists.namedFiles(overlay);

@@ -154,7 +154,7 @@ describe('verifyLayer', () => {
   it('misses a module that the layer does not contain', async () => {
     const { certificate } = bench.key.signer;
     await expect(
-      verifyLayer(await layerOf([]), { entries: new Set([0]), certificate, hash: 'sha256' }),
+      verifyLayer(await layerOf([]), { size: 0, entries: new Set([0]), certificate, hash: 'sha256' }),
     ).rejects.toMatchObject({
       code: 'VERIFICATION_FAILED',
       message: expect.stringContaining('contains 0 of 1 signed modules') as string,
@@ -164,14 +164,14 @@ describe('verifyLayer', () => {
   it('does not take another entry for the module that it misses', async () => {
     const { certificate } = bench.key.signer;
     await expect(
-      verifyLayer(await layerOf(['a.ko']), { entries: new Set([1]), certificate, hash: 'sha256' }),
+      verifyLayer(await layerOf(['a.ko']), { size: 0, entries: new Set([1]), certificate, hash: 'sha256' }),
     ).rejects.toMatchObject({ code: 'VERIFICATION_FAILED' });
   });
 
   it('passes over modules that were not to be signed', async () => {
     const { certificate } = bench.key.signer;
     const blob = await layerOf(['a.ko']);
-    expect(await verifyLayer(blob, { entries: new Set(), certificate, hash: 'sha256' })).toBe(0);
+    expect(await verifyLayer(blob, { size: 0, entries: new Set(), certificate, hash: 'sha256' })).toBe(0);
   });
 });
 

@@ -1,0 +1,130 @@
+import { setFlagsFromString } from 'node:v8';
+import { Worker } from 'node:worker_threads';
+import type { ScanReport, ScanRequest, ScanTask } from './scan-messages.ts';
+
+/** The thread's code: its source, or a bundle next to this file's. */
+const workerFile = import.meta.url.endsWith('.ts') ? './scan-thread.ts' : './scan-thread.cjs';
+
+/** Megabytes of a thread's young generation: it keeps little, and a larger one would only keep it longer. */
+const youngGeneration = 2;
+
+/** Milliseconds after which a thread that has nothing to do ends. */
+const idleTime = 5000;
+
+/**
+ * Keeps the heaps of all threads small: most of what is allocated lives briefly, which a growing young generation would
+ * only retain. Small images do without: this slows down what is not large.
+ */
+const heapFlags = ['--semi-space-growth-factor=1', '--heap-growing-percent=120'];
+let isHeapSmall = false;
+
+/** Threads that have nothing to do. */
+const idle = new Set<ScanThread>();
+
+/** A report about the layer. */
+type LayerReport = Exclude<ScanReport, { type: 'used' }>;
+
+/** A thread that scans one layer at a time (`scan-thread.ts`). */
+export class ScanThread {
+  readonly #worker: Worker;
+  readonly #reports: LayerReport[] = [];
+  readonly #used: ArrayBuffer[] = [];
+  #received = new Int32Array(new SharedArrayBuffer(4));
+  #failure: { readonly error: unknown } | undefined;
+  #wake: (() => void) | undefined;
+  #wakeFeeder: (() => void) | undefined;
+  #idleTimer: NodeJS.Timeout | undefined;
+
+  private constructor() {
+    if (!isHeapSmall) for (const flag of heapFlags) setFlagsFromString(flag);
+    isHeapSmall = true;
+    this.#worker = new Worker(new URL(workerFile, import.meta.url), {
+      resourceLimits: { maxYoungGenerationSizeMb: youngGeneration },
+    });
+    this.#worker.on('message', (report: ScanReport) => {
+      if (report.type === 'used') {
+        this.#used.push(report.memory);
+        this.#wakeFeeder?.();
+      } else {
+        this.#reports.push(report);
+        this.#wake?.();
+      }
+    });
+    this.#worker.once('error', (error) => this.fail(error));
+    this.#worker.once('exit', () => this.fail(new Error('the thread that scans layers has ended')));
+  }
+
+  /** Returns a thread that has nothing to do, or starts one. */
+  static take(): ScanThread {
+    const [thread = new ScanThread()] = idle;
+    idle.delete(thread);
+    clearTimeout(thread.#idleTimer);
+    thread.#worker.ref();
+    return thread;
+  }
+
+  /** Tells it to scan a layer. */
+  begin(task: Omit<ScanTask, 'received'>): void {
+    this.#received = new Int32Array(new SharedArrayBuffer(4));
+    this.#used.length = 0;
+    this.send({ type: 'scan', ...task, received: this.#received });
+  }
+
+  /** Sends a request; memory in it is lost to the sender. */
+  send(request: ScanRequest, memory?: ArrayBuffer): void {
+    this.#worker.postMessage(request, memory === undefined ? [] : [memory]);
+  }
+
+  /** Returns the memory of a piece that has been used; undefined once the thread has failed. */
+  async used(): Promise<ArrayBuffer | undefined> {
+    while (this.#failure === undefined) {
+      const memory = this.#used.pop();
+      if (memory !== undefined) return memory;
+      await new Promise<void>((resolve) => {
+        this.#wakeFeeder = resolve;
+      });
+    }
+    return undefined;
+  }
+
+  /** Returns its next report. @throws what it failed with */
+  async next(): Promise<LayerReport> {
+    for (;;) {
+      const report = this.#reports.shift();
+      if (report !== undefined) return report;
+      if (this.#failure !== undefined) throw this.#failure.error;
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Tells it that so many bytes of its reports have been dealt with. */
+  received(bytes: number): void {
+    Atomics.add(this.#received, 0, bytes);
+    Atomics.notify(this.#received, 0);
+  }
+
+  /** Fails whoever waits for it. */
+  fail(error: unknown): void {
+    this.#failure ??= { error };
+    idle.delete(this);
+    this.#wake?.();
+    this.#wakeFeeder?.();
+  }
+
+  /** Ends it. */
+  discard(error: unknown): void {
+    this.fail(error);
+    void this.#worker.terminate();
+  }
+
+  /** Keeps it for the next layer, for a while. */
+  giveBack(): void {
+    if (this.#failure !== undefined) return;
+    this.#worker.unref();
+    idle.add(this);
+    this.#idleTimer = setTimeout(() => this.discard(new Error('the thread had nothing to do')), idleTime);
+    this.#idleTimer.unref();
+  }
+}
