@@ -70,12 +70,15 @@ export async function startInstalledCluster({
   await using stack = new AsyncDisposableStack();
   const directory = stack.use(await createTemporaryDirectory());
   const objects = await renderOverlay(overlay);
+  const { account, command, env } = readController(objects);
   const cluster = stack.use(await startCluster({ prepare }));
   const kubelet = await cluster.kubelet({
     images: {
       [builders.buildah.defaultImage]: buildahImage(),
       [builders.kaniko.defaultImage]: kanikoImage(),
       [signImage]: kmmSignImage(),
+      // The image of module loaders has the same programs.
+      [env['RELATED_IMAGE_LOADER'] ?? signImage]: kmmSignImage(),
       ...images,
     },
   });
@@ -88,7 +91,6 @@ export async function startInstalledCluster({
   const items = objects.filter(({ kind }) => installedKinds.includes(kind));
   const list = JSON.stringify({ apiVersion: 'v1', kind: 'List', items });
   await kubectl(['apply', '--server-side', '--filename=-'], list);
-  const { account, command, env } = readController(objects);
   const kubeconfigOf = async ({ namespace, name }: Account): Promise<string> => {
     const file = join(directory.path, `${namespace}.${name}.kubeconfig`);
     const token = await kubectl(['create', 'token', name, `--namespace=${namespace}`]);
