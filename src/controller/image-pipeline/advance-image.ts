@@ -2,6 +2,7 @@ import type { ResolvedImage } from '../observe/images/resolve.ts';
 import { jobs } from '../observe/cluster/resources.ts';
 import { ReferenceCache } from '../observe/references/reference-cache.ts';
 import { ignoreOutdated } from '../runtime/api/errors.ts';
+import { findActiveJobs } from './active-jobs.ts';
 import { readCertificate, readCredentials, readDockerfile, type Credentials } from './inputs.ts';
 import { buildJobs, signJobs } from './job-manifests.ts';
 import { nextStep, type ImageFacts, type Step } from './next-step.ts';
@@ -58,12 +59,21 @@ async function takeSteps(run: Run): Promise<PipelineResult | undefined> {
     const step = nextStep(run.request, facts);
     if (step.kind === 'report') {
       for (const job of step.repeat ?? []) await deleteJob(run, job);
-      return withRecheck(run, step.result);
+      return withRecheck(run, withActiveJobs(run, facts, step.result));
     }
     const found = await takeStep(run, step, facts);
     if (found === undefined) return undefined;
     facts = { ...facts, ...found };
   }
+}
+
+/** Adds the Jobs that an image which is ready still needs: those that have made it, until they end. */
+function withActiveJobs(run: Run, facts: ImageFacts, result: PipelineResult): PipelineResult {
+  const { services, request, credentials } = run;
+  const { phase, unsignedDigest } = result.state;
+  if (phase !== 'Ready') return result;
+  const active = findActiveJobs(services, request, { facts, unsignedDigest, credentials });
+  return { ...result, jobs: [...new Set([...result.jobs, ...active])] };
 }
 
 /** Schedules the next check of an image that is ready: it may be deleted or overwritten in the registry. */

@@ -65,8 +65,8 @@ export interface ModuleWorld extends AsyncDisposable {
   activeJob(namespace: string, kind: 'build' | 'sign'): Promise<Job>;
   /** Does what a build Job does: pushes an image with an unsigned module, and ends. */
   build(job: Job, content?: string, path?: string): Promise<string>;
-  /** Does what a sign Job does; gives the digest of the signed image. */
-  sign(job: Job, key?: TestKey): Promise<string>;
+  /** Does what a sign Job does; gives the digest of the signed image. It ends unless `ends` is false. */
+  sign(job: Job, key?: TestKey, ends?: boolean): Promise<string>;
   /** Pushes an unsigned image. */
   push(image: string, content?: string, path?: string): Promise<string>;
 }
@@ -174,7 +174,7 @@ export async function startModuleWorld(
       await complete(client, job);
       return digest;
     },
-    async sign(job, by = key) {
+    async sign(job, by = key, ends = true) {
       const [source = '', destination = ''] = argumentsOf(job).slice(-2);
       const from = repositoryOf(source);
       const { digest } = from.reference;
@@ -185,7 +185,7 @@ export async function startModuleWorld(
         destination: { repository: to.repository, tag: to.reference.tag ?? 'latest' },
         signer: by.signer,
       });
-      await complete(client, job);
+      if (ends) await complete(client, job);
       return report.digest ?? '';
     },
     async push(image, content = '1', path = modulePath) {
