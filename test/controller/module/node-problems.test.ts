@@ -159,6 +159,16 @@ describe('problems of nodes', () => {
     expect(findNodeProblems([podOn('a', status)])).toEqual([]);
   });
 
+  it.each<[string, string, readonly string[]]>([
+    ['before', '2026-05-01T11:59:00Z', []],
+    ['after', '2026-05-01T11:59:40Z', ['UnloadFailed']],
+  ])('count what failed in a pod %s it was deleted: case %#', (_title, finishedAt, reasons) => {
+    const end = { exitCode: 1, reason: 'Error', message: 'no', finishedAt } as object;
+    const metadata = { deletionTimestamp: '2026-05-01T12:00:00Z', deletionGracePeriodSeconds: 30 };
+    const deleted = podOn('a', container({ running: {} }, { terminated: end }), metadata as object);
+    expect(findNodeProblems([deleted]).map(({ reason }) => reason)).toEqual(reasons);
+  });
+
   it('are grouped where the same was said, however different the times, and three nodes are named', () => {
     const names = ['n1', 'n2', 'n3', 'n4', 'n5'];
     const pods = names.map((name, index) => podOn(name, rejected(`${index}.000000`)));

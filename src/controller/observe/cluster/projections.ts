@@ -87,6 +87,7 @@ export interface PodFacts {
   readonly images: readonly string[];
   /** When its container was started last, in RFC 3339. */
   readonly startedAt: string | undefined;
+  /** Whether it is, or was when its kubelet was started anew, which has not probed it yet. */
   readonly ready: boolean;
   readonly phase: string;
   readonly deleting: boolean;
@@ -200,8 +201,7 @@ export function projectPod(pod: Pod): PodFacts {
     finalizers: metadata.finalizers ?? [],
     images: imagesOf(pod),
     startedAt: text(running?.startedAt),
-    ready:
-      status?.conditions?.some(({ type, status: value }) => type === 'Ready' && value === 'True') ?? false,
+    ready: isReady(pod),
     phase: status?.phase ?? 'Unknown',
     deleting: metadata.deletionTimestamp !== undefined,
     waiting: waiting ? problem(waiting) : unscheduled && problem(unscheduled),
@@ -213,6 +213,25 @@ export function projectPod(pod: Pod): PodFacts {
     targetNode: spec?.nodeName ?? intendedNode(spec),
     failure: failureOf(pod),
   };
+}
+
+/**
+ * Returns whether a pod is ready. A kubelet that was started anew says of containers with a startup probe that they
+ * have not started, until it has probed them: they still run, and nothing may end that relies on them.
+ */
+function isReady({ status }: Pod): boolean {
+  const condition = status?.conditions?.find(({ type }) => type === 'Ready');
+  if (condition === undefined || condition.status === 'True') return condition !== undefined;
+  const containers = status?.containerStatuses ?? [];
+  const since = Date.parse(String(condition.lastTransitionTime));
+  return (
+    containers.length > 0 &&
+    containers.every(({ ready, started, state }) => {
+      const { startedAt } = state?.running ?? {};
+      // It was ready after it had started: this is the container that was probed.
+      return ready || (started === false && startedAt !== undefined && Date.parse(String(startedAt)) < since);
+    })
+  );
 }
 
 /** Returns the node for which the DaemonSet controller has made a pod. */
@@ -229,13 +248,17 @@ const ordinaryWaits = new Set(['PodInitializing', 'ContainerCreating', 'CrashLoo
 /** Reasons of containers whose end was not seen: their node was switched off, or has lost them. */
 const unseenEnds = new Set(['Unknown', 'ContainerStatusUnknown']);
 
-function failureOf({ status }: Pod): PodFailure | undefined {
+function failureOf(pod: Pod): PodFailure | undefined {
+  const { status } = pod;
+  const deletedAt = deletionRequest(pod);
   const containers = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
   for (const { state, lastState, ready } of containers) {
     const { waiting, terminated } = state ?? {};
     const { reason = '', message = '' } = waiting ?? {};
     if (waiting && !ordinaryWaits.has(reason)) return { kind: 'waiting', reason, message };
     const end = terminated ?? lastState?.terminated;
+    // What failed before a pod was deleted says nothing of how it ends.
+    if (end?.finishedAt !== undefined && Date.parse(String(end.finishedAt)) < deletedAt) continue;
     if (!ready && end && end.exitCode !== 0 && !unseenEnds.has(end.reason ?? '')) {
       return { kind: 'ended', reason: end.reason ?? '', message: end.message ?? `exit code ${end.exitCode}` };
     }
@@ -245,6 +268,14 @@ function failureOf({ status }: Pod): PodFailure | undefined {
       type === 'PodScheduled' && value === 'False' && reason === 'Unschedulable',
   );
   return unscheduled && { kind: 'unscheduled', ...problem(unscheduled) };
+}
+
+/** Returns when a pod was asked to end, in milliseconds since 1970; 0 if it was not. */
+function deletionRequest({ metadata }: Pod): number {
+  const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = metadata;
+  return deletionTimestamp === undefined
+    ? 0
+    : Date.parse(String(deletionTimestamp)) - deletionGracePeriodSeconds * 1000;
 }
 
 function imagesOf({ spec, status }: Pod): string[] {

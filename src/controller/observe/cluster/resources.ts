@@ -25,6 +25,7 @@ export interface OwnerReference {
 export interface FullMetadata extends ObjectMetadata {
   readonly generation?: number | undefined;
   readonly creationTimestamp?: string | undefined;
+  readonly deletionGracePeriodSeconds?: number | undefined;
   readonly labels?: Readonly<Record<string, string>> | undefined;
   readonly annotations?: Readonly<Record<string, string>> | undefined;
   readonly ownerReferences?: readonly OwnerReference[] | undefined;
