@@ -51,14 +51,13 @@ export async function deleteModule(
   if (!finalizers.includes(loaderFinalizer)) return {};
   const owned = caches.daemonSets.byIndex('owner', uid);
   const pods = caches.pods.byIndex('operand', `${namespace}/${labelValue(name)}`);
-  const names = new Set(owned.map(({ key }) => key.name));
   const step = nextUnloadingStep({
     deletedAt: Date.parse(deletionTimestamp ?? ''),
     now: now(),
     timeout: loader.deletionTimeout,
     annotations: metadata.annotations ?? {},
     daemonSets: owned,
-    pods: pods.filter(({ ownerName = '' }) => names.has(ownerName)),
+    pods,
   });
   if (step.type === 'release') {
     if (step.reason !== 'clean') recordLeftLoaded(events, cached, step);

@@ -1,4 +1,5 @@
 import { labelKeys } from '../../../builder/labels.ts';
+import { isObjectName } from '../../../builder/names.ts';
 import type { DaemonSetFacts, PodFacts } from '../../observe/cluster/projections.ts';
 import { moduleLoaderRole } from './module-loader.ts';
 
@@ -56,7 +57,7 @@ export function nextUnloadingStep(facts: UnloadingFacts): UnloadingStep {
   const remaining = deletedAt + timeout - now;
   if (remaining <= 0) return { type: 'release', reason: 'timedOut', nodes };
   const users = daemonSets.filter((one) => !isLoader(one));
-  const usersLeft = pods.filter(({ labels }) => labels[labelKeys.role] !== moduleLoaderRole).length;
+  const usersLeft = pods.filter((pod) => isUser(pod, daemonSets)).length;
   if (users.length > 0 || usersLeft > 0) {
     const message = `Waiting for ${usersLeft} pods that use the module to end`;
     return {
@@ -76,6 +77,18 @@ export function nextUnloadingStep(facts: UnloadingFacts): UnloadingStep {
     message: `The module is being unloaded from ${nodes} nodes`,
     remaining,
   };
+}
+
+/**
+ * Returns whether a pod uses the module: a DaemonSet's pods are there for a while when it is gone. Others with these
+ * labels do not hold the Module, unless they are about to go anyway.
+ */
+function isUser(
+  { labels, ownerName = '', deleting }: PodFacts,
+  daemonSets: readonly DaemonSetFacts[],
+): boolean {
+  if (labels[labelKeys.role] === moduleLoaderRole) return false;
+  return deleting || isObjectName(ownerName) || daemonSets.some(({ key }) => key.name === ownerName);
 }
 
 function isLoader({ labels }: DaemonSetFacts): boolean {

@@ -3,7 +3,7 @@ import {
   nextUnloadingStep,
   type UnloadingFacts,
 } from '../../../../src/controller/module/loading/plan-unloading.ts';
-import type { DaemonSetFacts } from '../../../../src/controller/observe/cluster/projections.ts';
+import type { DaemonSetFacts, PodFacts } from '../../../../src/controller/observe/cluster/projections.ts';
 import { pod } from '../labels/nodes-and-pods.ts';
 import { daemonSetOf } from '../module-facts.ts';
 
@@ -18,6 +18,7 @@ function daemonSet(role: string, changes: Partial<DaemonSetFacts> = {}): DaemonS
   );
 }
 
+const pluginName = 'a-device-plugin-ppxkfxcoqflt5wt5';
 const loader = daemonSet('module-loader');
 const unloading = daemonSet('module-loader', { unloads: true, updated: 3 });
 const plugin = daemonSet('device-plugin', { loaderInputs: undefined });
@@ -43,7 +44,8 @@ describe('a Module that is being deleted', () => {
   });
 
   it('ends its device plugin first, and waits until its pods are gone', () => {
-    const pods = [pod({ role: 'device-plugin' }), pod()];
+    // As Kubernetes leaves it for a while when its DaemonSet is gone.
+    const pods = [pod({ role: 'device-plugin', facts: { ownerName: pluginName } }), pod()];
     expect(step({ daemonSets: [loader, plugin], pods })).toEqual({
       type: 'wait',
       remove: [plugin],
@@ -56,6 +58,15 @@ describe('a Module that is being deleted', () => {
       unload: [],
     });
     expect(step({ daemonSets: [loader], pods })).toMatchObject({ remove: [], unload: [] });
+  });
+
+  it('waits for the pods of its DaemonSets only, and for what ends anyway', () => {
+    const left = (facts: Partial<PodFacts>): unknown =>
+      step({ daemonSets: [loader], pods: [pod({ role: 'device-plugin', facts })] });
+    const waits = { unload: [], message: 'Waiting for 1 pods that use the module to end' };
+    expect(left({ ownerName: 'other' })).toMatchObject({ unload: [loader] });
+    expect(left({ ownerName: 'other', deleting: true })).toMatchObject(waits);
+    expect(left({ ownerName: pluginName })).toMatchObject(waits);
   });
 
   it('then has its loaders unload', () => {
