@@ -200,6 +200,8 @@ describeWith(clusterPrograms, 'a cluster of the tests', () => {
       nodeInfo: { kernelVersion: '6.1.0-56-amd64' },
     });
     await eventually(() => running(1));
+    const [container] = (await client.get(pods, metadata)).status?.containerStatuses ?? [];
+    expect(container?.lastState?.terminated).toMatchObject({ exitCode: 255, reason: 'Unknown' });
     await other.lost();
     await expect(client.get(pods, metadata)).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(client.get(nodes, { name: 'shaky' })).rejects.toMatchObject({ code: 'NOT_FOUND' });

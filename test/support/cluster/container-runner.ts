@@ -36,6 +36,8 @@ const longestBackoff = 5000;
 const retryAfter = 300;
 const probeAfter = 100;
 const longestMessage = 4096;
+/** What a kubelet says of a container that was running when its node went down. */
+const unseenEnd = { exitCode: 255, reason: 'Unknown', message: undefined };
 
 /** Runs one container of a pod, restarting it according to the pod's restart policy. */
 export class ContainerRunner {
@@ -142,20 +144,19 @@ export class ContainerRunner {
       // pod ends.
       if (stopping.aborted) running.kill();
     } else running.kill();
-    const exitCode = await running.exited;
+    const ended = await running.exited;
     this.#running = undefined;
     await this.#collectCalls(running);
     this.record.ready = false;
-    this.#set({
-      terminated: {
-        exitCode,
-        reason: exitCode === 0 ? 'Completed' : 'Error',
-        message: hook ?? (await this.#lastWords(message, exitCode)),
-        startedAt,
-        finishedAt: new Date().toISOString(),
-      },
-    });
-    return exitCode;
+    const times = { startedAt, finishedAt: new Date().toISOString() };
+    if (this.#crashed) {
+      this.#set({ terminated: { ...unseenEnd, ...times } });
+      return unseenEnd.exitCode;
+    }
+    const reason = ended === 0 ? 'Completed' : 'Error';
+    const words = hook ?? (await this.#lastWords(message, ended));
+    this.#set({ terminated: { exitCode: ended, reason, message: words, ...times } });
+    return ended;
   }
 
   /** Waits until the container is ready, if it has a probe, or has ended. */
