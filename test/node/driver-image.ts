@@ -17,12 +17,24 @@ export async function pushKmodImage(repository: ImageRepository): Promise<void> 
   await storeImage(repository, { layers: [await kmodLayer()], config }, 'latest');
 }
 
+/** What is different between images of modules. */
+export interface DriverOptions {
+  /** The module's name. @default 'hello' */
+  readonly name?: string;
+  /** Whether there are files of the module only, and no program. */
+  readonly fromScratch?: boolean;
+}
+
 /** Pushes an image with a module for Debian's newest kernel, which is its tag. */
-export async function pushDriver(repository: ImageRepository, module: Buffer): Promise<void> {
+export async function pushDriver(
+  repository: ImageRepository,
+  module: Buffer,
+  { name = 'hello', fromScratch = false }: DriverOptions = {},
+): Promise<void> {
   await using work = await createTemporaryDirectory();
   const directory = join(work.path, 'lib/modules', kernelRelease);
   await mkdir(directory, { recursive: true });
-  await writeFile(join(directory, 'hello.ko'), module);
+  await writeFile(join(directory, `${name}.ko`), module);
   await promisify(execFile)(requireProgram('depmod'), ['--basedir', work.path, kernelRelease]);
   const files = await readdir(directory);
   const entries = await Promise.all(
@@ -30,8 +42,9 @@ export async function pushDriver(repository: ImageRepository, module: Buffer): P
       withParents(`opt/lib/modules/${kernelRelease}/${file}`, await readFile(join(directory, file))),
     ),
   );
-  const layers = [await kmodLayer(), { entries: distinct(entries.flat()) }];
-  await storeImage(repository, { layers, config }, kernelRelease);
+  const own = { entries: distinct(entries.flat()) };
+  const image = fromScratch ? { layers: [own] } : { layers: [await kmodLayer(), own], config };
+  await storeImage(repository, image, kernelRelease);
 }
 
 /** Pushes an image for a module that is built into the kernel of this machine: modprobe has nothing to do. */

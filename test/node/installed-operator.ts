@@ -39,6 +39,8 @@ const installDocument = fileURLToPath(new URL('../../docs/install.md', import.me
 /** A cluster whose registry has everything that an operator and a Module need. */
 export interface PreparedCluster extends RealCluster {
   readonly key: KeyPair;
+  /** Reference of the image of the operator, which is that of module loaders, too. */
+  readonly operatorImage: string;
 }
 
 /** Starts a cluster, pushes the operator's image and others, and prepares the namespace `default` for Modules. */
@@ -62,7 +64,8 @@ export async function startPreparedCluster(nodes: readonly string[]): Promise<Pr
   await createSigningSecrets(kubectl, { namespace: 'default', key });
   await createPullSecret(kubectl, { namespace: 'default', host: registry });
   const owned = stack.move();
-  return { ...cluster, key, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  const operatorImage = `${registry}/kmm-sign:${version}`;
+  return { ...cluster, key, operatorImage, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** The operator's configuration: what is pulled comes from the cluster's registry. */
@@ -146,6 +149,22 @@ export async function installOverlay(
     namespace: 'default',
     account: `${operatorNamespace}:kmm-operator-controller`,
   });
+  await untilRolledOut(cluster);
+}
+
+/** Gives the operator of an overlay another configuration, and starts it again. */
+export async function reconfigureOverlay(
+  cluster: RealCluster,
+  kernel: string,
+  builder: BuilderName,
+  loader: object,
+): Promise<void> {
+  const { kubectl } = cluster;
+  const text = stringify(configurationFor(cluster, kernel, builder, loader));
+  const patch = JSON.stringify({ data: { 'controller_config.yaml': text } });
+  const namespace = `--namespace=${operatorNamespace}`;
+  await kubectl(['patch', 'configmap', 'kmm-operator-manager-config', namespace, `--patch=${patch}`]);
+  await kubectl(['rollout', 'restart', 'deployment/kmm-operator-controller', namespace]);
   await untilRolledOut(cluster);
 }
 

@@ -63,22 +63,24 @@ export function prebuiltManifest(options: {
   readonly node: string;
   /** The image that is signed to get the other one. */
   readonly unsigned?: string;
+  /** @default 'hello' */
+  readonly moduleName?: string;
 }): string {
-  const { name, registry, image, node, unsigned } = options;
+  const { name, registry, image, node, unsigned, moduleName = 'hello' } = options;
   const sign = `
           sign:
             unsignedImage: '${registry}/${unsigned}:\${KERNEL_FULL_VERSION}'
             unsignedImageRegistryTLS: { insecure: true }
             keySecret: { name: my-signing-key }
             certSecret: { name: my-signing-key-pub }
-            filesToSign: ['/opt/lib/modules/\${KERNEL_FULL_VERSION}/hello.ko']`;
+            filesToSign: ['/opt/lib/modules/\${KERNEL_FULL_VERSION}/${moduleName}.ko']`;
   return `apiVersion: kmm.sigs.x-k8s.io/v1beta1
 kind: Module
 metadata: { name: ${name}, namespace: default }
 spec:
   moduleLoader:
     container:
-      modprobe: { moduleName: hello }
+      modprobe: { moduleName: ${moduleName} }
       registryTLS: { insecure: true }
       kernelMappings:
         - regexp: '^.+$'

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { nodes } from '../../../src/controller/observe/cluster/resources.ts';
-import { freePort, startProcess } from '../processes.ts';
+import { freePort, startProcess, type RunningProcess } from '../processes.ts';
 import { requireProgram } from '../programs.ts';
 import { startContainerd, unmountBelow, type ContainerdOptions } from './containerd.ts';
 
@@ -31,8 +31,16 @@ export interface NativeNodeOptions extends ContainerdOptions {
   readonly hasPlugins?: boolean | undefined;
 }
 
+/** A node of this machine. */
+export interface NativeNode extends AsyncDisposable {
+  /** Ends the kubelet. The node's containers go on. */
+  stopKubelet(): Promise<void>;
+  /** Starts the kubelet again, and waits until the node is ready for pods. */
+  startKubelet(): Promise<void>;
+}
+
 /** Starts containerd and a kubelet of this machine, and waits until their node is ready for pods. */
-export async function startNativeNode(options: NativeNodeOptions): Promise<AsyncDisposable> {
+export async function startNativeNode(options: NativeNodeOptions): Promise<NativeNode> {
   const { name, network, client } = options;
   const directory = join(options.directory, name);
   const at = (file: string): string => join(directory, file);
@@ -53,13 +61,20 @@ export async function startNativeNode(options: NativeNodeOptions): Promise<Async
   ].flat();
   if (options.hasPlugins === true) stack.use(await sharePluginDirectories(at('kubelet')));
   stack.use(await keepSettings());
-  const kubelet = startProcess(requireProgram('kubelet'), args, { log: at('kubelet.log') });
+  let kubelet: RunningProcess | undefined;
+  const stopKubelet = async (): Promise<void> => kubelet?.stop('SIGKILL');
+  const startKubelet = async (): Promise<void> => {
+    const started = startProcess(requireProgram('kubelet'), args, { log: at('kubelet.log') });
+    kubelet = started;
+    await untilReady(client, name, () => (started.exited ? started.output() : undefined));
+  };
   stack.defer(async () => {
-    await kubelet.stop('SIGKILL');
+    await stopKubelet();
     await unmountBelow(at('kubelet'));
   });
-  await untilReady(client, name, () => (kubelet.exited ? kubelet.output() : undefined));
-  return stack.move();
+  await startKubelet();
+  const owned = stack.move();
+  return { stopKubelet, startKubelet, [Symbol.asyncDispose]: () => owned.disposeAsync() };
 }
 
 /** Lays a kubelet's directories of plugins over those of /var/lib/kubelet. */

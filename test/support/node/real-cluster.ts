@@ -12,7 +12,12 @@ import { startControlPlane } from '../cluster/control-plane.ts';
 import { makeTar, storeImage, withParents } from '../images.ts';
 import { requireProgram } from '../programs.ts';
 import { startDockerRegistry, testUser } from '../registries.ts';
-import { nativeNodePrograms, startNativeNode, type NativeNodeOptions } from './native-node.ts';
+import {
+  nativeNodePrograms,
+  startNativeNode,
+  type NativeNode,
+  type NativeNodeOptions,
+} from './native-node.ts';
 import { createNodeNetwork, type NodeNetwork } from './network.ts';
 
 /** The real programs that a cluster with real nodes needs, and root. */
@@ -45,8 +50,8 @@ export interface RealCluster extends AsyncDisposable {
   readonly repository: (name: string) => ImageRepository;
   /** Runs kubectl with all permissions and returns its standard output. */
   readonly kubectl: (args: readonly string[], input?: string) => Promise<string>;
-  /** Starts a kubelet of this machine. It stops with the cluster. */
-  startNode(name: string, kind?: NodeKind): Promise<void>;
+  /** Starts a node of this machine. It stops with the cluster. */
+  startNode(name: string, kind?: NodeKind): Promise<NativeNode>;
   /** Writes a kubeconfig with the permissions of a node. `authority` is the path of its file there. */
   kubeconfigOfNode(name: string, authority?: string): Promise<string>;
 }
@@ -106,7 +111,7 @@ export async function startRealCluster(names: readonly string[]): Promise<RealCl
       const kubeconfig = await kubeconfigOfNode(name);
       const { authority } = api;
       const options = { directory, network, registry, pause, kubeconfig, authority, client };
-      started.use(await startNativeNode({ name, ...options, ...kind }));
+      return started.use(await startNativeNode({ name, ...options, ...kind }));
     },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   };
