@@ -32,7 +32,7 @@ describeWith(installedOperatorPrograms, 'a Module on a real node', () => {
   let node: NativeNode;
 
   beforeAll(async () => {
-    cluster = await startPreparedCluster(['native', worker]);
+    cluster = await startPreparedCluster(['native', worker], { withBuilders: false });
     await cluster.startNode('native');
     await installOverlay(cluster, kernelRelease, 'buildah', { deletionTimeout: '20m' });
     node = await cluster.startNode(worker);

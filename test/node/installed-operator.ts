@@ -6,7 +6,7 @@ import manifest from '../../package.json' with { type: 'json' };
 import type { BuilderName } from '../../src/builder/builder.ts';
 import { allowReferences, createPullSecret, createSigningSecrets } from '../end-to-end/module-secrets.ts';
 import { makeKeyPair, type KeyPair } from '../end-to-end/key-pair.ts';
-import { pushImages } from '../end-to-end/images.ts';
+import { pushImages, pushSmallImage } from '../end-to-end/images.ts';
 import { buildToolsPrograms } from '../end-to-end/build-tools.ts';
 import { chartDirectory, deployDirectory, run } from '../deploy/manifests.ts';
 import { pushKmodImage } from './driver-image.ts';
@@ -39,33 +39,40 @@ const installDocument = fileURLToPath(new URL('../../docs/install.md', import.me
 /** A cluster whose registry has everything that an operator and a Module need. */
 export interface PreparedCluster extends RealCluster {
   readonly key: KeyPair;
-  /** Reference of the image of the operator, which is that of module loaders, too. */
-  readonly operatorImage: string;
 }
 
-/** Starts a cluster, pushes the operator's image and others, and prepares the namespace `default` for Modules. */
-export async function startPreparedCluster(nodes: readonly string[]): Promise<PreparedCluster> {
+/**
+ * Starts a cluster, pushes the operator's image and others, and prepares the namespace `default` for Modules. Unless
+ * `withBuilders` is false, there are images for builds too: half a gigabyte.
+ */
+export async function startPreparedCluster(
+  nodes: readonly string[],
+  { withBuilders = true }: { readonly withBuilders?: boolean } = {},
+): Promise<PreparedCluster> {
   await using stack = new AsyncDisposableStack();
   const cluster = stack.use(await startRealCluster(nodes));
   const { registry, kubectl, directory } = cluster;
-  const images = {
-    'kmm-sign': [await makeOperatorImage(), version],
-    'kmm-sign-loader': [await makeLoaderImage(), version],
-    buildah: [await makeBuildahImage(), 'v1'],
-    kaniko: [await makeKanikoImage(), 'v1'],
-  } as const;
-  for (const [name, [image, tag]] of Object.entries(images)) {
-    await pushImage(image, { reference: `${registry}/${name}:${tag}`, ...testUser });
+  const images = { 'kmm-sign': await makeOperatorImage(), 'kmm-sign-loader': await makeLoaderImage() };
+  for (const [name, image] of Object.entries(images)) {
+    await pushImage(image, { reference: `${registry}/${name}:${version}`, ...testUser });
   }
-  await pushImages(cluster.repository);
-  await pushKmodImage(cluster.repository('kmod'));
+  if (withBuilders) await pushBuilders(cluster);
+  else await pushSmallImage(cluster.repository('ubi'));
   const key = await makeKeyPair(directory);
   await kubectl(['label', 'namespace', 'default', 'pod-security.kubernetes.io/enforce=privileged']);
   await createSigningSecrets(kubectl, { namespace: 'default', key });
   await createPullSecret(kubectl, { namespace: 'default', host: registry });
   const owned = stack.move();
-  const operatorImage = `${registry}/kmm-sign:${version}`;
-  return { ...cluster, key, operatorImage, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+  return { ...cluster, key, [Symbol.asyncDispose]: () => owned.disposeAsync() };
+}
+
+async function pushBuilders({ registry, repository }: RealCluster): Promise<void> {
+  const images = { buildah: await makeBuildahImage(), kaniko: await makeKanikoImage() };
+  for (const [name, image] of Object.entries(images)) {
+    await pushImage(image, { reference: `${registry}/${name}:v1`, ...testUser });
+  }
+  await pushImages(repository);
+  await pushKmodImage(repository('kmod'));
 }
 
 /** The operator's configuration: what is pulled comes from the cluster's registry. */

@@ -6,15 +6,18 @@ import type { RealCluster } from '../../support/node/real-cluster.ts';
 export interface LoadedModule {
   /** Flags in /proc/modules: O is out of tree, E is unsigned. */
   readonly taint: string;
+  /** Empty if it has none. */
   readonly version: string;
 }
 
 /** A pod on a node that reports what its kernel does. It has nothing to do with any loader. */
 export interface GuestWitness {
+  /** Runs a program of busybox, with the node's /lib/modules, and returns its output. */
+  run(...command: readonly string[]): Promise<string>;
   kernelLog(): Promise<string>;
   /** Returns undefined if the kernel does not have the module. */
   loaded(module: string): Promise<LoadedModule | undefined>;
-  /** Returns the memory of a pod's containers, in bytes. */
+  /** Returns the memory of a pod's containers as Kubernetes measures it: without files that were read once. In bytes. */
   memoryOf(pod: Pod | undefined): Promise<number>;
 }
 
@@ -39,10 +42,16 @@ export async function startGuestWitness(cluster: RealCluster, node: string): Pro
           image: `${registry}/ubi:latest`,
           command: ['/bin/busybox', 'sleep', 'infinity'],
           securityContext: { privileged: true },
-          volumeMounts: [{ name: 'cgroups', mountPath: '/cgroups' }],
+          volumeMounts: [
+            { name: 'cgroups', mountPath: '/cgroups' },
+            { name: 'modules', mountPath: '/lib/modules', readOnly: true },
+          ],
         },
       ],
-      volumes: [{ name: 'cgroups', hostPath: { path: '/sys/fs/cgroup' } }],
+      volumes: [
+        { name: 'cgroups', hostPath: { path: '/sys/fs/cgroup' } },
+        { name: 'modules', hostPath: { path: '/lib/modules' } },
+      ],
     },
   };
   await kubectl(['create', '--filename=-'], JSON.stringify(pod));
@@ -59,25 +68,27 @@ export async function startGuestWitness(cluster: RealCluster, node: string): Pro
     }
   };
   return {
+    run: execute,
     kernelLog: () => execute('dmesg'),
     async loaded(module) {
       const lines = (await execute('cat', '/proc/modules')).split('\n');
       const line = lines.find((one) => one.startsWith(`${module} `));
       if (line === undefined) return undefined;
-      const version = await execute('cat', `/sys/module/${module}/version`);
+      // Not every module has one.
+      const version = await execute('sh', '-c', `cat /sys/module/${module}/version 2>/dev/null || true`);
       return { taint: /\((\w+)\)$/.exec(line)?.[1] ?? '', version: version.trim() };
     },
     async memoryOf(of) {
       const ids = (of?.status?.containerStatuses ?? []).map(
         ({ containerID = '' }) => containerID.split('//')[1],
       );
-      const files = ids.map((id) => `/cgroups/k8s.io/${id}/memory.current`);
-      const values = await execute('cat', ...files);
-      return values
-        .trim()
-        .split('\n')
-        .map(Number)
-        .reduce((total, value) => total + value, 0);
+      const files = ids.flatMap((id) =>
+        ['memory.current', 'memory.stat'].map((file) => `/cgroups/k8s.io/${id}/${file}`),
+      );
+      const text = await execute('cat', ...files);
+      const sum = (pattern: RegExp): number =>
+        Array.from(text.matchAll(pattern)).reduce((total, [, bytes]) => total + Number(bytes), 0);
+      return sum(/^(\d+)$/gm) - sum(/^inactive_file (\d+)$/gm);
     },
   };
 }

@@ -28,6 +28,8 @@ export const secureBootNodePrograms = [...guestDiskPrograms, 'qemu-system-x86_64
 
 /** Milliseconds for a machine to become a ready node, without KVM and beside other tests. */
 const readyLimit = 300_000;
+/** Pods that tolerate any node go to faster ones, if there are. */
+const registerWithTaints = [{ key: 'emulated', value: 'true', effect: 'PreferNoSchedule' }];
 const bridge = { bridge: 'pods0', podRange: '10.215.0.0/24', gateway: '10.215.0.1' };
 
 /** A virtual machine under Secure Boot, with a kubelet. */
@@ -44,8 +46,6 @@ export interface SecureBootNodeOptions {
   readonly cluster: RealCluster;
   /** Enrolled as Machine Owner Keys. */
   readonly certificates: readonly X509Certificate[];
-  /** 1 is Debian's; 2 has image volumes. */
-  readonly containerd: 1 | 2;
 }
 
 /** Boots a machine, and waits until it is a ready node of the cluster. @throws Error with its console */
@@ -145,7 +145,7 @@ function checkBoot(report: string): void {
 }
 
 async function initialFiles(
-  { name, cluster, containerd }: SecureBootNodeOptions,
+  { name, cluster }: SecureBootNodeOptions,
   files: BootFiles,
   bootModules: readonly string[],
 ): Promise<GuestFile[]> {
@@ -153,7 +153,6 @@ async function initialFiles(
   const settings = {
     NAME: name,
     ADDRESS: network.guest,
-    CONTAINERD: `containerd-${containerd}`,
     PAUSE: pause,
     REGISTRY_USER: `${testUser.username}:${testUser.password}`,
   };
@@ -174,7 +173,7 @@ async function initialFiles(
     'node/settings': Object.entries(settings)
       .map(([key, value]) => `${key}='${value}'\n`)
       .join(''),
-    'node/kubelet.json': JSON.stringify(kubelet),
+    'node/kubelet.json': JSON.stringify({ ...kubelet, registerWithTaints }),
     'node/containerd.toml': `version = 2\n${plugin}`,
     'node/networks/10-pods.conflist': pods,
     [`node/certs.d/${registry}/hosts.toml`]: registryConfiguration(registry),

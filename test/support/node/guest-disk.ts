@@ -36,7 +36,7 @@ const moduleDirectories = ['crypto', 'lib', 'fs', 'net', 'drivers/block', 'drive
 /** What the root's file system needs. */
 const bootModules = ['virtio_pci', 'virtio_blk', 'crc32c_generic', 'ext4'];
 
-/** The disk of a node with Debian's newest kernel: kubelet and both containerds. */
+/** The disk of a node with Debian's newest kernel: kubelet and containerd 2. */
 export interface GuestDisk {
   /** Raw image of an ext4 file system. */
   readonly image: string;
@@ -100,11 +100,11 @@ async function make(kernel: string, directory: string, made: string): Promise<vo
 }
 
 async function addPrograms(root: string): Promise<void> {
-  const [one, two] = [join(root, 'opt/containerd-1/bin'), join(root, 'opt/containerd-2/bin')];
-  for (const bin of [one, two, join(root, 'etc/node')]) await mkdir(bin, { recursive: true });
-  await copyFile(requireProgram('kubelet'), join(root, 'usr/bin/kubelet'));
-  await copyFile(requireProgram('containerd-2'), join(two, 'containerd'));
-  await copyFile(requireProgram('containerd-2-shim'), join(two, 'containerd-shim-runc-v2'));
+  const bin = join(root, 'usr/bin');
+  await mkdir(join(root, 'etc/node'), { recursive: true });
+  await copyFile(requireProgram('kubelet'), join(bin, 'kubelet'));
+  await copyFile(requireProgram('containerd-2'), join(bin, 'containerd'));
+  await copyFile(requireProgram('containerd-2-shim'), join(bin, 'containerd-shim-runc-v2'));
 }
 
 async function addModules(kernel: string, root: string): Promise<void> {

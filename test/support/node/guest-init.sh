@@ -32,7 +32,7 @@ busybox ip addr add 10.0.2.15/24 dev eth0
 busybox ip addr add "$ADDRESS/32" dev lo
 busybox ip route add default via 10.0.2.2
 
-PATH="/opt/$CONTAINERD/bin:$PATH" containerd --config /etc/node/containerd.toml >/tmp/containerd.log 2>&1 &
+containerd --config /etc/node/containerd.toml >/tmp/containerd.log 2>&1 &
 until ctr version >/dev/null 2>&1; do sleep 0.3; done
 ctr --namespace k8s.io images ls -q | grep -qx "$PAUSE" ||
 	ctr --namespace k8s.io images pull --plain-http --user "$REGISTRY_USER" "$PAUSE" >/dev/null
