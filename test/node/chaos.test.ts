@@ -41,7 +41,7 @@ describeWith(installedOperatorPrograms, 'a Module on a real node', () => {
     await cluster.kubectl(['apply', '--filename=-'], manifest(cluster.registry));
     await untilCondition('Ready', 'True', 'Loaded');
   }, 900_000);
-  afterAll(() => cluster?.[Symbol.asyncDispose](), 60_000);
+  afterAll(() => cluster?.[Symbol.asyncDispose](), 180_000);
 
   async function module(): Promise<Module> {
     return parseModule(await cluster.client.get(modules, { namespace: 'default', name }));
@@ -127,10 +127,8 @@ describeWith(installedOperatorPrograms, 'a Module on a real node', () => {
         expect(plugin?.metadata.deletionTimestamp).toBeDefined();
       });
       const operator = 'app.kubernetes.io/component=controller';
-      await cluster.kubectl([
-        ...['delete', 'pods', `--namespace=${operatorNamespace}`, `--selector=${operator}`],
-        ...['--grace-period=0', '--force'],
-      ]);
+      const killed = ['pods', `--namespace=${operatorNamespace}`, `--selector=${operator}`];
+      await cluster.kubectl(['delete', ...killed, '--grace-period=0', '--force']);
       const [loader] = await listAll(cluster.client, daemonSets, { namespace: 'default' });
       expect(loader?.spec?.template.metadata?.labels).toMatchObject({
         'kmm.node.kubernetes.io/loader-mode': 'load',

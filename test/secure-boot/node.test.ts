@@ -47,7 +47,7 @@ describeWith([...installedOperatorPrograms, ...secureBootNodePrograms], 'a node 
   afterAll(async () => {
     await node?.[Symbol.asyncDispose]();
     await cluster?.[Symbol.asyncDispose]();
-  }, 60_000);
+  }, 180_000);
 
   /** Applies the Module with an image that exists, or that is made by signing another one. */
   async function applyModule(

@@ -165,7 +165,7 @@ describe('problems of nodes', () => {
   ])('count what failed in a pod %s it was deleted: case %#', (_title, finishedAt, reasons) => {
     const end = { exitCode: 1, reason: 'Error', message: 'no', finishedAt } as object;
     const metadata = { deletionTimestamp: '2026-05-01T12:00:00Z', deletionGracePeriodSeconds: 30 };
-    const deleted = podOn('a', container({ running: {} }, { terminated: end }), metadata as object);
+    const deleted = podOn('a', container({ running: {} }, { terminated: end }), metadata);
     expect(findNodeProblems([deleted]).map(({ reason }) => reason)).toEqual(reasons);
   });
 

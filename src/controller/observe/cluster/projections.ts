@@ -1,6 +1,7 @@
 import type { V1Taint } from '@kubernetes/client-node';
 import { labelKeys } from '../../../builder/labels.ts';
 import { keyOf, type ObjectKey } from '../../runtime/api/object-key.ts';
+import { failureOf, isReady, problem, type PodFailure, type PodProblem } from './pod-state.ts';
 import type { DaemonSet, FullMetadata, Job, Node, Pod } from './resources.ts';
 
 /** The part of a node that is cached. */
@@ -98,21 +99,6 @@ export interface PodFacts {
   readonly targetNode: string | undefined;
   /** Why it is not running: the end of a container that failed, or what one is waiting for. */
   readonly failure: PodFailure | undefined;
-}
-
-/** What keeps a pod from running. */
-export interface PodFailure {
-  readonly kind: 'ended' | 'waiting' | 'unscheduled';
-  /** Such as `Error`, `ImagePullBackOff` or `Unschedulable`. */
-  readonly reason: string;
-  /** The termination message, or that of the kubelet or the scheduler. */
-  readonly message: string;
-}
-
-/** Why a container is waiting. */
-export interface PodProblem {
-  readonly reason: string;
-  readonly message: string;
 }
 
 /** How a container ended. */
@@ -215,67 +201,12 @@ export function projectPod(pod: Pod): PodFacts {
   };
 }
 
-/**
- * Returns whether a pod is ready. A kubelet that was started anew says of containers with a startup probe that they
- * have not started, until it has probed them: they still run, and nothing may end that relies on them.
- */
-function isReady({ status }: Pod): boolean {
-  const condition = status?.conditions?.find(({ type }) => type === 'Ready');
-  if (condition === undefined || condition.status === 'True') return condition !== undefined;
-  const containers = status?.containerStatuses ?? [];
-  const since = Date.parse(String(condition.lastTransitionTime));
-  return (
-    containers.length > 0 &&
-    containers.every(({ ready, started, state }) => {
-      const { startedAt } = state?.running ?? {};
-      // It was ready after it had started: this is the container that was probed.
-      return ready || (started === false && startedAt !== undefined && Date.parse(String(startedAt)) < since);
-    })
-  );
-}
-
 /** Returns the node for which the DaemonSet controller has made a pod. */
 function intendedNode(spec: Pod['spec']): string | undefined {
   const terms =
     spec?.affinity?.nodeAffinity?.requiredDuringSchedulingIgnoredDuringExecution?.nodeSelectorTerms ?? [];
   return terms.flatMap(({ matchFields = [] }) => matchFields).find(({ key }) => key === 'metadata.name')
     ?.values?.[0];
-}
-
-/** Reasons for which containers wait without anything being wrong. */
-const ordinaryWaits = new Set(['PodInitializing', 'ContainerCreating', 'CrashLoopBackOff', '']);
-
-/** Reasons of containers whose end was not seen: their node was switched off, or has lost them. */
-const unseenEnds = new Set(['Unknown', 'ContainerStatusUnknown']);
-
-function failureOf(pod: Pod): PodFailure | undefined {
-  const { status } = pod;
-  const deletedAt = deletionRequest(pod);
-  const containers = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
-  for (const { state, lastState, ready } of containers) {
-    const { waiting, terminated } = state ?? {};
-    const { reason = '', message = '' } = waiting ?? {};
-    if (waiting && !ordinaryWaits.has(reason)) return { kind: 'waiting', reason, message };
-    const end = terminated ?? lastState?.terminated;
-    // What failed before a pod was deleted says nothing of how it ends.
-    if (end?.finishedAt !== undefined && Date.parse(String(end.finishedAt)) < deletedAt) continue;
-    if (!ready && end && end.exitCode !== 0 && !unseenEnds.has(end.reason ?? '')) {
-      return { kind: 'ended', reason: end.reason ?? '', message: end.message ?? `exit code ${end.exitCode}` };
-    }
-  }
-  const unscheduled = status?.conditions?.find(
-    ({ type, status: value, reason }) =>
-      type === 'PodScheduled' && value === 'False' && reason === 'Unschedulable',
-  );
-  return unscheduled && { kind: 'unscheduled', ...problem(unscheduled) };
-}
-
-/** Returns when a pod was asked to end, in milliseconds since 1970; 0 if it was not. */
-function deletionRequest({ metadata }: Pod): number {
-  const { deletionTimestamp, deletionGracePeriodSeconds = 0 } = metadata;
-  return deletionTimestamp === undefined
-    ? 0
-    : Date.parse(String(deletionTimestamp)) - deletionGracePeriodSeconds * 1000;
 }
 
 function imagesOf({ spec, status }: Pod): string[] {
@@ -285,10 +216,6 @@ function imagesOf({ spec, status }: Pod): string[] {
   return [...containers.map(({ image }) => image), ...volumes, ...running].filter(
     (image): image is string => image !== undefined && image !== '',
   );
-}
-
-function problem({ reason = '', message = '' }: { reason?: string; message?: string }): PodProblem {
-  return { reason, message };
 }
 
 function controllerOf({ ownerReferences }: FullMetadata): string | undefined {
