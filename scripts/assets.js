@@ -145,7 +145,8 @@ function durationOf({ minutes }) {
   return minutes === 1 ? 'about a minute' : `about ${minutes} minutes`;
 }
 
-const names = argv.length > 2 ? argv.slice(2) : Object.keys(parts);
+const usual = Object.keys(parts).filter((name) => !parts[name].isOnRequest);
+const names = argv.length > 2 ? argv.slice(2) : usual;
 for (const [index, name] of names.entries()) {
   try {
     get(name, `${index + 1} of ${names.length}`);

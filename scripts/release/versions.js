@@ -3,7 +3,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 const version = String.raw`(?<version>\d+\.\d+\.\d+(?:-[0-9A-Za-z.-]+)?)`;
-const images = String.raw`\/(?:kmm-sign|kmm-sign-loader|kmm-sign-catalog|kernel-module-management(?:-hub)?-bundle):${version}`;
+const images = String.raw`\/(?:kmm-sign(?:-loader|-catalog)?|[a-z-]+-bundle):${version}`;
 
 /** Files and folders, and how the version is named in them. */
 const places = {

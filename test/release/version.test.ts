@@ -51,12 +51,12 @@ describe('a program', () => {
     return (await run(process.execPath, [join(directory.path, bundle), 'version', ...args])).stdout;
   }
 
-  it.each(['cli.js', 'operator.js'])('tells what it was built from: %s', async (bundle) => {
+  it.each(['cli.cjs', 'operator.js'])('tells what it was built from: %s', async (bundle) => {
     expect(await output(bundle)).toBe(`${version}\ncommit ${built.commit}\ndate ${built.date}\n`);
   });
 
   it.each([
-    ['cli.js', '--format', 'json'],
+    ['cli.cjs', '--format', 'json'],
     ['operator.js', '--json'],
   ])('tells it as JSON, too: %s %s', async (bundle, ...args) => {
     const { node } = process.versions;

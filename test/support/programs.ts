@@ -67,6 +67,7 @@ const sources = {
   debootstrap: { hint: debian('debootstrap') },
   'mkfs.ext4': { hint: debian('e2fsprogs') },
   ip: { hint: debian('iproute2') },
+  faketime: { hint: debian('faketime') },
   skopeo: { hint: debian('skopeo') },
   umoci: { hint: debian('umoci') },
   ostree: { hint: debian('ostree') },
