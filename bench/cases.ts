@@ -4,6 +4,9 @@ import { fileURLToPath } from 'node:url';
 /** Everything that a command line may name. */
 export interface Subject {
   readonly source: string;
+  /** The source in a registry with TLS, and the certificate to trust for it. */
+  readonly secureSource: string;
+  readonly authority: string;
   readonly destination: string;
   /** A destination in a repository that holds none of the image yet. */
   readonly elsewhere: string;
@@ -18,16 +21,29 @@ export interface Case {
   readonly command: (subject: Subject) => readonly string[];
   /** Run before the case, not measured: what the case finds in the registry. */
   readonly before?: (subject: Subject) => readonly string[];
+  /** The only image that it is run on: on all of them it would take the same. */
+  readonly image?: string;
+  /** Whether it does not go through the relay that counts bytes. */
+  readonly uncounted?: true;
 }
 
 /** The program; KMM_SIGN_BENCH_PROGRAM names another build of it. */
 const program =
   process.env['KMM_SIGN_BENCH_PROGRAM'] ?? fileURLToPath(new URL('../bin/kmm-sign.js', import.meta.url));
 
-function kmmSign(subject: Subject, destination: string, ...options: readonly string[]): readonly string[] {
+/** Returns the command line that signs an image. */
+export function kmmSign(
+  subject: Pick<Subject, 'source' | 'files' | 'key' | 'cert'>,
+  destination: string,
+  ...options: readonly string[]
+): readonly string[] {
   const files = subject.files.flatMap((file) => ['--file', file]);
   const keys = ['--key', subject.key, '--cert', subject.cert, '--plain-http'];
   return [process.execPath, program, 'sign', subject.source, destination, ...keys, ...options, ...files];
+}
+
+function resolve(image: string, ...options: readonly string[]): readonly string[] {
+  return [process.execPath, program, 'resolve', image, ...options];
 }
 
 function sign(...options: readonly string[]): (subject: Subject) => readonly string[] {
@@ -54,6 +70,13 @@ export const ownCases: readonly Case[] = [
       '--plain-http',
       ...subject.files.flatMap((file) => ['--file', file]),
     ],
+  },
+  { name: 'resolve', image: 'small', command: ({ source }) => resolve(source, '--plain-http') },
+  {
+    name: 'resolve-tls',
+    image: 'small',
+    uncounted: true,
+    command: ({ secureSource, authority }) => resolve(secureSource, '--ca-file', authority),
   },
 ];
 

@@ -2,7 +2,7 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,25 +13,37 @@ export interface Registry extends AsyncDisposable {
   readonly storage: string;
 }
 
-/** Starts the registry; without a descriptor cache, since its storage is changed under it between runs. */
-export async function startRegistry(storage: string): Promise<Registry> {
+/** A certificate and its key, as files. */
+export interface ServerKey {
+  readonly cert: string;
+  readonly key: string;
+}
+
+/**
+ * Starts the registry; without a descriptor cache, since its storage is changed under it between runs.
+ * @param tls speak TLS with this certificate
+ */
+export async function startRegistry(storage: string, tls?: ServerKey): Promise<Registry> {
   await mkdir(storage, { recursive: true });
   const port = await freePort();
-  const configuration = `${storage}.yml`;
+  const configuration = `${storage}${tls === undefined ? '' : '-tls'}.yml`;
   await writeFile(
     configuration,
     JSON.stringify({
       version: '0.1',
       log: { level: 'error', accesslog: { disabled: true } },
       storage: { filesystem: { rootdirectory: storage }, delete: { enabled: true } },
-      http: { addr: `127.0.0.1:${port}` },
+      http: {
+        addr: `127.0.0.1:${port}`,
+        ...(tls === undefined ? {} : { tls: { certificate: tls.cert, key: tls.key } }),
+      },
     }),
   );
   const server = spawn('docker-registry', ['serve', configuration], {
     stdio: 'ignore',
   });
   const host = `127.0.0.1:${port}`;
-  await answering(`http://${host}/v2/`, server);
+  await listening(port, server);
   return { host, storage, [Symbol.asyncDispose]: () => ended(server) };
 }
 
@@ -44,11 +56,15 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function answering(url: string, server: ChildProcess): Promise<void> {
+async function listening(port: number, server: ChildProcess): Promise<void> {
   for (let attempt = 0; attempt < 100; attempt += 1) {
     if (server.exitCode !== null) break;
-    const answer = await fetch(url).catch(() => null);
-    if (answer?.ok) return;
+    const socket = connect(port, '127.0.0.1');
+    const isOpen = await new Promise<boolean>((resolve) => {
+      socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    });
+    socket.destroy();
+    if (isOpen) return;
     await sleep(50);
   }
   throw new Error('docker-registry does not start');

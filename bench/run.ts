@@ -2,13 +2,11 @@
  * Measures kmm-sign, and any peer named on the command line, on the images of docs/performance.md.
  * Every round runs each case once, turn about; the registry's storage is put back after every run.
  */
-import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type Case, ownCases, peerCase, type Subject } from './cases.ts';
-import { type BenchImage, cacheDirectory, makeImages, storageDirectory } from './images.ts';
+import { type BenchImage, makeImages, storageDirectory } from './images.ts';
+import { serverKey, signingKey } from './keys.ts';
 import { type Cost, measure } from './measure.ts';
 import { type Registry, restore, snapshot, startRegistry, warm } from './registry.ts';
 import { startRelay } from './relay.ts';
@@ -41,25 +39,45 @@ async function main(): Promise<void> {
   const results: Result[] = [];
   const images = await makeImages(options.images.split(','));
   await using registry = await startRegistry(storageDirectory());
+  await using secure = await startRegistry(storageDirectory(), serverKey());
   await warm(registry.storage);
-  for (const image of images) results.push(...(await runImage(image, cases, registry)));
+  for (const image of images) {
+    const applicable = cases.filter((each) => each.image === undefined || each.image === image.name);
+    results.push(...(await runImage(image, applicable, { registry, secure })));
+  }
   console.log(table(results, peers[0]?.name));
   if (options.json) await writeFile(options.json, JSON.stringify({ schemaVersion: 1, results }, null, 2));
 }
 
-async function runImage(image: BenchImage, cases: readonly Case[], registry: Registry): Promise<Result[]> {
+/** The registry, and another on the same storage that speaks TLS. */
+interface Registries {
+  readonly registry: Registry;
+  readonly secure: Registry;
+}
+
+async function runImage(
+  image: BenchImage,
+  cases: readonly Case[],
+  { registry, secure }: Registries,
+): Promise<Result[]> {
   const costs = new Map<Case, Cost[]>(cases.map((each) => [each, []]));
   const kept = await snapshot(registry.storage);
   for (let round = 0; round < Number(options.rounds); round += 1) {
     for (const [each, measured] of costs) {
-      const cost = await putBack(registry, kept, () => runCase(each, subjectOf(image, registry.host)));
+      const cost = await putBack(registry, kept, () =>
+        runCase(each, subjectOf(image, registry.host, secure.host)),
+      );
       measured.push(cost);
       process.stderr.write(`${image.name} ${each.name}: ${cost.wall.toFixed(2)} s\n`);
     }
   }
   const results: Result[] = [];
   for (const [each, measured] of costs) {
-    const traffic = await putBack(registry, kept, () => countBytes(each, image, registry.host));
+    const hosts = { counted: registry.host, secure: secure.host };
+    const traffic =
+      each.uncounted === true
+        ? { down: Number.NaN, up: Number.NaN }
+        : await putBack(registry, kept, () => countBytes(each, image, hosts));
     results.push({ image: image.name, case: each.name, costs: measured, traffic });
   }
   return results;
@@ -79,33 +97,27 @@ async function runCase(each: Case, subject: Subject): Promise<Cost> {
   return await measure(each.command(subject));
 }
 
-async function countBytes(each: Case, image: BenchImage, host: string): Promise<Result['traffic']> {
-  await using relay = await startRelay(host);
-  const subject = subjectOf(image, relay.host);
+async function countBytes(
+  each: Case,
+  image: BenchImage,
+  { counted, secure }: { readonly counted: string; readonly secure: string },
+): Promise<Result['traffic']> {
+  await using relay = await startRelay(counted);
+  const subject = subjectOf(image, relay.host, secure);
   if (each.before) await measure(each.before(subject));
   const [down, up] = [relay.down(), relay.up()];
   await measure(each.command(subject));
   return { down: relay.down() - down, up: relay.up() - up };
 }
 
-function subjectOf(image: BenchImage, host: string): Subject {
+function subjectOf(image: BenchImage, host: string, secureHost: string): Subject {
   return {
     source: `${host}/${image.repository}:${image.tag}`,
+    secureSource: `${secureHost}/${image.repository}:${image.tag}`,
+    authority: serverKey().cert,
     destination: `${host}/${image.repository}:signed`,
     elsewhere: `${host}/elsewhere/${image.name}:signed`,
     files: image.modules,
-    ...keyPair(),
+    ...signingKey(),
   };
-}
-
-/** The RSA-4096 key that everything is signed with; made once. */
-function keyPair(): { key: string; cert: string } {
-  const key = join(cacheDirectory(), 'key.pem');
-  const cert = join(cacheDirectory(), 'cert.pem');
-  if (!existsSync(cert)) {
-    const words = 'req -new -x509 -newkey rsa:4096 -sha256 -nodes -days 36500'.split(' ');
-    const names = ['-subj', '/CN=kmm-sign benchmark', '-keyout', key, '-out', cert];
-    execFileSync('openssl', [...words, ...names], { stdio: 'ignore' });
-  }
-  return { key, cert };
 }

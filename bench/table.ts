@@ -10,7 +10,8 @@ export interface Result {
   readonly traffic: { readonly down: number; readonly up: number };
 }
 
-const megabytes = (bytes: number): string => (bytes / 1e6).toFixed(bytes < 1e6 ? 3 : 1);
+const megabytes = (bytes: number): string =>
+  Number.isNaN(bytes) ? '–' : (bytes / 1e6).toFixed(bytes < 1e6 ? 3 : 1);
 
 function middle(result: Result, key: keyof Cost): number {
   return median(result.costs.map((cost) => cost[key]));
@@ -25,8 +26,8 @@ export function table(results: readonly Result[], peer: string | undefined): str
     return [
       result.image,
       result.case,
-      middle(result, 'wall').toFixed(2),
-      middle(result, 'cpu').toFixed(2),
+      middle(result, 'wall').toFixed(3),
+      middle(result, 'cpu').toFixed(3),
       ratio('wall'),
       ratio('cpu'),
       (middle(result, 'peak') / 1e6).toFixed(0),

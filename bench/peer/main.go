@@ -8,6 +8,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"errors"
 	"flag"
 	"fmt"
@@ -186,7 +187,9 @@ func appendLayer(image v1.Image, layerFile string) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	layer, err := tarball.LayerFromFile(layerFile, tarball.WithMediaType(mediaType))
+	// Compressed once and kept, instead of once for the digest and once for the upload; at kmm-sign's level.
+	layer, err := tarball.LayerFromFile(layerFile, tarball.WithMediaType(mediaType), tarball.WithCompressedCaching,
+		tarball.WithCompressionLevel(gzip.BestSpeed))
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,8 @@ import { describeWith } from '../support/programs.ts';
 
 const subject: Subject = {
   source: 'a:1/x:unsigned',
+  secureSource: '127.0.0.1:5001/vendor/driver:1.0',
+  authority: 'ca.pem',
   destination: 'a:1/x:signed',
   elsewhere: 'a:1/y:signed',
   files: ['/opt/a.ko', '/opt/b.ko'],
