@@ -138,6 +138,6 @@ describeWith(['docker-registry', 'sign-file', 'openssl', 'python3'], 'the benchm
       ],
       'other',
     );
-    expect(text).toContain('| small | append | 1.00 | 1.00 | 0.250 | 0.250 | 50 | 2.0 | 0.002 | 0.000 |');
+    expect(text).toContain('| small | append | 1.000 | 1.000 | 0.250 | 0.250 | 50 | 2.0 | 0.002 | 0.000 |');
   });
 });
