@@ -164,10 +164,18 @@ describeWith(
       expect(await featureLabels('worker-1')).not.toHaveProperty(label);
     });
 
-    it('lets a Module select nodes by a device: it is built, signed, and loaded there and nowhere else', async () => {
+    it('lets a Module select nodes by a device, for whose kernel it is built', async () => {
       await world.applyManifest('build-and-sign', (text) =>
         text.replace('kubernetes.io/arch: amd64', `${cardLabel}: "true"`),
       );
+      await world.eventually(module, ({ status }) => {
+        expect(status?.kernels).toMatchObject([
+          { nodes: 1, phase: expect.stringMatching(/^(?:Signing|Ready)$/) },
+        ]);
+      });
+    });
+
+    it('has it signed, and loads it there and nowhere else', async () => {
       await world.eventually(module, ({ status }) => {
         expect(status?.conditions).toContainEqual(
           expect.objectContaining({ type: 'Ready', status: 'True', reason: 'Loaded' }),

@@ -65,6 +65,9 @@ export const clusterPlan: GatherPlan = {
     { resource: ['batch', 'jobs'], selection: ofModules },
     { resource: ['', 'pods'], selection: ofModules },
     { resource: ['resource.k8s.io', 'deviceclasses'], selection: ofModules },
+    { resource: ['nfd.openshift.io', 'nodefeaturediscoveries'] },
+    { resource: ['nfd.openshift.io', 'nodefeaturerules'] },
+    { resource: ['nfd.k8s-sigs.io', 'nodefeaturerules'] },
     { resource: ['cluster.open-cluster-management.io', 'clusterclaims'] },
     { resource: ['work.open-cluster-management.io', 'appliedmanifestworks'] },
   ],
@@ -99,7 +102,9 @@ export function concernsUs(
   name: string,
   labels: Readonly<Record<string, string>>,
 ): boolean {
-  if (group === definitions[0] && plural === definitions[1]) return name.endsWith('.kmm.sigs.x-k8s.io');
+  if (group === definitions[0] && plural === definitions[1]) {
+    return ['.kmm.sigs.x-k8s.io', '.nfd.openshift.io', '.nfd.k8s-sigs.io'].some((end) => name.endsWith(end));
+  }
   if (group === webhooks[0]) return labels['app.kubernetes.io/part-of'] === 'kmm' || name.startsWith('kmm-');
   return true;
 }

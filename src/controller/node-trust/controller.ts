@@ -14,12 +14,12 @@ import { onlyTrust, trustLabels } from './labels.ts';
 /** The owner of the labels, so that those that others have written stay. */
 const labelManager = 'kmm-operator-node-trust';
 
-/** The key of the DaemonSet in the queue; no node has such a name. */
-const daemonSetKey = { name: '/daemon-set' };
-
 /** A pod that looks at a node. */
 interface TrustPod {
   readonly nodeName: string | undefined;
+  /** When it was created, in RFC 3339, and whether it ends: another replaces it. */
+  readonly created: string;
+  readonly deleting: boolean;
   /** Its last report; undefined before the first. */
   readonly report: string | undefined;
 }
@@ -51,15 +51,17 @@ export function createNodeTrust(services: TrustServices) {
     project: projectPod,
     indexes: { node: ({ nodeName }) => (nodeName === undefined ? [] : [nodeName]) },
   });
+  // Nodes have no namespace.
+  const daemonSetKey = { namespace, name: trustName };
   const written: { hash?: string; generation?: number } = {};
   const controller = new Controller({
     name: 'node-trust',
     log,
     metrics,
-    reconcile: ({ name }, { signal }) =>
-      name === daemonSetKey.name
-        ? reconcileDaemonSet(services, written, signal)
-        : reconcileNode(services, reports.byIndex('node', name), { name, signal }),
+    reconcile: ({ namespace: within, name }, { signal }) =>
+      within === undefined
+        ? reconcileNode(services, reports.byIndex('node', name), { name, signal })
+        : reconcileDaemonSet(services, written, signal),
   });
   controller.watch(reports, (event) => {
     const { nodeName } = objectOf(event);
@@ -79,14 +81,19 @@ export function createNodeTrust(services: TrustServices) {
   return { controller, cache: reports };
 }
 
-function projectPod({ spec, status }: Pod): TrustPod {
+function projectPod({ metadata, spec, status }: Pod): TrustPod {
   const [watching] = status?.containerStatuses ?? [];
   const [reporting] = status?.initContainerStatuses ?? [];
   // The container ends only when the facts have changed since the init container reported them.
   const last = watching?.state?.terminated?.message ?? watching?.lastState?.terminated?.message;
   const first = reporting?.state?.terminated;
   const report = last === undefined || last === '' ? first?.message : last;
-  return { nodeName: spec?.nodeName, report: first?.exitCode === 0 ? report : undefined };
+  return {
+    nodeName: spec?.nodeName,
+    created: metadata.creationTimestamp ?? '',
+    deleting: metadata.deletionTimestamp !== undefined,
+    report: first?.exitCode === 0 ? report : undefined,
+  };
 }
 
 async function reconcileDaemonSet(
@@ -133,7 +140,13 @@ function wantedLabels(
   found: readonly TrustPod[],
 ): Record<string, string> | undefined {
   if (options === undefined || options.publisher === 'nfd') return {};
-  const reports = found.flatMap(({ report }) => (report === undefined ? [] : [report]));
-  const [report] = reports;
-  return report === undefined ? undefined : trustLabels(report);
+  const newest = found
+    .filter((pod) => pod.report !== undefined)
+    .toSorted((one, other) => (ageOf(one) < ageOf(other) ? 1 : -1))[0];
+  return newest?.report === undefined ? undefined : trustLabels(newest.report);
+}
+
+/** Orders the pods of a node: what ends comes before what replaces it. */
+function ageOf({ deleting, created }: TrustPod): string {
+  return `${deleting ? 0 : 1} ${created}`;
 }

@@ -228,6 +228,11 @@ describeWith([...apiServerPrograms, 'kubectl'], 'kmm-operator nfd on OpenShift',
     });
   });
 
+  it('knows the NodeResourceTopology of the documents', async () => {
+    const topology = documentExample('openshift-4.12/3.7.1-node-resource-topology.yaml');
+    expect(await world.apply(topology)).toContain('serverside-applied');
+  });
+
   it('leaves a rule of NFD alone that has the same name, and says so', async () => {
     const spec = { rules: [{ name: 'mine', labels: { mine: 'true' } }] };
     const metadata = { name: 'taken' };
