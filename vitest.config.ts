@@ -5,12 +5,13 @@ import { sortTestFiles } from './test/support/test-files.ts';
 /** A file for the results as JSON, which `.ci/run` counts. */
 const report = env['KMM_SIGN_TEST_REPORT'];
 
-/** Tests that boot virtual machines take minutes: `npm run test:secure-boot`. */
-const isSecureBoot = env['KMM_SIGN_TEST_GROUP'] === 'secure-boot';
+/** Tests that take minutes each: `npm run test:secure-boot`, `npm run test:extended`. */
+const groups = ['secure-boot', 'extended'];
+const wanted = groups.find((group) => group === env['KMM_SIGN_TEST_GROUP']);
 
 const files = sortTestFiles();
 const included = (list: readonly string[]): string[] =>
-  list.filter((file) => file.startsWith('test/secure-boot/') === isSecureBoot);
+  list.filter((file) => groups.find((group) => file.startsWith(`test/${group}/`)) === wanted);
 
 export default defineConfig({
   test: {

@@ -1,6 +1,6 @@
 // Runs the tests on the project's own Node, whichever Node npm itself runs on.
 //
-//     node scripts/test.js [--secure-boot] [vitest's arguments...]
+//     node scripts/test.js [--secure-boot | --extended] [vitest's arguments...]
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { delimiter, dirname } from 'node:path';
@@ -10,10 +10,10 @@ const bundled = fileURLToPath(new URL('../node_modules/node/bin/node', import.me
 const vitest = fileURLToPath(new URL('../node_modules/vitest/vitest.mjs', import.meta.url));
 const node = existsSync(bundled) ? bundled : process.execPath;
 
-/** Runs the tests that are left out otherwise. */
-const secureBoot = '--secure-boot';
-const args = process.argv.slice(2).filter((argument) => argument !== secureBoot);
-const group = process.argv.includes(secureBoot) ? 'secure-boot' : undefined;
+/** Tests that are left out otherwise. */
+const groups = ['--secure-boot', '--extended'];
+const args = process.argv.slice(2).filter((argument) => !groups.includes(argument));
+const group = groups.find((one) => process.argv.includes(one))?.slice(2);
 const { status, error } = spawnSync(node, [vitest, 'run', ...args], {
   stdio: 'inherit',
   env: {
