@@ -31,3 +31,8 @@ const secretLike = /\b(?:Bearer|Basic)\s+\S+|\bey[\w-]{8,}\.[\w-]+(?:\.[\w-]*)?/
 export function redactTokens(text: string): string {
   return text.replaceAll(secretLike, '[redacted]');
 }
+
+/** `1 module`, `2 modules`. */
+export function count(amount: number, noun: string): string {
+  return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
+}

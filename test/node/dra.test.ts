@@ -194,7 +194,7 @@ describeWith(programs, 'a driver for dynamic resource allocation on real nodes',
             type: 'Ready',
             status: 'False',
             reason: 'Unloading',
-            message: 'The module is being unloaded from 1 nodes',
+            message: 'The module is being unloaded from 1 node',
           }),
         );
       });

@@ -12,8 +12,8 @@ import { inspectReportText, verifyReportText } from '../output/inspect-report.ts
 import { Images } from '../session/open-image.ts';
 import type { Session } from '../session/session.ts';
 import { extractModules } from '../../signer/extract-image.ts';
-import { printable } from '../../shared/printable.ts';
-import { count, formatBytes, table } from '../output/text.ts';
+import { count, printable } from '../../shared/printable.ts';
+import { formatBytes, table } from '../output/text.ts';
 
 /** Lists the modules of an image. A module in any state is not a failure. */
 export async function inspect(options: ReadModulesOptions, session: Session): Promise<void> {

@@ -1,6 +1,5 @@
 import type { InspectReport, SignReport } from '../../signer/model/report.ts';
-import { printable } from '../../shared/printable.ts';
-import { count } from '../output/text.ts';
+import { count, printable } from '../../shared/printable.ts';
 
 /** Rows of the table in a summary, which a runner refuses above 1 MiB. */
 const maxRows = 1000;

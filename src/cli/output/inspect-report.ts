@@ -1,6 +1,6 @@
 import type { InspectReport, ModuleReport } from '../../signer/model/report.ts';
-import { printable } from '../../shared/printable.ts';
-import { count, formatBytes, layersNotReadText, shortDigest, table } from './text.ts';
+import { count, printable } from '../../shared/printable.ts';
+import { formatBytes, layersNotReadText, shortDigest, table } from './text.ts';
 
 /** Formats the output of `verify` for people: a line per module, and a summary. */
 export function verifyReportText(report: InspectReport): string {

@@ -1,8 +1,8 @@
 import type { Traffic } from '../../registry/image/repository.ts';
 import type { ProgressEvent, ProgressListener } from '../../signer/model/report.ts';
 import { jsonLine } from '../../shared/logger.ts';
-import { printable } from '../../shared/printable.ts';
-import { count, formatBytes, type LogFormat, shortDigest } from './text.ts';
+import { count, printable } from '../../shared/printable.ts';
+import { formatBytes, type LogFormat, shortDigest } from './text.ts';
 
 /** Shows progress on stderr. */
 export interface Progress {

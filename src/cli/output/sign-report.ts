@@ -1,6 +1,6 @@
 import type { SignedModuleReport, SignedPlatformReport, SignReport } from '../../signer/model/report.ts';
-import { printable } from '../../shared/printable.ts';
-import { count, formatBytes, layersNotReadText, shortDigest, table } from './text.ts';
+import { count, printable } from '../../shared/printable.ts';
+import { formatBytes, layersNotReadText, shortDigest, table } from './text.ts';
 
 /** Formats the output of `sign` for people. The last line is the result's reference, if there is one. */
 export function signReportText(report: SignReport, repository: string): string {

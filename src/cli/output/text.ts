@@ -1,5 +1,5 @@
 import type { LogFields, LogLevel } from '../../shared/logger.ts';
-import { printable } from '../../shared/printable.ts';
+import { count, printable } from '../../shared/printable.ts';
 
 /** Formats bytes for people: `512 B`, `3.4 MB` (powers of ten, as registries count). */
 export function formatBytes(bytes: number): string {
@@ -17,11 +17,6 @@ export function formatBytes(bytes: number): string {
 export function shortDigest(digest: string): string {
   const colon = digest.indexOf(':');
   return digest.slice(0, colon + 13);
-}
-
-/** `1 module`, `2 modules`. */
-export function count(amount: number, noun: string): string {
-  return `${amount} ${noun}${amount === 1 ? '' : 's'}`;
 }
 
 /** How lines on stderr are formatted. */

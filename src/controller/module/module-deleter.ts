@@ -1,3 +1,4 @@
+import { count } from '../../shared/printable.ts';
 import { labelKeys } from '../../builder/labels.ts';
 import { labelValue } from '../../builder/names.ts';
 import type { CachedModule, ClusterCaches } from '../observe/cluster/caches.ts';
@@ -97,7 +98,7 @@ function recordLeftLoaded(
     type: 'Warning',
     reason: 'LeftLoaded',
     action: 'Unload',
-    note: `${why}: the Module is deleted though the module may still be in the kernel of ${nodes} nodes`,
+    note: `${why}: the Module is deleted though the module may still be in the kernel of ${count(nodes, 'node')}`,
   });
 }
 

@@ -1,3 +1,4 @@
+import { count } from '../../../shared/printable.ts';
 import { labelKeys } from '../../../builder/labels.ts';
 import { isObjectName } from '../../../builder/names.ts';
 import type { DaemonSetFacts, PodFacts } from '../../observe/cluster/projections.ts';
@@ -74,7 +75,7 @@ export function nextUnloadingStep(facts: UnloadingFacts): UnloadingStep {
     // Those of KMM, or of versions of the operator whose loaders cannot do it.
     remove: waiting.filter(({ loaderInputs }) => loaderInputs === undefined),
     unload: waiting.filter(({ loaderInputs, unloads }) => loaderInputs !== undefined && !unloads),
-    message: `The module is being unloaded from ${nodes} nodes`,
+    message: `The module is being unloaded from ${count(nodes, 'node')}`,
     remaining,
   };
 }
