@@ -11,7 +11,7 @@ describe('environment variables stand for options', () => {
     const { stdout } = await runProgram(['version', '--format', 'text'], {
       env: { KMM_SIGN_FORMAT: 'json' },
     });
-    expect(stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(stdout).toMatch(/^\d+\.\d+\.\d+\ncommit /);
   });
 
   test('a required option may come from its variable', async () => {

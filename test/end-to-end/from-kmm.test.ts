@@ -124,6 +124,11 @@ describeWith(operatorWorldPrograms, 'coming from KMM', () => {
       kernelMappings: [{ ...mapping, containerImage }],
     };
     const small = { image: `${host}/ubi:latest`, command: ['sleep', 'infinity'] };
+    // Directories that this machine has, for those of a graphics card.
+    const volumes = [
+      { hostPath: { path: '/dev/shm', type: '' }, name: 'devfs' },
+      { hostPath: { path: '/sys/class/net', type: 'Directory' }, name: 'sysfs' },
+    ];
     await world.client.request({
       method: 'POST',
       path: pathOf(modules, { namespace }),
@@ -138,6 +143,7 @@ describeWith(operatorWorldPrograms, 'coming from KMM', () => {
             ...devicePlugin,
             container: { ...devicePlugin.container, ...small },
             initContainer: null,
+            volumes,
           },
           imageRepoSecret: { name: 'repo-pull-secret' },
           selector: { 'kubernetes.io/arch': 'amd64' },

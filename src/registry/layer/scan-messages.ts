@@ -48,7 +48,7 @@ export interface ScanFailure {
 }
 
 /** Bytes of messages that a thread may be ahead of their receiver; then it waits. */
-export const maxUnreceived = 3 * 1024 * 1024;
+export const maxUnreceived = 256 * 1024;
 
 /** Size in bytes of the pieces in which the bytes of a layer are passed to a thread. */
 export const requestSize = 256 * 1024;

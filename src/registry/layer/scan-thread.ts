@@ -15,7 +15,7 @@ import {
 } from './scan-messages.ts';
 
 /** Entries that are sent together. */
-const batchSize = 512;
+const batchSize = 64;
 /** Approximate bytes of a message and of what an entry has besides its texts. */
 const overhead = 256;
 /** The largest piece of content, in bytes. */

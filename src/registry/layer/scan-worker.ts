@@ -6,7 +6,7 @@ import type { ScanReport, ScanRequest, ScanTask } from './scan-messages.ts';
 const workerFile = import.meta.url.endsWith('.ts') ? './scan-thread.ts' : './scan-thread.cjs';
 
 /** Megabytes of a thread's young generation: it keeps little, and a larger one would only keep it longer. */
-const youngGeneration = 2;
+const youngGeneration = 1;
 
 /** Milliseconds after which a thread that has nothing to do ends. */
 const idleTime = 5000;

@@ -38,7 +38,7 @@ function step(changes: Partial<UnloadingFacts>) {
 describe('a Module that is being deleted', () => {
   it('ends its DRA driver before its loaders unload', () => {
     const driver = daemonSet('dra', { loaderInputs: undefined });
-    const pods = [pod({ role: 'dra' }), pod()];
+    const pods = [pod({ role: 'dra', facts: { ownerName: 'a-dra-ppxkfxcoqflt5wt5' } }), pod()];
     expect(step({ daemonSets: [loader, driver], pods })).toMatchObject({ remove: [driver], unload: [] });
     expect(step({ daemonSets: [loader], pods })).toMatchObject({ remove: [], unload: [] });
   });
