@@ -72,18 +72,36 @@ export function asBytes(source: LentChunks): AsyncIterable<Buffer> {
   return source as AsyncIterable<Buffer>;
 }
 
-/** Bytes of a stream that are read ahead of the consumer. */
+/** Bytes of a stream that are read ahead of the consumer, so that what fills it keeps working. */
 const readAhead = 1024 * 1024;
 
 /**
- * Yields the chunks of a stream as they are, lent, and frees each: a stream's own iterator would copy to join them, and
- * the garbage collector would let tens of megabytes pile up. Stopping early destroys the stream.
+ * Yields the chunks of a stream as they are, lent, and frees each: the garbage collector would let tens of
+ * megabytes pile up. Stopping early destroys the stream.
  * @param whenUsed awaited before a chunk is freed, for what still reads it then
  */
 export async function* lendChunks(
   stream: Readable,
   whenUsed: (chunk: Buffer) => Promise<void> | void = () => {},
 ): AsyncGenerator<LentChunk> {
+  try {
+    for await (const chunk of queuedChunks(stream)) {
+      const used = whenUsed(chunk);
+      yield chunk;
+      await used;
+      if (chunk.length >= Buffer.poolSize) freeOutputBuffer(chunk.buffer, chunk.length);
+    }
+    if (!stream.readableEnded) throw new Error('the stream was closed before its end');
+  } finally {
+    stream.on('error', () => {}).destroy();
+  }
+}
+
+/**
+ * Yields the chunks of a stream as they are, until it ends or is closed: a stream's own iterator would copy to join
+ * them. It leaves the stream open when it is stopped.
+ */
+export async function* queuedChunks(stream: Readable): AsyncGenerator<Buffer> {
   const queue: Buffer[] = [];
   let queued = 0;
   let ended = false;
@@ -91,6 +109,10 @@ export async function* lendChunks(
     ? { error: stream.errored }
     : undefined;
   let wake: (() => void) | undefined;
+  const end = (): void => {
+    ended = true;
+    wake?.();
+  };
   stream
     .on('data', (chunk: Buffer) => {
       queue.push(chunk);
@@ -102,36 +124,23 @@ export async function* lendChunks(
       failure = { error };
       wake?.();
     })
-    .on('end', () => {
-      ended = true;
-      wake?.();
-    })
-    .on('close', () => {
-      if (!ended) failure ??= { error: new Error('the stream was closed before its end') };
-      wake?.();
-    });
-  try {
-    for (;;) {
-      const chunk = queue.shift();
-      if (chunk !== undefined) {
-        queued -= chunk.length;
-        if (queued < readAhead) stream.resume();
-        const used = whenUsed(chunk);
-        yield chunk;
-        await used;
-        if (chunk.length >= Buffer.poolSize) freeOutputBuffer(chunk.buffer, chunk.length);
-      } else if (failure !== undefined) {
-        throw failure.error;
-      } else if (ended) {
-        return;
-      } else {
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-      }
+    .on('end', end)
+    .on('close', end);
+  for (;;) {
+    const chunk = queue.shift();
+    if (chunk !== undefined) {
+      queued -= chunk.length;
+      if (queued < readAhead) stream.resume();
+      yield chunk;
+    } else if (failure !== undefined) {
+      throw failure.error;
+    } else if (ended) {
+      return;
+    } else {
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
     }
-  } finally {
-    stream.on('error', () => {}).destroy();
   }
 }
 

@@ -5,6 +5,7 @@ import {
   freeOutputBuffer,
   type LentChunk,
   type LentChunks,
+  queuedChunks,
   withBytes,
 } from '../../shared/chunks.ts';
 import { RegistryError } from '../model/errors.ts';
@@ -233,52 +234,12 @@ function followedByOtherData(compression: LayerCompression): RegistryError {
  */
 const outputBufferSize = 512 * 1024;
 
-/** Chunks decoded ahead of the consumer, so that the decoder's thread keeps working. */
-const chunksAhead = 2;
-
-/**
- * Yields a decoder's output chunks as they are, and frees them: a stream's own iterator would copy to join them.
- */
+/** Yields a decoder's output chunks, and frees them: a decoder fills its buffers one after another. */
 async function* decodedChunks(decoder: Readable): AsyncGenerator<LentChunk> {
-  const queue: Buffer[] = [];
-  let ended = false;
-  let failure: { readonly error: unknown } | undefined;
-  let wake: (() => void) | undefined;
   let previous: ArrayBufferLike | undefined;
-  decoder
-    .on('data', (chunk: Buffer) => {
-      queue.push(chunk);
-      if (queue.length >= chunksAhead) decoder.pause();
-      wake?.();
-    })
-    .on('error', (error) => {
-      failure = { error };
-      wake?.();
-    })
-    .on('end', () => {
-      ended = true;
-      wake?.();
-    })
-    .on('close', () => {
-      ended = true;
-      wake?.();
-    });
-  for (;;) {
-    const chunk = queue.shift();
-    if (chunk !== undefined) {
-      // A decoder fills its buffers one after another.
-      if (previous !== chunk.buffer) freeOutputBuffer(previous, outputBufferSize);
-      previous = chunk.buffer;
-      if (queue.length === 0) decoder.resume();
-      yield chunk;
-    } else if (failure !== undefined) {
-      throw failure.error;
-    } else if (ended) {
-      return;
-    } else {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
-    }
+  for await (const chunk of queuedChunks(decoder)) {
+    if (previous !== chunk.buffer) freeOutputBuffer(previous, outputBufferSize);
+    previous = chunk.buffer;
+    yield chunk;
   }
 }
