@@ -1,5 +1,6 @@
 import type { Logger } from '../../shared/logger.ts';
 import { Controller } from '../runtime/controller.ts';
+import { metadataOf } from '../runtime/api/resource.ts';
 import { Informer, objectOf } from '../runtime/cache/informer.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
 import { machineConfigs, servesMachineConfigs } from './machine-configs.ts';
@@ -33,7 +34,7 @@ export function createBootModuleController(options: BootModuleOptions): BootModu
   const configs = new Informer({
     client,
     log,
-    resource: { ...machineConfigs, metadataOnly: true },
+    resource: metadataOf(machineConfigs),
     project: ({ metadata }) => ({ name: metadata.name, generation: metadata.generation }),
   });
   configs.onEvent((event) => {

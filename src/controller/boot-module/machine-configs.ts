@@ -2,6 +2,7 @@ import * as z from 'zod';
 import type { CachedBootModule } from './cache.ts';
 import type { CustomResource, FullMetadata } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
+import { isServed } from '../runtime/api/discovery.ts';
 import { ignoreNotFound, isApiError } from '../runtime/api/errors.ts';
 import type { Resource } from '../runtime/api/resource.ts';
 import { disruptionPoliciesOf, ignitionOf, isLoadUnit, type BootTask } from './machine-config.ts';
@@ -47,10 +48,8 @@ const policiesInForce = z.looseObject({
 });
 
 /** Returns whether the cluster has MachineConfigs: whether it is OpenShift. @throws ApiError */
-export async function servesMachineConfigs(client: ApiClient, signal: AbortSignal): Promise<boolean> {
-  const { group, version } = machineConfigs;
-  const path = `/apis/${group}/${version}`;
-  return (await client.request({ method: 'GET', path, signal }).catch(ignoreNotFound)) !== undefined;
+export function servesMachineConfigs(client: ApiClient, signal: AbortSignal): Promise<boolean> {
+  return isServed(client, machineConfigs, signal);
 }
 
 /** Returns whose MachineConfig one is, as far as it matters to who wants to write it. */

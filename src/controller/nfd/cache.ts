@@ -27,10 +27,8 @@ export function createDiscoveryCache(client: ApiClient, namespace: string, log: 
 
 function project(object: CustomResource): CachedDiscovery {
   const common = { key: keyOf(object), metadata: object.metadata };
-  // Objects of a list have no type.
-  const { apiVersion = 'nfd.openshift.io/v1', kind = 'NodeFeatureDiscovery' } = object;
   try {
-    const discovery = parseNodeFeatureDiscovery({ ...object, apiVersion, kind });
+    const discovery = parseNodeFeatureDiscovery(object);
     return { ...common, discovery, problem: undefined };
   } catch (error) {
     if (!(error instanceof KmmError)) throw error;

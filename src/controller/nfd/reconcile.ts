@@ -1,7 +1,8 @@
 import type { NodeFeatureDiscovery } from '../../api/nfd/node-feature-discovery.ts';
 import { toConditions, type Finding } from '../module/conditions.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { ApiError, ignoreNotFound, ignoreOutdated, isApiError } from '../runtime/api/errors.ts';
+import { isServed } from '../runtime/api/discovery.ts';
+import { ApiError, ignoreNotFound, ignoreOutdated } from '../runtime/api/errors.ts';
 import { formatKey, type KubernetesObject, type ObjectKey } from '../runtime/api/object-key.ts';
 import type { ReconcileResult } from '../runtime/controller.ts';
 import { addFinalizer, isBeingDeleted } from '../runtime/finalizers.ts';
@@ -42,7 +43,7 @@ export async function reconcileDiscovery(
     return report(services, cached, { findings: findingsOfProblem('NotTheOnlyOne', message), signal });
   }
   const { discovery } = cached;
-  const isOpenShift = await hasSecurityConstraints(services.client, signal);
+  const isOpenShift = await isServed(services.client, securityContextConstraints, signal);
   const { image, ignored } = chooseImage(discovery?.spec.operand?.image, services.image);
   const inputs = discovery && inputsOf(discovery, { key, image, isOpenShift });
   if (isBeingDeleted(cached)) return remove(services, { cached, inputs, isOpenShift }, signal);
@@ -135,18 +136,6 @@ function inputsOf(
     },
     isOpenShift,
   };
-}
-
-/** Returns whether the cluster is one of OpenShift. */
-async function hasSecurityConstraints(client: ApiClient, signal: AbortSignal): Promise<boolean> {
-  const { group, version } = securityContextConstraints;
-  try {
-    await client.request({ method: 'GET', path: `/apis/${group}/${version}`, signal });
-    return true;
-  } catch (error) {
-    if (isApiError(error, 'NOT_FOUND')) return false;
-    throw error;
-  }
 }
 
 /** Writes the status if it differs. */

@@ -1,9 +1,9 @@
 import type { Logger } from '../../shared/logger.ts';
-import { shortHash, type Json } from '../../builder/names.ts';
+import { DaemonSetWriter } from '../module/daemon-set-writer.ts';
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
-import { daemonSets, fromLibrary, nodes, pods, type Pod } from '../observe/cluster/resources.ts';
+import { nodes, pods, type Pod } from '../observe/cluster/resources.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
-import { ignoreNotFound, ignoreOutdated } from '../runtime/api/errors.ts';
+import { ignoreOutdated } from '../runtime/api/errors.ts';
 import { Informer, objectOf } from '../runtime/cache/informer.ts';
 import { Controller, type ReconcileResult } from '../runtime/controller.ts';
 import type { ControllerMetrics } from '../runtime/metrics.ts';
@@ -53,7 +53,7 @@ export function createNodeTrust(services: TrustServices) {
   });
   // Nodes have no namespace.
   const daemonSetKey = { namespace, name: trustName };
-  const written: { hash?: string; generation?: number } = {};
+  const writer = new DaemonSetWriter(client, caches);
   const controller = new Controller({
     name: 'node-trust',
     log,
@@ -61,7 +61,7 @@ export function createNodeTrust(services: TrustServices) {
     reconcile: ({ namespace: within, name }, { signal }) =>
       within === undefined
         ? reconcileNode(services, reports.byIndex('node', name), { name, signal })
-        : reconcileDaemonSet(services, written, signal),
+        : reconcileDaemonSet(services, writer, signal),
   });
   controller.watch(reports, (event) => {
     const { nodeName } = objectOf(event);
@@ -97,23 +97,14 @@ function projectPod({ metadata, spec, status }: Pod): TrustPod {
 }
 
 async function reconcileDaemonSet(
-  { client, caches, namespace, options }: TrustServices,
-  written: { hash?: string; generation?: number },
+  { caches, namespace, options }: TrustServices,
+  writer: DaemonSetWriter,
   signal: AbortSignal,
 ): Promise<ReconcileResult> {
-  const key = { namespace, name: trustName };
-  const found = caches.daemonSets.get(key);
-  if (options === undefined) {
-    if (found !== undefined) await client.delete(daemonSets, key, { signal }).catch(ignoreNotFound);
-    return {};
-  }
-  const object = fromLibrary(trustDaemonSet(options));
-  const hash = shortHash(JSON.parse(JSON.stringify(object)) as Json);
-  // Its status changes often.
-  if (written.hash === hash && found !== undefined && found.generation <= (written.generation ?? 0))
-    return {};
-  const { metadata } = await client.apply(daemonSets, object, { force: true, signal });
-  Object.assign(written, { hash, generation: metadata.generation ?? 0 });
+  const found = caches.daemonSets.get({ namespace, name: trustName });
+  const apply = options === undefined ? [] : [trustDaemonSet(options)];
+  const remove = options === undefined && found !== undefined ? [found] : [];
+  await writer.write({ orphan: [], apply, remove }, signal);
   return {};
 }
 

@@ -1,10 +1,4 @@
-import type {
-  V1Container,
-  V1DaemonSet,
-  V1OwnerReference,
-  V1Volume,
-  V1VolumeMount,
-} from '@kubernetes/client-node';
+import type { V1Container, V1DaemonSet, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 import { commonLabels, labelKeys } from '../../builder/labels.ts';
 import type { TrustPublisher } from './labels.ts';
 import { reportScript, trustDirectories, watchScript } from './report-script.ts';
@@ -29,19 +23,14 @@ export interface TrustOptions {
 }
 
 /** Returns the DaemonSet whose pods look at the node. They have no rights on the API server, and change nothing. */
-export function trustDaemonSet(options: TrustOptions, owner?: V1OwnerReference): V1DaemonSet {
+export function trustDaemonSet(options: TrustOptions): V1DaemonSet {
   const { namespace, publisher, serviceAccountName } = options;
   const labels = { ...commonLabels('node-trust', role), ...trustPodLabels };
   const { volumes, mounts } = files(publisher);
   return {
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
-    metadata: {
-      name: trustName,
-      namespace,
-      labels,
-      ...(owner === undefined ? {} : { ownerReferences: [owner] }),
-    },
+    metadata: { name: trustName, namespace, labels },
     spec: {
       selector: { matchLabels: trustPodLabels },
       // Looking takes seconds on each node.

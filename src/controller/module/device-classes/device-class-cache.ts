@@ -1,10 +1,10 @@
-import * as z from 'zod';
 import type { V1DeviceClassConfiguration, V1DeviceSelector } from '@kubernetes/client-node';
 import { abortable } from '../../../shared/abortable.ts';
 import { backoffDelay, pause, withJitter } from '../../../shared/backoff.ts';
 import type { Logger } from '../../../shared/logger.ts';
 import { deviceClasses, type DeviceClass } from '../../observe/cluster/resources.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
+import { isServed } from '../../runtime/api/discovery.ts';
 import { isApiError } from '../../runtime/api/errors.ts';
 import { listPages } from '../../runtime/api/list.ts';
 import { Informer, type CacheHandler } from '../../runtime/cache/informer.ts';
@@ -25,8 +25,6 @@ export type DeviceClassAccess = 'unknown' | 'served' | 'absent' | 'forbidden';
 /** Milliseconds after which an API server is asked again that has no DeviceClasses, or forbids to read them. */
 const recheckInterval = 60_000;
 const retryBackoff = { first: 500, limit: 30_000 };
-
-const resourceList = z.looseObject({ resources: z.array(z.looseObject({ name: z.string() })) });
 
 /**
  * A cache of all DeviceClasses of the cluster. API servers before Kubernetes 1.34 do not have them, and most
@@ -115,10 +113,8 @@ export class DeviceClassCache {
 
 /** Asks the API server. @throws ApiError if it does not respond */
 async function findAccess(client: ApiClient, signal: AbortSignal): Promise<DeviceClassAccess> {
-  const path = `/apis/${deviceClasses.group}/${deviceClasses.version}`;
   try {
-    const { resources } = resourceList.parse(await client.request({ method: 'GET', path, signal }));
-    if (!resources.some(({ name }) => name === deviceClasses.plural)) return 'absent';
+    if (!(await isServed(client, deviceClasses, signal))) return 'absent';
     await listPages(client, deviceClasses, { pageSize: 1, signal }).next();
     return 'served';
   } catch (error) {
