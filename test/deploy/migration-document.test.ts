@@ -138,7 +138,8 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'docs/migrating-from-kmm
     const left = heading === 'On OpenShift' ? journey.deployments : [];
     const expected = [...becomes, ...left].map((name) => `deployment.apps/${name}`).toSorted();
     expect(await deployments()).toEqual(expected);
-    expect(await findOutdatedDefinitions(client, definitions)).toEqual([]);
+    // The API server publishes a definition's schema some moments after it has taken the definition.
+    await expect.poll(() => findOutdatedDefinitions(client, definitions), { timeout: 30_000 }).toEqual([]);
     expect((await client.get(modules, key)).metadata.uid).toBe(uid);
     const signing = 'kubectl get secrets --all-namespaces --field-selector metadata.name=signing --output name';
     expect((await shell(signing)).trim().split('\n').filter((line) => line !== '')).toHaveLength(

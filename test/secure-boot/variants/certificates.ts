@@ -1,6 +1,6 @@
 import type { VariantKey, VariantKeys } from './keys.ts';
 import { message, nil, nothing, tlv, withSignature } from './parts.ts';
-import { type Named, random, signerOf, signersOf, three } from './signer-of.ts';
+import { type Named, signerOf, signersOf, three, unfitting } from './signer-of.ts';
 
 /** Messages that bring certificates. */
 export function certificates(module: Buffer, keys: VariantKeys): Named {
@@ -20,10 +20,10 @@ export function certificates(module: Buffer, keys: VariantKeys): Named {
         ),
       }),
     );
-  const wrong = signerOf(stranger, module, { signature: random });
-  const short = signerOf(stranger, module, { signature: random.subarray(1) });
-  const broken = Buffer.from(stranger.certificate.raw);
-  broken.fill(1, broken.length - 100);
+  const wrong = signerOf(stranger, module, { signature: unfitting(stranger) });
+  const short = signerOf(stranger, module, { signature: unfitting(stranger).subarray(1) });
+  const unfit = (begins: 'zero' | 'other') =>
+    signed(set(...raw(leaf)), signerOf(leaf, module, { signature: unfitting(leaf, begins) }));
   return [
     ['its certificate beside it', signed(set(...raw(trusted)), good)],
     ['certificates as a sequence', signed(tlv(0xa2, ...raw(trusted)), good)],
@@ -32,7 +32,7 @@ export function certificates(module: Buffer, keys: VariantKeys): Named {
     ['a certificate of another key beside', signed(set(...raw(stranger)), good)],
     ['something in place of a certificate', signed(set(tlv(0x30, nil)), good)],
     ['an attribute certificate', signed(set(...raw(trusted), tlv(0xa1, Buffer.alloc(20))), good)],
-    ['a certificate that was changed', signed(set(broken), good)],
+    ['a certificate that was changed', signed(set(changed(stranger)), good)],
     ['an Ed25519 certificate', signed(set(...raw(edwards)), good)],
     ['an elliptic certificate', signed(set(...raw(ellipticStranger)), good)],
     ['a certificate signed with sha1', signed(set(...raw(sha1Signed)), signerOf(sha1Signed, module))],
@@ -51,13 +51,20 @@ export function certificates(module: Buffer, keys: VariantKeys): Named {
       signed(set(...raw(middle, deepLeaf)), signerOf(deepLeaf, module)),
     ],
     ['a leaf two steps below without the middle', signed(set(...raw(deepLeaf)), signerOf(deepLeaf, module))],
-    [
-      'a leaf whose signature does not fit',
-      signed(set(...raw(leaf)), signerOf(leaf, module, { signature: random })),
-    ],
+    ['a leaf whose signature does not fit', unfit('other')],
+    ['a leaf whose signature does not fit, but begins with zero', unfit('zero')],
     ['two leaves', signed(set(...raw(leaf)), signerOf(leaf, module), signerOf(leaf, module))],
     ['the key identifier of the authority', named('0102030405060708', authority)],
   ];
+}
+
+/** A certificate with another signature in place of its own, which ends it. */
+function changed(key: VariantKey): Buffer {
+  const { raw: certificate } = key.certificate;
+  const signature = unfitting(key, 'other', (seed) =>
+    Buffer.from(certificate.subarray(-256)).fill(seed, 156),
+  );
+  return Buffer.concat([certificate.subarray(0, -256), signature]);
 }
 
 function raw(...keys: readonly VariantKey[]): Buffer[] {

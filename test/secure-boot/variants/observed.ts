@@ -65,6 +65,7 @@ export const observed: Readonly<Record<string, string | null>> = {
   'a leaf two steps below, in the other order': null,
   'a leaf two steps below without the middle': 'EKEYREJECTED',
   'a leaf whose signature does not fit': 'EINVAL',
+  'a leaf whose signature does not fit, but begins with zero': 'EBADMSG',
   'two leaves': null,
   'the key identifier of the authority': null,
   'named by key identifier': null,

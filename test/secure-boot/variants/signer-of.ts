@@ -1,3 +1,4 @@
+import { constants, publicDecrypt } from 'node:crypto';
 import type { VariantKey } from './keys.ts';
 import {
   type Hash,
@@ -16,7 +17,33 @@ export type Named = readonly (readonly [string, Buffer])[];
 export const unknown: Buffer = oid('1.2.3.4');
 export const three: Buffer = tlv(2, Buffer.from([3]));
 export const signedDataType: Buffer = oid('1.2.840.113549.1.7.2');
-export const random: Buffer = Buffer.alloc(256, 1);
+
+/**
+ * A signature that does not fit. What a key makes of it begins with another octet than zero, as it does for 255 of
+ * 256 signatures, or with zero: kernels respond differently.
+ */
+export function unfitting(
+  key: VariantKey,
+  begins: 'zero' | 'other' = 'other',
+  make: (seed: number) => Buffer = seeded,
+): Buffer {
+  for (let seed = 1; seed < 10_000; seed++) {
+    const signature = make(seed);
+    if ((firstOctet(key, signature) === 0) === (begins === 'zero')) return signature;
+  }
+  throw new Error('no such signature was found');
+}
+
+function seeded(seed: number): Buffer {
+  const signature = Buffer.alloc(256, 1);
+  signature.writeUInt32BE(seed, 252);
+  return signature;
+}
+
+function firstOctet({ certificate }: VariantKey, signature: Buffer): number | undefined {
+  const { publicKey } = certificate;
+  return publicDecrypt({ key: publicKey, padding: constants.RSA_NO_PADDING }, signature)[0];
+}
 
 /** One signer by issuer and serial number; parts may be replaced. */
 export function signerOf(

@@ -12,7 +12,7 @@ import {
   tlv,
   withSignature,
 } from './parts.ts';
-import { algorithm, type Named, attributes, random, signerOf, signersOf, unknown } from './signer-of.ts';
+import { algorithm, type Named, attributes, signerOf, signersOf, unfitting, unknown } from './signer-of.ts';
 
 /** Messages that sign-file or openssl could have made. */
 export function wellFormed(module: Buffer, { trusted, stranger }: VariantKeys): Named {
@@ -78,7 +78,7 @@ export function severalSigners(module: Buffer, { trusted, stranger, elliptic }: 
   const other = (parts: Partial<SignerParts>) => signerOf(stranger, module, parts);
   const signedBy = (...signers: Buffer[]) =>
     withSignature(module, message({ signers: signersOf(...signers) }));
-  const forged = signerOf(trusted, module, { signature: random });
+  const forged = signerOf(trusted, module, { signature: unfitting(trusted) });
   return [
     ['a stranger beside', signedBy(good, other({}))],
     ['a stranger before', signedBy(other({}), good)],
