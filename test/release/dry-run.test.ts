@@ -6,7 +6,8 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import manifest from '../../package.json' with { type: 'json' };
 import { program } from '../cli/run-program.ts';
-import { parseManifests } from '../deploy/manifests.ts';
+import { parseManifests, type Manifest } from '../deploy/manifests.ts';
+import { apiServerPrograms, startApiServer } from '../support/api-server.ts';
 import { freePort, startProcess, type RunningProcess } from '../support/processes.ts';
 import { describeWith } from '../support/programs.ts';
 import { createTestKey } from '../support/signing.ts';
@@ -21,7 +22,17 @@ const machines = { amd64: 62, arm64: 183 };
 /** Milliseconds that a release may take beside other tests. */
 const patience = 900_000;
 const started = { timeout: 30_000, interval: 100 };
-const programs = ['buildah', 'skopeo', 'umoci', 'helm', 'kubectl', 'dpkg-deb', 'apt-get', 'tar'] as const;
+const programs = [
+  ...apiServerPrograms,
+  'buildah',
+  'skopeo',
+  'umoci',
+  'helm',
+  'kubectl',
+  'dpkg-deb',
+  'apt-get',
+  'tar',
+] as const;
 
 function verify(image = '', certificate = ''): Promise<{ stdout: string }> {
   return run(process.execPath, [program, 'verify', image, '--cert', certificate, '--plain-http']);
@@ -31,7 +42,7 @@ interface Index {
   readonly manifests: readonly { digest: string; platform: { architecture: string } }[];
 }
 
-describeWith(programs, 'a dry run of a release', ({ skopeo, umoci, helm }) => {
+describeWith(programs, 'a dry run of a release', ({ skopeo, umoci, helm, kubectl }) => {
   let folder: string;
   let checkout: string;
   let output: string;
@@ -175,6 +186,23 @@ describeWith(programs, 'a dry run of a release', ({ skopeo, umoci, helm }) => {
     expect(stdout).not.toMatch(/kmm-sign\/kmm-sign(?:-loader)?:/);
     expect(stdout).toContain((await images())['kmm-sign-loader']);
   });
+
+  it('is installed from its registry by Helm, in a cluster whose Deployments then run the released image', async () => {
+    const all = await images();
+    await using api = await startApiServer();
+    const env = { ...process.env, KUBECONFIG: api.kubeconfig, HOME: folder };
+    const chart = [`oci://${registry}/charts/kmm-sign`, `--version=${version}`, '--plain-http'];
+    const where = ['--namespace=kmm-operator-system', '--create-namespace'];
+    await run(helm, ['install', 'kmm-sign', ...chart, ...where], { env });
+    const get = ['get', 'deployments', '--all-namespaces', '--output=json'];
+    const { items } = JSON.parse((await run(kubectl, get, { env })).stdout) as { items: Manifest[] };
+    const pods = items.map(({ metadata, spec }) => [metadata.name, JSON.stringify(spec)] as const);
+    expect(pods.map(([name]) => name)).toEqual(['kmm-operator-controller', 'kmm-operator-webhook']);
+    for (const [, spec] of pods) expect(spec).toContain(`"image":"${all['kmm-sign']}"`);
+    expect(pods[0]?.[1]).toContain(`"value":"${all['kmm-sign-loader']}"`);
+    for (const image of [all['kmm-sign'], all['kmm-sign-loader']])
+      expect((await inspect<Index>(image ?? '', '--raw')).manifests).toHaveLength(architectures.length);
+  }, 120_000);
 
   it('has bundles and a catalog, which names them by their digests', async () => {
     const all = await images();
