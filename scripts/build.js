@@ -104,6 +104,7 @@ const built = await Promise.all([
       // Programs of pods, which the operator reads.
       loader: 'src/controller/module/loading/loader.sh',
       'copy-image': 'src/controller/module/loading/copy-image.sh',
+      'report-trust': 'src/controller/node-trust/report-trust.sh',
     },
     splitting: true,
     sourcemap,

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { loaderProgram, copyProgram } from '../../src/controller/module/loading/loader-program.ts';
+import { reportProgram } from '../../src/controller/node-trust/daemon-set.ts';
 import { describeWith, requireProgram } from '../support/programs.ts';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
@@ -10,6 +11,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const programs = [
   'src/controller/module/loading/loader.sh',
   'src/controller/module/loading/copy-image.sh',
+  'src/controller/node-trust/report-trust.sh',
   'scripts/gather.sh',
 ];
 
@@ -26,6 +28,7 @@ describeWith(['busybox', 'shellcheck'], 'programs for a shell', () => {
   it.each([
     ['loader', loaderProgram],
     ['copying', copyProgram],
+    ['reporting', reportProgram],
   ])('are understood without comments and indentation: %s', (_name, text) => {
     expect(run('sh', '-n', '-c', text)).toBe('');
     expect(text).not.toMatch(/^\s|^#/m);

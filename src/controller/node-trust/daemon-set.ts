@@ -1,7 +1,11 @@
 import type { V1Container, V1DaemonSet, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
 import { commonLabels, labelKeys } from '../../builder/labels.ts';
+import { escapeReferences } from '../module/loading/loader-environment.ts';
+import { shellProgram } from '../module/loading/loader-program.ts';
 import type { TrustPublisher } from './labels.ts';
-import { reportScript, trustDirectories, watchScript } from './report-script.ts';
+
+/** Looks at a node, and reports it once or when it has changed. */
+export const reportProgram: string = shellProgram(new URL('report-trust.sh', import.meta.url));
 
 /** Name of the DaemonSet, and the role in labels of its pods. */
 export const trustName = 'kmm-operator-node-trust';
@@ -9,6 +13,17 @@ const role = 'node-trust';
 
 /** The labels of its pods. */
 export const trustPodLabels = { [labelKeys.role]: role };
+
+/** Directories of `reportProgram`. */
+const directories = {
+  /** The node's /proc and /sys. */
+  proc: '/host/proc',
+  sys: '/host/sys',
+  /** What was reported last. */
+  state: '/run/kmm-trust',
+  /** The node's features.d; only where Node Feature Discovery publishes. */
+  features: '/host/features.d',
+} as const;
 
 /** Where Node Feature Discovery reads features on a node. */
 const featuresDirectory = '/etc/kubernetes/node-feature-discovery/features.d';
@@ -44,8 +59,8 @@ export function trustDaemonSet(options: TrustOptions): V1DaemonSet {
           priorityClassName: 'system-node-critical',
           terminationGracePeriodSeconds: 5,
           tolerations: [{ operator: 'Exists' }],
-          initContainers: [container('report', reportScript(publisher), { options, mounts })],
-          containers: [container('watch', watchScript(publisher), { options, mounts })],
+          initContainers: [container('report', { options, mounts })],
+          containers: [container('watch', { options, mounts })],
           volumes,
         },
       },
@@ -54,14 +69,14 @@ export function trustDaemonSet(options: TrustOptions): V1DaemonSet {
 }
 
 function container(
-  name: string,
-  script: string,
+  name: 'report' | 'watch',
   { options, mounts }: { options: TrustOptions; mounts: V1VolumeMount[] },
 ): V1Container {
   return {
     name,
     image: options.image,
-    command: ['/bin/sh', '-c', script, name],
+    command: ['/bin/sh', '-c', escapeReferences(reportProgram), 'node-trust', name],
+    env: [{ name: 'KMM_PUBLISHER', value: options.publisher }],
     resources: { requests: { cpu: '1m', memory: '8Mi' }, limits: { memory: '64Mi' } },
     securityContext: {
       allowPrivilegeEscalation: false,
@@ -77,7 +92,7 @@ function container(
 }
 
 function files(publisher: TrustPublisher): { volumes: V1Volume[]; mounts: V1VolumeMount[] } {
-  const { proc, sys, state, features } = trustDirectories;
+  const { proc, sys, state, features } = directories;
   return {
     volumes: [
       hostVolume('node-proc', '/proc'),

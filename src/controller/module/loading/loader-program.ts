@@ -25,16 +25,16 @@ export const modulesOrderFile = 'softdep.conf';
 /** Exists as a directory while the module is in the kernel; when unloading, once it is not. */
 export const readyDirectory = `${loaderDirectories.state}/ready`;
 
-/**
- * The programs of pods for a POSIX shell, without comments and indentation, since each pod holds a copy. They never
- * change: what a Module says comes in variables and arguments.
- */
-export const loaderProgram: string = shellProgram('loader.sh');
-export const copyProgram: string = shellProgram('copy-image.sh');
+/** They never change: what a Module says comes in variables and arguments. */
+export const loaderProgram: string = shellProgram(new URL('loader.sh', import.meta.url));
+export const copyProgram: string = shellProgram(new URL('copy-image.sh', import.meta.url));
 
-/** Reads a file beside this one: the build puts it beside the bundle, too. */
-function shellProgram(name: string): string {
-  return readFileSync(new URL(name, import.meta.url), 'utf8')
+/**
+ * Reads a pod's program for a POSIX shell, without comments and indentation, since each pod holds a copy. The file is beside
+ * the caller's source, and the build puts it beside the bundle.
+ */
+export function shellProgram(file: URL): string {
+  return readFileSync(file, 'utf8')
     .split('\n')
     .map((line) => line.trimStart())
     .filter((line) => line !== '' && !line.startsWith('#'))
