@@ -111,6 +111,7 @@ describeWith([...apiServerPrograms, 'bash', 'kubectl', 'helm'], 'docs/install.md
     const loader = `registry.example/kmm-sign-loader:${manifest.version}`;
     expect(names).toEqual([loader, program, program, program, program].toSorted());
     expect(rendered).not.toContain('ghcr.io');
-    expect(rendered.match(/imagePullSecrets/g)).toHaveLength(2);
+    // The operator, its webhook, and the account of the pods that look at nodes.
+    expect(rendered.match(/imagePullSecrets/g)).toHaveLength(3);
   });
 });

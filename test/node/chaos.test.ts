@@ -34,7 +34,7 @@ describeWith(installedOperatorPrograms, 'a Module on a real node', () => {
   beforeAll(async () => {
     cluster = await startPreparedCluster(['native', worker], { withBuilders: false });
     await cluster.startNode('native');
-    await installOverlay(cluster, kernelRelease, 'buildah', { deletionTimeout: '20m' });
+    await installOverlay(cluster, kernelRelease, 'buildah', { loader: { deletionTimeout: '20m' } });
     node = await cluster.startNode(worker);
     await cluster.kubectl(['taint', 'node', worker, 'chaos=true:PreferNoSchedule']);
     await pushDriver(cluster.repository('example/driver'), await builtModule());

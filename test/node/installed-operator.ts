@@ -80,7 +80,7 @@ function configurationFor(
   { registry }: RealCluster,
   kernel: string,
   builder: BuilderName,
-  loader: object,
+  settings: object,
 ): object {
   const tools = `${registry}/build-tools:bookworm`;
   return {
@@ -88,7 +88,7 @@ function configurationFor(
     build: { builder, image: `${registry}/${builder}:v1` },
     driverToolkit: { images: { [kernel]: tools } },
     registry: { checkInterval: '5s' },
-    loader,
+    ...settings,
   };
 }
 
@@ -131,12 +131,12 @@ export async function installChart(
   await untilRolledOut(cluster);
 }
 
-/** Installs an overlay as docs/install.md says for a private registry. */
+/** Installs an overlay as docs/install.md says for a private registry. `settings` is more of the configuration. */
 export async function installOverlay(
   cluster: RealCluster,
   kernel: string,
   builder: BuilderName,
-  loader: object = {},
+  settings: object = {},
 ): Promise<void> {
   const { kubectl, directory, registry } = cluster;
   await createNamespace(cluster);
@@ -146,7 +146,7 @@ export async function installOverlay(
   await mkdir(join(directory, 'site'));
   await writeFile(join(directory, 'site/kustomization.yaml'), site.replaceAll('registry.example', registry));
   const configuration = join(directory, 'controller_config.yaml');
-  await writeFile(configuration, stringify(configurationFor(cluster, kernel, builder, loader)));
+  await writeFile(configuration, stringify(configurationFor(cluster, kernel, builder, settings)));
   await kubectl([
     ...`create configmap kmm-operator-manager-config --namespace=${operatorNamespace}`.split(' '),
     `--from-file=${configuration}`,
@@ -164,10 +164,10 @@ export async function reconfigureOverlay(
   cluster: RealCluster,
   kernel: string,
   builder: BuilderName,
-  loader: object,
+  settings: object,
 ): Promise<void> {
   const { kubectl } = cluster;
-  const text = stringify(configurationFor(cluster, kernel, builder, loader));
+  const text = stringify(configurationFor(cluster, kernel, builder, settings));
   const patch = JSON.stringify({ data: { 'controller_config.yaml': text } });
   const namespace = `--namespace=${operatorNamespace}`;
   await kubectl(['patch', 'configmap', 'kmm-operator-manager-config', namespace, `--patch=${patch}`]);

@@ -60,13 +60,14 @@ export function prebuiltManifest(options: {
   readonly registry: string;
   /** Without a tag. */
   readonly image: string;
-  readonly node: string;
+  /** Labels of the nodes. */
+  readonly selector: Readonly<Record<string, string>>;
   /** The image that is signed to get the other one. */
   readonly unsigned?: string;
   /** @default 'hello' */
   readonly moduleName?: string;
 }): string {
-  const { name, registry, image, node, unsigned, moduleName = 'hello' } = options;
+  const { name, registry, image, selector, unsigned, moduleName = 'hello' } = options;
   const sign = `
           sign:
             unsignedImage: '${registry}/${unsigned}:\${KERNEL_FULL_VERSION}'
@@ -86,6 +87,6 @@ spec:
         - regexp: '^.+$'
           containerImage: '${registry}/${image}:\${KERNEL_FULL_VERSION}'${unsigned === undefined ? '' : sign}
   imageRepoSecret: { name: repo-pull-secret }
-  selector: { kubernetes.io/hostname: ${node} }
+  selector: ${JSON.stringify(selector)}
 `;
 }

@@ -2,7 +2,8 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parseModule, type Module } from '../../src/api/module/module.ts';
-import { modules, pods, type Pod } from '../../src/controller/observe/cluster/resources.ts';
+import { onlyTrust } from '../../src/controller/node-trust/labels.ts';
+import { modules, nodes, pods, type Pod } from '../../src/controller/observe/cluster/resources.ts';
 import { listAll } from '../../src/controller/runtime/api/list.ts';
 import { builtModule } from '../end-to-end/build-tools.ts';
 import { pushDriver } from '../node/driver-image.ts';
@@ -19,11 +20,13 @@ import { kernelRelease } from '../support/debian-kernel.ts';
 import { describeWith } from '../support/programs.ts';
 import { startGuestWitness, type GuestWitness } from './node/guest-witness.ts';
 import { secureBootNodePrograms, startSecureBootNode, type SecureBootNode } from './node/secure-boot-node.ts';
+import { documentedLabel, labelsOfLoadedKeys } from './node/trusted-keys.ts';
 import { unpackedPackage } from './packages.ts';
 
 const name = 'driver';
 /** Keeps `team` in use. */
 const user = { name: 'team_mode_random', file: 'team_mode_random.ko' };
+const nodeTrust = { publish: 'labels' };
 /** A test waits for pulls and boots without KVM. */
 const limit = 900_000;
 
@@ -31,18 +34,23 @@ describeWith([...installedOperatorPrograms, ...secureBootNodePrograms], 'a node 
   let cluster: PreparedCluster;
   let node: SecureBootNode;
   let witness: GuestWitness;
+  /** The label of nodes that trust the key that modules are signed with. All Modules here select by it. */
+  let ours: string;
 
   beforeAll(async () => {
     cluster = await startPreparedCluster(['native', 'secure-boot'], { withBuilders: false });
     const certificates = [cluster.key.x509];
     const [booted, installed] = await Promise.allSettled([
       startSecureBootNode({ name: 'secure-boot', cluster, certificates }),
-      cluster.startNode('native').then(() => installOverlay(cluster, kernelRelease, 'buildah')),
+      cluster
+        .startNode('native')
+        .then(() => installOverlay(cluster, kernelRelease, 'buildah', { nodeTrust })),
     ]);
     if (booted.status === 'rejected') throw booted.reason;
     node = booted.value;
     if (installed.status === 'rejected') throw installed.reason;
     witness = await startGuestWitness(cluster, node.name);
+    ours = await documentedLabel(cluster.directory);
   }, 900_000);
   afterAll(async () => {
     await node?.[Symbol.asyncDispose]();
@@ -54,7 +62,8 @@ describeWith([...installedOperatorPrograms, ...secureBootNodePrograms], 'a node 
     images: { readonly image: string; readonly unsigned?: string },
     of: { readonly name: string; readonly moduleName?: string } = { name },
   ): Promise<void> {
-    const manifest = prebuiltManifest({ ...of, registry: cluster.registry, ...images, node: node.name });
+    const selector = { [ours]: 'true' };
+    const manifest = prebuiltManifest({ ...of, registry: cluster.registry, ...images, selector });
     await cluster.kubectl(['apply', '--filename=-'], manifest);
   }
 
@@ -62,12 +71,18 @@ describeWith([...installedOperatorPrograms, ...secureBootNodePrograms], 'a node 
     return parseModule(await cluster.client.get(modules, { namespace: 'default', name: of }));
   }
 
-  /** The loaders of a Module on the node. */
+  /** What a node is labelled with of what it trusts. */
+  async function trustOf(of: string): Promise<Record<string, string>> {
+    return onlyTrust((await cluster.client.get(nodes, { name: of })).metadata.labels ?? {});
+  }
+
+  /** The loaders of a Module, which are on no other node. */
   async function loaders(of = name): Promise<Pod[]> {
     const labels = [`kmm.node.kubernetes.io/module.name=${of}`, 'kmm.node.kubernetes.io/role=module-loader'];
     const labelSelector = labels.join(',');
     const found = await listAll(cluster.client, pods, { namespace: 'default', labelSelector });
-    return found.filter(({ spec }) => spec?.nodeName === node.name);
+    expect(found.filter(({ spec }) => (spec?.nodeName ?? node.name) !== node.name)).toEqual([]);
+    return found;
   }
 
   /** Waits until a Module reports that an image of a repository is loaded. */
@@ -91,6 +106,28 @@ describeWith([...installedOperatorPrograms, ...secureBootNodePrograms], 'a node 
   }
 
   it(
+    'is labelled with Secure Boot, lockdown, and the keys that the kernel has loaded',
+    async () => {
+      const labels = await untilHolds(cluster, async () => {
+        const found = await trustOf(node.name);
+        expect(found).not.toEqual({});
+        return found;
+      });
+      const enforced = await witness.run('cat', '/sys/module/module/parameters/sig_enforce');
+      expect(labels).toEqual({
+        'trust.kmm.sigs.x-k8s.io/secure-boot': 'true',
+        'trust.kmm.sigs.x-k8s.io/lockdown': 'integrity',
+        'trust.kmm.sigs.x-k8s.io/sig-enforce': String(enforced.trim() === 'Y'),
+        'trust.kmm.sigs.x-k8s.io/signature-required': 'true',
+        ...labelsOfLoadedKeys(await witness.kernelLog()),
+      });
+      expect(labels).toHaveProperty([ours], 'true');
+      expect(await trustOf('native')).not.toHaveProperty([ours]);
+    },
+    limit,
+  );
+
+  it(
     'refuses a module that is not signed, and all say what modprobe and the kernel said',
     async () => {
       await pushDriver(cluster.repository('example/unsigned'), await builtModule());
@@ -109,10 +146,11 @@ describeWith([...installedOperatorPrograms, ...secureBootNodePrograms], 'a node 
   );
 
   it(
-    'loads it once it is signed, in a pod',
+    'loads it once it is signed, in a pod, where the key is trusted and nowhere else',
     async () => {
       await applyModule({ image: 'example/driver', unsigned: 'example/unsigned' });
       await untilReported('example/driver');
+      expect((await module()).status?.moduleLoader).toMatchObject({ nodesMatchingSelectorNumber: 1 });
       // Out of tree, and not the E of an unsigned module.
       expect(await witness.loaded('hello')).toEqual({ taint: 'O', version: '1.0' });
       expect(await witness.kernelLog()).toContain('hello: greetings, world');
@@ -153,7 +191,10 @@ describeWith([...installedOperatorPrograms, ...secureBootNodePrograms], 'a node 
   it(
     'mounts images where it is told to, also ones without programs',
     async () => {
-      await reconfigureOverlay(cluster, kernelRelease, 'buildah', { imageVolumes: 'always' });
+      await reconfigureOverlay(cluster, kernelRelease, 'buildah', {
+        nodeTrust,
+        loader: { imageVolumes: 'always' },
+      });
       await untilHolds(cluster, async () => {
         const [loader, ...more] = await loaders();
         expect(more).toEqual([]);
