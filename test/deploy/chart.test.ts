@@ -40,11 +40,12 @@ const installations = [
   },
 ];
 
+const isNamespace = ({ kind }: Manifest): boolean => kind === 'Namespace';
 const isDefinition = ({ kind }: Manifest): boolean => kind === 'CustomResourceDefinition';
 
 /** By name. Helm makes the namespace by itself, and it is not part of a chart. */
 function byName(objects: Manifest[]): Record<string, Manifest> {
-  const wanted = objects.filter(({ kind }) => kind !== 'Namespace');
+  const wanted = objects.filter((object) => !isNamespace(object));
   const named = Object.fromEntries(wanted.map((object) => [nameOf(object), withoutChecksum(object)]));
   expect(Object.keys(named)).toHaveLength(wanted.length);
   return named;
@@ -57,9 +58,18 @@ function withoutChecksum(object: Manifest): Manifest {
   ) as Manifest;
 }
 
+/** Helm keeps definitions that are among its templates only if they say so. */
+function withoutPolicy(objects: Manifest[]): Manifest[] {
+  return JSON.parse(JSON.stringify(objects), (key, value: unknown) => {
+    if (key !== 'annotations' || typeof value !== 'object' || value === null) return value;
+    const others = Object.entries(value).filter(([name]) => name !== 'helm.sh/resource-policy');
+    return others.length === 0 ? undefined : Object.fromEntries(others);
+  }) as Manifest[];
+}
+
 describeWith(['kubectl', 'helm'], 'the Helm chart', () => {
   it('is held against every overlay', () => {
-    // Node Feature Discovery is not part of this chart.
+    // Those of Node Feature Discovery are added to another one, and held against the chart below.
     const overlays = readdirSync(`${deployDirectory}overlays`).filter((name) => !name.startsWith('nfd'));
     expect(installations.map(({ overlay }) => overlay).toSorted()).toEqual(overlays.toSorted());
   });
@@ -80,10 +90,48 @@ describeWith(['kubectl', 'helm'], 'the Helm chart', () => {
     expect(byName(chart.filter(isDefinition))).toEqual(byName(rendered.flat().filter(isDefinition)));
   });
 
+  it.each([
+    { overlay: 'nfd', settings: [] },
+    { overlay: 'nfd-openshift', settings: ['--set=openshift.enabled=true'] },
+  ])('adds what the overlay $overlay installs (npm run crds)', async ({ overlay, settings }) => {
+    const namespace = 'kmm-operator-system';
+    const without = new Set((await renderChart(namespace, ...settings)).map(nameOf));
+    const chart = await renderChart(namespace, ...settings, '--set=nfd.enabled=true');
+    const added = chart.filter((object) => !without.has(nameOf(object)));
+    const rendered = await renderOverlay(overlay);
+    expect(added.filter(isNamespace)).toEqual(rendered.filter(isNamespace));
+    expect(byName(withoutPolicy(added))).toEqual(byName(rendered));
+    expect(chart).toHaveLength(without.size + rendered.length);
+  });
+
+  it('gives the operator of Node Feature Discovery its images, and the secrets to pull with', async () => {
+    const settings = 'image.repository=registry.example/kmm-sign,image.tag=v9,imagePullSecrets={pull}';
+    const image = `registry.example/nfd@sha256:${'0'.repeat(64)}`;
+    const chart = await renderChart('kmm-operator-system', `--set=nfd.enabled=true,nfd.image=${image},${settings}`);
+    const deployment = chart.find(
+      ({ kind, metadata }) => kind === 'Deployment' && metadata.name === 'nfd-controller-manager',
+    );
+    expect(deployment?.spec?.template?.spec).toMatchObject({
+      imagePullSecrets: [{ name: 'pull' }],
+      containers: [
+        {
+          image: 'registry.example/kmm-sign:v9',
+          env: expect.arrayContaining([{ name: 'RELATED_IMAGE_NODE_FEATURE_DISCOVERY', value: image }]) as unknown,
+        },
+      ],
+    });
+  });
+
+  it('pulls the pods that look at nodes with the same secrets as the operator', async () => {
+    const chart = await renderChart('kmm-operator-system', '--set=imagePullSecrets={pull}');
+    const account = chart.find(({ metadata }) => metadata.name === 'kmm-operator-module-loader');
+    expect(account).toMatchObject({ kind: 'ServiceAccount', imagePullSecrets: [{ name: 'pull' }] });
+  });
+
   it('leaves out what is not wanted', async () => {
     const objects = await renderChart(
       'kmm-operator-system',
-      '--set=webhook.enabled=false,networkPolicies.enabled=false,userRoles.create=false',
+      '--set=webhook.enabled=false,networkPolicies.enabled=false,userRoles.create=false,nfd.enabled=true',
     );
     const names = objects.map(nameOf).join('\n');
     expect(names).toContain('kmm-operator-controller');

@@ -110,7 +110,7 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
     [
       'an operator',
       'kmm-operator-system',
-      'references.namespaces={default,kube-system},images.build=registry.example/build',
+      'references.namespaces={default,kube-system},images.build=registry.example/build,nfd.enabled=true,nfd.image=a',
     ],
     [
       'a spoke',
@@ -139,6 +139,9 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
     const chart = `${deployDirectory}chart/kmm-sign`;
     const remove = ['delete', '--ignore-not-found', '--wait=false', '-k'];
     for (const overlay of ['spoke', 'hub']) await kubectl([...remove, `${deployDirectory}overlays/${overlay}`]);
+    // Helm would find definitions that are still being deleted.
+    for (const folder of ['crds', 'hub-crds'])
+      await kubectl(['delete', '--ignore-not-found', '-k', `${deployDirectory}${folder}`]);
     await kubectl(['delete', 'rolebinding,role', '--all', '--namespace', 'openshift']);
     await kubectl(['delete', 'rolebinding', '--all', '--namespace', 'kube-system']);
     await helm('by-helm', 'install', 'kmm-sign', chart, '--create-namespace');
@@ -150,10 +153,17 @@ describeWith([...apiServerPrograms, 'kubectl', 'helm'], 'a bare API server', () 
     // A cluster that comes under a hub.
     await helm('by-helm', 'upgrade', 'kmm-sign', chart, '--set', 'mode=spoke');
     expect(await kubectl(['get', 'clusterrole', '--output=name'])).toContain('kmm-module-manager');
+    // It was here before, by its overlay. Its definitions stay, since its objects would be deleted with them.
+    await helm('by-helm', 'upgrade', 'kmm-sign', chart, '--set', 'nfd.enabled=true', '--take-ownership', '--force-conflicts');
     await helm('hub-by-helm', 'uninstall', 'kmm-sign-hub');
     expect(await kubectl(['get', 'clusterrole', '--output=name'])).toContain('kmm-operator-controller');
     await helm('by-helm', 'uninstall', 'kmm-sign');
     const left = await kubectl(['get', 'clusterrole,clusterrolebinding', '--all-namespaces', '--output=name']);
-    expect(left).not.toMatch(/kmm-operator-(hub-)?(controller|webhook)|kmm-module-manager|klusterlet/);
+    expect(left).not.toMatch(
+      /kmm-operator-(hub-)?(controller|webhook)|kmm-module-manager|klusterlet|nfd-controller/,
+    );
+    const kept = ['crd', 'nodefeatures.nfd.k8s-sigs.io', 'nodefeaturediscoveries.nfd.openshift.io'];
+    const deletions = '--output=jsonpath={.items[*].metadata.deletionTimestamp}';
+    expect(await kubectl(['get', ...kept, deletions])).toBe('');
   });
 });

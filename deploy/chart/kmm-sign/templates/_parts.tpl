@@ -71,3 +71,39 @@ topologySpreadConstraints:
   {{- end }}
 {{- end }}
 {{- end }}
+
+{{/* An object of Node Feature Discovery with the values of this chart: object and root. */}}
+{{- define "kmm-sign.nfdObject" -}}
+{{- $object := .object }}
+{{- $values := .root.Values }}
+{{- $namespace := "openshift-nfd" }}
+{{- $labels := dict "app.kubernetes.io/name" "kmm-operator-nfd" "app.kubernetes.io/part-of" "kmm" }}
+{{- $_ := set $object.metadata "labels" (merge (default dict $object.metadata.labels) $labels) }}
+{{- if not (has $object.kind (list "Namespace" "ClusterRole" "ClusterRoleBinding")) }}
+{{- $_ := set $object.metadata "namespace" $namespace }}
+{{- end }}
+{{- range $object.subjects }}
+{{- $_ := set . "namespace" $namespace }}
+{{- end }}
+{{- if and (eq $object.kind "Namespace") $values.openshift.enabled }}
+{{- $_ := set $object.metadata.labels "security.openshift.io/scc.podSecurityLabelSync" "false" }}
+{{- end }}
+{{- if eq $object.kind "Deployment" }}
+{{- $pods := $object.spec.template.spec }}
+{{- with $values.imagePullSecrets }}
+{{- $names := list }}
+{{- range . }}{{ $names = append $names (dict "name" .) }}{{ end }}
+{{- $_ := set $pods "imagePullSecrets" $names }}
+{{- end }}
+{{- range $container := $pods.containers }}
+{{- $_ := set $container "image" (include "kmm-sign.image" $.root) }}
+{{- with $values.image.pullPolicy }}
+{{- $_ := set $container "imagePullPolicy" . }}
+{{- end }}
+{{- with $values.nfd.image }}
+{{- $_ := set $container "env" (append $container.env (dict "name" "RELATED_IMAGE_NODE_FEATURE_DISCOVERY" "value" .)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toYaml $object }}
+{{- end }}
