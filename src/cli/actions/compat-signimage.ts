@@ -49,6 +49,7 @@ export async function compatSignimage(args: readonly string[], session: Session)
       cert,
       file: (flags.values.get('filestosign') ?? '').split(':').filter((path) => path !== ''),
       dryRun: flags.booleans.has('no-push'),
+      cache: true,
       from: registryFlags(pullSecret, flags, '-pull'),
       to: registryFlags(pullSecret, flags, ''),
     },

@@ -10,6 +10,7 @@ import type { RegistryFlags } from '../options/registry-flags.ts';
 import { nonEmpty } from '../options/shared-options.ts';
 import { writeDigestFile } from '../output/digest-file.ts';
 import { signReportText } from '../output/sign-report.ts';
+import { openLayerCache } from '../session/layer-cache.ts';
 import type { Session } from '../session/session.ts';
 
 export interface SignOptions {
@@ -34,6 +35,8 @@ export interface SignOptions {
   readonly signFile?: string | undefined;
   readonly sourceDateEpoch?: number | undefined;
   readonly digestFile?: string | undefined;
+  /** Whether what layers contain is kept for later runs, and known from earlier ones. */
+  readonly cache: boolean;
 }
 
 /** Publishes an image with its modules signed, and prints the report. */
@@ -51,6 +54,7 @@ export async function sign(options: SignOptions, session: Session): Promise<void
         readSecret: session.secrets,
       }));
   for (const warning of signer.warnings) session.logger.warn(warning);
+  await using layerContents = options.cache ? await openLayerCache(session.environment) : undefined;
   await using images = new Images(session);
   const source = await images.open(options.source, options.from);
   const destination = await images.openDestination(options.destination, options.to);
@@ -59,6 +63,7 @@ export async function sign(options: SignOptions, session: Session): Promise<void
     destination,
     signer,
     signFile,
+    layerContents,
     ...signingOptions(options, session),
   });
   for (const warning of report.warnings) if (!signer.warnings.includes(warning)) session.logger.warn(warning);
@@ -69,7 +74,7 @@ export async function sign(options: SignOptions, session: Session): Promise<void
 function signingOptions(
   options: SignOptions,
   session: Session,
-): Omit<SignImageOptions, 'source' | 'destination' | 'signer' | 'signFile'> {
+): Omit<SignImageOptions, 'source' | 'destination' | 'signer' | 'signFile' | 'layerContents'> {
   return {
     hash: options.hash,
     identifierForm: options.keyIdentifier === true ? 'key-identifier' : 'issuer-and-serial',

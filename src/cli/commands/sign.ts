@@ -62,6 +62,10 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
         'timestamp of new entries; default SOURCE_DATE_EPOCH, else 0',
       ).argParser(wholeNumber(0, maxEpoch)),
     )
+    .option(
+      '--no-cache',
+      'read layers even if an earlier run has, and keep nothing of what they contain in XDG_CACHE_HOME or ~/.cache',
+    )
     .option('--digest-file <file>', 'also write the digest of the result to a file, without a newline');
   addRegistryFlags(command, ['from', 'to']);
   command.addHelpText(

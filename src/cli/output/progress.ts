@@ -125,8 +125,11 @@ function describeProgress(event: ProgressEvent): string | null {
       return event.platform === null
         ? null
         : `Platform ${printable(event.platform)} (${shortDigest(event.digest)})`;
-    case 'layer-read':
-      return `Read layer ${shortDigest(event.digest)} (${event.done} of ${event.total})`;
+    case 'layer-read': {
+      const layer = shortDigest(event.digest);
+      const place = `(${event.done} of ${event.total})`;
+      return event.known ? `Layer ${layer} is known ${place}` : `Read layer ${layer} ${place}`;
+    }
     case 'module-found':
       return null;
     case 'module-signed':

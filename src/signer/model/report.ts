@@ -53,6 +53,8 @@ export interface SignedPlatformReport {
   /** Layers whose contents had to be read, and the bytes of their blobs. */
   readonly layersRead: number;
   readonly layerBytesRead: number;
+  /** Layers that were not read, since an earlier run had read them and they contain nothing that is wanted. */
+  readonly layersKnown: readonly Digest[];
   /** Layers that could not affect the result; nothing but their digests is known. */
   readonly layersNotRead: readonly Digest[];
 }
@@ -152,7 +154,14 @@ export interface InspectReport {
 export type ProgressEvent =
   | { readonly type: 'resolved'; readonly image: string; readonly digest: Digest }
   | { readonly type: 'platform'; readonly platform: string | null; readonly digest: Digest }
-  | { readonly type: 'layer-read'; readonly digest: Digest; readonly done: number; readonly total: number }
+  /** `known`: it was not downloaded, since an earlier run had read it. */
+  | {
+      readonly type: 'layer-read';
+      readonly digest: Digest;
+      readonly known: boolean;
+      readonly done: number;
+      readonly total: number;
+    }
   | { readonly type: 'module-found'; readonly path: string }
   | { readonly type: 'module-signed'; readonly path: string; readonly done: number; readonly total: number }
   | { readonly type: 'layer-written'; readonly digest: Digest; readonly size: number }

@@ -122,6 +122,7 @@ function platformReport(plan: ImagePlan, sizes: ReadonlyMap<PlannedModule['found
     modules: plan.modules.flatMap((planned) => moduleReport(planned, plan, sizes.get(planned.found))),
     layersRead: plan.scan.layersRead,
     layerBytesRead: plan.scan.layerBytesRead,
+    layersKnown: plan.scan.layersKnown.map(({ digest }) => digest),
     layersNotRead: plan.scan.layersNotRead.map(({ digest }) => digest),
   };
 }

@@ -23,6 +23,8 @@ export interface ScanResult<T> {
   readonly layersRead: number;
   /** Bytes of the blobs of the layers that were read. */
   readonly layerBytesRead: number;
+  /** Layers whose contents were known from earlier runs, the topmost first. */
+  readonly layersKnown: readonly Descriptor[];
   /** Layers below the deciding one, base first: nothing in them was checked, not even their diff IDs. */
   readonly layersNotRead: readonly Descriptor[];
 }
@@ -59,18 +61,17 @@ export async function scanImage<T>(
     async read({ layer }, context) {
       const list = overlay.list(layer);
       const first = { ...context, list, layerStore: visitor.layerStore };
-      await reader.read(layer, layerVisitor(layer, selection, captures), first);
+      await reader.readFirst(layer, layerVisitor(layer, selection, captures), first);
       return list;
     },
   });
-  let layersRead = 0;
-  let layerBytesRead = 0;
+  const passed: PlacedLayer[] = [];
   for await (const { item, result: list } of readings) {
-    const { digest, size } = item.descriptor;
     await overlay.addLayer(list);
-    layersRead++;
-    layerBytesRead += size;
-    run.onProgress?.({ type: 'layer-read', digest, done: layersRead, total: layers.length });
+    passed.push(item);
+    const { digest } = item.descriptor;
+    const known = reader.unread.has(item.layer);
+    run.onProgress?.({ type: 'layer-read', digest, known, done: passed.length, total: layers.length });
     if (item.layer > 0 && search.kind === 'until-decided' && search.isDecided(overlay)) break;
   }
   // Lists and files reached through a link with another name were not captured on the way.
@@ -78,17 +79,20 @@ export async function scanImage<T>(
     await reader.readAgain(await lists.unread(overlay), (layer, entry) => lists.add(layer, entry));
   const { files, unmatched } = await selection.select(overlay);
   const missing = files.flatMap(({ file }) => (captures.has(file.entry) ? [] : [file]));
-  await reader.readAgain(missing, (layer, entry) => captures.addFile(layer, entry));
+  await reader.readAgain(missing, (layer, entry) => captures.addFile(layer, entry), visitor.layerStore);
   const { includesDirectories } = captures;
+  const read = passed.filter(({ layer }) => !reader.unread.has(layer));
+  const known = passed.filter(({ layer }) => reader.unread.has(layer));
   return {
     files: files.map((selected) => captures.found(selected)),
     unmatched,
     directories: includesDirectories ? captures.directoriesOf(files, overlay) : new Map(),
     overlay:
       includesDirectories && files.some(({ file }) => file.differs !== undefined) ? overlay : undefined,
-    layersRead,
-    layerBytesRead,
-    layersNotRead: layers.slice(0, layers.length - layersRead),
+    layersRead: read.length,
+    layerBytesRead: read.reduce((sum, { descriptor }) => sum + descriptor.size, 0),
+    layersKnown: known.map(({ descriptor }) => descriptor),
+    layersNotRead: layers.slice(0, layers.length - passed.length),
   };
 }
 
