@@ -1,3 +1,5 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import {
   modules,
@@ -6,7 +8,9 @@ import {
   pods,
   type Pod,
 } from '../../src/controller/observe/cluster/resources.ts';
+import { pathOf } from '../../src/controller/runtime/api/resource.ts';
 import { eventually } from '../cluster/wait-for.ts';
+import { readyMadeByVendorOperator } from '../controller/module/vendor-modules.ts';
 import type { TestNode } from '../support/cluster/kubelet.ts';
 import { kernelRelease } from '../support/debian-kernel.ts';
 import { describeWith } from '../support/programs.ts';
@@ -14,6 +18,11 @@ import { operatorWorldPrograms, startOperatorWorld, type OperatorWorld } from '.
 
 const namespace = 'default';
 const kernelLabel = 'kmm.node.kubernetes.io/kernel-version.full';
+
+/** The entries of half a NodeModulesConfig. */
+function modulesOf(half: unknown): readonly { readonly name: string; readonly config: unknown }[] {
+  return (half as { modules: { name: string; config: unknown }[] }).modules;
+}
 
 function uidsOf(found: readonly Pod[]): string[] {
   return found.map(({ metadata }) => metadata.uid ?? '').toSorted();
@@ -97,6 +106,61 @@ describeWith(operatorWorldPrograms, 'coming from KMM', () => {
       const { status } = await world.client.get(nodeModulesConfigs, { name: 'worker-0' });
       const config = { containerImage: expect.stringMatching(/-2\.0$/) };
       expect(status).toMatchObject({ modules: [{ name, config }] });
+    });
+    await world.kubectl(['delete', 'module', name]);
+    await eventually(async () => expect(await loaders(name)).toEqual([]));
+  });
+
+  it('loads a Module that the operator of a vendor generates, runs its device plugin, and tells that operator', async () => {
+    const name = 'vendor';
+    const { host } = world.registry;
+    await world.kubectl(['create', 'serviceaccount', 'gpu-device-plugin']);
+    const spec = readyMadeByVendorOperator(host, name);
+    const { moduleLoader, devicePlugin } = spec;
+    const [mapping] = moduleLoader.container.kernelMappings;
+    const containerImage = `${host}/example/vendor-driver:\${KERNEL_FULL_VERSION}-1.0`;
+    const modprobe = { ...moduleLoader.container.modprobe, firmwarePath: '' };
+    const container = {
+      ...moduleLoader.container,
+      modprobe,
+      kernelMappings: [{ ...mapping, containerImage }],
+    };
+    for (const { root } of workers) await mkdir(join(root, 'sys/class/drm'), { recursive: true });
+    const image = `${host}/ubi:latest`;
+    // Where this machine has no graphics card, /sys has no directory to mount that of one on.
+    const [devices, classes] = devicePlugin.container.volumeMounts;
+    const plugin = {
+      ...devicePlugin.container,
+      image,
+      command: ['sh', '-c', 'exec sleep infinity'],
+      volumeMounts: [devices, { ...classes, mountPath: '/sys/class/net' }],
+    };
+    const initContainer = { ...devicePlugin.initContainer, image, command: ['sh', '-c', ':'] };
+    await world.client.request({
+      method: 'POST',
+      path: pathOf(modules, { namespace }),
+      body: {
+        apiVersion: 'kmm.sigs.x-k8s.io/v1beta1',
+        kind: 'Module',
+        metadata: { namespace, name, creationTimestamp: null },
+        spec: {
+          ...spec,
+          moduleLoader: { ...moduleLoader, container },
+          devicePlugin: { ...devicePlugin, container: plugin, initContainer },
+          imageRepoSecret: { name: 'repo-pull-secret' },
+          selector: { 'kubernetes.io/arch': 'amd64' },
+        },
+        status: { devicePlugin: {}, moduleLoader: {} },
+      },
+    });
+    await loaded(name);
+    await world.eventually(name, ({ status }) => {
+      expect(status?.devicePlugin).toMatchObject({ desiredNumber: 2, availableNumber: 2 });
+    });
+    expect(workers.map((worker) => worker.loaded().has('hello'))).toEqual([true, true]);
+    await eventually(async () => {
+      const found = await world.client.get(nodeModulesConfigs, { name: 'worker-1' });
+      expect(modulesOf(found.status)).toMatchObject([{ name, config: modulesOf(found.spec)[0]?.config }]);
     });
     await world.kubectl(['delete', 'module', name]);
     await eventually(async () => expect(await loaders(name)).toEqual([]));

@@ -116,6 +116,13 @@ describe('problems of nodes', () => {
       '0/1 nodes are available: Insufficient cpu.',
     ],
     [
+      'which container has failed without a word',
+      { initContainerStatuses: container({ terminated: { exitCode: 1 } }).containerStatuses! },
+      {},
+      'LoadFailed',
+      'container c ended with exit code 1',
+    ],
+    [
       'that a module could not be unloaded',
       container({
         terminated: {

@@ -50,7 +50,7 @@ export function builtByVendorOperator(registry: string, selector: string): objec
 }
 
 /** A ready image with firmware, and a device plugin with an init container and directories of the node. */
-export function readyMadeByVendorOperator(registry: string, selector: string): object {
+export function readyMadeByVendorOperator(registry: string, selector: string) {
   return {
     devicePlugin: {
       container: {

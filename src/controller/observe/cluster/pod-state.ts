@@ -45,7 +45,7 @@ export function failureOf(pod: Pod): PodFailure | undefined {
   const { status } = pod;
   const deletedAt = deletionRequest(pod);
   const containers = [...(status?.initContainerStatuses ?? []), ...(status?.containerStatuses ?? [])];
-  for (const { state, lastState, ready } of containers) {
+  for (const { name, state, lastState, ready } of containers) {
     const { waiting, terminated } = state ?? {};
     const { reason = '', message = '' } = waiting ?? {};
     if (waiting && !ordinaryWaits.has(reason)) return { kind: 'waiting', reason, message };
@@ -53,7 +53,9 @@ export function failureOf(pod: Pod): PodFailure | undefined {
     // What failed before a pod was deleted says nothing of how it ends.
     if (end?.finishedAt !== undefined && Date.parse(String(end.finishedAt)) < deletedAt) continue;
     if (!ready && end && end.exitCode !== 0 && !unseenEnds.has(end.reason ?? '')) {
-      return { kind: 'ended', reason: end.reason ?? '', message: end.message ?? `exit code ${end.exitCode}` };
+      const { reason: why = '', message: said = `container ${name} ended with exit code ${end.exitCode}` } =
+        end;
+      return { kind: 'ended', reason: why, message: said };
     }
   }
   const unscheduled = status?.conditions?.find(
