@@ -1,4 +1,6 @@
 #!/usr/bin/env node
-import { launch } from './launch.js';
+'use strict';
 
-await launch({ name: 'kmm-operator', bundle: 'operator.js', launcher: import.meta.url });
+const { launch } = require('./launch.js');
+
+void launch({ name: 'kmm-operator', bundle: 'operator.js', launcher: __filename });

@@ -1,4 +1,6 @@
 #!/usr/bin/env node
-import { launch } from './launch.js';
+'use strict';
 
-await launch({ name: 'kmm-sign', bundle: 'cli.cjs', launcher: import.meta.url });
+const { launch } = require('./launch.js');
+
+void launch({ name: 'kmm-sign', bundle: 'cli.cjs', launcher: __filename });

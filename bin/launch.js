@@ -1,21 +1,22 @@
 // Starts a program of this package on a recent enough Node: this one, or that of the npm package `node`. This
-// file itself runs on older ones.
-import { existsSync, readFileSync } from 'node:fs';
-import * as module from 'node:module';
-import { dirname } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import vm from 'node:vm';
+// file itself runs on older ones. It is CommonJS, as package.json here says: Node loads ES modules by more code, and
+// what they import of its own is read whole.
+'use strict';
+
+const { existsSync, readFileSync } = require('node:fs');
+const { createRequire, enableCompileCache } = require('node:module');
+const { dirname, join } = require('node:path');
 
 const oldest = 24;
 /** In this package's directory, or next to it if this package was installed as a dependency. */
 const bundledNodes = ['../node_modules/node/bin/node', '../../node/bin/node'];
 
 /**
- * Starts a bundle of dist/. `launcher` is the URL of the calling file.
+ * Starts a bundle of dist/. `launcher` is the path of the calling file.
  * @param {{ name: string, bundle: string, launcher: string }} options
  */
-export async function launch({ name, bundle, launcher }) {
-  const program = fileURLToPath(new URL(`../dist/${bundle}`, import.meta.url));
+async function launch({ name, bundle, launcher }) {
+  const program = join(__dirname, '../dist', bundle);
   if (!existsSync(program)) {
     fail(name, 'the program has not been built', 'Run npm run build in its directory.');
   } else if (Number(process.versions.node.split('.')[0]) >= oldest) {
@@ -30,18 +31,18 @@ async function run(program) {
   const script = isScript ? compile(program, { requiresCache: true }) : undefined;
   if (script !== undefined) return start(script, program);
   // Compiled code is cached next to the program; if that is not writable, nothing is cached.
-  module.enableCompileCache(fileURLToPath(new URL('../dist/.compile-cache', import.meta.url)));
-  if (isScript) module.createRequire(program)(program);
-  else await import(pathToFileURL(program).href);
+  enableCompileCache(join(__dirname, '../dist/.compile-cache'));
+  if (isScript) require(program);
+  else await import(require('node:url').pathToFileURL(program).href);
 }
 
 /** The file with a bundle's compiled code: the last line of the bundle, and what V8 made of it. */
-export function cacheOf(program) {
+function cacheOf(program) {
   return `${program}.cache`;
 }
 
 /** The length of a bundle's last line, a comment with a digest of the rest (scripts/build.js). */
-export const lastLineLength = 67;
+const lastLineLength = 67;
 
 /**
  * Compiles a CommonJS bundle. With it may come its compiled code (scripts/code-cache.js), which V8 rejects unless it
@@ -49,14 +50,15 @@ export const lastLineLength = 67;
  * @param {string} program
  * @param {{ requiresCache: boolean }} options whether to return nothing if there is no compiled code of it
  */
-export function compile(program, { requiresCache }) {
+function compile(program, { requiresCache }) {
   // Bundles are ASCII.
   const text = readFileSync(program, 'latin1');
   const cached = requiresCache && existsSync(cacheOf(program)) ? readFileSync(cacheOf(program)) : undefined;
   const isOfBundle = cached?.latin1Slice(0, lastLineLength) === text.slice(-lastLineLength);
   if (requiresCache && !isOfBundle) return undefined;
   const source = `(function(exports,require,module,__filename,__dirname){${text}\n})`;
-  const script = new vm.Script(source, {
+  const { Script } = require('node:vm');
+  const script = new Script(source, {
     filename: program,
     cachedData: cached?.subarray(lastLineLength),
   });
@@ -64,19 +66,16 @@ export function compile(program, { requiresCache }) {
 }
 
 /** Runs a compiled CommonJS bundle. */
-export function start(script, program) {
+function start(script, program) {
   const exported = { exports: {} };
-  const require = module.createRequire(program);
-  script.runInThisContext()(exported.exports, require, exported, program, dirname(program));
+  script.runInThisContext()(exported.exports, createRequire(program), exported, program, dirname(program));
 }
 
 /**
  * Runs the launcher with the Node of the npm package, forwards signals to it, and ends with its exit code or signal.
  */
 async function runWithBundledNode(name, launcher) {
-  const node = bundledNodes
-    .map((path) => fileURLToPath(new URL(path, import.meta.url)))
-    .find((path) => existsSync(path));
+  const node = bundledNodes.map((path) => join(__dirname, path)).find((path) => existsSync(path));
   if (node === undefined) {
     fail(
       name,
@@ -85,8 +84,8 @@ async function runWithBundledNode(name, launcher) {
     );
     return;
   }
-  const args = [fileURLToPath(launcher), ...process.argv.slice(2)];
-  const { spawn } = await import('node:child_process');
+  const args = [launcher, ...process.argv.slice(2)];
+  const { spawn } = require('node:child_process');
   // In a separate process group: otherwise Ctrl-C would reach it twice, from the terminal and from here.
   const child = spawn(node, args, { stdio: 'inherit', detached: true });
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'];
@@ -104,3 +103,5 @@ function fail(name, message, hint) {
   process.stderr.write(`${name}: ${message}\nhint: ${hint}\n`);
   process.exitCode = 1;
 }
+
+module.exports = { launch, cacheOf, lastLineLength, compile, start };

@@ -26,7 +26,7 @@ export type { SignImageOptions } from './image/plan/signing-run.ts';
  */
 export async function signImage(options: SignImageOptions): Promise<SignReport> {
   await using run = await openSigningRun(options);
-  const claimed = await findClaimedResult(run);
+  const { claimed, isFree } = await findClaimedResult(run);
   if (claimed !== null && run.trustAnnotations) return claimedReport(claimed, run);
   // A plan is enough for a dry run, unless the result may already exist.
   const writes = !run.dryRun || claimed !== null;
@@ -35,7 +35,7 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
   const attachments = findAttachments(plan, run);
   if (!writes) return plannedReport(plan, await attachments, run);
   const built = await buildTree(plan, run);
-  const existing = await findExistingResult(built, run);
+  const existing = isFree ? null : await findExistingResult(built, run);
   if (existing !== null)
     return signedReport('unchanged', { plan, built: existing, found: await attachments }, run);
   if (run.dryRun) return plannedReport(plan, await attachments, run);

@@ -64,8 +64,9 @@ export async function fetchManifest(
 }
 
 /**
- * Pushes a manifest under a tag, or else under its digest. One that already exists is not sent again:
- * registries with immutable tags refuse even the same manifest.
+ * Pushes a manifest under a tag, or else under its digest. Registries with immutable tags refuse even the manifest that
+ * is already there, which is no error.
+ * @throws RegistryError IMMUTABLE_TAG
  */
 export async function pushManifest(
   endpoint: Endpoint,
@@ -74,8 +75,6 @@ export async function pushManifest(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const selector = tag === undefined ? { digest } : { tag };
-  const existing = await existingDigest(endpoint, selector, signal);
-  if (existing === digest) return;
   const response = await send(endpoint, {
     method: 'PUT',
     url: manifestUrl(endpoint, selector),
@@ -86,7 +85,12 @@ export async function pushManifest(
   });
   endpoint.onBytesUp(bytes.length);
   const context = contextOf(endpoint, selector, 'store');
-  if (existing !== undefined && tag !== undefined) await checkMutable(response, context);
+  if (response.status >= 400) {
+    const refusal = await responseError(response, context);
+    const existing = await existingDigest(endpoint, selector, signal);
+    if (existing === digest) return;
+    throw existing === undefined || tag === undefined ? refusal : refusalToMove(refusal, response);
+  }
   await checkEmpty(response, [201, 200, 202], context);
   checkStoredDigest(response, digest, endpoint);
 }
@@ -107,7 +111,7 @@ export async function deleteManifest(
   await checkEmpty(response, [202, 200, 204], contextOf(endpoint, selector, 'delete'));
 }
 
-/** Returns the digest of what is stored there now; undefined if nothing is, or the registry does not say. */
+/** Returns the digest of what is stored there now; undefined if nothing is, or the registry does not tell. */
 async function existingDigest(
   endpoint: Endpoint,
   selector: Selector,
@@ -116,7 +120,7 @@ async function existingDigest(
   try {
     return (await headManifest(endpoint, selector, 'pull,push', signal))?.digest;
   } catch (error) {
-    if (error instanceof RegistryError && error.code === 'NOT_FOUND') return undefined;
+    if (error instanceof RegistryError) return undefined;
     throw error;
   }
 }
@@ -124,15 +128,13 @@ async function existingDigest(
 /** How registries refuse to move a tag: ECR and Artifact Registry (400), Quay (409), Harbor (412). */
 const immutableStatuses: ReadonlySet<number> = new Set([400, 409, 412]);
 
-/** Detects a refusal to move an immutable tag. @throws RegistryError IMMUTABLE_TAG */
-async function checkMutable(response: HttpResponse, context: ResponseContext): Promise<void> {
-  if (!immutableStatuses.has(response.status)) return;
-  const { message, facts } = await responseError(response, context);
+/** Returns the error for a refused tag that exists with other content. */
+function refusalToMove(refusal: RegistryError, { status }: HttpResponse): RegistryError {
+  const { message, facts } = refusal;
   // A malformed manifest also gets 400.
-  if (response.status === 400 && !/immutab|TAG_INVALID|overwrit|already exists/i.test(message)) {
-    throw new RegistryError({ code: 'UNEXPECTED_RESPONSE', message, facts });
-  }
-  throw new RegistryError({
+  const isOther = status === 400 && !/immutab|TAG_INVALID|overwrit|already exists/i.test(message);
+  if (isOther || !immutableStatuses.has(status)) return refusal;
+  return new RegistryError({
     code: 'IMMUTABLE_TAG',
     message: `${message}; the tag exists with different content and the registry does not allow it to be moved`,
     hint: 'Choose another tag, or allow tags of this repository to be overwritten.',

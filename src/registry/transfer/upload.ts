@@ -19,6 +19,7 @@ import { UploadContent } from './upload-content.ts';
 import {
   cancelSession,
   mountBlob,
+  type MountResult,
   type MountSource,
   openSession,
   type UploadSession,
@@ -33,8 +34,11 @@ export type BlobOutcome =
   /** Its bytes were sent. */
   | 'uploaded';
 
-/** The most attempts of a whole upload, each starting with a check whether the blob exists. */
+/** The most attempts of a whole upload. */
 const maxAttempts = 4;
+
+/** Bytes of a blob that is sent without asking whether it exists: a request takes as long. */
+const smallBlob = 64 * 1024;
 
 /** Statuses with which registries and proxies refuse a monolithic upload; chunks may get through. */
 const monolithicRefused: ReadonlySet<unknown> = new Set([400, 405, 411, 413, 415, 416, 501]);
@@ -75,11 +79,10 @@ export async function hasBlob(
  * chunks. Transient failures are retried from the start.
  */
 export async function uploadBlob(upload: BlobUpload): Promise<BlobOutcome> {
-  const { endpoint, descriptor, signal } = upload;
+  const { endpoint, signal } = upload;
   const attempts = new UploadAttempts(upload);
   for (let attempt = 1; ; attempt += 1) {
     try {
-      if (await hasBlob(endpoint, descriptor, signal, 'pull,push')) return 'exists';
       return await attempts.run();
     } catch (error) {
       signal?.throwIfAborted();
@@ -103,8 +106,8 @@ class UploadAttempts {
   }
 
   async run(): Promise<BlobOutcome> {
-    const session = await this.#openSession();
-    if (session === 'mounted') return 'mounted';
+    const session = await this.#open();
+    if (session === 'mounted' || session === 'exists') return session;
     const { endpoint, descriptor, open, signal } = this.#upload;
     const content = new UploadContent(descriptor, open, endpoint.onBytesUp);
     try {
@@ -137,15 +140,24 @@ class UploadAttempts {
     return this.#chunked;
   }
 
-  async #openSession(): Promise<UploadSession | 'mounted'> {
+  /** Mounts the blob if that is possible; otherwise opens an upload, unless the blob exists. */
+  async #open(): Promise<UploadSession | 'mounted' | 'exists'> {
+    const { endpoint, descriptor, signal } = this.#upload;
+    const mounting = await this.#mount();
+    if (mounting === 'mounted') return mounting;
+    if (descriptor.size > smallBlob && (await hasBlob(endpoint, descriptor, signal, 'pull,push'))) {
+      if (mounting !== 'refused') await cancelSession(endpoint, mounting);
+      return 'exists';
+    }
+    return mounting === 'refused' ? openSession(endpoint, descriptor.digest, signal) : mounting;
+  }
+
+  /** Asks for a mount, in the first attempt. */
+  async #mount(): Promise<MountResult> {
     const { endpoint, descriptor, signal } = this.#upload;
     const from = this.#mountFrom;
     this.#mountFrom = undefined;
-    if (from !== undefined) {
-      const result = await mountBlob(endpoint, descriptor.digest, from, signal);
-      if (result !== 'refused') return result;
-    }
-    return openSession(endpoint, descriptor.digest, signal);
+    return from === undefined ? 'refused' : mountBlob(endpoint, descriptor.digest, from, signal);
   }
 }
 

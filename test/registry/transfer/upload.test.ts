@@ -586,7 +586,20 @@ describe('a blob from another repository', () => {
       return method === 'POST';
     });
     expect(outcome).toBe('mounted');
-    expect(requests).toEqual([`HEAD ${descriptor.digest}`, asked]);
+    expect(requests).toEqual([asked]);
+  });
+
+  test('that is there, but cannot be linked, is not sent', async () => {
+    const { outcome, requests } = await mount(({ method, response }) => {
+      if (method === 'HEAD') response.writeHead(200, { 'content-length': blob.length }).end();
+      return method === 'HEAD';
+    });
+    expect(outcome).toBe('exists');
+    expect(requests).toEqual([
+      asked,
+      `HEAD ${descriptor.digest}`,
+      expect.stringMatching(/^DELETE uploads\/1\b/),
+    ]);
   });
 
   test('of another registry is not mounted', async () => {

@@ -26,25 +26,34 @@ interface Comparison {
   readonly readers: { readonly from: ManifestReader; readonly to: ManifestReader };
 }
 
+/** What the destination's tag names before a run. */
+export interface ClaimedResult {
+  /** The manifest, if it is one that signing the source would write; null otherwise. */
+  readonly claimed: Manifest | null;
+  /** Whether it names nothing. */
+  readonly isFree: boolean;
+}
+
 /**
- * Returns the manifest that the destination's tag names if it is the one that signing the source would write,
- * as far as can be determined without reading a layer: manifests and configurations must match ours byte for
- * byte, and each layer must be one of the source's or replace one. The contents of those layers are trusted.
- * Returns null otherwise.
+ * Finds out whether the destination's tag names what signing the source would write, as far as can be determined
+ * without reading a layer: manifests and configurations must match ours byte for byte, and each layer must be one of the
+ * source's or replace one. The contents of those layers are trusted.
  */
-export async function findClaimedResult(run: SigningRun): Promise<Manifest | null> {
+export async function findClaimedResult(run: SigningRun): Promise<ClaimedResult> {
   const { source, sourceManifest, destination, signal } = run;
   const { repository, tag } = destination;
-  if (tag === undefined) return null;
+  const other: ClaimedResult = { claimed: null, isFree: false };
+  if (tag === undefined) return other;
   try {
     const manifest = await repository.getManifest({ tag }, { signal });
-    if (manifest.raw.digest === sourceManifest.raw.digest) return null;
+    if (manifest.raw.digest === sourceManifest.raw.digest) return other;
     const readers = { from: new ManifestReader(source.repository), to: new ManifestReader(repository) };
     const comparison = { run, claims: claimsOf(run), readers };
-    return (await isResultOf(sourceManifest, manifest, comparison, 0)) ? manifest : null;
+    const isClaimed = await isResultOf(sourceManifest, manifest, comparison, 0);
+    return isClaimed ? { claimed: manifest, isFree: false } : other;
   } catch (error) {
-    if (error instanceof RegistryError && unusableCodes.has(error.code)) return null;
-    throw error;
+    if (!(error instanceof RegistryError && unusableCodes.has(error.code))) throw error;
+    return { claimed: null, isFree: error.code === 'NOT_FOUND' && error.facts['tag'] === tag };
   }
 }
 

@@ -1,0 +1,163 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { RegistryClient } from '../../src/registry/image/client.ts';
+import type { ImageManifest } from '../../src/registry/model/manifest.ts';
+import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
+import { makeTar, storeImage, withParents } from '../support/images.ts';
+import { describeWith } from '../support/programs.ts';
+import { startDockerRegistry, type TestRegistry } from '../support/registries.ts';
+import { createTestKey, helloModule, type TestKey } from '../support/signing.ts';
+import { runProgram } from './run-program.ts';
+
+// What a signing costs, as far as it does not depend on time.
+
+const base = { entries: withParents('usr/lib/base', 'b'.repeat(100_000)) };
+const files = ['usr/share/noise', 'usr/share/more'];
+
+/** Counts what gunzip decoders put out, in every thread: on the handle of blocking ones, else as it is pushed. */
+const countInflated = `
+const zlib = require('node:zlib');
+const { appendFileSync } = require('node:fs');
+const count = (bytes) => appendFileSync(process.env.RECORD, bytes + '\\n');
+const { createGunzip } = zlib;
+const value = (...args) => {
+  const decoder = createGunzip(...args);
+  const { push, _handle: handle } = decoder;
+  const { writeSync } = handle;
+  handle.writeSync = (...given) => {
+    Reflect.apply(writeSync, handle, given);
+    count(given.at(-1) - decoder._writeState[0]);
+  };
+  decoder.push = (chunk) => {
+    if (chunk) count(chunk.length);
+    return Reflect.apply(push, decoder, [chunk]);
+  };
+  return decoder;
+};
+Object.defineProperty(zlib, 'createGunzip', { value });
+`;
+
+describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
+  let folder: string;
+  let registry: TestRegistry;
+  let proxy: FaultProxy;
+  let key: TestKey;
+  let client: RegistryClient;
+  /** Bytes of the tar with the module. */
+  let moduleTar: Buffer;
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-cost-'));
+    registry = await startDockerRegistry();
+    proxy = await startFaultProxy({ target: registry.url });
+    key = await createTestKey(folder);
+    client = new RegistryClient({ plainHttp: true });
+    await writeFile(join(folder, 'count.cjs'), countInflated);
+    moduleTar = await makeTar([
+      ...withParents('lib/modules/6.1.0/extra/hello.ko', await helloModule),
+      ...files.map((name) => ({ name, content: 'noise'.repeat(200_000) })),
+    ]);
+    const layers = [base, { tar: moduleTar }];
+    await storeImage(repository('vendor/driver'), { layers }, '1.0');
+  });
+
+  afterAll(async () => {
+    await client?.close();
+    await proxy?.close();
+    await registry?.close();
+    await rm(folder, { recursive: true, force: true });
+  });
+
+  const repository = (name: string) => client.repository({ registry: registry.host, repository: name });
+
+  /** Signs; returns the requests in order of their kinds, and the bytes that were inflated. */
+  async function sign(destination: string, ...options: readonly string[]) {
+    proxy.reset();
+    const record = join(folder, 'inflated');
+    await writeFile(record, '');
+    const env = { NODE_OPTIONS: `--require=${join(folder, 'count.cjs')}`, RECORD: record };
+    const args = ['sign', `${proxy.host}/vendor/driver:1.0`, `${proxy.host}/${destination}`, '--quiet'];
+    const keys = ['--key', key.key, '--cert', key.certificate, '--plain-http'];
+    expect(await runProgram([...args, ...keys, ...options], { env })).toMatchObject({
+      exitCode: 0,
+      stderr: '',
+    });
+    const requests = proxy.requests.map(({ method, path }) =>
+      `${method} ${path}`
+        .replace(/sha256[:-][0-9a-f]{64}|sha256%3A[0-9a-f]{64}/g, 'DIGEST')
+        .replace(/(?<=uploads\/)[^?]+\?.*/, 'UPLOAD')
+        .replace(/\/v2\//, ''),
+    );
+    const lines = (await readFile(record, 'utf8')).split('\n');
+    return { requests, inflated: lines.reduce((sum, line) => sum + Number(line), 0) };
+  }
+
+  /** The tar of the image's last layer. */
+  async function lastTar(name: string, tag: string): Promise<Buffer> {
+    const manifest = (await repository(name).getManifest({ tag })) as ImageManifest;
+    const layer = manifest.layers.at(-1);
+    const response = await fetch(`${registry.url}/v2/${name}/blobs/${layer?.digest}`);
+    return gunzipSync(Buffer.from(await response.arrayBuffer()));
+  }
+
+  const before = [
+    'GET vendor/driver/manifests/1.0',
+    'GET DESTINATION/manifests/TAG',
+    'POST DESTINATION/blobs/uploads/',
+    'DELETE DESTINATION/blobs/uploads/UPLOAD',
+    'GET vendor/driver/blobs/DIGEST',
+    'GET vendor/driver/blobs/DIGEST',
+  ];
+  /** What is attached to the source, of a registry that cannot list that. */
+  const attachments = [
+    'GET vendor/driver/manifests/DIGEST',
+    'GET vendor/driver/referrers/DIGEST',
+    'HEAD vendor/driver/manifests/DIGEST.att',
+    'HEAD vendor/driver/manifests/DIGEST.sbom',
+    'HEAD vendor/driver/manifests/DIGEST.sig',
+  ];
+  const upload = ['POST DESTINATION/blobs/uploads/', 'PUT DESTINATION/blobs/uploads/UPLOAD'];
+  const after = [
+    'PUT DESTINATION/manifests/DIGEST',
+    'GET DESTINATION/manifests/DIGEST',
+    'PUT DESTINATION/manifests/TAG',
+  ];
+  const at = (requests: readonly string[], name: string, tag: string) =>
+    requests.map((line) => line.replace('DESTINATION', name).replace('TAG', tag)).toSorted();
+
+  test('18 requests, and of the layer with the module one inflation', async () => {
+    const { requests, inflated } = await sign(
+      'vendor/driver:appended',
+      '--mode',
+      'append',
+      '--file',
+      '/lib/modules/6.1.0/extra/hello.ko',
+    );
+    const expected = [...before, ...attachments, ...upload, ...upload, ...after];
+    expect(requests.toSorted()).toEqual(at(expected, 'vendor/driver', 'appended'));
+    expect(requests.at(-1)).toBe('PUT vendor/driver/manifests/appended');
+    const proved = await lastTar('vendor/driver', 'appended');
+    expect(inflated).toBe(moduleTar.length + proved.length);
+  });
+
+  test('one inflation more to rewrite the layer', async () => {
+    const { inflated } = await sign('vendor/driver:rewritten', '--mode', 'rewrite', '--file', '/lib/modules/6.1.0/extra/hello.ko');
+    const proved = await lastTar('vendor/driver', 'rewritten');
+    expect(inflated).toBe(2 * moduleTar.length + proved.length);
+  });
+
+  test('one request more for each layer that another repository is lent', async () => {
+    const { requests } = await sign('mine/driver:1.0', '--mode', 'append', '--file', '/lib/modules/6.1.0/extra/hello.ko');
+    const mount = 'POST DESTINATION/blobs/uploads/?mount=DIGEST&from=vendor%2Fdriver';
+    const expected = [...before, ...attachments, ...upload, ...upload, mount, mount, ...after];
+    expect(requests.toSorted()).toEqual(at(expected, 'mine/driver', '1.0'));
+  });
+
+  test('no request that writes where the result is there already', async () => {
+    const { requests } = await sign('vendor/driver:appended', '--mode', 'append', '--file', '/lib/modules/6.1.0/extra/hello.ko');
+    expect(requests.filter((line) => !/^(?:GET|HEAD) /.test(line))).toEqual([]);
+  });
+});
