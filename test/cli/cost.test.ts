@@ -40,6 +40,11 @@ const value = (...args) => {
 Object.defineProperty(zlib, 'createGunzip', { value });
 `;
 
+/** Expected requests, with names in place of those that stand for them. */
+function at(requests: readonly string[], name: string, tag: string): string[] {
+  return requests.map((line) => line.replace('DESTINATION', name).replace('TAG', tag)).toSorted();
+}
+
 describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
   let folder: string;
   let registry: TestRegistry;
@@ -125,9 +130,6 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
     'GET DESTINATION/manifests/DIGEST',
     'PUT DESTINATION/manifests/TAG',
   ];
-  const at = (requests: readonly string[], name: string, tag: string) =>
-    requests.map((line) => line.replace('DESTINATION', name).replace('TAG', tag)).toSorted();
-
   test('18 requests, and of the layer with the module one inflation', async () => {
     const { requests, inflated } = await sign(
       'vendor/driver:appended',
@@ -144,20 +146,38 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
   });
 
   test('one inflation more to rewrite the layer', async () => {
-    const { inflated } = await sign('vendor/driver:rewritten', '--mode', 'rewrite', '--file', '/lib/modules/6.1.0/extra/hello.ko');
+    const { inflated } = await sign(
+      'vendor/driver:rewritten',
+      '--mode',
+      'rewrite',
+      '--file',
+      '/lib/modules/6.1.0/extra/hello.ko',
+    );
     const proved = await lastTar('vendor/driver', 'rewritten');
     expect(inflated).toBe(2 * moduleTar.length + proved.length);
   });
 
   test('one request more for each layer that another repository is lent', async () => {
-    const { requests } = await sign('mine/driver:1.0', '--mode', 'append', '--file', '/lib/modules/6.1.0/extra/hello.ko');
+    const { requests } = await sign(
+      'mine/driver:1.0',
+      '--mode',
+      'append',
+      '--file',
+      '/lib/modules/6.1.0/extra/hello.ko',
+    );
     const mount = 'POST DESTINATION/blobs/uploads/?mount=DIGEST&from=vendor%2Fdriver';
     const expected = [...before, ...attachments, ...upload, ...upload, mount, mount, ...after];
     expect(requests.toSorted()).toEqual(at(expected, 'mine/driver', '1.0'));
   });
 
   test('no request that writes where the result is there already', async () => {
-    const { requests } = await sign('vendor/driver:appended', '--mode', 'append', '--file', '/lib/modules/6.1.0/extra/hello.ko');
+    const { requests } = await sign(
+      'vendor/driver:appended',
+      '--mode',
+      'append',
+      '--file',
+      '/lib/modules/6.1.0/extra/hello.ko',
+    );
     expect(requests.filter((line) => !/^(?:GET|HEAD) /.test(line))).toEqual([]);
   });
 });
