@@ -1,4 +1,4 @@
-import { abortable } from './abortable.ts';
+import { abortable, sleep } from './abortable.ts';
 
 /** Context passed to work in progress. */
 export interface FlightContext {
@@ -90,32 +90,48 @@ export class Flights<T> {
 
 interface FreshRead<T> {
   readonly running: Promise<T>;
+  /** Whether it was too late to ask for this read: what it returns may be older than the question. */
+  hasBegun: boolean;
   next: Promise<T> | undefined;
 }
 
 /**
  * Shares reads of what changes: callers that come while a read is in progress share the next one, so that
- * what each of them gets was read after it had asked.
+ * what each of them gets was read after it had asked. A read can be delayed so that more callers share it.
  */
 export class FreshReads<T> {
   readonly #read: (key: string) => Promise<T>;
+  readonly #gathering: number;
   readonly #reads = new Map<string, FreshRead<T>>();
 
-  constructor(read: (key: string) => Promise<T>) {
+  /** @param gathering milliseconds from the first question to its read. @default 0 */
+  constructor(read: (key: string) => Promise<T>, gathering = 0) {
     this.#read = read;
+    this.#gathering = gathering;
   }
 
   /** Reads what a key stands for. Rejects as the read does. */
   read(key: string): Promise<T> {
     const current = this.#reads.get(key);
     if (current === undefined) return this.#begin(key);
+    if (!current.hasBegun) return current.running;
     const begin = (): Promise<T> => this.#begin(key);
     current.next ??= current.running.then(begin, begin);
     return current.next;
   }
 
   #begin(key: string): Promise<T> {
-    const current: FreshRead<T> = { running: this.#read(key), next: undefined };
+    const isDelayed = this.#gathering > 0;
+    const current: FreshRead<T> = {
+      running: isDelayed
+        ? sleep(this.#gathering).then(() => {
+            current.hasBegun = true;
+            return this.#read(key);
+          })
+        : this.#read(key),
+      hasBegun: !isDelayed,
+      next: undefined,
+    };
     this.#reads.set(key, current);
     const ended = (): void => {
       if (current.next === undefined) this.#reads.delete(key);

@@ -1,15 +1,15 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { FreshReads } from '../../src/shared/flights.ts';
 
 /** Reads that end when the test says so, with the number of the read. */
-function controlled() {
+function controlled(gathering = 0) {
   const ends: PromiseWithResolvers<void>[] = [];
   const reads = new FreshReads(async () => {
     const end = Promise.withResolvers<void>();
     const number = ends.push(end);
     await end.promise;
     return number;
-  });
+  }, gathering);
   return { ends, reads };
 }
 
@@ -24,6 +24,19 @@ describe('fresh reads', () => {
     expect(ends).toHaveLength(2);
     ends[1]?.resolve();
     expect(await Promise.all(others)).toEqual([2, 2]);
+  });
+
+  it('wait for others that ask, if told to, and are shared by all that asked before they began', async () => {
+    const { ends, reads } = controlled(1);
+    const early = [reads.read('a'), reads.read('a'), reads.read('a')];
+    expect(ends).toHaveLength(0);
+    await vi.waitFor(() => expect(ends).toHaveLength(1));
+    const late = [reads.read('a'), reads.read('a')];
+    ends[0]?.resolve();
+    expect(await Promise.all(early)).toEqual([1, 1, 1]);
+    await vi.waitFor(() => expect(ends).toHaveLength(2));
+    ends[1]?.resolve();
+    expect(await Promise.all(late)).toEqual([2, 2]);
   });
 
   it('begin anew once nobody is waiting', async () => {

@@ -1,6 +1,5 @@
 import type { ResolvedImage } from '../observe/images/resolve.ts';
 import { jobs } from '../observe/cluster/resources.ts';
-import { ReferenceCache } from '../observe/references/reference-cache.ts';
 import { ignoreOutdated } from '../runtime/api/errors.ts';
 import { findActiveJobs } from './active-jobs.ts';
 import { readCertificate, readCredentials, readDockerfile, type Credentials } from './inputs.ts';
@@ -192,10 +191,9 @@ async function deleteJob(
  * operator may have done the work meanwhile, and deleted its Jobs.
  */
 function withoutCaches(services: PipelineServices, { target }: PipelineRequest): PipelineServices {
-  const { client, log, images } = services;
+  const { references, images } = services;
   for (const image of [target.image, target.build?.image, target.sign?.unsignedImage]) {
     if (image !== undefined) images.forget(image);
   }
-  // This cache follows nothing, so it reads directly.
-  return { ...services, references: new ReferenceCache(client, log) };
+  return { ...services, references: references.fresh };
 }

@@ -9,7 +9,7 @@ import type { Logger } from '../../shared/logger.ts';
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
 import type { Job } from '../observe/cluster/resources.ts';
 import type { ImageRegistry } from '../observe/images/image-registry.ts';
-import type { ReferenceCache } from '../observe/references/reference-cache.ts';
+import type { FreshReferences } from '../observe/references/fresh-references.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 
 /** A request for an image. */
@@ -110,14 +110,19 @@ export interface PipelineSettings {
   readonly driverToolkit: () => DriverToolkitTable;
 }
 
+/** What Modules refer to, from caches or read anew. */
+export interface References extends Pick<
+  FreshReferences,
+  'dockerfile' | 'certificate' | 'pullSecret' | 'serviceAccountPullSecrets' | 'secretVersion'
+> {
+  readonly fresh: References;
+}
+
 /** The services of the pipeline. */
 export interface PipelineServices {
   readonly client: ApiClient;
   readonly caches: Pick<ClusterCaches, 'jobs' | 'pods'>;
-  readonly references: Pick<
-    ReferenceCache,
-    'dockerfile' | 'certificate' | 'pullSecret' | 'serviceAccountPullSecrets' | 'secretVersion'
-  >;
+  readonly references: References;
   readonly images: Pick<ImageRegistry, 'resolve' | 'recheckAfter' | 'verify' | 'forget'>;
   readonly settings: PipelineSettings;
   readonly log: Logger;

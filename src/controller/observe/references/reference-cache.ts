@@ -2,6 +2,7 @@ import type { PullSecretContent } from '../../../registry/credentials/pull-secre
 import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import type { KubernetesObject, ObjectKey } from '../../runtime/api/object-key.ts';
+import { FreshReferences } from './fresh-references.ts';
 import { FollowedObjects, type ChangeHandler } from './followed-objects.ts';
 import {
   certificateSource,
@@ -26,8 +27,11 @@ export class ReferenceCache {
   readonly #pullSecrets;
   readonly #serviceAccounts;
   readonly #secretVersions;
+  /** The same objects, each read from the API server after it was asked for. */
+  readonly fresh: FreshReferences;
 
   constructor(client: ApiClient, log: Logger = silentLogger) {
+    this.fresh = new FreshReferences(client);
     const follow = <T extends KubernetesObject, P>(source: ReferenceSource<T, P>): FollowedObjects<T, P> =>
       new FollowedObjects(client, source, log, (users) => this.#notify(users));
     this.#dockerfiles = follow(dockerfileSource);

@@ -1,5 +1,5 @@
 import { KmmError } from '../../../shared/errors.ts';
-import type { KubernetesObject } from '../../runtime/api/object-key.ts';
+import type { KubernetesObject, ObjectKey } from '../../runtime/api/object-key.ts';
 import type { ApiError } from '../../runtime/api/errors.ts';
 import type { Resource } from '../../runtime/api/resource.ts';
 
@@ -38,7 +38,7 @@ const clusterRole = 'kmm-operator-references';
 /** Returns the error for an object that the operator may not read, with a hint how to grant access. */
 export function forbidden<T extends KubernetesObject>(
   { kind }: Resource<T>,
-  { namespace, name }: NamespacedKey,
+  { namespace, name }: ObjectKey,
   error: ApiError,
 ): ReferencedObjectError {
   return new ReferencedObjectError({

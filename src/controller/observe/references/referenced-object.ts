@@ -2,7 +2,7 @@ import type { Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import { Informer } from '../../runtime/cache/informer.ts';
 import { isApiError } from '../../runtime/api/errors.ts';
-import type { KubernetesObject } from '../../runtime/api/object-key.ts';
+import type { KubernetesObject, ObjectKey } from '../../runtime/api/object-key.ts';
 import { forbidden, type NamespacedKey } from './reference.ts';
 import type { Projection, ReferenceSource } from './projections.ts';
 
@@ -66,15 +66,13 @@ export class ReferencedObject<T extends KubernetesObject, P> {
   async read(): Promise<P | undefined> {
     const projection = await this.#current();
     this.#reported.add(projection?.digest ?? absent);
-    const value = projection?.value;
-    if (value instanceof Error) throw value;
-    return value;
+    return valueOf(projection);
   }
 
   async #current(): Promise<Projection<P> | undefined> {
     const watched = this.#watched();
     if (watched !== undefined) return watched.projection;
-    this.#reading ??= this.#get().finally(() => {
+    this.#reading ??= readReference(this.#client, this.#source, this.#key).finally(() => {
       this.#reading = undefined;
     });
     try {
@@ -94,17 +92,6 @@ export class ReferencedObject<T extends KubernetesObject, P> {
     return informer?.hasSynced === true ? { projection: informer.get(this.#key) } : undefined;
   }
 
-  async #get(): Promise<Projection<P> | undefined> {
-    const { resource, project } = this.#source;
-    try {
-      return project(await this.#client.get(resource, this.#key));
-    } catch (error) {
-      if (isApiError(error, 'NOT_FOUND')) return undefined;
-      if (isApiError(error, 'FORBIDDEN')) throw forbidden(resource, this.#key, error);
-      throw error;
-    }
-  }
-
   #compare(informer: Informer<T, Projection<P>>): void {
     if (!informer.hasSynced || informer !== this.#informer) return;
     const now = informer.get(this.#key)?.digest ?? absent;
@@ -114,6 +101,31 @@ export class ReferencedObject<T extends KubernetesObject, P> {
     this.#reported.add(now);
     this.#onChange();
   }
+}
+
+/**
+ * Reads an object from the API server; undefined if it does not exist.
+ * @throws ReferencedObjectError REFERENCE_FORBIDDEN, ApiError
+ */
+export async function readReference<T extends KubernetesObject, P>(
+  client: ApiClient,
+  { resource, project }: ReferenceSource<T, P>,
+  key: ObjectKey,
+): Promise<Projection<P> | undefined> {
+  try {
+    return project(await client.get(resource, key));
+  } catch (error) {
+    if (isApiError(error, 'NOT_FOUND')) return undefined;
+    if (isApiError(error, 'FORBIDDEN')) throw forbidden(resource, key, error);
+    throw error;
+  }
+}
+
+/** Returns what users get of an object. @throws ReferencedObjectError if it is unusable */
+export function valueOf<P>(projection: Projection<P> | undefined): P | undefined {
+  const value = projection?.value;
+  if (value instanceof Error) throw value;
+  return value;
 }
 
 function withFields(log: Logger, fields: Readonly<Record<string, unknown>>): Logger {

@@ -100,6 +100,20 @@ describeWith(apiServerPrograms, 'what Modules refer to', () => {
     }, waiting);
   }
 
+  it('is read anew once for all that ask at the same time, whatever is followed', async () => {
+    await putDockerfile('build', { dockerfile: 'FROM one' });
+    const read = () => cache.fresh.dockerfile(at('build'));
+    cache.use(user, [reference('dockerfile', 'build')]);
+    await untilFollowed(() => cache.dockerfile(at('build')));
+    const before = calls.gets.length;
+    const all = await Promise.all(Array.from({ length: 20 }, read));
+    expect(all).toEqual(Array.from({ length: 20 }, () => ({ dockerfile: 'FROM one' })));
+    expect(calls.gets.length - before).toBe(1);
+    await putDockerfile('build', { dockerfile: 'FROM two' });
+    expect(await read()).toEqual({ dockerfile: 'FROM two' });
+    expect(await cache.fresh.dockerfile(at('absent'))).toBeUndefined();
+  });
+
   it('is followed by its own watch while it is in use', async () => {
     await putDockerfile('build', { dockerfile: 'FROM one', other: 'not ours' });
     await putDockerfile('unrelated', { dockerfile: 'FROM else' });
