@@ -32,11 +32,22 @@ export function shortHash(value: Json): string {
 }
 
 function canonicalJson(value: Json): string {
-  return JSON.stringify(value, (_key, inner: unknown) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? Object.fromEntries(Object.entries(inner).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : inner,
+  return JSON.stringify(sortProperties(value));
+}
+
+/** Sorts the properties of all objects in a value. A replacer of JSON.stringify would be called for each of them. */
+function sortProperties(value: Json): Json {
+  if (typeof value !== 'object' || value === null) return value;
+  if (isList(value)) return value.map(sortProperties);
+  return Object.fromEntries(
+    Object.keys(value)
+      .toSorted()
+      .map((key) => [key, sortProperties(value[key])]),
   );
+}
+
+function isList(value: Json): value is readonly Json[] {
+  return Array.isArray(value);
 }
 
 /**

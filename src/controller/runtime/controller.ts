@@ -59,9 +59,9 @@ export class Controller {
     options.metrics?.follow(this.#queue);
   }
 
-  /** Queues a key to be reconciled. */
-  enqueue(key: ObjectKey): void {
-    this.#queue.add(key);
+  /** Queues a key to be reconciled. @param delay milliseconds until then; the earliest of several times counts */
+  enqueue(key: ObjectKey, delay = 0): void {
+    this.#queue.addAfter(key, delay);
   }
 
   /**

@@ -77,9 +77,15 @@ export function controllerUidOf({ ownerReferences }: FullMetadata): string | und
   return ownerReferences?.find(({ controller }) => controller === true)?.uid;
 }
 
-/** Reduces a ManifestWork to what is used. What cannot be parsed of its status counts as absent. */
-export function projectManifestWork(work: CustomResource): CachedManifestWork {
+/**
+ * Reduces a ManifestWork to what is used. What cannot be parsed of its status counts as absent.
+ * @param previous what it was reduced to before
+ */
+export function projectManifestWork(work: CustomResource, previous?: CachedManifestWork): CachedManifestWork {
   const { metadata, status } = work;
+  const { uid = '', generation = 0 } = metadata;
+  // Agents report all the time; the API server raises the generation whenever a spec changes.
+  const isSameSpec = generation > 0 && previous?.uid === uid && previous.generation === generation;
   const { conditions = [], resourceStatus } = workStatus.parse(status);
   const [manifest] = resourceStatus?.manifests ?? [];
   const current = conditions.filter(
@@ -91,10 +97,10 @@ export function projectManifestWork(work: CustomResource): CachedManifestWork {
     applied?.status === 'False' ? (failed(find(manifest?.conditions, 'Applied')) ?? applied) : undefined;
   return {
     key: keyOf(work),
-    uid: metadata.uid ?? '',
-    generation: metadata.generation ?? 0,
+    uid,
+    generation,
     ownerUid: controllerUidOf(metadata),
-    specHash: specHashOf(work),
+    specHash: isSameSpec ? previous.specHash : specHashOf(work),
     applied: applied === undefined ? undefined : applied.status === 'True',
     problem: failure && {
       reason: failure.reason.slice(0, maxReason),

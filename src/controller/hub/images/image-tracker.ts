@@ -9,6 +9,15 @@ export function imageIdOf(image: string): string {
   return shortHash(image);
 }
 
+/** Caches the IDs of the images of targets: a target belongs to one view of one ManagedClusterModule. */
+const ids = new WeakMap<ModuleTarget, string>();
+
+function idOf(target: ModuleTarget): string {
+  const id = ids.get(target) ?? imageIdOf(target.image);
+  ids.set(target, id);
+  return id;
+}
+
 interface Entry {
   readonly users: Map<string, readonly DesiredImage[]>;
   work: ImageWork;
@@ -38,7 +47,7 @@ export class ImageTracker {
   register({ uid }: ImageUser, desired: readonly DesiredImage[]): void {
     const next = new Map<string, DesiredImage[]>();
     for (const image of desired) {
-      const id = imageIdOf(image.target.image);
+      const id = idOf(image.target);
       const known = next.get(id);
       if (known === undefined) next.set(id, [image]);
       else known.push(image);
@@ -80,7 +89,7 @@ export class ImageTracker {
 
   /** Returns the outcome of the current work on an image, or an error for a conflicting target. */
   outcome(target: ModuleTarget): ImageResult | MappingError | undefined {
-    const entry = this.#entries.get(imageIdOf(target.image));
+    const entry = this.#entries.get(idOf(target));
     const conflict = entry?.work.conflicts.get(target);
     return conflict ?? (entry?.isCurrent === true ? entry.result : undefined);
   }

@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
@@ -28,12 +29,14 @@ export interface Connection {
 
 /** Milliseconds of idleness after which TCP keep-alive probes are sent. */
 const keepAliveDelay = 30_000;
+/** Milliseconds for which credentials are used again: reading and decoding their files for each request is slow. */
+const credentialsLifetime = 1000;
 /** Methods that can be retried, since they change nothing. */
 const retryable: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
 /**
- * Creates a connection to the kubeconfig's current cluster. Tokens and certificates are obtained for each
- * request, so that changes take effect.
+ * Creates a connection to the kubeconfig's current cluster. Tokens and certificates are obtained anew each
+ * second, so that changes take effect.
  * @throws ApiError INVALID_CONFIGURATION
  */
 export function createConnection(config: KubeConfig): Connection {
@@ -50,9 +53,14 @@ export function createConnection(config: KubeConfig): Connection {
   const viaProxy = cluster.proxyUrl !== undefined || server.protocol === 'http:';
   const prefix = server.pathname.replace(/\/$/, '');
 
-  async function attempt(request: ConnectionRequest): Promise<IncomingMessage> {
+  const credentials = keptFor(credentialsLifetime, async () => {
     const options: RequestOptions = {};
     await config.applyToHTTPSOptions(options);
+    return options;
+  });
+
+  async function attempt(request: ConnectionRequest): Promise<IncomingMessage> {
+    const options = await credentials();
     return exchange(server, request, {
       ...options,
       // Only the kubeconfig decides about proxies; without one, connections are kept alive.
@@ -84,6 +92,19 @@ export function createConnection(config: KubeConfig): Connection {
       });
     },
     close: () => agent.destroy(),
+  };
+}
+
+/** Returns a function that does its work anew when the last result is older than some milliseconds. */
+function keptFor<T>(lifetime: number, work: () => Promise<T>): () => Promise<T> {
+  let latest: { readonly result: Promise<T>; readonly until: number } | undefined;
+  return () => {
+    if (latest !== undefined && performance.now() < latest.until) return latest.result;
+    const result = work();
+    latest = { result, until: performance.now() + lifetime };
+    // An error is not kept.
+    result.catch(() => (latest = undefined));
+    return result;
   };
 }
 

@@ -18,8 +18,11 @@ export function objectOf<P>(event: CacheEvent<P>): P {
 export type CacheHandler<P> = (event: CacheEvent<P>) => void;
 
 export interface InformerOptions<T extends KubernetesObject, P> extends ListWatchOptions<T> {
-  /** Returns the part of an object that is cached: as little as is used. */
-  readonly project: (object: T) => P;
+  /**
+   * Returns the part of an object that is cached: as little as is used. `previous` is what was cached of the same
+   * object before.
+   */
+  readonly project: (object: T, previous?: P) => P;
   readonly indexes?: Readonly<Record<string, IndexFunction<P>>> | undefined;
 }
 
@@ -98,7 +101,7 @@ export class Informer<T extends KubernetesObject, P> {
     const { resourceVersion } = object.metadata;
     const before = this.#store.get(text);
     if (before !== undefined && before.resourceVersion === resourceVersion) return;
-    const value = this.#options.project(object);
+    const value = this.#options.project(object, before?.value);
     this.#store.set(key, value, resourceVersion);
     this.#notifyAll(
       before === undefined
