@@ -19,6 +19,10 @@ export interface HubControllersOptions {
   readonly backoff?: ControllerOptions['backoff'];
   /** Milliseconds for which changes reported by clusters are batched. @default 1000 */
   readonly feedbackDelay?: number | undefined;
+  /** Milliseconds for which the outcomes of images are batched. @default 250 */
+  readonly outcomeDelay?: number | undefined;
+  /** Milliseconds between two writes of a status that only shows progress. @default 5000 */
+  readonly statusInterval?: number | undefined;
 }
 
 /** The hub's controllers and their observable state. */
@@ -41,8 +45,10 @@ const maxConcurrentModules = 4;
  */
 export function createHubControllers(
   context: HubContext,
-  { metrics, backoff = defaultBackoff, feedbackDelay = 1000 }: HubControllersOptions = {},
+  options: HubControllersOptions = {},
 ): HubControllers {
+  const { metrics, backoff = defaultBackoff } = options;
+  const { feedbackDelay = 1000, outcomeDelay = 250, statusInterval = 5000 } = options;
   const { caches, references, queue, log, now = Date.now } = context;
   const enqueueImage = (name: string): void => images.enqueue({ name });
   const tracker = new ImageTracker({
@@ -60,7 +66,7 @@ export function createHubControllers(
     now,
   });
   const imageReconciler = new ImageReconciler(context, tracker, slots, (users) => {
-    for (const user of users) modules.enqueue(user);
+    for (const user of users) modules.enqueue(user, outcomeDelay);
   });
   const images = new Controller({
     name: 'hub-image',
@@ -70,7 +76,7 @@ export function createHubControllers(
     metrics: metrics?.controller('hub-image', maxConcurrentImages),
     reconcile: (key, { signal }) => imageReconciler.reconcile(key, signal),
   });
-  const moduleReconciler = new ManagedClusterModuleReconciler(context, tracker);
+  const moduleReconciler = new ManagedClusterModuleReconciler(context, tracker, statusInterval);
   const imagesWithJobs = (): Set<string> => new Set(caches.jobs.list().flatMap(({ image }) => image ?? []));
   const modules = new Controller({
     name: 'managed-cluster-module',

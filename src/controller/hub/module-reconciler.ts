@@ -12,6 +12,7 @@ import { limitImages } from './images/desired-images.ts';
 import { imageStatuses } from './images/image-statuses.ts';
 import { selects } from '../observe/cluster/resources.ts';
 import type { CachedManagedCluster } from './fleet/managed-clusters.ts';
+import { StatusPace } from './clusters/status-pace.ts';
 import { createModuleView, type ModuleView } from './clusters/module-view.ts';
 import { managedClusterModules } from './fleet/managed-cluster-modules.ts';
 import { managedClusterModuleStatusOf } from './clusters/module-status.ts';
@@ -32,8 +33,11 @@ export class ManagedClusterModuleReconciler {
   readonly #tracker: ImageTracker;
   readonly #works: WorkSync;
   readonly #views = new Map<string, ModuleView>();
+  readonly #pace: StatusPace;
 
-  constructor(context: HubContext, tracker: ImageTracker) {
+  /** @param statusInterval milliseconds between two writes of a status that are not urgent */
+  constructor(context: HubContext, tracker: ImageTracker, statusInterval: number) {
+    this.#pace = new StatusPace(statusInterval);
     this.#context = context;
     this.#tracker = tracker;
     this.#works = new WorkSync(context.client, context.caches);
@@ -48,16 +52,15 @@ export class ManagedClusterModuleReconciler {
     }
     if (cached.resource === undefined) return this.#reportInvalid(cached, signal);
     const view = this.#viewOf(cached, cached.resource);
-    const isWritten = await this.#reconcileModule(cached, cached.resource, { view, signal });
-    return isWritten ? {} : { requeueAfter: outOfDatePause };
+    return { requeueAfter: await this.#reconcileModule(cached, cached.resource, { view, signal }) };
   }
 
-  /** @returns whether the status is up to date */
+  /** @returns after how many milliseconds the status is to be written; undefined if it is up to date */
   async #reconcileModule(
     cached: CachedManagedClusterModule,
     resource: ManagedClusterModule,
     { view, signal }: { readonly view: ModuleView; readonly signal: AbortSignal },
-  ): Promise<boolean> {
+  ): Promise<number | undefined> {
     const { caches, now = Date.now } = this.#context;
     const clusters = caches.managedClusters
       .list()
@@ -82,10 +85,29 @@ export class ManagedClusterModuleReconciler {
       imageStatuses(desired, this.#tracker, cached.images),
       new Date(now()).toISOString(),
     );
-    const isWritten =
-      isSameValue(status, resource.status) || (await this.#writeStatus(cached.metadata, status, signal));
+    const pause = await this.#updateStatus(
+      cached.metadata,
+      { before: resource.status, after: status },
+      signal,
+    );
     throwErrors([...errors, ...results.flatMap(({ error }) => (error === undefined ? [] : [error]))]);
-    return isWritten;
+    return pause;
+  }
+
+  /** Writes a status if it has changed and it is time to. @returns milliseconds until it has to be looked at again */
+  async #updateStatus(
+    metadata: CachedManagedClusterModule['metadata'],
+    { before, after }: { before: ManagedClusterModuleStatus | undefined; after: ManagedClusterModuleStatus },
+    signal: AbortSignal,
+  ): Promise<number | undefined> {
+    if (isSameValue(before, after)) return undefined;
+    const { now = Date.now } = this.#context;
+    const { uid = '' } = metadata;
+    const delay = this.#pace.delay(uid, { before, after }, now());
+    if (delay > 0) return delay;
+    if (!(await this.#writeStatus(metadata, after, signal))) return outOfDatePause;
+    this.#pace.written(uid, now());
+    return undefined;
   }
 
   /** Writes ManifestWorks. An error is the result of its cluster and does not stop the others. */
@@ -133,7 +155,10 @@ export class ManagedClusterModuleReconciler {
   /** Forgets a deleted ManagedClusterModule. What it owns is garbage-collected by Kubernetes. */
   #forget(name: string): void {
     const view = this.#views.get(name);
-    if (view !== undefined) this.#tracker.unregister(view.user.uid);
+    if (view !== undefined) {
+      this.#tracker.unregister(view.user.uid);
+      this.#pace.forget(view.user.uid);
+    }
     this.#views.delete(name);
   }
 

@@ -215,7 +215,7 @@ async function runControllers(
         driverToolkit: () => driverToolkit,
       },
     },
-    { metrics, feedbackDelay: 20, backoff: { first: 5, limit: 1000 } },
+    { metrics, feedbackDelay: 20, outcomeDelay: 0, statusInterval: 200, backoff: { first: 5, limit: 1000 } },
   );
   const running = Promise.all([
     ...Object.values(caches).map((cache) => cache.run(stop.signal)),

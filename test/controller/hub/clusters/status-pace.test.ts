@@ -1,0 +1,42 @@
+import { describe, expect, it } from 'vitest';
+import type { ClusterPhase, ManagedClusterModuleStatus } from '../../../../src/api/managed-cluster-module.ts';
+import { managedClusterModuleStatusOf } from '../../../../src/controller/hub/clusters/module-status.ts';
+import { StatusPace } from '../../../../src/controller/hub/clusters/status-pace.ts';
+import { resource } from '../example-module.ts';
+
+const module = resource({ kernelMappings: [{ regexp: '.', containerImage: 'a/b:c' }] });
+
+function statusOf(...phases: ClusterPhase[]): ManagedClusterModuleStatus {
+  const clusters = phases.map((phase, index) => ({ name: `cluster-${index}`, phase }));
+  return managedClusterModuleStatusOf(module, clusters, [], '2026-01-02T03:04:05Z');
+}
+
+const building = statusOf('Building', 'Building');
+const applying = statusOf('Applying', 'Building');
+
+describe('the pace of a status', () => {
+  it('lets the first be written at once, and progress at the interval', () => {
+    const pace = new StatusPace(5000);
+    expect(pace.delay('a', { before: undefined, after: building }, 100)).toBe(0);
+    pace.written('a', 100);
+    expect(pace.delay('a', { before: building, after: applying }, 1100)).toBe(4000);
+    expect(pace.delay('a', { before: building, after: applying }, 5100)).toBe(0);
+  });
+
+  it('lets what others wait for be written at once', () => {
+    const pace = new StatusPace(5000);
+    pace.written('a', 100);
+    const others = [statusOf('Ready', 'Ready'), statusOf('Failed', 'Building'), statusOf('Building')];
+    for (const after of others) expect(pace.delay('a', { before: building, after }, 200)).toBe(0);
+    const after = { ...building, observedGeneration: (building.observedGeneration ?? 0) + 1 };
+    expect(pace.delay('a', { before: building, after }, 200)).toBe(0);
+  });
+
+  it('is separate for each ManagedClusterModule, and forgotten with it', () => {
+    const pace = new StatusPace(5000);
+    pace.written('a', 100);
+    expect(pace.delay('b', { before: building, after: applying }, 200)).toBe(0);
+    pace.forget('a');
+    expect(pace.delay('a', { before: building, after: applying }, 200)).toBe(0);
+  });
+});
