@@ -1,5 +1,5 @@
 /** Measures the hub's operator: a real API server with clusters that are objects only, whose agents and Jobs are played. */
-import { readFile, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { createTemporaryDirectory } from '../src/shared/temporary.ts';
 import { hubNamespace } from '../test/controller/hub/hub-world.ts';
 import { createLoadFleet, type LoadFleet } from '../test/controller/hub/system/load-fleet.ts';
+import { describeCpu, describeCounts, memoryOf, usageOf, type Hub } from './hub/usage.ts';
 import { freePort, startProcess, type RunningProcess } from '../test/support/processes.ts';
 
 const usage =
@@ -30,9 +31,8 @@ if (options.help) console.log(usage);
 else await main();
 
 /** The operator, as users run it. */
-interface Operator {
+interface Operator extends Hub {
   readonly process: RunningProcess;
-  readonly metrics: string;
 }
 
 /** Something that happens to the fleet, and how many pieces of work it is. */
@@ -40,9 +40,6 @@ interface Phase {
   readonly work: () => Promise<void>;
   readonly pieces: number;
 }
-
-/** Counts of requests by method, and seconds of CPU. */
-type Usage = Readonly<Record<string, number>>;
 
 async function main(): Promise<void> {
   const { clusters, modules, kernels, drivers, groups } = options;
@@ -75,7 +72,7 @@ async function measure(fleet: LoadFleet, operator: Operator): Promise<[string, s
     process.stderr.write(`${name}\n`);
     const [before, jobs] = [await usageOf(operator), fleet.jobs().length];
     const writes = fleet.workWrites();
-    const seconds = await until(fleet, work);
+    const seconds = await until(fleet, operator, work);
     await quiet(operator);
     const after = await usageOf(operator);
     const made = fleet.jobs().slice(jobs);
@@ -88,15 +85,19 @@ async function measure(fleet: LoadFleet, operator: Operator): Promise<[string, s
       [`${name}: time`, `${seconds.toFixed(1)} s`],
       [`${name}: Jobs`, `${made.length}, ${new Set(made).size} distinct`],
       [`${name}: writes of ManifestWorks`, `${written}`],
-      [`${name}: calls`, describe(before, after)],
-      [`${name}: CPU`, `${((after['cpu'] ?? 0) - (before['cpu'] ?? 0)).toFixed(1)} s`],
+      [`${name}: calls`, describeCounts(before.requests, after.requests)],
+      [`${name}: reconciles`, describeCounts(before.reconciles, after.reconciles)],
+      [`${name}: CPU`, describeCpu(before, after)],
       [`${name}: memory`, await memoryOf(operator)],
     );
   };
   await phase('first rollout', { work: () => fleet.createModules(), pieces: fleet.distinctWork });
   const before = await usageOf(operator);
   await sleep(Number(options.rest) * 1000);
-  rows.push([`${options.rest} s of rest: calls`, describe(before, await usageOf(operator))]);
+  rows.push([
+    `${options.rest} s of rest: calls`,
+    describeCounts(before.requests, (await usageOf(operator)).requests),
+  ]);
   await phase('kernel upgrade of all clusters', {
     work: () => fleet.upgrade(),
     pieces: fleet.distinctWorkOfKernel,
@@ -112,12 +113,17 @@ function check(what: string, { found, expected }: { found: number; expected: num
 }
 
 /** Seconds that work takes until every cluster is Ready with its kernel. */
-async function until(fleet: LoadFleet, work: () => Promise<void>): Promise<number> {
+async function until(
+  fleet: LoadFleet,
+  { process: hub }: Operator,
+  work: () => Promise<void>,
+): Promise<number> {
   const started = performance.now();
   await work();
   for (;;) {
     const { works, ready } = fleet.progress();
     process.stderr.write(`${works} works, ${ready} ready, ${fleet.jobs().length} Jobs\n`);
+    if (hub.exited) throw new Error(`the hub ended: ${hub.output()}`);
     if (works === fleet.works && ready === fleet.works) return (performance.now() - started) / 1000;
     await sleep(1000);
   }
@@ -141,7 +147,7 @@ async function startOperator(fleet: LoadFleet, directory: string): Promise<Opera
       env: { OPERATOR_NAMESPACE: hubNamespace, RELATED_IMAGE_SIGN: 'ghcr.io/kmm-sign/kmm-sign:bench' },
     },
   );
-  const operator = { process: started, metrics: `http://127.0.0.1:${port}/metrics` };
+  const operator = { process: started, pid: started.pid, metrics: `http://127.0.0.1:${port}/metrics` };
   for (;;) {
     if (started.exited) throw new Error(`the operator did not start: ${started.output()}`);
     if (await usageOf(operator).then(Boolean, () => false)) return operator;
@@ -149,48 +155,15 @@ async function startOperator(fleet: LoadFleet, directory: string): Promise<Opera
   }
 }
 
-async function usageOf({ metrics, process }: Operator): Promise<Usage> {
-  const body = await (await fetch(metrics)).text();
-  const counts: Record<string, number> = {};
-  for (const [, labels = '', value] of body.matchAll(/^rest_client_requests_total\{(.*)\} (\d+)$/gm)) {
-    const method = /method="([A-Z]+)"/.exec(labels)?.[1] ?? '';
-    counts[method] = (counts[method] ?? 0) + Number(value);
-  }
-  const reconciles = body.matchAll(/^controller_runtime_reconcile_total\{.*\} (\d+)$/gm);
-  for (const [, value] of reconciles) counts['reconciles'] = (counts['reconciles'] ?? 0) + Number(value);
-  counts['cpu'] = await cpuOf(process.pid);
-  return counts;
-}
-
-/** Seconds of CPU, by a kernel that counts hundredths. */
-async function cpuOf(pid: number): Promise<number> {
-  const fields = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(') ').at(-1)?.split(' ') ?? [];
-  return (Number(fields[11]) + Number(fields[12])) / 100;
-}
-
 /** Waits until nothing more is asked. */
 async function quiet(operator: Operator): Promise<void> {
   let before = '';
   for (;;) {
     // The Lease is renewed all the time, by PUT.
-    const { reconciles, PATCH, POST, DELETE } = await usageOf(operator);
-    const now = JSON.stringify([reconciles, PATCH, POST, DELETE]);
+    const { reconciles, requests } = await usageOf(operator);
+    const now = JSON.stringify([reconciles, requests['PATCH'], requests['POST'], requests['DELETE']]);
     if (now === before) return;
     before = now;
     await sleep(3000);
   }
-}
-
-function describe(before: Usage, after: Usage): string {
-  return Object.entries(after)
-    .filter(([name]) => name !== 'cpu')
-    .map(([name, count]) => `${count - (before[name] ?? 0)} ${name}`)
-    .join(', ');
-}
-
-async function memoryOf({ process: { pid } }: Operator): Promise<string> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  const megabytes = (field: string): string =>
-    `${Math.round(Number(new RegExp(`^${field}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0) / 1000)} MB`;
-  return `${megabytes('VmRSS')} resident, ${megabytes('VmHWM')} at most`;
 }
