@@ -46,15 +46,28 @@ function resolve(image: string, ...options: readonly string[]): readonly string[
   return [process.execPath, program, 'resolve', image, ...options];
 }
 
+/** Signs as if no image had been signed before. */
 function sign(...options: readonly string[]): (subject: Subject) => readonly string[] {
-  return (subject) => kmmSign(subject, subject.destination, ...options);
+  return (subject) => kmmSign(subject, subject.destination, '--no-cache', ...options);
+}
+
+/** Signs an image after another one on the same base, whose layers are known since. */
+function signKnown(mode: string): Pick<Case, 'image' | 'before' | 'command'> {
+  const command = (subject: Subject, ...options: readonly string[]): readonly string[] =>
+    kmmSign(subject, subject.destination, '--mode', mode, ...options);
+  return { image: 'deep', before: (subject) => command(subject, '--dry-run'), command };
 }
 
 /** kmm-sign's own cases. */
 export const ownCases: readonly Case[] = [
   { name: 'append', command: sign('--mode', 'append') },
   { name: 'rewrite', command: sign('--mode', 'rewrite') },
-  { name: 'elsewhere', command: (subject) => kmmSign(subject, subject.elsewhere, '--mode', 'rewrite') },
+  { name: 'cached-append', ...signKnown('append') },
+  { name: 'cached-rewrite', ...signKnown('rewrite') },
+  {
+    name: 'elsewhere',
+    command: (subject) => kmmSign(subject, subject.elsewhere, '--no-cache', '--mode', 'rewrite'),
+  },
   { name: 'unchanged', before: sign(), command: sign() },
   { name: 'trust-annotations', before: sign(), command: sign('--trust-annotations') },
   {

@@ -48,7 +48,7 @@ try {
     files: image.modules,
     ...signingKey(),
   };
-  const [node = '', ...args] = kmmSign(subject, subject.destination, '--mode', options.mode);
+  const [node = '', ...args] = kmmSign(subject, subject.destination, '--no-cache', '--mode', options.mode);
   const started = performance.now();
   const child = spawn(node, ['--cpu-prof', `--cpu-prof-dir=${directory}`, ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],

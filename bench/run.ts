@@ -4,6 +4,7 @@
  */
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { createTemporaryDirectory } from '../src/shared/temporary.ts';
 import { type Case, ownCases, peerCase, type Subject } from './cases.ts';
 import { type BenchImage, makeImages, storageDirectory } from './images.ts';
 import { serverKey, signingKey } from './keys.ts';
@@ -93,8 +94,10 @@ async function putBack<T>(registry: Registry, kept: ReadonlySet<string>, task: (
 }
 
 async function runCase(each: Case, subject: Subject): Promise<Cost> {
-  if (each.before) await measure(each.before(subject));
-  return await measure(each.command(subject));
+  await using home = await createTemporaryDirectory();
+  const environment = { XDG_CACHE_HOME: home.path };
+  if (each.before) await measure(each.before(subject), environment);
+  return await measure(each.command(subject), environment);
 }
 
 async function countBytes(
@@ -104,9 +107,11 @@ async function countBytes(
 ): Promise<Result['traffic']> {
   await using relay = await startRelay(counted);
   const subject = subjectOf(image, relay.host, secure);
-  if (each.before) await measure(each.before(subject));
+  await using home = await createTemporaryDirectory();
+  const environment = { XDG_CACHE_HOME: home.path };
+  if (each.before) await measure(each.before(subject), environment);
   const [down, up] = [relay.down(), relay.up()];
-  await measure(each.command(subject));
+  await measure(each.command(subject), environment);
   return { down: relay.down() - down, up: relay.up() - up };
 }
 

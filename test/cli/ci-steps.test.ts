@@ -83,7 +83,12 @@ describe('a CI step', () => {
   async function runScript(shell: readonly string[], env: Readonly<Record<string, string>>, cwd: string) {
     const child = spawn(shell[0] ?? '', shell.slice(1), {
       cwd,
-      env: { PATH: `${at('bin')}:${process.env['PATH'] ?? ''}`, HOME: '/nonexistent', ...env },
+      env: {
+        PATH: `${at('bin')}:${process.env['PATH'] ?? ''}`,
+        HOME: '/nonexistent',
+        XDG_CACHE_HOME: '/dev/null',
+        ...env,
+      },
     });
     child.stdin.end();
     return finished(child);

@@ -28,7 +28,14 @@ export function startProgram(args: readonly string[], options: RunOptions = {}):
   const { PATH = '', TMPDIR } = process.env;
   const words = [...(options.through ?? []), options.node ?? process.execPath, program, ...args];
   return spawn(words[0] ?? '', words.slice(1), {
-    env: { PATH, HOME: '/nonexistent', ...(TMPDIR === undefined ? {} : { TMPDIR }), ...options.env },
+    // No place for a cache, so that no run knows what another has read.
+    env: {
+      PATH,
+      HOME: '/nonexistent',
+      XDG_CACHE_HOME: '/dev/null',
+      ...(TMPDIR === undefined ? {} : { TMPDIR }),
+      ...options.env,
+    },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
   });
 }

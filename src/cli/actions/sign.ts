@@ -2,7 +2,7 @@ import type { Platform } from '../../registry/model/platform.ts';
 import type { HashAlgorithm } from '../../signer/model/module.ts';
 import { loadExternalSigner, loadSigner } from '../../signer/keys/load-signer.ts';
 import { passphraseFrom, type PassphraseProvider, isTokenUri } from '../../signer/keys/reference.ts';
-import type { ExistingSignaturePolicy, SignMode } from '../../signer/model/report.ts';
+import type { ExistingSignaturePolicy, SignMode, SignReport } from '../../signer/model/report.ts';
 import { signImage, type SignImageOptions } from '../../signer/sign-image.ts';
 import { usageError } from '../output/usage-error.ts';
 import { Images } from '../session/open-image.ts';
@@ -41,6 +41,29 @@ export interface SignOptions {
 
 /** Publishes an image with its modules signed, and prints the report. */
 export async function sign(options: SignOptions, session: Session): Promise<void> {
+  await using signing = await openSigning(options, session);
+  const { report, repository } = await signing.sign(options.source, options.destination);
+  await writeDigestFile(options.digestFile, report.digest);
+  session.output({ json: () => report, text: () => signReportText(report, repository) });
+}
+
+/** What is signed with, and where: the same for all images of a run. */
+interface Signing extends AsyncDisposable {
+  /** Signs one image. @throws CliError, RegistryError, SignerError */
+  sign(source: string, destination: string): Promise<SignedOne>;
+}
+
+/** The report on one image, and the name of the repository in which it is now. */
+interface SignedOne {
+  readonly report: SignReport;
+  readonly repository: string;
+}
+
+/** Loads the key, and opens what several images share: connections, and what is known of layers. */
+export async function openSigning(
+  options: Omit<SignOptions, 'source' | 'destination'>,
+  session: Session,
+): Promise<Signing> {
   // The key comes first, so that a wrong one is detected before anything is downloaded.
   const passphrase = passphraseFrom({ env: session.environment, file: options.passphraseFile });
   const signFile = await externalSignFile(options, passphrase);
@@ -54,25 +77,26 @@ export async function sign(options: SignOptions, session: Session): Promise<void
         readSecret: session.secrets,
       }));
   for (const warning of signer.warnings) session.logger.warn(warning);
-  await using layerContents = options.cache ? await openLayerCache(session.environment) : undefined;
-  await using images = new Images(session);
-  const source = await images.open(options.source, options.from);
-  const destination = await images.openDestination(options.destination, options.to);
-  const report = await signImage({
-    source,
-    destination,
-    signer,
-    signFile,
-    layerContents,
-    ...signingOptions(options, session),
-  });
-  for (const warning of report.warnings) if (!signer.warnings.includes(warning)) session.logger.warn(warning);
-  await writeDigestFile(options.digestFile, report.digest);
-  session.output({ json: () => report, text: () => signReportText(report, destination.repository.name) });
+  const common = { signer, signFile, ...signingOptions(options, session) };
+  const disposables = new AsyncDisposableStack();
+  const layerContents = options.cache ? await openLayerCache(session.environment) : undefined;
+  if (layerContents !== undefined) disposables.use(layerContents);
+  const images = disposables.use(new Images(session));
+  return {
+    async sign(from, to) {
+      const source = await images.open(from, options.from);
+      const destination = await images.openDestination(to, options.to);
+      const report = await signImage({ source, destination, layerContents, ...common });
+      for (const warning of report.warnings)
+        if (!signer.warnings.includes(warning)) session.logger.warn(warning);
+      return { report, repository: destination.repository.name };
+    },
+    [Symbol.asyncDispose]: () => disposables.disposeAsync(),
+  };
 }
 
 function signingOptions(
-  options: SignOptions,
+  options: Omit<SignOptions, 'source' | 'destination'>,
   session: Session,
 ): Omit<SignImageOptions, 'source' | 'destination' | 'signer' | 'signFile' | 'layerContents'> {
   return {
@@ -94,7 +118,7 @@ function signingOptions(
 }
 
 async function externalSignFile(
-  { signFile, key, cert }: SignOptions,
+  { signFile, key, cert }: Pick<SignOptions, 'signFile' | 'key' | 'cert'>,
   passphrase: PassphraseProvider,
 ): Promise<SignImageOptions['signFile']> {
   if (signFile === undefined) return undefined;

@@ -9,7 +9,7 @@ import {
   wholeNumber,
 } from '../options/shared-options.ts';
 import { addRegistryFlags, readRegistryFlags } from '../options/registry-flags.ts';
-import { required } from '../output/usage-error.ts';
+import { required, usageError } from '../output/usage-error.ts';
 import type { Runtime } from '../session/runtime.ts';
 
 const maxEpoch = 253_402_300_799;
@@ -23,8 +23,13 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
       'Publishes SOURCE as DESTINATION with its kernel modules signed. Only the layers that contain modules are ' +
         'written, and layers below all --file paths are not even read. The destination tag moves last, after the result was verified.',
     )
-    .argument('<source>', 'the image to sign')
-    .argument('<destination>', 'where the signed image goes')
+    .argument('[source]', 'the image to sign')
+    .argument('[destination]', 'where the signed image goes')
+    .option(
+      '--batch <file>',
+      'sign the images of a list in place of one: lines of SOURCE and DESTINATION; # begins a comment, - is stdin',
+    )
+    .option('--fail-fast', 'with --batch: stop at the first image that fails')
     .addOption(keyOption())
     .addOption(certificateOption())
     .addOption(passphraseFileOption())
@@ -74,14 +79,26 @@ export function addSign(root: CommandUnknownOpts, runtime: Runtime): void {
   );
   command.action((source, destination, options, self) =>
     runtime.perform(async (session) => {
-      const key = required(options.key, '--key');
+      const { batch } = options;
+      if (batch !== undefined && source !== undefined)
+        throw usageError('--batch names the images: give none as arguments', usage);
+      if (batch === undefined && destination === undefined) {
+        const missing = source === undefined ? 'source' : 'destination';
+        throw usageError(`Missing required argument '${missing}'`, usage);
+      }
+      const given = { ...options, key: required(options.key, '--key') };
+      const sides = { from: readRegistryFlags(self, 'from'), to: readRegistryFlags(self, 'to') };
+      if (batch !== undefined) {
+        const { signBatch } = await import('../actions/sign-batch.ts');
+        return signBatch({ ...given, ...sides, batch }, session);
+      }
       const { sign } = await import('../actions/sign.ts');
-      const from = readRegistryFlags(self, 'from');
-      const to = readRegistryFlags(self, 'to');
-      return sign({ ...options, source, destination, key, from, to }, session);
+      return sign({ ...given, ...sides, source: source ?? '', destination: destination ?? '' }, session);
     }),
   );
 }
+
+const usage = 'Write kmm-sign sign SOURCE DESTINATION, or kmm-sign sign --batch FILE.';
 
 /** `kmm-sign compat signimage`. */
 export function addCompat(root: CommandUnknownOpts, runtime: Runtime): void {

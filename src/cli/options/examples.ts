@@ -3,6 +3,7 @@ export const examples: Readonly<Record<string, readonly string[]>> = {
   sign: [
     'kmm-sign sign registry.example/vendor/driver:1.0 registry.example/ours/driver:1.0 --key signing_key.key --cert signing_key.pem',
     "kmm-sign sign oci:vendor:1.0 oci:ours:1.0 --key env://KEY --cert env://CERT --file '/opt/lib/modules/*/*.ko'",
+    'kmm-sign sign --batch images.txt --key signing_key.key --cert signing_key.pem --format json',
   ],
   verify: [
     'kmm-sign verify registry.example/ours/driver:1.0 --cert signing_key.pem',

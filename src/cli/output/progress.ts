@@ -1,18 +1,27 @@
 import type { Traffic } from '../../registry/image/repository.ts';
-import type { ProgressEvent, ProgressListener } from '../../signer/model/report.ts';
+import type { ProgressEvent } from '../../signer/model/report.ts';
 import { jsonLine } from '../../shared/logger.ts';
 import { count, printable } from '../../shared/printable.ts';
 import { formatBytes, type LogFormat, shortDigest } from './text.ts';
 
+/** An image of a list is begun; `done` of them have ended. */
+interface ImageEvent {
+  readonly type: 'image';
+  readonly line: number;
+  readonly source: string;
+  readonly done: number;
+  readonly total: number;
+}
+
 /** Shows progress on stderr. */
 export interface Progress {
   /** Receives an event. */
-  readonly report: ProgressListener;
+  readonly report: (event: ProgressEvent | ImageEvent) => void;
   /** Includes a repository's traffic in the bar. */
   watch(repository: { readonly traffic: Traffic }): void;
   /** Writes a permanent line, above the bar if there is one. */
   line(text: string): void;
-  /** Removes the bar for good. */
+  /** Removes the bar, until another repository is watched. */
   end(): void;
 }
 
@@ -74,7 +83,7 @@ class Bar {
     this.#timer ??= setInterval(() => this.#draw(), millisecondsBetweenFrames).unref();
   }
 
-  update(event: ProgressEvent): void {
+  update(event: ProgressEvent | ImageEvent): void {
     if (event.type === 'layer-read') this.#set('Reading layers', event.done, event.total);
     else if (event.type === 'module-signed') this.#set('Signing', event.done, event.total);
     else if (event.type === 'layer-written' || event.type === 'blob') this.#set('Writing', 0, 0);
@@ -88,6 +97,7 @@ class Bar {
 
   end(): void {
     clearInterval(this.#timer);
+    this.#timer = undefined;
     this.clear();
   }
 
@@ -117,8 +127,10 @@ class Bar {
 }
 
 /** Describes an event as a log line; null for events that are not shown. */
-function describeProgress(event: ProgressEvent): string | null {
+function describeProgress(event: ProgressEvent | ImageEvent): string | null {
   switch (event.type) {
+    case 'image':
+      return `Line ${event.line}: ${printable(event.source)} (${event.done + 1} of ${event.total})`;
     case 'resolved':
       return `Resolved ${printable(event.image)} to ${shortDigest(event.digest)}`;
     case 'platform':

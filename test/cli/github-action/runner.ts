@@ -70,6 +70,7 @@ export async function runStep(
     env: {
       PATH: process.env['PATH'],
       HOME: '/nonexistent',
+      XDG_CACHE_HOME: '/dev/null',
       CI: 'true',
       GITHUB_ACTIONS: 'true',
       GITHUB_OUTPUT: outputFile,
