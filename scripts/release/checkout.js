@@ -27,6 +27,10 @@ export function inspectCheckout(root, version) {
   const { devDependencies } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   if (devDependencies.node !== node)
     throw new CheckoutError(`scripts/image/node.json has Node ${node}, package.json ${devDependencies.node}`);
+  const [, base] =
+    /^ARG NODE_IMAGE=node:([\d.]+)-/m.exec(readFileSync(join(root, 'Dockerfile'), 'utf8')) ?? [];
+  if (base !== node)
+    throw new CheckoutError(`the Dockerfile has Node ${base}, scripts/image/node.json has ${node}`);
   return { commit: git('rev-parse', 'HEAD'), epoch: Number(git('log', '-1', '--format=%ct')) };
 }
 

@@ -36,7 +36,7 @@ export class ImageBuilder {
     });
     const context = join(work, 'nothing');
     mkdirSync(context);
-    const file = join(scripts, 'Dockerfile');
+    const file = join(root, 'Dockerfile');
     return {
       'kmm-sign': this.#make({ name: 'kmm-sign', file, context, platforms }),
       'kmm-sign-loader': this.#make({

@@ -81,13 +81,18 @@ function install(...packages: readonly string[]): string {
   return `RUN apt-get -qq update && apt-get -qq install -y --no-install-recommends ${packages.join(' ')} >/dev/null`;
 }
 
-/** Builds the operator's image from the Dockerfile of this checkout, and returns its name. */
-export async function makeOperatorImage(): Promise<string> {
+/** What Docker Hub has as the image of Node. */
+const nodeImage = 'localhost/node:bookworm-slim';
+/** Debian's archive may have newer packages than those that are pinned. */
+const settings = [`--build-arg=NODE_IMAGE=${nodeImage}`, '--build-arg=PACKAGES=latest'];
+
+/** Makes an image with Node and npm. */
+async function makeNodeImage(): Promise<void> {
   await makeBase();
   const { stdout } = await run('npm', ['root', '--global']);
   const npm = await realpath(join(stdout.trim(), 'npm'));
   await buildText(
-    'localhost/node:26-bookworm-slim',
+    nodeImage,
     [
       `FROM ${base}`,
       install('libatomic1', 'libstdc++6'),
@@ -104,16 +109,22 @@ export async function makeOperatorImage(): Promise<string> {
       await copyFile(certificates, join(context, 'ca-certificates.crt'));
     },
   );
+}
+
+/** Builds the operator's image from the Dockerfile of this checkout, and returns its name. */
+export async function makeOperatorImage(): Promise<string> {
+  await makeNodeImage();
   const name = `localhost/kmm-sign:${checkoutTag}`;
-  await build(name, join(checkout, 'Dockerfile'), checkout, ...(await npmCache()));
+  await build(name, join(checkout, 'Dockerfile'), checkout, ...settings, ...(await npmCache()));
   return name;
 }
 
 /** Builds the image of module loaders from the Dockerfile of this checkout, and returns its name. */
 export async function makeLoaderImage(): Promise<string> {
-  await makeBase();
+  await makeNodeImage();
   const name = `localhost/kmm-sign-loader:${checkoutTag}`;
-  await build(name, join(checkout, 'Dockerfile'), checkout, '--target=loader');
+  const more = ['--target=loader', ...settings, ...(await npmCache())];
+  await build(name, join(checkout, 'Dockerfile'), checkout, ...more);
   return name;
 }
 
@@ -175,6 +186,12 @@ export async function pushImage(
   await buildah('push', '--quiet', ...options, name, `docker://${to.reference}`);
 }
 
+/** Makes the root of a machine that has Node and npm, of Debian's smallest system and nothing else of ours, in a new directory. */
+export async function makeStrangerRoot(directory: string): Promise<void> {
+  await makeNodeImage();
+  await copyRoot(nodeImage, directory);
+}
+
 /** Makes the root of a machine that runs containers, with programs of this machine, in a new directory. */
 export async function makeNodeRoot(directory: string): Promise<void> {
   await makeBase();
@@ -188,6 +205,11 @@ export async function makeNodeRoot(directory: string): Promise<void> {
     'busybox-static',
   ];
   await buildText(name, [`FROM ${base}`, install(...packages)]);
+  await copyRoot(name, directory);
+}
+
+/** Copies the root of an image into a new directory. */
+async function copyRoot(name: string, directory: string): Promise<void> {
   const container = await buildah('from', '--pull=never', name);
   try {
     await cp(await buildah('mount', container), directory, { recursive: true, verbatimSymlinks: true });

@@ -39,7 +39,7 @@ export interface RealCluster extends AsyncDisposable {
   readonly client: ApiClient;
   /** Path of a kubeconfig with all permissions. */
   readonly kubeconfig: string;
-  /** As in references, from pods, nodes and this process. It requires the test user's password. */
+  /** As in references, from pods, nodes and this process. It requires the test user's password, unless it is open. */
   readonly registry: string;
   readonly directory: string;
   readonly network: NodeNetwork;
@@ -56,8 +56,14 @@ export interface RealCluster extends AsyncDisposable {
   kubeconfigOfNode(name: string, authority?: string): Promise<string>;
 }
 
-/** Starts a cluster for the nodes with these names. All controllers run, and admission of service accounts. */
-export async function startRealCluster(names: readonly string[]): Promise<RealCluster> {
+/**
+ * Starts a cluster for the nodes with these names. All controllers run, and admission of service accounts. An open registry
+ * asks for no password.
+ */
+export async function startRealCluster(
+  names: readonly string[],
+  { hasOpenRegistry = false }: { readonly hasOpenRegistry?: boolean } = {},
+): Promise<RealCluster> {
   await using stack = new AsyncDisposableStack();
   const directory = await mkdtemp(join(tmpdir(), 'kmm-sign-node-'));
   stack.defer(() => rm(directory, { recursive: true, force: true }));
@@ -67,7 +73,8 @@ export async function startRealCluster(names: readonly string[]): Promise<RealCl
   await network.publish(api.port, network.apiService, 443);
   const controllers = { controllers: ['*'], rootAuthority: api.authority };
   stack.use(await startControlPlane({ kubeconfig: api.kubeconfig, directory, ...controllers }));
-  const { host } = stack.use(await startDockerRegistry({ authentication: 'basic' }));
+  const authentication = hasOpenRegistry ? 'none' : 'basic';
+  const { host } = stack.use(await startDockerRegistry({ authentication }));
   const port = Number(host.split(':')[1]);
   await network.publish(port);
   const registry = `${network.gateway}:${port}`;
