@@ -71,7 +71,7 @@ function placeOf(name, part) {
   if (part.isCluster && given && wanted.every((one) => existsSync(join(given, one))))
     return { parent: given, path: join(given, name), isGiven: true };
   const bin = part.isCluster ? join(cache, 'kubebuilder', 'bin') : join(cache, 'bin');
-  const parent = part.files ? cache : bin;
+  const parent = part.files || part.isPackage ? cache : bin;
   return { parent, path: join(parent, `${name}@${part.version}`), isGiven: false };
 }
 
@@ -84,6 +84,7 @@ function make(part, target) {
     else {
       const source = part.within ? join(import.meta.dirname, 'assets', part.within) : download(part, folder);
       if (part.files) copy(part.files, source, made);
+      else if (part.isPackage) install(source, made);
       else build(part.build, source, made);
     }
     renameSync(made, target);
@@ -101,6 +102,12 @@ function build([verb, ...options], source, program) {
 function copy(files, source, folder) {
   mkdirSync(folder);
   for (const file of files) copyFileSync(join(source, file), join(folder, basename(file)));
+}
+
+/** Installs an npm package, and what it depends on, into a new directory. The lock file beside it has the checksums. */
+function install(source, folder) {
+  copy(['package.json', 'package-lock.json'], source, folder);
+  run('npm', ['ci', '--silent', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: folder });
 }
 
 /** Extracts a program from a zip archive in an npm package whose checksum is verified. */

@@ -1,7 +1,8 @@
 // Makes everything that a release consists of, from a clean checkout, and publishes it:
 //
 //     npm run release -- --version X.Y.Z --to REGISTRY [--dry-run] [--output DIR] [--key FILE --cert FILE]
-//                        [--packages pinned|FILE] [--plain-http] [--npm] [--github] [--cosign keyless|KEY]
+//                        [--packages pinned|FILE] [--plain-http] [--cosign keyless|KEY]
+//                        [--npm [--npm-registry URL] [--no-provenance]] [--github]
 //
 // REGISTRY is a host and the beginning of a path, as in ghcr.io/kmm-sign. With --dry-run nothing is published: in place of
 // REGISTRY, the images and the chart go to DIR/registry, which `kmm-sign registry --root DIR/registry` serves. --key and --cert
@@ -26,6 +27,8 @@ const { values: options } = parseArgs({
     cert: { type: 'string', default: env.KMM_SIGN_CERT },
     'plain-http': { type: 'boolean', default: false },
     npm: { type: 'boolean', default: false },
+    'npm-registry': { type: 'string' },
+    'no-provenance': { type: 'boolean', default: false },
     github: { type: 'boolean', default: false },
     cosign: { type: 'string' },
   },

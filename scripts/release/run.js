@@ -11,16 +11,14 @@ const sources = {
   'dpkg-deb': 'Debian package dpkg',
   tar: 'Debian package tar',
   git: 'Debian package git',
+  gh: 'https://cli.github.com',
   helm: 'npm run assets helm, or https://helm.sh',
   kubectl: 'npm run assets kubectl, or https://kubernetes.io',
-  cosign: 'https://github.com/sigstore/cosign',
+  cosign: 'npm run assets cosign, or https://github.com/sigstore/cosign',
 };
 
-/**
- * Runs a program and returns what it prints, without the last line end. Its messages are shown only if it fails.
- * @throws Error with the program's messages
- */
-export function run(program, args, options = {}) {
+/** Runs a program and returns how it ended: `status`, and all that it printed. @throws Error if it cannot be run */
+export function attempt(program, args, options = {}) {
   const { status, stdout, stderr, error } = spawnSync(program, args, {
     encoding: 'utf8',
     maxBuffer: outputLimit,
@@ -29,6 +27,15 @@ export function run(program, args, options = {}) {
   });
   const name = program.slice(program.lastIndexOf('/') + 1);
   if (error) throw new Error(`${program} cannot be run (${sources[name] ?? 'see PATH'}): ${error.message}`);
+  return { status, stdout, stderr };
+}
+
+/**
+ * Runs a program and returns what it prints, without the last line end. Its messages are shown only if it fails.
+ * @throws Error with the program's messages
+ */
+export function run(program, args, options = {}) {
+  const { status, stdout, stderr } = attempt(program, args, options);
   if (status !== 0) throw new Error(`${program} ${args.join(' ')} failed:\n${`${stdout}${stderr}`.trim()}`);
   return stdout.trimEnd();
 }

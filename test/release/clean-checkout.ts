@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { cp, mkdir, readFile, rm } from 'node:fs/promises';
+import { cp, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -38,6 +38,21 @@ export async function makeCleanCheckout(folder: string): Promise<void> {
   await run('cp', ['--archive', '--link', join(root, 'node_modules'), join(folder, 'node_modules')]);
 }
 
+/** Commits all changes in a checkout. */
+export async function commitAll(checkout: string): Promise<void> {
+  const identity = ['-c', 'user.name=Test', '-c', 'user.email=test@kmm-sign.example'];
+  await run('git', [...identity, 'commit', '--quiet', '--all', '--message=Change'], { cwd: checkout });
+}
+
+/** Names what the changelog has as unreleased: the first step of docs/releasing.md. */
+export async function nameRelease(checkout: string, version: string): Promise<void> {
+  const file = join(checkout, 'CHANGELOG.md');
+  const text = await readFile(file, 'utf8');
+  if (text.includes(`## [${version}]`)) return;
+  await writeFile(file, text.replace(/^## \[Unreleased\].*$/m, `## [${version}] - ${date.slice(0, 10)}`));
+  await commitAll(checkout);
+}
+
 /** Clones a clean checkout to another folder. */
 export async function cloneCheckout(from: string, folder: string): Promise<void> {
   await run('git', ['clone', '--quiet', from, folder]);
@@ -56,7 +71,15 @@ export async function runRelease(
   through: readonly string[] = [],
   env: Readonly<Record<string, string>> = {},
 ): Promise<ReleaseRun> {
-  const words = [...through, 'npm', 'run', '--silent', 'release', '--', ...args];
+  return runIn(checkout, [...through, 'npm', 'run', '--silent', 'release', '--', ...args], env);
+}
+
+/** Runs a program in a checkout. */
+export async function runIn(
+  checkout: string,
+  words: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<ReleaseRun> {
   try {
     const { stdout, stderr } = await run(words[0] ?? '', words.slice(1), {
       cwd: checkout,
@@ -68,6 +91,15 @@ export async function runRelease(
     const { code, stdout, stderr } = error as { code: number; stdout: string; stderr: string };
     return { exitCode: code, output: stdout + stderr };
   }
+}
+
+/** Asks apt for the newest packages of the images, and returns the file for `--packages`. */
+export async function lockPackages(checkout: string): Promise<string> {
+  const packages = `${checkout}.packages.json`;
+  await run(process.execPath, [join(checkout, 'scripts/image/lock.js'), packages], {
+    maxBuffer: outputLimit,
+  });
+  return packages;
 }
 
 /**
@@ -82,10 +114,7 @@ export async function makeDryRun(
   const made = await runRelease(checkout, [...args, '--dry-run'], through);
   if (made.exitCode === 0) return;
   if (!made.output.includes('cannot be had')) throw new Error(made.output);
-  const packages = `${checkout}.packages.json`;
-  await run(process.execPath, [join(checkout, 'scripts/image/lock.js'), packages], {
-    maxBuffer: outputLimit,
-  });
+  const packages = await lockPackages(checkout);
   const output = args[args.indexOf('--output') + 1] ?? '';
   await rm(output, { recursive: true, force: true });
   const again = await runRelease(checkout, [...args, '--dry-run', '--packages', packages], through);

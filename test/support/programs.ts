@@ -51,6 +51,11 @@ const sources = {
   'ocm-work': { hint: assets },
   'tekton-validate': { hint: assets },
   actionlint: { hint: assets },
+  cosign: { hint: `${assets} cosign` },
+  verdaccio: {
+    folder: join(cacheDirectory, 'verdaccio/node_modules/verdaccio/bin'),
+    hint: `${assets} verdaccio`,
+  },
   'node-modules-watch': { hint: assets },
   'operator-verify': { hint: assets },
   'catalog-validate': { hint: assets },
