@@ -70,8 +70,11 @@ describeWith([...apiServerPrograms, 'kubectl'], '/usr/bin/gather -u', () => {
   });
 
   it('is in the image, under that name', async () => {
-    const dockerfile = await readFile(join(root, 'Dockerfile'), 'utf8');
-    expect(dockerfile).toContain('COPY --chmod=755 scripts/gather.sh /usr/bin/gather');
+    const program = await readFile(join(root, 'scripts/image/application.js'), 'utf8');
+    expect(program).toContain(
+      "copyFileSync(join(source, 'scripts/gather.sh'), join(root, 'usr/bin/gather'))",
+    );
+    expect(program).toContain("chmodSync(join(root, 'usr/bin/gather'), 0o755)");
     expect(await readFile(join(root, '.dockerignore'), 'utf8')).toContain('!scripts/gather.sh');
     expect(await readFile(script, 'utf8')).toContain(':-/must-gather}');
   });

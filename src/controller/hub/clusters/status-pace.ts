@@ -49,11 +49,14 @@ export class StatusPace {
   }
 }
 
-/** Returns the part of a status that others wait for. */
-function verdictOf({ observedGeneration, conditions, numberDesired }: ManagedClusterModuleStatus): string {
+/** Returns the part of a status that others wait for: with phases, but not how many have reached them. */
+function verdictOf(status: ManagedClusterModuleStatus): string {
+  const { observedGeneration, conditions, numberDesired, phases, images } = status;
   return JSON.stringify([
     observedGeneration,
     numberDesired,
-    conditions?.map(({ type, status, reason }) => [type, status, reason]),
+    conditions?.map(({ type, status: value, reason }) => [type, value, reason]),
+    Object.keys(phases ?? {}).toSorted(),
+    [...new Set(images?.map(({ phase }) => phase))].toSorted(),
   ]);
 }

@@ -11,8 +11,8 @@ function statusOf(...phases: ClusterPhase[]): ManagedClusterModuleStatus {
   return managedClusterModuleStatusOf(module, clusters, [], '2026-01-02T03:04:05Z');
 }
 
-const building = statusOf('Building', 'Building');
-const applying = statusOf('Applying', 'Building');
+const building = statusOf('Building', 'Building', 'Applying');
+const applying = statusOf('Building', 'Applying', 'Applying');
 
 describe('the pace of a status', () => {
   it('lets the first be written at once, and progress at the interval', () => {
@@ -26,7 +26,13 @@ describe('the pace of a status', () => {
   it('lets what others wait for be written at once', () => {
     const pace = new StatusPace(5000);
     pace.written('a', 100);
-    const others = [statusOf('Ready', 'Ready'), statusOf('Failed', 'Building'), statusOf('Building')];
+    const others = [
+      statusOf('Ready', 'Ready', 'Ready'),
+      statusOf('Failed', 'Building', 'Applying'),
+      statusOf('Building', 'Applying'),
+      // The first that has got so far.
+      statusOf('Building', 'Building', 'Ready'),
+    ];
     for (const after of others) expect(pace.delay('a', { before: building, after }, 200)).toBe(0);
     const after = { ...building, observedGeneration: (building.observedGeneration ?? 0) + 1 };
     expect(pace.delay('a', { before: building, after }, 200)).toBe(0);
