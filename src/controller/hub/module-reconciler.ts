@@ -34,6 +34,8 @@ export class ManagedClusterModuleReconciler {
   readonly #works: WorkSync;
   readonly #views = new Map<string, ModuleView>();
   readonly #pace: StatusPace;
+  /** The resource version over which each status was written last, by name: whoever still sees it sees an old status. */
+  readonly #overwritten = new Map<string, string | undefined>();
 
   /** @param statusInterval milliseconds between two writes of a status that are not urgent */
   constructor(context: HubContext, tracker: ImageTracker, statusInterval: number) {
@@ -160,6 +162,7 @@ export class ManagedClusterModuleReconciler {
       this.#pace.forget(view.user.uid);
     }
     this.#views.delete(name);
+    this.#overwritten.delete(name);
   }
 
   /** Reports an invalid ManagedClusterModule. Clusters keep what they have. */
@@ -179,13 +182,16 @@ export class ManagedClusterModuleReconciler {
     status: ManagedClusterModuleStatus,
     signal: AbortSignal,
   ): Promise<boolean> {
+    if (resourceVersion !== undefined && this.#overwritten.get(name) === resourceVersion) return false;
     const object = { metadata: { name, uid, resourceVersion }, status };
     try {
       // Not by server-side apply, which costs the API server half as much again for a long status.
-      await this.#context.client.replace(metadataOf(managedClusterModules), object, {
+      const { metadata } = await this.#context.client.replace(metadataOf(managedClusterModules), object, {
         subresource: 'status',
         signal,
       });
+      // One that changes nothing leaves the version as it is.
+      if (metadata.resourceVersion !== resourceVersion) this.#overwritten.set(name, resourceVersion);
       return true;
     } catch (error) {
       if (!isApiError(error, 'CONFLICT', 'NOT_FOUND')) throw error;

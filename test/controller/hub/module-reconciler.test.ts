@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { managedClusterModules } from '../../../src/controller/hub/fleet/managed-cluster-modules.ts';
 import { managedClusters } from '../../../src/controller/hub/fleet/managed-clusters.ts';
@@ -198,5 +199,45 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with a problem in one cl
       expect(work?.metadata.uid).not.toBe(before.metadata.uid);
       expect(contentOf(work).kernels).toEqual([kernel]);
     }, waiting);
+  });
+});
+
+/** The same, half a second later. */
+async function* delayed<T>(events: AsyncIterable<T>): AsyncGenerator<T> {
+  for await (const event of events) {
+    await sleep(500);
+    yield event;
+  }
+}
+
+describeWith([...apiServerPrograms, 'ocm-work'], 'a hub that learns late of what it has written', () => {
+  let world: HubWorld;
+  const refusals: string[] = [];
+  beforeAll(async () => {
+    world = await startHubWorld();
+    const connection = createConnection(await loadConfig(world.jobs.api.kubeconfig));
+    const send: Connection['send'] = async (request) => {
+      const response = await connection.send(request);
+      if (response.statusCode === 409) refusals.push(`${request.method} ${request.path}`);
+      const isLate = /\/managedclustermodules\?.*watch=true/.test(request.path);
+      const events = response[Symbol.asyncIterator].bind(response);
+      return isLate ? Object.assign(response, { [Symbol.asyncIterator]: () => delayed(events()) }) : response;
+    };
+    const client = new ApiClient({
+      connection: { ...connection, send },
+      fieldManager: 'kmm-operator',
+      userAgent: 'kmm-sign-tests',
+    });
+    await world.startControllers({ client });
+  }, 120_000);
+  afterAll(() => world?.[Symbol.asyncDispose]());
+
+  it('does not write a status over its own', async () => {
+    const name = 'late';
+    await world.cluster(name, { for: name }, [kernel]);
+    await world.jobs.push(world.jobs.image(`${name}:${kernel}`));
+    await world.apply(name, {});
+    await world.eventually(name, ({ status }) => expect(status?.phases).toEqual({ Applying: 1 }));
+    expect(refusals).toEqual([]);
   });
 });
