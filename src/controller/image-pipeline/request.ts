@@ -9,7 +9,7 @@ import type { Logger } from '../../shared/logger.ts';
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
 import type { Job } from '../observe/cluster/resources.ts';
 import type { ImageRegistry } from '../observe/images/image-registry.ts';
-import type { FreshReferences } from '../observe/references/fresh-references.ts';
+import type { References } from '../observe/references/fresh-references.ts';
 import type { ApiClient } from '../runtime/api/client.ts';
 
 /** A request for an image. */
@@ -108,14 +108,6 @@ export interface PipelineSettings {
   readonly proxy?: ProxySettings | undefined;
   /** Returns the Driver Toolkit images that are known now. */
   readonly driverToolkit: () => DriverToolkitTable;
-}
-
-/** What Modules refer to, from caches or read anew. */
-export interface References extends Pick<
-  FreshReferences,
-  'dockerfile' | 'certificate' | 'pullSecret' | 'serviceAccountPullSecrets' | 'secretVersion'
-> {
-  readonly fresh: References;
 }
 
 /** The services of the pipeline. */

@@ -64,8 +64,8 @@ export async function fetchManifest(
 }
 
 /**
- * Pushes a manifest under a tag, or else under its digest. Registries with immutable tags refuse even the manifest that
- * is already there, which is no error.
+ * Pushes a manifest under a tag, or else under its digest. A registry with immutable tags refuses also a manifest that
+ * the tag already names; that counts as pushed.
  * @throws RegistryError IMMUTABLE_TAG
  */
 export async function pushManifest(

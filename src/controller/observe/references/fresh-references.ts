@@ -21,59 +21,35 @@ import { readReference, valueOf } from './referenced-object.ts';
  */
 const gathering = 50;
 
-/**
- * The ConfigMaps, Secrets and ServiceAccounts that Modules refer to, each read from the API server after it
- * was asked for: what a cache has may be out of date.
- */
-export class FreshReferences {
-  readonly #dockerfiles;
-  readonly #certificates;
-  readonly #pullSecrets;
-  readonly #serviceAccounts;
-  readonly #secretVersions;
+/** What Modules refer to: `ReferenceCache` says what each function returns. */
+export interface References {
+  dockerfile(key: NamespacedKey): Promise<Readonly<Record<string, string>> | undefined>;
+  certificate(key: NamespacedKey): Promise<CertificateSecret | undefined>;
+  pullSecret(key: NamespacedKey): Promise<PullSecretContent | undefined>;
+  serviceAccountPullSecrets(key: NamespacedKey): Promise<readonly string[] | undefined>;
+  secretVersion(key: NamespacedKey): Promise<string | undefined>;
+  /** The same objects, each read from the API server after it was asked for: what a cache has may be out of date. */
+  readonly fresh: References;
+}
 
-  constructor(client: ApiClient) {
-    const reads = <T extends KubernetesObject, P>(source: ReferenceSource<T, P>) => {
-      const shared = new FreshReads<Projection<P> | undefined>(
-        (text) => readReference(client, source, parseKey(text)),
-        gathering,
-      );
-      return async (key: NamespacedKey): Promise<P | undefined> => valueOf(await shared.read(formatKey(key)));
-    };
-    this.#dockerfiles = reads(dockerfileSource);
-    this.#certificates = reads(certificateSource);
-    this.#pullSecrets = reads(pullSecretSource);
-    this.#serviceAccounts = reads(serviceAccountSource);
-    this.#secretVersions = reads(secretVersionSource);
-  }
-
-  /** Itself. */
-  get fresh(): this {
-    return this;
-  }
-
-  /** As `ReferenceCache.dockerfile`. */
-  dockerfile(key: NamespacedKey): Promise<Readonly<Record<string, string>> | undefined> {
-    return this.#dockerfiles(key);
-  }
-
-  /** As `ReferenceCache.certificate`. */
-  certificate(key: NamespacedKey): Promise<CertificateSecret | undefined> {
-    return this.#certificates(key);
-  }
-
-  /** As `ReferenceCache.pullSecret`. */
-  pullSecret(key: NamespacedKey): Promise<PullSecretContent | undefined> {
-    return this.#pullSecrets(key);
-  }
-
-  /** As `ReferenceCache.serviceAccountPullSecrets`. */
-  serviceAccountPullSecrets(key: NamespacedKey): Promise<readonly string[] | undefined> {
-    return this.#serviceAccounts(key);
-  }
-
-  /** As `ReferenceCache.secretVersion`. */
-  secretVersion(key: NamespacedKey): Promise<string | undefined> {
-    return this.#secretVersions(key);
-  }
+/** Returns references that are all read anew. */
+export function freshReferences(client: ApiClient): References {
+  const reads = <T extends KubernetesObject, P>(source: ReferenceSource<T, P>) => {
+    const shared = new FreshReads<Projection<P> | undefined>(
+      (text) => readReference(client, source, parseKey(text)),
+      gathering,
+    );
+    return async (key: NamespacedKey): Promise<P | undefined> => valueOf(await shared.read(formatKey(key)));
+  };
+  const references: References = {
+    dockerfile: reads(dockerfileSource),
+    certificate: reads(certificateSource),
+    pullSecret: reads(pullSecretSource),
+    serviceAccountPullSecrets: reads(serviceAccountSource),
+    secretVersion: reads(secretVersionSource),
+    get fresh() {
+      return references;
+    },
+  };
+  return references;
 }

@@ -2,7 +2,7 @@ import type { PullSecretContent } from '../../../registry/credentials/pull-secre
 import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
 import type { KubernetesObject, ObjectKey } from '../../runtime/api/object-key.ts';
-import { FreshReferences } from './fresh-references.ts';
+import { freshReferences, type References } from './fresh-references.ts';
 import { FollowedObjects, type ChangeHandler } from './followed-objects.ts';
 import {
   certificateSource,
@@ -20,18 +20,17 @@ import type { NamespacedKey, Reference, ReferenceKind } from './reference.ts';
  * use: the operator may not list those of a namespace. Only the part of each that is used is cached. One that
  * is not watched (yet) is read directly.
  */
-export class ReferenceCache {
+export class ReferenceCache implements References {
   readonly #handlers = new Set<ChangeHandler>();
   readonly #dockerfiles;
   readonly #certificates;
   readonly #pullSecrets;
   readonly #serviceAccounts;
   readonly #secretVersions;
-  /** The same objects, each read from the API server after it was asked for. */
-  readonly fresh: FreshReferences;
+  readonly fresh: References;
 
   constructor(client: ApiClient, log: Logger = silentLogger) {
-    this.fresh = new FreshReferences(client);
+    this.fresh = freshReferences(client);
     const follow = <T extends KubernetesObject, P>(source: ReferenceSource<T, P>): FollowedObjects<T, P> =>
       new FollowedObjects(client, source, log, (users) => this.#notify(users));
     this.#dockerfiles = follow(dockerfileSource);
