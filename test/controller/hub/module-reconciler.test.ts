@@ -3,16 +3,11 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { managedClusterModules } from '../../../src/controller/hub/fleet/managed-cluster-modules.ts';
 import { managedClusters } from '../../../src/controller/hub/fleet/managed-clusters.ts';
 import { manifestWorks } from '../../../src/controller/hub/fleet/manifest-works.ts';
-import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import {
-  createConnection,
-  type Connection,
-  loadConfig,
-} from '../../../src/controller/runtime/api/connection.ts';
 import { ApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { namespaces } from '../../support/namespaces.ts';
 import { describeWith } from '../../support/programs.ts';
+import { clientThrough } from '../runtime/counting-client.ts';
 import { contentOf, startHubWorld, type HubWorld } from './hub-world.ts';
 
 const kernel = '6.1.0-13-amd64';
@@ -25,18 +20,12 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub with a problem in one cl
   const blocked = new Map<string, number>();
   beforeAll(async () => {
     world = await startHubWorld();
-    const connection = createConnection(await loadConfig(world.jobs.api.kubeconfig));
-    const send: Connection['send'] = async (request) => {
+    const client = await clientThrough(world.jobs.api.kubeconfig, async (request, send) => {
       const [, namespace = ''] = /namespaces\/([^/]+)\/manifestworks\//.exec(request.path) ?? [];
       const tries = blocked.get(namespace);
-      if (request.method !== 'DELETE' || tries === undefined) return connection.send(request);
+      if (request.method !== 'DELETE' || tries === undefined) return send(request);
       blocked.set(namespace, tries + 1);
       throw new ApiError({ code: 'NETWORK', message: 'The test has cut the connection' });
-    };
-    const client = new ApiClient({
-      connection: { ...connection, send },
-      fieldManager: 'kmm-operator',
-      userAgent: 'kmm-sign-tests',
     });
     await world.startControllers({ client });
   }, 120_000);
@@ -215,18 +204,12 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub that learns late of what
   const refusals: string[] = [];
   beforeAll(async () => {
     world = await startHubWorld();
-    const connection = createConnection(await loadConfig(world.jobs.api.kubeconfig));
-    const send: Connection['send'] = async (request) => {
-      const response = await connection.send(request);
+    const client = await clientThrough(world.jobs.api.kubeconfig, async (request, send) => {
+      const response = await send(request);
       if (response.statusCode === 409) refusals.push(`${request.method} ${request.path}`);
       const isLate = /\/managedclustermodules\?.*watch=true/.test(request.path);
       const events = response[Symbol.asyncIterator].bind(response);
       return isLate ? Object.assign(response, { [Symbol.asyncIterator]: () => delayed(events()) }) : response;
-    };
-    const client = new ApiClient({
-      connection: { ...connection, send },
-      fieldManager: 'kmm-operator',
-      userAgent: 'kmm-sign-tests',
     });
     await world.startControllers({ client });
   }, 120_000);

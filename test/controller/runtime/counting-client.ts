@@ -3,6 +3,7 @@ import { ApiClient } from '../../../src/controller/runtime/api/client.ts';
 import {
   createConnection,
   type Connection,
+  type ConnectionRequest,
   loadConfig,
 } from '../../../src/controller/runtime/api/connection.ts';
 
@@ -13,21 +14,29 @@ export interface CountingClient {
   readonly writes: readonly string[];
 }
 
-/** A client of the operator's on a kubeconfig's cluster. */
+/** A client of the operator's on a kubeconfig's cluster, and what it wrote. */
 export async function countingClient(kubeconfig: string): Promise<CountingClient> {
-  const connection = createConnection(await loadConfig(kubeconfig));
   const writes: string[] = [];
-  const send: Connection['send'] = (request) => {
+  const client = await clientThrough(kubeconfig, (request, send) => {
     const path = request.path.replace(/\?.*$/s, '');
     if (request.method !== 'GET') writes.push(`${request.method} ${path}`);
-    return connection.send(request);
-  };
-  const client = new ApiClient({
-    connection: { ...connection, send },
+    return send(request);
+  });
+  return { client, writes };
+}
+
+/** A client of the operator's whose requests a test sees, refuses or sends. */
+export async function clientThrough(
+  kubeconfig: string,
+  pass: (request: ConnectionRequest, send: Connection['send']) => ReturnType<Connection['send']>,
+): Promise<ApiClient> {
+  const connection = createConnection(await loadConfig(kubeconfig));
+  const send = (request: ConnectionRequest): ReturnType<Connection['send']> => connection.send(request);
+  return new ApiClient({
+    connection: { ...connection, send: (request) => pass(request, send) },
     fieldManager: 'kmm-operator',
     userAgent: 'kmm-sign-tests',
   });
-  return { client, writes };
 }
 
 /** How often a controller has reconciled, whatever came of it. */

@@ -2,11 +2,9 @@ import { Registry } from 'prom-client';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { apiServerPrograms } from '../../../support/api-server.ts';
 import { describeWith } from '../../../support/programs.ts';
-import { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
-import { createConnection, loadConfig } from '../../../../src/controller/runtime/api/connection.ts';
 import { managedClusters } from '../../../../src/controller/hub/fleet/managed-clusters.ts';
 import { createRuntimeMetrics } from '../../../../src/controller/runtime/metrics.ts';
-import { reconciles } from '../../runtime/counting-client.ts';
+import { clientThrough, reconciles } from '../../runtime/counting-client.ts';
 import { createLoadFleet, type LoadFleet } from './load-fleet.ts';
 
 const waiting = { timeout: 100_000, interval: 200 };
@@ -22,18 +20,12 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
   let stop: () => Promise<void>;
   beforeAll(async () => {
     fleet = await createLoadFleet({ clusters: 80, modules: 10, kernels: 4, drivers: 8, groups: 2 });
-    const connection = createConnection(await loadConfig(fleet.world.jobs.api.kubeconfig));
-    const send: typeof connection.send = (request) => {
+    const client = await clientThrough(fleet.world.jobs.api.kubeconfig, (request, send) => {
       const resource = /\/(manifestworks|jobs|managedclustermodules)\b/.exec(request.path)?.[1];
       const key = `${request.method} ${resource}`;
       if (request.method !== 'GET' && resource !== undefined) writes.set(key, (writes.get(key) ?? 0) + 1);
       if (/\/managedclustermodules\/[^/?]+$/.test(request.path)) reads.push(request.headers['accept'] ?? '');
-      return connection.send(request);
-    };
-    const client = new ApiClient({
-      connection: { ...connection, send },
-      fieldManager: 'kmm-operator',
-      userAgent: 'kmm-sign-tests',
+      return send(request);
     });
     stop = await fleet.world.startControllers({
       client,
