@@ -11,7 +11,7 @@ import { proxyFor } from './proxy.ts';
 export interface AgentsOptions {
   /** The registry's own host name, the only one to be sent our client certificate. */
   readonly registryHost: string;
-  /** Reads certificates; called once, for the first TLS connection. */
+  /** Reads certificates; called for the first TLS connection to each host, and again once all authorities are trusted. */
   readonly readTlsMaterial: () => Promise<TlsMaterial>;
   readonly insecureSkipTlsVerify: boolean;
   /** The source of HTTP_PROXY, HTTPS_PROXY and NO_PROXY. */
@@ -21,6 +21,13 @@ export interface AgentsOptions {
 /** Connections that are kept open between requests. */
 export interface Agents {
   for(url: URL): Promise<AgentPair>;
+  /**
+   * Tells whether new connections trust all authorities: those given, Node's and the system's. To read them takes longer
+   * than all else that TLS needs, so that until `trustAll` only those given are trusted, or Node's if none are.
+   */
+  trustsAll(): boolean;
+  /** Makes new connections trust all authorities. */
+  trustAll(): void;
   close(): Promise<void>;
 }
 
@@ -28,12 +35,14 @@ export interface Agents {
 export function createAgents(options: AgentsOptions): Agents {
   const pools = new Map<string, Promise<AgentPair>>();
   const checkedLookup = createCheckedLookup(options.registryHost);
+  let all = false;
   return {
     // Async, so that an unusable proxy is a rejection, too.
     async for(url) {
       const kind = {
         own: url.hostname === options.registryHost,
         tls: url.protocol === 'https:',
+        all: url.protocol === 'https:' && all,
         proxy: proxyFor(url, options.environment)?.href ?? null,
       };
       const key = JSON.stringify(kind);
@@ -42,6 +51,10 @@ export function createAgents(options: AgentsOptions): Agents {
       // Files that could not be read may exist at the next attempt.
       pool.catch(() => pools.delete(key));
       return pool;
+    },
+    trustsAll: () => all,
+    trustAll() {
+      all = true;
     },
     async close() {
       for (const pool of await Promise.allSettled(pools.values())) {
@@ -57,13 +70,15 @@ export function createAgents(options: AgentsOptions): Agents {
 interface PoolKind {
   readonly own: boolean;
   readonly tls: boolean;
+  /** Whether all authorities are trusted. */
+  readonly all: boolean;
   /** Null for direct connections. */
   readonly proxy: string | null;
 }
 
 async function createPool(
   options: AgentsOptions,
-  { own, tls, proxy }: PoolKind,
+  { own, tls, all, proxy }: PoolKind,
   checkedLookup: LookupFunction,
 ): Promise<AgentPair> {
   const shared = {
@@ -73,17 +88,28 @@ async function createPool(
     ...(own || proxy !== null ? {} : { lookup: checkedLookup }),
   };
   if (!tls) return { http: new HttpAgent(shared) };
-  const secureContext = contextOf(await options.readTlsMaterial(), own);
+  const secureContext = contextOf(await options.readTlsMaterial(), { own, all });
   const rejectUnauthorized = !options.insecureSkipTlsVerify;
   return { https: new HttpsAgent({ ...shared, secureContext, rejectUnauthorized }) };
 }
 
 /** Creates one context for all connections: parsing hundreds of authorities for each would be slow. */
-function contextOf({ authorities, certificate, key }: TlsMaterial, own: boolean): SecureContext {
-  const ca = [...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...authorities])];
+function contextOf(
+  { authorities, certificate, key }: TlsMaterial,
+  { own, all }: Pick<PoolKind, 'own' | 'all'>,
+): SecureContext {
   try {
     return createSecureContext({
-      ca,
+      ...(all
+        ? {
+            ca: [
+              ...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...authorities]),
+            ],
+          }
+        : // Without `ca`, Node's own are trusted, which it has in memory already.
+          authorities.length > 0
+          ? { ca: [...authorities] }
+          : {}),
       ...(own && certificate !== undefined && key !== undefined ? { cert: certificate, key } : {}),
     });
   } catch (error) {

@@ -107,6 +107,32 @@ export function isTlsFailure(error: unknown): boolean {
   return code === 'EPROTO' || code.startsWith('ERR_SSL_');
 }
 
+/** Codes with which Node refuses a certificate that another set of authorities might vouch for. */
+const certificateFailures: ReadonlySet<unknown> = new Set([
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_DECODE_ISSUER_PUBLIC_KEY',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'CERT_SIGNATURE_FAILURE',
+  'CERT_NOT_YET_VALID',
+  'CERT_HAS_EXPIRED',
+  'CERT_CHAIN_TOO_LONG',
+  'CERT_UNTRUSTED',
+  'CERT_REJECTED',
+  'INVALID_CA',
+  'INVALID_PURPOSE',
+  'PATH_LENGTH_EXCEEDED',
+  // All others of OpenSSL, such as a chain with a weak key.
+  'UNSPECIFIED',
+]);
+
+/** Tells whether a server's certificate was refused for its chain, not for its names. Nothing was sent to the server then. */
+export function isCertificateFailure(error: unknown): boolean {
+  return error instanceof RegistryError && certificateFailures.has(error.facts['reason']);
+}
+
 /** Tells whether a retry may help. */
 export function isTransient(error: unknown): boolean {
   if (!(error instanceof RegistryError) || error.code !== 'NETWORK') return false;

@@ -15,6 +15,7 @@ import { withAuthentication } from './with-authentication.ts';
 import { withLog, withWarnings } from './with-log.ts';
 import { type RegistryOrigin, withPlainHttpFallback } from './with-plain-http-fallback.ts';
 import { withRedirects } from './redirects.ts';
+import { withAllAuthorities } from './with-all-authorities.ts';
 import { withRetry } from './with-retry.ts';
 
 /** How to connect to a registry. */
@@ -115,7 +116,10 @@ export function createRegistryTransport(
     environment: options.environment ?? process.env,
   });
 
-  const adapter = createGotTransport((url) => agents.for(url), settings.idleTimeout);
+  const adapter = withAllAuthorities(
+    createGotTransport((url) => agents.for(url), settings.idleTimeout),
+    agents,
+  );
   const logged = withLog(withUserAgent(withLimit(adapter, settings.concurrency), settings.userAgent), logger);
   const redirected = withRedirects(logged, () => origin.url);
   const retried = withRetry(withPlainHttpFallback(redirected, origin, logger), { ...settings, logger });

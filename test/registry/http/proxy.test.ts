@@ -3,6 +3,8 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { proxyFor } from '../../../src/registry/http/proxy.ts';
 import { createAuthority, type TestAuthority } from '../../support/certificates.ts';
@@ -149,6 +151,29 @@ describeWith(['openssl', 'squid'], 'a forward proxy', () => {
       await expect.poll(() => forward.asked()).toContain(`CONNECT ${registry}`);
     },
   );
+
+  it('is tunnelled through also when it takes all authorities to know the registry', async () => {
+    const before = getCACertificates('default');
+    setDefaultCACertificates([...before, await readFile(authority.certificate, 'latin1')]);
+    const stranger = await createAuthority(join(directory, 'stranger'));
+    const files = await authority.issueServer('known', `DNS:${name}`);
+    const [cert, key] = [await readFile(files.certificate), await readFile(files.key)];
+    const server = createServer({ cert, key }, (request, response) => request.pipe(response));
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    {
+      await using client = connect(`${name}:${portOf(server)}`, {
+        environment: { HTTPS_PROXY: forward.host },
+        caFiles: [stranger.certificate],
+      });
+      const body = Buffer.from('once and whole');
+      const response = await client.transport({ method: 'POST', url: client.url(''), body });
+      expect(await text(response.body)).toBe('once and whole');
+    }
+    setDefaultCACertificates(before);
+    server.close();
+    server.closeAllConnections();
+  });
 
   it('is used for a registry without TLS, and not for one that NO_PROXY names', async () => {
     await using server = await startServer((_, response) => response.end());

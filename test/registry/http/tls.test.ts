@@ -3,8 +3,10 @@ import { copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createServer } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { TLSSocket } from 'node:tls';
-import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Readable } from 'node:stream';
+import { text } from 'node:stream/consumers';
+import { getCACertificates, setDefaultCACertificates, TLSSocket } from 'node:tls';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { certificateDirectories, readTlsMaterial } from '../../../src/registry/http/certificate-files.ts';
 import type { RegistryOptions } from '../../../src/registry/http/registry-transport.ts';
 import { createAuthority, type CertificateFiles, type TestAuthority } from '../../support/certificates.ts';
@@ -67,6 +69,28 @@ describeWith(['openssl'], 'TLS', () => {
       https.closeAllConnections();
       await closed;
     }
+  }
+
+  /** A TLS server that sends bodies back, and the methods that it saw. */
+  async function startEcho(): Promise<AsyncDisposable & { host: string; requests: string[] }> {
+    const requests: string[] = [];
+    const options = { cert: await readFile(server.certificate), key: await readFile(server.key) };
+    const https = createServer(options, (request, response) => {
+      requests.push(request.method ?? '');
+      request.pipe(response);
+    });
+    https.listen(0, '127.0.0.1');
+    await once(https, 'listening');
+    return {
+      host: `127.0.0.1:${portOf(https)}`,
+      requests,
+      async [Symbol.asyncDispose]() {
+        const closed = once(https, 'close');
+        https.close();
+        https.closeAllConnections();
+        await closed;
+      },
+    };
   }
 
   it('accepts the authority of a file', async () => {
@@ -133,6 +157,38 @@ describeWith(['openssl'], 'TLS', () => {
     const swapped = { certFile: client.certificate, keyFile: server.key };
     expect(await visit({ files: server }, { caFiles, clientCertificate: swapped })).toMatchObject({
       code: 'INVALID_CONFIGURATION',
+    });
+  });
+
+  describe('of an authority that only Node has', () => {
+    const before = getCACertificates('default');
+    beforeAll(async () => {
+      setDefaultCACertificates([...before, await readFile(authority.certificate, 'latin1')]);
+    });
+    afterAll(() => setDefaultCACertificates(before));
+
+    it('accepts the certificate, whatever else is given', async () => {
+      expect(await visit({ files: server }, {})).toBe('nobody');
+      expect(await visit({ files: server }, { caFiles: [stranger.certificate] })).toBe('nobody');
+      const outcome = await visit({ files: otherName }, { caFiles: [stranger.certificate] });
+      expect(outcome).toMatchObject({ code: 'NETWORK', facts: { reason: 'ERR_TLS_CERT_ALTNAME_INVALID' } });
+    });
+
+    it('sends what is uploaded once and whole, also when much begins at the same time', async () => {
+      await using echo = await startEcho();
+      await using registry = connect(echo.host, { retries: 0, caFiles: [stranger.certificate] });
+      const part = Buffer.alloc(100_000, 'part');
+      const url = registry.url('');
+      const bodies = [
+        { method: 'POST', body: part },
+        { method: 'PUT', body: () => Readable.from([part, part, part]), contentLength: 3 * part.length },
+        { method: 'PATCH', body: () => Readable.from([part, part]), contentLength: 2 * part.length },
+      ] as const;
+      const echoed = bodies.map(async (body) => text((await registry.transport({ url, ...body })).body));
+      expect(await Promise.all(echoed)).toEqual([1, 3, 2].map((count) => part.toString().repeat(count)));
+      expect(echo.requests.toSorted()).toEqual(['PATCH', 'POST', 'PUT']);
+      const again = await registry.transport({ method: 'POST', url, body: part });
+      expect(await text(again.body)).toBe(part.toString());
     });
   });
 
