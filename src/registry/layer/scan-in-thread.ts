@@ -1,12 +1,13 @@
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import { freeOutputBuffer, type LentChunk } from '../../shared/chunks.ts';
+import type { RingWriter } from '../../shared/ring-buffer.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
 import type { EntryFilter } from './entry-filter.ts';
 import { defaultLayerLimits, LayerSource } from './layer-source.ts';
 import { type ScanLayerOptions, type ScannedLayer, scanLayer } from './scan-layer.ts';
-import { requestSize, type ScanFailure } from './scan-messages.ts';
+import type { ScanFailure } from './scan-messages.ts';
 import { ScanThread } from './scan-worker.ts';
 
 /**
@@ -15,11 +16,8 @@ import { ScanThread } from './scan-worker.ts';
  */
 export const threadedSize = 6 * 1024 * 1024;
 
-/** Pieces of a blob that are on their way to the thread. */
-const piecesAhead = 4;
-
 /** Threads at a time: each keeps one processor busy, and this thread, which downloads and decides, another. */
-const limit = pLimit(Math.max(1, availableParallelism() - 1));
+const limit = pLimit(availableParallelism());
 
 /** Options of `scanBlob`. */
 export interface ScanBlobOptions extends ScanLayerOptions {
@@ -41,8 +39,8 @@ async function scanInThread(options: ScanBlobOptions): Promise<ScannedLayer> {
   const { filter, limits = defaultLayerLimits, diffId, list, onDirectory } = options;
   const source = new LayerSource(options.source);
   const thread = ScanThread.take();
-  thread.begin({ filter, limits, diffId, lists: list !== undefined, directories: onDirectory !== undefined });
-  const feeding = feed(source, thread);
+  const task = { filter, limits, diffId, lists: list !== undefined, directories: onDirectory !== undefined };
+  const feeding = feed(source, thread, thread.begin(task));
   try {
     const scanned = await receive(thread, options);
     await feeding;
@@ -59,28 +57,14 @@ async function scanInThread(options: ScanBlobOptions): Promise<ScannedLayer> {
 }
 
 /** Passes the blob to the thread. Never throws: the source keeps its failure, and the thread learns of it. */
-async function feed(source: LayerSource, thread: ScanThread): Promise<void> {
-  let memory: ArrayBuffer | undefined;
-  let filled = 0;
-  let pieces = 0;
+async function feed(source: LayerSource, thread: ScanThread, blob: RingWriter): Promise<void> {
   try {
     for (;;) {
       const chunk = await source.next();
       if (chunk === undefined) break;
-      for (let offset = 0; offset < chunk.length;) {
-        memory ??= pieces++ < piecesAhead ? new ArrayBuffer(requestSize) : await thread.used();
-        if (memory === undefined) return;
-        const count = chunk.copy(new Uint8Array(memory), filled, offset);
-        offset += count;
-        filled += count;
-        if (filled < requestSize) continue;
-        thread.send({ type: 'bytes', memory, length: filled }, memory);
-        memory = undefined;
-        filled = 0;
-      }
+      if (!(await blob.write(chunk))) return;
     }
-    if (memory !== undefined) thread.send({ type: 'bytes', memory, length: filled }, memory);
-    thread.send({ type: 'end' });
+    blob.end();
   } catch (error) {
     thread.fail(error);
   }

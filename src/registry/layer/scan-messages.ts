@@ -1,4 +1,5 @@
 import type { ErrorFacts } from '../../shared/errors.ts';
+import type { RingBuffer } from '../../shared/ring-buffer.ts';
 import type { Digest } from '../model/digest.ts';
 import type { RegistryErrorCode } from '../model/errors.ts';
 import type { TarEntryHeader } from '../tar/entry.ts';
@@ -6,12 +7,6 @@ import type { EntryFilter } from './entry-filter.ts';
 import type { ListedEntry } from './entry-list.ts';
 import type { LayerLimits } from './layer-source.ts';
 import type { ScannedLayer } from './scan-layer.ts';
-
-/** What a thread is told: to scan a layer, then the layer's bytes, then that they have ended. */
-export type ScanRequest =
-  | ({ readonly type: 'scan' } & ScanTask)
-  | { readonly type: 'bytes'; readonly memory: ArrayBuffer; readonly length: number }
-  | { readonly type: 'end' };
 
 /** A layer to scan. */
 export interface ScanTask {
@@ -22,14 +17,14 @@ export interface ScanTask {
   readonly lists: boolean;
   /** Whether to send the headers of directories. */
   readonly directories: boolean;
+  /** The layer's bytes. */
+  readonly blob: RingBuffer;
   /** Counts the bytes of messages that the receiver is done with, modulo 2^32. */
   readonly received: Int32Array;
 }
 
 /** What a thread reports, in the order of the tar. */
 export type ScanReport =
-  /** The memory of a piece that has been used. */
-  | { readonly type: 'used'; readonly memory: ArrayBuffer }
   | { readonly type: 'entries'; readonly entries: readonly ListedEntry[]; readonly cost: number }
   | { readonly type: 'directory'; readonly header: TarEntryHeader; readonly cost: number }
   /** A selected file; its content follows. */
@@ -50,5 +45,5 @@ export interface ScanFailure {
 /** Bytes of messages that a thread may be ahead of their receiver; then it waits. */
 export const maxUnreceived = 256 * 1024;
 
-/** Size in bytes of the pieces in which the bytes of a layer are passed to a thread. */
-export const requestSize = 256 * 1024;
+/** Bytes of a layer that may be on their way to a thread. */
+export const blobAhead = 1024 * 1024;

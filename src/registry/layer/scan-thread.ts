@@ -1,18 +1,13 @@
 // Runs in a thread: scans layers, one at a time, for scan-in-thread.ts.
 import { parentPort } from 'node:worker_threads';
 import type { LentChunk } from '../../shared/chunks.ts';
+import { readRingBuffer, type RingBuffer } from '../../shared/ring-buffer.ts';
 import { RegistryError } from '../model/errors.ts';
 import type { TarEntry, TarEntryHeader } from '../tar/entry.ts';
 import { isSelected } from './entry-filter.ts';
 import type { ListedEntry } from './entry-list.ts';
 import { scanLayer } from './scan-layer.ts';
-import {
-  maxUnreceived,
-  type ScanFailure,
-  type ScanReport,
-  type ScanRequest,
-  type ScanTask,
-} from './scan-messages.ts';
+import { maxUnreceived, type ScanFailure, type ScanReport, type ScanTask } from './scan-messages.ts';
 
 /** Entries that are sent together. */
 const batchSize = 64;
@@ -100,45 +95,12 @@ function post(report: ScanReport, transferred: readonly ArrayBuffer[] = []): voi
   parentPort?.postMessage(report, [...transferred]);
 }
 
-/** The pieces of the layer that is being scanned. */
-class Input {
-  readonly #pieces: { readonly memory: ArrayBuffer; readonly length: number }[] = [];
-  #ended = false;
-  #wake: (() => void) | undefined;
-
-  add(piece: { readonly memory: ArrayBuffer; readonly length: number }): void {
-    this.#pieces.push(piece);
-    this.#wake?.();
-  }
-
-  end(): void {
-    this.#ended = true;
-    this.#wake?.();
-  }
-
-  async *chunks(): AsyncGenerator<LentChunk> {
-    for (;;) {
-      const piece = this.#pieces.shift();
-      if (piece !== undefined) {
-        yield Buffer.from(piece.memory, 0, piece.length);
-        post({ type: 'used', memory: piece.memory }, [piece.memory]);
-      } else if (this.#ended) {
-        return;
-      } else {
-        await new Promise<void>((resolve) => {
-          this.#wake = resolve;
-        });
-      }
-    }
-  }
-}
-
-async function scan(task: ScanTask, input: Input): Promise<void> {
-  const { filter, limits, diffId, lists, directories, received } = task;
+async function scan(task: ScanTask): Promise<void> {
+  const { filter, limits, diffId, lists, directories, received, blob } = task;
   const reporter = new Reporter(received);
   try {
     const scanned = await scanLayer({
-      source: input.chunks(),
+      source: chunksOf(blob),
       blocking: true,
       limits,
       diffId,
@@ -159,6 +121,11 @@ async function scan(task: ScanTask, input: Input): Promise<void> {
   }
 }
 
+/** Yields the pieces of a blob. */
+async function* chunksOf(blob: RingBuffer): AsyncGenerator<LentChunk> {
+  yield* readRingBuffer(blob);
+}
+
 function failureOf(error: unknown): ScanFailure {
   if (error instanceof RegistryError) {
     const { code, message, hint, facts } = error;
@@ -168,18 +135,4 @@ function failureOf(error: unknown): ScanFailure {
   return { code: undefined, message, hint: undefined, facts: {} };
 }
 
-let input = new Input();
-parentPort?.on('message', (request: ScanRequest) => {
-  switch (request.type) {
-    case 'scan':
-      input = new Input();
-      void scan(request, input);
-      break;
-    case 'bytes':
-      input.add(request);
-      break;
-    case 'end':
-      input.end();
-      break;
-  }
-});
+parentPort?.on('message', (task: ScanTask) => void scan(task));

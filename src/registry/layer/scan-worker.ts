@@ -1,6 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
-import type { ScanReport, ScanRequest, ScanTask } from './scan-messages.ts';
+import { createRingBuffer, RingWriter } from '../../shared/ring-buffer.ts';
+import { blobAhead, type ScanReport, type ScanTask } from './scan-messages.ts';
 
 /** The thread's code: its source, or a bundle next to this file's. */
 const workerFile = import.meta.url.endsWith('.ts') ? './scan-thread.ts' : './scan-thread.cjs';
@@ -21,18 +22,15 @@ let isHeapSmall = false;
 /** Threads that have nothing to do. */
 const idle = new Set<ScanThread>();
 
-/** A report about the layer. */
-type LayerReport = Exclude<ScanReport, { type: 'used' }>;
-
 /** A thread that scans one layer at a time (`scan-thread.ts`). */
 export class ScanThread {
   readonly #worker: Worker;
-  readonly #reports: LayerReport[] = [];
-  readonly #used: ArrayBuffer[] = [];
+  readonly #reports: ScanReport[] = [];
+  readonly #ring = createRingBuffer(blobAhead);
+  #blob: RingWriter | undefined;
   #received = new Int32Array(new SharedArrayBuffer(4));
   #failure: { readonly error: unknown } | undefined;
   #wake: (() => void) | undefined;
-  #wakeFeeder: (() => void) | undefined;
   #idleTimer: NodeJS.Timeout | undefined;
 
   private constructor() {
@@ -42,13 +40,8 @@ export class ScanThread {
       resourceLimits: { maxYoungGenerationSizeMb: youngGeneration },
     });
     this.#worker.on('message', (report: ScanReport) => {
-      if (report.type === 'used') {
-        this.#used.push(report.memory);
-        this.#wakeFeeder?.();
-      } else {
-        this.#reports.push(report);
-        this.#wake?.();
-      }
+      this.#reports.push(report);
+      this.#wake?.();
     });
     this.#worker.once('error', (error) => this.fail(error));
     this.#worker.once('exit', () => this.fail(new Error('the thread that scans layers has ended')));
@@ -63,32 +56,17 @@ export class ScanThread {
     return thread;
   }
 
-  /** Tells it to scan a layer. */
-  begin(task: Omit<ScanTask, 'received'>): void {
+  /** Tells it to scan a layer, whose bytes are passed to the writer that is returned. */
+  begin(task: Omit<ScanTask, 'blob' | 'received'>): RingWriter {
+    const blob = this.#ring;
     this.#received = new Int32Array(new SharedArrayBuffer(4));
-    this.#used.length = 0;
-    this.send({ type: 'scan', ...task, received: this.#received });
-  }
-
-  /** Sends a request; memory in it is lost to the sender. */
-  send(request: ScanRequest, memory?: ArrayBuffer): void {
-    this.#worker.postMessage(request, memory === undefined ? [] : [memory]);
-  }
-
-  /** Returns the memory of a piece that has been used; undefined once the thread has failed. */
-  async used(): Promise<ArrayBuffer | undefined> {
-    while (this.#failure === undefined) {
-      const memory = this.#used.pop();
-      if (memory !== undefined) return memory;
-      await new Promise<void>((resolve) => {
-        this.#wakeFeeder = resolve;
-      });
-    }
-    return undefined;
+    this.#blob = new RingWriter(blob);
+    this.#worker.postMessage({ ...task, blob, received: this.#received } satisfies ScanTask);
+    return this.#blob;
   }
 
   /** Returns its next report. @throws what it failed with */
-  async next(): Promise<LayerReport> {
+  async next(): Promise<ScanReport> {
     for (;;) {
       const report = this.#reports.shift();
       if (report !== undefined) return report;
@@ -110,7 +88,7 @@ export class ScanThread {
     this.#failure ??= { error };
     idle.delete(this);
     this.#wake?.();
-    this.#wakeFeeder?.();
+    this.#blob?.abandon();
   }
 
   /** Ends it. */
