@@ -43,7 +43,10 @@ export interface ScanFailure {
 }
 
 /** Bytes of messages that a thread may be ahead of their receiver; then it waits. */
-export const maxUnreceived = 256 * 1024;
+export const maxUnreceived = 1024 * 1024;
+
+/** Bytes of messages of which the receiver tells the thread together: each time may wake it. */
+export const receivedTogether = maxUnreceived / 4;
 
 /** Bytes of a layer that may be on their way to a thread. */
 export const blobAhead = 1024 * 1024;

@@ -1,7 +1,7 @@
 import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { createRingBuffer, RingWriter } from '../../shared/ring-buffer.ts';
-import { blobAhead, type ScanReport, type ScanTask } from './scan-messages.ts';
+import { blobAhead, receivedTogether, type ScanReport, type ScanTask } from './scan-messages.ts';
 
 /** The thread's code: its source, or a bundle next to this file's. */
 const workerFile = import.meta.url.endsWith('.ts') ? './scan-thread.ts' : './scan-thread.cjs';
@@ -26,6 +26,8 @@ const idle = new Set<ScanThread>();
 export class ScanThread {
   readonly #worker: Worker;
   readonly #reports: ScanReport[] = [];
+  /** Bytes of reports that have been dealt with, of which it does not know yet. */
+  #untold = 0;
   readonly #ring = createRingBuffer(blobAhead);
   #blob: RingWriter | undefined;
   #received = new Int32Array(new SharedArrayBuffer(4));
@@ -59,6 +61,7 @@ export class ScanThread {
   /** Tells it to scan a layer, whose bytes are passed to the writer that is returned. */
   begin(task: Omit<ScanTask, 'blob' | 'received'>): RingWriter {
     const blob = this.#ring;
+    this.#untold = 0;
     this.#received = new Int32Array(new SharedArrayBuffer(4));
     this.#blob = new RingWriter(blob);
     this.#worker.postMessage({ ...task, blob, received: this.#received } satisfies ScanTask);
@@ -77,10 +80,13 @@ export class ScanThread {
     }
   }
 
-  /** Tells it that so many bytes of its reports have been dealt with. */
+  /** Tells it that so many bytes of its reports have been dealt with, if they are many, or later. */
   received(bytes: number): void {
-    Atomics.add(this.#received, 0, bytes);
+    this.#untold += bytes;
+    if (this.#untold < receivedTogether) return;
+    Atomics.add(this.#received, 0, this.#untold);
     Atomics.notify(this.#received, 0);
+    this.#untold = 0;
   }
 
   /** Fails whoever waits for it. */

@@ -1,4 +1,11 @@
-import { constants, createPublicKey, type KeyObject, publicDecrypt, createHash } from 'node:crypto';
+import {
+  type AsymmetricKeyDetails,
+  constants,
+  createHash,
+  createPublicKey,
+  type KeyObject,
+  publicDecrypt,
+} from 'node:crypto';
 import type { HashAlgorithm } from '../model/module.ts';
 import { digestInfo, type KeyAlgorithm } from './algorithms.ts';
 import type { ParsedCertificate } from './parse-certificate.ts';
@@ -56,16 +63,30 @@ export async function checkSignature(
   return checkEcdsa(openKey(publicKey), signature);
 }
 
-function openKey(publicKey: Buffer): KeyObject {
+/** A public key, and its size or curve. */
+interface OpenedKey {
+  readonly key: KeyObject;
+  readonly details: AsymmetricKeyDetails;
+}
+
+/** Keys that have been opened, by the bytes of their certificates: one certificate verifies many modules. */
+const opened = new WeakMap<Buffer, OpenedKey>();
+
+function openKey(publicKey: Buffer): OpenedKey {
+  const known = opened.get(publicKey);
+  if (known !== undefined) return known;
   try {
-    return createPublicKey({ key: publicKey, format: 'der', type: 'spki' });
+    const key = createPublicKey({ key: publicKey, format: 'der', type: 'spki' });
+    const result = { key, details: key.asymmetricKeyDetails ?? {} };
+    opened.set(publicKey, result);
+    return result;
   } catch {
     throw new SignatureRefusal('EBADMSG', 'by a key that cannot be read');
   }
 }
 
-function checkRsa(key: KeyObject, { hash, digest, signature }: SignatureOverDigest): void {
-  const bits = key.asymmetricKeyDetails?.modulusLength ?? 0;
+function checkRsa({ key, details }: OpenedKey, { hash, digest, signature }: SignatureOverDigest): void {
+  const bits = details.modulusLength ?? 0;
   const length = rsaKeyLength(bits);
   if (length === null)
     throw new SignatureRefusal('EINVAL', `by an RSA key of ${bits} bits, which kernels do not accept`);
@@ -91,14 +112,17 @@ function applyPublicKey(key: KeyObject, signature: Buffer): Buffer {
   }
 }
 
-async function checkEcdsa(key: KeyObject, { digest, signature }: SignatureOverDigest): Promise<void> {
+async function checkEcdsa(
+  { key, details }: OpenedKey,
+  { digest, signature }: SignatureOverDigest,
+): Promise<void> {
   const { p256, p384, p521 } = await import('@noble/curves/nist.js');
   const curves = new Map([
     ['prime256v1', p256],
     ['secp384r1', p384],
     ['secp521r1', p521],
   ]);
-  const curve = curves.get(key.asymmetricKeyDetails?.namedCurve ?? '');
+  const curve = curves.get(details.namedCurve ?? '');
   if (curve === undefined) throw new SignatureRefusal('ENOPKG', 'by a key on a curve that is not supported');
   const { x = '', y = '' } = key.export({ format: 'jwk' });
   const point = Buffer.concat([Buffer.from([4]), Buffer.from(x, 'base64url'), Buffer.from(y, 'base64url')]);

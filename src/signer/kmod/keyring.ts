@@ -53,6 +53,11 @@ export class Keyring {
     return this.#keys.length + this.#refused.length === 0;
   }
 
+  /** Whether the kernel would load all certificates, and all have RSA keys. */
+  get hasOnlyRsa(): boolean {
+    return this.#refused.length === 0 && this.#keys.every(({ parsed }) => hasRsaKey(parsed));
+  }
+
   /** Finds a signer's certificate among those that the kernel would not load. */
   findUnloadable(keyId: Buffer): UnloadableCertificate | undefined {
     return this.#refused.find(({ certificate }) => {
@@ -83,6 +88,11 @@ export class Keyring {
       );
     return found;
   }
+}
+
+/** Tells whether a certificate is for an RSA key. */
+export function hasRsaKey({ keyAlgorithm }: Pick<ParsedCertificate, 'keyAlgorithm'>): boolean {
+  return keyAlgorithm === 'rsa';
 }
 
 async function loadOnce(

@@ -6,7 +6,7 @@ import { SignatureRefusal, SignerError } from '../model/errors.ts';
 import type { HashAlgorithm, ModuleLayout, ModuleSignature, ModuleState } from '../model/module.ts';
 import type { ByteSource } from '../../shared/byte-source.ts';
 import { ContentDigests } from './content-digest.ts';
-import { Keyring } from './keyring.ts';
+import { hasRsaKey, Keyring } from './keyring.ts';
 import { readSignedLayout } from './trailer.ts';
 import { checkTrust, type TrustResult } from './trust.ts';
 
@@ -58,7 +58,10 @@ function unparsedVerdict(layout: ModuleLayout | null, refusal: SignatureRefusal)
   return verdict(layout, 'damaged', null, problem);
 }
 
-/** Verifies for kernels with and without ECDSA: both must trust the message, unless it is signed with ECDSA. */
+/**
+ * Verifies for kernels with and without ECDSA: both must trust the message, unless it is signed with ECDSA. Where all
+ * keys are RSA, both come to the same verdict.
+ */
 async function verifyMessage(
   cms: SignedData,
   layout: ModuleLayout,
@@ -73,7 +76,8 @@ async function verifyMessage(
   const modern = await check(true);
   const { result } = modern;
   if (!result.trusted) return refusedVerdict(layout, cms, modern);
-  if (result.signer.keyAlgorithm !== 'ecdsa') {
+  const usesRsaOnly = modern.keyring.hasOnlyRsa && cms.certificates.every(hasRsaKey);
+  if (result.signer.keyAlgorithm !== 'ecdsa' && !usesRsaOnly) {
     const plain = await check(false);
     if (!plain.result.trusted) return refusedVerdict(layout, cms, plain);
   }
