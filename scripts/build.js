@@ -38,8 +38,9 @@ const requireNode =
 /** What all bundles have in common. */
 const common = {
   define: {
-    // got checks whether a body is FormData, and the global would load undici; none of our bodies is.
+    // got checks whether a body is one of these, and the globals would load undici and web streams; none of ours is.
     FormData: 'WeakRef',
+    ReadableStream: 'WeakRef',
     kmmSignBuild: JSON.stringify(buildInfo(root)),
     // got's assertions list types in their messages. Making a list format reads the data of languages.
     'Intl.ListFormat': '__ListFormat',

@@ -11,14 +11,27 @@ import { addGlobalOptions } from './session/session.ts';
 import type { Runtime } from './session/runtime.ts';
 import { version } from './output/version.ts';
 
+/** Commands that need to know no other command. */
+const imageCommands: Readonly<Record<string, (root: CommandUnknownOpts, runtime: Runtime) => void>> = {
+  sign: addSign,
+  verify: addVerify,
+  inspect: addInspect,
+  resolve: addResolve,
+  exists: addExists,
+  extract: addExtract,
+};
+
 const groups = {
-  'Images:': [addSign, addVerify, addInspect, addResolve, addExists, addExtract],
+  'Images:': Object.values(imageCommands),
   'Files and keys:': [addSignFile, addKeygen],
   'Other:': [addRegistry, addDemo, addCompat, addCompletion, addEnv, addVersion],
 } as const;
 
-/** Builds the command tree. The implementation of a command is loaded when it runs. */
-export function buildProgram(runtime: Runtime): CommandUnknownOpts {
+/**
+ * Builds the command tree, or of it no more than an image command that is named first, which takes less than all others.
+ * The implementation of a command is loaded when it runs.
+ */
+export function buildProgram(runtime: Runtime, [name = '']: readonly string[] = []): CommandUnknownOpts {
   const root: CommandUnknownOpts = new Command('kmm-sign')
     .description('Signs the kernel modules inside OCI images, in the registry.')
     .version(version, '-V, --version', 'print the version')
@@ -36,7 +49,8 @@ export function buildProgram(runtime: Runtime): CommandUnknownOpts {
       },
     });
   addGlobalOptions(root);
-  for (const [heading, commands] of Object.entries(groups)) {
+  const only = Object.hasOwn(imageCommands, name) ? imageCommands[name] : undefined;
+  for (const [heading, commands] of Object.entries(only === undefined ? groups : { 'Images:': [only] })) {
     root.commandsGroup(heading);
     for (const add of commands) add(root, runtime);
   }

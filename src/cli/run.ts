@@ -37,7 +37,7 @@ function ignoreClosedPipe(error: NodeJS.ErrnoException): void {
 /** Runs the program with its arguments and returns the exit code. Never throws. */
 async function run(args: readonly string[], interruption: AbortSignal): Promise<ExitCode> {
   const runtime = new Runtime(interruption);
-  const program = buildProgram(runtime);
+  const program = buildProgram(runtime, args);
   try {
     await program.parseAsync(protectCompatArguments(args), { from: 'user' });
     return runtime.exitCode;
