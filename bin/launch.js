@@ -28,7 +28,7 @@ async function launch({ name, bundle, launcher }) {
 
 async function run(program) {
   const isScript = program.endsWith('.cjs');
-  const script = isScript ? compile(program, { requiresCache: true }) : undefined;
+  const script = isScript ? compile(program, cacheOf(program, process.argv[2])) : undefined;
   if (script !== undefined) return start(script, program);
   // Compiled code is cached next to the program; if that is not writable, nothing is cached.
   enableCompileCache(join(__dirname, '../dist/.compile-cache'));
@@ -36,9 +36,12 @@ async function run(program) {
   else await import(require('node:url').pathToFileURL(program).href);
 }
 
-/** The file with a bundle's compiled code: the last line of the bundle, and what V8 made of it. */
-function cacheOf(program) {
-  return `${program}.cache`;
+/** Commands that do no more than ask a registry. What they need is compiled separately, since it is half as much. */
+const asking = ['resolve', 'exists'];
+
+/** The file with a bundle's compiled code for a command: the last line of the bundle, and what V8 made of it. */
+function cacheOf(program, command) {
+  return `${program}${asking.includes(command) ? '.asking' : ''}.cache`;
 }
 
 /** The length of a bundle's last line, a comment with a digest of the rest (scripts/build.js). */
@@ -48,14 +51,14 @@ const lastLineLength = 67;
  * Compiles a CommonJS bundle. With it may come its compiled code (scripts/code-cache.js), which V8 rejects unless it
  * is from the same version of V8; that it is from the same bundle is for us to check.
  * @param {string} program
- * @param {{ requiresCache: boolean }} options whether to return nothing if there is no compiled code of it
+ * @param {string} [cache] the file with its compiled code; if it cannot be used, nothing is returned
  */
-function compile(program, { requiresCache }) {
+function compile(program, cache) {
   // Bundles are ASCII.
   const text = readFileSync(program, 'latin1');
-  const cached = requiresCache && existsSync(cacheOf(program)) ? readFileSync(cacheOf(program)) : undefined;
+  const cached = cache !== undefined && existsSync(cache) ? readFileSync(cache) : undefined;
   const isOfBundle = cached?.latin1Slice(0, lastLineLength) === text.slice(-lastLineLength);
-  if (requiresCache && !isOfBundle) return undefined;
+  if (cache !== undefined && !isOfBundle) return undefined;
   const source = `(function(exports,require,module,__filename,__dirname){${text}\n})`;
   const { Script } = require('node:vm');
   const script = new Script(source, {

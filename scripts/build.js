@@ -164,6 +164,7 @@ const millisecondsToKeep = given.clean ? 0 : 10 * 60 * 1000;
 const made = new Set([
   'metafile.json',
   'cli.cjs.cache',
+  'cli.cjs.asking.cache',
   ...Object.keys(outputs).map((file) => basename(file)),
 ]);
 for (const name of await readdir(outdir)) {
@@ -175,7 +176,10 @@ for (const name of await readdir(outdir)) {
 
 const node = given['no-code-cache'] ? undefined : recentNode();
 // The demonstration needs its module.
-if (node !== undefined && existsSync(join(outdir, '../fixtures/hello/hello.ko')))
-  execFileSync(node, [join(import.meta.dirname, 'code-cache.js'), cli], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+if (node !== undefined && existsSync(join(outdir, '../fixtures/hello/hello.ko'))) {
+  for (const command of ['demo', 'resolve']) {
+    execFileSync(node, [join(import.meta.dirname, 'code-cache.js'), cli, command], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
+  }
+}

@@ -51,7 +51,7 @@ describe('the package', () => {
 
   test('has its programs, its types and no source maps', async () => {
     const files = await readdir(at('node_modules', 'kmm-sign'), { recursive: true });
-    const dist = ['cli.cjs', 'cli.cjs.cache', 'operator.js', 'types/index.d.ts'].map(
+    const dist = ['cli.cjs', 'cli.cjs.cache', 'cli.cjs.asking.cache', 'operator.js', 'types/index.d.ts'].map(
       (name) => `dist/${name}`,
     );
     expect(files).toEqual(expect.arrayContaining(['bin/kmm-sign.js', ...dist]));
