@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { z } from 'zod';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { listAll } from '../../../src/controller/runtime/api/list.ts';
+import { findByName, listAll } from '../../../src/controller/runtime/api/list.ts';
 import { EventRecorder, events } from '../../../src/controller/runtime/event-recorder.ts';
 import { addFinalizer, isBeingDeleted, removeFinalizer } from '../../../src/controller/runtime/finalizers.ts';
 import type { KubernetesObject } from '../../../src/controller/runtime/api/object-key.ts';
@@ -43,6 +43,18 @@ describeWith(apiServerPrograms, 'a real API server', () => {
     client = await api.client();
   });
   afterAll(() => api[Symbol.asyncDispose]());
+
+  it('answers by name as it has the object now, or that there is none', async () => {
+    const { metadata } = await client.create(configMaps, configMap('by-name', '0'));
+    await client.create(configMaps, configMap('by-name-too', '0'));
+    expect(await findByName(client, configMaps, metadata)).toMatchObject({ data: { value: '0' } });
+    for (const value of ['1', '2', '3', '4', '5']) {
+      await client.patch(configMaps, metadata, { data: { value } });
+      expect(await findByName(client, configMaps, metadata)).toMatchObject({ data: { value } });
+    }
+    await client.delete(configMaps, metadata);
+    expect(await findByName(client, configMaps, metadata)).toBeUndefined();
+  });
 
   it('reports missing objects and forbidden requests', async () => {
     await expect(client.get(configMaps, { namespace: 'default', name: 'none' })).rejects.toMatchObject({

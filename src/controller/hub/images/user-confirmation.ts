@@ -3,7 +3,7 @@ import { abortable } from '../../../shared/abortable.ts';
 import { FreshReads } from '../../../shared/flights.ts';
 import { OutOfDate } from '../../module/named-module.ts';
 import type { ApiClient } from '../../runtime/api/client.ts';
-import { ignoreNotFound } from '../../runtime/api/errors.ts';
+import { findByName } from '../../runtime/api/list.ts';
 import { formatKey, parseKey, type ObjectMetadata } from '../../runtime/api/object-key.ts';
 import { metadataOf } from '../../runtime/api/resource.ts';
 import { isSameValue } from '../../runtime/same-value.ts';
@@ -21,7 +21,7 @@ export class UserConfirmation {
   constructor(client: ApiClient) {
     this.#client = client;
     this.#metadata = new FreshReads(async (key) => {
-      const found = await client.get(metadataOf(managedClusterModules), parseKey(key)).catch(ignoreNotFound);
+      const found = await findByName(client, metadataOf(managedClusterModules), parseKey(key));
       return found?.metadata;
     });
   }
@@ -53,7 +53,7 @@ export class UserConfirmation {
     image: string,
     signal: AbortSignal,
   ): Promise<boolean> {
-    const found = await this.#client.get(managedClusterModules, key, { signal }).catch(ignoreNotFound);
+    const found = await findByName(this.#client, managedClusterModules, key, { signal });
     if (found === undefined || resource === undefined) return false;
     const current = parseManagedClusterModule(found);
     return (

@@ -1,6 +1,6 @@
 import * as z from 'zod';
 import { ApiError, isApiError } from './errors.ts';
-import type { KubernetesObject } from './object-key.ts';
+import type { KubernetesObject, ObjectKey } from './object-key.ts';
 import { acceptOf, pathOf, type Resource } from './resource.ts';
 import { asObject, type ApiClient, type CallOptions } from './client.ts';
 
@@ -83,4 +83,21 @@ export async function listAll<T extends KubernetesObject>(
   const all: T[] = [];
   for await (const { items } of listPages(client, resource, options)) all.push(...items);
   return all;
+}
+
+/**
+ * Reads one object as a list of at most one. An API server (from 1.31 on) answers from its memory what it has made sure
+ * to be up to date, while a `get` makes it read and decode the object from etcd: for a long status, that costs
+ * ten times as much.
+ * @returns undefined if it does not exist
+ */
+export async function findByName<T extends KubernetesObject>(
+  client: ApiClient,
+  resource: Resource<T>,
+  { namespace, name }: ObjectKey,
+  options: CallOptions = {},
+): Promise<T | undefined> {
+  const selection = { namespace, fieldSelector: `metadata.name=${name}` };
+  const [found] = await listAll(client, resource, { ...options, ...selection });
+  return found;
 }
