@@ -5,7 +5,7 @@ import type { CustomResource } from '../../observe/cluster/resources.ts';
 import { apiVersionOf } from '../../runtime/api/resource.ts';
 import { modules } from '../../observe/cluster/resources.ts';
 import { HubError } from '../fleet/errors.ts';
-import { feedbackJsonPaths } from '../fleet/feedback.ts';
+import { feedbackRules } from '../fleet/feedback.ts';
 import { managedClusterModules } from '../fleet/managed-cluster-modules.ts';
 import { manifestWorks } from '../fleet/manifest-works.ts';
 import { trimmedModule, type KernelImage, type TrimmedModule } from './trimmed-module.ts';
@@ -72,7 +72,7 @@ function payloadOf(module: TrimmedModule): Payload {
     manifestConfigs: [
       {
         resourceIdentifier: { group: modules.group, resource: modules.plural, ...module.metadata },
-        feedbackRules: [{ type: 'JSONPaths', jsonPaths: feedbackJsonPaths }],
+        feedbackRules: [{ type: 'JSONPaths', jsonPaths: feedbackRules(module.spec) }],
         // The hub is authoritative: changes made in the cluster are reverted.
         updateStrategy: {
           type: 'ServerSideApply',

@@ -195,28 +195,42 @@ describe('the ManifestWorks of a fleet', () => {
   });
 });
 
+/** The counters that agents are asked for. */
+function countersOf(of: typeof wanted): unknown[] {
+  const { object } = createManifestWorkFactory(of)('cluster-1', []);
+  const { manifestConfigs } = object.spec as {
+    manifestConfigs: { feedbackRules: { jsonPaths: { name: string }[] }[] }[];
+  };
+  expect(manifestConfigs).toMatchObject([
+    {
+      resourceIdentifier: { group: 'kmm.sigs.x-k8s.io', resource: 'modules', namespace: 'drivers' },
+      feedbackRules: [{ type: 'JSONPaths' }],
+    },
+  ]);
+  const paths = manifestConfigs.flatMap((config) => config.feedbackRules.flatMap((rule) => rule.jsonPaths));
+  return paths.filter(({ name }) => name.endsWith('Number'));
+}
+function countersOfParts(...parts: string[]): unknown[] {
+  return parts.flatMap((part) =>
+    ['availableNumber', 'desiredNumber', 'nodesMatchingSelectorNumber'].map((number) => ({
+      name: `${part}.${number}`,
+      path: `.status.${part}.${number}`,
+    })),
+  );
+}
+
 describe('the feedback rules of a ManifestWork', () => {
   it('request the same counters as KMM, under the same names', () => {
-    const { object } = createManifestWorkFactory(wanted)('cluster-1', []);
-    const { manifestConfigs } = object.spec as { manifestConfigs: unknown };
-    expect(manifestConfigs).toMatchObject([
-      {
-        resourceIdentifier: { group: 'kmm.sigs.x-k8s.io', resource: 'modules', namespace: 'drivers' },
-        feedbackRules: [
-          {
-            type: 'JSONPaths',
-            jsonPaths: expect.arrayContaining(
-              ['devicePlugin', 'dra', 'moduleLoader'].flatMap((part) =>
-                ['availableNumber', 'desiredNumber', 'nodesMatchingSelectorNumber'].map((number) => ({
-                  name: `${part}.${number}`,
-                  path: `.status.${part}.${number}`,
-                })),
-              ),
-            ) as unknown,
-          },
-        ],
-      },
-    ]);
+    const container = { image: 'registry.example/plugin:1' };
+    const complete = resource(
+      { kernelMappings: mappings(1) },
+      { devicePlugin: { container }, dra: { container, driverName: 'driver.example' } },
+    );
+    expect(countersOf(complete)).toEqual(countersOfParts('moduleLoader', 'devicePlugin', 'dra'));
+  });
+
+  it('request none of parts that the Module does not have', () => {
+    expect(countersOf(wanted)).toEqual(countersOfParts('moduleLoader'));
   });
 });
 
