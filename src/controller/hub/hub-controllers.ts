@@ -21,7 +21,7 @@ export interface HubControllersOptions {
   readonly feedbackDelay?: number | undefined;
   /** Milliseconds for which the outcomes of images are batched. @default 250 */
   readonly outcomeDelay?: number | undefined;
-  /** Milliseconds between two writes of a status that only shows progress. @default 5000 */
+  /** Milliseconds between two writes of a short status that only shows progress. @default 5000 */
   readonly statusInterval?: number | undefined;
 }
 

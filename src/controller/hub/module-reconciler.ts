@@ -108,7 +108,7 @@ export class ManagedClusterModuleReconciler {
     const delay = this.#pace.delay(uid, { before, after }, now());
     if (delay > 0) return delay;
     if (!(await this.#writeStatus(metadata, after, signal))) return outOfDatePause;
-    this.#pace.written(uid, now());
+    this.#pace.written(uid, after, now());
     return undefined;
   }
 
