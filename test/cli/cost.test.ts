@@ -78,7 +78,7 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
 
   const repository = (name: string) => client.repository({ registry: registry.host, repository: name });
 
-  /** Signs; returns the requests in order of their kinds, and the bytes that were inflated. */
+  /** Signs; returns the requests in order of their kinds, and the bytes that were inflated, read and sent. */
   async function sign(destination: string, ...options: readonly string[]) {
     proxy.reset();
     const record = join(folder, 'inflated');
@@ -97,7 +97,30 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
         .replace(/\/v2\//, ''),
     );
     const lines = (await readFile(record, 'utf8')).split('\n');
-    return { requests, inflated: lines.reduce((sum, line) => sum + Number(line), 0) };
+    // What a registry says about what it does not have is its own affair.
+    const answered = proxy.requests.filter(({ status }) => status < 400);
+    return {
+      requests,
+      inflated: lines.reduce((sum, line) => sum + Number(line), 0),
+      down: answered.reduce((sum, { method, bytesDown }) => sum + (method === 'HEAD' ? 0 : bytesDown), 0),
+      up: proxy.requests.reduce((sum, { bytesUp }) => sum + bytesUp, 0),
+    };
+  }
+
+  /** Bytes of an image's manifest, configuration and last layer. */
+  async function sizes(name: string, tag: string) {
+    const manifest = (await repository(name).getManifest({ tag })) as ImageManifest;
+    const layer = manifest.layers.at(-1)?.size ?? 0;
+    return { manifest: manifest.raw.bytes.length, config: manifest.config.size, layer };
+  }
+
+  /** What is read and what is sent to sign the image: each once, save the new manifest, which is also read back. */
+  async function expectedBytes(name: string, tag: string) {
+    const [source, result] = [await sizes('vendor/driver', '1.0'), await sizes(name, tag)];
+    return {
+      down: source.manifest + source.config + source.layer + result.manifest,
+      up: result.config + result.layer + 2 * result.manifest,
+    };
   }
 
   /** The tar of the image's last layer. */
@@ -131,7 +154,7 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
     'PUT DESTINATION/manifests/TAG',
   ];
   test('18 requests, and of the layer with the module one inflation', async () => {
-    const { requests, inflated } = await sign(
+    const { requests, inflated, ...bytes } = await sign(
       'vendor/driver:appended',
       '--mode',
       'append',
@@ -143,10 +166,11 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
     expect(requests.at(-1)).toBe('PUT vendor/driver/manifests/appended');
     const proved = await lastTar('vendor/driver', 'appended');
     expect(inflated).toBe(moduleTar.length + proved.length);
+    expect(bytes).toEqual(await expectedBytes('vendor/driver', 'appended'));
   });
 
   test('one inflation more to rewrite the layer', async () => {
-    const { inflated } = await sign(
+    const { requests, inflated, ...bytes } = await sign(
       'vendor/driver:rewritten',
       '--mode',
       'rewrite',
@@ -155,23 +179,31 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
     );
     const proved = await lastTar('vendor/driver', 'rewritten');
     expect(inflated).toBe(2 * moduleTar.length + proved.length);
+    expect(requests).toHaveLength(18);
+    expect(bytes).toEqual(await expectedBytes('vendor/driver', 'rewritten'));
+  });
+
+  test('no bytes to resolve a tag', async () => {
+    proxy.reset();
+    const run = await runProgram(['resolve', `${proxy.host}/vendor/driver:1.0`, '--plain-http']);
+    expect(run).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(proxy.requests).toMatchObject([{ method: 'HEAD', bytesDown: 0, bytesUp: 0 }]);
   });
 
   test('one request more for each layer that another repository is lent', async () => {
-    const { requests } = await sign(
-      'mine/driver:1.0',
-      '--mode',
-      'append',
-      '--file',
-      '/lib/modules/6.1.0/extra/hello.ko',
-    );
+    const {
+      requests,
+      inflated: _,
+      ...bytes
+    } = await sign('mine/driver:1.0', '--mode', 'append', '--file', '/lib/modules/6.1.0/extra/hello.ko');
     const mount = 'POST DESTINATION/blobs/uploads/?mount=DIGEST&from=vendor%2Fdriver';
     const expected = [...before, ...attachments, ...upload, ...upload, mount, mount, ...after];
     expect(requests.toSorted()).toEqual(at(expected, 'mine/driver', '1.0'));
+    expect(bytes).toEqual(await expectedBytes('mine/driver', '1.0'));
   });
 
   test('no request that writes where the result is there already', async () => {
-    const { requests } = await sign(
+    const { requests, up } = await sign(
       'vendor/driver:appended',
       '--mode',
       'append',
@@ -179,5 +211,6 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
       '/lib/modules/6.1.0/extra/hello.ko',
     );
     expect(requests.filter((line) => !/^(?:GET|HEAD) /.test(line))).toEqual([]);
+    expect(up).toBe(0);
   });
 });
