@@ -73,7 +73,7 @@ export function asBytes(source: LentChunks): AsyncIterable<Buffer> {
 }
 
 /** Bytes of a stream that are read ahead of the consumer, so that what fills it keeps working. */
-const readAhead = 1024 * 1024;
+const defaultReadAhead = 1024 * 1024;
 
 /**
  * Yields the chunks of a stream as they are, lent, and frees each: the garbage collector would let tens of
@@ -100,8 +100,9 @@ export async function* lendChunks(
 /**
  * Yields the chunks of a stream as they are, until it ends or is closed: a stream's own iterator would copy to join
  * them. It leaves the stream open when it is stopped.
+ * @param readAhead bytes that are read ahead of the consumer
  */
-export async function* queuedChunks(stream: Readable): AsyncGenerator<Buffer> {
+export async function* queuedChunks(stream: Readable, readAhead = defaultReadAhead): AsyncGenerator<Buffer> {
   const queue: Buffer[] = [];
   let queued = 0;
   let ended = false;
@@ -113,34 +114,40 @@ export async function* queuedChunks(stream: Readable): AsyncGenerator<Buffer> {
     ended = true;
     wake?.();
   };
+  const add = (chunk: Buffer): void => {
+    queue.push(chunk);
+    queued += chunk.length;
+    if (queued >= readAhead) stream.pause();
+    wake?.();
+  };
   stream
-    .on('data', (chunk: Buffer) => {
-      queue.push(chunk);
-      queued += chunk.length;
-      if (queued >= readAhead) stream.pause();
-      wake?.();
-    })
+    .on('data', add)
     .on('error', (error) => {
       failure = { error };
       wake?.();
     })
     .on('end', end)
     .on('close', end);
-  for (;;) {
-    const chunk = queue.shift();
-    if (chunk !== undefined) {
-      queued -= chunk.length;
-      if (queued < readAhead) stream.resume();
-      yield chunk;
-    } else if (failure !== undefined) {
-      throw failure.error;
-    } else if (ended) {
-      return;
-    } else {
-      await new Promise<void>((resolve) => {
-        wake = resolve;
-      });
+  try {
+    for (;;) {
+      const chunk = queue.shift();
+      if (chunk !== undefined) {
+        queued -= chunk.length;
+        if (queued < readAhead) stream.resume();
+        yield chunk;
+      } else if (failure !== undefined) {
+        throw failure.error;
+      } else if (ended) {
+        return;
+      } else {
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+        });
+      }
     }
+  } finally {
+    // What still comes is for whoever reads on, not for the queue.
+    stream.off('data', add);
   }
 }
 

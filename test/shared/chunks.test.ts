@@ -3,6 +3,8 @@ import { closeSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs'
 import { open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { afterAll, describe, expect, test } from 'vitest';
 import {
   asBytes,
@@ -11,6 +13,7 @@ import {
   joinChunks,
   type LentChunk,
   type LentChunks,
+  queuedChunks,
   updateHash,
   writeChunk,
   writeChunkSync,
@@ -109,3 +112,14 @@ test('a stream without bytes is one empty piece', async () => {
 });
 
 async function* asyncEmpty(): AsyncGenerator<LentChunk> {}
+
+test('a stream whose chunks are no longer wanted can be read to its end by others', async () => {
+  const stream = Readable.from(Array.from({ length: 8 }, () => Buffer.alloc(500_000)));
+  for await (const chunk of queuedChunks(stream)) {
+    expect(chunk).toHaveLength(500_000);
+    break;
+  }
+  stream.resume();
+  await finished(stream);
+  expect(stream.readableEnded).toBe(true);
+});

@@ -161,8 +161,7 @@ async function receive({ request, sessions }: Exchange, session: UploadSession):
     });
   }
   try {
-    // The rest of a body that cannot be stored is left unread, so that the response still gets through.
-    await session.append(request.iterator({ destroyOnReturn: false }));
+    await session.append(request);
   } catch (error) {
     if (session.isBroken) await sessions.cancel(session);
     throw error;

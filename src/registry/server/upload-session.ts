@@ -1,12 +1,17 @@
 import { createHash, randomUUID, type Hash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
+import { freeOutputBuffer, queuedChunks } from '../../shared/chunks.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
 import type { StorageLayout } from './storage.ts';
 
 /** Bytes gathered before a write, so that small network reads do not become small writes. */
-const writeSize = 1024 * 1024;
+const writeSize = 512 * 1024;
+
+/** Bytes read from a connection during a write. */
+const readAhead = 256 * 1024;
 
 /** Milliseconds after which an idle session is cancelled. */
 const sessionLifetime = 60 * 60 * 1000;
@@ -54,13 +59,16 @@ export class UploadSession {
     return !this.#isReceiving && this.#touched < now - sessionLifetime;
   }
 
-  /** Appends a body. If the body breaks off, what was received is kept, so that the client can resume. */
-  async append(body: AsyncIterable<Buffer>): Promise<void> {
+  /**
+   * Appends a body, and frees its memory. If the body breaks off, what was received is kept, so that the client can
+   * resume. The rest of a body that cannot be stored is left unread, so that the response still gets through.
+   */
+  async append(body: Readable): Promise<void> {
     let gathered: Buffer[] = [];
     let bytes = 0;
     this.#isReceiving = true;
     try {
-      for await (const chunk of body) {
+      for await (const chunk of queuedChunks(body, readAhead)) {
         gathered.push(chunk);
         bytes += chunk.length;
         if (bytes < writeSize) continue;
@@ -68,6 +76,7 @@ export class UploadSession {
         gathered = [];
         bytes = 0;
       }
+      if (!body.readableEnded) throw new Error('the body was closed before its end');
     } finally {
       this.#isReceiving = false;
       this.#touched = Date.now();
@@ -93,6 +102,7 @@ export class UploadSession {
       throw error;
     }
     this.#size += bytes;
+    for (const chunk of chunks) freeOutputBuffer(chunk.buffer, chunk.length);
   }
 
   /** Finishes the upload: makes the bytes durable and tells whether they match `digest`. */

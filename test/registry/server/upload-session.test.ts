@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { storageLayout } from '../../../src/registry/server/storage.ts';
 import { UploadSessions } from '../../../src/registry/server/upload-session.ts';
@@ -22,8 +23,8 @@ afterEach(async () => {
   await rm(root, { recursive: true, force: true });
 });
 
-async function* chunks(...content: string[]): AsyncGenerator<Buffer> {
-  for (const chunk of content) yield Buffer.from(chunk);
+function chunks(...content: string[]): Readable {
+  return Readable.from(content.map((chunk) => Buffer.from(chunk)));
 }
 
 test('an upload that was idle for an hour frees its bytes, without another request', async () => {
@@ -37,10 +38,12 @@ test('an upload that was idle for an hour frees its bytes, without another reque
   const open = sessions.start('a');
   const ended = Promise.withResolvers<void>();
   const receiving = open.append(
-    (async function* () {
-      yield Buffer.from('open');
-      await ended.promise;
-    })(),
+    Readable.from(
+      (async function* () {
+        yield Buffer.from('open');
+        await ended.promise;
+      })(),
+    ),
   );
   vi.advanceTimersByTime(hour / 2 + 2 * 60_000);
   await waitFor(async () => expect(await readdir(join(root, 'uploads'))).toEqual([used.id]), pollOptions);
