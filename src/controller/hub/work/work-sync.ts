@@ -17,6 +17,11 @@ export interface PendingWrite {
   readonly until: number;
 }
 
+/**
+ * Has the API server forget who manages which fields of an object, and keep no such records from then on. They are a third
+ * of a ManifestWork, and make each update and each report of an agent cost a quarter more.
+ */
+const withoutFieldManagers = { managedFields: [{}] };
 /** The longest that the cache may lag behind, in milliseconds. */
 const maxLag = 60_000;
 
@@ -102,7 +107,7 @@ export class WorkSync {
     if (action === 'adopt') return adopt(true);
     // Creating and patching cost the API server much less than server-side apply does.
     if (action === 'update') {
-      const patch = { metadata: { uid }, spec: object.spec };
+      const patch = { metadata: { uid, ...withoutFieldManagers }, spec: object.spec };
       return this.#client.patch(resource, object.metadata, patch, { signal }).catch(ignoreOutdated);
     }
     try {

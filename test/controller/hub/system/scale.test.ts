@@ -89,6 +89,11 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     expect(writesOf('manifestworks') - works).toBe(fleet.works);
     expect(writesOf('manifestworks', 'POST')).toBe(fleet.works);
     expect(fleet.workWrites()).toBe(2 * fleet.works);
+    // Records of who manages which fields would make up a third of each.
+    const recorded = (await fleet.world.works('module-0')).filter(
+      ({ metadata }) => 'managedFields' in metadata,
+    );
+    expect(recorded).toEqual([]);
     expect(fleet.tagged()).toEqual([]);
   }, 120_000);
 
