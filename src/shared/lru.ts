@@ -32,9 +32,4 @@ export class LruMap<T> {
   values(): T[] {
     return [...this.#entries.values()];
   }
-
-  /** Removes all entries whose key has the prefix. */
-  forget(prefix: string): void {
-    for (const key of this.#entries.keys()) if (key.startsWith(prefix)) this.#entries.delete(key);
-  }
 }

@@ -61,8 +61,8 @@ async function architecturesOf(
   return stated.length < architectures.length ? undefined : [...new Set(stated)];
 }
 
-/** The most images in the cache; the least recently used are evicted first. */
-const maxResolutions = 10_000;
+/** The most images in the cache, and callers of one; the least recently used are evicted first. */
+const [maxImages, maxCallers] = [10_000, 100];
 
 /** A query for an image. */
 export interface ResolutionQuery {
@@ -80,8 +80,8 @@ export interface ResolutionQuery {
 
 interface Resolution {
   readonly image: ResolvedImage | undefined;
-  /** When the result expires. */
-  readonly expires: number;
+  /** When the result expires; undefined once it is forgotten. */
+  expires: number | undefined;
 }
 
 /** A cache of what tags refer to in registries, with expiry. */
@@ -89,7 +89,8 @@ export class Resolutions {
   readonly #foundTtl: number;
   readonly #missingTtl: number;
   readonly #now: () => number;
-  readonly #known = new LruMap<Resolution>(maxResolutions);
+  /** By image, then by caller. */
+  readonly #known = new LruMap<LruMap<Resolution>>(maxImages);
   readonly #flights = new Flights<ResolvedImage | undefined>();
 
   /** @param foundTtl milliseconds for which a result is valid; a digest may be deleted, too. @param now milliseconds since any fixed time */
@@ -101,40 +102,53 @@ export class Resolutions {
 
   /** Returns the cached result, or queries the registry. Errors are not cached. */
   async resolve(query: ResolutionQuery): Promise<ResolvedImage | undefined> {
-    const key = keyOf(query.image, query.caller);
-    const known = this.#cached(key);
+    const known = this.#cached(query);
     if (known !== undefined) return known.image;
     return query.admit(async (signal) => {
       // The result may have been cached while this query waited for its turn.
-      const cached = this.#cached(key);
-      return cached === undefined ? this.#query(key, query, signal) : cached.image;
+      const cached = this.#cached(query);
+      return cached === undefined ? this.#query(query, signal) : cached.image;
     });
   }
 
-  #cached(key: string): Resolution | undefined {
-    const known = this.#known.get(key);
-    return known !== undefined && this.#now() < known.expires ? known : undefined;
+  #latest({ image, caller }: Pick<ResolutionQuery, 'image' | 'caller'>): Resolution | undefined {
+    return this.#known.get(image)?.get(caller);
   }
 
-  #query(key: string, { work }: ResolutionQuery, signal: AbortSignal): Promise<ResolvedImage | undefined> {
-    return this.#flights.join(key, signal, async (flight) => {
+  #cached(query: ResolutionQuery): Resolution | undefined {
+    const known = this.#latest(query);
+    return known?.expires !== undefined && this.#now() < known.expires ? known : undefined;
+  }
+
+  #query(query: ResolutionQuery, signal: AbortSignal): Promise<ResolvedImage | undefined> {
+    const { image, caller } = query;
+    return this.#flights.join(`${prefixOf(image)}${caller}`, signal, async (flight) => {
       const started = this.#now();
-      const found = await work(this.#known.get(key)?.image, flight.signal);
+      const found = await query.work(this.#latest(query)?.image, flight.signal);
       const ttl = found === undefined ? this.#missingTtl : this.#foundTtl;
-      if (!flight.isForgotten) this.#known.set(key, { image: found, expires: started + ttl });
+      if (!flight.isForgotten) this.#cache(query, { image: found, expires: started + ttl });
       return found;
     });
   }
 
-  /** Returns the milliseconds until the cached result for a caller expires, or would if there were one. */
-  expiresIn(image: string, caller: string): number {
-    const known = this.#known.get(keyOf(image, caller));
-    return known === undefined ? this.#foundTtl : Math.max(0, known.expires - this.#now());
+  #cache({ image, caller }: ResolutionQuery, resolution: Resolution): void {
+    const callers = this.#known.get(image) ?? new LruMap<Resolution>(maxCallers);
+    callers.set(caller, resolution);
+    this.#known.set(image, callers);
   }
 
-  /** Forgets an image: the next query is sent to the registry. Results of queries in progress are not cached. */
+  /** Returns the milliseconds until the cached result for a caller expires, or would if there were one. */
+  expiresIn(image: string, caller: string): number {
+    const known = this.#latest({ image, caller });
+    return known?.expires === undefined ? this.#foundTtl : Math.max(0, known.expires - this.#now());
+  }
+
+  /**
+   * Forgets an image: the next query is sent to the registry. It only asks for the digest if there was a result, since the
+   * same digest means the same image. Results of queries in progress are not cached.
+   */
   forget(image: string): void {
-    this.#known.forget(prefixOf(image));
+    for (const resolution of this.#known.get(image)?.values() ?? []) resolution.expires = undefined;
     this.#flights.forget(prefixOf(image));
   }
 
@@ -144,11 +158,7 @@ export class Resolutions {
   }
 }
 
-function keyOf(image: string, caller: string): string {
-  return `${prefixOf(image)}${caller}`;
-}
-
-/** Returns the prefix of an image's keys: image names do not contain spaces. */
+/** Returns the prefix of the keys of an image's flights: image names do not contain spaces. */
 function prefixOf(image: string): string {
   return `${image} `;
 }

@@ -101,6 +101,12 @@ describeEachRegistry(
       time = 2 * 600_000;
       expect(await resolve()).toEqual({ digest: moved.digest, architectures: ['arm64'] });
       expect(requests()).toEqual(['GET', 'HEAD', 'HEAD', 'GET']);
+
+      images.forget(image());
+      expect(await resolve()).toMatchObject({ digest: moved.digest });
+      expect(requests()).toEqual(['GET', 'HEAD', 'HEAD', 'GET', 'HEAD']);
+      expect(await resolve()).toMatchObject({ digest: moved.digest });
+      expect(requests()).toHaveLength(5);
     });
 
     it('to nothing if the registry says that it does not exist, and again when the result is old or forgotten', async () => {
