@@ -30,6 +30,7 @@ interface Flight<T> {
   readonly stop: AbortController;
   readonly context: { readonly signal: AbortSignal; isForgotten: boolean };
   waiting: number;
+  hasSettled: boolean;
 }
 
 /**
@@ -50,7 +51,8 @@ export class Flights<T> {
       flight.waiting -= 1;
       if (flight.waiting === 0) {
         this.#end(key, flight);
-        flight.stop.abort();
+        // Aborting makes an error with a stack: not for each that has ended by itself.
+        if (!flight.hasSettled) flight.stop.abort();
       }
     }
   }
@@ -75,9 +77,12 @@ export class Flights<T> {
   #begin(key: string, work: Work<T>): Flight<T> {
     const stop = new AbortController();
     const context = { signal: stop.signal, isForgotten: false };
-    const flight: Flight<T> = { result: work(context), stop, context, waiting: 0 };
+    const flight: Flight<T> = { result: work(context), stop, context, waiting: 0, hasSettled: false };
     this.#flights.set(key, flight);
-    const settled = (): void => this.#end(key, flight);
+    const settled = (): void => {
+      flight.hasSettled = true;
+      this.#end(key, flight);
+    };
     // Callers that are waiting see the error; without any, it is dropped.
     flight.result.then(settled, settled);
     return flight;

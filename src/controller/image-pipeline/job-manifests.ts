@@ -35,7 +35,7 @@ export function buildJobs(
     userNamespaces: settings.userNamespaces,
     push: request.push ?? true,
   };
-  return (attempt) => buildJob(builder, target, { ...inputs, attempt });
+  return madeOnce((attempt) => buildJob(builder, target, { ...inputs, attempt }));
 }
 
 /** Returns the Jobs that sign `source` for a target. @throws PipelineError SIGN_IMAGE_UNKNOWN */
@@ -62,7 +62,17 @@ export function signJobs(
     certificateFingerprint: certificate.fingerprint,
   };
   const signed = { ...request.target, sign: { ...sign, unsignedImage: source.image } };
-  return (attempt) => signJob(signed, { ...inputs, attempt });
+  return madeOnce((attempt) => signJob(signed, { ...inputs, attempt }));
+}
+
+/** Keeps the Jobs: each is used for its name, what it mounts, and to create it, and hashing its inputs takes longest. */
+function madeOnce(make: JobForAttempt): JobForAttempt {
+  const jobs = new Map<number, V1Job>();
+  return (attempt) => {
+    const job = jobs.get(attempt) ?? make(attempt);
+    jobs.set(attempt, job);
+    return job;
+  };
 }
 
 /** Returns what build and sign Jobs have in common. */
