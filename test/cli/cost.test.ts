@@ -135,7 +135,6 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
     'GET vendor/driver/manifests/1.0',
     'GET DESTINATION/manifests/TAG',
     'POST DESTINATION/blobs/uploads/',
-    'DELETE DESTINATION/blobs/uploads/UPLOAD',
     'GET vendor/driver/blobs/DIGEST',
     'GET vendor/driver/blobs/DIGEST',
   ];
@@ -147,13 +146,18 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
     'HEAD vendor/driver/manifests/DIGEST.sbom',
     'HEAD vendor/driver/manifests/DIGEST.sig',
   ];
-  const upload = ['POST DESTINATION/blobs/uploads/', 'PUT DESTINATION/blobs/uploads/UPLOAD'];
+  /** One of two uploads is opened before, to learn whether that is permitted. */
+  const uploads = [
+    'POST DESTINATION/blobs/uploads/',
+    'PUT DESTINATION/blobs/uploads/UPLOAD',
+    'PUT DESTINATION/blobs/uploads/UPLOAD',
+  ];
   const after = [
     'PUT DESTINATION/manifests/DIGEST',
     'GET DESTINATION/manifests/DIGEST',
     'PUT DESTINATION/manifests/TAG',
   ];
-  test('18 requests, and of the layer with the module one inflation', async () => {
+  test('16 requests, and of the layer with the module one inflation', async () => {
     const { requests, inflated, ...bytes } = await sign(
       'vendor/driver:appended',
       '--mode',
@@ -161,7 +165,7 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
       '--file',
       '/lib/modules/6.1.0/extra/hello.ko',
     );
-    const expected = [...before, ...attachments, ...upload, ...upload, ...after];
+    const expected = [...before, ...attachments, ...uploads, ...after];
     expect(requests.toSorted()).toEqual(at(expected, 'vendor/driver', 'appended'));
     expect(requests.at(-1)).toBe('PUT vendor/driver/manifests/appended');
     const proved = await lastTar('vendor/driver', 'appended');
@@ -179,7 +183,7 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
     );
     const proved = await lastTar('vendor/driver', 'rewritten');
     expect(inflated).toBe(2 * moduleTar.length + proved.length);
-    expect(requests).toHaveLength(18);
+    expect(requests).toHaveLength(16);
     expect(bytes).toEqual(await expectedBytes('vendor/driver', 'rewritten'));
   });
 
@@ -197,7 +201,7 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
       ...bytes
     } = await sign('mine/driver:1.0', '--mode', 'append', '--file', '/lib/modules/6.1.0/extra/hello.ko');
     const mount = 'POST DESTINATION/blobs/uploads/?mount=DIGEST&from=vendor%2Fdriver';
-    const expected = [...before, ...attachments, ...upload, ...upload, mount, mount, ...after];
+    const expected = [...before, ...attachments, ...uploads, mount, mount, ...after];
     expect(requests.toSorted()).toEqual(at(expected, 'mine/driver', '1.0'));
     expect(bytes).toEqual(await expectedBytes('mine/driver', '1.0'));
   });

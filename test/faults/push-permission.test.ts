@@ -1,9 +1,11 @@
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RegistryClient } from '../../src/registry/image/client.ts';
 import type { ImageRepository } from '../../src/registry/image/repository.ts';
+import { digestOf } from '../../src/registry/model/digest.ts';
 import { Secret } from '../../src/shared/secret.ts';
 import { runProgram, type Finished } from '../cli/run-program.ts';
 import { startFaultProxy, type FaultProxy } from '../support/fault-proxy.ts';
@@ -74,15 +76,46 @@ describeWith(['docker-registry', 'openssl'], 'the permission to push', () => {
     expect(sent()).not.toContain('GET vendor/driver/blobs');
   });
 
-  test('that is there costs an upload that is cancelled before a layer is read', async () => {
+  test('that is there is found out by an upload that takes the first blob', async () => {
     const { exitCode, stderr } = await sign('vendor/driver:1.0', 'mine/driver:1.0');
     expect([exitCode, stderr]).toEqual([0, '']);
     const requests = sent();
     const opened = requests.indexOf('POST mine/driver/blobs/uploads');
-    const cancelled = requests.indexOf('DELETE mine/driver/blobs/uploads');
-    expect([opened, cancelled].every((at) => at !== -1)).toBe(true);
-    expect(opened).toBeLessThan(cancelled);
-    expect(cancelled).toBeLessThan(requests.indexOf('GET vendor/driver/blobs'));
+    expect(opened).not.toBe(-1);
+    expect(opened).toBeLessThan(requests.indexOf('GET vendor/driver/blobs'));
+    expect(requests.filter((line) => line.startsWith('DELETE'))).toEqual([]);
+    const count = (line: string) => requests.filter((one) => one === line).length;
+    expect(count('PUT mine/driver/blobs/uploads')).toBe(2);
+    expect(count('POST mine/driver/blobs/uploads')).toBe(2);
+  });
+
+  test('that is there for nothing is found out by an upload that is cancelled', async () => {
+    const { exitCode } = await sign('vendor/driver:1.0', 'mine/driver:2.0', ['--file', '/no/such.ko']);
+    expect(exitCode).not.toBe(0);
+    const writes = sent().filter((line) => !/^(?:GET|HEAD) /.test(line));
+    // Each may be sent again, with another token.
+    expect([...new Set(writes)]).toEqual([
+      'POST mine/driver/blobs/uploads',
+      'DELETE mine/driver/blobs/uploads',
+    ]);
+  });
+
+  test('does not depend on an upload that the registry has forgotten since', async () => {
+    const explicit = { username: owner.username, password: new Secret(owner.password) };
+    await using client = new RegistryClient({ plainHttp: true, credentials: { explicit }, retryDelay: 1 });
+    const repository = client.repository({ registry: registry.host, repository: 'vendor/forgotten' });
+    await using _ = await repository.checkPush?.();
+    const uploads = join(registry.storage, 'docker/registry/v2/repositories/vendor/forgotten/_uploads');
+    expect(await readdir(uploads)).toHaveLength(1);
+    await rm(uploads, { recursive: true });
+    const bytes = Buffer.from('a blob');
+    const descriptor = {
+      mediaType: 'application/octet-stream',
+      digest: digestOf(bytes),
+      size: bytes.length,
+    };
+    expect(await repository.putBlob(descriptor, () => Readable.from([bytes]))).toBe('uploaded');
+    expect(await repository.hasBlob(descriptor)).toBe(true);
   });
 
   test('is not asked for by a dry run', async () => {

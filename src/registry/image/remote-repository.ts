@@ -10,7 +10,7 @@ import type { Endpoint, RegistryConnection } from '../transfer/endpoint.ts';
 import { deleteManifest, fetchManifest, pushManifest, resolveManifest } from '../transfer/manifests.ts';
 import { logRetries } from '../transfer/retry.ts';
 import { listTags, requestReferrers } from '../transfer/listings.ts';
-import { checkPush } from '../transfer/upload-session.ts';
+import { checkPush, type SpareSession } from '../transfer/upload-session.ts';
 import { type BlobOutcome, hasBlob, uploadBlob } from '../transfer/upload.ts';
 import {
   deferredStream,
@@ -41,6 +41,7 @@ export class RemoteRepository implements ImageRepository {
   readonly name: string;
   readonly #endpoint: Endpoint;
   readonly #onClose: (() => Promise<void>) | undefined;
+  #spare: SpareSession | undefined;
   #bytesDown = 0;
   #bytesUp = 0;
 
@@ -93,8 +94,9 @@ export class RemoteRepository implements ImageRepository {
     return hasBlob(this.#endpoint, descriptor, signal);
   }
 
-  checkPush({ signal }: OperationOptions = {}): Promise<void> {
-    return checkPush(this.#endpoint, signal);
+  async checkPush({ signal }: OperationOptions = {}): Promise<AsyncDisposable> {
+    this.#spare = await checkPush(this.#endpoint, signal);
+    return this.#spare;
   }
 
   putBlob(
@@ -102,7 +104,7 @@ export class RemoteRepository implements ImageRepository {
     open: () => LentChunks,
     { signal }: OperationOptions = {},
   ): Promise<BlobOutcome> {
-    return uploadBlob({ endpoint: this.#endpoint, descriptor, open, signal });
+    return uploadBlob({ endpoint: this.#endpoint, descriptor, open, spare: this.#spare, signal });
   }
 
   copyBlob(

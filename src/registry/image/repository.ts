@@ -56,10 +56,11 @@ export interface ImageRepository {
   openBlob(descriptor: Descriptor, options?: OperationOptions): Promise<Readable>;
   hasBlob(descriptor: Descriptor, options?: OperationOptions): Promise<boolean>;
   /**
-   * Checks for write permission before much is read for a write; stores nothing.
+   * Checks for write permission before much is read for a write; stores nothing. What it returns has to be disposed of
+   * once the write is over.
    * @throws RegistryError what writing would: UNAUTHORIZED, DENIED, NOT_FOUND
    */
-  checkPush?(options?: OperationOptions): Promise<void>;
+  checkPush?(options?: OperationOptions): Promise<AsyncDisposable>;
   /**
    * Stores a blob unless it exists. `open` must yield its bytes from the start on each call: it is called
    * again if an upload has to start over.

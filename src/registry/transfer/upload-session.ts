@@ -44,17 +44,40 @@ export async function openSession(
   return sessionOf(response, endpoint);
 }
 
+/** An upload that was opened before there was a blob for it. Disposing of it cancels it, unless it has been taken. */
+export class SpareSession implements AsyncDisposable {
+  readonly #endpoint: Endpoint;
+  #session: UploadSession | undefined;
+
+  constructor(endpoint: Endpoint, session: UploadSession) {
+    this.#endpoint = endpoint;
+    this.#session = session;
+  }
+
+  /** Returns the upload the first time, for a blob. */
+  take(): UploadSession | undefined {
+    const session = this.#session;
+    this.#session = undefined;
+    return session;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const session = this.take();
+    if (session !== undefined) await cancelSession(this.#endpoint, session);
+  }
+}
+
 /**
- * Checks for permission to push to a repository by opening an upload and cancelling it at once.
+ * Checks for permission to push to a repository by opening an upload, which the first blob may use.
  * @throws RegistryError UNAUTHORIZED, DENIED, NOT_FOUND, UNEXPECTED_RESPONSE
  */
-export async function checkPush(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<void> {
+export async function checkPush(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<SpareSession> {
   const response = await postUpload(endpoint, '', [], signal);
   await checkEmpty(response, [202], {
     action: `push to ${endpoint.name}`,
     facts: { repository: endpoint.name },
   });
-  await cancelSession(endpoint, sessionOf(response, endpoint));
+  return new SpareSession(endpoint, sessionOf(response, endpoint));
 }
 
 /**

@@ -22,6 +22,7 @@ import {
   type MountResult,
   type MountSource,
   openSession,
+  type SpareSession,
   type UploadSession,
 } from './upload-session.ts';
 
@@ -50,6 +51,8 @@ export interface BlobUpload {
   /** Returns the bytes from the start on each call. */
   readonly open: () => LentChunks;
   readonly mountFrom?: MountSource | undefined;
+  /** An upload that was opened earlier, to use instead of another one. */
+  readonly spare?: SpareSession | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -99,6 +102,8 @@ class UploadAttempts {
   #chunked = false;
   #brokenConnections = 0;
   #contentFailed = false;
+  /** Whether the latest attempt used the spare upload. */
+  #usedSpare = false;
 
   constructor(upload: BlobUpload) {
     this.#upload = upload;
@@ -135,7 +140,10 @@ class UploadAttempts {
       if (this.#brokenConnections > 1) this.#chunked = true;
       return true;
     }
-    if (this.#chunked || !(error instanceof RegistryError)) return false;
+    if (!(error instanceof RegistryError)) return false;
+    // The registry no longer knows an upload that was opened long ago.
+    if (this.#usedSpare && error.facts['status'] === 404) return true;
+    if (this.#chunked) return false;
     this.#chunked = monolithicRefused.has(error.facts['status']);
     return this.#chunked;
   }
@@ -149,7 +157,10 @@ class UploadAttempts {
       if (mounting !== 'refused') await cancelSession(endpoint, mounting);
       return 'exists';
     }
-    return mounting === 'refused' ? openSession(endpoint, descriptor.digest, signal) : mounting;
+    if (mounting !== 'refused') return mounting;
+    const spare = this.#upload.spare?.take();
+    this.#usedSpare = spare !== undefined;
+    return spare ?? openSession(endpoint, descriptor.digest, signal);
   }
 
   /** Asks for a mount, in the first attempt. */

@@ -388,7 +388,9 @@ describe('a registry that answers in its own way', () => {
         method === 'POST'
           ? response.writeHead(202, { location: '/v2/vendor/driver/blobs/uploads/1?state=x' }).end()
           : response.writeHead(204).end(),
-      (repository) => repository.checkPush?.() ?? Promise.reject(new Error('it cannot be asked')),
+      async (repository) => {
+        await using _ = await repository.checkPush?.();
+      },
     );
     expect(result).toBeUndefined();
     expect(requests).toEqual(['POST blobs/uploads/', 'DELETE blobs/uploads/1?state=x']);

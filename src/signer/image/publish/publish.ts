@@ -25,9 +25,9 @@ const methodNotAllowed = 405;
  * @throws RegistryError UNAUTHORIZED, DENIED, NOT_FOUND, UNSAFE_REDIRECT, UNEXPECTED_RESPONSE
  */
 export async function requirePush(run: SigningRun): Promise<void> {
-  const { destination, signal } = run;
+  const { destination, disposables, signal } = run;
   try {
-    await destination.repository.checkPush?.({ signal });
+    disposables.use(await destination.repository.checkPush?.({ signal }));
   } catch (error) {
     signal.throwIfAborted();
     if (!(error instanceof RegistryError)) throw error;
