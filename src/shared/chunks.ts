@@ -73,7 +73,7 @@ export function asBytes(source: LentChunks): AsyncIterable<Buffer> {
 }
 
 /** Bytes of a stream that are read ahead of the consumer, so that what fills it keeps working. */
-const defaultReadAhead = 1024 * 1024;
+const defaultReadAhead = 256 * 1024;
 
 /**
  * Yields the chunks of a stream as they are, lent, and frees each: the garbage collector would let tens of
@@ -202,4 +202,12 @@ export async function* chunkPieces(source: LentChunks, size: number): AsyncGener
  */
 export function freeOutputBuffer(buffer: ArrayBufferLike | undefined, size: number): void {
   if (buffer instanceof ArrayBuffer && buffer.byteLength === size) buffer.transfer(0);
+}
+
+/**
+ * Frees memory at once that nothing uses any more: the garbage collector knows little of its size. Not for a slice of
+ * a larger buffer.
+ */
+export function freeMemory(memory: Buffer): void {
+  if (memory.length > 0) freeOutputBuffer(memory.buffer, memory.length);
 }

@@ -9,7 +9,7 @@ import { backOff, isTransient, type RetryListener } from './retry.ts';
  * Bytes buffered before the source is paused. The consumer gets them in one piece, since each chunk wakes a
  * thread.
  */
-const highWaterMark = 1024 * 1024;
+const highWaterMark = 256 * 1024;
 
 /** Bytes that a connection must deliver to count as progress. */
 const minProgress = 1024 * 1024;

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import pLimit from 'p-limit';
 import { ignoreRejection } from '../../../shared/abortable.ts';
+import { freeMemory } from '../../../shared/chunks.ts';
 import type { ModuleAnalysis } from '../../kmod/analyze-module.ts';
 import { createModuleSignature, changesModule, decideSignAction } from '../../kmod/sign-module.ts';
 import type { SigningRun } from './signing-run.ts';
@@ -47,6 +48,11 @@ export class EarlySignatures {
     return { signature };
   }
 
+  /** Frees the memory, once the last signature is made: no more are started. */
+  end(): void {
+    this.#pool.end();
+  }
+
   #changes(analysis: ModuleAnalysis): boolean {
     // Modules that the policy "fail" refuses will not be signed either.
     const policy = this.#run.existing === 'replace' ? 'replace' : 'keep';
@@ -67,6 +73,7 @@ interface PooledBuffer {
 class BufferPool {
   readonly #limit = pLimit(availableParallelism() * 2);
   readonly #free: Buffer[] = [];
+  #hasEnded = false;
 
   /** Waits until a buffer is available. */
   acquire(size: number): Promise<PooledBuffer> {
@@ -77,16 +84,21 @@ class BufferPool {
 
   #take(size: number, released: () => void): PooledBuffer {
     const reused = this.#free.pop();
-    const memory =
-      reused !== undefined && reused.length >= size
-        ? reused
-        : Buffer.allocUnsafeSlow(Math.max(size, minSize));
+    const isLargeEnough = reused !== undefined && reused.length >= size;
+    if (reused !== undefined && !isLargeEnough) freeMemory(reused);
+    const memory = isLargeEnough ? reused : Buffer.allocUnsafeSlow(Math.max(size, minSize));
     return {
       bytes: memory.subarray(0, size),
       release: () => {
-        this.#free.push(memory);
+        if (this.#hasEnded) freeMemory(memory);
+        else this.#free.push(memory);
         released();
       },
     };
+  }
+  /** Frees all buffers, those in use once they are released. */
+  end(): void {
+    this.#hasEnded = true;
+    for (const memory of this.#free.splice(0)) freeMemory(memory);
   }
 }

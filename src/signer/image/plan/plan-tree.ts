@@ -193,7 +193,10 @@ async function readImage(image: PlatformImage, { run, purpose }: Planning): Prom
     layerStore,
     visit: (entry) => prepareModule(entry, run, signatures),
   };
-  const scan = await scanImage(image, visitor, run);
+  const scan = await scanImage(image, visitor, run).finally(() => {
+    signatures?.end();
+    run.spool.freeMemory();
+  });
   const modules = planModules(scan.files, run);
   for (const { found } of modules) onProgress?.({ type: 'module-found', path: found.path });
   checkOstreeLinks(modules, mode);

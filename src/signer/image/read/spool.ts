@@ -1,6 +1,6 @@
 import { copyContent, type TarEntry } from '../../../registry/tar/entry.ts';
 import { bufferSource, type ByteSource, fileSource } from '../../../shared/byte-source.ts';
-import { type LentChunk, writeChunkSync } from '../../../shared/chunks.ts';
+import { freeMemory, type LentChunk, writeChunkSync } from '../../../shared/chunks.ts';
 import type { TemporaryFile } from '../../../shared/temporary.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 
@@ -10,6 +10,8 @@ const inMemoryLimit = 16 * 1024 * 1024;
 /** Enough for most modules, so that memory seldom has to be replaced by a larger buffer. */
 const minMemory = 2 * 1024 * 1024;
 
+const noMemory = Buffer.alloc(0);
+
 /**
  * A temporary file that holds the modules of an image, back to back, so that memory use stays small. It is
  * created when the first bytes are stored. All methods throw SignerError FILE_ERROR.
@@ -18,7 +20,7 @@ export class Spool implements AsyncDisposable {
   readonly #directory: string | undefined;
   #file: Promise<TemporaryFile> | undefined;
   #end = 0;
-  #memory = Buffer.alloc(0);
+  #memory = noMemory;
 
   constructor(directory?: string) {
     this.#directory = directory;
@@ -38,11 +40,19 @@ export class Spool implements AsyncDisposable {
    */
   async load(entry: TarEntry): Promise<ByteSource> {
     if (entry.size > inMemoryLimit) return this.#storeEntry(entry);
-    if (this.#memory.length < entry.size)
+    if (this.#memory.length < entry.size) {
+      this.freeMemory();
       this.#memory = Buffer.allocUnsafeSlow(Math.max(entry.size, minMemory));
+    }
     const bytes = this.#memory.subarray(0, entry.size);
     await copyContent(entry, bytes);
     return bufferSource(bytes);
+  }
+
+  /** Frees the memory of the entry that was loaded last. */
+  freeMemory(): void {
+    freeMemory(this.#memory);
+    this.#memory = noMemory;
   }
 
   /** Stores a source that is not stored yet. */
@@ -51,6 +61,7 @@ export class Spool implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.freeMemory();
     const file = await this.#file?.catch(() => undefined);
     await file?.[Symbol.asyncDispose]();
   }
