@@ -89,7 +89,7 @@ export async function* lendChunks(
       const used = whenUsed(chunk);
       yield chunk;
       await used;
-      if (chunk.length >= Buffer.poolSize) freeOutputBuffer(chunk.buffer, chunk.length);
+      if (chunk.length >= Buffer.poolSize) freeMemory(chunk);
     }
     if (!stream.readableEnded) throw new Error('the stream was closed before its end');
   } finally {
@@ -205,8 +205,8 @@ export function freeOutputBuffer(buffer: ArrayBufferLike | undefined, size: numb
 }
 
 /**
- * Frees memory at once that nothing uses any more: the garbage collector knows little of its size. Not for a slice of
- * a larger buffer.
+ * Frees memory at once that nothing uses any more: the garbage collector would let tens of megabytes pile up. A slice of a
+ * larger buffer is left alone.
  */
 export function freeMemory(memory: Buffer): void {
   if (memory.length > 0) freeOutputBuffer(memory.buffer, memory.length);

@@ -98,18 +98,14 @@ function contextOf(
   { authorities, certificate, key }: TlsMaterial,
   { own, all }: Pick<PoolKind, 'own' | 'all'>,
 ): SecureContext {
+  const trusted = all
+    ? [...getCACertificates('default'), ...getCACertificates('system'), ...authorities]
+    : authorities;
+  // Without `ca`, Node's own are trusted, which it has in memory already.
+  const ca = all || authorities.length > 0 ? { ca: [...new Set(trusted)] } : {};
   try {
     return createSecureContext({
-      ...(all
-        ? {
-            ca: [
-              ...new Set([...getCACertificates('default'), ...getCACertificates('system'), ...authorities]),
-            ],
-          }
-        : // Without `ca`, Node's own are trusted, which it has in memory already.
-          authorities.length > 0
-          ? { ca: [...authorities] }
-          : {}),
+      ...ca,
       ...(own && certificate !== undefined && key !== undefined ? { cert: certificate, key } : {}),
     });
   } catch (error) {

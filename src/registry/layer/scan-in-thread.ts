@@ -16,7 +16,7 @@ import { ScanThread } from './scan-worker.ts';
  */
 export const threadedSize = 6 * 1024 * 1024;
 
-/** Threads at a time: each keeps one processor busy, and this thread, which downloads and decides, another. */
+/** Threads at a time. This thread, which downloads and decides, leaves most of a processor's time to them. */
 const limit = pLimit(availableParallelism());
 
 /** Options of `scanBlob`. */

@@ -3,7 +3,7 @@ import { createReadStream } from 'node:fs';
 import { open, rm, type FileHandle } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
-import { freeOutputBuffer, queuedChunks } from '../../shared/chunks.ts';
+import { freeMemory, queuedChunks } from '../../shared/chunks.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
 import type { StorageLayout } from './storage.ts';
 
@@ -102,7 +102,7 @@ export class UploadSession {
       throw error;
     }
     this.#size += bytes;
-    for (const chunk of chunks) freeOutputBuffer(chunk.buffer, chunk.length);
+    for (const chunk of chunks) freeMemory(chunk);
   }
 
   /** Finishes the upload: makes the bytes durable and tells whether they match `digest`. */

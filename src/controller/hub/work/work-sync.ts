@@ -22,6 +22,7 @@ export interface PendingWrite {
  * of a ManifestWork, and make each update and each report of an agent cost a quarter more.
  */
 const withoutFieldManagers = { managedFields: [{}] };
+
 /** The longest that the cache may lag behind, in milliseconds. */
 const maxLag = 60_000;
 

@@ -96,6 +96,7 @@ class BufferPool {
       },
     };
   }
+
   /** Frees all buffers, those in use once they are released. */
   end(): void {
     this.#hasEnded = true;
