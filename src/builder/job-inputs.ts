@@ -60,12 +60,22 @@ export interface BuildInputs extends JobInputs {
   readonly push: boolean;
 }
 
+/** A volume on which sign Jobs keep what layers contain. */
+export interface LayerCacheVolume {
+  /** Name of a PersistentVolumeClaim in the namespace of the Job. */
+  readonly claim: string;
+  /** The group that owns the volume. Undefined: the cluster decides, as OpenShift does, or nobody. */
+  readonly fsGroup: number | undefined;
+}
+
 /** The inputs of signing apart from the Module. */
 export interface SignInputs extends JobInputs {
   /** Digest of the unsigned image. */
   readonly sourceDigest: string;
   /** SHA-256 of the certificate, in hexadecimal. */
   readonly certificateFingerprint: string;
+  /** The result does not depend on it, nor does the identity of the Job. */
+  readonly layerCache?: LayerCacheVolume | undefined;
 }
 
 /** Keys of a ConfigMap that may hold the Dockerfile, in order of preference. */

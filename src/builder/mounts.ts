@@ -1,5 +1,5 @@
 import type { V1EnvVar, V1Volume, V1VolumeMount } from '@kubernetes/client-node';
-import type { ProxySettings, PullSecret, TrustedCertificates } from './job-inputs.ts';
+import type { LayerCacheVolume, ProxySettings, PullSecret, TrustedCertificates } from './job-inputs.ts';
 
 /** A volume and where the container mounts it. */
 export interface Mount {
@@ -50,6 +50,21 @@ export function configMapFile({ volume, source, key, directory, file }: FileMoun
 /** Mounts a writable directory that is deleted with the pod. */
 export function scratch(name: string, directory: string): Mount {
   return { volume: { name, emptyDir: {} }, mount: { name, mountPath: directory } };
+}
+
+/** Where a sign Job keeps what layers contain. */
+export const layerCacheDirectory = '/run/kmm-sign/cache';
+
+/** Mounts a volume that outlives the pod, for what layers contain. */
+export function layerCacheMount(volume: LayerCacheVolume | undefined): Mount[] {
+  if (volume === undefined) return [];
+  const name = 'layer-cache';
+  return [
+    {
+      volume: { name, persistentVolumeClaim: { claimName: volume.claim } },
+      mount: { name, mountPath: layerCacheDirectory },
+    },
+  ];
 }
 
 /**

@@ -1,10 +1,12 @@
-import type { V1Container, V1Job } from '@kubernetes/client-node';
+import type { V1Container, V1Job, V1PodSecurityContext } from '@kubernetes/client-node';
 import type { RegistryTls } from '../api/module/build-and-sign.ts';
 import { withDigest } from './image-names.ts';
 import { makeJob, terminationLog } from './job.ts';
 import type { SignInputs } from './job-inputs.ts';
 import { signHash } from './job-hash.ts';
 import {
+  layerCacheDirectory,
+  layerCacheMount,
   proxyEnvironment,
   pullSecretFile,
   scratch,
@@ -40,8 +42,17 @@ export function signJob(target: ModuleTarget, inputs: SignInputs): V1Job {
     mounts: mounts(sign, inputs),
     podTemplate: sign.podTemplate,
     nodeSelector: {},
-    securityContext: { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } },
+    securityContext: podSecurityContext(inputs),
   });
+}
+
+function podSecurityContext({ layerCache }: SignInputs): V1PodSecurityContext {
+  const context: V1PodSecurityContext = { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } };
+  if (layerCache === undefined) return context;
+  // Otherwise the kubelet lets the group write to all files each time, and the program trusts none of these.
+  context.fsGroupChangePolicy = 'OnRootMismatch';
+  if (layerCache.fsGroup !== undefined) context.fsGroup = layerCache.fsGroup;
+  return context;
 }
 
 function container(target: ModuleTarget, sign: SignTarget, inputs: SignInputs): V1Container {
@@ -50,7 +61,11 @@ function container(target: ModuleTarget, sign: SignTarget, inputs: SignInputs): 
     image: inputs.image,
     command: ['kmm-sign'],
     args: signArguments(target, sign, inputs),
-    env: [{ name: 'HOME', value: '/tmp' }, ...proxyEnvironment(inputs.proxy)],
+    env: [
+      { name: 'HOME', value: '/tmp' },
+      ...(inputs.layerCache === undefined ? [] : [{ name: 'XDG_CACHE_HOME', value: layerCacheDirectory }]),
+      ...proxyEnvironment(inputs.proxy),
+    ],
     securityContext: {
       allowPrivilegeEscalation: false,
       readOnlyRootFilesystem: true,
@@ -85,6 +100,7 @@ function mounts(sign: SignTarget, inputs: SignInputs): Mount[] {
       }),
     ),
     ...trustedCertificatesMount(inputs.trustedCertificates),
+    ...layerCacheMount(inputs.layerCache),
     scratch('tmp', '/tmp'),
   ];
 }

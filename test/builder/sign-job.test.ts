@@ -113,6 +113,31 @@ describe('a sign Job', () => {
     expect(new Set([same, ...changed]).size).toBe(changed.length + 1);
   });
 
+  it('keeps what layers contain on a volume if there is one, within pod security "restricted"', () => {
+    const { pod, container } = podOf(
+      target,
+      signInputs({ layerCache: { claim: 'layers', fsGroup: 65_532 } }),
+    );
+    const { name } =
+      container.volumeMounts?.find(({ mountPath }) => mountPath === '/run/kmm-sign/cache') ?? {};
+    expect(pod.volumes).toContainEqual({ name, persistentVolumeClaim: { claimName: 'layers' } });
+    expect(container.env).toContainEqual({ name: 'XDG_CACHE_HOME', value: '/run/kmm-sign/cache' });
+    const common = { runAsNonRoot: true, seccompProfile: { type: 'RuntimeDefault' } };
+    // With "Always", the kubelet would open the files to the group each time, and they would not be trusted.
+    const fsGroupChangePolicy = 'OnRootMismatch';
+    expect(pod.securityContext).toEqual({ ...common, fsGroupChangePolicy, fsGroup: 65_532 });
+    const chosen = podOf(target, signInputs({ layerCache: { claim: 'layers', fsGroup: undefined } })).pod;
+    expect(chosen.securityContext).toEqual({ ...common, fsGroupChangePolicy });
+    expect(podOf(target, signInputs()).pod.securityContext).toEqual(common);
+  });
+
+  it('is the same Job with and without that volume: the result is the same image', () => {
+    const layerCache = { claim: 'layers', fsGroup: undefined };
+    expect(signJob(target, signInputs({ layerCache })).metadata).toEqual(
+      signJob(target, signInputs()).metadata,
+    );
+  });
+
   it('carries labels that find it', () => {
     expect(signJob(target, signInputs()).metadata).toMatchObject({
       namespace: 'default',

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, chown, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -143,8 +143,8 @@ describe('a list of images', () => {
 });
 
 /** Signs the vendor's image, and returns what the report says of layers. */
-async function layers(args: readonly string[], env: Readonly<Record<string, string>>) {
-  const run = await runProgram(['sign', vendor, fresh(), ...keys(), '--format', 'json', ...args], { env });
+async function layers(args: readonly string[], options: RunOptions) {
+  const run = await runProgram(['sign', vendor, fresh(), ...keys(), '--format', 'json', ...args], options);
   expect(run.exitCode).toBe(0);
   const [platform] = (
     JSON.parse(run.stdout) as { platforms: { layersRead: number; layersKnown: string[] }[] }
@@ -161,16 +161,16 @@ describe('what layers contain', () => {
       [{ HOME: home, XDG_CACHE_HOME: '' }, join(home, '.cache')],
       [{ HOME: home, XDG_CACHE_HOME: cache }, cache],
     ] as const) {
-      const first = await layers(['--no-cache'], env);
+      const first = await layers(['--no-cache'], { env });
       expect(first.known).toBe(0);
       await expect(stat(join(place, 'kmm-sign'))).rejects.toMatchObject({ code: 'ENOENT' });
-      expect(await layers([], env)).toMatchObject({ read: first.read, known: 0 });
-      const second = await layers([], env);
+      expect(await layers([], { env })).toMatchObject({ read: first.read, known: 0 });
+      const second = await layers([], { env });
       expect(second.known).toBeGreaterThan(0);
       expect(second.read + second.known).toBe(first.read);
       expect(second.stderr).toContain('is known');
       expect(await readdir(join(place, 'kmm-sign', 'layers'))).toHaveLength(second.known);
-      expect(await layers(['--no-cache'], env)).toMatchObject({ read: first.read, known: 0 });
+      expect(await layers(['--no-cache'], { env })).toMatchObject({ read: first.read, known: 0 });
     }
   });
 
@@ -183,16 +183,39 @@ describe('what layers contain', () => {
       { XDG_CACHE_HOME: file },
       { XDG_CACHE_HOME: '/proc' },
     ]) {
-      const { stderr } = await layers([], env);
+      const { stderr } = await layers([], { env });
       expect(stderr).not.toMatch(/cache|warn/i);
-      expect(await layers([], env)).toMatchObject({ known: 0 });
+      expect(await layers([], { env })).toMatchObject({ known: 0 });
     }
   });
 
+  test.skipIf(process.getuid?.() !== 0)(
+    'is kept on a volume that belongs to root, if the group of the process may write to it',
+    async () => {
+      const volume = join(directory, 'volume');
+      await mkdir(volume);
+      await chown(volume, 0, 2000);
+      await chmod(volume, 0o2775);
+      // It may read the checkout, wherever that is, but write only what an ordinary user may.
+      const capability = ['--inh-caps=-all,+dac_read_search', '--ambient-caps=+dac_read_search'];
+      const user = ['--reuid=65532', '--regid=65532', '--groups=2000', ...capability];
+      const through = ['setpriv', ...user, '--'];
+      const options = { through, env: { XDG_CACHE_HOME: volume, TMPDIR: '/tmp' } };
+      expect(await layers([], options)).toMatchObject({ known: 0 });
+      const second = await layers([], options);
+      expect(second.known).toBeGreaterThan(0);
+      const made = join(volume, 'kmm-sign');
+      expect(await stat(made)).toMatchObject({ uid: 65_532, gid: 2000, mode: 0o42700 });
+      // What a kubelet does at each mount unless it is told to look at the root only.
+      await chmod(join(made, 'layers'), 0o2770);
+      expect(await layers([], options)).toMatchObject({ known: 0, read: second.read + second.known });
+    },
+  );
+
   test('is kept by several processes at once', async () => {
     const env = { XDG_CACHE_HOME: join(directory, 'shared') };
-    await Promise.all(Array.from({ length: 4 }, () => layers([], env)));
-    const after = await layers([], env);
+    await Promise.all(Array.from({ length: 4 }, () => layers([], { env })));
+    const after = await layers([], { env });
     expect(after.known).toBeGreaterThan(0);
     expect(await readdir(join(env.XDG_CACHE_HOME, 'kmm-sign', 'layers'))).toHaveLength(after.known);
   });

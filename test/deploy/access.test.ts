@@ -33,7 +33,7 @@ const controllerEverywhere: Access = {
   'authentication.k8s.io/tokenreviews': ['create'],
   'authorization.k8s.io/subjectaccessreviews': ['create'],
 };
-const references: Access = { secrets: read, configmaps: read };
+const references: Access = { secrets: read, configmaps: read, persistentvolumeclaims: ['get'] };
 const inItsNamespace: Access = {
   ...references,
   'coordination.k8s.io/leases': ['get', 'create', 'update'],

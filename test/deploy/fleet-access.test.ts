@@ -35,6 +35,7 @@ const hubInItsNamespace: Access = {
   secrets: read,
   configmaps: read,
   serviceaccounts: read,
+  persistentvolumeclaims: ['get'],
   'coordination.k8s.io/leases': ['get', 'create', 'update'],
   'pods/status': ['patch'],
 };

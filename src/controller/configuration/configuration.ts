@@ -2,7 +2,7 @@ import type { PodTemplate } from '../../api/module/build-and-sign.ts';
 import type { BuilderName } from '../../builder/builder.ts';
 import { builders } from '../../builder/build-job.ts';
 import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
-import type { ProxySettings, TrustedCertificates } from '../../builder/job-inputs.ts';
+import type { LayerCacheVolume, ProxySettings, TrustedCertificates } from '../../builder/job-inputs.ts';
 import { readEnvironment, type Environment, type OperatorEnvironment } from './environment.ts';
 import { configurationError } from './errors.ts';
 import { readConfigurationFile } from './read-file.ts';
@@ -84,6 +84,8 @@ export interface SignSettings {
   /** Undefined: not configured, so Modules with a sign section cannot become ready. */
   readonly image: string | undefined;
   readonly podTemplate: PodTemplate | undefined;
+  /** Undefined: each Job reads all layers that count. */
+  readonly layerCache: LayerCacheVolume | undefined;
 }
 
 /** The settings of module loaders. */
@@ -273,6 +275,13 @@ function images(
       userNamespaces: build.userNamespaces ?? false,
       podTemplate: build.podTemplate,
     },
-    sign: { image: sign.image ?? signImage, podTemplate: sign.podTemplate },
+    sign: {
+      image: sign.image ?? signImage,
+      podTemplate: sign.podTemplate,
+      layerCache: sign.layerCache && {
+        claim: sign.layerCache.persistentVolumeClaim,
+        fsGroup: sign.layerCache.fsGroup,
+      },
+    },
   };
 }

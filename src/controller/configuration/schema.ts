@@ -1,7 +1,7 @@
 import * as z from 'zod';
 import { podTemplate } from '../../api/module/build-and-sign.ts';
 import { builderNames } from '../../builder/builder.ts';
-import { bindAddress, duration, port, positiveDuration } from './values.ts';
+import { bindAddress, duration, group, objectName, port, positiveDuration } from './values.ts';
 
 const text = z.string().min(1);
 const jobPodTemplate = podTemplate.strict();
@@ -64,7 +64,13 @@ export const configurationFile = z.strictObject({
       podTemplate: jobPodTemplate.optional(),
     })
     .optional(),
-  sign: z.strictObject({ image: text.optional(), podTemplate: jobPodTemplate.optional() }).optional(),
+  sign: z
+    .strictObject({
+      image: text.optional(),
+      podTemplate: jobPodTemplate.optional(),
+      layerCache: z.strictObject({ persistentVolumeClaim: objectName, fsGroup: group.optional() }).optional(),
+    })
+    .optional(),
   driverToolkit: z.strictObject({ images: z.record(z.string(), text).optional() }).optional(),
   loader: z
     .strictObject({

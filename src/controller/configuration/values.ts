@@ -1,4 +1,5 @@
 import * as z from 'zod';
+import { isDnsSubdomain } from '../../api/validation/patterns.ts';
 
 /** The address that a server listens on. */
 export interface BindAddress {
@@ -9,6 +10,7 @@ export interface BindAddress {
 }
 
 const expectedAddress = 'expected an address such as :8081 or 127.0.0.1:8081, or 0 for none';
+const expectedName = 'expected the name of an object: lower case letters, digits, - and .';
 const expectedDuration = 'expected a duration such as 30s, 10m or 1h30m';
 
 const maxPort = 65_535;
@@ -23,6 +25,15 @@ const millisecondsPerUnit: Readonly<Record<string, number>> = {
   m: 60_000,
   h: 3_600_000,
 };
+
+/** The name of an object of most kinds. */
+export const objectName = z.string({ error: expectedName }).refine(isDnsSubdomain, { error: expectedName });
+
+/** The number of a group. Linux has more, Kubernetes does not. */
+export const group = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
 
 /** A TCP port. */
 export const port = z.int().min(1).max(maxPort);

@@ -4,6 +4,7 @@ import { ignoreOutdated } from '../runtime/api/errors.ts';
 import { findActiveJobs } from './active-jobs.ts';
 import { readCertificate, readCredentials, readDockerfile, type Credentials } from './inputs.ts';
 import { buildJobs, signJobs } from './job-manifests.ts';
+import { usableLayerCache } from './layer-cache.ts';
 import { nextStep, type ImageFacts, type Step } from './next-step.ts';
 import type { PipelineRequest, PipelineResult, PipelineServices } from './request.ts';
 import { runJob } from './run-job.ts';
@@ -122,6 +123,8 @@ async function takeStep(
         ...step,
         sign,
         certificate,
+        // No other Job is created from this manifest.
+        layerCache: run.mayCreate ? await usableLayerCache(run.services, run.request) : undefined,
       });
       const signature = await runJob(run.services, run.request, jobForAttempt, run);
       return signature && { signature };

@@ -1,7 +1,7 @@
 import type { V1Job } from '@kubernetes/client-node';
 import { buildJob, builders } from '../../builder/build-job.ts';
 import { findDriverToolkit, needsDriverToolkit } from '../../builder/driver-toolkit.ts';
-import type { BuildInputs, JobInputs } from '../../builder/job-inputs.ts';
+import type { BuildInputs, JobInputs, LayerCacheVolume } from '../../builder/job-inputs.ts';
 import { signJob } from '../../builder/sign-job.ts';
 import type { SignTarget } from '../../builder/target.ts';
 import type { CertificateSecret } from '../observe/references/projections.ts';
@@ -47,11 +47,14 @@ export function signJobs(
     source,
     certificate,
     credentials,
+    layerCache,
   }: {
     readonly sign: SignTarget;
     readonly source: SignSource;
     readonly certificate: Pick<CertificateSecret, 'fingerprint'>;
     readonly credentials: Credentials;
+    /** Only for Jobs that may be created. */
+    readonly layerCache?: LayerCacheVolume | undefined;
   },
 ): JobForAttempt {
   const inputs = {
@@ -60,6 +63,7 @@ export function signJobs(
     ...(settings.signPodTemplate && { podTemplate: settings.signPodTemplate }),
     sourceDigest: source.digest,
     certificateFingerprint: certificate.fingerprint,
+    layerCache,
   };
   const signed = { ...request.target, sign: { ...sign, unsignedImage: source.image } };
   return madeOnce((attempt) => signJob(signed, { ...inputs, attempt }));

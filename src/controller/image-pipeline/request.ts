@@ -4,7 +4,7 @@ import type { ModuleTarget } from '../../builder/target.ts';
 import type { KernelPhase } from '../../api/module/module.ts';
 import type { PodTemplate } from '../../api/module/build-and-sign.ts';
 import type { DriverToolkitTable } from '../../builder/driver-toolkit.ts';
-import type { ProxySettings, TrustedCertificates } from '../../builder/job-inputs.ts';
+import type { LayerCacheVolume, ProxySettings, TrustedCertificates } from '../../builder/job-inputs.ts';
 import type { Logger } from '../../shared/logger.ts';
 import type { ClusterCaches } from '../observe/cluster/caches.ts';
 import type { Job } from '../observe/cluster/resources.ts';
@@ -96,6 +96,8 @@ export interface PipelineSettings {
   readonly signImage: string | undefined;
   readonly buildPodTemplate?: PodTemplate | undefined;
   readonly signPodTemplate?: PodTemplate | undefined;
+  /** The volume of sign Jobs for what layers contain, where the claim exists. */
+  readonly layerCache?: LayerCacheVolume | undefined;
   /** The number of retries after the first Job failed. */
   readonly backoffLimit: number;
   /** Milliseconds before the first retry, doubled for each further one. */

@@ -69,6 +69,7 @@ function pipelineSettings(
     signImage: sign.image,
     buildPodTemplate: { ...deadline, ...build.podTemplate },
     signPodTemplate: { ...deadline, ...sign.podTemplate },
+    layerCache: sign.layerCache,
     backoffLimit: job.backoffLimit,
     backoff: job.backoff,
     gcDelay: job.gcDelay,

@@ -98,6 +98,8 @@ worker:
 `,
 };
 
+const expectedName = 'expected the name of an object: lower case letters, digits, - and .';
+
 describe('the configuration', () => {
   it('takes the image of Node Feature Discovery from the file, or from the variables of both operators', () => {
     const own = { RELATED_IMAGE_NODE_FEATURE_DISCOVERY: 'registry.example/own' };
@@ -126,7 +128,7 @@ describe('the configuration', () => {
         retryPeriod: 2000,
       },
       job: { gcDelay: 0, backoffLimit: 3, backoff: 30_000, deadline: 7_200_000 },
-      sign: { image: undefined, podTemplate: undefined },
+      sign: { image: undefined, podTemplate: undefined, layerCache: undefined },
       loader: {
         image: undefined,
         imageVolumes: 'auto',
@@ -205,6 +207,19 @@ describe('the configuration', () => {
         'webhook.prt: unknown key; did you mean port?',
       ],
     ],
+    ['sign: {layerCache: {}}', [`sign.layerCache.persistentVolumeClaim: ${expectedName}`]],
+    [
+      'sign: {layerCache: {persistentVolumeClaim: Layers/x}}',
+      [`sign.layerCache.persistentVolumeClaim: ${expectedName}`],
+    ],
+    [
+      'sign: {layerCache: {persistentVolumeClaim: layers, fsgroup: 1}}',
+      ['sign.layerCache.fsgroup: unknown key; did you mean fsGroup?'],
+    ],
+    [
+      'sign: {layerCache: {persistentVolumeClaim: layers, fsGroup: 4294967295}}',
+      ['sign.layerCache.fsGroup: Too big: expected number to be <=2147483647'],
+    ],
     ['job: {gcDelay: 1 hour}', ['job.gcDelay: expected a duration such as 30s, 10m or 1h30m']],
     ['job: {gcDelay: -1s}', ['job.gcDelay: expected a duration such as 30s, 10m or 1h30m']],
     ['job: {gcDelay: 10000h}', ['job.gcDelay: must be less than 24 days']],
@@ -253,7 +268,10 @@ describe('the configuration', () => {
   it('reads what is ours', () => {
     const loaded = load(`
 build: { builder: buildah, userNamespaces: true, podTemplate: { resources: { limits: { memory: 4Gi } } } }
-sign: { image: registry.example.org/kmm-sign:1, podTemplate: { priorityClassName: high } }
+sign:
+  image: registry.example.org/kmm-sign:1
+  podTemplate: { priorityClassName: high }
+  layerCache: { persistentVolumeClaim: layers, fsGroup: 65532 }
 job: { backoffLimit: 0, backoff: 1.5s, deadline: 90m }
 driverToolkit: { images: { 412.86.202302211547-0: registry.example.org/dtk:412 } }
 registry: { trustedCertificates: { configMap: authorities, key: ca.crt }, checkInterval: 30s }
@@ -264,6 +282,7 @@ registry: { trustedCertificates: { configMap: authorities, key: ca.crt }, checkI
     expect(loaded.sign).toEqual({
       image: 'registry.example.org/kmm-sign:1',
       podTemplate: { priorityClassName: 'high' },
+      layerCache: { claim: 'layers', fsGroup: 65_532 },
     });
     expect(loaded.job).toEqual({ gcDelay: 0, backoffLimit: 0, backoff: 1500, deadline: 5_400_000 });
     expect([...loaded.driverToolkit.images]).toEqual([

@@ -4,6 +4,7 @@ import type {
   V1DeviceClass,
   V1Job,
   V1Node,
+  V1PersistentVolumeClaim,
   V1Pod,
   V1Secret,
   V1ServiceAccount,
@@ -40,6 +41,7 @@ export type DaemonSet = FromServer<V1DaemonSet>;
 export type DeviceClass = FromServer<V1DeviceClass>;
 export type Job = FromServer<V1Job>;
 export type Node = FromServer<V1Node>;
+export type PersistentVolumeClaim = FromServer<V1PersistentVolumeClaim>;
 export type Pod = FromServer<V1Pod>;
 export type Secret = FromServer<V1Secret>;
 export type ServiceAccount = FromServer<V1ServiceAccount>;
@@ -65,6 +67,12 @@ export const configMaps: Resource<ConfigMap> = {
   namespaced: true,
 };
 export const nodes: Resource<Node> = { ...core, plural: 'nodes', kind: 'Node', namespaced: false };
+export const persistentVolumeClaims: Resource<PersistentVolumeClaim> = {
+  ...core,
+  plural: 'persistentvolumeclaims',
+  kind: 'PersistentVolumeClaim',
+  namespaced: true,
+};
 export const pods: Resource<Pod> = { ...core, plural: 'pods', kind: 'Pod', namespaced: true };
 export const secrets: Resource<Secret> = { ...core, plural: 'secrets', kind: 'Secret', namespaced: true };
 export const serviceAccounts: Resource<ServiceAccount> = {

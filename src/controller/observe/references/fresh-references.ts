@@ -8,9 +8,11 @@ import {
   pullSecretSource,
   secretVersionSource,
   serviceAccountSource,
+  volumeClaimSource,
   type CertificateSecret,
   type Projection,
   type ReferenceSource,
+  type VolumeClaimState,
 } from './projections.ts';
 import type { NamespacedKey } from './reference.ts';
 import { readReference, valueOf } from './referenced-object.ts';
@@ -28,6 +30,7 @@ export interface References {
   pullSecret(key: NamespacedKey): Promise<PullSecretContent | undefined>;
   serviceAccountPullSecrets(key: NamespacedKey): Promise<readonly string[] | undefined>;
   secretVersion(key: NamespacedKey): Promise<string | undefined>;
+  volumeClaim(key: NamespacedKey): Promise<VolumeClaimState | undefined>;
   /** The same objects, each read from the API server after it was asked for: what a cache has may be out of date. */
   readonly fresh: References;
 }
@@ -47,6 +50,7 @@ export function freshReferences(client: ApiClient): References {
     pullSecret: reads(pullSecretSource),
     serviceAccountPullSecrets: reads(serviceAccountSource),
     secretVersion: reads(secretVersionSource),
+    volumeClaim: reads(volumeClaimSource),
     get fresh() {
       return references;
     },

@@ -7,9 +7,11 @@ import { certificateFingerprint, parseCertificates } from '../../../signer/cms/c
 import { decodeStored } from '../../../signer/keys/reference.ts';
 import {
   configMaps,
+  persistentVolumeClaims,
   secrets,
   serviceAccounts,
   type ConfigMap,
+  type PersistentVolumeClaim,
   type Secret,
   type ServiceAccount,
 } from '../cluster/resources.ts';
@@ -37,6 +39,9 @@ export interface CertificateSecret {
   /** SHA-256 of the first, in hexadecimal. */
   readonly fingerprint: string;
 }
+
+/** What a pod can expect of a PersistentVolumeClaim: one that is lost has no volume any more. */
+export type VolumeClaimState = 'usable' | 'deleting' | 'lost';
 
 /** The key in a signing Secret, as in KMM. */
 const certificateEntry = 'cert';
@@ -87,6 +92,16 @@ export const pullSecretSource: ReferenceSource<Secret, PullSecretContent> = {
     }
     const json = Buffer.from(data[key] ?? '', 'base64').toString('utf8');
     return { digest: digestOf([key, json]), value: { source, key, json: new Hidden(json) } };
+  },
+};
+
+/** Claims of volumes: whether a pod that mounts one can start. One that is pending may be waiting for that pod. */
+export const volumeClaimSource: ReferenceSource<PersistentVolumeClaim, VolumeClaimState> = {
+  resource: persistentVolumeClaims,
+  project: ({ metadata, status }) => {
+    const isLost = status?.phase === 'Lost';
+    const value = metadata.deletionTimestamp === undefined ? (isLost ? 'lost' : 'usable') : 'deleting';
+    return { digest: value, value };
   },
 };
 

@@ -12,6 +12,7 @@ import {
   serviceAccountSource,
   type CertificateSecret,
   type ReferenceSource,
+  type VolumeClaimState,
 } from './projections.ts';
 import type { NamespacedKey, Reference, ReferenceKind } from './reference.ts';
 
@@ -105,6 +106,15 @@ export class ReferenceCache implements References {
    */
   secretVersion(key: NamespacedKey): Promise<string | undefined> {
     return this.#secretVersions.read(key);
+  }
+
+  /**
+   * Returns the state of a PersistentVolumeClaim; undefined if it does not exist. It is only needed when a Job is
+   * created, and therefore read each time.
+   * @throws ReferencedObjectError REFERENCE_FORBIDDEN, ApiError
+   */
+  volumeClaim(key: NamespacedKey): Promise<VolumeClaimState | undefined> {
+    return this.fresh.volumeClaim(key);
   }
 
   #all() {
