@@ -1,9 +1,11 @@
+import type { HubImageStatus } from '../../api/managed-cluster-module.ts';
 import { objectOf, type CacheEvent } from '../runtime/cache/informer.ts';
 import { Controller, type ControllerOptions } from '../runtime/controller.ts';
 import type { ObjectKey } from '../runtime/api/object-key.ts';
 import { isSameValue } from '../runtime/same-value.ts';
 import type { RuntimeMetrics } from '../runtime/metrics.ts';
 import { ImageTracker, imageIdOf } from './images/image-tracker.ts';
+import { mayCollect } from './images/image-decisions.ts';
 import { conflictReason } from './images/image-work.ts';
 import { ImageReconciler } from './images/image-reconciler.ts';
 import { JobSlots } from './images/job-slots.ts';
@@ -19,7 +21,7 @@ export interface HubControllersOptions {
   readonly backoff?: ControllerOptions['backoff'];
   /** Milliseconds for which changes reported by clusters are batched. @default 1000 */
   readonly feedbackDelay?: number | undefined;
-  /** Milliseconds for which the outcomes of images are batched. @default 250 */
+  /** Milliseconds for which images that are ready or have failed are batched. @default 250 */
   readonly outcomeDelay?: number | undefined;
   /** Milliseconds between two writes of a short status that only shows progress. @default 5000 */
   readonly statusInterval?: number | undefined;
@@ -65,8 +67,10 @@ export function createHubControllers(
     wake: enqueueImage,
     now,
   });
-  const imageReconciler = new ImageReconciler(context, tracker, slots, (users) => {
-    for (const user of users) modules.enqueue(user, outcomeDelay);
+  const imageReconciler = new ImageReconciler(context, tracker, slots, (users, { phase }) => {
+    // Progress changes no more than statuses, which are not written each time either.
+    const delay = phase === 'Ready' || phase === 'Failed' ? outcomeDelay : statusInterval / 2;
+    for (const user of users) modules.enqueue(user, delay);
   });
   const images = new Controller({
     name: 'hub-image',
@@ -97,9 +101,9 @@ export function createHubControllers(
     if (!changesOnlyStatus(event)) return [];
     // Jobs can be deleted once their result is persisted.
     return changedImages(event)
-      .map(imageIdOf)
-      .filter((id) => caches.jobs.byIndex('image', id).length > 0)
-      .map((name) => ({ name }));
+      .map((entry) => ({ entry, name: imageIdOf(entry.image) }))
+      .filter(({ entry, name }) => mayCollect(entry, caches.jobs.byIndex('image', name)))
+      .map(({ name }) => ({ name }));
   });
   modules.watch(
     caches.managedClusters,
@@ -119,7 +123,7 @@ export function createHubControllers(
   images.watch(caches.jobs, (event) => {
     slots.wakeNext();
     const { image } = objectOf(event);
-    return image === undefined ? [] : [{ name: image }];
+    return image === undefined || !imageReconciler.isNews(event) ? [] : [{ name: image }];
   });
   images.watch(caches.pods, (event) => {
     const { key, ownerName } = objectOf(event);
@@ -136,13 +140,13 @@ export function createHubControllers(
   };
 }
 
-/** Returns the images whose entry in a status has changed. */
-function changedImages(event: CacheEvent<CachedManagedClusterModule>): string[] {
+/** Returns the entries of images in a status that have changed. */
+function changedImages(event: CacheEvent<CachedManagedClusterModule>): HubImageStatus[] {
   const [before, now] = [
     event.type === 'updated' ? event.previous.images : undefined,
     objectOf(event).images,
   ];
-  return [...now].filter(([image, entry]) => !isSameValue(entry, before?.get(image))).map(([image]) => image);
+  return [...now.values()].filter((entry) => !isSameValue(entry, before?.get(entry.image)));
 }
 
 /** Returns whether only the status has changed: the hub itself wrote that. */

@@ -65,6 +65,8 @@ export interface HubOptions {
   /** Driver Toolkit images. @default none */
   readonly driverToolkit?: DriverToolkitTable;
   readonly metrics?: RuntimeMetrics | undefined;
+  /** Milliseconds for which what is found in the registry counts. @default 500 */
+  readonly foundTtl?: number | undefined;
 }
 
 /** A hub: an API server, a registry and the hub's controllers; the test does the work of Jobs. */
@@ -182,6 +184,7 @@ async function runControllers(
     client: given,
     driverToolkit = new Map(),
     metrics,
+    foundTtl = 500,
     now,
   }: HubOptions & { readonly now: () => number },
 ): Promise<() => Promise<void>> {
@@ -193,7 +196,7 @@ async function runControllers(
     ...createHubJobCaches(client, hubNamespace, log),
   };
   const references = new ReferenceCache(client, log);
-  const images = new ImageRegistry({ userAgent: 'kmm-sign-tests', missingTtl: 200, foundTtl: 500 });
+  const images = new ImageRegistry({ userAgent: 'kmm-sign-tests', missingTtl: 200, foundTtl });
   const { controllers } = createHubControllers(
     {
       client,

@@ -63,7 +63,7 @@ export function planModule({ view, clusters, owned, outcomeOf }: ModuleSituation
     return plan;
   };
   const planned = clusters.map((cluster) => ({ cluster, plan: planOf(cluster) }));
-  const make = view.factoryFor(digestsOf([...plans.values()]));
+  const make = view.factoryForPlan();
   const actions = planned.map(({ cluster, plan }): ClusterAction => {
     const { name } = cluster;
     const before = works.get(name);
@@ -111,14 +111,6 @@ function planCluster(
     images.push({ target, digest });
   }
   return { type: 'apply', kernels, images };
-}
-
-/** Returns a key that is equal for plans with the same images. */
-function digestsOf(plans: readonly ClusterPlan[]): string {
-  const digests = plans
-    .flatMap((plan) => (plan.type === 'apply' ? plan.images : []))
-    .map(({ target, digest }) => `${target.kernel.release} ${digest}`);
-  return [...new Set(digests)].toSorted().join('\n');
 }
 
 function failureOf({ kernel }: ModuleTarget, outcome: ImageResult | KmmError | undefined): Obstacle[] {

@@ -2,7 +2,7 @@ import type { ManagedClusterModule } from '../../../api/managed-cluster-module.t
 import { builderOf, moduleAnnotations, rebuildsAlways } from '../../module/kernel-result.ts';
 import { viewVersionOf } from '../fleet/managed-cluster-modules.ts';
 import type { ImageUser, DesiredImage } from '../images/image-work.ts';
-import { createManifestWorkFactory } from '../work/manifest-work.ts';
+import { createManifestWorkFactory, PayloadCache } from '../work/manifest-work.ts';
 import { createTargetResolver, type KernelTarget } from '../images/desired-images.ts';
 
 const architectureLabel = 'kubernetes.io/arch';
@@ -18,8 +18,8 @@ export interface ModuleView {
   readonly resolve: (release: string) => KernelTarget;
   /** Returns the images for kernels. The same kernel gives the same target. */
   imagesFor(releases: Iterable<string>): DesiredImage[];
-  /** Returns the factory of ManifestWorks for images with these digests. */
-  factoryFor(digests: string): ReturnType<typeof createManifestWorkFactory>;
+  /** Returns the factory of ManifestWorks for a plan. It makes again only what the plan before has not used. */
+  factoryForPlan(): ReturnType<typeof createManifestWorkFactory>;
 }
 
 export function createModuleView(resource: ManagedClusterModule, created: string): ModuleView {
@@ -33,9 +33,8 @@ export function createModuleView(resource: ManagedClusterModule, created: string
     rebuildsAlways: rebuildsAlways(resource),
   };
   const resolve = createTargetResolver(resource);
-  let factory:
-    | { readonly digests: string; readonly make: ReturnType<typeof createManifestWorkFactory> }
-    | undefined;
+  const payloads = new PayloadCache();
+  const make = createManifestWorkFactory(resource, payloads);
   return {
     version: viewVersionOf(resource),
     user,
@@ -47,10 +46,9 @@ export function createModuleView(resource: ManagedClusterModule, created: string
         const { target } = resolved;
         return [{ user, target, architecture: architectureOf(resource, target.build?.selector) }];
       }),
-    factoryFor(digests) {
-      // Payloads made for other digests are obsolete.
-      if (factory?.digests !== digests) factory = { digests, make: createManifestWorkFactory(resource) };
-      return factory.make;
+    factoryForPlan() {
+      payloads.begin();
+      return make;
     },
   };
 }

@@ -1,4 +1,6 @@
 import type { HubImageStatus } from '../../../api/managed-cluster-module.ts';
+import { objectOf, type CacheEvent } from '../../runtime/cache/informer.ts';
+import type { JobFacts } from '../../observe/cluster/projections.ts';
 import type { ImageState } from '../../image-pipeline/request.ts';
 import type { JobGarbage } from '../../module/job-garbage.ts';
 import { isSameResult, type ImageResult } from '../../module/kernel-result.ts';
@@ -29,6 +31,30 @@ export type ImageAction = 'advance' | 'wait' | 'collect' | 'keep';
 export function decideImage({ isUsed, isComplete, mayStart }: ImageSituation): ImageAction {
   if (!isUsed) return isComplete ? 'collect' : 'keep';
   return mayStart ? 'advance' : 'wait';
+}
+
+/**
+ * Returns whether a change of a Job may matter to its image. What this hub has done itself does not: that a Job exists which it
+ * has created, or that those of an image which is ready are gone.
+ * @param known the latest outcome of the image, and the name of the Job that is being created for it
+ */
+export function isJobNews(
+  event: CacheEvent<JobFacts>,
+  known: { readonly latest: ImageState | undefined; readonly creating: string | undefined },
+): boolean {
+  const { latest, creating } = known;
+  const { key, state, suspended, deleting } = objectOf(event);
+  if (event.type === 'deleted') return latest?.phase !== 'Ready';
+  if (event.type === 'updated' || state !== 'active' || suspended || deleting) return true;
+  return latest?.job !== key.name && creating !== key.name;
+}
+
+/**
+ * Returns whether there may be Jobs to delete now that a status has an entry for an image: not the one that the entry says
+ * is running.
+ */
+export function mayCollect({ job }: Pick<HubImageStatus, 'job'>, owned: readonly JobFacts[]): boolean {
+  return owned.some(({ key, state }) => state !== 'active' || key.name !== job);
 }
 
 /** The result of checking an image, and the Jobs that can be deleted according to it. */

@@ -1,6 +1,7 @@
 import type { HubImageStatus } from '../../../api/managed-cluster-module.ts';
 import { labelKeys } from '../../../builder/labels.ts';
 import { labelValue } from '../../../builder/names.ts';
+import type { JobFacts } from '../../observe/cluster/projections.ts';
 import type { Job } from '../../observe/cluster/resources.ts';
 import type { ImageState } from '../../image-pipeline/request.ts';
 import { deleteJobs, findGarbage, type JobGarbage } from '../../module/job-garbage.ts';
@@ -8,6 +9,7 @@ import { kernelEvents, type KernelEvent } from '../../module/kernel-events.ts';
 import { tryAdvance, type ImageResult } from '../../module/kernel-result.ts';
 import { referencesOf } from '../../module/wanted-kernels.ts';
 import { OutOfDate } from '../../module/named-module.ts';
+import { objectOf, type CacheEvent } from '../../runtime/cache/informer.ts';
 import { type ReconcileResult, soonest } from '../../runtime/controller.ts';
 import type { ObjectKey } from '../../runtime/api/object-key.ts';
 import type { ImageTracker } from './image-tracker.ts';
@@ -15,6 +17,7 @@ import type { ImageWork } from './image-work.ts';
 import {
   decideCollection,
   decideImage,
+  isJobNews,
   isPersistedIn,
   outOfDatePause,
   type ImageCheck,
@@ -36,17 +39,19 @@ export class ImageReconciler {
   readonly #tracker: ImageTracker;
   readonly #slots: JobSlots;
   readonly #confirmation: UserConfirmation;
-  readonly #onOutcome: (users: readonly ObjectKey[]) => void;
+  readonly #onOutcome: (users: readonly ObjectKey[], state: ImageState) => void;
+  /** The Jobs that are being created, by image. */
+  readonly #creating = new Map<string, string>();
   #hasStarted = false;
   /** When to start at the latest, in milliseconds since 1970. */
   #startBy: number | undefined;
 
-  /** @param onOutcome called with the ManagedClusterModules of an image that has changed */
+  /** @param onOutcome called with the ManagedClusterModules of an image that has changed, and what it is like now */
   constructor(
     context: HubContext,
     tracker: ImageTracker,
     slots: JobSlots,
-    onOutcome: (users: readonly ObjectKey[]) => void,
+    onOutcome: (users: readonly ObjectKey[], state: ImageState) => void,
   ) {
     this.#context = context;
     this.#tracker = tracker;
@@ -55,8 +60,25 @@ export class ImageReconciler {
     this.#onOutcome = onOutcome;
   }
 
+  /** Returns whether a change of a Job may matter to its image. */
+  isNews(event: CacheEvent<JobFacts>): boolean {
+    const { image = '' } = objectOf(event);
+    return isJobNews(event, {
+      latest: this.#tracker.latest(image)?.state,
+      creating: this.#creating.get(image),
+    });
+  }
+
   /** @throws why the work failed, if a retry may help */
   async reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
+    try {
+      return await this.#reconcile(key, signal);
+    } finally {
+      this.#creating.delete(key.name);
+    }
+  }
+
+  async #reconcile(key: ObjectKey, signal: AbortSignal): Promise<ReconcileResult> {
     const { references, namespace } = this.#context;
     const id = key.name;
     const work = this.#tracker.work(id);
@@ -78,7 +100,8 @@ export class ImageReconciler {
     const isNew = this.#tracker.record(id, work, result);
     if (isNew === undefined) return {};
     this.#recordEvents(work, result.state, before);
-    if (isNew) this.#onOutcome([...work.users, ...work.conflicting].map(({ name }) => ({ name })));
+    const users = [...work.users, ...work.conflicting].map(({ name }) => ({ name }));
+    if (isNew) this.#onOutcome(users, result.state);
     if (result.error !== undefined) throw result.error;
     const nextAfter = await this.#collect(id, work, { result, signal });
     return { requeueAfter: soonest([nextAfter, result.state.requeueAfter]) };
@@ -130,7 +153,9 @@ export class ImageReconciler {
     let requested: string | undefined;
     const admit = (job: Job): Job | undefined => {
       requested = job.metadata.name;
-      return this.#admit(id, work, job);
+      const admitted = this.#admit(id, work, job);
+      if (admitted !== undefined) this.#creating.set(id, requested);
+      return admitted;
     };
     const confirm = (): Promise<void> => this.#confirm(work, signal);
     // The persisted state counts, not the one in memory: another hub may have continued from there.

@@ -33,6 +33,8 @@ export class JobSlots {
   readonly #reserved = new Map<string, { readonly module: string; readonly until: number }>();
   /** Modules, the most recently served last. */
   readonly #served = new Set<string>();
+  /** The image that was woken last, until it asks or leaves: it need not be woken for each free slot and each Job. */
+  #woken: string | undefined;
 
   constructor(options: JobSlotsOptions) {
     this.#options = options;
@@ -45,6 +47,7 @@ export class JobSlots {
 
   /** Acquires a slot if the image is next or its Job has one. Otherwise the image is woken when it is next. */
   acquire({ image, module, job }: SlotRequest): boolean {
+    this.#answered(image);
     if (this.#reserved.has(job)) return true;
     this.#waiting.set(image, module);
     const isGranted = this.#next() === image;
@@ -60,6 +63,7 @@ export class JobSlots {
 
   /** Removes an image from the queue. */
   leave(image: string): void {
+    this.#answered(image);
     if (this.#waiting.delete(image)) this.wakeNext();
   }
 
@@ -68,10 +72,16 @@ export class JobSlots {
     if (this.#reserved.delete(job)) this.wakeNext();
   }
 
-  /** Wakes the next image if a slot is free. */
+  /** Wakes the next image if a slot is free, unless it has been woken and is about to ask. */
   wakeNext(): void {
     const next = this.#next();
-    if (next !== undefined) this.#options.wake(next);
+    if (next === undefined || next === this.#woken) return;
+    this.#woken = next;
+    this.#options.wake(next);
+  }
+
+  #answered(image: string): void {
+    if (this.#woken === image) this.#woken = undefined;
   }
 
   #next(): string | undefined {

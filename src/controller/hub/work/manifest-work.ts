@@ -32,22 +32,38 @@ interface Payload {
   readonly bytes: number;
 }
 
+/** Caches payloads by their images: in a fleet, many clusters have the same. */
+export class PayloadCache {
+  #earlier: ReadonlyMap<string, Payload> = new Map();
+  #used = new Map<string, Payload>();
+
+  /** Begins another plan. What the one before has not used is forgotten. */
+  begin(): void {
+    this.#earlier = this.#used;
+    this.#used = new Map();
+  }
+
+  /** Returns the payload for images, and makes it if neither this plan nor the one before has used it. */
+  get(images: readonly KernelImage[], make: () => Payload): Payload {
+    const key = JSON.stringify(images.map(({ target, digest }) => [target.kernel.release, digest]));
+    const payload = this.#used.get(key) ?? this.#earlier.get(key) ?? make();
+    this.#used.set(key, payload);
+    return payload;
+  }
+}
+
 /**
  * Creates the function that returns the ManifestWork for a cluster, given its name and the images of its
- * kernels. Payloads are cached: in a fleet, many clusters have the same. Every field that the API server
- * would default is set, so that what it returns is equal. The function throws HubError
- * MANIFEST_WORK_TOO_LARGE.
+ * kernels. Every field that the API server would default is set, so that what it returns is equal. The
+ * function throws HubError MANIFEST_WORK_TOO_LARGE.
  */
 export function createManifestWorkFactory(
   resource: ManagedClusterModule,
+  payloads: PayloadCache = new PayloadCache(),
 ): (cluster: string, images: readonly KernelImage[]) => DesiredManifestWork {
   const { name } = resource.metadata;
-  const known = new Map<string, Payload>();
   return (cluster, images) => {
-    const key = JSON.stringify(images.map(({ target, digest }) => [target.kernel.release, digest]));
-    const payload = known.get(key) ?? payloadOf(trimmedModule(resource, images));
-    known.set(key, payload);
-    const { spec, specHash, bytes } = payload;
+    const { spec, specHash, bytes } = payloads.get(images, () => payloadOf(trimmedModule(resource, images)));
     if (bytes > maxManifestBytes) throw tooLarge({ name, cluster, bytes });
     return { object: { ...headOf(resource, cluster), spec }, specHash };
   };

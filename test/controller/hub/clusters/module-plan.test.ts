@@ -164,4 +164,35 @@ describe('the plan for a ManagedClusterModule', () => {
       'apply in b',
     ]);
   });
+
+  it('makes again only what other images need, and keeps what the plan before has not used no longer', () => {
+    const view = createModuleView(module, '2026-01-01T00:00:00Z');
+    const specs = (digests: Readonly<Record<string, string>>): Map<string, unknown> => {
+      const { actions } = planModule({
+        view,
+        clusters: ['6.1.0', '6.2.0'].map((kernel) => cluster(`with-${kernel}`, kernel)),
+        owned: [],
+        outcomeOf: ({ kernel: { release } }) => ({
+          state: release in digests ? { ...ready, digest: digest(digests[release] ?? '') } : building,
+          jobs: [],
+          error: undefined,
+        }),
+      });
+      return new Map(
+        actions.flatMap((action) =>
+          action.type === 'apply' ? [[action.cluster.name, action.desired.object.spec]] : [],
+        ),
+      );
+    };
+    const first = specs({ '6.1.0': 'a' }).get('with-6.1.0');
+    const both = specs({ '6.1.0': 'a', '6.2.0': 'b' });
+    expect(both.get('with-6.1.0')).toBe(first);
+    const second = both.get('with-6.2.0');
+    const changed = specs({ '6.1.0': 'c', '6.2.0': 'b' });
+    expect(changed.get('with-6.2.0')).toBe(second);
+    specs({ '6.2.0': 'b' });
+    const back = specs({ '6.1.0': 'a', '6.2.0': 'b' }).get('with-6.1.0');
+    expect(back).toEqual(first);
+    expect(back).not.toBe(first);
+  });
 });

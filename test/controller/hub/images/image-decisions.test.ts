@@ -3,7 +3,9 @@ import type { HubImageStatus } from '../../../../src/api/managed-cluster-module.
 import {
   decideCollection,
   decideImage,
+  isJobNews,
   isPersistedIn,
+  mayCollect,
   type ImageCheck,
 } from '../../../../src/controller/hub/images/image-decisions.ts';
 import type { ImageState } from '../../../../src/controller/image-pipeline/request.ts';
@@ -56,6 +58,43 @@ const job: JobFacts = {
   ended: '2026-01-01T00:01:00Z',
   deleting: false,
 };
+
+describe('a change of a Job', () => {
+  const added = { type: 'added', key: job.key, object: { ...job, state: 'active' } } as const;
+  const deleted = { type: 'deleted', key: job.key, previous: job } as const;
+  const building = { ...ready, phase: 'Building', job: job.key.name } as const;
+  const unknown = { latest: undefined, creating: undefined };
+
+  it('is news unless this hub has created the Job, or is about to know that it has', () => {
+    expect(isJobNews(added, unknown)).toBe(true);
+    expect(isJobNews(added, { latest: building, creating: undefined })).toBe(false);
+    expect(isJobNews(added, { latest: undefined, creating: job.key.name })).toBe(false);
+    expect(isJobNews(added, { latest: { ...building, job: 'job-0' }, creating: 'job-2' })).toBe(true);
+  });
+
+  it('is news if the Job has ended, waits for Kueue, or is being deleted', () => {
+    const known = { latest: building, creating: undefined };
+    for (const facts of [{ state: 'succeeded' }, { suspended: true }, { deleting: true }] as const) {
+      expect(isJobNews({ ...added, object: { ...added.object, ...facts } }, known)).toBe(true);
+    }
+    expect(isJobNews({ ...added, type: 'updated', previous: added.object }, known)).toBe(true);
+  });
+
+  it('is news if it has gone before its image is ready', () => {
+    expect(isJobNews(deleted, { latest: ready, creating: undefined })).toBe(false);
+    expect(isJobNews(deleted, { latest: building, creating: undefined })).toBe(true);
+    expect(isJobNews(deleted, unknown)).toBe(true);
+  });
+});
+
+it('an entry in a status allows Jobs to be deleted that have ended, and others than the one it names', () => {
+  const running = { ...job, state: 'active' } as const;
+  expect(mayCollect({ job: job.key.name }, [])).toBe(false);
+  expect(mayCollect({ job: job.key.name }, [running])).toBe(false);
+  expect(mayCollect({ job: job.key.name }, [job])).toBe(true);
+  expect(mayCollect({ job: 'job-2' }, [running])).toBe(true);
+  expect(mayCollect({}, [running])).toBe(true);
+});
 
 function check(
   garbage: readonly JobFacts[],

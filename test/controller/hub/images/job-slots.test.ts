@@ -67,6 +67,30 @@ describe('the slots of a hub’s Jobs', () => {
     expect(slots.waiting).toBe(0);
   });
 
+  it('wake the next image once, however many Jobs end until it asks', () => {
+    const { take, end, woken } = hub(3);
+    expect([take('a'), take('b'), take('c'), take('d'), take('e')]).toEqual([true, true, true, false, false]);
+    end('a');
+    end('b');
+    end('c');
+    expect(woken).toEqual(['d']);
+    expect(take('d')).toBe(true);
+    expect(woken).toEqual(['d', 'e']);
+    expect(take('e')).toBe(true);
+  });
+
+  it('wake an image again that has asked in vain', () => {
+    const { take, end, woken } = hub(1);
+    expect([take('a'), take('b')]).toEqual([true, false]);
+    end('a');
+    expect(woken).toEqual(['b']);
+    // Another one, of a module that has had no Job yet, asks before it does.
+    expect([take('c', 'other'), take('b')]).toEqual([true, false]);
+    end('c');
+    expect(woken).toEqual(['b', 'b']);
+    expect(take('b')).toBe(true);
+  });
+
   it('go to the module with the fewest Jobs, not to the one that came first', () => {
     const { take, end, woken } = hub(2);
     expect([take('a1', 'a'), take('a2', 'a'), take('a3', 'a'), take('a4', 'a'), take('b1', 'b')]).toEqual([

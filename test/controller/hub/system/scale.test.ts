@@ -33,6 +33,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     stop = await fleet.world.startControllers({
       client,
       queue: { maxConcurrentJobs: 5 },
+      foundTtl: 600_000,
       metrics: createRuntimeMetrics(registry),
     });
   }, 120_000);
@@ -57,6 +58,11 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub with a fleet', () => {
     expect(writesOf('jobs', 'POST')).toBe(fleet.distinctWork);
     expect(fleet.tagged()).toEqual([]);
   }, 120_000);
+
+  it('looks at an image when it is wanted, has a slot, a Job has ended, and that is in a status', async () => {
+    // And not when it has created a Job or deleted it, nor for each slot that another image may get.
+    expect((await reconciles(registry, 'hub-image')) / fleet.distinctWork).toBeLessThan(6.5);
+  });
 
   it('asks for more than the metadata of a module only where it has changed meanwhile', () => {
     const metadata = reads.filter((accept) => accept.includes('as=PartialObjectMetadata')).length;
