@@ -32,6 +32,8 @@ export const labelKeys = {
   loaderContent: `${domain}/loader-content`,
   /** Annotation on DaemonSets: the hash of the template that pods of KMM are kept beside. */
   takenOver: 'kmm.sigs.x-k8s.io/taken-over',
+  /** Annotation on DaemonSets: how many pods of a deleted one of the same name have not ended. */
+  earlierPods: 'kmm.sigs.x-k8s.io/earlier-pods',
   component: 'app.kubernetes.io/component',
   /** On all our objects; KMM 1.x has no such label. */
   partOf: 'app.kubernetes.io/part-of',

@@ -209,7 +209,7 @@ export async function untilHolds<T>(cluster: RealCluster, check: () => Promise<T
 /** Returns what Kubernetes and their logs say of the pods of the namespace `default`. */
 export async function describePods({ kubectl }: RealCluster): Promise<string> {
   const pods = await kubectl(['describe', 'pods']);
-  const names = (await kubectl(['get', 'pods', '--output=name'])).trim().split('\n');
+  const names = (await kubectl(['get', 'pods', '--output=name'])).split('\n').filter(Boolean);
   const logs = await Promise.all(
     names.map((name) => kubectl(['logs', name, '--all-containers', '--tail=30']).catch(String)),
   );

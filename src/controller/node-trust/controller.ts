@@ -26,7 +26,7 @@ interface TrustPod {
 
 export interface TrustServices {
   readonly client: ApiClient;
-  readonly caches: Pick<ClusterCaches, 'nodes' | 'daemonSets'>;
+  readonly caches: Pick<ClusterCaches, 'nodes' | 'daemonSets' | 'pods'>;
   /** Where the DaemonSet is, or was. */
   readonly namespace: string;
   /** Undefined: nothing is reported, and what was is removed. */

@@ -82,6 +82,7 @@ export interface PodFacts {
   readonly labels: Readonly<Record<string, string>>;
   /** Name of the Job or DaemonSet that created it. */
   readonly ownerName: string | undefined;
+  readonly ownerUid: string | undefined;
   readonly resourceVersion: string;
   readonly finalizers: readonly string[];
   /** Of containers and init containers, those mounted as volumes, and what the kubelet says it runs. */
@@ -172,6 +173,7 @@ export function projectDaemonSet(daemonSet: DaemonSet): DaemonSetFacts {
 
 export function projectPod(pod: Pod): PodFacts {
   const { metadata, spec, status } = pod;
+  const owner = metadata.ownerReferences?.find(({ controller }) => controller === true);
   const [container] = status?.containerStatuses ?? [];
   const { waiting, running, terminated } = container?.state ?? {};
   const unscheduled = status?.conditions?.find(
@@ -182,7 +184,8 @@ export function projectPod(pod: Pod): PodFacts {
     uid: metadata.uid ?? '',
     nodeName: spec?.nodeName,
     labels: metadata.labels ?? {},
-    ownerName: metadata.ownerReferences?.find(({ controller }) => controller === true)?.name,
+    ownerName: owner?.name,
+    ownerUid: owner?.uid,
     resourceVersion: metadata.resourceVersion ?? '',
     finalizers: metadata.finalizers ?? [],
     images: imagesOf(pod),

@@ -44,6 +44,7 @@ export function pod(options: PodOptions = {}): PodFacts {
     nodeName: 'node',
     labels: podLabels(options),
     ownerName: 'daemon-set',
+    ownerUid: 'uid',
     resourceVersion: '1',
     finalizers: [],
     images: [],
