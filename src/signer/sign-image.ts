@@ -34,7 +34,7 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
   const plan = await makePlan(run, writes ? 'write' : 'report');
   const attachments = findAttachments(plan, run);
   if (!writes) return plannedReport(plan, await attachments, run);
-  const built = await buildTree(plan, run);
+  const built = await buildTree(plan, run, { uploads: isFree && !run.dryRun });
   const existing = isFree ? null : await findExistingResult(built, run);
   if (existing !== null)
     return signedReport('unchanged', { plan, built: existing, found: await attachments }, run);

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { RegistryClient } from '../../src/registry/image/client.ts';
 import type { ImageManifest } from '../../src/registry/model/manifest.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
+import { noise } from '../registry/transfer/transfer-server.ts';
 import { makeTar, storeImage, withParents } from '../support/images.ts';
 import { describeWith } from '../support/programs.ts';
 import { startDockerRegistry, type TestRegistry } from '../support/registries.ts';
@@ -67,6 +68,9 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
     ]);
     const layers = [base, { tar: moduleTar }];
     await storeImage(repository('vendor/driver'), { layers }, '1.0');
+    const module = withParents('lib/modules/6.1.0/extra/hello.ko', await helloModule);
+    const large = { entries: [...module, { name: 'noise', content: noise(6_000_000) }] };
+    await storeImage(repository('vendor/large'), { layers: [base, large] }, '1.0');
   });
 
   afterAll(async () => {
@@ -78,13 +82,19 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
 
   const repository = (name: string) => client.repository({ registry: registry.host, repository: name });
 
+  const named = ['--file', '/lib/modules/6.1.0/extra/hello.ko'];
+
   /** Signs; returns the requests in order of their kinds, and the bytes that were inflated, read and sent. */
   async function sign(destination: string, ...options: readonly string[]) {
+    return signFrom('vendor/driver', destination, ...options);
+  }
+
+  async function signFrom(source: string, destination: string, ...options: readonly string[]) {
     proxy.reset();
     const record = join(folder, 'inflated');
     await writeFile(record, '');
     const env = { NODE_OPTIONS: `--require=${join(folder, 'count.cjs')}`, RECORD: record };
-    const args = ['sign', `${proxy.host}/vendor/driver:1.0`, `${proxy.host}/${destination}`, '--quiet'];
+    const args = ['sign', `${proxy.host}/${source}:1.0`, `${proxy.host}/${destination}`, '--quiet'];
     const keys = ['--key', key.key, '--cert', key.certificate, '--plain-http'];
     expect(await runProgram([...args, ...keys, ...options], { env })).toMatchObject({
       exitCode: 0,
@@ -185,6 +195,24 @@ describeWith(['docker-registry', 'openssl'], 'a signing costs', () => {
     expect(inflated).toBe(2 * moduleTar.length + proved.length);
     expect(requests).toHaveLength(16);
     expect(bytes).toEqual(await expectedBytes('vendor/driver', 'rewritten'));
+  });
+
+  test('two requests more for a large layer, which is sent while it is written', async () => {
+    const { requests, up } = await signFrom('vendor/large', 'vendor/large:signed', ...named);
+    expect(requests).toHaveLength(18);
+    const place = 'vendor/large/blobs';
+    const patched = requests.indexOf(`PATCH ${place}/uploads/UPLOAD`);
+    // The digest is known once it is written.
+    expect(requests.indexOf(`HEAD ${place}/DIGEST`)).toBeGreaterThan(patched);
+    expect(requests.filter((line) => line.startsWith('PATCH'))).toHaveLength(1);
+    const { manifest, config, layer } = await sizes('vendor/large', 'signed');
+    expect(up).toBe(config + layer + 2 * manifest);
+  });
+
+  test('no upload of a large layer where the result may be there already', async () => {
+    const { requests, up } = await signFrom('vendor/large', 'vendor/large:signed', ...named);
+    expect(requests.filter((line) => !/^(?:GET|HEAD) /.test(line))).toEqual([]);
+    expect(up).toBe(0);
   });
 
   test('no bytes to resolve a tag', async () => {

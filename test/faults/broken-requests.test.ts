@@ -9,6 +9,7 @@ import type { Signer } from '../../src/signer/cms/signer.ts';
 import { signImage } from '../../src/signer/sign-image.ts';
 import { verifyImage } from '../../src/signer/inspect-image.ts';
 import { faults, startFaultProxy, type Fault, type FaultProxy } from '../support/fault-proxy.ts';
+import { noise } from '../registry/transfer/transfer-server.ts';
 import { storeImage, withParents } from '../support/images.ts';
 import { describeEachRegistry, type TestRegistry } from '../support/registries.ts';
 import { createTestKey, helloModule } from '../support/signing.ts';
@@ -43,12 +44,16 @@ describeEachRegistry(
       proxy = await startFaultProxy({ target: registry.url });
       ({ signer } = await createTestKey(folder));
       await withClient(async (client) => {
+        const entries = withParents(modulePath, await helloModule);
         const layers = [
           { entries: [{ name: 'etc/' }, { name: 'etc/motd', content: 'untouched' }] },
-          { entries: withParents(modulePath, await helloModule) },
+          { entries },
         ];
         const source = client.repository({ registry: registry.host, repository: 'vendor/driver' });
         await storeImage(source, { layers }, '1.0');
+        const large = { entries: [...entries, { name: 'noise', content: noise(6_000_000) }] };
+        const other = client.repository({ registry: registry.host, repository: 'vendor/large' });
+        await storeImage(other, { layers: [large] }, '1.0');
       });
       await sign(nextTag());
       requests = proxy.requests.length;
@@ -66,11 +71,11 @@ describeEachRegistry(
     }
 
     /** Signs through the proxy into a repository of its own; gives the error, if there is one. */
-    async function sign(run: string): Promise<unknown> {
+    async function sign(run: string, repository = 'vendor/driver'): Promise<unknown> {
       return withClient(async (client) => {
-        const at = (repository: string) => client.repository({ registry: proxy.host, repository });
+        const at = (name: string) => client.repository({ registry: proxy.host, repository: name });
         return signImage({
-          source: { repository: at('vendor/driver'), selector: { tag: '1.0' } },
+          source: { repository: at(repository), selector: { tag: '1.0' } },
           destination: { repository: at(`signed/${run}`), tag: '1.0' },
           signer,
           temporaryDirectory: folder,
@@ -127,6 +132,19 @@ describeEachRegistry(
       expect(outcomes.length).toBeGreaterThan(8);
       expect(await readdir(folder)).toEqual(before);
     });
+
+    test.each(Object.entries(faults))(
+      'sends a large layer once more, whole, if that ends while it is written: %s',
+      async (_name, fault) => {
+        const before = await readdir(folder);
+        const run = nextTag();
+        proxy.reset(({ method }) => (method === 'PATCH' ? fault : undefined));
+        expect(await sign(run, 'vendor/large')).toBeUndefined();
+        expect(proxy.requests.filter(({ method }) => method === 'PATCH')).toHaveLength(1);
+        expect(await stateOf(run)).toBe('trusted');
+        expect(await readdir(folder)).toEqual(before);
+      },
+    );
   },
   ['docker-registry'],
 );

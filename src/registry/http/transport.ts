@@ -7,9 +7,9 @@ export interface HttpRequest {
   readonly url: URL;
   /** Lower-case names. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Bytes, or a function that reopens them for each attempt, which needs `contentLength`. */
+  /** Bytes, or a function that reopens them for each attempt. */
   readonly body?: Buffer | (() => LentChunks);
-  /** Size of a streamed body in bytes. */
+  /** Size of a streamed body in bytes. Default: not known, so that it is sent in chunks. */
   readonly contentLength?: number;
   /** Token scopes that the request is known to need, such as `repository:vendor/driver:pull`. */
   readonly scopes?: readonly string[];

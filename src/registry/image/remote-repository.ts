@@ -5,17 +5,19 @@ import type { Digest } from '../model/digest.ts';
 import type { Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
 import { parseManifest } from '../model/parse-manifest.ts';
 import type { Selector } from '../model/reference.ts';
+import { BegunUpload } from '../transfer/begun-upload.ts';
 import { downloadBlob } from '../transfer/download.ts';
 import type { Endpoint, RegistryConnection } from '../transfer/endpoint.ts';
 import { deleteManifest, fetchManifest, pushManifest, resolveManifest } from '../transfer/manifests.ts';
 import { logRetries } from '../transfer/retry.ts';
 import { listTags, requestReferrers } from '../transfer/listings.ts';
 import { checkPush, type SpareSession } from '../transfer/upload-session.ts';
-import { type BlobOutcome, hasBlob, uploadBlob } from '../transfer/upload.ts';
+import { type BegunBlob, type BlobOutcome, hasBlob, uploadBlob } from '../transfer/upload.ts';
 import {
   deferredStream,
   type ImageRepository,
   type OperationOptions,
+  type PutBlobOptions,
   taggedReferrers,
   type Traffic,
 } from './repository.ts';
@@ -42,6 +44,7 @@ export class RemoteRepository implements ImageRepository {
   readonly #endpoint: Endpoint;
   readonly #onClose: (() => Promise<void>) | undefined;
   #spare: SpareSession | undefined;
+  #begun: BegunUpload | undefined;
   #bytesDown = 0;
   #bytesUp = 0;
 
@@ -99,12 +102,19 @@ export class RemoteRepository implements ImageRepository {
     return this.#spare;
   }
 
+  beginBlob(open: () => LentChunks, { signal }: OperationOptions = {}): BegunBlob | undefined {
+    // What was refused once would be refused again.
+    if (this.#begun?.hasFailed === true) return undefined;
+    this.#begun = new BegunUpload({ endpoint: this.#endpoint, open, spare: this.#spare, signal });
+    return this.#begun;
+  }
+
   putBlob(
     descriptor: Descriptor,
     open: () => LentChunks,
-    { signal }: OperationOptions = {},
+    { begun, signal }: PutBlobOptions = {},
   ): Promise<BlobOutcome> {
-    return uploadBlob({ endpoint: this.#endpoint, descriptor, open, spare: this.#spare, signal });
+    return uploadBlob({ endpoint: this.#endpoint, descriptor, open, spare: this.#spare, begun, signal });
   }
 
   copyBlob(

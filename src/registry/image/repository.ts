@@ -8,11 +8,17 @@ import { maxManifestSize } from '../model/json.ts';
 import type { ChildDescriptor, Descriptor, Manifest, RawManifest } from '../model/manifest.ts';
 import { isNonDistributableLayerType } from '../model/media-types.ts';
 import type { Selector } from '../model/reference.ts';
-import type { BlobOutcome } from '../transfer/upload.ts';
+import type { BegunBlob, BlobOutcome } from '../transfer/upload.ts';
 
 /** Options of all operations on a repository. */
 export interface OperationOptions {
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Options of `putBlob`. */
+export interface PutBlobOptions extends OperationOptions {
+  /** Is finished if possible, and disposed of. */
+  readonly begun?: BegunBlob | undefined;
 }
 
 /** Bytes of the HTTP bodies of manifests and blobs transferred for this repository so far. */
@@ -62,10 +68,16 @@ export interface ImageRepository {
    */
   checkPush?(options?: OperationOptions): Promise<AsyncDisposable>;
   /**
+   * Begins to store a blob that is still being made, for `putBlob` to finish. `open` must yield its bytes from the start
+   * on each call, as they come to be. Returns undefined where that was refused before; a repository without this
+   * method stores blobs only once they are complete.
+   */
+  beginBlob?(open: () => LentChunks, options?: OperationOptions): BegunBlob | undefined;
+  /**
    * Stores a blob unless it exists. `open` must yield its bytes from the start on each call: it is called
    * again if an upload has to start over.
    */
-  putBlob(descriptor: Descriptor, open: () => LentChunks, options?: OperationOptions): Promise<BlobOutcome>;
+  putBlob(descriptor: Descriptor, open: () => LentChunks, options?: PutBlobOptions): Promise<BlobOutcome>;
   /**
    * Copies a blob from another repository: it already exists, is mounted, or else is streamed, never stored
    * in between.

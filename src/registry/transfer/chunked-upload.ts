@@ -47,9 +47,27 @@ export async function uploadChunked(upload: ChunkedUpload): Promise<void> {
     progress = await sendChunk(upload, bytes, progress);
     release();
   }
+  await commitUpload({ endpoint, descriptor, location: progress.location, signal });
+}
+
+/** An upload that the registry has received. */
+export interface ReceivedUpload {
+  readonly endpoint: Endpoint;
+  readonly descriptor: Descriptor;
+  readonly location: URL;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Has the registry store what it has received under its digest, which must match ours. @throws RegistryError */
+export async function commitUpload({
+  endpoint,
+  descriptor,
+  location,
+  signal,
+}: ReceivedUpload): Promise<void> {
   const response = await send(endpoint, {
     method: 'PUT',
-    url: withDigest(progress.location, descriptor.digest),
+    url: withDigest(location, descriptor.digest),
     headers: { 'content-length': '0', 'content-type': 'application/octet-stream' },
     actions: 'pull,push',
     retriable: false,
@@ -137,7 +155,8 @@ async function queryProgress(
   return { location: nextLocation(response, endpoint, location), offset: offsetOf(response) ?? 0 };
 }
 
-function nextLocation(response: HttpResponse, endpoint: Endpoint, present: URL): URL {
+/** Returns where an upload continues, which a response need not say again. */
+export function nextLocation(response: HttpResponse, endpoint: Endpoint, present: URL): URL {
   return response.headers['location'] === undefined ? present : uploadLocation(response, endpoint);
 }
 
@@ -145,13 +164,18 @@ function nextLocation(response: HttpResponse, endpoint: Endpoint, present: URL):
  * Reads the progress from `Range: 0-N`, which means N + 1 bytes; registries also send `0-0` when they have
  * none.
  */
-function offsetOf(response: HttpResponse): number | undefined {
+export function offsetOf(response: HttpResponse): number | undefined {
   const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(response.headers['range'] ?? '')?.[1];
   if (last === undefined) return undefined;
   return last === '0' ? 0 : Number(last) + 1;
 }
 
-function lost({ endpoint, descriptor }: ChunkedUpload, has: number, sent: number): RegistryError {
+/** The error for a registry that has not as many bytes as were sent. */
+export function lost(
+  { endpoint, descriptor }: Pick<ChunkedUpload, 'endpoint' | 'descriptor'>,
+  has: number,
+  sent: number,
+): RegistryError {
   return new RegistryError({
     code: 'UNEXPECTED_RESPONSE',
     message: `${endpoint.name} reports ${has} bytes of the blob ${descriptor.digest} where ${sent} were sent`,

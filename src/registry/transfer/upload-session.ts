@@ -72,12 +72,23 @@ export class SpareSession implements AsyncDisposable {
  * @throws RegistryError UNAUTHORIZED, DENIED, NOT_FOUND, UNEXPECTED_RESPONSE
  */
 export async function checkPush(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<SpareSession> {
+  return new SpareSession(endpoint, await openForPush(endpoint, signal));
+}
+
+/**
+ * Opens an upload for a blob that is not known yet.
+ * @throws RegistryError UNAUTHORIZED, DENIED, NOT_FOUND, UNEXPECTED_RESPONSE
+ */
+export async function openForPush(
+  endpoint: Endpoint,
+  signal: AbortSignal | undefined,
+): Promise<UploadSession> {
   const response = await postUpload(endpoint, '', [], signal);
   await checkEmpty(response, [202], {
     action: `push to ${endpoint.name}`,
     facts: { repository: endpoint.name },
   });
-  return new SpareSession(endpoint, sessionOf(response, endpoint));
+  return sessionOf(response, endpoint);
 }
 
 /**

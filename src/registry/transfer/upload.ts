@@ -44,6 +44,12 @@ const smallBlob = 64 * 1024;
 /** Statuses with which registries and proxies refuse a monolithic upload; chunks may get through. */
 const monolithicRefused: ReadonlySet<unknown> = new Set([400, 405, 411, 413, 415, 416, 501]);
 
+/** A blob that is being stored while it is still being made. Disposing of it undoes that, unless it is finished. */
+export interface BegunBlob extends AsyncDisposable {
+  /** Waits until everything has been sent, and stores it. @throws RegistryError */
+  finish(descriptor: Descriptor, signal: AbortSignal | undefined): Promise<void>;
+}
+
 /** What to upload. */
 export interface BlobUpload {
   readonly endpoint: Endpoint;
@@ -53,6 +59,8 @@ export interface BlobUpload {
   readonly mountFrom?: MountSource | undefined;
   /** An upload that was opened earlier, to use instead of another one. */
   readonly spare?: SpareSession | undefined;
+  /** An upload of the same bytes that was begun before their digest was known. */
+  readonly begun?: BegunBlob | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -83,6 +91,8 @@ export async function hasBlob(
  */
 export async function uploadBlob(upload: BlobUpload): Promise<BlobOutcome> {
   const { endpoint, signal } = upload;
+  const outcome = await finishBegun(upload);
+  if (outcome !== undefined) return outcome;
   const attempts = new UploadAttempts(upload);
   for (let attempt = 1; ; attempt += 1) {
     try {
@@ -92,6 +102,27 @@ export async function uploadBlob(upload: BlobUpload): Promise<BlobOutcome> {
       if (attempt === maxAttempts || !attempts.shouldRetry(error)) throw error;
       await backOff({ attempt, delay: endpoint.retryDelay, signal, error, onRetry: endpoint.onRetry });
     }
+  }
+}
+
+/** Finishes an upload that was begun, unless the blob exists; undefined if it has to be uploaded in another way. */
+async function finishBegun({
+  endpoint,
+  descriptor,
+  begun,
+  signal,
+}: BlobUpload): Promise<BlobOutcome | undefined> {
+  if (begun === undefined) return undefined;
+  try {
+    if (await hasBlob(endpoint, descriptor, signal, 'pull,push')) return 'exists';
+    await begun.finish(descriptor, signal);
+    return 'uploaded';
+  } catch (error) {
+    signal?.throwIfAborted();
+    endpoint.onRetry(error, 0);
+    return undefined;
+  } finally {
+    await begun[Symbol.asyncDispose]();
   }
 }
 

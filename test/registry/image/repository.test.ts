@@ -74,6 +74,22 @@ describeEachRegistry('a repository', (start, kind) => {
     expect(repository.traffic).toEqual({ bytesDown: blob.length, bytesUp: blob.length });
   });
 
+  test('stores a blob that is sent while it is being made', async () => {
+    const place = another();
+    const made = noise(3_000_000, 'made');
+    const halves = async function* (): AsyncGenerator<Buffer> {
+      yield made.subarray(0, 1_000_000);
+      yield made.subarray(1_000_000);
+    };
+    const described = describeBlob(made);
+    const begun = place.beginBlob?.(halves);
+    expect(begun).toBeDefined();
+    expect(await place.putBlob(described, halves, { begun })).toBe('uploaded');
+    expect(made.equals(await buffer(await place.openBlob(described)))).toBe(true);
+    // Sent once: no registry refuses it.
+    expect(place.traffic.bytesUp).toBe(made.length);
+  });
+
   test('gets a blob from its neighbour without its bytes', async () => {
     const [from, to] = [another(), another()];
     await from.putBlob(descriptor, open);

@@ -14,7 +14,7 @@ import { isLinkedToOstree } from '../plan/ostree.ts';
 import { imagesOf, isChanged, type ImagePlan, type IndexPlan, type PlanNode } from '../plan/plan-tree.ts';
 import { verifyLayer } from './verify-layer.ts';
 import { replacedDescriptor, writeSignedImage, type SignedImageParts } from './signed-manifest.ts';
-import { rewriteLayer, writeNewLayer, type NewLayer, type LayerVerifier } from './write-layer.ts';
+import { rewriteLayer, writeNewLayer, type NewLayer, type BlobReaders } from './write-layer.ts';
 
 /** A layer that was written, and its place in the image. */
 export interface BuiltLayer {
@@ -59,20 +59,33 @@ export type BuiltNode =
       readonly claims: SigningClaims;
     };
 
-/**
- * Signs and writes everything that changes, starts verifying it, and creates the new manifests.
- * @throws SignerError, RegistryError
- */
-export function buildTree(node: PlanNode, run: SigningRun): Promise<BuiltNode> {
-  return buildNode(node, run, new Map());
+/** Bytes of a blob from which it is uploaded while it is written; a smaller one would take a request more. */
+const minEarlyUpload = 4 * 1024 * 1024;
+
+/** How a tree is built. */
+interface Build {
+  readonly run: SigningRun;
+  /** Whether large layers are uploaded while they are written. */
+  readonly uploads: boolean;
+  /** Images built so far; an index may name one several times. */
+  readonly images: Map<Digest, BuiltImage>;
 }
 
-/** @param images images built so far; an index may name one several times */
-async function buildNode(
+/**
+ * Signs and writes everything that changes, starts verifying it, and creates the new manifests.
+ * @param options `uploads`: whether the result will be stored, so that uploads of large layers begin as they are written
+ * @throws SignerError, RegistryError
+ */
+export function buildTree(
   node: PlanNode,
   run: SigningRun,
-  images: Map<Digest, BuiltImage>,
+  { uploads }: { readonly uploads: boolean },
 ): Promise<BuiltNode> {
+  return buildNode(node, { run, uploads, images: new Map() });
+}
+
+async function buildNode(node: PlanNode, build: Build): Promise<BuiltNode> {
+  const { run, images } = build;
   if (node.type === 'unchanged')
     return { type: 'unchanged', raw: node.manifest.raw, manifest: node.manifest };
   if (node.type === 'image') {
@@ -80,13 +93,13 @@ async function buildNode(
     if (!isChanged(node)) return { type: 'unchanged', raw, manifest: node.manifest, plan: node };
     const known = images.get(raw.digest);
     if (known !== undefined) return { ...known, plan: node };
-    const image = await buildImage(node, run);
+    const image = await buildImage(node, build);
     images.set(raw.digest, image);
     return image;
   }
   const children: BuiltNode[] = [];
   for (const { node: child } of node.children) {
-    if (child.type !== 'dropped') children.push(await buildNode(child, run, images));
+    if (child.type !== 'dropped') children.push(await buildNode(child, build));
   }
   const claims = claimsOf(run);
   return { type: 'index', plan: node, claims, children, raw: writeSignedIndex(node, children, claims) };
@@ -137,7 +150,8 @@ export function changedChild({ annotations }: Descriptor, raw: RawManifest): Chi
   return { ...place, annotations: Object.fromEntries(kept) };
 }
 
-async function buildImage(plan: ImagePlan, run: SigningRun): Promise<BuiltImage> {
+async function buildImage(plan: ImagePlan, build: Build): Promise<BuiltImage> {
+  const { run } = build;
   const { manifest } = plan;
   const { mode, sourceDateEpoch, onProgress } = run;
   const total = plan.modules.filter(changes).length;
@@ -145,7 +159,7 @@ async function buildImage(plan: ImagePlan, run: SigningRun): Promise<BuiltImage>
   const signed = await signModules(plan.modules, run, ({ found }) =>
     onProgress?.({ type: 'module-signed', path: found.path, done: ++done, total }),
   );
-  const built = mode === 'append' ? [await append(plan, signed, run)] : await rewrite(plan, signed, run);
+  const built = mode === 'append' ? [await append(plan, signed, build)] : await rewrite(plan, signed, build);
   const parts = {
     source: plan,
     claims: claimsOf(run),
@@ -162,8 +176,9 @@ async function buildImage(plan: ImagePlan, run: SigningRun): Promise<BuiltImage>
 async function rewrite(
   plan: ImagePlan,
   signed: readonly SignedModule[],
-  run: SigningRun,
+  build: Build,
 ): Promise<BuiltLayer[]> {
+  const { run } = build;
   const layers: BuiltLayer[] = [];
   for (const [index, modules] of Map.groupBy(signed, ({ found }) => found.layer)) {
     const replaces = plan.manifest.layers[index];
@@ -171,8 +186,8 @@ async function rewrite(
     const replacements = new Map(modules.map(({ found, replacement }) => [found.header.index, replacement]));
     const entries = new Set(replacements.keys());
     const blob = plan.layerStore.open(index);
-    const verify = verifierOf(replaces.size, entries, run);
-    const layer = run.disposables.use(await rewriteLayer(blob, replacements, verify, run));
+    const readers = readersOf(replaces.size, entries, build);
+    const layer = run.disposables.use(await rewriteLayer(blob, replacements, readers, run));
     const { compression } = layer;
     const descriptor = replacedDescriptor(replaces, { ...layer.written, compression }, plan.manifest.family);
     layers.push({ layer, descriptor, replaces, entries, verification: reportWritten(layer, run) });
@@ -180,29 +195,30 @@ async function rewrite(
   return layers;
 }
 
-async function append(
-  plan: ImagePlan,
-  signed: readonly SignedModule[],
-  run: SigningRun,
-): Promise<BuiltLayer> {
+async function append(plan: ImagePlan, signed: readonly SignedModule[], build: Build): Promise<BuiltLayer> {
+  const { run } = build;
   const { sourceDateEpoch, disposables } = run;
   const packed = appendedEntries({ modules: signed, directories: plan.scan.directories, sourceDateEpoch });
   if (plan.scan.overlay !== undefined) await checkAppended(plan.scan.overlay, packed, signed);
   const entries = new Set(packed.flatMap(({ type }, index) => (type === 'file' ? [index] : [])));
   // Modules pack to about a quarter.
   const expectedSize = signed.reduce((sum, { replacement }) => sum + replacement.size / 4, 0);
-  const verify = verifierOf(expectedSize, entries, run);
-  const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', verify, run));
+  const readers = readersOf(expectedSize, entries, build);
+  const layer = disposables.use(await writeNewLayer(packLayer(packed), 'gzip', readers, run));
   const { digest, size } = layer.written;
   const descriptor = { mediaType: layerMediaType(plan.manifest.family, layer.compression), digest, size };
   return { layer, descriptor, replaces: null, entries, verification: reportWritten(layer, run) };
 }
 
 /** @param size bytes of the blob, or about how many */
-function verifierOf(size: number, entries: ReadonlySet<number>, run: SigningRun): LayerVerifier {
-  const { signer, hash, temporaryDirectory } = run;
+function readersOf(size: number, entries: ReadonlySet<number>, { run, uploads }: Build): BlobReaders {
+  const { signer, hash, temporaryDirectory, destination, signal } = run;
   const expected = { size, entries, certificate: signer.certificate, hash, temporaryDirectory };
-  return (blob) => verifyLayer(blob, expected);
+  const isUploaded = uploads && size >= minEarlyUpload;
+  return {
+    verify: (blob) => verifyLayer(blob, expected),
+    upload: (open) => (isUploaded ? destination.repository.beginBlob?.(open, { signal }) : undefined),
+  };
 }
 
 function reportWritten({ written, verification }: NewLayer, { onProgress }: SigningRun): Promise<void> {

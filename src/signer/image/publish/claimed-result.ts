@@ -30,7 +30,7 @@ interface Comparison {
 export interface ClaimedResult {
   /** The manifest, if it is one that signing the source would write; null otherwise. */
   readonly claimed: Manifest | null;
-  /** Whether it names nothing. */
+  /** Whether it names nothing, or there is none. */
   readonly isFree: boolean;
 }
 
@@ -42,8 +42,8 @@ export interface ClaimedResult {
 export async function findClaimedResult(run: SigningRun): Promise<ClaimedResult> {
   const { source, sourceManifest, destination, signal } = run;
   const { repository, tag } = destination;
+  if (tag === undefined) return { claimed: null, isFree: true };
   const other: ClaimedResult = { claimed: null, isFree: false };
-  if (tag === undefined) return other;
   try {
     const manifest = await repository.getManifest({ tag }, { signal });
     if (manifest.raw.digest === sourceManifest.raw.digest) return other;

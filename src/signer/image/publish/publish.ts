@@ -99,7 +99,8 @@ async function storeBlobs(image: BuiltImage, run: SigningRun): Promise<void> {
   const replaced = new Set(image.layers.map(({ replaces }) => replaces));
   const unchanged = image.plan.manifest.layers.filter((descriptor) => !replaced.has(descriptor));
   const uploads = image.layers.map(({ descriptor, layer }): Transfer => async (stop) => {
-    const outcome = await repository.putBlob(descriptor, () => layer.open(), { signal: stop });
+    const { begun } = layer;
+    const outcome = await repository.putBlob(descriptor, () => layer.open(), { begun, signal: stop });
     onProgress?.({ type: 'blob', digest: descriptor.digest, outcome, size: descriptor.size });
   });
   const config: Transfer = async (stop) => {
