@@ -5,6 +5,7 @@ import {
   platformImages,
   type PlatformImage,
 } from './image/read/platform-images.ts';
+import type { ContentsStore } from '../registry/layer/contents-memory.ts';
 import type { Digest } from '../registry/model/digest.ts';
 import { formatPlatform, type Platform } from '../registry/model/platform.ts';
 import { requireMatches } from './image/read/selection.ts';
@@ -25,6 +26,8 @@ export interface InspectImageOptions {
   readonly platforms?: readonly Platform[] | undefined;
   /** Directory for temporary files. @default the system's directory for temporary files */
   readonly temporaryDirectory?: string | undefined;
+  /** What layers contain, read by this process. @default every layer that counts is read */
+  readonly layerContents?: ContentsStore | undefined;
   readonly onProgress?: ProgressListener | undefined;
   readonly signal?: AbortSignal | undefined;
 }

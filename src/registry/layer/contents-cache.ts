@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { digestHex, digestOf } from '../model/digest.ts';
+import type { ContentsStore } from './contents-memory.ts';
 import {
   type ContentsRecorder,
   decodeContents,
@@ -43,7 +44,7 @@ export interface ContentsCacheOptions {
  * that is damaged, or that somebody else could have written, is as good as none. Several processes may use the same
  * directory. Nothing here throws.
  */
-export class ContentsCache implements AsyncDisposable {
+export class ContentsCache implements ContentsStore, AsyncDisposable {
   readonly #directory: string;
   readonly #program: string;
   readonly #limits: ContentsCacheLimits;

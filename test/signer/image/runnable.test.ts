@@ -110,8 +110,11 @@ const readers: readonly (readonly [string, () => Promise<unknown>])[] = [
   ['inspect', () => inspectImage({ image: image() })],
   ['sign', () => sign()],
   ['extract', () => extractModules({ image: image(), directory: join(bench.folder, `out-${count}`) })],
-  ["the operator's verdict", () => verifyModules(image(), [bench.key.signer.certificate], [], signal)],
-  ["the operator's search", () => findModule(image(), query, [], signal)],
+  [
+    "the operator's verdict",
+    () => verifyModules({ image: image(), certificates: [bench.key.signer.certificate], files: [], signal }),
+  ],
+  ["the operator's search", () => findModule({ image: image(), signal }, query)],
   [
     'reading one file',
     () =>
@@ -134,7 +137,7 @@ describe('a non-distributable layer', () => {
     const base = await storeLayer('etc/release', { content: Buffer.from('base') });
     await storeOdd({ layers: [base, { ...layer, descriptor: { ...layer.descriptor, urls } }] }, '1.0');
     expect(await states()).toEqual([`/${path} unsigned`]);
-    expect(await findModule(image(), query, [], signal)).toMatchObject({
+    expect(await findModule({ image: image(), signal }, query)).toMatchObject({
       found: true,
     });
     await sign();
@@ -213,7 +216,7 @@ describe('a child of an index', () => {
     const report = await inspectImage({ image: image(), platforms: [amd64] });
     expect(report.platforms.map(({ shadowed }) => shadowed)).toEqual([false, true]);
     // What is only in the second is nowhere, since no runtime takes that.
-    expect(await findModule(image(), query, [], signal)).toMatchObject({
+    expect(await findModule({ image: image(), signal }, query)).toMatchObject({
       found: false,
     });
     const files = ['/opt/lib/modules/6.1/a.ko'];

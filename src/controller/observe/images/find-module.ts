@@ -1,7 +1,5 @@
-import type { X509Certificate } from 'node:crypto';
 import { RegistryError } from '../../../registry/model/errors.ts';
-import { inspectImage } from '../../../signer/inspect-image.ts';
-import type { ImageLocation } from '../../../signer/image/read/platform-images.ts';
+import { inspectImage, type InspectImageOptions } from '../../../signer/inspect-image.ts';
 import type { ModuleState } from '../../../signer/model/module.ts';
 import type { ModuleReport } from '../../../signer/model/report.ts';
 
@@ -44,10 +42,8 @@ const suffixes = ['.ko', '.ko.gz', '.ko.xz', '.ko.zst'];
  * @throws RegistryError, SignerError
  */
 export async function findModule(
-  image: ImageLocation,
+  options: Pick<InspectImageOptions, 'image' | 'certificates' | 'layerContents' | 'signal'>,
   query: ModuleQuery,
-  certificates: readonly X509Certificate[],
-  signal: AbortSignal,
 ): Promise<FoundModule> {
   const directory = `${query.dirName}/lib/modules/${query.kernelRelease}`.replaceAll(/\/{2,}/g, '/');
   const name = Array.from(query.moduleName, (character) =>
@@ -55,12 +51,10 @@ export async function findModule(
   ).join('');
   try {
     const { platforms } = await inspectImage({
-      image,
-      certificates,
+      ...options,
       files: suffixes.map((suffix) => `${literal(directory)}/**/${name}${suffix}`),
       allowUnmatched: true,
       platforms: [{ os: 'linux', architecture: query.architecture }],
-      signal,
     });
     // A platform that no runtime selects does not matter.
     const modules = platforms.flatMap(({ shadowed, modules: found }) => (shadowed ? [] : found));

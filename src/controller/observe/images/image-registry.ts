@@ -1,12 +1,14 @@
 import type { X509Certificate } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import { isDigest } from '../../../registry/model/digest.ts';
+import { ContentsMemory } from '../../../registry/layer/contents-memory.ts';
 import { readFileOfImage } from '../../../registry/image/read-file.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
 import { invalidReference, parseReference } from '../../../registry/model/reference.ts';
 import { KmmError } from '../../../shared/errors.ts';
 import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ImageLocation } from '../../../signer/image/read/platform-images.ts';
+import type { InspectImageOptions } from '../../../signer/inspect-image.ts';
 import { certificateFingerprint } from '../../../signer/cms/certificates.ts';
 import { accessKey, Clients, withPullSecretHint, type ImageAccess } from './clients.ts';
 import { findModule, type FoundModule, type ModuleQuery } from './find-module.ts';
@@ -96,6 +98,7 @@ export class ImageRegistry {
   readonly #resolutions: Resolutions;
   readonly #verdicts = new ResultCache<Verdict>(verdictLimit);
   readonly #modules = new ResultCache<FoundModule>(verdictLimit);
+  readonly #layerContents = new ContentsMemory();
   readonly #queries: Lookups;
   readonly #contents: Lookups;
   readonly #closed = new AbortController();
@@ -157,7 +160,8 @@ export class ImageRegistry {
           signal: flight,
           lookups: this.#contents,
           outcome: ({ state }) => state,
-          work: (repository, signal) => verifyModules(locate(repository, query), certificates, files, signal),
+          work: (repository, signal) =>
+            verifyModules({ ...this.#reading(repository, query, signal), certificates, files }),
         }),
     });
   }
@@ -181,7 +185,7 @@ export class ImageRegistry {
           lookups: this.#contents,
           outcome: ({ found }) => (found ? 'found' : 'missing'),
           work: (repository, signal) =>
-            findModule(locate(repository, query), moduleQuery, certificates, signal),
+            findModule({ ...this.#reading(repository, query, signal), certificates }, moduleQuery),
         }),
     });
   }
@@ -221,6 +225,15 @@ export class ImageRegistry {
   /** Forgets what an image's name refers to, since it may have been pushed to. */
   forget(image: string): void {
     this.#resolutions.forget(image);
+  }
+
+  /** Returns how an image is read: layers that other images have, too, are read only once. */
+  #reading(
+    repository: ImageRepository,
+    query: ContentQuery,
+    signal: AbortSignal,
+  ): Pick<InspectImageOptions, 'image' | 'layerContents' | 'signal'> {
+    return { image: locate(repository, query), layerContents: this.#layerContents, signal };
   }
 
   /** Aborts work in progress and closes all connections. */

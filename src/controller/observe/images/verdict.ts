@@ -1,9 +1,7 @@
-import type { X509Certificate } from 'node:crypto';
 import type { ErrorFacts } from '../../../shared/errors.ts';
-import type { ImageLocation } from '../../../signer/image/read/platform-images.ts';
 import { SignerError } from '../../../signer/model/errors.ts';
 import type { InspectReport, ModuleReport } from '../../../signer/model/report.ts';
-import { verifyImage } from '../../../signer/inspect-image.ts';
+import { verifyImage, type VerifyImageOptions } from '../../../signer/inspect-image.ts';
 
 /** The result of verifying the signatures of an image's modules. */
 export type Verdict =
@@ -30,24 +28,15 @@ export type Verdict =
 
 /**
  * Reads and verifies an image's modules.
- * @param files absolute paths or globs; none: every kernel module
+ * @param options `files`: absolute paths or globs; none: every kernel module
  * @throws RegistryError, SignerError if the image cannot be read
  */
 export async function verifyModules(
-  image: ImageLocation,
-  certificates: readonly X509Certificate[],
-  files: readonly string[],
-  signal: AbortSignal,
+  options: VerifyImageOptions & { readonly files: readonly string[] },
 ): Promise<Verdict> {
+  const { files } = options;
   try {
-    return verdictOf(
-      await verifyImage({
-        image,
-        certificates,
-        files: files.length === 0 ? undefined : files,
-        signal,
-      }),
-    );
+    return verdictOf(await verifyImage({ ...options, files: files.length === 0 ? undefined : files }));
   } catch (error) {
     if (error instanceof SignerError && error.code === 'FILE_NOT_IN_IMAGE') return noModules(error.facts);
     if (error instanceof SignerError && error.code === 'NOT_A_MODULE') {

@@ -1,5 +1,5 @@
 import type { ImageRepository, Traffic } from '../../../registry/image/repository.ts';
-import type { ContentsCache } from '../../../registry/layer/contents-cache.ts';
+import type { ContentsStore } from '../../../registry/layer/contents-memory.ts';
 import type { Manifest } from '../../../registry/model/manifest.ts';
 import type { Platform } from '../../../registry/model/platform.ts';
 import type { Signer, SignerIdentifierForm } from '../../cms/signer.ts';
@@ -47,7 +47,7 @@ export interface SignImageOptions {
   /** Directory for temporary files. @default the system's directory for temporary files */
   readonly temporaryDirectory?: string | undefined;
   /** What layers contain, from earlier runs. @default every layer that counts is read */
-  readonly layerContents?: ContentsCache | undefined;
+  readonly layerContents?: ContentsStore | undefined;
   readonly onProgress?: ProgressListener | undefined;
   readonly signal?: AbortSignal | undefined;
 }

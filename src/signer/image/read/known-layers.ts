@@ -1,5 +1,5 @@
 import type { ImageRepository } from '../../../registry/image/repository.ts';
-import type { ContentsCache } from '../../../registry/layer/contents-cache.ts';
+import type { ContentsStore } from '../../../registry/layer/contents-memory.ts';
 import type { ListedEntry } from '../../../registry/layer/entry-list.ts';
 import { ContentsRecorder } from '../../../registry/layer/layer-contents.ts';
 import { whiteoutPrefix } from '../../../registry/layer/path-table.ts';
@@ -36,10 +36,10 @@ interface Recording {
 
 /** Layers whose contents are known, so that they need not be read unless the bytes of a file are wanted. */
 export class KnownLayers {
-  readonly #cache: ContentsCache;
+  readonly #cache: ContentsStore;
   readonly #repository: Pick<ImageRepository, 'hasBlob'>;
 
-  constructor(cache: ContentsCache, repository: Pick<ImageRepository, 'hasBlob'>) {
+  constructor(cache: ContentsStore, repository: Pick<ImageRepository, 'hasBlob'>) {
     this.#cache = cache;
     this.#repository = repository;
   }

@@ -1,7 +1,7 @@
 import { RegistryError } from '../../../registry/model/errors.ts';
 import { classifyManifest } from '../../../registry/image/classify.ts';
 import type { ImageConfig } from '../../../registry/image/config.ts';
-import type { ContentsCache } from '../../../registry/layer/contents-cache.ts';
+import type { ContentsStore } from '../../../registry/layer/contents-memory.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
 import type { ImageManifest, Manifest } from '../../../registry/model/manifest.ts';
@@ -40,7 +40,7 @@ export interface ReadingRun {
   /** @default the system's directory for temporary files */
   readonly temporaryDirectory?: string | undefined;
   /** What layers contain, from earlier runs. @default every layer that counts is read */
-  readonly layerContents?: ContentsCache | undefined;
+  readonly layerContents?: ContentsStore | undefined;
   readonly onProgress?: ProgressListener | undefined;
   readonly signal?: AbortSignal | undefined;
 }

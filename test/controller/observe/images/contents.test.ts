@@ -96,6 +96,28 @@ describe('the modules of an image', () => {
     expect(await verify(digest, [], [stranger, bench.key])).toEqual({ state: 'signed', modules: 2 });
   });
 
+  it('of several images on one base are found without reading the base again', async () => {
+    const base = Array.from({ length: 50 }, (_, number) => ({ name: `usr/lib/${number}`, content: 'base' }));
+    const layers = (content: string) => [
+      { entries: modules('m/a.ko', 'm/deleted.ko') },
+      { entries: [...base, { name: 'm/.wh.deleted.ko' }] },
+      { entries: [{ name: 'version', content }] },
+    ];
+    const digests: Digest[] = [];
+    for (const version of ['1.0', '2.0'])
+      digests.push(await sign((await storeImage(repository, { layers: layers(version) })).digest));
+    const downloads: number[] = [];
+    for (const digest of digests) {
+      proxy.reset();
+      expect(await verify(digest)).toEqual({ state: 'signed', modules: 1 });
+      downloads.push(
+        proxy.requests.filter(({ method, path }) => method === 'GET' && path.includes('/blobs/')).length,
+      );
+    }
+    // The configuration and the layers; the second time without that of the base.
+    expect(downloads).toEqual([4, 3]);
+  });
+
   it('are not signed if one of them is unsigned, unless it was not requested', async () => {
     const digest = await sign(await store(modules('m/a.ko', 'm/b.ko', 'm/c.ko')), bench.key, ['/m/a.ko']);
     expect(await verify(digest)).toEqual({
