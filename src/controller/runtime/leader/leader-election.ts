@@ -2,8 +2,8 @@ import { performance } from 'node:perf_hooks';
 import { silentLogger, type Logger } from '../../../shared/logger.ts';
 import type { ApiClient } from '../api/client.ts';
 import { pause, withJitter } from '../../../shared/backoff.ts';
-import { isApiError, ignoreNotFound } from '../api/errors.ts';
-import type { ObjectKey } from '../api/object-key.ts';
+import { isApiError, ignoreNotFound, ignoreOutdated } from '../api/errors.ts';
+import { formatKey, type ObjectKey } from '../api/object-key.ts';
 import { acquired, leases, released, type Lease } from './lease.ts';
 
 export interface LeaderElectionOptions {
@@ -41,6 +41,8 @@ export class LeaderElection {
   /** The time until which we may lead. */
   #validUntil = 0;
   #leading = false;
+  /** Why the last attempt failed; undefined if it did not. */
+  #failure: unknown;
 
   /** @throws RangeError if the times are inconsistent */
   constructor(options: LeaderElectionOptions) {
@@ -92,7 +94,14 @@ export class LeaderElection {
     const lose = (): void => {
       if (lost.signal.aborted || ended.aborted) return;
       this.#setLeading(false);
-      this.#log.error('leadership lost', { identity: this.#options.identity });
+      const { identity, lease } = this.#options;
+      this.#log.error('leadership lost', {
+        identity,
+        lease: formatKey(lease),
+        holder: this.#observed?.lease.spec?.holderIdentity,
+        millisecondsSinceRenewal: Math.round(performance.now() - this.#validUntil + this.#renewDeadline),
+        error: this.#failure,
+      });
       lost.abort(new Error('leadership lost'));
     };
     let deadline = setTimeout(lose, this.#validUntil - performance.now());
@@ -119,8 +128,10 @@ export class LeaderElection {
       if (lease === undefined) return false;
       this.#observed = { lease, since: started };
       this.#validUntil = started + this.#renewDeadline;
+      this.#failure = undefined;
       return true;
     } catch (error) {
+      this.#failure = error;
       // Another process was faster; the next attempt sees its lease.
       if (!isApiError(error, 'CONFLICT', 'ALREADY_EXISTS')) {
         this.#log.warn('lease could not be renewed', { identity: this.#options.identity, error });
@@ -133,6 +144,13 @@ export class LeaderElection {
     const { client, lease: key, identity } = this.#options;
     const call = { timeout: Math.max(1000, this.#renewDeadline / 2), urgent: true };
     const seconds = this.#leaseDuration / 1000;
+    const known = this.#observed?.lease;
+    if (this.#leading && known !== undefined && !this.#isHeldByOther()) {
+      // One request, where two might be too slow together. The API server refuses it if another has written the Lease.
+      const renewal = client.replace(leases, acquired(known, identity, seconds), call);
+      const renewed = await renewal.catch(ignoreOutdated);
+      if (renewed !== undefined) return renewed;
+    }
     const current = await client.get(leases, key, call).catch(ignoreNotFound);
     if (current === undefined) {
       const { namespace, name } = key;

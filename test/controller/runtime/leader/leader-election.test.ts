@@ -4,11 +4,21 @@ import { execPath, hrtime } from 'node:process';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it, vi } from 'vitest';
 import { LeaderElection } from '../../../../src/controller/runtime/leader/leader-election.ts';
+import { configMaps } from '../../../../src/controller/observe/cluster/resources.ts';
+import { ApiClient } from '../../../../src/controller/runtime/api/client.ts';
+import {
+  createConnection,
+  loadConfig,
+  type Connection,
+} from '../../../../src/controller/runtime/api/connection.ts';
+import { whenAborted } from '../../../../src/shared/abortable.ts';
 import { leases } from '../../../../src/controller/runtime/leader/lease.ts';
+import { createLogger, jsonLine } from '../../../../src/shared/logger.ts';
 import { createTemporaryDirectory, type TemporaryDirectory } from '../../../../src/shared/temporary.ts';
 import { startApiServer, apiServerPrograms, type ApiServer } from '../../../support/api-server.ts';
 import { startProcess } from '../../../support/processes.ts';
 import { describeWith } from '../../../support/programs.ts';
+import { clientThrough } from '../counting-client.ts';
 import { startRelay } from '../relay.ts';
 
 const candidate = fileURLToPath(new URL('candidate.ts', import.meta.url));
@@ -68,8 +78,10 @@ describeWith(apiServerPrograms, 'leader election', () => {
 
   it('stops a leader that cannot renew before another can lead', async () => {
     await using relay = await startRelay(api.port);
+    const lines: string[] = [];
     const election = new LeaderElection({
       client: await api.client(relay.port),
+      log: createLogger('error', jsonLine, (line) => lines.push(line)),
       lease: { namespace: 'default', name: 'cut-off' },
       identity: 'cut-off',
       leaseDuration: 2000,
@@ -84,8 +96,81 @@ describeWith(apiServerPrograms, 'leader election', () => {
       relay.heal();
     }, new AbortController().signal);
     expect(await run).toBe('lost');
+    expect(lines.map((line) => JSON.parse(line) as unknown)).toMatchObject([
+      { message: 'leadership lost', lease: 'default/cut-off', holder: 'cut-off', identity: 'cut-off' },
+    ]);
     const lease = await (await api.client()).get(leases, { namespace: 'default', name: 'cut-off' });
     expect(lease.spec?.holderIdentity).toBe('cut-off');
+  });
+
+  it('renews by one request each time, and reads the Lease only when another has written it', async () => {
+    const requests: string[] = [];
+    const key = { namespace: 'default', name: 'one-request' };
+    const election = new LeaderElection({
+      client: await clientThrough(api.kubeconfig, (request, send) => {
+        requests.push(request.method);
+        return send(request);
+      }),
+      lease: key,
+      identity: 'leader',
+      retryPeriod: 20,
+    });
+    const stop = new AbortController();
+    const run = election.run(async () => {
+      await vi.waitFor(() => expect(requests.length).toBeGreaterThan(4), waiting);
+      expect(requests.splice(0)).toEqual(['GET', 'POST', ...Array.from({ length: 3 }, () => 'PUT')]);
+      const client = await api.client();
+      await client.patch(leases, key, { metadata: { annotations: { seen: 'by another' } } });
+      requests.splice(0);
+      await vi.waitFor(() => expect(requests).toContain('GET'), waiting);
+      await vi.waitFor(() => expect(requests.length).toBeGreaterThan(5), waiting);
+      expect(requests.filter((method) => method === 'GET')).toHaveLength(1);
+      const { metadata, spec } = await client.get(leases, key);
+      expect(metadata).toMatchObject({ annotations: { seen: 'by another' } });
+      expect(spec).toMatchObject({ holderIdentity: 'leader', leaseTransitions: 1 });
+      stop.abort();
+    }, stop.signal);
+    expect(await run).toBe('stopped');
+  });
+
+  it('keeps leading while more requests than may be sent wait for the API server', async () => {
+    const connection = createConnection(await loadConfig(api.kubeconfig));
+    let [waitingRequests, renewals] = [0, 0];
+    const send: Connection['send'] = async (request) => {
+      if (request.path.includes('/leases')) renewals += 1;
+      else {
+        waitingRequests += 1;
+        if (request.signal !== undefined) await whenAborted(request.signal);
+      }
+      return connection.send(request);
+    };
+    const client = new ApiClient({
+      connection: { ...connection, send },
+      fieldManager: 'test',
+      userAgent: 'kmm-sign-tests',
+      rate: { perSecond: 1, burst: 2 },
+    });
+    const election = new LeaderElection({
+      client,
+      lease: { namespace: 'default', name: 'saturated' },
+      identity: 'busy-client',
+      retryPeriod: 50,
+    });
+    const stop = new AbortController();
+    const run = election.run(async ({ lost }) => {
+      const ended = new AbortController();
+      const ask = () =>
+        client.get(configMaps, { namespace: 'default', name: 'none' }, { signal: ended.signal });
+      const others = Promise.allSettled(Array.from({ length: 60 }, ask));
+      await vi.waitFor(() => expect(waitingRequests).toBeGreaterThan(1), waiting);
+      renewals = 0;
+      await vi.waitFor(() => expect(lost.aborted || renewals > 20).toBe(true), waiting);
+      expect(lost.aborted).toBe(false);
+      ended.abort();
+      await others;
+      stop.abort();
+    }, stop.signal);
+    expect(await run).toBe('stopped');
   });
 
   it('does not report itself as leader after the event loop was blocked beyond the deadline', async () => {
