@@ -27,19 +27,23 @@ async function launch({ name, bundle, launcher }) {
 }
 
 async function run(program) {
-  const isScript = program.endsWith('.cjs');
-  const script = isScript ? compile(program, cacheOf(program, process.argv[2])) : undefined;
-  if (script !== undefined) return start(script, program);
+  if (program.endsWith('.cjs')) {
+    const command = process.argv[2];
+    const cache = cacheOf(program, command);
+    const script = existsSync(cache) ? compile(program, readFileSync(cache)) : undefined;
+    if (script?.cachedDataRejected === false) start(script, program);
+    else require('./compiled-code.js').startOwn(program, cache, { compile, encode, start });
+    return;
+  }
   // Compiled code is cached next to the program; if that is not writable, nothing is cached.
   enableCompileCache(join(__dirname, '../dist/.compile-cache'));
-  if (isScript) require(program);
-  else await import(require('node:url').pathToFileURL(program).href);
+  await import(require('node:url').pathToFileURL(program).href);
 }
 
 /** Commands that do no more than ask a registry. What they need is compiled separately, since it is half as much. */
 const asking = ['resolve', 'exists'];
 
-/** The file with a bundle's compiled code for a command: the last line of the bundle, and what V8 made of it. */
+/** The file with a bundle's compiled code for a command. */
 function cacheOf(program, command) {
   return `${program}${asking.includes(command) ? '.asking' : ''}.cache`;
 }
@@ -47,25 +51,36 @@ function cacheOf(program, command) {
 /** The length of a bundle's last line, a comment with a digest of the rest (scripts/build.js). */
 const lastLineLength = 67;
 
+/** What a file with compiled code begins with: the bundle that it is of, and the Node that it is for. */
+function headerOf(text) {
+  return Buffer.from(
+    `${text.slice(-lastLineLength)}${process.version} ${process.platform} ${process.arch}\n`,
+  );
+}
+
+/** Returns the content of a file with a bundle's compiled code: all that has been compiled until now. */
+function encode(program, script) {
+  return Buffer.concat([headerOf(readFileSync(program, 'latin1')), script.createCachedData()]);
+}
+
 /**
- * Compiles a CommonJS bundle. With it may come its compiled code (scripts/code-cache.js), which V8 rejects unless it
- * is from the same version of V8; that it is from the same bundle is for us to check.
+ * Compiles a CommonJS bundle. The result's `cachedDataRejected` is false if it was made from compiled code.
  * @param {string} program
- * @param {string} [cache] the file with its compiled code; if it cannot be used, nothing is returned
+ * @param {Buffer} [cached] compiled code: what encode() returned
+ * @param {string} [filename] what stack traces call the bundle
  */
-function compile(program, cache) {
+function compile(program, cached, filename = program) {
   // Bundles are ASCII.
   const text = readFileSync(program, 'latin1');
-  const cached = cache !== undefined && existsSync(cache) ? readFileSync(cache) : undefined;
-  const isOfBundle = cached?.latin1Slice(0, lastLineLength) === text.slice(-lastLineLength);
-  if (cache !== undefined && !isOfBundle) return undefined;
+  const header = headerOf(text);
+  // That it is from the same bundle is for us to check; V8 rejects what is from another version of V8, or damaged in length.
+  const isOfBundle = cached?.subarray(0, header.length).equals(header) === true;
   const source = `(function(exports,require,module,__filename,__dirname){${text}\n})`;
   const { Script } = require('node:vm');
-  const script = new Script(source, {
-    filename: program,
-    cachedData: cached?.subarray(lastLineLength),
+  return new Script(source, {
+    filename,
+    cachedData: isOfBundle ? cached.subarray(header.length) : undefined,
   });
-  return script.cachedDataRejected === true ? undefined : script;
 }
 
 /** Runs a compiled CommonJS bundle. */
@@ -107,4 +122,4 @@ function fail(name, message, hint) {
   process.exitCode = 1;
 }
 
-module.exports = { launch, cacheOf, lastLineLength, compile, start };
+module.exports = { launch, cacheOf, compile, encode, start };

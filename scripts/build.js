@@ -3,8 +3,7 @@
 //     node scripts/build.js [--clean] [--no-source-maps] [--no-code-cache] [--outdir FOLDER]
 //
 // The command line is one file, cli.cjs, with its compiled code beside it (scripts/code-cache.js); large packages that
-// few runs need are files of their own. V8 writes other compiled code each time: releases, of which two builds are the same
-// byte for byte, do without it (--no-code-cache). The operator and the library share chunks, some of them loaded lazily.
+// few runs need are files of their own. The operator and the library share chunks, some of them loaded lazily.
 //
 // --clean deletes files of earlier builds at once. metafile.json, next to the bundles, lists what is in them
 // and why; tests read it, and so does https://esbuild.github.io/analyze/.
@@ -15,7 +14,7 @@ import { appendFile, readdir, readFile, rm, stat, writeFile } from 'node:fs/prom
 import { basename, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { build } from 'esbuild';
-import { lazyBuiltIns, leftOut, oldestNode, recentNode, separately } from './build/plugins.js';
+import { lazyBuiltIns, leftOut, oldestNode, publishedNode, separately } from './build/plugins.js';
 import { buildInfo } from './build-info.js';
 
 const { values: given } = parseArgs({
@@ -174,7 +173,7 @@ for (const name of await readdir(outdir)) {
   if (Date.now() - mtimeMs >= millisecondsToKeep) await rm(file, { recursive: true, force: true });
 }
 
-const node = given['no-code-cache'] ? undefined : recentNode();
+const node = given['no-code-cache'] ? undefined : publishedNode();
 // The demonstration needs its module.
 if (node !== undefined && existsSync(join(outdir, '../fixtures/hello/hello.ko'))) {
   for (const command of ['demo', 'resolve']) {

@@ -1,6 +1,6 @@
 // Packs the package to publish:
 //
-//     npm run package [-- FOLDER [--no-code-cache]]
+//     npm run package [-- FOLDER]
 //
 // writes kmm-sign-VERSION.tgz into FOLDER (default: the current one), for `npm publish`. Its manifest is
 // that of the repository, without the bundled packages and with `node` as an optional dependency. Everything
@@ -45,13 +45,13 @@ function run(program, args, cwd = root) {
   if (status !== 0) throw new Error(`${program} ${args.join(' ')} failed`);
 }
 
-function pack(destination, options) {
+function pack(destination) {
   const staging = mkdtempSync(join(tmpdir(), 'kmm-sign-package-'));
   try {
     for (const path of ['bin', 'fixtures/hello', 'README.md', 'LICENSE'])
       cpSync(join(root, path), join(staging, path), { recursive: true });
     const dist = join(staging, 'dist');
-    run(execPath, ['scripts/build.js', '--no-source-maps', `--outdir=${dist}`, ...options]);
+    run(execPath, ['scripts/build.js', '--no-source-maps', `--outdir=${dist}`]);
     run(execPath, [
       'node_modules/typescript/bin/tsc',
       '-p',
@@ -73,5 +73,5 @@ if (argv[2] === '--refuse') {
   console.error('Run npm run package, and publish the file that it writes.');
   process.exitCode = 1;
 } else {
-  pack(resolve(argv[2] ?? '.'), argv.slice(3));
+  pack(resolve(argv[2] ?? '.'));
 }

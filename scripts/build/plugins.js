@@ -14,10 +14,15 @@ export const oldestNode = 24;
  * The Node that the bundles are for: this one, or that of the npm package `node` where this one is too old;
  * undefined if there is none.
  */
-export function recentNode() {
-  if (Number.parseInt(process.versions.node) >= oldestNode) return process.execPath;
+function recentNode() {
+  return Number.parseInt(process.versions.node) >= oldestNode ? process.execPath : publishedNode();
+}
+
+/** The Node that packages and images come with, which is that of the npm package `node`; if that is not there, this one. */
+export function publishedNode() {
   const bundled = join(root, 'node_modules', 'node', 'bin', 'node');
-  return existsSync(bundled) ? bundled : undefined;
+  if (existsSync(bundled)) return bundled;
+  return Number.parseInt(process.versions.node) >= oldestNode ? process.execPath : undefined;
 }
 
 /**

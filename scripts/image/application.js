@@ -1,4 +1,5 @@
-// Makes what the image has besides its system: the programs, where they belong.
+// Makes what the image has besides its system: the programs, where they belong. Their compiled code is for the architecture of
+// this machine; images for another do without it.
 //
 //     node scripts/image/application.js --output DIR [--no-code-cache]
 import { spawnSync } from 'node:child_process';

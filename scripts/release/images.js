@@ -1,11 +1,14 @@
 // Makes images as OCI layouts, with the same digest each time, and without running anything of an image's architecture.
 import { mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { execPath } from 'node:process';
+import { arch, execPath } from 'node:process';
 import { run } from './run.js';
 
 /** The architectures of the images, by their names in Go and in Debian. */
 export const architectures = ['amd64', 'arm64'];
+
+/** The architecture of this machine, the only one that V8 can compile for here. */
+const ownArchitecture = { x64: 'amd64', arm64: 'arm64' }[arch];
 
 /** Makes images with Buildah, in a storage of its own. */
 export class ImageBuilder {
@@ -24,9 +27,10 @@ export class ImageBuilder {
     const { root, work, env, packages } = this.#release;
     const scripts = join(root, 'scripts/image');
     const node = (name, ...args) => run(execPath, [join(scripts, name), ...args], { cwd: root, env });
-    const application = join(work, 'application');
-    node('application.js', `--output=${application}/out`, '--no-code-cache');
     const platforms = architectures.map((architecture) => {
+      const application = join(work, `application-${architecture}`);
+      const options = architecture === ownArchitecture ? [] : ['--no-code-cache'];
+      node('application.js', `--output=${application}/out`, ...options);
       const system = join(work, `system-${architecture}`);
       const list = [`--packages=${packages}`, `--list=${system}/packages.json`];
       node('system.js', `--arch=${architecture}`, `--output=${system}/out`, ...list);

@@ -5,7 +5,7 @@ import { env } from 'node:process';
 import { makeChart } from './chart.js';
 import { changesOf, CheckoutError, inspectCheckout } from './checkout.js';
 import { makeExample, makeKey } from './example.js';
-import { ImageBuilder } from './images.js';
+import { architectures, ImageBuilder } from './images.js';
 import { writeManifests } from './manifests.js';
 import { writeNotes } from './notes.js';
 import { makeActionCommit, makePackage } from './npm-package.js';
@@ -27,7 +27,7 @@ export function makeRelease(given) {
     epoch,
     env: environment(commit, epoch),
     // The one that the image has.
-    program: join(given.work, 'application/out/app/bin/kmm-sign.js'),
+    program: join(given.work, `application-${architectures[0]}/out/app/bin/kmm-sign.js`),
   };
 
   const builder = new ImageBuilder(release);

@@ -8,7 +8,7 @@ import { run } from './run.js';
 export function makePackage({ root, output, version, env }) {
   const folder = join(output, 'npm');
   mkdirSync(folder);
-  run(execPath, [join(root, 'scripts/pack.js'), folder, '--no-code-cache'], { cwd: root, env });
+  run(execPath, [join(root, 'scripts/pack.js'), folder], { cwd: root, env });
   return join(folder, `kmm-sign-${version}.tgz`);
 }
 

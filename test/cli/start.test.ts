@@ -1,12 +1,30 @@
-import { cp, mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  chmod,
+  chown,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { describeWith } from '../support/programs.ts';
 import { type DemoRegistry, startDemoRegistry } from './demo-registry.ts';
 import { program, runProgram } from './run-program.ts';
 
+const execute = promisify(execFile);
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
 /** Built-in modules of Node that take a millisecond or more to load. */
@@ -22,6 +40,12 @@ const heavy = [
   'worker_threads',
   'zlib',
 ];
+
+async function digestOfFile(path: string): Promise<string> {
+  return createHash('sha256')
+    .update(await readFile(path))
+    .digest('hex');
+}
 
 /** Of these files, those of this package. */
 function ours(opened: readonly string[]): string[] {
@@ -129,30 +153,131 @@ describe('compiled code', () => {
 
   afterAll(() => rm(directory, { recursive: true, force: true }));
 
-  async function version() {
-    const { stdout, stderr, exitCode } = await runProgram([], {
-      through: [at('node'), at('bin/kmm-sign.js'), '--version'],
-    });
-    return { stdout, stderr, exitCode };
+  const home = () => ({ HOME: at('home') });
+  const kept = () => at('home/.cache/kmm-sign/compiled');
+  const file = () => join(kept(), 'cli.cjs.asking.cache');
+
+  /** Runs a copy of the program with a Node at another place. It must end well, and say nothing on stderr. */
+  async function runCopy(
+    args: readonly string[],
+    env: NodeJS.ProcessEnv = {},
+    through: readonly string[] = [],
+  ) {
+    const [first = '', ...words] = [...through, at('node'), at('bin/kmm-sign.js'), ...args];
+    const { stdout, stderr } = await execute(first, words, { env: { PATH: process.env['PATH'], ...env } });
+    expect(stderr).toBe('');
+    return stdout;
   }
+
+  const version = () => runCopy(['--version']);
 
   test('of another bundle of the same length is not run', async () => {
     const before = await version();
-    expect(before.exitCode).toBe(0);
     const text = await readFile(at('dist/cli.cjs'), 'utf8');
-    const number = before.stdout.trim();
+    const number = before.trim();
     const other = number.replace(/^\d/, '9');
     const digestChanged = text.replaceAll(`"${number}"`, `"${other}"`).replace(/\w\n$/, 'x\n');
     expect(digestChanged).toHaveLength(text.length);
     await writeFile(at('dist/cli.cjs'), digestChanged);
-    expect(await version()).toEqual({ stdout: `${other}\n`, stderr: '', exitCode: 0 });
+    expect(await version()).toBe(`${other}\n`);
   });
 
   test('that is damaged or missing is made anew', async () => {
     const whole = await readFile(at('dist/cli.cjs.cache'));
     await writeFile(at('dist/cli.cjs.cache'), whole.subarray(0, 100));
-    expect(await version()).toMatchObject({ stderr: '', exitCode: 0 });
+    expect(await version()).toMatch(/^\d/);
     await rm(at('dist/cli.cjs.cache'));
-    expect(await version()).toMatchObject({ stderr: '', exitCode: 0 });
+    expect(await version()).toMatch(/^\d/);
+  });
+
+  describeWith(['strace'], 'of a user whose Node is another than the package has code for', ({ strace }) => {
+    let registry: DemoRegistry;
+    let image: string;
+
+    beforeAll(async () => {
+      registry = await startDemoRegistry();
+      image = `${registry.address}/vendor/driver:1.0`;
+    });
+
+    beforeEach(() => rm(at('home'), { recursive: true, force: true }));
+
+    afterAll(() => registry?.[Symbol.asyncDispose]());
+
+    const resolve = (...through: string[]) => runCopy(['resolve', '--plain-http', image], home(), through);
+
+    test('is kept by the first run, for the user alone, and read by the next', async () => {
+      await resolve();
+      const [keptIn, first] = await Promise.all([stat(kept()), stat(file())]);
+      expect([keptIn.mode & 0o777, first.mode & 0o777]).toEqual([0o700, 0o600]);
+      await resolve();
+      // Whoever cannot use it writes another.
+      expect(await stat(file())).toMatchObject({ ino: first.ino, mtimeMs: first.mtimeMs });
+      await writeFile(file(), (await readFile(file())).subarray(0, 10_000));
+      await resolve();
+      expect((await stat(file())).size).toBeGreaterThan(0.9 * first.size);
+      expect(await readdir(kept())).toEqual(['cli.cjs.asking.cache']);
+    });
+
+    test('is not written by a command that compiles little of what another needs', async () => {
+      await runCopy(['--version'], home());
+      await expect(stat(at('home'))).rejects.toThrow('ENOENT');
+    });
+
+    test.each([
+      ['a directory that others may write to', () => chmod(kept(), 0o777)],
+      ['a file that others may write to', () => chmod(file(), 0o666)],
+      ['a directory of somebody else', () => chown(kept(), 12_345, 12_345)],
+      ['a file of somebody else', () => chown(file(), 12_345, 12_345)],
+      [
+        'a link to a file',
+        () => rename(file(), at('home/there')).then(() => symlink(at('home/there'), file())),
+      ],
+      [
+        'a link to a directory',
+        () => rename(kept(), at('home/there')).then(() => symlink(at('home/there'), kept())),
+      ],
+    ])('is not taken from %s', async (_, change) => {
+      await resolve();
+      const { length } = await readFile(file());
+      await change();
+      const log = at('log');
+      await resolve(strace, '-f', '-qq', '-e', 'trace=read,pread64', '-o', log);
+      expect(await readFile(log, 'utf8')).not.toContain(`= ${length}\n`);
+    });
+
+    test.each([
+      ['--no-cache is given', { args: ['--no-cache'], env: {} }],
+      ['NODE_DISABLE_COMPILE_CACHE is set', { args: [], env: { NODE_DISABLE_COMPILE_CACHE: '1' } }],
+      ['the home cannot be written', { args: [], env: { HOME: '/dev/null' } }],
+      ['there is no home', { args: [], env: { HOME: '' } }],
+    ])('is neither read nor written if %s', async (_, { args, env }) => {
+      const key = ['--key', registry.key, '--cert', registry.certificate, '--plain-http', '--quiet'];
+      const names = [image, `${registry.address}/test/kept:1`];
+      await runCopy(['sign', ...names, ...key, ...args], { ...home(), ...env });
+      await expect(stat(kept())).rejects.toThrow('ENOENT');
+    });
+  });
+});
+
+describe('compiled code in dist', () => {
+  test.each(['demo', 'resolve'])('is the same each time, byte for byte: of %s', async (command) => {
+    await using temporary = await createTemporaryDirectory();
+    const at = (...names: string[]) => join(temporary.path, ...names);
+    const made = [];
+    for (const place of ['one', 'another/place']) {
+      await mkdir(at(place), { recursive: true });
+      for (const name of ['bin', 'fixtures/hello', 'package.json', 'scripts/code-cache.js'])
+        await cp(join(root, name), at(place, name), { recursive: true });
+      for (const name of (await readdir(join(root, 'dist'))).filter((each) => each.endsWith('.cjs')))
+        await cp(join(root, 'dist', name), at(place, 'dist', name));
+      await execute(process.execPath, [
+        at(place, 'scripts/code-cache.js'),
+        at(place, 'dist/cli.cjs'),
+        command,
+      ]);
+      const [name = ''] = (await readdir(at(place, 'dist'))).filter((each) => each.endsWith('.cache'));
+      made.push(await digestOfFile(at(place, 'dist', name)), await digestOfFile(join(root, 'dist', name)));
+    }
+    expect(new Set(made).size).toBe(1);
   });
 });

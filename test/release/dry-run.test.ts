@@ -138,6 +138,11 @@ describeWith(programs, 'a dry run of a release', ({ skopeo, umoci, helm, kubectl
           machines[architecture],
         ]);
       }
+      // Compiled code is for one Node of one architecture: that of the machine that the release is made on.
+      const compiled = await readFile(join(root, 'app/dist/cli.cjs.cache'), 'latin1').catch(() => '');
+      const isOwn = machines[architecture] === (await readFile(process.execPath)).readUInt16LE(18);
+      const forNode = `${process.version} linux ${process.arch}`;
+      expect(compiled.split('\n')[1]).toBe(isOwn ? forNode : undefined);
       const { packages } = await readJson<{ packages: { name: string; SPDXID: string }[] }>(
         output,
         'sbom',

@@ -69,7 +69,10 @@ const others: readonly Omit<Variable, 'option' | 'commands'>[] = [
   { name: 'DOCKER_AUTH_CONFIG', description: 'credentials: the JSON of a docker configuration' },
   { name: 'DOCKER_CONFIG', description: "credentials: directory of docker's config.json" },
   { name: 'HTTPS_PROXY', description: 'proxy for HTTPS, also HTTP_PROXY; NO_PROXY lists exceptions' },
-  { name: 'XDG_CACHE_HOME', description: 'directory for what layers contain; default ~/.cache' },
+  {
+    name: 'XDG_CACHE_HOME',
+    description: 'directory for what layers contain, and for compiled code; default ~/.cache',
+  },
   { name: 'TMPDIR', description: 'directory for temporary files' },
   { name: 'CI', description: 'when set, no progress bars' },
 ];
