@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { constants } from 'node:fs';
 import { lstat, mkdir, open, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { keepHeapSmall } from '../../shared/small-heap.ts';
 import { digestHex, digestOf } from '../model/digest.ts';
 import type { ContentsStore } from './contents-memory.ts';
 import {
@@ -21,6 +22,9 @@ export interface ContentsCacheLimits {
 const defaultLimits: ContentsCacheLimits = { maxFiles: 1000, maxBytes: 128 * 1024 ** 2 };
 /** Limit on the bytes of one record. The one of a layer with 30,000 entries has 200 kB. */
 const maxFileBytes = 16 * 1024 ** 2;
+
+/** Bytes of a record whose entries take megabytes. */
+const largeFile = 16 * 1024;
 
 /** Increased whenever records change, or what a reader of layers refuses. */
 const formatVersion = 1;
@@ -78,6 +82,7 @@ export class ContentsCache implements ContentsStore, AsyncDisposable {
       await using file = await open(this.#pathOf(key), O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
       const found = await file.stat();
       if (!found.isFile() || !isOurs(found) || found.size > maxFileBytes) return undefined;
+      if (found.size >= largeFile) keepHeapSmall();
       const bytes = Buffer.alloc(found.size);
       const { bytesRead } = await file.read(bytes, 0, found.size, 0);
       const contents = await decodeContents(key, bytes.subarray(0, bytesRead));

@@ -1,6 +1,6 @@
-import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 import { createRingBuffer, RingWriter } from '../../shared/ring-buffer.ts';
+import { keepHeapSmall } from '../../shared/small-heap.ts';
 import { blobAhead, receivedTogether, type ScanReport, type ScanTask } from './scan-messages.ts';
 
 /** The thread's code: its source, or a bundle next to this file's. */
@@ -11,13 +11,6 @@ const youngGeneration = 1;
 
 /** Milliseconds after which a thread that has nothing to do ends. */
 const idleTime = 5000;
-
-/**
- * Keeps the heaps of all threads small: most of what is allocated lives briefly, which a growing young generation would
- * only retain. Small images do without: this slows down what is not large.
- */
-const heapFlags = ['--semi-space-growth-factor=1', '--heap-growing-percent=120'];
-let isHeapSmall = false;
 
 /** Threads that have nothing to do. */
 const idle = new Set<ScanThread>();
@@ -36,8 +29,7 @@ export class ScanThread {
   #idleTimer: NodeJS.Timeout | undefined;
 
   private constructor() {
-    if (!isHeapSmall) for (const flag of heapFlags) setFlagsFromString(flag);
-    isHeapSmall = true;
+    keepHeapSmall();
     this.#worker = new Worker(new URL(workerFile, import.meta.url), {
       resourceLimits: { maxYoungGenerationSizeMb: youngGeneration },
     });
