@@ -1,3 +1,4 @@
+import { ignoreRejection } from '../shared/abortable.ts';
 import { findAttachments } from './image/plan/attachments.ts';
 import {
   artifactTypesOf,
@@ -35,6 +36,8 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
   const attachments = findAttachments(plan, run);
   if (!writes) return plannedReport(plan, await attachments, run);
   const built = await buildTree(plan, run, { uploads: isFree && !run.dryRun });
+  // The modules are in the layers now; freeing their file takes a while, and the registry's answers do, too.
+  ignoreRejection(run.spool[Symbol.asyncDispose]());
   const existing = isFree ? null : await findExistingResult(built, run);
   if (existing !== null)
     return signedReport('unchanged', { plan, built: existing, found: await attachments }, run);
