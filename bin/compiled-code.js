@@ -62,7 +62,7 @@ function keep(directory, file, content) {
     fs.writeFileSync(fresh, content, { mode: 0o600, flag: 'wx', flush: true });
     fs.renameSync(fresh, file);
   } catch {
-    fs.rmSync(fresh, { force: true });
+    if (fs.existsSync(fresh)) fs.rmSync(fresh);
   }
 }
 

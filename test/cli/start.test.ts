@@ -195,6 +195,7 @@ describe('compiled code', () => {
     let image: string;
 
     beforeAll(async () => {
+      await rm(at('dist/cli.cjs.cache'), { force: true });
       registry = await startDemoRegistry();
       image = `${registry.address}/vendor/driver:1.0`;
     });
