@@ -21,7 +21,7 @@ export interface HubControllersOptions {
   readonly backoff?: ControllerOptions['backoff'];
   /** Milliseconds for which changes reported by clusters are batched. @default 1000 */
   readonly feedbackDelay?: number | undefined;
-  /** Milliseconds for which images that are ready or have failed are batched. @default 250 */
+  /** Milliseconds for which the outcomes of images are batched. @default 250 */
   readonly outcomeDelay?: number | undefined;
   /** Milliseconds between two writes of a short status that only shows progress. @default 5000 */
   readonly statusInterval?: number | undefined;
@@ -67,10 +67,8 @@ export function createHubControllers(
     wake: enqueueImage,
     now,
   });
-  const imageReconciler = new ImageReconciler(context, tracker, slots, (users, { phase }) => {
-    // Progress changes no more than statuses, which are not written each time either.
-    const delay = phase === 'Ready' || phase === 'Failed' ? outcomeDelay : statusInterval / 2;
-    for (const user of users) modules.enqueue(user, delay);
+  const imageReconciler = new ImageReconciler(context, tracker, slots, (users) => {
+    for (const user of users) modules.enqueue(user, outcomeDelay);
   });
   const images = new Controller({
     name: 'hub-image',

@@ -39,19 +39,19 @@ export class ImageReconciler {
   readonly #tracker: ImageTracker;
   readonly #slots: JobSlots;
   readonly #confirmation: UserConfirmation;
-  readonly #onOutcome: (users: readonly ObjectKey[], state: ImageState) => void;
+  readonly #onOutcome: (users: readonly ObjectKey[]) => void;
   /** The Jobs that are being created, by image. */
   readonly #creating = new Map<string, string>();
   #hasStarted = false;
   /** When to start at the latest, in milliseconds since 1970. */
   #startBy: number | undefined;
 
-  /** @param onOutcome called with the ManagedClusterModules of an image that has changed, and what it is like now */
+  /** @param onOutcome called with the ManagedClusterModules of an image that has changed */
   constructor(
     context: HubContext,
     tracker: ImageTracker,
     slots: JobSlots,
-    onOutcome: (users: readonly ObjectKey[], state: ImageState) => void,
+    onOutcome: (users: readonly ObjectKey[]) => void,
   ) {
     this.#context = context;
     this.#tracker = tracker;
@@ -100,8 +100,7 @@ export class ImageReconciler {
     const isNew = this.#tracker.record(id, work, result);
     if (isNew === undefined) return {};
     this.#recordEvents(work, result.state, before);
-    const users = [...work.users, ...work.conflicting].map(({ name }) => ({ name }));
-    if (isNew) this.#onOutcome(users, result.state);
+    if (isNew) this.#onOutcome([...work.users, ...work.conflicting].map(({ name }) => ({ name })));
     if (result.error !== undefined) throw result.error;
     const nextAfter = await this.#collect(id, work, { result, signal });
     return { requeueAfter: soonest([nextAfter, result.state.requeueAfter]) };
