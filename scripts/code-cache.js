@@ -9,7 +9,7 @@
 // The same Node writes the same bytes each time, which releases need that can be made again. Left alone, V8 writes others:
 //  - it draws numbers when it starts (--predictable)
 //  - it leaves padding in compiled functions as it found the memory: all zeros in a heap so large that none is used twice
-//  - it marks functions that have run often , to optimize them sooner next time (--no-profile-guided-optimization)
+//  - it marks functions that have run often, to optimize them sooner next time: here none does
 //  - it numbers functions in the order in which they are compiled, which depends on the network: what is written is
 //    loaded once more by another process, which numbers them in the order of the file, and written again.
 import { spawnSync } from 'node:child_process';
