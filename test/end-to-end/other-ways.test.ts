@@ -80,12 +80,15 @@ describeWith([...operatorWorldPrograms, 'kaniko'], 'a Module', () => {
   it('says which line of its build failed, in its status and in an event', async () => {
     await world.applyManifest('broken-build');
     const message = await failure("hello.c:12:9: error: implicit declaration of function 'print_info'");
-    const told = (await listAll(world.client, events, { namespace: 'default' })).filter(
-      ({ regarding, reason }) => regarding?.name === broken && reason === 'BuildFailed',
-    );
-    expect(told).toContainEqual(
-      expect.objectContaining({ type: 'Warning', note: expect.stringContaining(message) }),
-    );
+    // Events are recorded once the status is written.
+    await eventually(async () => {
+      const told = (await listAll(world.client, events, { namespace: 'default' })).filter(
+        ({ regarding, reason }) => regarding?.name === broken && reason === 'BuildFailed',
+      );
+      expect(told).toContainEqual(
+        expect.objectContaining({ type: 'Warning', note: expect.stringContaining(message) }),
+      );
+    });
     expect(await world.kubectl(['get', 'module', broken, '--output=wide'])).toContain(message);
   });
 
