@@ -1,3 +1,5 @@
+import { ignoreRejection } from '../../shared/abortable.ts';
+import { LruMap } from '../../shared/lru.ts';
 import {
   type ContentsRecorder,
   decodeContents,
@@ -21,47 +23,26 @@ const defaultMaxBytes = 8 * 1024 ** 2;
  * has read. Records are kept packed; those that were used least recently go first.
  */
 export class ContentsMemory implements ContentsStore {
-  readonly #maxBytes: number;
-  /** Least recently used first. */
-  readonly #records = new Map<string, Buffer>();
-  #bytes = 0;
+  readonly #records: LruMap<Buffer>;
 
   /** @param maxBytes of all records together */
   constructor(maxBytes = defaultMaxBytes) {
-    this.#maxBytes = maxBytes;
+    this.#records = new LruMap(maxBytes, ({ length }) => length);
   }
 
   async find(layer: LayerIdentity): Promise<LayerContents | undefined> {
     const key = keyOf(layer);
     const record = this.#records.get(key);
-    if (record === undefined) return undefined;
-    this.#records.delete(key);
-    this.#records.set(key, record);
-    return decodeContents(key, record);
+    return record && decodeContents(key, record);
   }
 
   store(layer: LayerIdentity, recorder: ContentsRecorder): void {
-    const key = keyOf(layer);
-    recorder.encode(key).then(
-      (record) => this.#keep(key, record),
-      () => {},
-    );
+    ignoreRejection(this.#keep(keyOf(layer), recorder));
   }
 
-  #keep(key: string, record: Buffer | undefined): void {
-    if (record === undefined || record.length > this.#maxBytes) return;
-    this.#forget(key);
-    this.#records.set(key, record);
-    this.#bytes += record.length;
-    for (const oldest of this.#records.keys()) {
-      if (this.#bytes <= this.#maxBytes) return;
-      this.#forget(oldest);
-    }
-  }
-
-  #forget(key: string): void {
-    this.#bytes -= this.#records.get(key)?.length ?? 0;
-    this.#records.delete(key);
+  async #keep(key: string, recorder: ContentsRecorder): Promise<void> {
+    const record = await recorder.encode(key);
+    if (record !== undefined) this.#records.set(key, record);
   }
 }
 

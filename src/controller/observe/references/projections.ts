@@ -98,12 +98,16 @@ export const pullSecretSource: ReferenceSource<Secret, PullSecretContent> = {
 /** Claims of volumes: whether a pod that mounts one can start. One that is pending may be waiting for that pod. */
 export const volumeClaimSource: ReferenceSource<PersistentVolumeClaim, VolumeClaimState> = {
   resource: persistentVolumeClaims,
-  project: ({ metadata, status }) => {
-    const isLost = status?.phase === 'Lost';
-    const value = metadata.deletionTimestamp === undefined ? (isLost ? 'lost' : 'usable') : 'deleting';
+  project: (claim) => {
+    const value = volumeClaimState(claim);
     return { digest: value, value };
   },
 };
+
+function volumeClaimState({ metadata, status }: PersistentVolumeClaim): VolumeClaimState {
+  if (metadata.deletionTimestamp !== undefined) return 'deleting';
+  return status?.phase === 'Lost' ? 'lost' : 'usable';
+}
 
 /** ServiceAccounts: the names of their pull secrets. */
 export const serviceAccountSource: ReferenceSource<ServiceAccount, readonly string[]> = {
