@@ -8,7 +8,7 @@ import { createRuntimeMetrics } from '../../../src/controller/runtime/metrics.ts
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { namespaces } from '../../support/namespaces.ts';
 import { describeWith } from '../../support/programs.ts';
-import { endJob } from '../module/cluster-objects.ts';
+import { endJob, reasonsOf } from '../module/cluster-objects.ts';
 import { argumentsOf } from '../module/module-world.ts';
 import { countingClient, reconciles } from '../runtime/counting-client.ts';
 import { contentOf, hubNamespace, startHubWorld, type HubWorld } from './hub-world.ts';
@@ -72,10 +72,12 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
       expect(text).not.toContain('dockerfileConfigMap');
     }
     await noJobs();
-    const reasons = (await world.events(name)).map(({ reason }) => reason);
-    for (const reason of ['BuildCreated', 'BuildSucceeded', 'SignCreated', 'SignSucceeded', 'ImageReady']) {
-      expect(reasons.filter((one) => one === reason)).toHaveLength(1);
-    }
+    await world.events(name, (events) => {
+      const reasons = reasonsOf(events);
+      for (const reason of ['BuildCreated', 'BuildSucceeded', 'SignCreated', 'SignSucceeded', 'ImageReady']) {
+        expect(reasons.filter((one) => one === reason)).toHaveLength(1);
+      }
+    });
   });
 
   it('share Jobs between ManagedClusterModules with the same image', async () => {
@@ -277,10 +279,10 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the hub controllers', () => {
         expect.objectContaining({ type: 'Degraded', status: 'True', reason: 'InvalidModule' }),
       );
     });
-    await vi.waitFor(async () => {
-      const note = expect.stringContaining('spec.moduleSpec.moduleLoader.container.version') as string;
-      expect(await world.events(name)).toMatchObject([{ type: 'Warning', reason: 'InvalidModule', note }]);
-    }, waiting);
+    const note = expect.stringContaining('spec.moduleSpec.moduleLoader.container.version') as string;
+    await world.events(name, (events) => {
+      expect(events).toMatchObject([{ type: 'Warning', reason: 'InvalidModule', note }]);
+    });
     const earlier = await reconciles(registry, 'managed-cluster-module');
     const annotations = { 'example.com/note': '1' };
     await world.client.patch(managedClusterModules, { name }, { metadata: { annotations } });

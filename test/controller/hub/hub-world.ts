@@ -87,7 +87,8 @@ export interface HubWorld extends AsyncDisposable {
   works(name: string): Promise<CustomResource[]>;
   /** Waits until there is the expected number of active Jobs of a kind. */
   activeJobs(kind: 'build' | 'sign', count: number): Promise<Job[]>;
-  events(name: string): Promise<KubernetesEvent[]>;
+  /** Waits until the events, which follow a change of status, fulfil a check. */
+  events(name: string, check: (events: readonly KubernetesEvent[]) => void): Promise<void>;
 }
 
 /** Starts a hub, on an API server of its own if none is given. */
@@ -165,10 +166,11 @@ export async function startHubWorld(given?: ApiServer): Promise<HubWorld> {
         if (found.length !== count) throw new Error(`${found.length} active ${kind} Jobs`);
         return found;
       }, waiting),
-    events: async (name) => {
-      const all = await listAll(client, events, { namespace: 'default' });
-      return all.filter(({ regarding }) => regarding['name'] === name);
-    },
+    events: (name, check) =>
+      vi.waitFor(async () => {
+        const all = await listAll(client, events, { namespace: 'default' });
+        check(all.filter(({ regarding }) => regarding['name'] === name));
+      }, waiting),
     async [Symbol.asyncDispose]() {
       for (const stop of stops) await stop();
       await jobs[Symbol.asyncDispose]();

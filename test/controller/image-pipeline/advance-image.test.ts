@@ -3,7 +3,7 @@ import { RegistryClient } from '../../../src/registry/image/client.ts';
 import { isDigest } from '../../../src/registry/model/digest.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
-import { createEndedPod } from '../module/cluster-objects.ts';
+import { createEndedPod, reasonsOf } from '../module/cluster-objects.ts';
 import { startModuleWorld, type ModuleWorld } from '../module/module-world.ts';
 
 const kernel = '6.1.0-13-amd64';
@@ -50,8 +50,7 @@ describeWith([...apiServerPrograms, 'docker-registry'], 'an image that is ready'
     });
     // What runs stays.
     expect(await world.daemonSets(name)).toHaveLength(1);
-    const reasons = (await world.events(name)).map(({ reason }) => reason);
-    expect(reasons).toContain('ImageNotFound');
+    await world.events(name, (events) => expect(reasonsOf(events)).toContain('ImageNotFound'));
   });
 
   it.each([

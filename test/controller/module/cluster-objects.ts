@@ -7,10 +7,15 @@ import {
   type Job,
 } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
+import type { KubernetesEvent } from '../../../src/controller/runtime/event-recorder.ts';
 import { namespaces } from '../../support/namespaces.ts';
 
 export async function createNamespace(client: ApiClient, name: string): Promise<void> {
   await client.create(namespaces, { metadata: { name } });
+}
+
+export function reasonsOf(events: readonly KubernetesEvent[]): string[] {
+  return events.map(({ reason }) => reason);
 }
 
 /** The image that the pods of a loader copy, or that the pods of a device plugin run. */

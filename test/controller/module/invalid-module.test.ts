@@ -37,12 +37,10 @@ describeWith(apiServerPrograms, 'a Module against the rules, in a cluster withou
     await world.namespaceWithNode(name, kernel);
     await world.apply(name, spec(name, [outside]));
     await refused(name);
-    await vi.waitFor(async () => {
-      const events = await world.events(name);
-      expect(events).toMatchObject([
-        { type: 'Warning', reason: 'InvalidModule', note: expect.stringMatching(problem) as string },
-      ]);
-    }, waiting);
+    const note = expect.stringMatching(problem) as string;
+    await world.events(name, (events) => {
+      expect(events).toMatchObject([{ type: 'Warning', reason: 'InvalidModule', note }]);
+    });
     expect([await world.jobs(name), await world.daemonSets(name)]).toEqual([[], []]);
     await world.apply(name, spec(name, []));
     expect((await world.activeJob(name, 'build')).metadata.name).toContain('driver');

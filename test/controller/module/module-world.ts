@@ -60,7 +60,8 @@ export interface ModuleWorld extends AsyncDisposable {
   eventually(namespace: string, check: (module: Module) => void): Promise<Module>;
   jobs(namespace: string): Promise<Job[]>;
   daemonSets(namespace: string): Promise<DaemonSet[]>;
-  events(namespace: string): Promise<KubernetesEvent[]>;
+  /** Waits until the events, which follow a change of status, fulfil a check. */
+  events(namespace: string, check: (events: readonly KubernetesEvent[]) => void): Promise<void>;
   /** Waits for the only active Job of a kind. */
   activeJob(namespace: string, kind: 'build' | 'sign'): Promise<Job>;
   /** Does what a build Job does: pushes an image with an unsigned module, and ends. */
@@ -156,7 +157,8 @@ export async function startModuleWorld(
     },
     jobs: (namespace) => listAll(client, jobs, { namespace }),
     daemonSets: (namespace) => listAll(client, daemonSets, { namespace }),
-    events: (namespace) => listAll(client, events, { namespace }),
+    events: (namespace, check) =>
+      vi.waitFor(async () => check(await listAll(client, events, { namespace })), waiting),
     async activeJob(namespace, kind) {
       return vi.waitFor(async () => {
         const found = (await world.jobs(namespace)).filter(

@@ -10,6 +10,7 @@ import { modules } from '../../../src/controller/observe/cluster/resources.ts';
 import { apiServerPrograms } from '../../support/api-server.ts';
 import { describeWith } from '../../support/programs.ts';
 import { startModuleWorld, type ModuleWorld } from './module-world.ts';
+import { reasonsOf } from './cluster-objects.ts';
 
 const [a, b, c] = ['a', 'b', 'c'].map((namespace) => ({ namespace, name: 'driver' })) as [
   { namespace: string; name: string },
@@ -102,8 +103,7 @@ describeWith([...apiServerPrograms, 'docker-registry'], 'two Modules that build 
         expect(conditionOf(one)?.message).toContain(`${containerImage} by ${other}/driver`);
       });
       expect(conditionOf(module)).toMatchObject({ status: 'True', reason: 'PushedByOthers' });
-      const events = await world.events(name);
-      expect(events.map(({ reason }) => reason)).toContain('ImagesShared');
+      await world.events(name, (events) => expect(reasonsOf(events)).toContain('ImagesShared'));
     }
 
     const before = conditionOf(await world.module('first'));

@@ -3,6 +3,7 @@ import { jobs } from '../../../../src/controller/observe/cluster/resources.ts';
 import { apiServerPrograms } from '../../../support/api-server.ts';
 import { describeWith } from '../../../support/programs.ts';
 import { hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
+import { reasonsOf } from '../../module/cluster-objects.ts';
 
 const build = { dockerfileConfigMap: { name: 'build' } };
 
@@ -26,8 +27,9 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'the Jobs of a hub', () => {
       await world.jobs.build(job!);
     }
     await world.eventually('queue', ({ status }) => expect(status?.phases).toEqual({ Applying: 1 }));
-    const created = (await world.events('queue')).filter(({ reason }) => reason === 'BuildCreated');
-    expect(created).toHaveLength(2);
+    await world.events('queue', (events) => {
+      expect(reasonsOf(events).filter((reason) => reason === 'BuildCreated')).toHaveLength(2);
+    });
   });
 
   it('wait for Kueue if it is configured', async () => {

@@ -12,6 +12,7 @@ import { run } from '../../../deploy/manifests.ts';
 import { describeWith } from '../../../support/programs.ts';
 import { runController } from '../run-controller.ts';
 import { startModuleWorld, type ModuleWorld } from '../module-world.ts';
+import { reasonsOf } from '../cluster-objects.ts';
 
 const kernel = '6.1.0-13-amd64';
 
@@ -128,9 +129,8 @@ describeWith(apiServerPrograms, 'a driver for dynamic resource allocation', () =
       );
     });
     expect((await classNamed(taken))?.spec).toEqual({});
-    await eventually(async () => {
-      const reasons = (await world.events(name)).map(({ reason }) => reason);
-      expect(reasons.filter((reason) => reason === 'ForeignDeviceClass')).toHaveLength(1);
+    await world.events(name, (events) => {
+      expect(reasonsOf(events).filter((reason) => reason === 'ForeignDeviceClass')).toHaveLength(1);
     });
     await world.client.delete(deviceClasses, { name: taken });
     await eventually(async () => expect((await classNamed(taken))?.spec).toEqual({ selectors }));
