@@ -7,6 +7,7 @@ import {
   type Job,
 } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
+import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import type { KubernetesEvent } from '../../../src/controller/runtime/event-recorder.ts';
 import { namespaces } from '../../support/namespaces.ts';
 
@@ -92,6 +93,13 @@ export async function endJob(
     { status: { startTime: now, uncountedTerminatedPods: {}, ...status } },
     { subresource: 'status' },
   );
+}
+
+/** Completes a Job, unless an operator that has found what it pushed has deleted it already. */
+export async function completeJob(client: ApiClient, job: Pick<FromServer<Job>, 'metadata'>): Promise<void> {
+  await endJob(client, job, 'Complete').catch((error: unknown) => {
+    if (!isApiError(error, 'NOT_FOUND')) throw error;
+  });
 }
 
 /** Creates the pod of a Job, which has ended with a termination message. */

@@ -14,24 +14,30 @@ import {
   type Job,
 } from '../../../src/controller/observe/cluster/resources.ts';
 import type { ApiClient } from '../../../src/controller/runtime/api/client.ts';
-import { isApiError } from '../../../src/controller/runtime/api/errors.ts';
 import { listAll } from '../../../src/controller/runtime/api/list.ts';
 import { events, type KubernetesEvent } from '../../../src/controller/runtime/event-recorder.ts';
 import { RegistryClient } from '../../../src/registry/image/client.ts';
-import { parseReference } from '../../../src/registry/model/reference.ts';
+import type { ImageRepository } from '../../../src/registry/image/repository.ts';
+import { parseReference, type Reference } from '../../../src/registry/model/reference.ts';
 import { signImage } from '../../../src/signer/sign-image.ts';
 import { startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { storeImage, withParents } from '../../support/images.ts';
 import { startTestRegistry, type RegistryKind, type TestRegistry } from '../../support/registries.ts';
 import { createTestKey, helloModule, type TestKey } from '../../support/signing.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
-import { createNamespace, createNode, endJob } from './cluster-objects.ts';
+import { completeJob, createNamespace, createNode } from './cluster-objects.ts';
 import { runController, type RunControllerOptions } from './run-controller.ts';
 
 /** Where the module is in the images that this world builds. */
 export const modulePath = 'opt/lib/modules/6.1.0/hello.ko';
 
 const waiting = { timeout: 30_000, interval: 50 };
+
+/** A name of an image, and the repository that it is in. */
+export interface RemoteImage {
+  readonly repository: ImageRepository;
+  readonly reference: Pick<Reference, 'tag' | 'digest'>;
+}
 
 /** A real API server and a registry with the Module controller between them; the test does what Jobs would do. */
 export interface ModuleWorld extends AsyncDisposable {
@@ -64,6 +70,8 @@ export interface ModuleWorld extends AsyncDisposable {
   events(namespace: string, check: (events: readonly KubernetesEvent[]) => void): Promise<void>;
   /** Waits for the only active Job of a kind. */
   activeJob(namespace: string, kind: 'build' | 'sign'): Promise<Job>;
+  /** Splits the name of an image in the registry. */
+  parseImage(image: string): RemoteImage;
   /** Does what a build Job does: pushes an image with an unsigned module, and ends. */
   build(job: Job, content?: string, path?: string): Promise<string>;
   /** Does what a sign Job does; gives the digest of the signed image. It ends unless `ends` is false. */
@@ -89,7 +97,7 @@ export async function startModuleWorld(
   const key = await createTestKey(folder, 'signing');
   const otherKey = await createTestKey(folder, 'signing-2');
   const registries = new RegistryClient({ plainHttp: true });
-  const repositoryOf = (image: string) => {
+  const parseImage = (image: string): RemoteImage => {
     const { repository, ...reference } = parseReference(image);
     return { reference, repository: registries.repository({ registry: registry.host, repository }) };
   };
@@ -143,6 +151,7 @@ export async function startModuleWorld(
       ...more,
     }),
     image: (repository) => `${registry.host}/${repository}`,
+    parseImage,
     async apply(namespace, spec, annotations = {}) {
       const module: CustomResource = { metadata: { namespace, name: 'driver', annotations }, spec };
       await client.apply(modules, module, { force: true, fieldManager: 'user' });
@@ -173,25 +182,25 @@ export async function startModuleWorld(
     async build(job, content, path) {
       const destination = argumentsOf(job).find((argument) => argument.startsWith('--destination='));
       const digest = await world.push(destination?.slice('--destination='.length) ?? '', content, path);
-      await complete(client, job);
+      await completeJob(client, job);
       return digest;
     },
     async sign(job, by = key, ends = true) {
       const [source = '', destination = ''] = argumentsOf(job).slice(-2);
-      const from = repositoryOf(source);
+      const from = parseImage(source);
       const { digest } = from.reference;
       if (digest === undefined) throw new Error(`${source} is not pinned`);
-      const to = repositoryOf(destination);
+      const to = parseImage(destination);
       const report = await signImage({
         source: { repository: from.repository, selector: { digest } },
         destination: { repository: to.repository, tag: to.reference.tag ?? 'latest' },
         signer: by.signer,
       });
-      if (ends) await complete(client, job);
+      if (ends) await completeJob(client, job);
       return report.digest ?? '';
     },
     async push(image, content = '1', path = modulePath) {
-      const { repository, reference } = repositoryOf(image);
+      const { repository, reference } = parseImage(image);
       const layers = [
         { entries: withParents(path, await helloModule) },
         { entries: [{ name: 'version', content: Buffer.from(content) }] },
@@ -207,11 +216,4 @@ export async function startModuleWorld(
     },
   };
   return world;
-}
-
-/** Completes a Job, unless an operator that has found what it pushed has deleted it already. */
-async function complete(client: ApiClient, job: Job): Promise<void> {
-  await endJob(client, job, 'Complete').catch((error: unknown) => {
-    if (!isApiError(error, 'NOT_FOUND')) throw error;
-  });
 }

@@ -5,6 +5,7 @@ import { manifestWorks } from '../../../../src/controller/hub/fleet/manifest-wor
 import { Informer } from '../../../../src/controller/runtime/cache/informer.ts';
 import { isApiError } from '../../../../src/controller/runtime/api/errors.ts';
 import { contentOf, hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
+import { PreparedImages } from './prepared-images.ts';
 
 /** The size of a fleet. */
 export interface FleetSize {
@@ -58,7 +59,14 @@ export async function createLoadFleet(size: FleetSize): Promise<LoadFleet> {
     world.cluster(`cluster-${index}`, { group: groupOf(index) }, [kernelOf(index)]),
   );
   const signed = Array.from({ length: drivers }, (_, driver) => driver).filter(isSigned).length;
-  const simulation = await startSimulation(world);
+  const prepared = new PreparedImages(world.jobs);
+  await each(drivers, async (driver) => {
+    // One for each kernel, and one for the kernel of an upgrade.
+    for (let index = 0; index <= kernels; index += 1) {
+      await prepared.add(`driver-${driver}`, `${index}`, isSigned(driver));
+    }
+  });
+  const simulation = await startSimulation(world, prepared);
   return {
     world,
     works: sum(modules, (module) =>
@@ -134,7 +142,7 @@ interface Simulation extends AsyncDisposable {
 }
 
 /** Starts what does the work of Jobs, and that of the clusters' agents with ManifestWorks. */
-async function startSimulation({ client, jobs: jobWorld }: HubWorld): Promise<Simulation> {
+async function startSimulation({ client }: HubWorld, prepared: PreparedImages): Promise<Simulation> {
   // Agents with many reports do not delay Jobs.
   const limits = { jobs: pLimit(concurrency), agents: pLimit(concurrency) };
   const stop = new AbortController();
@@ -160,7 +168,7 @@ async function startSimulation({ client, jobs: jobWorld }: HubWorld): Promise<Si
       const { name, uid = '', labels = {} } = job.metadata;
       if (!seen.has(uid)) names.push(name);
       const isBuild = labels['kmm.node.kubernetes.io/job-type'] === 'build';
-      simulate('jobs', uid, () => (isBuild ? jobWorld.build(job, name) : jobWorld.sign(job)));
+      simulate('jobs', uid, () => (isBuild ? prepared.build(job) : prepared.sign(job)));
       return undefined;
     },
   });
