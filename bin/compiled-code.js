@@ -3,7 +3,7 @@
 'use strict';
 
 const fs = require('node:fs');
-const { basename, isAbsolute, join } = require('node:path');
+const { basename, dirname, isAbsolute, join } = require('node:path');
 
 /** Commands after which enough has been compiled to be kept. Others make use of it. */
 const keepers = ['sign', 'resolve', 'exists'];
@@ -56,7 +56,7 @@ function read(directory, file) {
 function keep(directory, file, content) {
   const fresh = `${file}.${process.pid}`;
   try {
-    fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+    create(directory);
     if (!isOwnDirectory(directory)) return;
     // V8 does not notice damage, as by a machine that stops while this is written.
     fs.writeFileSync(fresh, content, { mode: 0o600, flag: 'wx', flush: true });
@@ -64,6 +64,12 @@ function keep(directory, file, content) {
   } catch {
     if (fs.existsSync(fresh)) fs.rmSync(fresh);
   }
+}
+
+/** Creates a directory with two levels above it. Node's `recursive` never ends in /proc, where nothing can be created. */
+function create(directory) {
+  for (const path of [dirname(dirname(directory)), dirname(directory), directory])
+    if (!fs.existsSync(path)) fs.mkdirSync(path, { mode: 0o700 });
 }
 
 function isOwnDirectory(path) {

@@ -1,6 +1,6 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Platform } from '../registry/model/platform.ts';
+import { createDirectory } from '../shared/create-directory.ts';
 import type { ByteSource } from '../shared/byte-source.ts';
 import type { FileVisitor } from './image/read/captures.ts';
 import { SignerError } from './model/errors.ts';
@@ -86,7 +86,7 @@ export async function extractModules(options: ExtractModulesOptions): Promise<Ex
 async function createParentDirectory(target: string): Promise<void> {
   const parent = dirname(target);
   try {
-    await mkdir(parent, { recursive: true });
+    await createDirectory(parent);
   } catch (error) {
     throw fileError('written', parent, error);
   }

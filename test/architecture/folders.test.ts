@@ -209,6 +209,13 @@ describe('the source', () => {
     expect(lines).toEqual([]);
   });
 
+  test('creates directories by the one function that always ends', () => {
+    const others = files.filter(({ text }) =>
+      /\bmkdir(?:Sync)?\([^;]*\brecursive\b/.test(withoutComments(text)),
+    );
+    expect(others.map(({ path }) => path)).toEqual([]);
+  });
+
   test('writes to the console in no place but the command line', () => {
     const writers = files.filter(
       ({ path, text }) =>

@@ -21,7 +21,7 @@ import { LayoutRepository } from '../../src/registry/image/layout-repository.ts'
 import { storeImage, withParents } from '../support/images.ts';
 import { findProgram } from '../support/programs.ts';
 import { createTestKey, helloModule, type TestKey } from '../support/signing.ts';
-import { runProgram } from './run-program.ts';
+import { finished, runProgram, startProgram } from './run-program.ts';
 
 const module = 'lib/modules/6.1.0/hello.ko';
 
@@ -55,6 +55,25 @@ const resolve = (file: string) => runProgram(['resolve', image, '--digest-file',
 /** Makes a key pair in the folder. */
 const keygen = (...more: string[]) =>
   runProgram(['keygen', '-o', directory, '--bits', '2048', ...more], { env: { KMM_SIGN_PASSWORD: '' } });
+
+describe('where nothing can be created', () => {
+  const place = '/proc/self/kmm-sign/below';
+
+  test.each([
+    ['extract', 1, () => ['extract', image, '-o', place]],
+    ['keygen', 1, () => ['keygen', '-o', place]],
+    ['registry', 2, () => ['registry', '--root', place, '--listen', '127.0.0.1:0']],
+    ['demo', 1, () => ['demo', '--keep', place]],
+    ['sign', 1, () => ['sign', image, `oci:${place}:1`, '--key', key.key, '--cert', key.certificate]],
+  ])('%s ends with an error that names the place', async (_, code, args) => {
+    const child = startProgram(args(), { env: { KMM_SIGN_PASSWORD: '' } });
+    const timeout = setTimeout(() => child.kill('SIGKILL'), 20_000);
+    const { exitCode, stderr } = await finished(child);
+    clearTimeout(timeout);
+    expect(exitCode).toBe(code);
+    expect(stderr).toContain('/proc/self/kmm-sign');
+  });
+});
 
 describe('extract', () => {
   test('leaves files beside its own alone, whatever their names', async () => {

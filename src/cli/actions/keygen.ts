@@ -1,5 +1,5 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createDirectory } from '../../shared/create-directory.ts';
 import { generateKeyPair } from '../../signer/keygen.ts';
 import { passphraseFrom } from '../../signer/keys/reference.ts';
 import type { Session } from '../session/session.ts';
@@ -16,7 +16,7 @@ export interface KeygenOptions {
 
 /** Generates a key and its certificate, and prints what to do with them. */
 export async function keygen(options: KeygenOptions, session: Session): Promise<void> {
-  await mkdir(options.output, { recursive: true });
+  await createDirectory(options.output);
   const key = join(options.output, 'signing_key.key');
   const certificate = join(options.output, 'signing_key.pem');
   const certificateDer = join(options.output, 'signing_key.der');

@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { generateKeyPair } from '../../signer/keygen.ts';
 import { loadSigner } from '../../signer/keys/load-signer.ts';
@@ -20,6 +20,7 @@ import { demoModulePath, pushVendorImage } from './vendor-image.ts';
 import type { SignReport } from '../../signer/model/report.ts';
 import { formatBytes, shortDigest } from '../output/text.ts';
 import { startRegistry } from '../../registry/server/server.ts';
+import { createDirectory } from '../../shared/create-directory.ts';
 import { createTemporaryDirectory } from '../../shared/temporary.ts';
 
 /** The module shipped with the package, relative to the built program. */
@@ -32,7 +33,7 @@ export async function demo(
 ): Promise<void> {
   await using temporary = await createTemporaryDirectory();
   const directory = keep === undefined ? temporary.path : resolve(keep);
-  await mkdir(directory, { recursive: true });
+  await createDirectory(directory);
   const registry = await startRegistry({ root: `${directory}/registry`, logger: session.logger });
   try {
     const results = await runSteps(registry.address, directory, session);

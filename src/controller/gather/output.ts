@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { stringify } from 'yaml';
+import { createDirectory } from '../../shared/create-directory.ts';
 import { KmmError } from '../../shared/errors.ts';
 import type { CustomResource } from '../observe/cluster/resources.ts';
 import type { Rewrite } from './host-names.ts';
@@ -63,7 +64,7 @@ export class GatherOutput {
   async #write(path: readonly string[], content: string): Promise<void> {
     const file = join(this.#directory, ...path);
     try {
-      await mkdir(dirname(file), { recursive: true });
+      await createDirectory(dirname(file));
       await writeFile(file, content);
     } catch (error) {
       throw new GatherError({

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { constants } from 'node:fs';
 import { mkdir, open, realpath, rm, type FileHandle, lstat, readdir, rename } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
+import { createDirectory } from '../../shared/create-directory.ts';
 import { FileLockError, tryFileLock, withFileMutex } from '../../shared/file-lock.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
 import { RegistryError, type RegistryErrorCode } from '../model/errors.ts';
@@ -82,11 +83,11 @@ export function layoutError(
  * @throws RegistryError INVALID_MANIFEST for such a link
  */
 export async function makeDirectory(directory: string, path: string): Promise<void> {
-  await mkdir(directory, { recursive: true });
+  await createDirectory(directory);
   let current = '.';
   for (const part of path.split(sep)) {
     current = join(current, part);
-    await mkdir(join(directory, current), { recursive: true });
+    await createDirectory(join(directory, current));
     await checkDirectory(directory, current);
   }
 }
@@ -146,7 +147,7 @@ export async function withStaging<Result>(
   operation: (write: WriteLayoutFile) => Promise<Result>,
 ): Promise<Result> {
   const staging = join(directory, `.kmm-sign-${randomBytes(6).toString('hex')}`);
-  await mkdir(directory, { recursive: true });
+  await createDirectory(directory);
   // Under the mutex, a directory whose lock is free belongs to a dead process.
   const lock = await withLayoutMutex(directory, signal, async () => {
     await removeAbandoned(directory);

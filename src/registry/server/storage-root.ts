@@ -1,5 +1,6 @@
-import { lstat, mkdir, opendir, readFile, readdir, rename, unlink, writeFile } from 'node:fs/promises';
+import { lstat, opendir, readFile, readdir, rename, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createDirectory } from '../../shared/create-directory.ts';
 import { FileLockError, tryFileLock, type FileLock } from '../../shared/file-lock.ts';
 import { isDigest } from '../model/digest.ts';
 import { RegistryError } from '../model/errors.ts';
@@ -27,12 +28,12 @@ const uploadName = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 export async function openStorageRoot(layout: StorageLayout): Promise<FileLock> {
   const { root } = layout;
   try {
-    await mkdir(root, { recursive: true });
+    await createDirectory(root);
     const marked = await checkContents(root);
     const lock = await lockRoot(root);
     try {
       if (!marked) await writeMarker(root);
-      for (const directory of storageDirectories) await mkdir(join(root, directory), { recursive: true });
+      for (const directory of storageDirectories) await createDirectory(join(root, directory));
       await removeUploads(layout);
       return lock;
     } catch (error) {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { link, mkdir, open, readFile, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
+import { link, open, readFile, readdir, rename, rm, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { createDirectory } from '../../shared/create-directory.ts';
 import { digestAlgorithm, digestHex, type Digest } from '../model/digest.ts';
 
 /**
@@ -62,7 +63,7 @@ export async function writeAtomically(
     await using handle = await open(temporary, 'wx');
     await handle.writeFile(content);
     await handle.datasync();
-    await mkdir(dirname(path), { recursive: true });
+    await createDirectory(dirname(path));
     await rename(temporary, path);
   } catch (error) {
     await rm(temporary, { force: true });
@@ -77,7 +78,7 @@ export async function commitBlob(
 ): Promise<void> {
   if (!(await linkBlob(layout, { repository, digest }))) {
     const content = layout.contentFile(digest);
-    await mkdir(dirname(content), { recursive: true });
+    await createDirectory(dirname(content));
     // Link the repository first: content that no repository links to may be removed at any time.
     const path = layout.blobFile(repository, digest);
     const isNew = await linkFile(upload, path);
@@ -97,7 +98,7 @@ export async function linkBlob(
   { repository, digest }: { repository: string; digest: Digest },
 ): Promise<boolean> {
   const path = layout.blobFile(repository, digest);
-  await mkdir(dirname(path), { recursive: true });
+  await createDirectory(dirname(path));
   return (await orMissing(linkFile(layout.contentFile(digest), path).then(() => true))) ?? false;
 }
 
