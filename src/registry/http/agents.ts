@@ -1,6 +1,6 @@
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
-import type { LookupFunction } from 'node:net';
+import type { LookupFunction, OnReadOpts, Socket } from 'node:net';
 import { createSecureContext, getCACertificates, type SecureContext } from 'node:tls';
 import { RegistryError } from '../model/errors.ts';
 import type { TlsMaterial } from './certificate-files.ts';
@@ -67,6 +67,9 @@ export function createAgents(options: AgentsOptions): Agents {
   };
 }
 
+/** Bytes that are read at a time. */
+const readSize = 64 * 1024;
+
 interface PoolKind {
   readonly own: boolean;
   readonly tls: boolean;
@@ -83,14 +86,30 @@ async function createPool(
 ): Promise<AgentPair> {
   const shared = {
     keepAlive: true,
-    // A proxy resolves names itself.
-    ...(proxy === null ? {} : { proxyEnv: { HTTP_PROXY: proxy, HTTPS_PROXY: proxy } }),
+    // A proxy resolves names itself; Node reads its answer from the stream.
+    ...(proxy === null
+      ? { onread: readIntoOneBuffer() }
+      : { proxyEnv: { HTTP_PROXY: proxy, HTTPS_PROXY: proxy } }),
     ...(own || proxy !== null ? {} : { lookup: checkedLookup }),
   };
   if (!tls) return { http: new HttpAgent(shared) };
   const secureContext = contextOf(await options.readTlsMaterial(), { own, all });
   const rejectUnauthorized = !options.insecureSkipTlsVerify;
   return { https: new HttpsAgent({ ...shared, secureContext, rejectUnauthorized }) };
+}
+
+/**
+ * Has connections read into one buffer, of which the parser of HTTP copies what it passes on: with a new one for each read,
+ * the garbage collector would let tens of megabytes pile up.
+ */
+function readIntoOneBuffer(): OnReadOpts {
+  return {
+    buffer: Buffer.allocUnsafeSlow(readSize),
+    callback(this: Socket, count: number, buffer: Uint8Array) {
+      this.emit('data', buffer.subarray(0, count));
+      return true;
+    },
+  };
 }
 
 /** Creates one context for all connections: parsing hundreds of authorities for each would be slow. */

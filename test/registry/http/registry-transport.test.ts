@@ -652,3 +652,18 @@ describe('Docker Hub', () => {
     await client.close();
   });
 });
+
+it('what is received stays as it was while other connections receive', async () => {
+  const size = 3 * 1024 * 1024;
+  await using server = await startServer((request, response) =>
+    response.end(Buffer.alloc(size, request.url?.at(-1))),
+  );
+  await using client = connect(server.host, { plainHttp: true });
+  const bodies = ['a', 'b', 'c'].map(async (letter) => {
+    const { body } = await client.transport({ method: 'GET', url: client.url(letter) });
+    const chunks: Buffer[] = await body.toArray();
+    return { letter, chunks };
+  });
+  for (const { letter, chunks } of await Promise.all(bodies))
+    expect(Buffer.concat(chunks).equals(Buffer.alloc(size, letter))).toBe(true);
+});
