@@ -11,7 +11,10 @@ export interface FilePattern {
   matches(path: string): boolean;
 }
 
-type Segment = { readonly anyDepth: true } | { readonly anyDepth: false; readonly parts: readonly Part[] };
+type Segment =
+  | { readonly type: 'name'; readonly name: string }
+  | { readonly type: 'glob'; readonly parts: readonly Part[] }
+  | { readonly type: 'any-depth' };
 
 type Part =
   | { readonly type: 'literal'; readonly character: string }
@@ -41,13 +44,16 @@ export function parseFilePattern(text: string): FilePattern {
   if (names.includes('..')) throw invalid(text, 'contains ".."');
   if (names.length === 0) throw invalid(text, 'names no file');
   const segments = names.map((name) => parseSegment(name, text));
-  const literal = segments.map(literalText);
+  const literal = segments.map((segment) => (segment.type === 'name' ? segment.name : null));
   const firstWildcard = literal.indexOf(null);
-  const base = firstWildcard === -1 ? literal.slice(0, -1) : literal.slice(0, firstWildcard);
+  if (firstWildcard === -1) {
+    const exact = `/${literal.join('/')}`;
+    return { text, exact, base: `/${literal.slice(0, -1).join('/')}`, matches: (path) => path === exact };
+  }
   return {
     text,
-    exact: firstWildcard === -1 ? `/${literal.join('/')}` : null,
-    base: `/${base.join('/')}`,
+    exact: null,
+    base: `/${literal.slice(0, firstWildcard).join('/')}`,
     matches: (path) => matchSegments(segments, path.split('/').slice(1)),
   };
 }
@@ -75,7 +81,8 @@ function invalid(pattern: string, what: string, hint?: string): SignerError {
 }
 
 function parseSegment(name: string, pattern: string): Segment {
-  if (name === '**') return { anyDepth: true };
+  if (name === '**') return { type: 'any-depth' };
+  if (!/[*?[\\]/.test(name)) return { type: 'name', name };
   const parts: Part[] = [];
   const characters = Array.from(name);
   for (let at = 0; at < characters.length; at++) {
@@ -96,7 +103,8 @@ function parseSegment(name: string, pattern: string): Segment {
       parts.push({ type: 'literal', character });
     }
   }
-  return { anyDepth: false, parts };
+  const literal = literalText(parts);
+  return literal === null ? { type: 'glob', parts } : { type: 'name', name: literal };
 }
 
 function parseSet(
@@ -133,10 +141,9 @@ function setCharacter(
   return { character, next: at + (escaped ? 2 : 1) };
 }
 
-function literalText(segment: Segment): string | null {
-  if (segment.anyDepth) return null;
+function literalText(parts: readonly Part[]): string | null {
   let text = '';
-  for (const part of segment.parts) {
+  for (const part of parts) {
     if (part.type !== 'literal') return null;
     text += part.character;
   }
@@ -148,17 +155,17 @@ function matchSegments(segments: readonly Segment[], names: readonly string[]): 
   return matchGreedy({
     patternLength: segments.length,
     textLength: names.length,
-    isWildcard: (index) => segments[index]?.anyDepth === true,
-    matchesOne: (index, at) => {
-      const segment = segments[index];
-      return (
-        segment !== undefined && !segment.anyDepth && matchName(segment.parts, Array.from(names[at] ?? ''))
-      );
-    },
+    isWildcard: (index) => segments[index]?.type === 'any-depth',
+    matchesOne: (index, at) => matchesName(segments[index], names[at] ?? ''),
   });
 }
 
-function matchName(parts: readonly Part[], characters: readonly string[]): boolean {
+function matchesName(segment: Segment | undefined, name: string): boolean {
+  if (segment?.type === 'name') return segment.name === name;
+  return segment?.type === 'glob' && matchGlob(segment.parts, Array.from(name));
+}
+
+function matchGlob(parts: readonly Part[], characters: readonly string[]): boolean {
   return matchGreedy({
     patternLength: parts.length,
     textLength: characters.length,
