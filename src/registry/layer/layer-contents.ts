@@ -85,7 +85,11 @@ export class ContentsRecorder {
     if (this.#isTooLarge) return undefined;
     const [types, paths, links, directories] = [this.#types, this.#paths, this.#links, this.#directories];
     const packed = await compress(Buffer.from(JSON.stringify({ key, types, paths, links, directories })));
-    return Buffer.concat([hashOf(packed), packed]);
+    // Not of Node's pool: a small record that is kept would keep a whole block of it.
+    const record = Buffer.allocUnsafeSlow(hashBytes + packed.length);
+    record.set(hashOf(packed));
+    record.set(packed, hashBytes);
+    return record;
   }
 
   #grow(characters: number): boolean {

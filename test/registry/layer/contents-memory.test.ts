@@ -51,3 +51,9 @@ test('records that were used least recently go first, and one that is too large 
   await keep(memory, 'd');
   expect(await find(memory, identify('large'))).toBeUndefined();
 });
+
+test('a record keeps no more memory than its length, which is what the limit counts', async () => {
+  const record = await recordFile('a').encode('a');
+  expect(record?.length).toBeGreaterThan(0);
+  expect(record?.buffer.byteLength).toBe(record?.length);
+});
