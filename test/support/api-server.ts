@@ -9,14 +9,19 @@ import { ApiClient } from '../../src/controller/runtime/api/client.ts';
 import { createConnection, loadConfig } from '../../src/controller/runtime/api/connection.ts';
 import { createTemporaryDirectory } from '../../src/shared/temporary.ts';
 import { createAuthority, loopback, type TestAuthority } from './certificates.ts';
+import { Etcd } from './etcd.ts';
 import { freePort, startProcess, type RunningProcess } from './processes.ts';
 import { requireProgram } from './programs.ts';
+import { undoBeforeSecondTry } from './second-tries.ts';
 
 /** The real programs that an API server needs. */
 export const apiServerPrograms = ['etcd', 'kube-apiserver', 'openssl'] as const;
 
 /** Milliseconds within which a server must be ready. */
 const startLimit = 120_000;
+/** Milliseconds between two looks whether all is as before, and until the second try begins in any case. */
+const settleInterval = 1000;
+const settleLimit = 15_000;
 const token = 'token-of-the-tests';
 
 /** A real kube-apiserver with its own etcd. Nothing runs pods, and no controllers run. */
@@ -81,6 +86,16 @@ export async function startApiServer(
   const args = [...(await serverArguments({ at, port, etcdPort, surroundings })), ...more];
   await writeKubeconfig(at('kubeconfig'), at('certificates/ca.crt'), port);
   let server: RunningProcess | undefined;
+  const store = new Etcd(etcdPort);
+  const forget = undoBeforeSecondTry(async () => {
+    const revision = await store.revision();
+    return async () => {
+      if (server?.exited === true) await api.start();
+      // Whoever is at work may write once more, and know something for a moment that is so no longer.
+      const limit = AbortSignal.timeout(settleLimit);
+      while ((await store.restore(revision)) && !limit.aborted) await sleep(settleInterval);
+    };
+  });
 
   const api: ApiServer = {
     port,
@@ -105,11 +120,10 @@ export async function startApiServer(
       await waitUntilReady(await api.client(), server);
     },
     async compact() {
-      const key = Buffer.from('/').toString('base64');
-      const { revision } = await askEtcd(etcdPort, 'range', { key });
-      await askEtcd(etcdPort, 'compaction', { revision, physical: true });
+      await store.compact();
     },
     async [Symbol.asyncDispose]() {
+      forget();
       await server?.stop('SIGKILL');
       await etcd.stop('SIGKILL');
       await directory[Symbol.asyncDispose]();
@@ -122,17 +136,6 @@ export async function startApiServer(
     throw error;
   }
   return api;
-}
-
-/** Sends a request to etcd's gateway and returns the header of its response. */
-async function askEtcd(port: number, path: string, body: object): Promise<{ revision: string }> {
-  const response = await fetch(`http://127.0.0.1:${port}/v3/kv/${path}`, {
-    method: 'POST',
-    body: JSON.stringify(body),
-  });
-  if (!response.ok) throw new Error(`etcd answered ${response.status} to ${path}`);
-  const { header } = (await response.json()) as { header: { revision: string } };
-  return header;
 }
 
 function nodeToken(name: string): string {

@@ -1,4 +1,4 @@
-import { readFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { get } from 'node:https';
 import { request } from 'node:http';
 import { tmpdir } from 'node:os';
@@ -8,6 +8,7 @@ import { startRegistry } from '../../src/registry/server/server.ts';
 import { createAuthority, type CertificateFiles } from './certificates.ts';
 import { freePort, startProcess, type RunningProcess } from './processes.ts';
 import { describeWith, requireProgram, type ProgramName } from './programs.ts';
+import { undoBeforeSecondTry } from './second-tries.ts';
 
 /** The registries that tests run against: three third-party ones, and our own. */
 export const registryKinds = ['docker-registry', 'distribution', 'zot', 'embedded'] as const;
@@ -134,7 +135,15 @@ async function startIn(folder: string, { kind, options, remove }: StartOptions):
     tls: await authority?.issueServer('registry'),
   };
   const started = kind === 'embedded' ? await runEmbedded(plan) : await runProgram(kind, plan);
+  const forget = undoBeforeSecondTry(async () => {
+    const before = new Set(await filesIn(plan.storage));
+    return async () => {
+      for (const path of await filesIn(plan.storage))
+        if (!before.has(path)) await rm(join(plan.storage, path), { recursive: true, force: true });
+    };
+  });
   const close = async (): Promise<void> => {
+    forget();
     await started.stop();
     await remove();
   };
@@ -150,13 +159,18 @@ async function startIn(folder: string, { kind, options, remove }: StartOptions):
   };
 }
 
-interface Started {
+/** Returns the files and directories of a registry. All but zot look there each time. */
+function filesIn(storage: string): Promise<string[]> {
+  return readdir(storage, { recursive: true }).catch(() => []);
+}
+
+interface RunningRegistry {
   readonly host: string;
   readonly process: RunningProcess | undefined;
   stop(): Promise<void>;
 }
 
-async function runEmbedded({ storage, htpasswd, token, tls }: Omit<Plan, 'port'>): Promise<Started> {
+async function runEmbedded({ storage, htpasswd, token, tls }: Omit<Plan, 'port'>): Promise<RunningRegistry> {
   if (token !== undefined) throw new Error('the embedded registry knows Basic authentication only');
   const registry = await startRegistry({
     root: storage,
@@ -173,7 +187,7 @@ const attempts = 3;
 async function runProgram(
   kind: Exclude<RegistryKind, 'embedded'>,
   plan: Omit<Plan, 'port'>,
-): Promise<Started> {
+): Promise<RunningRegistry> {
   let log = '';
   for (let attempt = 0; attempt < attempts; attempt += 1) {
     const port = await freePort();

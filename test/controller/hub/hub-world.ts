@@ -25,6 +25,7 @@ import {
 import { silentLogger } from '../../../src/shared/logger.ts';
 import type { ApiServer } from '../../support/api-server.ts';
 import { installHubResources } from '../../support/hub/crds.ts';
+import { Started } from '../../support/second-tries.ts';
 import { namespaces } from '../../support/namespaces.ts';
 import { startModuleWorld, type ModuleWorld } from '../module/module-world.ts';
 
@@ -97,7 +98,7 @@ export async function startHubWorld(given?: ApiServer): Promise<HubWorld> {
   const { client, api } = jobs;
   if (given === undefined) await installHubResources(client);
   await jobs.namespace(hubNamespace);
-  const stops = new Set<() => Promise<void>>();
+  const started = new Started();
   let ahead = 0;
   const now = (): number => Date.now() + ahead;
   const world: HubWorld = {
@@ -105,7 +106,7 @@ export async function startHubWorld(given?: ApiServer): Promise<HubWorld> {
     client,
     async startControllers(options) {
       const stop = await runControllers(api, { ...options, now });
-      stops.add(stop);
+      started.add(stop);
       return stop;
     },
     later(milliseconds) {
@@ -172,7 +173,7 @@ export async function startHubWorld(given?: ApiServer): Promise<HubWorld> {
         check(all.filter(({ regarding }) => regarding['name'] === name));
       }, waiting),
     async [Symbol.asyncDispose]() {
-      for (const stop of stops) await stop();
+      await started[Symbol.asyncDispose]();
       await jobs[Symbol.asyncDispose]();
     },
   };

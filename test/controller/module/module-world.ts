@@ -23,6 +23,7 @@ import { signImage } from '../../../src/signer/sign-image.ts';
 import { startApiServer, type ApiServer } from '../../support/api-server.ts';
 import { storeImage, withParents } from '../../support/images.ts';
 import { startTestRegistry, type RegistryKind, type TestRegistry } from '../../support/registries.ts';
+import { Started } from '../../support/second-tries.ts';
 import { createTestKey, helloModule, type TestKey } from '../../support/signing.ts';
 import { installCustomResources } from '../../support/custom-resources.ts';
 import { completeJob, createNamespace, createNode } from './cluster-objects.ts';
@@ -101,7 +102,7 @@ export async function startModuleWorld(
     const { repository, ...reference } = parseReference(image);
     return { reference, repository: registries.repository({ registry: registry.host, repository }) };
   };
-  const stops = new Set<() => Promise<void>>();
+  const started = new Started();
 
   const world: ModuleWorld = {
     api,
@@ -114,7 +115,7 @@ export async function startModuleWorld(
         unusedDelay: 500,
         ...options,
       });
-      stops.add(stop);
+      started.add(stop);
       return stop;
     },
     async namespace(name) {
@@ -208,7 +209,7 @@ export async function startModuleWorld(
       return (await storeImage(repository, { layers }, reference.tag)).digest;
     },
     async [Symbol.asyncDispose]() {
-      for (const stop of stops) await stop();
+      await started[Symbol.asyncDispose]();
       await registries.close();
       await registry.close();
       if (given === undefined) await api[Symbol.asyncDispose]();
