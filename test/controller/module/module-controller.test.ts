@@ -190,6 +190,7 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
     await world.namespaceWithNode(name, kernel);
     await createNode(world.client, { name: `${name}-2`, kernel: '6.2.0', labels: { for: name } });
     const digest = await world.push(world.image(`${name}:${kernel}`));
+    await world.push(world.image(`${name}:6.3.0`));
     await world.apply(name, world.spec(name, {}));
     await world.eventually(name, ({ status }) => {
       expect(status?.kernels).toMatchObject([
@@ -202,13 +203,12 @@ describeWith(apiServerPrograms, 'the Module controller', () => {
         availableNumber: 0,
       });
     });
-    await world.push(world.image(`${name}:6.2.0`));
-    await setNodeInfo(world.client, { name, kernel: '6.2.0' });
+    await setNodeInfo(world.client, { name, kernel: '6.3.0' });
     await vi.waitFor(async () => {
       const kernels = (await world.daemonSets(name)).map(
         ({ metadata }) => metadata.labels?.['kmm.node.kubernetes.io/kernel-version.full'],
       );
-      expect(kernels).toEqual(['6.2.0']);
+      expect(kernels).toEqual(['6.3.0']);
     }, 20_000);
   });
 
