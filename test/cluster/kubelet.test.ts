@@ -11,6 +11,7 @@ import {
   pods,
   secrets,
   type Job,
+  type Pod,
 } from '../../src/controller/observe/cluster/resources.ts';
 import { clusterPrograms, startCluster, type Cluster } from '../support/cluster/cluster.ts';
 import { hostImage } from '../support/cluster/images.ts';
@@ -29,6 +30,12 @@ function jobOf(name: string, spec: Pick<V1PodSpec, 'containers' | 'initContainer
     metadata: { name, namespace },
     spec: { backoffLimit: 0, template: { spec: { restartPolicy: 'Never', ...spec } } },
   };
+}
+
+/** How often a pod's container has been started again, if it waits for the next time. */
+function restartsOf({ status }: Pod): number | undefined {
+  const [container] = status?.containerStatuses ?? [];
+  return container?.state?.waiting === undefined ? undefined : container.restartCount;
 }
 
 describeWith(clusterPrograms, 'a cluster of the tests', () => {
@@ -71,6 +78,24 @@ describeWith(clusterPrograms, 'a cluster of the tests', () => {
       reason: 'Error',
     });
     expect(await readLog(client, pod)).toBe('oh\n');
+  });
+
+  it('has the previous log of a container that waits to be started again: that of its last start', async () => {
+    const mount = { volumeMounts: [{ name: 'shared', mountPath: '/shared' }] };
+    const script = 'echo . >> /shared/starts; wc -l < /shared/starts; exit 3';
+    const spec = { containers: [shell(script, mount)], volumes: [{ name: 'shared', emptyDir: {} }] };
+    const key = { name: 'crashing', namespace };
+    await client.create(pods, { metadata: key, spec });
+    const { restarts = 0, log } = await eventually(async () => {
+      const pod = await client.get(pods, key);
+      const found = { restarts: restartsOf(pod), log: await readLog(client, pod, { previous: true }) };
+      // From then on it waits for seconds.
+      expect(found.restarts).toBeGreaterThan(2);
+      expect(restartsOf(await client.get(pods, key))).toBe(found.restarts);
+      return found;
+    });
+    expect(log).toBe(`${restarts + 1}\n`);
+    await client.delete(pods, key);
   });
 
   it('runs containers one after the other before the others', async () => {

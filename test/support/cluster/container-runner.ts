@@ -48,6 +48,7 @@ export class ContainerRunner {
   #calls = 0;
   #collecting: Promise<void> = Promise.resolve();
   #crashed = false;
+  #previousLogFile: string | undefined;
 
   constructor(container: V1Container, context: PodContext) {
     this.#container = container;
@@ -55,13 +56,14 @@ export class ContainerRunner {
     this.record = newRecord(container);
   }
 
-  /** Returns the file with the output of this or the previous start. */
-  logFile(previous = false): string {
-    const { restartCount } = this.record;
-    return join(
-      this.#context.folder,
-      `${this.record.name}-${previous ? restartCount - 1 : restartCount}.log`,
-    );
+  /** Returns the file with the output of the latest start. */
+  logFile(): string {
+    return join(this.#context.folder, `${this.record.name}-${this.record.restartCount}.log`);
+  }
+
+  /** The file with the output of what ended last, which a restart follows sooner or later. */
+  get previousLogFile(): string | undefined {
+    return this.#previousLogFile;
   }
 
   /**
@@ -267,6 +269,7 @@ export class ContainerRunner {
   async #backOff(failures: number): Promise<void> {
     const { terminated } = this.record.state;
     this.record.lastState = this.record.state;
+    this.#previousLogFile = this.logFile();
     const message = terminated?.message;
     const reason = message?.startsWith('PostStartHook') === true ? 'PostStartHookError' : 'CrashLoopBackOff';
     this.#set({ waiting: message === undefined ? { reason } : { reason, message } });

@@ -78,9 +78,8 @@ export class PodRunner {
 
   /** Returns the file with the output of a container. */
   logFile(container: string, previous: boolean): string | undefined {
-    return this.#all()
-      .find(({ record }) => record.name === container)
-      ?.logFile(previous);
+    const runner = this.#all().find(({ record }) => record.name === container);
+    return previous ? runner?.previousLogFile : runner?.logFile();
   }
 
   #all(): readonly ContainerRunner[] {
