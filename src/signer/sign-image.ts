@@ -14,6 +14,7 @@ import { publishTree, requirePush } from './image/publish/publish.ts';
 import { plannedReport, signedReport, claimedReport } from './image/publish/sign-report.ts';
 import { findClaimedResult } from './image/publish/claimed-result.ts';
 import { findShadowed, refuseArtifacts, requirePlatforms } from './image/read/platform-images.ts';
+import { prepareScan } from './image/read/scan.ts';
 import { requireMatches } from './image/read/selection.ts';
 import type { SignReport } from './model/report.ts';
 
@@ -29,6 +30,7 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
   await using run = await openSigningRun(options);
   const { claimed, isFree } = await findClaimedResult(run);
   if (claimed !== null && run.trustAnnotations) return claimedReport(claimed, run);
+  prepareScan(run.sourceManifest);
   // A plan is enough for a dry run, unless the result may already exist.
   const writes = !run.dryRun || claimed !== null;
   if (!run.dryRun && claimed === null) await requirePush(run);

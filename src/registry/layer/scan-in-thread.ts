@@ -27,6 +27,11 @@ export interface ScanBlobOptions extends ScanLayerOptions {
   readonly filter: EntryFilter;
 }
 
+/** Says that a blob of so many bytes will be scanned soon: a thread that it needs starts meanwhile. */
+export function expectBlob(size: number): void {
+  if (size >= threadedSize) ScanThread.prepare();
+}
+
 /** Does what `scanLayer` does; for a large blob, another thread hashes, inflates and walks through the tar. */
 export function scanBlob(options: ScanBlobOptions): Promise<ScannedLayer> {
   return options.size < threadedSize ? scanLayer(options) : limit(() => scanInThread(options));

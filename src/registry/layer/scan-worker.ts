@@ -50,6 +50,11 @@ export class ScanThread {
     return thread;
   }
 
+  /** Starts a thread, unless there is one that has nothing to do. */
+  static prepare(): void {
+    if (idle.size === 0) new ScanThread().giveBack();
+  }
+
   /** Tells it to scan a layer, whose bytes are passed to the writer that is returned. */
   begin(task: Omit<ScanTask, 'blob' | 'received'>): RingWriter {
     const blob = this.#ring;

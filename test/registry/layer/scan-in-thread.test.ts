@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
+import { setImmediate } from 'node:timers/promises';
 import { gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { defaultLayerLimits } from '../../../src/registry/layer/layer-source.ts';
 import { Overlay } from '../../../src/registry/layer/overlay.ts';
-import { scanBlob } from '../../../src/registry/layer/scan-in-thread.ts';
+import { expectBlob, scanBlob, threadedSize } from '../../../src/registry/layer/scan-in-thread.ts';
 import { scanLayer, type ScanLayerOptions } from '../../../src/registry/layer/scan-layer.ts';
 import type { Digest } from '../../../src/registry/model/digest.ts';
 import type { TarEntryHeader } from '../../../src/registry/tar/entry.ts';
@@ -70,6 +71,27 @@ const outcome = (scan: (options: ScanLayerOptions) => Promise<unknown>, blob: Bu
   );
 
 describe('scanning a layer in a thread', () => {
+  test('uses the thread that was started when a large blob was expected', async () => {
+    let started = 0;
+    const count = (): void => {
+      started += 1;
+    };
+    process.on('worker', count);
+    try {
+      expectBlob(threadedSize - 1);
+      await setImmediate();
+      expect(started).toBe(0);
+      expectBlob(threadedSize);
+      await setImmediate();
+      expect(started).toBe(1);
+      expectBlob(threadedSize);
+      await scanInThread({ source: inChunks(gzipSync(archive)) });
+      expect(started).toBe(1);
+    } finally {
+      process.off('worker', count);
+    }
+  });
+
   test.each([
     ['gzip', gzipSync(archive)],
     [

@@ -1,5 +1,6 @@
 import { Overlay } from '../../../registry/layer/overlay.ts';
-import type { Descriptor } from '../../../registry/model/manifest.ts';
+import { expectBlob } from '../../../registry/layer/scan-in-thread.ts';
+import type { Descriptor, Manifest } from '../../../registry/model/manifest.ts';
 import type { TarEntryHeader } from '../../../registry/tar/entry.ts';
 import type { FilePattern } from '../../model/patterns.ts';
 import { Captures, type FileVisitor, type FoundFile } from './captures.ts';
@@ -94,6 +95,12 @@ export async function scanImage<T>(
     layersKnown: known.map(({ descriptor }) => descriptor),
     layersNotRead: layers.slice(0, layers.length - passed.length),
   };
+}
+
+/** Says that a manifest's image will be scanned soon, so that what takes a while to start is ready then. */
+export function prepareScan(manifest: Manifest): void {
+  const topLayer = manifest.kind === 'image' ? manifest.layers.at(-1) : undefined;
+  if (topLayer !== undefined) expectBlob(topLayer.size);
 }
 
 function topDown(layers: readonly Descriptor[]): PlacedLayer[] {
