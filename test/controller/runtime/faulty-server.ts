@@ -16,6 +16,7 @@ export type Answer = (request: IncomingMessage, response: ServerResponse) => voi
 export interface FaultyServer extends AsyncDisposable {
   /** Method and path of each request that was read to its end. */
   readonly requests: readonly string[];
+  readonly kubeconfig: string;
   answer: Answer;
   client(options?: Partial<ApiClientOptions>): ApiClient;
 }
@@ -58,6 +59,7 @@ export async function startFaultyServer(): Promise<FaultyServer> {
   const connection = createConnection(await loadConfig(kubeconfig));
   const faulty: FaultyServer = {
     requests,
+    kubeconfig,
     answer: (_request, response) => response.writeHead(500).end(),
     client: (options = {}) =>
       new ApiClient({ connection, fieldManager: 'test', userAgent: 'kmm-sign-tests', ...options }),

@@ -1,7 +1,7 @@
-import { performance } from 'node:perf_hooks';
 import { type IncomingMessage, request as httpRequest } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest, type RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
+import { Credentials } from './credentials.ts';
 import { ApiError } from './errors.ts';
 
 /** One request, before authentication. */
@@ -13,7 +13,7 @@ export interface ConnectionRequest {
   readonly body?: string | undefined;
   /** Aborts the request and the stream of its response. */
   readonly signal?: AbortSignal | undefined;
-  /** Milliseconds within which the head of the response must arrive. */
+  /** Milliseconds within which credentials must be there, and then the head of the response. */
   readonly timeout: number;
 }
 
@@ -29,8 +29,6 @@ export interface Connection {
 
 /** Milliseconds of idleness after which TCP keep-alive probes are sent. */
 const keepAliveDelay = 30_000;
-/** Milliseconds for which credentials are used again: reading and decoding their files for each request is slow. */
-const credentialsLifetime = 1000;
 /** Methods that can be retried, since they change nothing. */
 const retryable: ReadonlySet<string> = new Set(['GET', 'HEAD']);
 
@@ -53,14 +51,10 @@ export function createConnection(config: KubeConfig): Connection {
   const viaProxy = cluster.proxyUrl !== undefined || server.protocol === 'http:';
   const prefix = server.pathname.replace(/\/$/, '');
 
-  const credentials = keptFor(credentialsLifetime, async () => {
-    const options: RequestOptions = {};
-    await config.applyToHTTPSOptions(options);
-    return options;
-  });
+  const credentials = new Credentials(config);
 
   async function attempt(request: ConnectionRequest): Promise<IncomingMessage> {
-    const options = await credentials();
+    const options = await credentials.get(request.timeout, request.signal);
     return exchange(server, request, {
       ...options,
       // Only the kubeconfig decides about proxies; without one, connections are kept alive.
@@ -92,19 +86,6 @@ export function createConnection(config: KubeConfig): Connection {
       });
     },
     close: () => agent.destroy(),
-  };
-}
-
-/** Returns a function that does its work anew when the last result is older than some milliseconds. */
-function keptFor<T>(lifetime: number, work: () => Promise<T>): () => Promise<T> {
-  let latest: { readonly result: Promise<T>; readonly until: number } | undefined;
-  return () => {
-    if (latest !== undefined && performance.now() < latest.until) return latest.result;
-    const result = work();
-    latest = { result, until: performance.now() + lifetime };
-    // An error is not kept.
-    result.catch(() => (latest = undefined));
-    return result;
   };
 }
 
@@ -145,6 +126,7 @@ function flatHeaders(headers: RequestOptions['headers']): Record<string, string>
 
 function toApiError(error: unknown, request: ConnectionRequest, server: URL): unknown {
   if (request.signal?.aborted === true) return request.signal.reason;
+  if (error instanceof ApiError) return error;
   const facts = { method: request.method, path: request.path, server: server.host };
   if (error instanceof HeadTimeout) {
     return new ApiError({
