@@ -14,6 +14,7 @@ import { createLogger, jsonLine, type Logger } from '../../shared/logger.ts';
 import { KmmError } from '../../shared/errors.ts';
 import { usageError, type CliError } from '../output/usage-error.ts';
 import { printable } from '../../shared/printable.ts';
+import { keepHeapModerate } from '../../shared/small-heap.ts';
 import { version, versionFacts, versionText } from '../output/version.ts';
 
 /** Codes of errors caused by how the program was started. */
@@ -62,6 +63,8 @@ async function runOperatorProgram(args: readonly string[], signal: AbortSignal):
 
 async function perform(flags: OperatorFlags, log: Logger, signal: AbortSignal): Promise<OperatorExitCode> {
   if (flags.command === 'gather') return gatherInto(flags, log, signal);
+  // What waits most of the time shall not keep memory that only its busiest moments need.
+  keepHeapModerate();
   const configuration = await readConfiguration(flags, log);
   const kubeconfig = await readKubeconfig(flags.kubeconfig);
   const shared = { configuration, kubeconfig, version, log, signal };
