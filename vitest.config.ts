@@ -29,7 +29,7 @@ export default defineConfig({
     ],
     testTimeout: 60_000,
     hookTimeout: 180_000,
-    setupFiles: ['test/support/second-tries.ts'],
+    setupFiles: ['test/support/setup.ts'],
     pool: 'forks',
     maxWorkers: 2,
     // Real servers on a busy machine: what fails once and then holds is reported as flaky, not as broken.

@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { peerCase, type Subject } from '../../bench/cases.ts';
 import { pickModules, withoutSignature } from '../../bench/kernel-modules.ts';
@@ -34,6 +35,13 @@ const cost = (wall: number): { wall: number; cpu: number; peak: number; left: nu
   cpu: wall,
   peak: 5e7,
   left: 0,
+});
+
+it.each(['run', 'hub-load', 'operator-load', 'registry-load'])('%s.ts starts outside of tests', (name) => {
+  const program = fileURLToPath(new URL(`../../bench/${name}.ts`, import.meta.url));
+  expect(execFileSync(process.execPath, [program, '--help'], { encoding: 'utf8' })).toContain(
+    'npm run bench',
+  );
 });
 
 describeWith(['docker-registry', 'sign-file', 'openssl', 'python3'], 'the benchmark', (programs) => {

@@ -1,4 +1,4 @@
-import { beforeEach } from 'vitest';
+import type { TestContext } from 'vitest';
 
 /** Notes how things are; returns the function that makes them so again, which may be called several times. */
 export type Mark = () => Promise<() => Promise<void>>;
@@ -44,14 +44,14 @@ export class Started implements AsyncDisposable {
   }
 }
 
-// This is a setup file: its hook runs before those of the tests themselves.
-beforeEach(async ({ task }) => {
-  if ((task.result?.retryCount ?? 0) > 0) {
+/** Puts things in order for a try of a test. Has no use of Vitest, so that benchmarks can start what tests start. */
+export async function beginTry({ result, retry }: TestContext['task']): Promise<void> {
+  if ((result?.retryCount ?? 0) > 0) {
     for (const one of undo.toReversed()) await one();
     return;
   }
   undo = [];
   // Where nothing is tried again, nothing has to be noted.
-  if (task.retry === undefined || task.retry === 0) return;
+  if (retry === undefined || retry === 0) return;
   for (const mark of marks) undo.push(await mark());
-});
+}
