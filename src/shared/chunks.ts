@@ -75,6 +75,9 @@ export function asBytes(source: LentChunks): AsyncIterable<Buffer> {
 /** Bytes of a stream that are read ahead of the consumer, so that what fills it keeps working. */
 const defaultReadAhead = 256 * 1024;
 
+/** Bytes of a chunk from which it is worth freeing. TLS delivers at most 16 KiB at a time. */
+const worthFreeing = 8 * 1024;
+
 /**
  * Yields the chunks of a stream as they are, lent, and frees each: the garbage collector would let tens of
  * megabytes pile up. Stopping early destroys the stream.
@@ -89,7 +92,7 @@ export async function* lendChunks(
       const used = whenUsed(chunk);
       yield chunk;
       await used;
-      if (chunk.length >= Buffer.poolSize) freeMemory(chunk);
+      if (chunk.length >= worthFreeing) freeMemory(chunk);
     }
     if (!stream.readableEnded) throw new Error('the stream was closed before its end');
   } finally {

@@ -11,6 +11,7 @@ import {
   chunkPieces,
   copyOf,
   joinChunks,
+  lendChunks,
   type LentChunk,
   type LentChunks,
   queuedChunks,
@@ -122,4 +123,23 @@ test('a stream whose chunks are no longer wanted can be read to its end by other
   stream.resume();
   await finished(stream);
   expect(stream.readableEnded).toBe(true);
+});
+
+test.each([16 * 1024, 64 * 1024])(
+  'a chunk of %i bytes, as a connection delivers, is freed when the next is requested',
+  async (size) => {
+    const first = Buffer.allocUnsafeSlow(size);
+    const chunks = lendChunks(Readable.from([first, Buffer.from('next')]));
+    await chunks.next();
+    expect(first.buffer.byteLength).toBe(size);
+    await chunks.next();
+    expect(first.buffer.byteLength).toBe(0);
+  },
+);
+
+test('a part of a larger buffer is not freed', async () => {
+  const whole = Buffer.allocUnsafeSlow(64 * 1024);
+  const parts = [whole.subarray(0, 16 * 1024), whole.subarray(16 * 1024)];
+  for await (const chunk of lendChunks(Readable.from(parts))) void chunk;
+  expect(whole.buffer.byteLength).toBe(64 * 1024);
 });
