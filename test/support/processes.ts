@@ -3,11 +3,16 @@ import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, openSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { findProgram } from './programs.ts';
 
 const running = new Set<ChildProcess>();
 process.once('exit', () => {
   for (const child of running) child.kill('SIGKILL');
 });
+
+/** Has the kernel end a program with this process: one that is killed, as vitest does in the end, ends nothing itself. */
+const setpriv = findProgram('setpriv');
+const launcher = setpriv === undefined ? [] : [setpriv, '--pdeathsig', 'KILL', '--'];
 
 /** A program running in the background, with its output in a file. */
 export interface RunningProcess {
@@ -28,7 +33,8 @@ export function startProcess(
   { log, env, cwd }: { log: string; env?: Readonly<Record<string, string>>; cwd?: string },
 ): RunningProcess {
   const file = openSync(log, 'a');
-  const child = spawn(program, args, {
+  const [first = program, ...words] = [...launcher, program, ...args];
+  const child = spawn(first, words, {
     stdio: ['ignore', file, file],
     env: { ...process.env, ...env },
     ...(cwd === undefined ? {} : { cwd }),

@@ -119,6 +119,7 @@ const sources = {
   mount: { hint: debian('mount') },
   umount: { hint: debian('mount') },
   nsenter: { hint: debian('util-linux') },
+  setpriv: { hint: debian('util-linux') },
   bwrap: { hint: debian('bubblewrap') },
   busybox: { hint: debian('busybox-static') },
   zsh: { hint: debian('zsh') },
