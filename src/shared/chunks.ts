@@ -81,17 +81,11 @@ const worthFreeing = 8 * 1024;
 /**
  * Yields the chunks of a stream as they are, lent, and frees each: the garbage collector would let tens of
  * megabytes pile up. Stopping early destroys the stream.
- * @param whenUsed awaited before a chunk is freed, for what still reads it then
  */
-export async function* lendChunks(
-  stream: Readable,
-  whenUsed: (chunk: Buffer) => Promise<void> | void = () => {},
-): AsyncGenerator<LentChunk> {
+export async function* lendChunks(stream: Readable): AsyncGenerator<LentChunk> {
   try {
     for await (const chunk of queuedChunks(stream)) {
-      const used = whenUsed(chunk);
       yield chunk;
-      await used;
       if (chunk.length >= worthFreeing) freeMemory(chunk);
     }
     if (!stream.readableEnded) throw new Error('the stream was closed before its end');

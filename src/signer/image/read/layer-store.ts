@@ -1,8 +1,7 @@
 import type { Readable } from 'node:stream';
-import { ignoreRejection } from '../../../shared/abortable.ts';
 import type { TemporaryFile } from '../../../shared/temporary.ts';
 import { fileContent } from '../../../shared/byte-source.ts';
-import { lendChunks, type LentChunk, type LentChunks } from '../../../shared/chunks.ts';
+import { lendChunks, writeChunkSync, type LentChunk, type LentChunks } from '../../../shared/chunks.ts';
 import { openTemporaryFile, usingTemporaryFiles } from '../../files/temporary-files.ts';
 
 /** Copies of layer blobs on disk, kept from when they are read until they are rewritten. */
@@ -20,21 +19,14 @@ export class LayerStore implements AsyncDisposable {
     blob.on('error', () => {});
     const file = await openTemporaryFile(this.#directory);
     this.#files.set(layer, file);
-    let writing = Promise.resolve();
-    const write = (chunk: Buffer): Promise<void> => {
-      const before = writing;
-      writing = usingTemporaryFiles(this.#directory, async () => {
-        await before;
-        await file.handle.writeFile(chunk);
+    let position = 0;
+    for await (const chunk of lendChunks(blob)) {
+      // In the thread pool, each write would take longer to arrange than to copy into the page cache.
+      await usingTemporaryFiles(this.#directory, async () => {
+        writeChunkSync(file.handle.fd, chunk, position);
       });
-      // Awaited before the chunk is freed; until then, a rejection must not be reported as unhandled.
-      ignoreRejection(writing);
-      return writing;
-    };
-    try {
-      yield* lendChunks(blob, write);
-    } finally {
-      await writing;
+      position += chunk.length;
+      yield chunk;
     }
   }
 
