@@ -20,12 +20,18 @@ export async function createDirectory(path: string): Promise<void> {
 
 /** Returns why a directory is not there afterwards. */
 async function tryToCreate(path: string): Promise<NodeJS.ErrnoException | undefined> {
+  // Most are there: to look takes a third of the time that it takes to fail.
+  if (await isDirectory(path)) return undefined;
   try {
     await mkdir(path);
     return undefined;
   } catch (error) {
     if (!(error instanceof Error)) throw error;
-    const found = await stat(path).catch(() => undefined);
-    return found?.isDirectory() ? undefined : error;
+    return (await isDirectory(path)) ? undefined : error;
   }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  const found = await stat(path).catch(() => undefined);
+  return found?.isDirectory() === true;
 }
