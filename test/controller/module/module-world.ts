@@ -34,6 +34,12 @@ export const modulePath = 'opt/lib/modules/6.1.0/hello.ko';
 
 const waiting = { timeout: 30_000, interval: 50 };
 
+/** The image that a build Job pushes. */
+export function builtImageOf(job: Job): string {
+  const argument = argumentsOf(job).find((one) => one.startsWith('--destination='));
+  return argument?.slice('--destination='.length) ?? '';
+}
+
 /** A name of an image, and the repository that it is in. */
 export interface RemoteImage {
   readonly repository: ImageRepository;
@@ -181,8 +187,7 @@ export async function startModuleWorld(
       }, waiting);
     },
     async build(job, content, path) {
-      const destination = argumentsOf(job).find((argument) => argument.startsWith('--destination='));
-      const digest = await world.push(destination?.slice('--destination='.length) ?? '', content, path);
+      const digest = await world.push(builtImageOf(job), content, path);
       await completeJob(client, job);
       return digest;
     },

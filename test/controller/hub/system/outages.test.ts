@@ -6,7 +6,7 @@ import { apiServerPrograms } from '../../../support/api-server.ts';
 import { startFaultProxy } from '../../../support/fault-proxy.ts';
 import { describeWith } from '../../../support/programs.ts';
 import { endJob } from '../../module/cluster-objects.ts';
-import { argumentsOf } from '../../module/module-world.ts';
+import { builtImageOf } from '../../module/module-world.ts';
 import { contentOf, hubNamespace, startHubWorld, type HubWorld } from '../hub-world.ts';
 
 const kernel = '6.1.0-13-amd64';
@@ -126,8 +126,7 @@ describeWith([...apiServerPrograms, 'ocm-work'], 'a hub whose', () => {
     });
     const [build] = await world.activeJobs('build', 1);
     const isRequested = (): boolean => proxy.requests.some(({ fault }) => fault !== undefined);
-    const destination = argumentsOf(build!).find((argument) => argument.startsWith('--destination='));
-    await world.jobs.push(destination?.slice('--destination='.length) ?? '');
+    await world.jobs.push(builtImageOf(build!));
     proxy.reset(() => ({ kind: 'reset-at-once' }));
     await endJob(world.client, build!, 'Complete');
     await vi.waitFor(() => expect(isRequested()).toBe(true), waiting);

@@ -3,7 +3,7 @@ import type { Digest } from '../../../../src/registry/model/digest.ts';
 import type { RawManifest } from '../../../../src/registry/model/manifest.ts';
 import { signImage } from '../../../../src/signer/sign-image.ts';
 import { completeJob } from '../../module/cluster-objects.ts';
-import { argumentsOf, type ModuleWorld } from '../../module/module-world.ts';
+import { argumentsOf, builtImageOf, type ModuleWorld } from '../../module/module-world.ts';
 
 /**
  * What the Jobs of a fleet are to push, made beforehand: Jobs run on other machines than the hub, which their work must
@@ -37,8 +37,7 @@ export class PreparedImages {
 
   /** Does the work of a build Job, with the next image of its repository. */
   async build(job: Job): Promise<void> {
-    const argument = argumentsOf(job).find((one) => one.startsWith('--destination='));
-    const destination = argument?.slice('--destination='.length) ?? '';
+    const destination = builtImageOf(job);
     const name = destination.slice(0, destination.lastIndexOf(':'));
     await this.#finish(job, destination, this.#unsigned.get(name)?.pop());
   }
