@@ -28,6 +28,8 @@ export type { SignImageOptions } from './image/plan/signing-run.ts';
  */
 export async function signImage(options: SignImageOptions): Promise<SignReport> {
   await using run = await openSigningRun(options);
+  // Here, since a run that finds its result in place writes nothing.
+  if (!run.dryRun) await run.destination.repository.removeLeftovers?.();
   const { claimed, isFree } = await findClaimedResult(run);
   if (claimed !== null && run.trustAnnotations) return claimedReport(claimed, run);
   prepareScan(run.sourceManifest);

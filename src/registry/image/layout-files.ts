@@ -179,6 +179,20 @@ async function writeLayoutFile(
   await rename(staged, join(directory, path));
 }
 
+/**
+ * Removes what killed processes left in a layout, for a run that has nothing to write. What cannot be removed now, a
+ * later run removes.
+ */
+export async function removeLeftovers(directory: string): Promise<void> {
+  try {
+    if (!(await readdir(directory)).some(isWorkingFile)) return;
+    // Whoever holds the mutex has looked for such files, too. The file of the mutex itself goes with its release.
+    await withFileMutex(join(directory, mutexFile), 0, undefined, () => removeAbandoned(directory));
+  } catch {
+    // The layout may be missing, or not ours to write to.
+  }
+}
+
 async function removeAbandoned(directory: string): Promise<void> {
   for (const name of await readdir(directory)) {
     if (!stagingName.test(name)) continue;

@@ -17,6 +17,7 @@ import {
   openLayoutFile,
   readLayoutFile,
   removeLayoutFile,
+  removeLeftovers,
   withLayoutMutex,
   withStaging,
   type WriteLayoutFile,
@@ -192,6 +193,10 @@ export class LayoutRepository implements ImageRepository {
 
   close(): Promise<void> {
     return Promise.resolve();
+  }
+
+  removeLeftovers(): Promise<void> {
+    return removeLeftovers(this.#directory);
   }
 
   /** Changes index.json under the mutex. */

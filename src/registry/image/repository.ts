@@ -97,6 +97,8 @@ export interface ImageRepository {
   listTags(options?: OperationOptions): Promise<string[]>;
   /** Lists signatures, attestations and other manifests that refer to one; only the first page. */
   listReferrers(digest: Digest, options?: OperationOptions): Promise<readonly Descriptor[]>;
+  /** Removes what killed processes left here, if that is possible now; a registry does that itself. Never throws. */
+  removeLeftovers?(): Promise<void>;
   /** Releases connections. The repository must not be used afterwards. */
   close(): Promise<void>;
 }
