@@ -35,8 +35,8 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
   prepareScan(run.sourceManifest);
   // A plan is enough for a dry run, unless the result may already exist.
   const writes = !run.dryRun || claimed !== null;
-  if (!run.dryRun && claimed === null) await requirePush(run);
-  const plan = await makePlan(run, writes ? 'write' : 'report');
+  const permission = run.dryRun || claimed !== null ? undefined : requirePush(run);
+  const plan = await makePlan(run, writes ? 'write' : 'report', permission);
   const attachments = findAttachments(plan, run);
   if (!writes) return plannedReport(plan, await attachments, run);
   const built = await buildTree(plan, run, { uploads: isFree && !run.dryRun });
@@ -51,8 +51,12 @@ export async function signImage(options: SignImageOptions): Promise<SignReport> 
 }
 
 /** Plans what to sign, and requires that the image contains what was requested. */
-async function makePlan(run: SigningRun, purpose: PlanPurpose): Promise<PlanNode> {
-  const plan = await planTree(run, purpose);
+async function makePlan(
+  run: SigningRun,
+  purpose: PlanPurpose,
+  permission: Promise<void> | undefined,
+): Promise<PlanNode> {
+  const plan = await planTree(run, purpose, permission);
   const images = imagesOf(plan);
   if (images.length === 0 && !run.allowUnmatched)
     refuseArtifacts(artifactTypesOf(plan), run.source.repository);

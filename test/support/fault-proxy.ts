@@ -20,6 +20,8 @@ export type Fault =
   | { readonly kind: 'cut-body' }
   /** One byte in the middle of the response's body is changed. */
   | { readonly kind: 'changed-body' }
+  /** The response is passed on once that is resolved. */
+  | { readonly kind: 'held'; readonly until: Promise<unknown> }
   /** The registry sees nothing; the client gets this status. */
   | {
       readonly kind: 'status';
@@ -158,7 +160,8 @@ async function pass({ target, request, response, record, fault }: Passage): Prom
     return;
   }
   const answer = await forward({ target, request, record });
-  if (fault === undefined) {
+  if (fault?.kind === 'held') await fault.until;
+  if (fault === undefined || fault.kind === 'held') {
     await relay({ answer, response, record });
     return;
   }

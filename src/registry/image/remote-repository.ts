@@ -11,7 +11,7 @@ import type { Endpoint, RegistryConnection } from '../transfer/endpoint.ts';
 import { deleteManifest, fetchManifest, pushManifest, resolveManifest } from '../transfer/manifests.ts';
 import { logRetries } from '../transfer/retry.ts';
 import { listTags, requestReferrers } from '../transfer/listings.ts';
-import { checkPush, type SpareSession } from '../transfer/upload-session.ts';
+import { checkPush, type SpareSessions } from '../transfer/upload-session.ts';
 import { type BegunBlob, type BlobOutcome, hasBlob, uploadBlob } from '../transfer/upload.ts';
 import {
   deferredStream,
@@ -43,7 +43,7 @@ export class RemoteRepository implements ImageRepository {
   readonly name: string;
   readonly #endpoint: Endpoint;
   readonly #onClose: (() => Promise<void>) | undefined;
-  #spare: SpareSession | undefined;
+  #spare: SpareSessions | undefined;
   #begun: BegunUpload | undefined;
   #bytesDown = 0;
   #bytesUp = 0;

@@ -4,15 +4,15 @@ import type { Descriptor } from '../model/manifest.ts';
 import { commitUpload, lost, nextLocation, offsetOf } from './chunked-upload.ts';
 import { checkEmpty, type Endpoint, send } from './endpoint.ts';
 import type { BegunBlob } from './upload.ts';
-import { cancelSession, openForPush, type SpareSession, type UploadSession } from './upload-session.ts';
+import { cancelSession, openForPush, type SpareSessions, type UploadSession } from './upload-session.ts';
 
 /** What a begun upload needs. */
 export interface BegunUploadOptions {
   readonly endpoint: Endpoint;
   /** Yields the bytes from the start on each call, as they come to be. */
   readonly open: () => LentChunks;
-  /** An upload that was opened earlier, to use instead of another one. */
-  readonly spare: SpareSession | undefined;
+  /** Uploads that were opened earlier, to use instead of others. */
+  readonly spare: SpareSessions | undefined;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -38,9 +38,7 @@ export class BegunUpload implements BegunBlob {
 
   constructor({ endpoint, open, spare, signal }: BegunUploadOptions) {
     this.#endpoint = endpoint;
-    const stopped = this.#stop.signal;
-    const either = signal === undefined ? stopped : AbortSignal.any([signal, stopped]);
-    this.#received = this.#send(open, spare, either);
+    this.#received = this.#send(open, spare, signal);
     // Awaited when the blob is complete; until then, a rejection must not be reported as unhandled.
     ignoreRejection(this.#received);
   }
@@ -70,12 +68,15 @@ export class BegunUpload implements BegunBlob {
 
   async #send(
     open: () => LentChunks,
-    spare: SpareSession | undefined,
-    signal: AbortSignal,
+    spare: SpareSessions | undefined,
+    signal: AbortSignal | undefined,
   ): Promise<Received> {
     const endpoint = this.#endpoint;
+    const stopped = this.#stop.signal;
+    const either = signal === undefined ? stopped : AbortSignal.any([signal, stopped]);
     try {
-      const session = spare?.take() ?? (await openForPush(endpoint, signal));
+      // Not stopped, since an upload whose place is not known yet could not be cancelled.
+      const session = (await spare?.take()) ?? (await openForPush(endpoint, signal));
       this.#session = session;
       const response = await send(endpoint, {
         method: 'PATCH',
@@ -84,7 +85,7 @@ export class BegunUpload implements BegunBlob {
         body: () => counted(open(), endpoint.onBytesUp),
         actions: 'pull,push',
         retriable: false,
-        signal,
+        signal: either,
       });
       await checkEmpty(response, [202], {
         action: `upload a blob to ${endpoint.name}`,
@@ -93,7 +94,7 @@ export class BegunUpload implements BegunBlob {
       this.#session = { ...session, location: nextLocation(response, endpoint, session.location) };
       return { session: this.#session, size: offsetOf(response) };
     } catch (error) {
-      this.#hasFailed = !signal.aborted;
+      this.#hasFailed = !either.aborted;
       throw error;
     }
   }

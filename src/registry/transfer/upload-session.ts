@@ -44,35 +44,40 @@ export async function openSession(
   return sessionOf(response, endpoint);
 }
 
-/** An upload that was opened before there was a blob for it. Disposing of it cancels it, unless it has been taken. */
-export class SpareSession implements AsyncDisposable {
+/** Uploads that were opened before there were blobs for them. Disposing of it cancels those that were not taken. */
+export class SpareSessions implements AsyncDisposable {
   readonly #endpoint: Endpoint;
-  #session: UploadSession | undefined;
+  readonly #sessions: Promise<UploadSession | undefined>[];
 
-  constructor(endpoint: Endpoint, session: UploadSession) {
+  constructor(endpoint: Endpoint, sessions: Promise<UploadSession | undefined>[]) {
     this.#endpoint = endpoint;
-    this.#session = session;
+    this.#sessions = sessions;
   }
 
-  /** Returns the upload the first time, for a blob. */
-  take(): UploadSession | undefined {
-    const session = this.#session;
-    this.#session = undefined;
-    return session;
+  /** Returns an upload for a blob; undefined if there is none left. */
+  async take(): Promise<UploadSession | undefined> {
+    return this.#sessions.shift();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const session = this.take();
-    if (session !== undefined) await cancelSession(this.#endpoint, session);
+    const left = this.#sessions.splice(0).map(async (opened) => {
+      const session = await opened;
+      if (session !== undefined) await cancelSession(this.#endpoint, session);
+    });
+    await Promise.all(left);
   }
 }
 
 /**
- * Checks for permission to push to a repository by opening an upload, which the first blob may use.
+ * Checks for permission to push to a repository by opening an upload. It is for the first blob; another one is opened
+ * for the second, as no image has fewer that are new.
  * @throws RegistryError UNAUTHORIZED, DENIED, NOT_FOUND, UNEXPECTED_RESPONSE
  */
-export async function checkPush(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<SpareSession> {
-  return new SpareSession(endpoint, await openForPush(endpoint, signal));
+export async function checkPush(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<SpareSessions> {
+  const first = await openForPush(endpoint, signal);
+  // Whoever needs it opens one more if this fails.
+  const second = openForPush(endpoint, signal).catch(() => undefined);
+  return new SpareSessions(endpoint, [Promise.resolve(first), second]);
 }
 
 /**

@@ -22,7 +22,7 @@ import {
   type MountResult,
   type MountSource,
   openSession,
-  type SpareSession,
+  type SpareSessions,
   type UploadSession,
 } from './upload-session.ts';
 
@@ -57,8 +57,8 @@ export interface BlobUpload {
   /** Returns the bytes from the start on each call. */
   readonly open: () => LentChunks;
   readonly mountFrom?: MountSource | undefined;
-  /** An upload that was opened earlier, to use instead of another one. */
-  readonly spare?: SpareSession | undefined;
+  /** Uploads that were opened earlier, to use instead of others. */
+  readonly spare?: SpareSessions | undefined;
   /** An upload of the same bytes that was begun before their digest was known. */
   readonly begun?: BegunBlob | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -189,7 +189,7 @@ class UploadAttempts {
       return 'exists';
     }
     if (mounting !== 'refused') return mounting;
-    const spare = this.#upload.spare?.take();
+    const spare = await this.#upload.spare?.take();
     this.#usedSpare = spare !== undefined;
     return spare ?? openSession(endpoint, descriptor.digest, signal);
   }

@@ -398,7 +398,7 @@ describe('a registry that answers in its own way', () => {
     expect(result).toEqual([]);
   });
 
-  test('finds out whether it may be written to by an upload that is cancelled', async () => {
+  test('finds out whether it may be written to by uploads that are cancelled', async () => {
     const { result, requests } = await ask(
       ({ method, response }) =>
         method === 'POST'
@@ -409,7 +409,8 @@ describe('a registry that answers in its own way', () => {
       },
     );
     expect(result).toBeUndefined();
-    expect(requests).toEqual(['POST blobs/uploads/', 'DELETE blobs/uploads/1?state=x']);
+    const [opened, cancelled] = ['POST blobs/uploads/', 'DELETE blobs/uploads/1?state=x'];
+    expect(requests).toEqual([opened, opened, cancelled, cancelled]);
   });
 
   test('does not lead to another host for more tags', async () => {

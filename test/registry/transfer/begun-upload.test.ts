@@ -99,7 +99,7 @@ test('a blob is sent before it is complete', async () => {
   await repository.close();
 });
 
-test('the upload that was opened to learn about permission is used', async () => {
+test('one of the two uploads that were opened beforehand is used, the other one is cancelled', async () => {
   const { registry } = await withRegistry(
     () => {},
     async (repository) => {
@@ -108,7 +108,8 @@ test('the upload that was opened to learn about permission is used', async () =>
     },
   );
   expect(registry.stored?.equals(blob)).toBe(true);
-  expect(registry.log.filter((line) => line.startsWith('POST'))).toHaveLength(1);
+  expect(registry.log.filter((line) => line.startsWith('POST'))).toHaveLength(2);
+  expect(registry.log.filter((line) => line.startsWith('DELETE'))).toHaveLength(1);
 });
 
 test.each<[string, Behaviour]>([

@@ -285,7 +285,7 @@ describe('signImage', () => {
     if (original.kind !== 'image') throw new Error('the source holds no image');
     const [lower, moduleLayer] = original.layers;
     expect(report.platforms[0]).toMatchObject({ layersRead: 1 });
-    const read = [original.config.size, moduleLayer?.size ?? 0, noReferrers];
+    const read = [original.raw.bytes.length, original.config.size, moduleLayer?.size ?? 0, noReferrers];
     // The manifest that was stored is read to compare it.
     expect(report.bytesDown).toBe(sum([...read, manifest.raw.bytes.length]));
     expect(manifest).toMatchObject({ layers: [{ digest: lower?.digest }, {}] });

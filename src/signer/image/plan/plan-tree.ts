@@ -1,3 +1,4 @@
+import { ignoreRejection } from '../../../shared/abortable.ts';
 import type { Digest } from '../../../registry/model/digest.ts';
 import { describedByChild } from '../../../registry/image/classify.ts';
 import { classifyManifest } from '../../../registry/image/classify.ts';
@@ -66,6 +67,7 @@ interface Planning {
   readonly run: SigningRun;
   readonly purpose: PlanPurpose;
   readonly reader: ManifestReader;
+  readonly permission: Promise<void>;
   /** Images planned so far: an index may name one image several times. */
   readonly images: Map<Digest, ImagePlan>;
 }
@@ -78,13 +80,23 @@ interface Position {
 }
 
 /**
- * Reads the source and everything below it, and plans what happens to each part. @throws RegistryError,
- * SignerError
+ * Reads the source and everything below it, and plans what happens to each part.
+ * @param permission awaited before the first layer is read; while it is asked for, what is small is read
+ * @throws RegistryError, SignerError, above all what `permission` rejects with
  */
-export function planTree(run: SigningRun, purpose: PlanPurpose): Promise<PlanNode> {
+export async function planTree(
+  run: SigningRun,
+  purpose: PlanPurpose,
+  permission: Promise<void> = Promise.resolve(),
+): Promise<PlanNode> {
+  ignoreRejection(permission);
   const reader = new ManifestReader(run.source.repository);
-  const planning = { run, purpose, reader, images: new Map<Digest, ImagePlan>() };
-  return planNode(run.sourceManifest, { depth: 0, described: undefined }, planning);
+  const planning = { run, purpose, reader, permission, images: new Map<Digest, ImagePlan>() };
+  try {
+    return await planNode(run.sourceManifest, { depth: 0, described: undefined }, planning);
+  } finally {
+    await permission;
+  }
 }
 
 async function planNode(manifest: Manifest, position: Position, planning: Planning): Promise<PlanNode> {
@@ -179,7 +191,8 @@ async function planImage(
   return plan;
 }
 
-async function readImage(image: PlatformImage, { run, purpose }: Planning): Promise<ImagePlan> {
+async function readImage(image: PlatformImage, { run, purpose, permission }: Planning): Promise<ImagePlan> {
+  await permission;
   const { manifest, config, platform } = image;
   const { mode, disposables, onProgress } = run;
   const writes = purpose === 'write';

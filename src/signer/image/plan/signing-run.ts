@@ -1,3 +1,4 @@
+import { ignoreRejection } from '../../../shared/abortable.ts';
 import type { ImageRepository, Traffic } from '../../../registry/image/repository.ts';
 import type { ContentsStore } from '../../../registry/layer/contents-memory.ts';
 import type { Manifest } from '../../../registry/model/manifest.ts';
@@ -76,15 +77,15 @@ function resolve({ files, ...options }: SignImageOptions) {
 export interface SigningRun extends ReadingRun, Readonly<ReturnType<typeof resolve>>, AsyncDisposable {
   /** The manifest that the source resolved to when the run began. */
   readonly sourceManifest: Manifest;
+  /** What the destination's tag names, requested beside the source; undefined without a tag. Rejects with RegistryError. */
+  readonly taggedManifest: Promise<Manifest> | undefined;
   /** Holds the modules of all images. */
   readonly spool: Spool;
   /** Holds the resources that live as long as the run. */
   readonly disposables: AsyncDisposableStack;
   /** Aborted by the caller, or when the run ends. */
   readonly signal: AbortSignal;
-  /**
-   * Returns the bytes transferred since the source's manifest was read, for source and destination together.
-   */
+  /** Returns the bytes transferred since the run began, for source and destination together. */
   traffic(): Traffic;
 }
 
@@ -92,18 +93,29 @@ export interface SigningRun extends ReadingRun, Readonly<ReturnType<typeof resol
 export async function openSigningRun(options: SignImageOptions): Promise<SigningRun> {
   const resolved = resolve(options);
   const { source, destination, temporaryDirectory, onProgress } = resolved;
-  const { signal } = options;
-  const sourceManifest = await source.repository.getManifest(source.selector, { signal });
-  onProgress?.({ type: 'resolved', image: source.repository.name, digest: sourceManifest.raw.digest });
   const end = new AbortController();
+  const signal = options.signal === undefined ? end.signal : AbortSignal.any([options.signal, end.signal]);
+  const traffic = meterTraffic(new Set([source.repository, destination.repository]));
+  const { tag } = destination;
+  const taggedManifest =
+    tag === undefined ? undefined : destination.repository.getManifest({ tag }, { signal });
+  if (taggedManifest !== undefined) ignoreRejection(taggedManifest);
+  const sourceManifest = await source.repository
+    .getManifest(source.selector, { signal })
+    .catch((error: unknown) => {
+      end.abort();
+      throw error;
+    });
+  onProgress?.({ type: 'resolved', image: source.repository.name, digest: sourceManifest.raw.digest });
   const disposables = new AsyncDisposableStack();
   return Object.freeze({
     ...resolved,
     sourceManifest,
+    taggedManifest,
     spool: disposables.use(new Spool(temporaryDirectory)),
     disposables,
-    signal: signal === undefined ? end.signal : AbortSignal.any([signal, end.signal]),
-    traffic: meterTraffic(new Set([source.repository, destination.repository])),
+    signal,
+    traffic,
     async [Symbol.asyncDispose]() {
       end.abort();
       await disposables.disposeAsync();

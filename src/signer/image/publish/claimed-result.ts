@@ -40,12 +40,12 @@ export interface ClaimedResult {
  * source's or replace one. The contents of those layers are trusted.
  */
 export async function findClaimedResult(run: SigningRun): Promise<ClaimedResult> {
-  const { source, sourceManifest, destination, signal } = run;
+  const { source, sourceManifest, taggedManifest, destination } = run;
   const { repository, tag } = destination;
-  if (tag === undefined) return { claimed: null, isFree: true };
+  if (taggedManifest === undefined) return { claimed: null, isFree: true };
   const other: ClaimedResult = { claimed: null, isFree: false };
   try {
-    const manifest = await repository.getManifest({ tag }, { signal });
+    const manifest = await taggedManifest;
     if (manifest.raw.digest === sourceManifest.raw.digest) return other;
     const readers = { from: new ManifestReader(source.repository), to: new ManifestReader(repository) };
     const comparison = { run, claims: claimsOf(run), readers };
@@ -109,10 +109,17 @@ async function isSignedImage(
   const { source, destination, mode, sourceDateEpoch, signal } = run;
   const added = mode === 'append' ? 1 : 0;
   if (result.layers.length !== manifest.layers.length + added) return false;
-  const written = await readImageConfig(destination.repository, result, { signal });
-  const claimed = manifest.family === 'oci' ? result.annotations : labelsOf(written);
+  // Docker's manifests have no annotations: there, one configuration tells whether the other one is needed.
+  const isOci = manifest.family === 'oci';
+  if (isOci && !claimsMatch(result.annotations, claims, manifest.raw.digest)) return false;
+  const readOriginal = () => readImageConfig(source.repository, manifest, { signal });
+  const [written, original] = await Promise.all([
+    readImageConfig(destination.repository, result, { signal }),
+    isOci ? readOriginal() : undefined,
+  ]);
+  const claimed = isOci ? result.annotations : labelsOf(written);
   if (!claimsMatch(claimed, claims, manifest.raw.digest)) return false;
-  const config = await readImageConfig(source.repository, manifest, { signal });
+  const config = original ?? (await readOriginal());
   const expected = writeSignedImage({
     source: { manifest, config },
     claims: { ...claims, baseName: claimedName(claimed) },
