@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { sleep } from '../../src/shared/abortable.ts';
 import { RegistryClient } from '../../src/registry/image/client.ts';
-import type { Descriptor, ImageManifest } from '../../src/registry/model/manifest.ts';
+import type { ChildDescriptor, Descriptor, ImageManifest } from '../../src/registry/model/manifest.ts';
+import { ociMediaTypes } from '../../src/registry/model/media-types.ts';
 import { type FaultProxy, startFaultProxy } from '../support/fault-proxy.ts';
-import { storeImage, withParents } from '../support/images.ts';
+import { storeImage, storeManifest, withParents } from '../support/images.ts';
 import { describeWith } from '../support/programs.ts';
 import { startDockerRegistry, type TestRegistry } from '../support/registries.ts';
 import { createTestKey, helloModule, type TestKey } from '../support/signing.ts';
@@ -25,6 +26,7 @@ describeWith(['docker-registry', 'openssl'], 'of the requests of a signing', () 
   let proxy: FaultProxy;
   let key: TestKey;
   let image: ImageManifest;
+  const children: ChildDescriptor[] = [];
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'kmm-sign-test-round-trips-'));
@@ -36,6 +38,13 @@ describeWith(['docker-registry', 'openssl'], 'of the requests of a signing', () 
     const layers = [{ entries: withParents('lib/modules/6.1.0/extra/hello.ko', await helloModule) }];
     await storeImage(source, { layers }, '1.0');
     image = (await source.getManifest({ tag: '1.0' })) as ImageManifest;
+    for (const architecture of ['amd64', 'arm64']) {
+      const platform = { os: 'linux', architecture };
+      const { mediaType, digest, bytes } = await storeImage(source, { layers, platform });
+      children.push({ mediaType, digest, size: bytes.length, platform });
+    }
+    const index = { schemaVersion: 2, mediaType: ociMediaTypes.index, manifests: children };
+    await storeManifest(source, ociMediaTypes.index, index, 'both');
   });
 
   afterAll(async () => {
@@ -45,11 +54,11 @@ describeWith(['docker-registry', 'openssl'], 'of the requests of a signing', () 
   });
 
   /**
-   * Signs to a tag. The response to the first request that starts with `held` is passed on only when requests that start
-   * with `awaited` have come. Returns what had come by then.
+   * Signs one tag as another. The response to the first request that starts with `held` is passed on only when requests
+   * that start with `awaited` have come. Returns what had come by then.
    */
   async function signHolding(
-    name: string,
+    [from, to]: readonly [string, string],
     held: string,
     awaited: string,
     count = 1,
@@ -69,7 +78,7 @@ describeWith(['docker-registry', 'openssl'], 'of the requests of a signing', () 
       state = 'holding';
       return { kind: 'held', until: release() };
     });
-    const images = [`${proxy.host}/vendor/driver:1.0`, `${proxy.host}/signed/driver:${name}`];
+    const images = [`${proxy.host}/vendor/driver:${from}`, `${proxy.host}/signed/driver:${to}`];
     const keys = ['--key', key.key, '--cert', key.certificate, '--plain-http', '--quiet'];
     expect(await runProgram(['sign', ...images, ...keys])).toMatchObject({ exitCode: 0, stderr: '' });
     expect(state).toBe('after');
@@ -78,11 +87,11 @@ describeWith(['docker-registry', 'openssl'], 'of the requests of a signing', () 
 
   test('that for the tag does not wait for the source', async () => {
     const tag = 'GET signed/driver/manifests/1.0';
-    expect(await signHolding('1.0', 'GET vendor/driver/manifests/1.0', tag)).toContain(tag);
+    expect(await signHolding(['1.0', '1.0'], 'GET vendor/driver/manifests/1.0', tag)).toContain(tag);
   });
 
   test('that for the configuration does not wait for permission to push, and those for layers do', async () => {
-    const came = await signHolding('2.0', opened, blob(image.config));
+    const came = await signHolding(['1.0', '2.0'], opened, blob(image.config));
     const ofBlobs = new Set(came.filter((line) => line.includes('/blobs/')));
     expect(ofBlobs).toEqual(new Set([opened, blob(image.config)]));
   });
@@ -90,12 +99,18 @@ describeWith(['docker-registry', 'openssl'], 'of the requests of a signing', () 
   test('those that open an upload for the configuration and one for a layer do not wait for the layer', async () => {
     const [layer] = image.layers;
     if (layer === undefined) throw new Error('there is no layer');
-    const came = await signHolding('3.0', blob(layer), opened, 2);
+    const came = await signHolding(['1.0', '3.0'], blob(layer), opened, 2);
     expect(came.filter((line) => line === opened)).toHaveLength(2);
   });
 
   test('those for both configurations do not wait for each other where the result is there', async () => {
-    const came = await signHolding('3.0', 'GET signed/driver/blobs/', blob(image.config));
+    const came = await signHolding(['1.0', '3.0'], 'GET signed/driver/blobs/', blob(image.config));
     expect(came).toContain(blob(image.config));
+  });
+
+  test('those for the images of an index do not wait for each other', async () => {
+    const [first, second] = children.map(({ digest }) => `GET vendor/driver/manifests/${digest}`);
+    const came = await signHolding(['both', 'both'], first ?? '', second ?? '');
+    expect(came).toContain(second);
   });
 });

@@ -21,7 +21,7 @@ export interface ChildPosition extends OperationOptions {
  */
 export class ManifestReader {
   readonly #repository: ImageRepository;
-  readonly #known = new Map<Digest, Manifest>();
+  readonly #known = new Map<Digest, Promise<Manifest>>();
   #followed = 0;
   #bytes = 0;
 
@@ -37,12 +37,15 @@ export class ManifestReader {
     this.#followed += 1;
     if (depth > maxDepth) throw this.#tooMuch(`are more than ${maxDepth} levels deep`);
     if (this.#followed > maxChildren) throw this.#tooMuch(`are more than ${maxChildren}`);
-    const known = this.#known.get(digest);
-    if (known !== undefined) return known;
+    const known = this.#known.get(digest) ?? this.#get(digest, signal);
+    this.#known.set(digest, known);
+    return known;
+  }
+
+  async #get(digest: Digest, signal: AbortSignal | undefined): Promise<Manifest> {
     const manifest = await this.#repository.getManifest({ digest }, { signal });
     this.#bytes += manifest.raw.bytes.length;
     if (this.#bytes > maxBytes) throw this.#tooMuch(`have more than ${maxBytes} bytes`);
-    this.#known.set(digest, manifest);
     return manifest;
   }
 

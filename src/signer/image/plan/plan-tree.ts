@@ -1,15 +1,14 @@
 import { ignoreRejection } from '../../../shared/abortable.ts';
 import type { Digest } from '../../../registry/model/digest.ts';
 import { describedByChild } from '../../../registry/image/classify.ts';
-import { classifyManifest } from '../../../registry/image/classify.ts';
-import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
+import type { ClassifiedManifest } from '../../../registry/image/classify.ts';
 import type {
   ChildDescriptor,
   ImageIndex,
   ImageManifest,
   Manifest,
 } from '../../../registry/model/manifest.ts';
-import { formatPlatform, isUnknownPlatform, type Platform } from '../../../registry/model/platform.ts';
+import { formatPlatform, isUnknownPlatform } from '../../../registry/model/platform.ts';
 import { LayerStore } from '../read/layer-store.ts';
 import { EarlySignatures } from './early-signatures.ts';
 import type { SigningRun } from './signing-run.ts';
@@ -23,6 +22,7 @@ import {
   type Prepared,
 } from './plan-modules.ts';
 import type { FileVisitor } from '../read/captures.ts';
+import { ManifestTree, type TreeNode } from '../read/manifest-tree.ts';
 import { scanImage, type ScanResult } from '../read/scan.ts';
 import { isRequestedPlatform, type PlatformImage } from '../read/platform-images.ts';
 
@@ -66,17 +66,10 @@ export type PlanPurpose = 'report' | 'write';
 interface Planning {
   readonly run: SigningRun;
   readonly purpose: PlanPurpose;
-  readonly reader: ManifestReader;
+  readonly tree: ManifestTree;
   readonly permission: Promise<void>;
   /** Images planned so far: an index may name one image several times. */
   readonly images: Map<Digest, ImagePlan>;
-}
-
-/** The position of a manifest in the tree. */
-interface Position {
-  readonly depth: number;
-  /** The platform stated in its descriptor. */
-  readonly described: Platform | undefined;
 }
 
 /**
@@ -90,28 +83,31 @@ export async function planTree(
   permission: Promise<void> = Promise.resolve(),
 ): Promise<PlanNode> {
   ignoreRejection(permission);
-  const reader = new ManifestReader(run.source.repository);
-  const planning = { run, purpose, reader, permission, images: new Map<Digest, ImagePlan>() };
+  const tree = new ManifestTree(run.source.repository, run.signal);
+  const planning = { run, purpose, tree, permission, images: new Map<Digest, ImagePlan>() };
   try {
-    return await planNode(run.sourceManifest, { depth: 0, described: undefined }, planning);
+    return await planNode(await tree.top(run.sourceManifest), 0, planning);
   } finally {
     await permission;
   }
 }
 
-async function planNode(manifest: Manifest, position: Position, planning: Planning): Promise<PlanNode> {
-  if (manifest.kind === 'image') return planImage(manifest, position, planning);
-  const { platforms, signal } = planning.run;
+/** @param depth 0 for the manifest at the top */
+async function planNode(
+  { manifest, classified }: TreeNode,
+  depth: number,
+  planning: Planning,
+): Promise<PlanNode> {
+  if (manifest.kind === 'image') return planImage(manifest, classified, planning);
+  const { platforms } = planning.run;
+  const isWanted = ({ platform }: ChildDescriptor): boolean =>
+    platform === undefined || isRequestedPlatform(platform, platforms) || isUnknownPlatform(platform);
+  const below = planning.tree.children(manifest.manifests, depth + 1, isWanted);
   const children: { descriptor: ChildDescriptor; node: PlanNode }[] = [];
-  for (const descriptor of manifest.manifests) {
-    const { platform } = descriptor;
-    const depth = position.depth + 1;
-    const below = await planning.reader.read(descriptor, { depth, signal });
-    const excluded =
-      platform !== undefined && !isRequestedPlatform(platform, platforms) && !isUnknownPlatform(platform);
-    const node: PlanNode = excluded
-      ? { type: 'unchanged', manifest: below }
-      : await planNode(below, { depth, described: platform }, planning);
+  for await (const { item: descriptor, result } of below) {
+    const node: PlanNode = isWanted(descriptor)
+      ? await planNode(result, depth + 1, planning)
+      : { type: 'unchanged', manifest: result.manifest };
     children.push({ descriptor, node });
   }
   const changed = new Set(
@@ -174,16 +170,15 @@ export function artifactTypesOf(node: PlanNode): string[] {
 
 async function planImage(
   manifest: ImageManifest,
-  { described }: Position,
+  classified: ClassifiedManifest | undefined,
   planning: Planning,
 ): Promise<PlanNode> {
-  const { source, platforms, signal } = planning.run;
-  const classified = await classifyManifest(source.repository, manifest, described, { signal });
+  if (classified === undefined) return { type: 'unchanged', manifest };
   if (classified.type === 'artifact') {
     return { type: 'unchanged', manifest, artifactType: classified.artifactType };
   }
   const { platform } = classified;
-  if (!isRequestedPlatform(platform, platforms)) return { type: 'unchanged', manifest };
+  if (!isRequestedPlatform(platform, planning.run.platforms)) return { type: 'unchanged', manifest };
   const known = planning.images.get(manifest.raw.digest);
   if (known !== undefined) return { ...known, platform };
   const plan = await readImage({ manifest, ...classified }, planning);

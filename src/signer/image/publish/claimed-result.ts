@@ -3,7 +3,13 @@ import { describedByChild } from '../../../registry/image/classify.ts';
 import { labelsOf, readImageConfig, type ImageConfig } from '../../../registry/image/config.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import { replaceChildren, type ChildReplacement } from '../../../registry/image/update-manifest.ts';
-import type { ImageIndex, ImageManifest, Manifest } from '../../../registry/model/manifest.ts';
+import type {
+  ChildDescriptor,
+  ImageIndex,
+  ImageManifest,
+  Manifest,
+} from '../../../registry/model/manifest.ts';
+import { mapAhead } from '../../../shared/parallel.ts';
 import type { SignMode } from '../../model/report.ts';
 import {
   annotationKeys,
@@ -18,6 +24,17 @@ import { changedChild } from './build.ts';
 import { unusableCodes } from './existing-result.ts';
 import { commitLabel } from '../plan/ostree.ts';
 import { replacedDescriptor, writeSignedImage } from './signed-manifest.ts';
+
+/** Children that are compared at a time. */
+const concurrency = 4;
+
+/** A child of the source's index, and the one of the destination that may be its result. */
+interface ChildPair {
+  /** The child's position in the source. */
+  readonly index: number;
+  readonly child: ChildDescriptor;
+  readonly counterpart: ChildDescriptor;
+}
 
 /** A comparison of a destination's manifests with what a run would write. */
 interface Comparison {
@@ -76,6 +93,7 @@ async function isSignedIndex(
   const { run, readers } = comparison;
   const { signal } = run;
   const replacements = new Map<number, ChildReplacement>();
+  const pairs: ChildPair[] = [];
   const depth = above + 1;
   let at = 0;
   for (const [index, child] of source.manifests.entries()) {
@@ -86,14 +104,20 @@ async function isSignedIndex(
       replacements.set(index, 'drop');
     } else {
       if (counterpart === undefined) return false;
-      const [from, to] = await Promise.all([
-        readers.from.read(child, { depth, signal }),
-        readers.to.read(counterpart, { depth, signal }),
-      ]);
-      if (!(await isResultOf(from, to, comparison, depth))) return false;
-      replacements.set(index, changedChild(child, to.raw));
+      pairs.push({ index, child, counterpart });
       at += 1;
     }
+  }
+  const compare = async ({ child, counterpart }: ChildPair): Promise<ChildReplacement | undefined> => {
+    const [from, to] = await Promise.all([
+      readers.from.read(child, { depth, signal }),
+      readers.to.read(counterpart, { depth, signal }),
+    ]);
+    return (await isResultOf(from, to, comparison, depth)) ? changedChild(child, to.raw) : undefined;
+  };
+  for await (const { item, result: changed } of mapAhead(pairs, concurrency, compare, signal)) {
+    if (changed === undefined) return false;
+    replacements.set(item.index, changed);
   }
   const claims = { ...comparison.claims, baseName: claimedName(result.annotations) };
   // Docker's manifest lists have no annotations.

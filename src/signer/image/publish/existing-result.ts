@@ -2,6 +2,7 @@ import pLimit from 'p-limit';
 import { RegistryError } from '../../../registry/model/errors.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
+import { mapAhead } from '../../../shared/parallel.ts';
 import type { Descriptor, Manifest } from '../../../registry/model/manifest.ts';
 import { isImageConfigType, isNonDistributableLayerType } from '../../../registry/model/media-types.ts';
 import type { SigningRun } from '../plan/signing-run.ts';
@@ -15,7 +16,7 @@ interface Place {
   readonly signal: AbortSignal;
 }
 
-/** Concurrent blob checks. */
+/** Concurrent requests. */
 const concurrency = 4;
 
 /**
@@ -62,8 +63,9 @@ async function isComplete(top: Manifest, { repository, signal }: Place): Promise
     const { manifest } = next;
     const depth = next.depth + 1;
     if (manifest.kind === 'index') {
-      for (const child of manifest.manifests) {
-        waiting.push({ manifest: await reader.read(child, { depth, signal }), depth });
+      const read = (child: Descriptor, stop: AbortSignal) => reader.read(child, { depth, signal: stop });
+      for await (const { result } of mapAhead(manifest.manifests, concurrency, read, signal)) {
+        waiting.push({ manifest: result, depth });
       }
     } else {
       // Non-distributable layers need not be here; whether they can be read turns out when they are read.

@@ -1,8 +1,6 @@
 import { RegistryError } from '../../../registry/model/errors.ts';
-import { classifyManifest } from '../../../registry/image/classify.ts';
 import type { ImageConfig } from '../../../registry/image/config.ts';
 import type { ContentsStore } from '../../../registry/layer/contents-memory.ts';
-import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
 import type { ImageManifest, Manifest } from '../../../registry/model/manifest.ts';
 import {
@@ -14,6 +12,7 @@ import {
 import type { FilePattern } from '../../model/patterns.ts';
 import type { ProgressListener } from '../../model/report.ts';
 import type { Selector } from '../../../registry/model/reference.ts';
+import { ManifestTree, type TreeNode } from './manifest-tree.ts';
 
 /** An image: a repository and a tag or digest in it. */
 export interface ImageLocation {
@@ -50,7 +49,7 @@ type ImageChoice = Pick<ReadingRun, 'source' | 'platforms' | 'signal'>;
 
 /** What has been found so far. */
 interface Walk {
-  readonly reader: ManifestReader;
+  readonly tree: ManifestTree;
   readonly images: PlatformImage[];
   readonly artifactTypes: string[];
 }
@@ -61,8 +60,9 @@ interface Walk {
  * artifacts
  */
 export async function platformImages(manifest: Manifest, run: ImageChoice): Promise<PlatformImage[]> {
-  const walk: Walk = { reader: new ManifestReader(run.source.repository), images: [], artifactTypes: [] };
-  await collect(manifest, { depth: 0, described: undefined }, run, walk);
+  const tree = new ManifestTree(run.source.repository, run.signal);
+  const walk: Walk = { tree, images: [], artifactTypes: [] };
+  await collect(await tree.top(manifest), 0, run, walk);
   const { images, artifactTypes } = walk;
   if (images.length === 0) refuseArtifacts(artifactTypes, run.source.repository);
   requirePlatforms(images, run);
@@ -132,22 +132,22 @@ export function findShadowed(images: readonly Pick<PlatformImage, 'platform'>[])
 }
 
 async function collect(
-  manifest: Manifest,
-  { depth, described }: { readonly depth: number; readonly described: Platform | undefined },
+  { manifest, classified }: TreeNode,
+  depth: number,
   run: ImageChoice,
   walk: Walk,
 ): Promise<void> {
-  const { source, platforms, signal } = run;
+  const { platforms } = run;
   if (manifest.kind === 'image') {
-    const classified = await classifyManifest(source.repository, manifest, described, { signal });
-    if (classified.type === 'artifact') walk.artifactTypes.push(classified.artifactType);
-    else if (isRequestedPlatform(classified.platform, platforms))
+    if (classified?.type === 'artifact') walk.artifactTypes.push(classified.artifactType);
+    else if (classified !== undefined && isRequestedPlatform(classified.platform, platforms))
       walk.images.push({ manifest, ...classified });
     return;
   }
-  for (const child of manifest.manifests) {
-    if (child.platform !== undefined && !isRequestedPlatform(child.platform, platforms)) continue;
-    const below = await walk.reader.read(child, { depth: depth + 1, signal });
-    await collect(below, { depth: depth + 1, described: child.platform }, run, walk);
+  const requested = manifest.manifests.filter(
+    ({ platform }) => platform === undefined || isRequestedPlatform(platform, platforms),
+  );
+  for await (const { result } of walk.tree.children(requested, depth + 1, () => true)) {
+    await collect(result, depth + 1, run, walk);
   }
 }
