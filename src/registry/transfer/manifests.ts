@@ -25,6 +25,7 @@ import {
   type Actions,
   type Endpoint,
 } from './endpoint.ts';
+import { backOff } from './retry.ts';
 
 /** Statuses of registries that do not support HEAD for manifests. */
 const headRefused: ReadonlySet<number> = new Set([400, 405, 501]);
@@ -63,12 +64,45 @@ export async function fetchManifest(
   };
 }
 
+/** The most attempts to push a manifest whose blobs the registry does not find. */
+const maxAttempts = 5;
+
+/** The codes with which a registry says that it does not find a blob of a manifest. */
+const missingBlob: ReadonlySet<unknown> = new Set(['MANIFEST_BLOB_UNKNOWN', 'BLOB_UNKNOWN']);
+
 /**
- * Pushes a manifest under a tag, or else under its digest. A registry with immutable tags refuses also a manifest that
- * the tag already names; that counts as pushed.
+ * Pushes a manifest under a tag, or else under its digest. Where the registry does not find blobs, this is tried again:
+ * some do not see for a while what was just stored, and distribution 2.8 loses sight of a blob whenever somebody stores it
+ * once more.
  * @throws RegistryError IMMUTABLE_TAG
  */
 export async function pushManifest(
+  endpoint: Endpoint,
+  manifest: RawManifest,
+  tag: string | undefined,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { retryDelay: delay, onRetry } = endpoint;
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await putManifest(endpoint, manifest, tag, signal);
+    } catch (error) {
+      if (attempt === maxAttempts || !isForMissingBlob(error)) throw error;
+      await backOff({ attempt, delay, signal, error, onRetry });
+    }
+  }
+}
+
+function isForMissingBlob(error: unknown): boolean {
+  const codes: unknown = error instanceof RegistryError ? error.facts['registryCodes'] : undefined;
+  return Array.isArray(codes) && codes.some((code) => missingBlob.has(code));
+}
+
+/**
+ * Pushes a manifest once. A registry with immutable tags refuses also a manifest that the tag already names; that counts
+ * as pushed.
+ */
+async function putManifest(
   endpoint: Endpoint,
   { mediaType, digest, bytes }: RawManifest,
   tag: string | undefined,
