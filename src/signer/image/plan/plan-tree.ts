@@ -1,7 +1,6 @@
 import { ignoreRejection } from '../../../shared/abortable.ts';
 import type { Digest } from '../../../registry/model/digest.ts';
-import { describedByChild } from '../../../registry/image/classify.ts';
-import type { ClassifiedManifest } from '../../../registry/image/classify.ts';
+import { describedByChild, type ClassifiedManifest } from '../../../registry/image/classify.ts';
 import type {
   ChildDescriptor,
   ImageIndex,
