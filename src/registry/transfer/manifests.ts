@@ -25,7 +25,7 @@ import {
   type Actions,
   type Endpoint,
 } from './endpoint.ts';
-import { backOff } from './retry.ts';
+import { withAttempts } from './retry.ts';
 
 /** Statuses of registries that do not support HEAD for manifests. */
 const headRefused: ReadonlySet<number> = new Set([400, 405, 501]);
@@ -83,14 +83,13 @@ export async function pushManifest(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const { retryDelay: delay, onRetry } = endpoint;
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await putManifest(endpoint, manifest, tag, signal);
-    } catch (error) {
-      if (attempt === maxAttempts || !isForMissingBlob(error)) throw error;
-      await backOff({ attempt, delay, signal, error, onRetry });
-    }
-  }
+  await withAttempts(() => putManifest(endpoint, manifest, tag, signal), {
+    most: maxAttempts,
+    delay,
+    signal,
+    onRetry,
+    shouldRetry: isForMissingBlob,
+  });
 }
 
 function isForMissingBlob(error: unknown): boolean {

@@ -47,6 +47,34 @@ export async function backOff({ attempt, delay, signal, error, onRetry }: BackOf
   await sleep(wait, signal);
 }
 
+/** What is tried again, how often and after which waits. */
+export interface Attempts {
+  /** Those of the whole, at least 1. */
+  readonly most: number;
+  /** Milliseconds before the second attempt; doubled with each further one. */
+  readonly delay: number;
+  readonly signal: AbortSignal | undefined;
+  readonly onRetry: RetryListener;
+  /** Tells whether another attempt may succeed where one failed. Called once for each that is not the last. */
+  readonly shouldRetry: (error: unknown) => boolean;
+}
+
+/** Runs a task until it succeeds. @throws what its last attempt threw; the signal's reason */
+export async function withAttempts<Result>(
+  run: () => Promise<Result>,
+  { most, delay, signal, onRetry, shouldRetry }: Attempts,
+): Promise<Result> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await run();
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (attempt === most || !shouldRetry(error)) throw error;
+      await backOff({ attempt, delay, signal, error, onRetry });
+    }
+  }
+}
+
 /** Logs retries of transfers: the first one as a warning, to explain the wait. */
 export function logRetries(logger: Logger, repository: string): RetryListener {
   let warned = false;

@@ -69,8 +69,8 @@ export class SpareSessions implements AsyncDisposable {
 }
 
 /**
- * Checks for permission to push to a repository by opening an upload. It is for the first blob; another one is opened
- * for the second, as no image has fewer that are new.
+ * Checks for permission to push to a repository by opening an upload. That is for the first blob; another one is opened
+ * for the second: an image that changes has at least a new layer and a new configuration.
  * @throws RegistryError UNAUTHORIZED, DENIED, NOT_FOUND, UNEXPECTED_RESPONSE
  */
 export async function checkPush(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<SpareSessions> {

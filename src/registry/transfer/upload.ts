@@ -14,7 +14,7 @@ import {
   send,
 } from './endpoint.ts';
 import { uploadChunked } from './chunked-upload.ts';
-import { backOff, isTransient } from './retry.ts';
+import { isTransient, withAttempts } from './retry.ts';
 import { UploadContent } from './upload-content.ts';
 import {
   cancelSession,
@@ -94,15 +94,13 @@ export async function uploadBlob(upload: BlobUpload): Promise<BlobOutcome> {
   const outcome = await finishBegun(upload);
   if (outcome !== undefined) return outcome;
   const attempts = new UploadAttempts(upload);
-  for (let attempt = 1; ; attempt += 1) {
-    try {
-      return await attempts.run();
-    } catch (error) {
-      signal?.throwIfAborted();
-      if (attempt === maxAttempts || !attempts.shouldRetry(error)) throw error;
-      await backOff({ attempt, delay: endpoint.retryDelay, signal, error, onRetry: endpoint.onRetry });
-    }
-  }
+  return withAttempts(() => attempts.run(), {
+    most: maxAttempts,
+    delay: endpoint.retryDelay,
+    signal,
+    onRetry: endpoint.onRetry,
+    shouldRetry: (error) => attempts.shouldRetry(error),
+  });
 }
 
 /** Finishes an upload that was begun, unless the blob exists; undefined if it has to be uploaded in another way. */
