@@ -92,22 +92,17 @@ export async function planTree(
 }
 
 /** @param depth 0 for the manifest at the top */
-async function planNode(
-  { manifest, classified }: TreeNode,
-  depth: number,
-  planning: Planning,
-): Promise<PlanNode> {
-  if (manifest.kind === 'image') return planImage(manifest, classified, planning);
+async function planNode(read: TreeNode, depth: number, planning: Planning): Promise<PlanNode> {
+  if (read.kind === 'unwanted') return { type: 'unchanged', manifest: read.manifest };
+  if (read.kind === 'image') return planImage(read.manifest, read.classified, planning);
+  const { manifest } = read;
   const { platforms } = planning.run;
   const isWanted = ({ platform }: ChildDescriptor): boolean =>
     platform === undefined || isRequestedPlatform(platform, platforms) || isUnknownPlatform(platform);
   const below = planning.tree.children(manifest.manifests, depth + 1, isWanted);
   const children: { descriptor: ChildDescriptor; node: PlanNode }[] = [];
   for await (const { item: descriptor, result } of below) {
-    const node: PlanNode = isWanted(descriptor)
-      ? await planNode(result, depth + 1, planning)
-      : { type: 'unchanged', manifest: result.manifest };
-    children.push({ descriptor, node });
+    children.push({ descriptor, node: await planNode(result, depth + 1, planning) });
   }
   const changed = new Set(
     children.flatMap(({ descriptor, node }) => (isChanged(node) ? [descriptor.digest] : [])),
@@ -169,10 +164,9 @@ export function artifactTypesOf(node: PlanNode): string[] {
 
 async function planImage(
   manifest: ImageManifest,
-  classified: ClassifiedManifest | undefined,
+  classified: ClassifiedManifest,
   planning: Planning,
 ): Promise<PlanNode> {
-  if (classified === undefined) return { type: 'unchanged', manifest };
   if (classified.type === 'artifact') {
     return { type: 'unchanged', manifest, artifactType: classified.artifactType };
   }

@@ -1,18 +1,24 @@
 import { classifyManifest, type ClassifiedManifest } from '../../../registry/image/classify.ts';
 import { ManifestReader } from '../../../registry/image/manifest-reader.ts';
 import type { ImageRepository } from '../../../registry/image/repository.ts';
-import type { ChildDescriptor, Manifest } from '../../../registry/model/manifest.ts';
+import type {
+  ChildDescriptor,
+  ImageIndex,
+  ImageManifest,
+  Manifest,
+} from '../../../registry/model/manifest.ts';
 import type { Platform } from '../../../registry/model/platform.ts';
 import { mapAhead } from '../../../shared/parallel.ts';
 
 /** Children of an index that are read at a time. */
 const childrenAtATime = 4;
 
-/** A manifest, and what it is if it is that of an image and somebody wants to know. */
-export interface TreeNode {
-  readonly manifest: Manifest;
-  readonly classified: ClassifiedManifest | undefined;
-}
+/** A manifest, and what it is. */
+export type TreeNode =
+  | { readonly kind: 'index'; readonly manifest: ImageIndex }
+  | { readonly kind: 'image'; readonly manifest: ImageManifest; readonly classified: ClassifiedManifest }
+  /** Nobody wants to know. */
+  | { readonly kind: 'unwanted'; readonly manifest: Manifest };
 
 /** A child of an index. */
 export interface TreeChild {
@@ -52,7 +58,7 @@ export class ManifestTree {
   ): AsyncGenerator<TreeChild> {
     const read = async (child: ChildDescriptor, signal: AbortSignal): Promise<TreeNode> => {
       const manifest = await this.#reader.read(child, { depth, signal });
-      if (!isWanted(child)) return { manifest, classified: undefined };
+      if (!isWanted(child)) return { kind: 'unwanted', manifest };
       return this.#classify(manifest, child.platform, signal);
     };
     return mapAhead(descriptors, childrenAtATime, read, this.#signal);
@@ -63,8 +69,8 @@ export class ManifestTree {
     described: Platform | undefined,
     signal: AbortSignal | undefined,
   ): Promise<TreeNode> {
-    if (manifest.kind === 'index') return { manifest, classified: undefined };
+    if (manifest.kind === 'index') return { kind: 'index', manifest };
     const classified = await classifyManifest(this.#repository, manifest, described, { signal });
-    return { manifest, classified };
+    return { kind: 'image', manifest, classified };
   }
 }

@@ -131,20 +131,16 @@ export function findShadowed(images: readonly Pick<PlatformImage, 'platform'>[])
   });
 }
 
-async function collect(
-  { manifest, classified }: TreeNode,
-  depth: number,
-  run: ImageChoice,
-  walk: Walk,
-): Promise<void> {
+async function collect(node: TreeNode, depth: number, run: ImageChoice, walk: Walk): Promise<void> {
   const { platforms } = run;
-  if (manifest.kind === 'image') {
-    if (classified?.type === 'artifact') walk.artifactTypes.push(classified.artifactType);
-    else if (classified !== undefined && isRequestedPlatform(classified.platform, platforms))
+  if (node.kind === 'image') {
+    const { manifest, classified } = node;
+    if (classified.type === 'artifact') walk.artifactTypes.push(classified.artifactType);
+    else if (isRequestedPlatform(classified.platform, platforms))
       walk.images.push({ manifest, ...classified });
-    return;
   }
-  const requested = manifest.manifests.filter(
+  if (node.kind !== 'index') return;
+  const requested = node.manifest.manifests.filter(
     ({ platform }) => platform === undefined || isRequestedPlatform(platform, platforms),
   );
   for await (const { result } of walk.tree.children(requested, depth + 1, () => true)) {
